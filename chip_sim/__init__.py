@@ -1,0 +1,1 @@
+"""A crossbar chip in software, behind the port of `ltl_core.chip`."""

@@ -1,0 +1,1 @@
+"""Local Tandem Learning: networks, neurons, rules, and the calibration loop behind a chip port."""

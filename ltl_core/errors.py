@@ -1,0 +1,149 @@
+"""Every error this package raises on purpose: a sentence for the reader, attributes for programs."""
+
+from collections.abc import Sequence
+
+
+class CalibrationError(Exception):
+    """Root of all errors that Tandemcal raises on purpose."""
+
+
+class NetworkError(CalibrationError):
+    """The network cannot be what it says it is."""
+
+
+class UnsupportedLayerError(NetworkError):
+    """A layer that has no counterpart here, or on the chip."""
+
+    def __init__(self, path: str, kind: str, advice: str) -> None:
+        super().__init__(f"Layer '{path}' ({kind}) is not supported: {advice}.")
+        self.path = path
+        self.kind = kind
+
+
+class LayerShapeError(NetworkError):
+    """What reaches a layer, or what it holds, does not have the shape the layer needs."""
+
+    def __init__(self, layer: str, expected: object, found: object, what: str = "input") -> None:
+        super().__init__(
+            f"Layer '{layer}' needs {what} of shape {_shape(expected)}, but found {_shape(found)}."
+        )
+        self.layer = layer
+        self.expected = expected
+        self.found = found
+
+
+class TensorsError(CalibrationError):
+    """A block of tensors cannot be used."""
+
+
+class CorruptTensorsError(TensorsError):
+    """Bytes that are not a whole safetensors block."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(
+            f"These bytes are not a complete safetensors block ({reason}); "
+            "save the tensors again and send all of them."
+        )
+
+
+class MissingTensorError(TensorsError):
+    """A tensor that the network needs is absent, or one is there that it does not know."""
+
+    def __init__(self, missing: Sequence[str], unknown: Sequence[str]) -> None:
+        parts = [f"missing {', '.join(missing)}"] if missing else []
+        parts += [f"unknown {', '.join(unknown)}"] if unknown else []
+        super().__init__(f"The tensors do not match the network: {'; '.join(parts)}.")
+        self.missing = tuple(missing)
+        self.unknown = tuple(unknown)
+
+
+class NonFiniteError(TensorsError):
+    """NaN or infinity where a number is needed."""
+
+    def __init__(self, name: str, count: int) -> None:
+        super().__init__(
+            f"Tensor '{name}' holds {count} NaN or infinite values; remove or repair them first."
+        )
+        self.tensor = name
+        self.count = count
+
+
+class LabelRangeError(TensorsError):
+    """A label that names no class."""
+
+    def __init__(self, lowest: int, highest: int, classes: int) -> None:
+        super().__init__(
+            f"Labels run from {lowest} to {highest}, but the network has {classes} classes: "
+            f"labels must lie between 0 and {classes - 1}."
+        )
+        self.lowest = lowest
+        self.highest = highest
+        self.classes = classes
+
+
+class SettingError(CalibrationError):
+    """A setting outside of what it may be."""
+
+
+class SilentLayerError(CalibrationError):
+    """A teacher layer whose activations are all zero: there is nothing to teach."""
+
+    def __init__(self, layer: str) -> None:
+        super().__init__(
+            f"Teacher layer '{layer}' is silent on every sample, so it has no firing rate to teach; "
+            "check the teacher's weights and that the inputs are scaled as they were in its training."
+        )
+        self.layer = layer
+
+
+class ChipError(CalibrationError):
+    """Something about one chip."""
+
+
+class ChipUnavailableError(ChipError):
+    """The bench did not answer."""
+
+    def __init__(self, chip_id: str, reason: str) -> None:
+        super().__init__(f"Chip {chip_id} is unavailable: {reason}.")
+        self.chip_id = chip_id
+        self.reason = reason
+
+
+class CapacityError(ChipError):
+    """The network is larger than the chip."""
+
+    def __init__(self, needed: int, available: int) -> None:
+        super().__init__(
+            f"The network needs {needed} tiles, but the chip has {available}: "
+            "use a smaller network or a chip with more tiles."
+        )
+        self.needed = needed
+        self.available = available
+
+
+class CodeRangeError(ChipError):
+    """A weight or trim code that the chip has no level for. Nothing was written."""
+
+    def __init__(self, layer: str, what: str, lowest: int, highest: int) -> None:
+        super().__init__(
+            f"The {what} codes for layer '{layer}' leave the chip's range {lowest} to {highest}; "
+            "clamp them before programming."
+        )
+        self.layer = layer
+        self.lowest = lowest
+        self.highest = highest
+
+
+class LeaseLostError(ChipError):
+    """Another holder drives the chip now."""
+
+    def __init__(self, chip_id: str, token: int) -> None:
+        super().__init__(
+            f"The lease of chip {chip_id} with token {token} is no longer held; nothing more is written."
+        )
+        self.chip_id = chip_id
+        self.token = token
+
+
+def _shape(value: object) -> str:
+    return "x".join(map(str, value)) if isinstance(value, tuple | list) else str(value)

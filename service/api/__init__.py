@@ -1,0 +1,1 @@
+"""HTTP: one router a resource, one table from error to status."""

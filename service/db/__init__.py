@@ -1,0 +1,1 @@
+"""Storage in SQL: tables, and the repositories that hold every query."""

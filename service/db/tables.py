@@ -1,0 +1,242 @@
+"""Every table. Times are UTC; ids are UUIDv7 as text; JSON columns hold what the API shows."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    DateTime,
+    Dialect,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Text,
+    UniqueConstraint,
+)
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+from sqlalchemy.types import TypeDecorator
+
+Json = dict[str, Any]
+
+
+class UtcDateTime(TypeDecorator[datetime]):
+    """An aware UTC time on every database; SQLite would hand back a naive one."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        if value is not None and value.tzinfo is None:
+            raise ValueError("A time without a zone cannot be stored; give it in UTC.")
+        return None if value is None else value.astimezone(UTC)
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+class Base(DeclarativeBase):
+    """Names every constraint, so that a migration can drop it on any database."""
+
+    metadata = MetaData(
+        naming_convention={
+            "ix": "ix_%(column_0_label)s",
+            "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+            "ck": "ck_%(table_name)s_%(constraint_name)s",
+            "fk": "fk_%(table_name)s_%(column_0_name)s_%(referred_table_name)s",
+            "pk": "pk_%(table_name)s",
+        }
+    )
+    type_annotation_map = {datetime: UtcDateTime(), Json: JSON(), str: String(200)}
+
+
+Id = String(36)
+Sha256 = String(64)
+
+
+class Teacher(Base):
+    __tablename__ = "teachers"
+
+    id: Mapped[str] = mapped_column(Id, primary_key=True)
+    name: Mapped[str]
+    network: Mapped[Json]  # NetworkSpec
+    weights_sha256: Mapped[str] = mapped_column(Sha256)
+    created_at: Mapped[datetime]
+
+
+class TargetSet(Base):
+    __tablename__ = "target_sets"
+
+    id: Mapped[str] = mapped_column(Id, primary_key=True)
+    name: Mapped[str]
+    teacher_id: Mapped[str] = mapped_column(ForeignKey("teachers.id"), index=True)
+    state: Mapped[str] = mapped_column(String(20))  # uploading, collecting, ready, failed
+    reason: Mapped[str | None] = mapped_column(Text)
+    chunks: Mapped[int]  # how many were announced
+    percentile: Mapped[float]  # of the activations: the scale of each layer
+    summary: Mapped[Json | None]  # samples a split, scales, teacher accuracy
+    activations_sha256: Mapped[str | None] = mapped_column(Sha256)
+    created_at: Mapped[datetime]
+
+
+class TargetChunk(Base):
+    __tablename__ = "target_chunks"
+
+    target_set_id: Mapped[str] = mapped_column(ForeignKey("target_sets.id"), primary_key=True)
+    index: Mapped[int] = mapped_column(primary_key=True)
+    split: Mapped[str] = mapped_column(String(20))  # calibration, test
+    samples: Mapped[int]
+    sha256: Mapped[str] = mapped_column(Sha256)
+    created_at: Mapped[datetime]
+
+
+class Student(Base):
+    __tablename__ = "students"
+
+    id: Mapped[str] = mapped_column(Id, primary_key=True)
+    teacher_id: Mapped[str] = mapped_column(ForeignKey("teachers.id"), index=True)
+    target_set_id: Mapped[str] = mapped_column(ForeignKey("target_sets.id"), index=True)
+    job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id"), unique=True)
+    rule: Mapped[str] = mapped_column(String(40))
+    accuracy: Mapped[Json]  # teacher, golden
+    sha256: Mapped[str] = mapped_column(Sha256)  # codes, scales and registers, safetensors
+    created_at: Mapped[datetime]
+
+
+class Chip(Base):
+    __tablename__ = "chips"
+
+    id: Mapped[str] = mapped_column(Id, primary_key=True)
+    name: Mapped[str] = mapped_column(unique=True)
+    backend: Mapped[str] = mapped_column(String(40))  # simulated, or an entry point
+    settings: Mapped[Json]  # of the backend: preset, seed, overrides
+    info: Mapped[Json]  # ChipInfo
+    health: Mapped[str] = mapped_column(String(20))  # good, drifting, bad, unknown, retired
+    accuracy: Mapped[float | None]  # as last measured
+    version_in_force: Mapped[int | None]
+    state_sha256: Mapped[str | None] = mapped_column(Sha256)  # a simulated chip's devices
+    state_saved_at: Mapped[datetime | None]
+    created_at: Mapped[datetime]
+    retired_at: Mapped[datetime | None]
+
+
+class Job(Base):
+    __tablename__ = "jobs"
+    __table_args__ = (
+        Index("ix_jobs_chip_id_id", "chip_id", "id"),
+        Index("ix_jobs_status_id", "status", "id"),
+    )
+
+    id: Mapped[str] = mapped_column(Id, primary_key=True)
+    kind: Mapped[str] = mapped_column(String(20))  # collect, train, calibrate, evaluate
+    status: Mapped[str] = mapped_column(String(20))
+    reason: Mapped[str | None] = mapped_column(Text)
+    request: Mapped[Json]  # as it was accepted, defaults filled in
+    teacher_id: Mapped[str | None] = mapped_column(ForeignKey("teachers.id"))
+    target_set_id: Mapped[str | None] = mapped_column(ForeignKey("target_sets.id"))
+    student_id: Mapped[str | None] = mapped_column(Id)  # of `train`, the one it made
+    chip_id: Mapped[str | None] = mapped_column(ForeignKey("chips.id"))
+    progress: Mapped[Json | None]
+    spent: Mapped[Json | None]
+    result: Mapped[Json | None]
+    weights_in_force: Mapped[int | None]  # the chip's version when the job started
+    priority: Mapped[int]
+    attempt: Mapped[int]
+    token: Mapped[int | None]  # of the chip's lease, while it runs
+    executor_id: Mapped[str | None]
+    checkpoint_sha256: Mapped[str | None] = mapped_column(Sha256)
+    checkpoint_step: Mapped[int | None]
+    created_at: Mapped[datetime]
+    started_at: Mapped[datetime | None]
+    ended_at: Mapped[datetime | None]
+    cancel_requested_at: Mapped[datetime | None]
+    code_version: Mapped[str] = mapped_column(String(60))
+
+
+class Event(Base):
+    """Append-only: audit trail and source of the event stream."""
+
+    __tablename__ = "events"
+    __table_args__ = (
+        UniqueConstraint("subject", "type", "key"),
+        Index("ix_events_job_id_seq", "job_id", "seq"),
+        Index("ix_events_chip_id_seq", "chip_id", "seq"),
+    )
+
+    seq: Mapped[int] = mapped_column(
+        BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True
+    )
+    subject: Mapped[str] = mapped_column(Id)  # the job's id, else the chip's
+    type: Mapped[str] = mapped_column(String(40))
+    key: Mapped[str] = mapped_column(String(80))  # what a retry would write again: told once
+    job_id: Mapped[str | None] = mapped_column(Id)
+    chip_id: Mapped[str | None] = mapped_column(Id)
+    data: Mapped[Json]
+    created_at: Mapped[datetime]
+
+
+class ChipLease(Base):
+    __tablename__ = "chip_leases"
+
+    chip_id: Mapped[str] = mapped_column(ForeignKey("chips.id"), primary_key=True)
+    token: Mapped[int]
+    holder: Mapped[str | None]  # the executor's id
+    job_id: Mapped[str | None] = mapped_column(Id)
+    expires_at: Mapped[datetime]
+
+
+class Executor(Base):
+    __tablename__ = "executors"
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    heartbeat_at: Mapped[datetime]
+
+
+class WeightVersion(Base):
+    """What a calibration published for one chip: the codes and trims themselves."""
+
+    __tablename__ = "weight_versions"
+    __table_args__ = (UniqueConstraint("chip_id", "version"),)
+
+    id: Mapped[str] = mapped_column(Id, primary_key=True)
+    chip_id: Mapped[str] = mapped_column(ForeignKey("chips.id"))
+    version: Mapped[int]
+    job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id"), unique=True)
+    student_id: Mapped[str] = mapped_column(ForeignKey("students.id"), index=True)
+    target_set_id: Mapped[str] = mapped_column(ForeignKey("target_sets.id"))
+    token: Mapped[int]
+    sha256: Mapped[str] = mapped_column(Sha256)  # of the safetensors block
+    block: Mapped[bytes] = mapped_column(LargeBinary)  # that block, zlib-compressed
+    fingerprint: Mapped[Json | None]
+    chip_time_s: Mapped[float]
+    rule: Mapped[str] = mapped_column(String(40))
+    observable: Mapped[str] = mapped_column(String(20))
+    accuracy: Mapped[Json]  # golden, before, after
+    code_version: Mapped[str] = mapped_column(String(60))
+    created_at: Mapped[datetime]
+
+
+class ApiKey(Base):
+    __tablename__ = "api_keys"
+
+    id: Mapped[str] = mapped_column(Id, primary_key=True)
+    name: Mapped[str]
+    sha256: Mapped[str] = mapped_column(Sha256, unique=True)  # of the key; the key is never stored
+    scopes: Mapped[list[str]] = mapped_column(JSON())
+    created_at: Mapped[datetime]
+    revoked_at: Mapped[datetime | None]
+
+
+class IdempotencyKey(Base):
+    __tablename__ = "idempotency_keys"
+
+    key: Mapped[str] = mapped_column(primary_key=True)
+    route: Mapped[str] = mapped_column(primary_key=True)
+    body_sha256: Mapped[str] = mapped_column(Sha256)
+    resource_id: Mapped[str] = mapped_column(Id)
+    created_at: Mapped[datetime]

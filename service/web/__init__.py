@@ -1,0 +1,1 @@
+"""Pages for people: server-rendered, alive without a build step."""
