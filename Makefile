@@ -1,0 +1,51 @@
+# `make` sets everything up; `make demo` shows it; `make up` serves what the demo left; `make test` tests it.
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
+
+export TANDEMCAL_DATA_DIR ?= $(CURDIR)/.tandemcal
+
+.DEFAULT_GOAL := venv
+.PHONY: venv demo up test check format clean
+
+venv: $(READY)
+
+# The build backend is pinned like everything else, so it is installed first and not isolated.
+$(READY): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "Tandemcal needs Python 3.11 or later, but '$(PYTHON)' is $$($(PYTHON) --version 2>&1)." \
+	       "Install one and name it: make PYTHON=python3.12" >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || { \
+	  echo "'$(PYTHON)' cannot make virtual environments;" \
+	       "install the venv package that belongs to it (on Debian: python3-venv)." >&2; exit 1; }
+	@echo "Setting up $(VENV); the first time this takes some minutes."
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) hatchling editables
+	$(PIP) --no-build-isolation --editable '.[dev]'
+	@touch $@
+
+demo: $(READY)
+	$(BIN)/tandemcal demo
+
+up: $(READY)
+	$(BIN)/tandemcal up
+
+test: $(READY)
+	$(BIN)/python -m pytest --numprocesses 2
+
+check: $(READY)
+	$(BIN)/ruff format --check
+	$(BIN)/ruff check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(READY)
+	$(BIN)/ruff format
+	$(BIN)/ruff check --fix
+
+clean:
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache build dist
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,140 @@
+"""One HTTP connection to the service: keys, repeats, problems, pages."""
+
+import base64
+import hashlib
+import time
+import uuid
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, NamedTuple, TypeVar
+
+import httpx
+from pydantic import BaseModel
+
+from service.client.errors import (
+    DownloadError,
+    ServiceUnreachableError,
+    TandemcalError,
+    problem_of,
+)
+
+View = TypeVar("View", bound=BaseModel)
+BLOCK = "application/vnd.safetensors"
+
+
+class Retry(NamedTuple):
+    """How often a request that may safely be repeated is tried, and the pauses between."""
+
+    tries: int = 5
+    first_pause: float = 0.2  # s, doubled each time
+    longest_pause: float = 5.0  # s
+
+
+class Transport:
+    """Sends requests; repeats those that can be, when no answer came or the service is not ready.
+
+    A GET, PUT or DELETE can be repeated as it is. A POST is repeated only under an
+    Idempotency-Key, the same in every try, so that nothing is ever done twice.
+    """
+
+    def __init__(self, client: httpx.Client, retry: Retry) -> None:
+        self._client = client
+        self._retry = retry
+
+    def send(
+        self,
+        method: str,
+        path: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        **parts: Any,
+    ) -> httpx.Response:
+        """The answer, of any status below 400; raises TandemcalError for the others."""
+        repeatable = method != "POST" or "Idempotency-Key" in (headers or {})
+        request = self._client.build_request(method, path, headers=dict(headers or {}), **parts)
+        for pause in self._pauses(repeatable):
+            response = self._try(request, last=pause is None)
+            if response is not None and (pause is None or response.status_code not in (429, 503)):
+                return _checked(response)
+            time.sleep(_pause_asked_for(response, pause or 0.0))
+        raise AssertionError("the last try returns or raises")
+
+    def get(self, path: str, model: type[View], **params: Any) -> View:
+        """One resource."""
+        return model.model_validate_json(self.send("GET", path, params=_given(params)).content)
+
+    def post(self, path: str, body: Mapping[str, Any], model: type[View]) -> View:
+        """Make something, once: the Idempotency-Key is drawn here and kept over the tries."""
+        headers = {"Idempotency-Key": str(uuid.uuid4())}
+        answer = self.send("POST", path, json=body, headers=headers)
+        return model.model_validate_json(answer.content)
+
+    def every(self, path: str, model: type[View], **params: Any) -> Iterator[View]:
+        """All items of a list, page by page."""
+        cursor: str | None = None
+        while True:
+            answer = self.send("GET", path, params=_given({**params, "cursor": cursor})).json()
+            yield from (model.model_validate(item) for item in answer["items"])
+            cursor = answer["next_cursor"]
+            if cursor is None:
+                return
+
+    def download(self, path: str) -> bytes:
+        """A safetensors block, checked against the digest that came with it."""
+        answer = self.send("GET", path, headers={"Accept": BLOCK})
+        digest = answer.headers.get("Content-Digest") or answer.headers.get("Repr-Digest")
+        if digest is not None and digest != content_digest(answer.content):
+            raise DownloadError(path)
+        return answer.content
+
+    @contextmanager
+    def stream(self, path: str, headers: Mapping[str, str]) -> Iterator[httpx.Response]:
+        """An answer that is read while it comes."""
+        with self._client.stream("GET", path, headers=dict(headers)) as answer:
+            if answer.is_error:
+                answer.read()
+                raise problem_of(answer)
+            yield answer
+
+    def _pauses(self, repeatable: bool) -> Iterator[float | None]:
+        pause = self._retry.first_pause
+        for _ in range(self._retry.tries - 1 if repeatable else 0):
+            yield pause
+            pause = min(2 * pause, self._retry.longest_pause)
+        yield None
+
+    def _try(self, request: httpx.Request, *, last: bool) -> httpx.Response | None:
+        try:
+            return self._client.send(request)
+        except httpx.TransportError as error:
+            if last:
+                reason = str(error) or type(error).__name__
+                raise ServiceUnreachableError(str(self._client.base_url), reason) from error
+            return None
+
+
+def content_digest(data: bytes) -> str:
+    """The Content-Digest of RFC 9530."""
+    return f"sha-256=:{base64.b64encode(hashlib.sha256(data).digest()).decode()}:"
+
+
+def upload_headers(data: bytes) -> dict[str, str]:
+    """What goes with a safetensors block."""
+    return {"Content-Type": BLOCK, "Content-Digest": content_digest(data)}
+
+
+def _checked(response: httpx.Response) -> httpx.Response:
+    if response.is_error:
+        raise problem_of(response)
+    if response.is_redirect:
+        raise TandemcalError(response.status_code, {"detail": "Unexpected redirect."})
+    return response
+
+
+def _pause_asked_for(response: httpx.Response | None, pause: float) -> float:
+    asked = response.headers.get("Retry-After", "") if response is not None else ""
+    return max(pause, min(float(asked), 30.0)) if asked.isdigit() else pause
+
+
+def _given(params: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in params.items() if value is not None}
