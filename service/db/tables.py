@@ -232,6 +232,16 @@ class ApiKey(Base):
     revoked_at: Mapped[datetime | None]
 
 
+class BrowserSession(Base):
+    """A page's login: it ends with its key, or on its own."""
+
+    __tablename__ = "browser_sessions"
+
+    sha256: Mapped[str] = mapped_column(Sha256, primary_key=True)  # of the cookie
+    key_id: Mapped[str] = mapped_column(ForeignKey("api_keys.id"), index=True)
+    expires_at: Mapped[datetime]
+
+
 class IdempotencyKey(Base):
     __tablename__ = "idempotency_keys"
 

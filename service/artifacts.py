@@ -1,0 +1,82 @@
+"""Content-addressed blobs: a file's name is the SHA-256 of its bytes."""
+
+import hashlib
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+from service.errors import ArtifactCorruptError, ArtifactMissingError
+
+
+class ArtifactStore:
+    """A directory of immutable blobs. Safe to share among processes."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+
+    def put(self, data: bytes) -> str:
+        """Store the bytes; their SHA-256."""
+        sha256 = hashlib.sha256(data).hexdigest()
+        if not self.has(sha256):
+            with self.temporary() as scratch:
+                path = scratch / "blob"
+                path.write_bytes(data)
+                self.adopt(path, sha256)
+        return sha256
+
+    def adopt(self, path: Path, sha256: str) -> None:
+        """Take over a file of this store's `temporary()` whose SHA-256 has been checked."""
+        target = self._path(sha256)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("rb") as file:
+            os.fsync(file.fileno())
+        path.replace(target)
+        _sync_directory(target.parent)
+
+    def read(self, sha256: str) -> bytes:
+        """The bytes. Raises ArtifactMissingError and ArtifactCorruptError."""
+        try:
+            data = self._path(sha256).read_bytes()
+        except FileNotFoundError:
+            raise ArtifactMissingError(sha256) from None
+        if hashlib.sha256(data).hexdigest() != sha256:
+            raise ArtifactCorruptError(sha256)
+        return data
+
+    def has(self, sha256: str) -> bool:
+        return self._path(sha256).is_file()
+
+    def temporary(self) -> "ScratchDirectory":
+        """A directory on the same file system, gone at the end of the `with` block."""
+        scratch = self._root / "incoming"
+        scratch.mkdir(parents=True, exist_ok=True)
+        return ScratchDirectory(scratch)
+
+    def sweep(self) -> None:
+        """Remove what a killed process left half uploaded; only while nothing else runs."""
+        shutil.rmtree(self._root / "incoming", ignore_errors=True)
+
+    def _path(self, sha256: str) -> Path:
+        return self._root / sha256[:2] / sha256
+
+
+class ScratchDirectory:
+    """A temporary directory as a context manager that yields a Path."""
+
+    def __init__(self, parent: Path) -> None:
+        self._directory = tempfile.TemporaryDirectory(dir=parent, prefix="part-")
+
+    def __enter__(self) -> Path:
+        return Path(self._directory.name)
+
+    def __exit__(self, *exception: object) -> None:
+        self._directory.cleanup()
+
+
+def _sync_directory(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

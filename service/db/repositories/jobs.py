@@ -1,0 +1,216 @@
+"""Jobs: every write of a worker carries its token, and fails once another has taken over.
+
+The token of a job with a chip is that of the chip's lease. A job without a chip has no lease;
+its token is the number of the attempt, `job.attempt + 1` at the start.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from sqlalchemy import ColumnElement, func, or_, select, update
+from sqlalchemy.orm import Session
+
+from service.db.repositories.events import EventRepository
+from service.db.repositories.paging import PageOf, fetch_page
+from service.db.tables import Chip, ChipLease, Job, Json
+from service.errors import AttemptSupersededError, JobNotFoundError, JobStateError
+from service.states import ACTIVE, TERMINAL, JobKind, JobStatus
+
+_STARTABLE = (JobStatus.QUEUED, JobStatus.WAITING_FOR_CHIP, JobStatus.RUNNING)
+
+
+class JobFilter(NamedTuple):
+    status: Sequence[JobStatus] = ()
+    kind: JobKind | None = None
+    chip_id: str | None = None
+
+
+class JobRepository:
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._events = EventRepository(session)
+
+    def get(self, job_id: str) -> Job:
+        """Raises JobNotFoundError."""
+        job = self._session.get(Job, job_id, populate_existing=True)
+        if job is None:
+            raise JobNotFoundError(job_id)
+        return job
+
+    def list(self, wanted: JobFilter, page: PageOf) -> tuple[list[Job], str | None]:
+        query = select(Job)
+        if wanted.status:
+            query = query.where(Job.status.in_(wanted.status))
+        if wanted.kind is not None:
+            query = query.where(Job.kind == wanted.kind)
+        if wanted.chip_id is not None:
+            query = query.where(Job.chip_id == wanted.chip_id)
+        return fetch_page(self._session, query, Job.id, page)
+
+    def add(self, job: Job) -> None:
+        """Store a new job and tell that it is queued."""
+        self._session.add(job)
+        self._session.flush()
+        self._tell(job, "job.queued", str(job.attempt), {"kind": job.kind}, job.created_at)
+
+    def queue_depth(self, chip_ids: Sequence[str]) -> dict[str, int]:
+        """How many jobs wait for each of these chips."""
+        waiting = (JobStatus.QUEUED, JobStatus.WAITING_FOR_CHIP)
+        query = (
+            select(Job.chip_id, func.count())
+            .where(Job.chip_id.in_(chip_ids), Job.status.in_(waiting))
+            .group_by(Job.chip_id)
+        )
+        return {chip_id: count for chip_id, count in self._session.execute(query) if chip_id}
+
+    def start(self, job_id: str, token: int, executor: str, now: datetime) -> Job:
+        """Begin, or begin again after a crash: one more attempt, driven by `token`.
+
+        Raises JobStateError where the job has ended or is being cancelled, and
+        AttemptSupersededError where a later token drives it.
+        """
+        job = self.get(job_id)
+        if job.status not in _STARTABLE:
+            raise JobStateError(job_id, job.status, "it is not started")
+        newer = or_(Job.token.is_(None), Job.token < token)
+        values: dict[str, Any] = {
+            "status": JobStatus.RUNNING,
+            "reason": None,
+            "token": token,
+            "executor_id": executor,
+            "attempt": Job.attempt + 1,
+            "started_at": func.coalesce(Job.started_at, now),
+        }
+        if job.started_at is None:
+            values["weights_in_force"] = self._version_in_force(job.chip_id)
+        self._change(job_id, token, values, newer, Job.status.in_(_STARTABLE), _holds(token))
+        job = self.get(job_id)
+        told = {"attempt": job.attempt, "executor": executor}
+        self._tell(job, "job.started", str(job.attempt), told, now)
+        return job
+
+    def write_progress(
+        self, job_id: str, token: int, progress: Json, spent: Json, now: datetime
+    ) -> None:
+        """Replace the progress, and tell it; a step that was told before is not told again."""
+        self._change(job_id, token, {"progress": progress, "spent": spent}, *_drives(token))
+        key = f"{progress.get('phase')}:{progress.get('step')}"
+        told = {"progress": progress, "spent": spent}
+        self._tell(self.get(job_id), "job.progress", key, told, now)
+
+    def save_checkpoint(
+        self, job_id: str, token: int, sha256: str, step: int, chip_state_sha256: str | None
+    ) -> None:
+        """From where the next attempt goes on; the chip's state belongs to the same moment."""
+        values = {"checkpoint_sha256": sha256, "checkpoint_step": step}
+        self._change(job_id, token, values, *_drives(token))
+        chip_id = self.get(job_id).chip_id
+        if chip_state_sha256 is not None and chip_id is not None:
+            self._session.execute(
+                update(Chip).where(Chip.id == chip_id).values(state_sha256=chip_state_sha256)
+            )
+
+    def end(
+        self,
+        job_id: str,
+        token: int,
+        status: JobStatus,
+        reason: str | None,
+        result: Json | None,
+        now: datetime,
+    ) -> None:
+        """Reach a terminal status, once. The lease is released by its holder."""
+        if status not in TERMINAL:
+            raise JobStateError(job_id, status, "a job ends in a terminal status")
+        values = {"status": status, "reason": reason, "result": result, "ended_at": now}
+        self._change(job_id, token, values, *_drives(token))
+        self._tell_end(self.get(job_id), now)
+
+    def set_waiting(self, job_id: str, reason: str) -> None:
+        """A queued job whose chip is busy. Any other status stays."""
+        self._session.execute(
+            update(Job)
+            .where(Job.id == job_id, Job.status.in_(("queued", "waiting_for_chip")))
+            .values(status=JobStatus.WAITING_FOR_CHIP, reason=reason)
+        )
+
+    def request_cancel(self, job_id: str, now: datetime) -> Job:
+        """Cancelled at once where nothing has started; else `cancelling`, and its worker stops."""
+        job = self.get(job_id)
+        if job.status in TERMINAL:
+            raise JobStateError(job_id, job.status, "only a job that has not ended is cancelled")
+        if job.status in (JobStatus.QUEUED, JobStatus.WAITING_FOR_CHIP):
+            self._cancel_waiting(job, now)
+        elif job.status == JobStatus.RUNNING:
+            self._mark_cancelling(job, now)
+        return self.get(job_id)
+
+    def cancel_requested(self, job_id: str) -> bool:
+        query = select(Job.cancel_requested_at).where(Job.id == job_id)
+        return self._session.scalar(query) is not None
+
+    def abandoned(self, executor: str) -> Sequence[Job]:
+        """Jobs that this executor had begun and not ended: after its start, nobody runs them."""
+        query = select(Job).where(Job.executor_id == executor, Job.status.in_(ACTIVE))
+        return self._session.scalars(query.order_by(Job.id)).all()
+
+    def _cancel_waiting(self, job: Job, now: datetime) -> None:
+        values = {"status": JobStatus.CANCELLED, "reason": "cancelled before it started"}
+        self._session.execute(
+            update(Job)
+            .where(Job.id == job.id, Job.status == job.status)
+            .values(**values, cancel_requested_at=now, ended_at=now)
+        )
+        self._tell_end(self.get(job.id), now)
+
+    def _mark_cancelling(self, job: Job, now: datetime) -> None:
+        self._session.execute(
+            update(Job)
+            .where(Job.id == job.id, Job.status == JobStatus.RUNNING)
+            .values(status=JobStatus.CANCELLING, cancel_requested_at=now)
+        )
+        self._tell(job, "job.cancelling", "", {}, now)
+
+    def _change(
+        self, job_id: str, token: int, values: dict[str, Any], *conditions: ColumnElement[bool]
+    ) -> None:
+        statement = update(Job).where(Job.id == job_id, *conditions).values(**values)
+        changed = self._session.scalar(
+            statement.returning(Job.id).execution_options(synchronize_session=False)
+        )
+        if changed is None:
+            self.get(job_id)
+            raise AttemptSupersededError(job_id, token)
+
+    def _version_in_force(self, chip_id: str | None) -> int | None:
+        return self._session.scalar(select(Chip.version_in_force).where(Chip.id == chip_id))
+
+    def _tell(self, job: Job, type: str, key: str, data: Json, now: datetime) -> None:
+        self._events.append(
+            job.id, type, key, data, now=now, job_id=job.id, chip_id=job.chip_id
+        )
+
+    def _tell_end(self, job: Job, now: datetime) -> None:
+        if job.status in TERMINAL:
+            told = {"status": job.status, "reason": job.reason, "result": job.result}
+            self._tell(job, "job.ended", "", told, now)
+
+
+def _drives(token: int) -> tuple[ColumnElement[bool], ...]:
+    return (Job.token == token, Job.status.in_(ACTIVE), _holds(token))
+
+
+def _holds(token: int) -> ColumnElement[bool]:
+    """The job needs no chip, or the lease of its chip is held for it with this token."""
+    held = (
+        select(ChipLease.token)
+        .where(
+            ChipLease.chip_id == Job.chip_id,
+            ChipLease.job_id == Job.id,
+            ChipLease.token == token,
+            ChipLease.holder.is_not(None),
+        )
+        .exists()
+    )
+    return or_(Job.chip_id.is_(None), held)

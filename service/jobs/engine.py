@@ -1,0 +1,27 @@
+"""The port of the job engine: it decides when a job runs, the lease decides who drives a chip."""
+
+from typing import Protocol
+
+from sqlalchemy.orm import Session
+
+from service.db.tables import Job
+
+
+class JobEngine(Protocol):
+    """Starts each enqueued job once, sooner or later, also after a crash."""
+
+    def enqueue(self, session: Session, job: Job) -> None:
+        """Queue the job in the caller's transaction: both are kept, or neither."""
+        ...
+
+    def cancel_queued(self, job_id: str) -> None:
+        """Forget a job that has not started. Nothing happens where it has."""
+        ...
+
+    def launch(self) -> None:
+        """Begin to start jobs; first those that a crash interrupted."""
+        ...
+
+    def stop(self) -> None:
+        """Start no more jobs."""
+        ...

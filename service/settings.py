@@ -1,0 +1,49 @@
+"""Settings, read from the environment once, at the start: TANDEMCAL_PORT=9000 and so on."""
+
+import os
+from pathlib import Path
+
+from pydantic import Field, PositiveFloat, PositiveInt
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+def _default_data_dir() -> Path:
+    home = os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share"
+    return Path(home) / "tandemcal"
+
+
+class Settings(BaseSettings):
+    """What differs from one installation to the next. Units stand in the names."""
+
+    model_config = SettingsConfigDict(env_prefix="TANDEMCAL_", frozen=True, extra="forbid")
+
+    data_dir: Path = Field(default_factory=_default_data_dir)
+    host: str = "127.0.0.1"
+    port: int = Field(default=8765, ge=0, le=65535)
+    database_url: str | None = None  # None: a SQLite file in data_dir
+    max_upload_bytes: PositiveInt = 512 * 1024 * 1024
+    session_days: PositiveInt = 30  # how long a browser stays logged in
+
+    parallel_jobs: PositiveInt = 2
+    executor_id: str = Field(default="embedded", min_length=1, max_length=200)
+    heartbeat_s: PositiveFloat = 5.0
+    lease_s: PositiveFloat = 15.0  # a chip is free again this long after its holder fell silent
+    chip_backends: dict[str, str] = {}  # further backends: name -> "module:factory"
+    simulated_seconds_per_second: float = Field(default=1.0, ge=0)  # how fast idle chips age
+
+    log_json: bool = False
+    log_level: str = Field(default="info", pattern="^(debug|info|warning|error)$")
+
+    @property
+    def database(self) -> str:
+        """The database's URL."""
+        return self.database_url or f"sqlite:///{self.data_dir / 'tandemcal.sqlite'}"
+
+    @property
+    def artifacts_dir(self) -> Path:
+        return self.data_dir / "artifacts"
+
+    @property
+    def key_file(self) -> Path:
+        """Where the first key is left for its owner, readable by nobody else."""
+        return self.data_dir / "key"

@@ -1,0 +1,58 @@
+"""The closed sets of words that the service publishes."""
+
+from enum import StrEnum
+
+
+class JobKind(StrEnum):
+    COLLECT = "collect"  # run the teacher over a target set; enqueued when that is complete
+    TRAIN = "train"
+    CALIBRATE = "calibrate"
+    EVALUATE = "evaluate"
+
+
+class JobStatus(StrEnum):
+    QUEUED = "queued"
+    WAITING_FOR_CHIP = "waiting_for_chip"
+    RUNNING = "running"
+    CANCELLING = "cancelling"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    EXPIRED = "expired"
+
+
+ACTIVE = frozenset({JobStatus.RUNNING, JobStatus.CANCELLING})
+TERMINAL = frozenset(
+    {JobStatus.SUCCEEDED, JobStatus.FAILED, JobStatus.CANCELLED, JobStatus.EXPIRED}
+)
+
+
+class ChipState(StrEnum):
+    IDLE = "idle"
+    RUNNING = "running"
+
+
+class ChipHealth(StrEnum):
+    GOOD = "good"
+    DRIFTING = "drifting"
+    BAD = "bad"
+    UNKNOWN = "unknown"
+    RETIRED = "retired"
+
+
+class TargetSetState(StrEnum):
+    UPLOADING = "uploading"
+    COLLECTING = "collecting"
+    READY = "ready"
+    FAILED = "failed"
+
+
+class Split(StrEnum):
+    CALIBRATION = "calibration"
+    TEST = "test"
+
+
+class Scope(StrEnum):
+    READ = "read"
+    OPERATE = "operate"
+    ADMIN = "admin"
