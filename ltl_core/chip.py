@@ -4,14 +4,17 @@ All quantities are in the chip's own units: a weight is an integer code, a colum
 sum_j code_j * x_j, and thresholds and full scales are given in those code units.
 """
 
+from __future__ import annotations  # the words of the port need no torch, only its tensors do
+
 from collections.abc import Mapping
 from enum import StrEnum
-from typing import NamedTuple, Protocol
-
-from jaxtyping import Bool, Float, Int
-from torch import Tensor
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from ltl_core.network import NetworkSpec
+
+if TYPE_CHECKING:
+    from jaxtyping import Bool, Float, Int
+    from torch import Tensor
 
 
 class Observable(StrEnum):

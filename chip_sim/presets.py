@@ -1,0 +1,94 @@
+"""The named chips. Their figures are of the order of published silicon, and are fixed."""
+
+from chip_sim.errors import UnknownPresetError
+from chip_sim.spec import ChipSpec, ConverterSpec, DeviceSpec, NeuronSpec, WriteSpec
+
+NAMES = ("ideal", "pcm", "hermes", "reram", "harsh")
+
+
+def preset(name: str) -> ChipSpec:
+    """The chip of that name. Raises UnknownPresetError."""
+    match name:
+        case "ideal":
+            return ChipSpec(model="ideal")
+        case "pcm":
+            return _pcm()
+        case "hermes":
+            return _hermes()
+        case "reram":
+            return _reram()
+        case "harsh":
+            return _harsh()
+        case _:
+            raise UnknownPresetError(name, NAMES)
+
+
+def _pcm() -> ChipSpec:
+    return ChipSpec(
+        model="pcm",
+        device=DeviceSpec(model="pcm", g_max=25e-6, variation=0.05, stuck=0.001, read_noise=0.005),
+        write=WriteSpec(tolerance_sigma=1.0, pulses_max=8),
+        converter=_converter(),
+        neuron=_neuron(),
+    )
+
+
+def _hermes() -> ChipSpec:
+    return ChipSpec(
+        model="hermes",
+        device=DeviceSpec(
+            model="hermes", g_max=20.7e-6, variation=0.05, stuck=0.001, read_noise=0.005
+        ),
+        write=WriteSpec(tolerance_sigma=1.0, pulses_max=8),
+        converter=_converter(),
+        neuron=_neuron(),
+    )
+
+
+def _reram() -> ChipSpec:
+    return ChipSpec(
+        model="reram",
+        device=DeviceSpec(model="reram", g_max=40e-6, variation=0.10, stuck=0.005, read_noise=0.01),
+        write=WriteSpec(tolerance_siemens=1e-6, pulses_max=30),
+        converter=_converter(),
+        neuron=_neuron(),
+    )
+
+
+def _harsh() -> ChipSpec:
+    return ChipSpec(
+        model="harsh",
+        device=DeviceSpec(
+            model="pcm",
+            g_max=25e-6,
+            programming_scale=2.0,
+            variation=0.30,
+            stuck=0.01,
+            read_noise=0.01,
+        ),
+        converter=ConverterSpec(adc_bits=6, gain_sd=0.08, offset_sd_lsb=2.0),
+        neuron=NeuronSpec(
+            threshold_mismatch=0.20,
+            leak_mismatch=0.10,
+            reset_mismatch=0.10,
+            bias_mismatch=0.10,
+            dead=0.02,
+            thermal_noise=0.03,
+        ),
+    )
+
+
+def _converter() -> ConverterSpec:
+    return ConverterSpec(adc_bits=8, gain_sd=0.03, offset_sd_lsb=2.0)
+
+
+def _neuron() -> NeuronSpec:
+    # Reset and bias carry the leak's figure: the three share the same kind of circuit.
+    return NeuronSpec(
+        threshold_mismatch=0.10,
+        leak_mismatch=0.05,
+        reset_mismatch=0.05,
+        bias_mismatch=0.05,
+        dead=0.005,
+        thermal_noise=0.01,
+    )

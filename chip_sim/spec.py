@@ -1,0 +1,148 @@
+"""What a simulated chip is made of: plain numbers, readable without torch.
+
+Defaults describe no chip in particular and are perfect: every imperfection is asked for.
+"""
+
+from typing import Annotated, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt, model_validator
+
+from ltl_core.chip import ChipInfo, Observable
+from ltl_core.network import NetworkSpec, Stage
+
+Siemens = Annotated[float, Field(ge=0, allow_inf_nan=False, json_schema_extra={"unit": "S"})]
+Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False, json_schema_extra={"unit": "s"})]
+Relative = Annotated[float, Field(ge=0, allow_inf_nan=False, json_schema_extra={"unit": "1"})]
+Fraction = Annotated[float, Field(ge=0, le=1, json_schema_extra={"unit": "1"})]
+Bits = Annotated[int, Field(ge=2, le=16)]
+
+
+class _Spec(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class DeviceSpec(_Spec):
+    """One memory cell; two of them, plus and minus, are a weight."""
+
+    model: Literal["none", "pcm", "hermes", "reram"] = "none"
+    g_min: Siemens = 0.0
+    g_max: Siemens = 25e-6
+    programming_scale: Relative = 1.0  # times the programming noise that the model publishes
+    variation: Relative = 0.0  # sd of the logarithm of each device's fixed gain; its median is 1
+    stuck: Fraction = 0.0  # part of the devices; half of them at g_min, half at g_max
+    read_noise: Relative = 0.0  # sd of one device in one multiply, in parts of g_max
+
+    @model_validator(mode="after")
+    def _range_is_open(self) -> Self:
+        if self.g_min >= self.g_max:
+            raise ValueError(f"g_min {self.g_min} S is not below g_max {self.g_max} S")
+        return self
+
+
+class WriteSpec(_Spec):
+    """How a cell is written: one blind pulse, or pulses until it is within a tolerance."""
+
+    tolerance_sigma: Annotated[float, Field(gt=0)] | None = None  # of the device's own noise
+    tolerance_siemens: Annotated[float, Field(gt=0, json_schema_extra={"unit": "S"})] | None = None
+    pulses_max: PositiveInt = 1
+    pulse_time: Seconds = 1e-6
+
+    @property
+    def verifies(self) -> bool:
+        return self.tolerance_sigma is not None or self.tolerance_siemens is not None
+
+    @model_validator(mode="after")
+    def _one_tolerance_at_most(self) -> Self:
+        if self.tolerance_sigma is not None and self.tolerance_siemens is not None:
+            raise ValueError("give tolerance_sigma or tolerance_siemens, not both")
+        if not self.verifies and self.pulses_max != 1:
+            raise ValueError("without a tolerance there is one blind pulse: pulses_max must be 1")
+        return self
+
+
+class ConverterSpec(_Spec):
+    """The converters at the ends of rows and columns."""
+
+    dac_bits: Bits = 8  # of the analog rows of the first layer
+    adc_bits: Bits = 12
+    gain_sd: Relative = 0.0  # of each tile's each column's ADC
+    offset_sd_lsb: Annotated[float, Field(ge=0, json_schema_extra={"unit": "LSB"})] = 0.0
+
+
+class NeuronSpec(_Spec):
+    """The neuron at the end of a column; mismatch is a relative sd, drawn once a chip."""
+
+    threshold_mismatch: Relative = 0.0
+    leak_mismatch: Relative = 0.0  # of the time constant
+    reset_mismatch: Relative = 0.0  # of the part of the membrane that a spike takes away
+    bias_mismatch: Relative = 0.0
+    dead: Fraction = 0.0  # neurons whose comparator never answers
+    thermal_noise: Relative = 0.0  # sd a step, in parts of the layer's threshold
+
+
+class TrimSpec(_Spec):
+    """The digital registers that shift thresholds and biases."""
+
+    bits: Bits = 8
+    lsb: Annotated[float, Field(gt=0)] = 1 / 256  # of the layer's threshold: 8 bits over +-50 %
+
+
+class ChipSpec(_Spec):
+    """One kind of chip. With a seed it becomes one chip."""
+
+    model: Annotated[str, Field(min_length=1, max_length=80)] = "custom"
+    device: DeviceSpec = DeviceSpec()
+    write: WriteSpec = WriteSpec()
+    converter: ConverterSpec = ConverterSpec()
+    neuron: NeuronSpec = NeuronSpec()
+    trim: TrimSpec = TrimSpec()
+    weight_bits: Annotated[int, Field(ge=1, le=12)] = 6  # beside the sign
+    tile_rows: PositiveInt = 256
+    tile_columns: PositiveInt = 256
+    tiles: PositiveInt = 64
+    time_step: Seconds = 1e-5
+    endurance_writes: PositiveInt | None = None
+
+    @property
+    def code_max(self) -> int:
+        return 2**self.weight_bits - 1
+
+    @property
+    def trim_code_min(self) -> int:
+        return -(2 ** (self.trim.bits - 1))
+
+    @property
+    def trim_code_max(self) -> int:
+        return 2 ** (self.trim.bits - 1) - 1
+
+
+def info_of(spec: ChipSpec, chip_id: str) -> ChipInfo:
+    """What the chip will say it is."""
+    return ChipInfo(
+        chip_id=chip_id,
+        model=spec.model,
+        tile_rows=spec.tile_rows,
+        tile_columns=spec.tile_columns,
+        tiles=spec.tiles,
+        weight_code_max=spec.code_max,
+        trim_code_min=spec.trim_code_min,
+        trim_code_max=spec.trim_code_max,
+        trim_lsb=spec.trim.lsb,
+        observables=frozenset(Observable),
+        time_step=spec.time_step,
+        endurance_writes=spec.endurance_writes,
+    )
+
+
+def tiles_of(stage: Stage, spec: ChipSpec) -> int:
+    """Tiles that one layer covers: every layer begins on a fresh one."""
+    return _blocks(stage.rows, spec.tile_rows) * _blocks(stage.columns, spec.tile_columns)
+
+
+def tiles_needed(network: NetworkSpec, spec: ChipSpec) -> int:
+    """Tiles that the whole network covers."""
+    return sum(tiles_of(stage, spec) for stage in network.stages)
+
+
+def _blocks(length: int, block: int) -> int:
+    return -(-length // block)
