@@ -1,0 +1,47 @@
+"""What a job may choose, as closed and checked data: readable without torch."""
+
+import math
+from enum import StrEnum
+from typing import Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+
+class RuleName(StrEnum):
+    """The rules a job may ask for."""
+
+    LTL_OFFLINE = "ltl-offline"
+    LTL_ONLINE = "ltl-online"
+
+
+class _Settings(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class NeuronSettings(_Settings):
+    """The published neuron and time window. Potentials are in the units of the weights."""
+
+    threshold: float = Field(default=0.6, gt=0)
+    decay: float = Field(default=math.exp(-1 / 10), gt=0, le=1)
+    surrogate_width: float = Field(default=0.2, gt=0)  # the boxcar |u - threshold| < width
+    steps: int = Field(default=16, ge=1, le=1024)
+    warmup: int = Field(default=12, ge=0)  # the online rule learns at steps warmup .. steps - 1
+
+    @model_validator(mode="after")
+    def _warmup_ends(self) -> Self:
+        if self.warmup >= self.steps:
+            raise ValueError(
+                f"warmup {self.warmup} leaves none of the {self.steps} steps to learn at"
+            )
+        return self
+
+
+class TrainingSettings(_Settings):
+    """How a golden student is made."""
+
+    rule: RuleName = RuleName.LTL_OFFLINE
+    neuron: NeuronSettings = NeuronSettings()
+    epochs: int = Field(default=10, ge=1, le=1000)
+    batch: int = Field(default=64, ge=1, le=4096)
+    learning_rate: float = Field(default=1e-3, gt=0, le=1)  # in units of the weights; falls to zero
+    seed: int = Field(default=0, ge=0)
