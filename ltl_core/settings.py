@@ -6,6 +6,8 @@ from typing import Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from ltl_core.chip import Observable
+
 
 class RuleName(StrEnum):
     """The rules a job may ask for."""
@@ -44,4 +46,23 @@ class TrainingSettings(_Settings):
     epochs: int = Field(default=10, ge=1, le=1000)
     batch: int = Field(default=64, ge=1, le=4096)
     learning_rate: float = Field(default=1e-3, gt=0, le=1)  # in units of the weights; falls to zero
+    seed: int = Field(default=0, ge=0)
+
+
+class Budget(_Settings):
+    """What a calibration may use up at most; None is no limit."""
+
+    samples: int | None = Field(default=4000, ge=0)  # shown to the chip to learn from
+    cell_writes_per_cell: float | None = Field(default=None, ge=0)  # mean over all cells
+    seconds: float | None = Field(default=None, ge=0)
+
+
+class CalibrationSettings(_Settings):
+    """How one chip is calibrated."""
+
+    rule: RuleName = RuleName.LTL_ONLINE
+    observable: Observable = Observable.WINDOW
+    budget: Budget = Budget()
+    batch: int = Field(default=64, ge=1, le=4096)
+    learning_rate: float = Field(default=1e-2, gt=0, le=1)
     seed: int = Field(default=0, ge=0)

@@ -1,4 +1,4 @@
-"""What the service itself raises on purpose; `service/api/errors.py` knows what HTTP makes of it."""
+"""What the service itself raises on purpose; `service/api/errors.py` makes HTTP of it."""
 
 from collections.abc import Sequence
 
@@ -144,8 +144,8 @@ class InvalidFieldError(RequestError):
 class ChecksumMismatchError(RequestError):
     def __init__(self, expected: str, found: str) -> None:
         super().__init__(
-            f"The bytes that arrived have SHA-256 {found}, but Content-Digest announced {expected}; "
-            "send them again."
+            f"The bytes that arrived have SHA-256 {found}, but Content-Digest announced "
+            f"{expected}; send them again."
         )
         self.expected = expected
         self.found = found

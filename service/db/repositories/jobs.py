@@ -100,16 +100,31 @@ class JobRepository:
         self._tell(self.get(job_id), "job.progress", key, told, now)
 
     def save_checkpoint(
-        self, job_id: str, token: int, sha256: str, step: int, chip_state_sha256: str | None
+        self,
+        job_id: str,
+        token: int,
+        sha256: str,
+        step: int,
+        chip_state_sha256: str | None,
+        now: datetime,
     ) -> None:
         """From where the next attempt goes on; the chip's state belongs to the same moment."""
         values = {"checkpoint_sha256": sha256, "checkpoint_step": step}
         self._change(job_id, token, values, *_drives(token))
-        chip_id = self.get(job_id).chip_id
-        if chip_state_sha256 is not None and chip_id is not None:
-            self._session.execute(
-                update(Chip).where(Chip.id == chip_id).values(state_sha256=chip_state_sha256)
-            )
+        if chip_state_sha256 is not None:
+            self.save_chip_state(job_id, token, chip_state_sha256, now)
+
+    def save_chip_state(self, job_id: str, token: int, sha256: str, now: datetime) -> None:
+        """Where a simulated chip's devices stand, written by the job that drives it."""
+        chip_id = select(Job.chip_id).where(Job.id == job_id, *_drives(token)).scalar_subquery()
+        saved = self._session.scalar(
+            update(Chip)
+            .where(Chip.id == chip_id)
+            .values(state_sha256=sha256, state_saved_at=now)
+            .returning(Chip.id)
+        )
+        if saved is None:
+            raise AttemptSupersededError(job_id, token)
 
     def end(
         self,
@@ -126,6 +141,13 @@ class JobRepository:
         values = {"status": status, "reason": reason, "result": result, "ended_at": now}
         self._change(job_id, token, values, *_drives(token))
         self._tell_end(self.get(job_id), now)
+
+    def check_driven_by(self, job_id: str, token: int) -> None:
+        """Raises JobNotFoundError, and AttemptSupersededError where it is not this token's."""
+        driven = select(Job.id).where(Job.id == job_id, *_drives(token))
+        if self._session.scalar(driven.with_for_update()) is None:
+            self.get(job_id)
+            raise AttemptSupersededError(job_id, token)
 
     def set_waiting(self, job_id: str, reason: str) -> None:
         """A queued job whose chip is busy. Any other status stays."""
@@ -187,9 +209,7 @@ class JobRepository:
         return self._session.scalar(select(Chip.version_in_force).where(Chip.id == chip_id))
 
     def _tell(self, job: Job, type: str, key: str, data: Json, now: datetime) -> None:
-        self._events.append(
-            job.id, type, key, data, now=now, job_id=job.id, chip_id=job.chip_id
-        )
+        self._events.append(job.id, type, key, data, now=now, job_id=job.id, chip_id=job.chip_id)
 
     def _tell_end(self, job: Job, now: datetime) -> None:
         if job.status in TERMINAL:

@@ -20,9 +20,7 @@ class LeaseRepository:
         return self._session.scalar(
             update(ChipLease)
             .where(ChipLease.chip_id == chip_id, free)
-            .values(
-                token=ChipLease.token + 1, holder=holder, job_id=job_id, expires_at=now + ttl
-            )
+            .values(token=ChipLease.token + 1, holder=holder, job_id=job_id, expires_at=now + ttl)
             .returning(ChipLease.token)
         )
 

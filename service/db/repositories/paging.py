@@ -20,7 +20,7 @@ class PageOf(NamedTuple):
 
 
 def fetch_page(
-    session: Session, query: Select[tuple[Row]], key: InstrumentedAttribute[str], page: PageOf
+    session: Session, query: Select[Row], key: InstrumentedAttribute[str], page: PageOf
 ) -> tuple[list[Row], str | None]:
     """One page of rows by their time-ordered id, and the cursor of the next page."""
     if page.cursor is not None:
@@ -36,6 +36,6 @@ def insert_if_new(session: Session, table: type[Base], values: dict[str, Any]) -
     """Insert, unless a unique key is taken already. True where the row is new."""
     dialect = session.get_bind().dialect.name
     insert = sqlite.insert if dialect == "sqlite" else postgresql.insert
-    key = table.__table__.primary_key.columns.values()[0]
+    key = table.__mapper__.primary_key[0]
     statement = insert(table).values(**values).on_conflict_do_nothing().returning(key)
     return session.execute(statement).first() is not None

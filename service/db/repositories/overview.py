@@ -1,0 +1,59 @@
+"""What the pages show beside the plain lists: the last calibration of each chip, and who runs."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from service.db.tables import Chip, Job, Json
+from service.states import ACTIVE, TERMINAL, JobKind, JobStatus
+
+
+class LastCalibration(NamedTuple):
+    """The newest calibration of a chip that came to its end."""
+
+    job_id: str
+    result: Json
+
+
+class OverviewRepository:
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    def last_calibrations(self, chip_ids: Sequence[str]) -> dict[str, LastCalibration]:
+        """By chip; chips that were never calibrated are absent."""
+        newest = (
+            select(func.max(Job.id))
+            .where(
+                Job.chip_id.in_(chip_ids),
+                Job.kind == JobKind.CALIBRATE,
+                Job.status == JobStatus.SUCCEEDED,
+            )
+            .group_by(Job.chip_id)
+        )
+        rows = self._session.execute(
+            select(Job.chip_id, Job.id, Job.result).where(Job.id.in_(newest))
+        )
+        return {chip: LastCalibration(job, result) for chip, job, result in rows if chip and result}
+
+    def running_jobs(self, chip_ids: Sequence[str]) -> dict[str, Job]:
+        """By chip, the job that drives it now."""
+        query = select(Job).where(Job.chip_id.in_(chip_ids), Job.status.in_(ACTIVE))
+        return {job.chip_id: job for job in self._session.scalars(query) if job.chip_id}
+
+    def chip_names(self, chip_ids: Sequence[str]) -> dict[str, str]:
+        """Names by id."""
+        query = select(Chip.id, Chip.name).where(Chip.id.in_(chip_ids))
+        return {chip_id: name for chip_id, name in self._session.execute(query)}
+
+    def health_counts(self) -> dict[str, int]:
+        """How many chips there are of each health."""
+        query = select(Chip.health, func.count()).group_by(Chip.health)
+        return {health: count for health, count in self._session.execute(query)}
+
+    def open_jobs(self) -> dict[str, int]:
+        """How many jobs have each status that is not terminal."""
+        query = select(Job.status, func.count()).where(Job.status.not_in(TERMINAL))
+        rows = self._session.execute(query.group_by(Job.status))
+        return {status: count for status, count in rows}
