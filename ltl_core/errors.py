@@ -1,4 +1,4 @@
-"""Every error this package raises on purpose: a sentence for the reader, attributes for programs."""
+"""Every error raised on purpose: a sentence for the reader, attributes for programs."""
 
 from collections.abc import Sequence
 
@@ -90,8 +90,8 @@ class SilentLayerError(CalibrationError):
 
     def __init__(self, layer: str) -> None:
         super().__init__(
-            f"Teacher layer '{layer}' is silent on every sample, so it has no firing rate to teach; "
-            "check the teacher's weights and that the inputs are scaled as they were in its training."
+            f"Teacher layer '{layer}' is silent on every sample, so it has no rate to teach; check "
+            "the teacher's weights, and that the inputs are scaled as they were in its training."
         )
         self.layer = layer
 
@@ -139,7 +139,8 @@ class LeaseLostError(ChipError):
 
     def __init__(self, chip_id: str, token: int) -> None:
         super().__init__(
-            f"The lease of chip {chip_id} with token {token} is no longer held; nothing more is written."
+            f"The lease of chip {chip_id} with token {token} is no longer held; "
+            "nothing more is written."
         )
         self.chip_id = chip_id
         self.token = token

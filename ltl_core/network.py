@@ -9,7 +9,9 @@ from ltl_core.errors import LayerShapeError, NetworkError, UnsupportedLayerError
 
 Shape = tuple[int, ...]
 Pair = tuple[PositiveInt, PositiveInt]
-Name = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.\-]*$")]
+Name = Annotated[
+    str, Field(min_length=1, max_length=200, pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.\-]*$")
+]
 
 
 class _Layer(BaseModel):
@@ -43,7 +45,10 @@ class Conv2d(_Layer):
     def output_shape(self, shape: Shape) -> Shape:
         if len(shape) != 3 or shape[0] != self.in_channels:
             raise LayerShapeError(self.name, (self.in_channels, "H", "W"), shape)
-        return (self.out_channels, *_slide(self.name, shape, self.kernel, self.stride, self.padding))
+        return (
+            self.out_channels,
+            *_slide(self.name, shape, self.kernel, self.stride, self.padding),
+        )
 
 
 class Linear(_Layer):
@@ -65,7 +70,7 @@ class Linear(_Layer):
 
 
 class AvgPool2d(_Layer):
-    """Average over windows. It has no neurons: the rows of the next layer are driven by the mean."""
+    """Average over windows, without neurons: the next layer's rows are driven by the mean."""
 
     kind: Literal["avg_pool2d"] = "avg_pool2d"
     kernel: Pair
@@ -134,7 +139,9 @@ class NetworkSpec(BaseModel):
         if twice := sorted({name for name in names if names.count(name) > 1}):
             raise NetworkError(f"Layer names must be unique, but {', '.join(twice)} stands twice.")
         if isinstance(self.layers[-1], AvgPool2d):
-            raise NetworkError("The last layer is the readout and must be a conv2d or linear layer.")
+            raise NetworkError(
+                "The last layer is the readout and must be a conv2d or linear layer."
+            )
         shape: Shape = self.input_shape
         for layer in self.layers:
             shape = layer.output_shape(shape)

@@ -1,0 +1,86 @@
+"""How good is it? Accuracy and rate errors, of the ideal student and of a chip."""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from ltl_core.chip import ChipBackend, Observable, Stimulus
+from ltl_core.student import Student, windows
+from ltl_core.targets import Batch, TargetSet
+
+_CHUNK = 128  # samples at a time
+
+
+class Quality(NamedTuple):
+    """Of a student or a chip, on one set of samples."""
+
+    accuracy: float
+    rate_error: tuple[float, ...]  # root mean square of r - R, hidden layer by hidden layer
+    loss: float  # mean cross-entropy of the readout
+
+
+class _Answer(NamedTuple):
+    rates: list[Float[Tensor, "batch *neuron"]]
+    logits: Float[Tensor, "batch class"]
+
+
+def student_quality(student: Student, targets: TargetSet) -> Quality:
+    """Of the ideal student."""
+    batches = list(targets.batches(_CHUNK))
+    return _quality(student, batches, (_ideal(student, batch) for batch in batches))
+
+
+def chip_quality(backend: ChipBackend, student: Student, targets: TargetSet) -> Quality:
+    """Of a chip on which the student stands; it learns nothing from being measured."""
+    batches = list(targets.batches(_CHUNK))
+    return _quality(student, batches, (_measured(backend, student, batch) for batch in batches))
+
+
+def correct(logits: Float[Tensor, "batch class"], labels: Int[Tensor, " batch"]) -> float:
+    """Part of the samples whose largest logit is that of their label."""
+    return float((logits.argmax(1) == labels).float().mean())
+
+
+def _ideal(student: Student, batch: Batch) -> _Answer:
+    rates: list[Tensor] = []
+    logits = torch.empty(0)
+    for window in windows(student.network, student.weights(), batch.inputs, student.neuron):
+        if window.spikes is None:
+            logits = window.membrane[-1] / student.neuron.steps
+        else:
+            rates.append(window.spikes.mean(0))
+    return _Answer(rates, logits)
+
+
+def _measured(backend: ChipBackend, student: Student, batch: Batch) -> _Answer:
+    *hidden, readout = student.network.stages
+    record = {stage.name: Observable.COUNTS for stage in hidden}
+    record[readout.name] = Observable.MEMBRANE
+    steps = student.neuron.steps
+    recording = backend.run(Stimulus(batch.inputs, steps), record)
+    rates = [_present(recording.layers[stage.name].counts).float() / steps for stage in hidden]
+    sums = _present(recording.layers[readout.name].membrane)[-1]
+    return _Answer(rates, sums * (student.lsb[readout.name] / steps))
+
+
+def _quality(student: Student, batches: list[Batch], answers: Iterator[_Answer]) -> Quality:
+    names = [stage.name for stage in student.network.stages if not stage.is_readout]
+    squared, hits, loss, samples = torch.zeros(len(names)), 0.0, 0.0, 0
+    for batch, answer in zip(batches, answers, strict=True):
+        size = len(batch.labels)
+        for place, (name, rate) in enumerate(zip(names, answer.rates, strict=True)):
+            squared[place] += (rate - batch.rates[name]).square().mean() * size
+        hits += correct(answer.logits, batch.labels) * size
+        loss += float(torch.nn.functional.cross_entropy(answer.logits, batch.labels)) * size
+        samples += size
+    error = tuple(float(value) for value in (squared / samples).sqrt())
+    return Quality(hits / samples, error, loss / samples)
+
+
+def _present(value: Tensor | None) -> Tensor:
+    if value is None:
+        raise ValueError("The chip did not return an observable that it was asked for.")
+    return value

@@ -1,0 +1,36 @@
+"""Tensors as bytes and back: safetensors blocks, with text metadata. Nothing is ever unpickled."""
+
+import json
+from collections.abc import Mapping
+
+import safetensors.torch
+from safetensors import SafetensorError
+from torch import Tensor
+
+from ltl_core.errors import CorruptTensorsError
+
+
+def pack(tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None) -> bytes:
+    """One safetensors block."""
+    whole = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    return safetensors.torch.save(whole, dict(metadata or {}))
+
+
+def unpack(data: bytes) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """The tensors and the metadata of a block. Raises CorruptTensorsError."""
+    try:
+        tensors = safetensors.torch.load(data)
+    except (SafetensorError, ValueError, KeyError) as error:
+        raise CorruptTensorsError(str(error)) from error
+    return tensors, read_metadata(data)
+
+
+def read_metadata(data: bytes) -> dict[str, str]:
+    """The text that travels in a block's header. Raises CorruptTensorsError."""
+    length = int.from_bytes(data[:8], "little")
+    try:
+        header = json.loads(data[8 : 8 + length])
+    except ValueError as error:
+        raise CorruptTensorsError("its header is not JSON") from error
+    metadata = header.get("__metadata__", {}) if isinstance(header, dict) else {}
+    return {str(key): str(value) for key, value in metadata.items()}

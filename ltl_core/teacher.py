@@ -1,0 +1,94 @@
+"""The teacher: a float network run layer by layer; its activations become targets."""
+
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from ltl_core.errors import SettingError, SilentLayerError
+from ltl_core.layers import gather, multiply, per_column
+from ltl_core.network import NetworkSpec, Stage
+from ltl_core.targets import RATE_LEVELS, Samples, TargetSet
+
+Weights = Mapping[str, Tensor]
+_CHUNK = 256  # samples at a time
+
+
+class Answer(NamedTuple):
+    """A teacher's activations, hidden layer by hidden layer, and its logits."""
+
+    activations: dict[str, Float[Tensor, "sample *neuron"]]
+    logits: Float[Tensor, "sample class"]
+
+
+def run_teacher(
+    network: NetworkSpec, weights: Weights, inputs: Float[Tensor, "sample *shape"]
+) -> Answer:
+    """ReLU, clipped at each layer's ceiling, between the layers; plain sums at the readout."""
+    activations: dict[str, Tensor] = {}
+    values = inputs
+    for stage in network.stages:
+        values = _sums(stage, weights, values)
+        if stage.is_readout:
+            break
+        values = values.clamp(min=0, max=stage.layer.ceiling)
+        activations[stage.name] = values
+    return Answer(activations, values)
+
+
+def collect(
+    network: NetworkSpec,
+    weights: Weights,
+    samples: Samples,
+    *,
+    percentile: float = 99.0,
+    scales: Mapping[str, float] | None = None,
+) -> TargetSet:
+    """Target rates of every hidden layer.
+
+    Without `scales` they are measured: k_l = the percentile of the layer's activations over
+    samples, channels and positions (nearest rank). Raises SettingError, SilentLayerError.
+    """
+    if not 0 < percentile <= 100:
+        raise SettingError(f"percentile {percentile} is not above 0 and at most 100.")
+    answers = list(_answers(network, weights, samples.inputs))
+    hidden = [stage.name for stage in network.stages if not stage.is_readout]
+    whole = {name: torch.cat([a.activations[name] for a in answers]) for name in hidden}
+    if scales is None:
+        scales = {name: scale_of(name, whole[name], percentile) for name in hidden}
+    rates = {name: as_rates(whole[name], scales[name]) for name in hidden}
+    return TargetSet(samples, scales, rates)
+
+
+def scale_of(layer: str, activation: Float[Tensor, "*shape"], percentile: float) -> float:
+    """k = P_p(A), nearest rank; the largest where that is zero. Raises SilentLayerError."""
+    flat = activation.flatten()
+    rank = min(flat.numel(), max(1, round(percentile / 100 * flat.numel())))
+    scale = float(flat.kthvalue(rank).values)
+    scale = scale if scale > 0 else float(flat.max())
+    if scale <= 0:
+        raise SilentLayerError(layer)
+    return scale
+
+
+def as_rates(activation: Float[Tensor, "*shape"], scale: float) -> Tensor:
+    """round(255 clip(a / k, 0, 1)) as uint8."""
+    return (activation / scale).clamp(0, 1).mul(RATE_LEVELS).round().to(torch.uint8)
+
+
+def teacher_accuracy(network: NetworkSpec, weights: Weights, samples: Samples) -> float:
+    """Part of the samples whose largest logit is that of their label."""
+    logits = torch.cat([answer.logits for answer in _answers(network, weights, samples.inputs)])
+    return float((logits.argmax(1) == samples.labels).float().mean())
+
+
+def _answers(network: NetworkSpec, weights: Weights, inputs: Tensor) -> Iterator[Answer]:
+    for part in inputs.split(_CHUNK):
+        yield run_teacher(network, weights, part)
+
+
+def _sums(stage: Stage, weights: Weights, values: Tensor) -> Tensor:
+    product = multiply(stage, weights[f"{stage.name}.weight"], gather(stage, values))
+    return product + per_column(weights[f"{stage.name}.bias"], stage)
