@@ -1,0 +1,221 @@
+"""What the fleet page shows: one row a chip, one row a job, one headline."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from sqlalchemy.orm import Session
+
+from service.db.repositories.chips import ChipFilter, ChipRepository
+from service.db.repositories.jobs import JobFilter, JobRepository
+from service.db.repositories.overview import LastCalibration, OverviewRepository
+from service.db.repositories.paging import PageOf
+from service.db.tables import Chip, Job
+from service.states import TERMINAL, ChipHealth, JobStatus
+from service.web.words import percent, plural, points, short_id
+
+_LEFT, _RIGHT = 8, 192  # of the small drawing of a recovery, px
+_ATTENTION = (ChipHealth.GOOD, ChipHealth.DRIFTING, ChipHealth.BAD, ChipHealth.UNKNOWN)
+
+
+class Recovery(NamedTuple):
+    """Accuracy of one chip before and after its last calibration, beside the golden student's."""
+
+    job_id: str
+    before: float
+    after: float
+    golden: float
+
+    @property
+    def x_before(self) -> float:
+        return _pixel(self.before)
+
+    @property
+    def x_after(self) -> float:
+        return _pixel(self.after)
+
+    @property
+    def x_golden(self) -> float:
+        return _pixel(self.golden)
+
+    @property
+    def sentence(self) -> str:
+        return (
+            f"before {percent(self.before)}, after {percent(self.after)} "
+            f"({points(self.after - self.before)}); golden student {percent(self.golden)}"
+        )
+
+
+class JobRow(NamedTuple):
+    """A job as a line of a table."""
+
+    id: str
+    short: str
+    kind: str
+    chip_id: str | None
+    chip: str
+    status: str
+    reason: str | None
+    terminal: bool
+    phase: str
+    step: int | None
+    steps: int | None
+    accuracy: float | None
+    samples: float | None
+    created_at: datetime
+    took: float | None  # s
+
+
+class ChipRow(NamedTuple):
+    """A chip as a line of a table."""
+
+    id: str
+    name: str
+    model: str
+    health: str
+    state: str
+    accuracy: float | None
+    recovery: Recovery | None
+    version: int | None
+    queue: int
+    job: JobRow | None
+
+
+class Fleet(NamedTuple):
+    """Everything on the page."""
+
+    headline: str
+    chips: tuple[ChipRow, ...]
+    chips_cursor: str | None
+    jobs: tuple[JobRow, ...]
+    jobs_cursor: str | None
+
+
+class FleetQuery(NamedTuple):
+    """Which part of the lists: both live in the page's address."""
+
+    chips_before: str | None = None
+    jobs_before: str | None = None
+    chips_shown: int = 200
+    jobs_shown: int = 25
+
+
+def read_fleet(session: Session, query: FleetQuery, now: datetime) -> Fleet:
+    """Collect the page."""
+    overview = OverviewRepository(session)
+    chips, chips_cursor = _chips(session, query)
+    jobs, jobs_cursor = JobRepository(session).list(
+        JobFilter(), PageOf(query.jobs_shown, query.jobs_before)
+    )
+    return Fleet(
+        headline=_headline(overview.health_counts(), overview.open_jobs()),
+        chips=_chip_rows(session, chips, now),
+        chips_cursor=chips_cursor,
+        jobs=job_rows(session, jobs, now),
+        jobs_cursor=jobs_cursor,
+    )
+
+
+def job_rows(session: Session, jobs: Sequence[Job], now: datetime) -> tuple[JobRow, ...]:
+    """Jobs as lines, with the names of their chips."""
+    names = OverviewRepository(session).chip_names([job.chip_id for job in jobs if job.chip_id])
+    return tuple(job_row(job, names.get(job.chip_id or "", ""), now) for job in jobs)
+
+
+def job_row(job: Job, chip: str, now: datetime) -> JobRow:
+    """One job as a line."""
+    progress, spent = job.progress or {}, job.spent or {}
+    ended = job.ended_at or now
+    return JobRow(
+        id=job.id,
+        short=short_id(job.id),
+        kind=job.kind,
+        chip_id=job.chip_id,
+        chip=chip,
+        status=job.status,
+        reason=job.reason,
+        terminal=job.status in TERMINAL,
+        phase=str(progress.get("phase") or ""),
+        step=progress.get("step"),
+        steps=progress.get("steps"),
+        accuracy=_accuracy(job.result) or progress.get("accuracy"),
+        samples=spent.get("samples"),
+        created_at=job.created_at,
+        took=(ended - job.started_at).total_seconds() if job.started_at else None,
+    )
+
+
+def recovery_of(job_id: str, result: Mapping[str, Any] | None) -> Recovery | None:
+    """What a calibration's result says of before and after, if it is one."""
+    accuracy = (result or {}).get("accuracy")
+    if not isinstance(accuracy, Mapping):
+        return None
+    figures = [accuracy.get(name) for name in ("before", "after", "golden")]
+    if not all(isinstance(figure, int | float) for figure in figures):
+        return None
+    before, after, golden = (float(figure) for figure in figures if figure is not None)
+    return Recovery(job_id, before, after, golden)
+
+
+def _chips(session: Session, query: FleetQuery) -> tuple[Sequence[Chip], str | None]:
+    page = PageOf(query.chips_shown, query.chips_before, oldest_first=True)
+    return ChipRepository(session).list(ChipFilter(), page)
+
+
+def _chip_rows(session: Session, chips: Sequence[Chip], now: datetime) -> tuple[ChipRow, ...]:
+    ids = [chip.id for chip in chips]
+    overview = OverviewRepository(session)
+    last, running = overview.last_calibrations(ids), overview.running_jobs(ids)
+    depth = JobRepository(session).queue_depth(ids)
+    return tuple(
+        _chip_row(chip, last.get(chip.id), depth.get(chip.id, 0), _running(running, chip, now))
+        for chip in chips
+    )
+
+
+def _running(running: Mapping[str, Job], chip: Chip, now: datetime) -> JobRow | None:
+    job = running.get(chip.id)
+    return job_row(job, chip.name, now) if job else None
+
+
+def _chip_row(
+    chip: Chip, last: LastCalibration | None, queue: int, job: JobRow | None
+) -> ChipRow:
+    return ChipRow(
+        id=chip.id,
+        name=chip.name,
+        model=str(chip.settings.get("preset") or chip.info.get("model") or chip.backend),
+        health=chip.health,
+        state="running" if job else "idle",
+        accuracy=chip.accuracy,
+        recovery=recovery_of(last.job_id, last.result) if last else None,
+        version=chip.version_in_force,
+        queue=queue,
+        job=job,
+    )
+
+
+def _headline(health: Mapping[str, int], jobs: Mapping[str, int]) -> str:
+    total = sum(count for name, count in health.items() if name != ChipHealth.RETIRED)
+    parts = [f"{health[name]} {name}" for name in _ATTENTION if health.get(name)]
+    chips = f"{plural(total, 'chip')}: {', '.join(parts)}" if parts else "No chips yet"
+    running = jobs.get(JobStatus.RUNNING, 0) + jobs.get(JobStatus.CANCELLING, 0)
+    waiting = jobs.get(JobStatus.QUEUED, 0) + jobs.get(JobStatus.WAITING_FOR_CHIP, 0)
+    busy = [f"{plural(running, 'job')} running"] * (running > 0) + [f"{waiting} waiting"] * (
+        waiting > 0
+    )
+    return f"{chips}. {', '.join(busy)}." if busy else f"{chips}."
+
+
+def _accuracy(result: Mapping[str, Any] | None) -> float | None:
+    accuracy = (result or {}).get("accuracy")
+    if not isinstance(accuracy, Mapping):
+        return None
+    for name in ("after", "golden", "chip", "teacher"):
+        if isinstance(figure := accuracy.get(name), int | float):
+            return float(figure)
+    return None
+
+
+def _pixel(share: float) -> float:
+    return round(_LEFT + share * (_RIGHT - _LEFT), 1)

@@ -1,0 +1,217 @@
+"""What the job page shows: how far it is, how it goes, why it ended."""
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from sqlalchemy.orm import Session
+
+from service.db.repositories.events import EventRepository
+from service.db.repositories.jobs import JobRepository
+from service.db.repositories.overview import OverviewRepository
+from service.db.tables import Event, Job
+from service.states import JobKind, JobStatus
+from service.web.chart import Curve, Plot, Point, draw
+from service.web.fleet import JobRow, Recovery, job_row, recovery_of
+from service.web.words import amount, percent, seconds
+
+_UNITS = {"samples": amount, "seconds": seconds}
+_NAMES = {
+    "samples": "Samples",
+    "seconds": "Time",
+    "cell_writes_per_cell": "Writes a cell",
+    "cells_written": "Cells written",
+    "pulses": "Pulses",
+}
+_EVENTS_SHOWN = 5000
+_LOG_SHOWN = 200
+
+
+class Phase(NamedTuple):
+    """One part of a job's way; `state` is done, now or ahead."""
+
+    name: str
+    state: str
+
+
+class Meter(NamedTuple):
+    """What was spent, beside its budget where there is one."""
+
+    name: str
+    text: str
+    spent: float
+    budget: float | None
+
+
+class LogLine(NamedTuple):
+    """A line of the log."""
+
+    time: datetime
+    text: str
+
+
+class JobPage(NamedTuple):
+    """Everything on the page."""
+
+    job: JobRow
+    sentence: str
+    phases: tuple[Phase, ...]
+    meters: tuple[Meter, ...]
+    facts: tuple[tuple[str, str], ...]
+    plots: tuple[Plot, ...]
+    recovery: Recovery | None
+    layers: tuple[Mapping[str, Any], ...]
+    log: tuple[LogLine, ...]
+    cancellable: bool
+
+
+def read_job(session: Session, job_id: str, now: datetime) -> JobPage:
+    """Collect the page. Raises JobNotFoundError."""
+    job = JobRepository(session).get(job_id)
+    names = OverviewRepository(session).chip_names([job.chip_id] if job.chip_id else [])
+    events = EventRepository(session).after(0, job_id=job.id, limit=_EVENTS_SHOWN)
+    row = job_row(job, names.get(job.chip_id or "", ""), now)
+    recovery = recovery_of(job.id, job.result)
+    return JobPage(
+        job=row,
+        sentence=_sentence(job, row, recovery),
+        phases=_phases(job, events),
+        meters=_meters(job),
+        facts=_facts(job),
+        plots=_plots(events, recovery),
+        recovery=recovery,
+        layers=tuple((job.result or {}).get("layers") or ()),
+        log=_log(events),
+        cancellable=not row.terminal and job.status != JobStatus.CANCELLING,
+    )
+
+
+def _sentence(job: Job, row: JobRow, recovery: Recovery | None) -> str:
+    """The page's headline: at the end, the result."""
+    of_chip = f" of {row.chip}" if row.chip else ""
+    what = f"{job.kind.capitalize()}{of_chip}"
+    if job.status == JobStatus.SUCCEEDED:
+        return f"{what}: {_outcome(job, recovery)}."
+    reason = f": {job.reason.rstrip('.')}" if job.reason else ""
+    return f"{what} {job.status.replace('_', ' ')}{reason}."
+
+
+def _outcome(job: Job, recovery: Recovery | None) -> str:
+    result = job.result or {}
+    if recovery is None:
+        return f"{percent(accuracy)} right" if (accuracy := _figure(result)) else "succeeded"
+    published = result.get("published")
+    kept = "published" if published else "not better, so the codes of before were put back"
+    version = f" as version {result['weights_version']}" if result.get("weights_version") else ""
+    return (
+        f"{percent(recovery.before)} before, {percent(recovery.after)} after; "
+        f"{kept}{version if published else ''}"
+    )
+
+
+def _figure(result: Mapping[str, Any]) -> float | None:
+    accuracy = result.get("accuracy")
+    figures = accuracy if isinstance(accuracy, Mapping) else {"golden": accuracy}
+    for name in ("golden", "chip", "teacher"):
+        if isinstance(figure := figures.get(name), int | float):
+            return float(figure)
+    return None
+
+
+def _phases(job: Job, events: Sequence[Event]) -> tuple[Phase, ...]:
+    """Queued, the phases that the job told of, and how it ended."""
+    told = ["queued"]
+    for event in events:
+        phase = _progress(event).get("phase")
+        if phase and phase not in told:
+            told.append(str(phase))
+    if job.ended_at is not None:
+        return tuple(Phase(name, "done") for name in [*told, job.status])
+    names = [_with_step(job, name) if name == told[-1] else name for name in told]
+    return tuple(Phase(name, "done" if name != names[-1] else "now") for name in names)
+
+
+def _with_step(job: Job, phase: str) -> str:
+    progress = job.progress or {}
+    step, steps = progress.get("step"), progress.get("steps")
+    return f"{phase}, step {step} of {steps}" if steps else phase
+
+
+def _meters(job: Job) -> tuple[Meter, ...]:
+    spent = job.spent or {}
+    budget = (job.request.get("settings") or {}).get("budget") or job.request.get("budget") or {}
+    meters = []
+    for name, value in spent.items():
+        if isinstance(value, int | float):
+            write = _UNITS.get(name, amount)
+            limit = budget.get(name)
+            text = f"{write(value)} of {write(limit)}" if limit else write(value)
+            meters.append(Meter(_NAMES.get(name, name.replace("_", " ")), text, value, limit))
+    return tuple(meters)
+
+
+def _facts(job: Job) -> tuple[tuple[str, str], ...]:
+    settings = job.request.get("settings") or {}
+    shown = ("rule", "observable", "seed")
+    facts = [(name.capitalize(), str(settings[name])) for name in shown if name in settings]
+    if job.kind == JobKind.CALIBRATE and job.weights_in_force is not None:
+        facts.append(("In force before", f"version {job.weights_in_force}"))
+    if job.attempt > 1:
+        facts.append(("Attempt", str(job.attempt)))
+    if ended_by := (job.result or {}).get("ended_by"):
+        facts.append(("Ended by", str(ended_by).replace("_", " ")))
+    return tuple(facts)
+
+
+def _plots(events: Sequence[Event], recovery: Recovery | None) -> tuple[Plot, ...]:
+    """Accuracy, then the rate error of each layer, all over the same steps."""
+    steps = [p for event in events if (p := _progress(event)).get("step") is not None]
+    golden = (recovery.golden, f"golden {percent(recovery.golden)}") if recovery else None
+    curves = [
+        Curve("Accuracy", _points(steps, lambda p: p.get("accuracy")), percent, 0.02, golden),
+        *_rate_curves(steps),
+    ]
+    drawn = [curve for curve in curves if len(curve.points) > 1]
+    if not drawn:
+        return ()
+    ends = [x for curve in drawn for x, _ in curve.points]
+    return tuple(draw(curve, (min(ends), max(ends))) for curve in drawn)
+
+
+def _rate_curves(steps: Sequence[Mapping[str, Any]]) -> list[Curve]:
+    counts = [len(_rates(progress)) for progress in steps]
+    return [
+        Curve(
+            f"Rate error, layer {layer + 1}",
+            _points(steps, lambda p, layer=layer: dict(enumerate(_rates(p))).get(layer)),
+            lambda value: f"{value:.4f}",
+            0.001,
+        )
+        for layer in range(max(counts, default=0))
+    ]
+
+
+def _rates(progress: Mapping[str, Any]) -> list[float]:
+    rates = progress.get("rate_error") or []
+    return list(rates.values()) if isinstance(rates, Mapping) else list(rates)
+
+
+def _points(
+    steps: Sequence[Mapping[str, Any]], figure: Callable[[Mapping[str, Any]], Any]
+) -> list[Point]:
+    found = ((float(p["step"]), figure(p)) for p in steps)
+    return [(x, float(y)) for x, y in found if isinstance(y, int | float)]
+
+
+def _log(events: Sequence[Event]) -> tuple[LogLine, ...]:
+    lines = [
+        LogLine(event.created_at, str(event.data.get("message") or event.data.get("text") or ""))
+        for event in events
+        if event.type == "job.log"
+    ]
+    return tuple(lines[-_LOG_SHOWN:])
+
+
+def _progress(event: Event) -> Mapping[str, Any]:
+    progress = event.data.get("progress") if event.type == "job.progress" else None
+    return progress if isinstance(progress, Mapping) else {}

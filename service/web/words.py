@@ -1,0 +1,66 @@
+"""Numbers as people read them: a unit, and as many digits as mean something."""
+
+from datetime import datetime, timedelta
+
+DASH = "–"
+
+
+def percent(value: float | None, digits: int = 1) -> str:
+    """A share in [0, 1] as a percentage."""
+    return DASH if value is None else f"{100 * value:.{digits}f}\u202f%"
+
+
+def points(value: float | None) -> str:
+    """A difference between two shares, in percentage points, with its sign."""
+    return DASH if value is None else f"{100 * value:+.1f} pt"
+
+
+def amount(value: float | None) -> str:
+    """A count, or a small ratio, with thin spaces between thousands."""
+    if value is None:
+        return DASH
+    if value != int(value):
+        return f"{value:.2f}" if abs(value) < 10 else f"{value:,.1f}".replace(",", "\u202f")
+    return f"{int(value):,}".replace(",", "\u202f")
+
+
+def seconds(value: float | None) -> str:
+    """How long, in the unit that fits."""
+    if value is None:
+        return DASH
+    if value < 10:
+        return f"{value:.1f} s"
+    minutes, rest = divmod(round(value), 60)
+    if minutes == 0:
+        return f"{rest} s"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s"
+
+
+def ago(then: datetime | None, now: datetime) -> str:
+    """How long before now, coarsely: the exact time stands in the tooltip."""
+    if then is None:
+        return DASH
+    passed = max(now - then, timedelta(0))
+    if passed < timedelta(minutes=1):
+        return "now"
+    if passed < timedelta(hours=1):
+        return f"{passed // timedelta(minutes=1)} min ago"
+    if passed < timedelta(days=1):
+        return f"{passed // timedelta(hours=1)} h ago"
+    return f"{passed.days} d ago"
+
+
+def instant(then: datetime | None) -> str:
+    """A time in full, UTC."""
+    return DASH if then is None else f"{then:%Y-%m-%d %H:%M:%S} UTC"
+
+
+def short_id(identifier: str) -> str:
+    """The end of an id: the start of a UUIDv7 is a time, and alike for neighbours."""
+    return identifier[-8:]
+
+
+def plural(count: int, word: str) -> str:
+    """`1 chip`, `5 chips`."""
+    return f"{count} {word}" if count == 1 else f"{count} {word}s"
