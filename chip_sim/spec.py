@@ -105,15 +105,15 @@ class ChipSpec(_Spec):
 
     @property
     def code_max(self) -> int:
-        return 2**self.weight_bits - 1
+        return (1 << self.weight_bits) - 1
 
     @property
     def trim_code_min(self) -> int:
-        return -(2 ** (self.trim.bits - 1))
+        return -(1 << (self.trim.bits - 1))
 
     @property
     def trim_code_max(self) -> int:
-        return 2 ** (self.trim.bits - 1) - 1
+        return (1 << (self.trim.bits - 1)) - 1
 
 
 def info_of(spec: ChipSpec, chip_id: str) -> ChipInfo:

@@ -1,0 +1,322 @@
+"""SimulatedChip: one chip of a kind, behind the port."""
+
+from collections.abc import Mapping
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from chip_sim.clock import Clock
+from chip_sim.column import Show
+from chip_sim.device import DeviceModel, PerfectDevice
+from chip_sim.errors import ForeignStateError, NotPlacedError
+from chip_sim.hermes import HermesDevice
+from chip_sim.identity import layer_identity, stream
+from chip_sim.layer import (
+    Drive,
+    PlacedLayer,
+    Trims,
+    changed,
+    column_sums,
+    empty_cells,
+    fire,
+    integrate,
+    layer_tensors,
+    rewrite,
+    stamp,
+    weights,
+    with_tensors,
+)
+from chip_sim.pcm import PcmDevice
+from chip_sim.placement import check_placement, placement_from_json, placement_to_json
+from chip_sim.reram import ReramDevice
+from chip_sim.spec import ChipSpec, DeviceSpec, info_of
+from chip_sim.tiling import lay_out
+from chip_sim.wear import Wear
+from ltl_core.chip import (
+    ChipInfo,
+    Fingerprint,
+    LayerRecording,
+    Observable,
+    Placement,
+    Recording,
+    Stimulus,
+    WriteReport,
+)
+from ltl_core.errors import CodeRangeError, LayerShapeError, NonFiniteError, SettingError
+
+_PROBE_BATCH = 16
+_PROBE_STEPS = 16
+
+
+def make_chip(chip_id: str, spec: ChipSpec, seed: int) -> "SimulatedChip":
+    """The chip of this kind with this seed: the same one every time, as it left the fab."""
+    return SimulatedChip(chip_id, spec, seed)
+
+
+def device_model(spec: DeviceSpec) -> DeviceModel:
+    """The physics of the chip's cells."""
+    match spec.model:
+        case "none":
+            return PerfectDevice()
+        case "pcm":
+            return PcmDevice(spec.g_max, spec.programming_scale)
+        case "hermes":
+            return HermesDevice(spec.g_max, spec.programming_scale)
+        case "reram":
+            return ReramDevice(spec.g_max, spec.programming_scale)
+
+
+class SimulatedChip:
+    """A crossbar chip in software. It answers at once, but its own clock runs as silicon's would.
+
+    A run sees the weights as they are when it starts. Placing a network writes code zero into every
+    cell that it covers, as code zero is also a state that has to be programmed.
+    """
+
+    def __init__(self, chip_id: str, spec: ChipSpec, seed: int) -> None:
+        self._spec = spec
+        self._seed = seed
+        self._info = info_of(spec, chip_id)
+        self._model = device_model(spec.device)
+        self._clock = Clock()
+        self._wear = Wear()
+        self._rng = stream(seed, "life")
+        self._placement: Placement | None = None
+        self._layers: dict[str, PlacedLayer] = {}
+
+    @property
+    def info(self) -> ChipInfo:
+        """What this chip is."""
+        return self._info
+
+    def place(self, placement: Placement) -> None:
+        """Lay the layers on tiles; see the port."""
+        if placement == self._placement:
+            return
+        check_placement(placement, self._spec)
+        self._layers = self._lay_out(placement)
+        self._placement = placement
+        for name, layer in self._layers.items():
+            everything = torch.ones_like(layer.cells.g, dtype=torch.bool)
+            self._write(name, layer.cells.codes, everything)
+
+    def program(self, layer: str, codes: Int[Tensor, "column row"]) -> WriteReport:
+        """Write the cells whose code changed; see the port."""
+        placed = self._placed(layer)
+        self._check_codes(placed, codes)
+        codes = codes.to(torch.int32, copy=True)
+        cells = int((codes != placed.cells.codes).sum())
+        pulses, failed = self._write(layer, codes, changed(placed, codes, self._spec))
+        return WriteReport(cells, pulses, failed)
+
+    def trim(
+        self, layer: str, threshold: Int[Tensor, " column"], bias: Int[Tensor, " column"]
+    ) -> None:
+        """Set the digital registers of each column; see the port."""
+        placed = self._placed(layer)
+        for what, codes in (("threshold", threshold), ("bias", bias)):
+            self._check_trims(placed, what, codes)
+        trims = Trims(threshold.to(torch.int32, copy=True), bias.to(torch.int32, copy=True))
+        self._layers[layer] = placed._replace(trims=trims)
+
+    def run(self, stimulus: Stimulus, record: Mapping[str, Observable]) -> Recording:
+        """Play the stimulus; layers above the last recorded one are not computed."""
+        reached = self._reached(stimulus)
+        for name in record:
+            if name not in reached:
+                raise NotPlacedError(name, reached)
+        drive = self._drive(stimulus, self._layers[reached[0]])
+        batch = drive.values.shape[1 if drive.analog_full_scale is None else 0]
+        recordings: dict[str, LayerRecording] = {}
+        for name in reached[: max((reached.index(name) + 1 for name in record), default=0)]:
+            answer, drive = self._answer(self._layers[name], drive, record.get(name))
+            if name in record:
+                recordings[name] = answer
+        self._clock.advance(self._spec.time_step * stimulus.steps * batch)
+        return Recording(recordings, self._clock.now)
+
+    def probe(self) -> Fingerprint:
+        """Mean rate of every column to a fixed random input; see the port.
+
+        Of the readout, the mean of its sum and bias a step, in parts of its threshold.
+        """
+        placement = self._placed_network()
+        stages = placement.network.stages
+        record = {stage.name: Observable.COUNTS for stage in stages[:-1]}
+        record[stages[-1].name] = Observable.MEMBRANE
+        recording = self.run(_probe_stimulus(placement), record)
+        rates = {
+            stage.name: _rates(recording.layers[stage.name], placement.layers[stage.name].threshold)
+            for stage in stages
+        }
+        return Fingerprint(rates, recording.chip_time)
+
+    def settle(self, seconds: float) -> None:
+        """Leave the chip alone for so long, on its own clock."""
+        self._clock.advance(seconds)
+
+    def advance(self, seconds: float) -> None:
+        """Let the chip's time pass."""
+        self._clock.advance(seconds)
+
+    def now(self) -> float:
+        """The chip's clock, seconds since it was made."""
+        return self._clock.now
+
+    def weights(self, layer: str) -> Float[Tensor, "column row"]:
+        """The true weights at this instant, code units: what no bench can see."""
+        return weights(self._placed(layer), self._spec, self._model, self._clock.now)
+
+    def wear(self, layer: str) -> Int[Tensor, "2 column row"]:
+        """Pulses so far of each device under this layer, of all networks that stood there."""
+        return self._wear.of(self._placed(layer).tiling)
+
+    def state(self) -> dict[str, Tensor]:
+        """Everything that spec and seed do not say; `restore` makes the same chip of it."""
+        tensors = {
+            f"layer/{name}/{key}": tensor
+            for name, layer in self._layers.items()
+            for key, tensor in layer_tensors(layer).items()
+        }
+        placed = "" if self._placement is None else placement_to_json(self._placement)
+        tensors |= self._wear.tensors()
+        tensors["spec"] = _text(self._spec.model_dump_json())
+        tensors["seed"] = torch.tensor([self._seed])
+        tensors["placement"] = _text(placed)
+        tensors["clock"] = torch.tensor([self._clock.now], dtype=torch.float64)
+        tensors["rng"] = self._rng.get_state()
+        return {name: tensor.clone() for name, tensor in tensors.items()}
+
+    def restore(self, tensors: Mapping[str, Tensor]) -> None:
+        """Go on from a saved state. Raises ForeignStateError before anything is changed."""
+        if _read(tensors["spec"]) != self._spec.model_dump_json():
+            raise ForeignStateError(self._info.chip_id, "spec")
+        if int(tensors["seed"]) != self._seed:
+            raise ForeignStateError(self._info.chip_id, "seed")
+        text = _read(tensors["placement"])
+        self._placement = placement_from_json(text) if text else None
+        layers = self._lay_out(self._placement) if self._placement else {}
+        self._layers = {
+            name: with_tensors(layer, _under(f"layer/{name}/", tensors))
+            for name, layer in layers.items()
+        }
+        self._wear = Wear.from_tensors(tensors)
+        self._clock = Clock(float(tensors["clock"]))
+        self._rng.set_state(tensors["rng"].clone())
+
+    def _lay_out(self, placement: Placement) -> dict[str, PlacedLayer]:
+        tilings = lay_out(placement.network, self._spec)
+        return {
+            stage.name: PlacedLayer(
+                stage,
+                placement.layers[stage.name],
+                tilings[stage.name],
+                layer_identity(self._spec, self._seed, tilings[stage.name]),
+                empty_cells(stage.columns, stage.rows),
+                Trims(*(torch.zeros(stage.columns, dtype=torch.int32),) * 2),
+            )
+            for stage in placement.network.stages
+        }
+
+    def _write(self, name: str, codes: Tensor, chosen: Tensor) -> tuple[int, Tensor]:
+        layer = self._layers[name]
+        done = rewrite(layer, codes, chosen, (self._spec, self._model, self._rng))
+        pulses = int(done.pulses.sum())
+        self._clock.advance(pulses * self._spec.write.pulse_time)
+        self._layers[name] = layer._replace(cells=stamp(done.cells, chosen, self._clock.now))
+        self._wear.add(layer.tiling, done.pulses)
+        return pulses, done.failed
+
+    def _answer(
+        self, layer: PlacedLayer, drive: Drive, asked: Observable | None
+    ) -> tuple[LayerRecording, Drive]:
+        """What one layer shows, and what it plays to the next."""
+        weight = weights(layer, self._spec, self._model, self._clock.now)
+        sums = column_sums(layer, drive, weight, self._spec, self._rng)
+        if layer.stage.is_readout:
+            membrane = integrate(layer, sums, self._spec) if asked is Observable.MEMBRANE else None
+            return LayerRecording(membrane=membrane), drive
+        show = Show(asked is Observable.WINDOW, asked is Observable.MEMBRANE)
+        activity = fire(layer, sums, self._spec, show, self._rng)
+        recording = LayerRecording(
+            counts=None if asked is None else activity.spikes.sum(0, dtype=torch.int32),
+            spikes=None if asked in (None, Observable.COUNTS) else activity.spikes,
+            window=activity.window,
+            membrane=activity.membrane,
+        )
+        return recording, Drive(activity.spikes.to(torch.float32), drive.steps, None)
+
+    def _drive(self, stimulus: Stimulus, first: PlacedLayer) -> Drive:
+        stage, values = first.stage, stimulus.values
+        if stimulus.steps < 1:
+            raise SettingError("A stimulus needs at least one step.")
+        lead = ("batch",) if stimulus.layer is None else (stimulus.steps, "batch")
+        wanted = (*lead, *stage.source_shape)
+        fits = values.ndim == len(wanted) and values.shape[len(lead) :] == stage.source_shape
+        if not fits or (stimulus.layer is not None and values.shape[0] != stimulus.steps):
+            raise LayerShapeError(stage.name, wanted, tuple(values.shape))
+        if not (finite := values.isfinite()).all():
+            raise NonFiniteError("stimulus", int((~finite).sum()))
+        analog = self._placed_network().input_full_scale if stimulus.layer is None else None
+        return Drive(values.to(torch.float32), stimulus.steps, analog)
+
+    def _reached(self, stimulus: Stimulus) -> list[str]:
+        names = [stage.name for stage in self._placed_network().network.stages]
+        if stimulus.layer is None:
+            return names
+        return names[names.index(self._placed(stimulus.layer).stage.name) :]
+
+    def _placed_network(self) -> Placement:
+        if self._placement is None:
+            raise NotPlacedError("input", ())
+        return self._placement
+
+    def _placed(self, layer: str) -> PlacedLayer:
+        if layer not in self._layers:
+            raise NotPlacedError(layer, tuple(self._layers))
+        return self._layers[layer]
+
+    def _check_codes(self, placed: PlacedLayer, codes: Tensor) -> None:
+        stage, top = placed.stage, self._info.weight_code_max
+        if codes.is_floating_point() or tuple(codes.shape) != (stage.columns, stage.rows):
+            raise LayerShapeError(
+                stage.name, (stage.columns, stage.rows), tuple(codes.shape), "integer codes"
+            )
+        if codes.min() < -top or codes.max() > top:
+            raise CodeRangeError(stage.name, "weight", -top, top)
+
+    def _check_trims(self, placed: PlacedLayer, what: str, codes: Tensor) -> None:
+        low, high, stage = self._info.trim_code_min, self._info.trim_code_max, placed.stage
+        if codes.is_floating_point() or tuple(codes.shape) != (stage.columns,):
+            raise LayerShapeError(
+                stage.name, (stage.columns,), tuple(codes.shape), f"integer {what} trims"
+            )
+        if codes.min() < low or codes.max() > high:
+            raise CodeRangeError(stage.name, what, low, high)
+
+
+def _probe_stimulus(placement: Placement) -> Stimulus:
+    shape = (_PROBE_BATCH, *placement.network.input_shape)
+    values = torch.rand(shape, generator=stream(0, "probe", *shape))
+    return Stimulus(values * placement.input_full_scale, _PROBE_STEPS)
+
+
+def _rates(recording: LayerRecording, threshold: float) -> Float[Tensor, " column"]:
+    if recording.counts is not None:
+        batch, columns = recording.counts.shape[:2]
+        return recording.counts.float().view(batch, columns, -1).mean((0, 2)) / _PROBE_STEPS
+    assert recording.membrane is not None, "a readout shows its membrane"
+    return recording.membrane[-1].mean(0) / (_PROBE_STEPS * threshold)
+
+
+def _text(text: str) -> Tensor:
+    return torch.tensor(list(text.encode()), dtype=torch.uint8)
+
+
+def _read(tensor: Tensor) -> str:
+    return bytes(tensor.tolist()).decode()
+
+
+def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {k[len(prefix) :]: v for k, v in tensors.items() if k.startswith(prefix)}

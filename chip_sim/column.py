@@ -1,0 +1,95 @@
+"""The neuron at the end of a column: leaky, integrating, firing, each a little different."""
+
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from chip_sim.identity import NeuronMismatch
+
+_SHORTEST = 0.05  # of the nominal time constant: no circuit leaks faster
+
+
+class NeuronParams(NamedTuple):
+    """The neurons of a layer as they are, mismatch and trims included."""
+
+    threshold: Float[Tensor, "column *one"]  # code units; infinite where the comparator is dead
+    decay: Float[Tensor, "column *one"]
+    after_spike: Float[Tensor, "column *one"]  # what is left of the membrane a step after a spike
+    bias: Float[Tensor, "column *one"]  # added at every step
+    thermal_noise: float  # sd a step, code units
+    window: float  # half width of the flag
+
+
+class Registers(NamedTuple):
+    """What the digital side sets, in code units."""
+
+    threshold: float
+    decay: float
+    threshold_trim: Float[Tensor, " column"]
+    bias_trim: Float[Tensor, " column"]
+
+
+class Activity(NamedTuple):
+    """A window of steps. The second comparator and the membrane only if they were asked for."""
+
+    spikes: Bool[Tensor, "time batch column *position"]
+    window: Bool[Tensor, "time batch column *position"] | None
+    membrane: Float[Tensor, "time batch column *position"] | None
+
+
+class Show(NamedTuple):
+    """What to keep beside the spikes."""
+
+    window: bool
+    membrane: bool
+
+
+def neuron_params(
+    registers: Registers, mismatch: NeuronMismatch, thermal_noise: float, window: float
+) -> NeuronParams:
+    """Registers as these circuits realise them.
+
+    threshold = T (1 + m) + trim; decay = d ** (1 / (1 + m)), a time constant that is m longer; a
+    spike takes away the part 1 + m of the membrane; the bias current is 1 + m of what is set.
+    """
+    decay = registers.decay ** (1 / (1 + mismatch.leak).clamp(min=_SHORTEST))
+    threshold = registers.threshold * (1 + mismatch.threshold) + registers.threshold_trim
+    return NeuronParams(
+        threshold=torch.where(mismatch.dead, torch.inf, threshold),
+        decay=decay,
+        after_spike=-decay * mismatch.reset,
+        bias=registers.bias_trim * (1 + mismatch.bias),
+        thermal_noise=thermal_noise * registers.threshold,
+        window=window,
+    )
+
+
+def integrate_and_fire(
+    sums: Float[Tensor, "time batch column *position"],
+    params: NeuronParams,
+    show: Show,
+    rng: torch.Generator,
+) -> Activity:
+    """u' = decay u + sum + bias + noise; fire where u' > threshold; a spike resets one step later.
+
+    Works in its own buffers; membranes start at zero and are shown before the reset.
+    """
+    shape = (-1, *(1,) * (sums.ndim - 3))
+    threshold, decay, after_spike, bias = (part.view(shape) for part in params[:4])
+    membrane = sums.new_zeros(sums.shape[1:])
+    fired = torch.zeros(sums.shape[1:], dtype=torch.bool)
+    spikes = torch.empty(sums.shape, dtype=torch.bool)
+    flags = torch.empty(sums.shape, dtype=torch.bool) if show.window else None
+    membranes = torch.empty_like(sums) if show.membrane else None
+    for step, current in enumerate(sums):
+        membrane.mul_(torch.where(fired, after_spike, decay)).add_(current).add_(bias)
+        if params.thermal_noise:
+            membrane.add_(torch.randn(membrane.shape, generator=rng), alpha=params.thermal_noise)
+        fired = torch.gt(membrane, threshold, out=spikes[step])
+        if flags is not None:
+            torch.lt((membrane - threshold).abs(), params.window, out=flags[step])
+        if membranes is not None:
+            membranes[step] = membrane
+    return Activity(spikes, flags, membranes)

@@ -1,0 +1,126 @@
+"""What makes one chip that chip: everything drawn once from its seed, and never called noise.
+
+It belongs to a physical place (tile, column, row), whatever network stands there, and each kind has
+its own stream of random numbers, so that asking for one imperfection leaves the others as they are.
+"""
+
+import hashlib
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from chip_sim.converter import AdcBank
+from chip_sim.spec import ChipSpec
+from chip_sim.tiling import Tiling
+from chip_sim.writer import Fault
+
+
+class NeuronMismatch(NamedTuple):
+    """Relative errors of the neuron circuits, one a column."""
+
+    threshold: Float[Tensor, " column"]
+    leak: Float[Tensor, " column"]
+    reset: Float[Tensor, " column"]
+    bias: Float[Tensor, " column"]
+    dead: Bool[Tensor, " column"]
+
+
+class TileIdentity(NamedTuple):
+    """One tile as it came out of the fab."""
+
+    gain: Float[Tensor, "2 column row"]  # of each device, unseen by verification
+    fault: Fault
+    adc: AdcBank
+    neuron: NeuronMismatch
+
+
+class LayerIdentity(NamedTuple):
+    """The parts of the tiles that one layer stands on."""
+
+    gain: Float[Tensor, "2 column row"]
+    fault: Fault
+    adcs: tuple[AdcBank, ...]  # one a row of tiles
+    neuron: NeuronMismatch  # of the first row of tiles: the sums of the others are brought there
+
+
+def stream(seed: int, *words: object) -> torch.Generator:
+    """A stream of random numbers that depends on nothing but these words."""
+    text = "/".join(map(str, (seed, *words)))
+    digest = hashlib.sha256(text.encode()).digest()
+    return torch.Generator().manual_seed(int.from_bytes(digest[:8], "little", signed=True))
+
+
+def tile_identity(spec: ChipSpec, seed: int, tile: int) -> TileIdentity:
+    """Draw a tile."""
+    cells = (2, spec.tile_columns, spec.tile_rows)
+    gain = torch.exp(spec.device.variation * _normal(cells, stream(seed, tile, "gain")))
+    return TileIdentity(
+        gain, _faults(spec, seed, tile), _adcs(spec, seed, tile), _neurons(spec, seed, tile)
+    )
+
+
+def layer_identity(spec: ChipSpec, seed: int, tiling: Tiling) -> LayerIdentity:
+    """Put together what a layer stands on."""
+    rows, columns = tiling.row_blocks[-1].stop, tiling.column_blocks[-1].stop
+    gain = torch.empty(2, columns, rows)
+    fault = Fault(torch.empty(2, columns, rows, dtype=torch.bool), torch.empty(2, columns, rows))
+    circuits: dict[int, list[tuple[AdcBank, NeuronMismatch]]] = {}
+    for region in tiling.regions:
+        tile = tile_identity(spec, seed, region.tile)
+        width, height = region.columns.stop - region.columns.start, _length(region.rows)
+        there, here = (slice(None), region.columns, region.rows), (..., slice(width), slice(height))
+        gain[there] = tile.gain[here]
+        fault.stuck[there], fault.g[there] = tile.fault.stuck[here], tile.fault.g[here]
+        circuits.setdefault(region.rows.start, []).append(
+            (
+                AdcBank(*(part[:width] for part in tile.adc)),
+                NeuronMismatch(*(part[:width] for part in tile.neuron)),
+            )
+        )
+    rows_of_tiles = list(circuits.values())
+    adcs = tuple(AdcBank(*_join([adc for adc, _ in row])) for row in rows_of_tiles)
+    neuron = NeuronMismatch(*_join([neuron for _, neuron in rows_of_tiles[0]]))
+    return LayerIdentity(gain, fault, adcs, neuron)
+
+
+def _faults(spec: ChipSpec, seed: int, tile: int) -> Fault:
+    device = spec.device
+    shape = (2, spec.tile_columns, spec.tile_rows)
+    lot = torch.rand(shape, generator=stream(seed, tile, "stuck"))
+    at_g_min = lot < device.stuck / 2
+    g = torch.where(at_g_min, torch.tensor(device.g_min), torch.tensor(device.g_max))
+    return Fault(lot < device.stuck, g)
+
+
+def _adcs(spec: ChipSpec, seed: int, tile: int) -> AdcBank:
+    columns, converter = (spec.tile_columns,), spec.converter
+    return AdcBank(
+        1 + converter.gain_sd * _normal(columns, stream(seed, tile, "adc gain")),
+        converter.offset_sd_lsb * _normal(columns, stream(seed, tile, "adc offset")),
+    )
+
+
+def _neurons(spec: ChipSpec, seed: int, tile: int) -> NeuronMismatch:
+    columns, neuron = (spec.tile_columns,), spec.neuron
+    lot = torch.rand(columns, generator=stream(seed, tile, "dead"))
+    return NeuronMismatch(
+        neuron.threshold_mismatch * _normal(columns, stream(seed, tile, "threshold")),
+        neuron.leak_mismatch * _normal(columns, stream(seed, tile, "leak")),
+        neuron.reset_mismatch * _normal(columns, stream(seed, tile, "reset")),
+        neuron.bias_mismatch * _normal(columns, stream(seed, tile, "bias")),
+        lot < neuron.dead,
+    )
+
+
+def _normal(shape: tuple[int, ...], rng: torch.Generator) -> Tensor:
+    return torch.randn(shape, generator=rng)
+
+
+def _length(part: slice) -> int:
+    return int(part.stop - part.start)
+
+
+def _join(parts: list[AdcBank] | list[NeuronMismatch]) -> list[Tensor]:
+    return [torch.cat(columns) for columns in zip(*parts, strict=True)]

@@ -1,0 +1,226 @@
+"""One layer as it stands on the chip: its cells, its registers, and how it answers."""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from chip_sim import pair
+from chip_sim.array import multiply, multiply_noise, pool
+from chip_sim.column import Activity, NeuronParams, Registers, Show, integrate_and_fire
+from chip_sim.column import neuron_params as realise
+from chip_sim.converter import convert_columns, level_max, quantise
+from chip_sim.device import DeviceModel, Fate
+from chip_sim.identity import LayerIdentity
+from chip_sim.spec import ChipSpec
+from chip_sim.tiling import Tiling
+from chip_sim.writer import Fault, Written, write
+from ltl_core.chip import LayerSettings
+from ltl_core.network import Stage
+
+
+class Cells(NamedTuple):
+    """The devices of a layer. What is drawn at a write stays until the next one."""
+
+    codes: Int[Tensor, "column row"]
+    g: Float[Tensor, "2 column row"]  # as programmed
+    nu: Float[Tensor, "2 column row"]
+    wander: Float[Tensor, "2 column row"]
+    written_at: Float[Tensor, "2 column row"]  # the chip's clock, s, double precision
+
+
+class Trims(NamedTuple):
+    """Digital register codes, one a column."""
+
+    threshold: Int[Tensor, " column"]
+    bias: Int[Tensor, " column"]
+
+
+class PlacedLayer(NamedTuple):
+    """Everything about a layer on the chip. A write or a trim makes a new one."""
+
+    stage: Stage
+    settings: LayerSettings
+    tiling: Tiling
+    identity: LayerIdentity
+    cells: Cells
+    trims: Trims
+
+
+class Drive(NamedTuple):
+    """What is played into the rows of a layer: spikes, or analog values held for all steps."""
+
+    values: Float[Tensor, "*shape"]  # [time, batch, *source], or [batch, *source]
+    steps: int
+    analog_full_scale: float | None  # None for spikes
+
+
+class Rewrite(NamedTuple):
+    """One round of programming: which devices were pulsed, and how it went."""
+
+    cells: Cells
+    pulses: Int[Tensor, "2 column row"]
+    failed: Bool[Tensor, "column row"]
+
+
+def empty_cells(columns: int, rows: int) -> Cells:
+    """Cells that were never written."""
+    devices = torch.zeros(2, columns, rows)
+    return Cells(
+        torch.zeros(columns, rows, dtype=torch.int32),
+        *(devices, devices, devices),
+        devices.to(torch.float64),
+    )
+
+
+def rewrite(
+    layer: PlacedLayer,
+    codes: Int[Tensor, "column row"],
+    chosen: Bool[Tensor, "2 column row"],
+    parts: tuple[ChipSpec, DeviceModel, torch.Generator],
+) -> Rewrite:
+    """Write the chosen devices towards these codes; every other device goes on ageing.
+
+    The new devices carry no time yet: `stamp` them when the clock has moved on.
+    """
+    spec, model, rng = parts
+    target = pair.g_target(codes, spec.device, spec.code_max)[chosen]
+    fault = Fault(layer.identity.fault.stuck[chosen], layer.identity.fault.g[chosen])
+    written = write(target, fault, model, spec.write, rng)
+    fate = model.draw_fate(target, written.g, rng)
+    old = layer.cells
+    cells = Cells(
+        codes,
+        _put(old.g, chosen, written.g),
+        _put(old.nu, chosen, fate.nu),
+        _put(old.wander, chosen, fate.wander),
+        old.written_at,
+    )
+    return Rewrite(cells, *_spread(chosen, written))
+
+
+def stamp(cells: Cells, chosen: Bool[Tensor, "2 column row"], now: float) -> Cells:
+    """The chosen devices were written now."""
+    return cells._replace(written_at=cells.written_at.masked_fill(chosen, now))
+
+
+def changed(
+    layer: PlacedLayer, codes: Int[Tensor, "column row"], spec: ChipSpec
+) -> Bool[Tensor, "2 column row"]:
+    """Devices whose target differs: of a pair that keeps its sign, only one."""
+    before = pair.g_target(layer.cells.codes, spec.device, spec.code_max)
+    return pair.g_target(codes, spec.device, spec.code_max) != before
+
+
+def weights(
+    layer: PlacedLayer, spec: ChipSpec, model: DeviceModel, now: float
+) -> Float[Tensor, "column row"]:
+    """The weights as they are at this instant, code units."""
+    cells, identity = layer.cells, layer.identity
+    g = model.conductance(
+        pair.g_target(cells.codes, spec.device, spec.code_max),
+        cells.g,
+        Fate(cells.nu, cells.wander),
+        (now - cells.written_at).to(torch.float32),
+    )
+    g = torch.where(identity.fault.stuck, identity.fault.g, identity.gain * g)
+    return pair.weight(g, spec.device, spec.code_max)
+
+
+def column_sums(
+    layer: PlacedLayer,
+    drive: Drive,
+    weight: Float[Tensor, "column row"],
+    spec: ChipSpec,
+    rng: torch.Generator,
+) -> Float[Tensor, "time batch column *position"]:
+    """What the ADCs hand to the neurons at every step, code units.
+
+    Held analog values are multiplied once; their converters answer again at every step only
+    where read noise makes the answers differ.
+    """
+    stage, blocks = layer.stage, layer.tiling.row_blocks
+    sigma = pair.read_noise(spec.device, spec.code_max)
+    rows, scale = _rows(layer, drive, spec)
+    products = multiply(rows, weight.to(rows.dtype), stage, blocks)
+    noises = multiply_noise(rows, stage, blocks, sigma) if sigma else [None] * len(blocks)
+    times = drive.steps if sigma and drive.analog_full_scale is not None else 1
+    codes = None
+    for product, noise, adc in zip(products, noises, layer.identity.adcs, strict=True):
+        sums = (product * scale).to(torch.float32).expand(times, *product.shape)
+        if noise is not None:
+            drawn = torch.randn(sums.shape, generator=rng)
+            sums = sums + drawn * (noise * scale).to(torch.float32)
+        sums = sums.reshape(-1, *product.shape[1:])
+        read = convert_columns(sums, adc, layer.settings.full_scale, spec.converter.adc_bits)
+        codes = read if codes is None else codes.add_(read)
+    assert codes is not None, "a layer has at least one row of tiles"
+    sums = codes.mul_(layer.settings.full_scale / level_max(spec.converter.adc_bits))
+    batch = drive.values.shape[0 if drive.analog_full_scale is not None else 1]
+    return sums.view(-1, batch, *sums.shape[1:]).expand(drive.steps, -1, *sums.shape[1:])
+
+
+def fire(
+    layer: PlacedLayer,
+    sums: Float[Tensor, "time batch column *position"],
+    spec: ChipSpec,
+    show: Show,
+    rng: torch.Generator,
+) -> Activity:
+    """The spikes of a layer's neurons."""
+    return integrate_and_fire(sums, neurons(layer, spec), show, rng)
+
+
+def neurons(layer: PlacedLayer, spec: ChipSpec) -> NeuronParams:
+    """The layer's neurons as they are."""
+    settings, lsb = layer.settings, spec.trim.lsb * layer.settings.threshold
+    registers = Registers(
+        settings.threshold, settings.decay, layer.trims.threshold * lsb, layer.trims.bias * lsb
+    )
+    return realise(registers, layer.identity.neuron, spec.neuron.thermal_noise, settings.window)
+
+
+def integrate(
+    layer: PlacedLayer, sums: Float[Tensor, "time batch column"], spec: ChipSpec
+) -> Float[Tensor, "time batch column"]:
+    """A readout adds up sums and biases digitally, without leak and without firing."""
+    lsb = spec.trim.lsb * layer.settings.threshold
+    return (sums + layer.trims.bias * lsb).cumsum(0)
+
+
+def layer_tensors(layer: PlacedLayer) -> dict[str, Tensor]:
+    """What of this layer is not in the chip's spec, seed and placement."""
+    return {**layer.cells._asdict(), **{f"trim_{k}": v for k, v in layer.trims._asdict().items()}}
+
+
+def with_tensors(layer: PlacedLayer, tensors: Mapping[str, Tensor]) -> PlacedLayer:
+    """The layer with the cells and trims that `layer_tensors` gave."""
+    cells = Cells(*(tensors[name] for name in Cells._fields))
+    trims = Trims(*(tensors[f"trim_{name}"] for name in Trims._fields))
+    return layer._replace(cells=cells, trims=trims)
+
+
+def _rows(layer: PlacedLayer, drive: Drive, spec: ChipSpec) -> tuple[Tensor, float]:
+    """What the row drivers play, and the code units of one unit of it."""
+    if drive.analog_full_scale is None:
+        return pool(drive.values.flatten(0, 1), layer.stage.pools), 1.0
+    bits = spec.converter.dac_bits
+    codes = quantise(pool(drive.values, layer.stage.pools), drive.analog_full_scale, bits)
+    # Whole DAC codes in double precision: their products add up exactly, in any order.
+    return codes.to(torch.float64), drive.analog_full_scale / level_max(bits)
+
+
+def _put(
+    old: Float[Tensor, "*shape"], chosen: Bool[Tensor, "*shape"], new: Float[Tensor, " device"]
+) -> Float[Tensor, "*shape"]:
+    return old.masked_scatter(chosen, new)
+
+
+def _spread(
+    chosen: Bool[Tensor, "2 column row"], written: Written
+) -> tuple[Int[Tensor, "2 column row"], Bool[Tensor, "column row"]]:
+    pulses = torch.zeros(chosen.shape, dtype=torch.int32).masked_scatter(chosen, written.pulses)
+    failed = torch.zeros_like(chosen).masked_scatter(chosen, written.failed)
+    return pulses, failed.any(0)

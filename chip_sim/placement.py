@@ -1,0 +1,56 @@
+"""Whether a placement can stand on a chip, and its round trip through JSON."""
+
+import json
+import math
+
+from chip_sim.errors import LayerSettingError
+from chip_sim.spec import ChipSpec, tiles_needed
+from ltl_core.chip import LayerSettings, Placement
+from ltl_core.errors import CapacityError, SettingError, UnsupportedLayerError
+from ltl_core.network import Conv2d, NetworkSpec
+
+
+def check_placement(placement: Placement, spec: ChipSpec) -> None:
+    """Raises UnsupportedLayerError, CapacityError or SettingError."""
+    for stage in placement.network.stages:
+        if isinstance(stage.layer, Conv2d) and stage.layer.groups != 1:
+            raise UnsupportedLayerError(
+                stage.name, "conv2d", "on a crossbar every column sees every row; use groups = 1"
+            )
+        if stage.name not in placement.layers:
+            raise LayerSettingError(stage.name, "there are none")
+        _check_settings(stage.name, placement.layers[stage.name])
+    if not (math.isfinite(placement.input_full_scale) and placement.input_full_scale > 0):
+        raise SettingError("input_full_scale must be a positive number.")
+    if (needed := tiles_needed(placement.network, spec)) > spec.tiles:
+        raise CapacityError(needed, spec.tiles)
+
+
+def placement_to_json(placement: Placement) -> str:
+    """Floats keep every bit."""
+    return json.dumps(
+        {
+            "network": placement.network.model_dump(mode="json"),
+            "layers": {name: list(settings) for name, settings in placement.layers.items()},
+            "input_full_scale": placement.input_full_scale,
+        }
+    )
+
+
+def placement_from_json(text: str) -> Placement:
+    """What `placement_to_json` wrote."""
+    data = json.loads(text)
+    return Placement(
+        NetworkSpec.model_validate(data["network"]),
+        {name: LayerSettings(*values) for name, values in data["layers"].items()},
+        data["input_full_scale"],
+    )
+
+
+def _check_settings(layer: str, settings: LayerSettings) -> None:
+    if not all(map(math.isfinite, settings)):
+        raise LayerSettingError(layer, "every register must be a finite number")
+    if settings.threshold <= 0 or settings.full_scale <= 0:
+        raise LayerSettingError(layer, "threshold and full_scale must be above zero")
+    if not 0 <= settings.decay <= 1 or settings.window < 0:
+        raise LayerSettingError(layer, "decay must lie in 0 to 1 and window must not be negative")

@@ -1,0 +1,54 @@
+"""How often each device was pulsed, kept by its place on the chip, whatever network stood there."""
+
+from collections.abc import Mapping
+
+import torch
+from jaxtyping import Int
+from torch import Tensor
+
+from chip_sim.tiling import Tiling
+
+_NAME = "wear/"
+
+
+class Wear:
+    """Pulses of every device that was ever written; only the used corner of a tile is kept."""
+
+    def __init__(self, tiles: Mapping[int, Int[Tensor, "2 column row"]] | None = None) -> None:
+        self._tiles = dict(tiles or {})
+
+    def add(self, tiling: Tiling, pulses: Int[Tensor, "2 column row"]) -> None:
+        """Count the pulses of one round of programming."""
+        for region in tiling.regions:
+            part = pulses[:, region.columns, region.rows]
+            self._tiles[region.tile] = _sum(self._tiles.get(region.tile), part)
+
+    def of(self, tiling: Tiling) -> Int[Tensor, "2 column row"]:
+        """Pulses so far of the devices that a layer stands on."""
+        shape = (2, tiling.column_blocks[-1].stop, tiling.row_blocks[-1].stop)
+        total = torch.zeros(shape, dtype=torch.int32)
+        for region in tiling.regions:
+            part = total[:, region.columns, region.rows]
+            if (tile := self._tiles.get(region.tile)) is not None:
+                part += tile[:, : part.shape[1], : part.shape[2]]
+        return total
+
+    def tensors(self) -> dict[str, Tensor]:
+        """To be saved."""
+        return {f"{_NAME}{tile}": pulses for tile, pulses in self._tiles.items()}
+
+    @classmethod
+    def from_tensors(cls, tensors: Mapping[str, Tensor]) -> "Wear":
+        """What `tensors` gave, among other things."""
+        prefix = len(_NAME)
+        return cls({int(k[prefix:]): v for k, v in tensors.items() if k.startswith(_NAME)})
+
+
+def _sum(old: Tensor | None, new: Tensor) -> Tensor:
+    if old is None:
+        return new.clone()
+    shape = (2, max(old.shape[1], new.shape[1]), max(old.shape[2], new.shape[2]))
+    total = old.new_zeros(shape)
+    total[:, : old.shape[1], : old.shape[2]] += old
+    total[:, : new.shape[1], : new.shape[2]] += new
+    return total
