@@ -52,7 +52,11 @@ class Base(DeclarativeBase):
             "pk": "pk_%(table_name)s",
         }
     )
-    type_annotation_map: ClassVar = {datetime: UtcDateTime(), Json: JSON(), str: String(200)}
+    type_annotation_map: ClassVar = {
+        datetime: UtcDateTime(),
+        Json: JSON(none_as_null=True),
+        str: String(200),
+    }
 
 
 Id = String(36)

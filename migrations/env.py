@@ -1,0 +1,14 @@
+"""Alembic's entry: the connection is handed over by `service.db.migrate`."""
+
+from alembic import context
+
+from service.db.tables import Base
+
+context.configure(
+    connection=context.config.attributes["connection"],
+    target_metadata=Base.metadata,
+    render_as_batch=True,  # SQLite changes a table by copying it
+    compare_type=True,
+)
+with context.begin_transaction():
+    context.run_migrations()

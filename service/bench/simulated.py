@@ -1,0 +1,34 @@
+"""From a chip's settings to the spec of a simulated chip, without torch."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from chip_sim.presets import preset
+from chip_sim.spec import ChipSpec, tiles_needed
+from ltl_core.errors import CapacityError, UnsupportedLayerError
+from ltl_core.network import Conv2d, NetworkSpec
+
+
+def spec_of(settings: Mapping[str, Any]) -> ChipSpec:
+    """The preset with the changes laid over it. Raises UnknownPresetError, ValidationError."""
+    chosen = preset(str(settings["preset"])).model_dump()
+    return ChipSpec.model_validate(_overlaid(chosen, settings.get("overrides") or {}))
+
+
+def check_fit(network: NetworkSpec, spec: ChipSpec) -> None:
+    """Would the chip take this network? Raises UnsupportedLayerError and CapacityError."""
+    for stage in network.stages:
+        if isinstance(stage.layer, Conv2d) and stage.layer.groups != 1:
+            raise UnsupportedLayerError(
+                stage.name, "conv2d", "simulated chips take convolutions with groups=1 only"
+            )
+    if (needed := tiles_needed(network, spec)) > spec.tiles:
+        raise CapacityError(needed, spec.tiles)
+
+
+def _overlaid(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    laid = dict(below)
+    for key, value in above.items():
+        both = isinstance(value, Mapping) and isinstance(below.get(key), Mapping)
+        laid[key] = _overlaid(below[key], value) if both else value
+    return laid
