@@ -57,12 +57,27 @@ class Budget(_Settings):
     seconds: float | None = Field(default=None, ge=0)
 
 
+class Change(StrEnum):
+    """What a calibration may change on the chip."""
+
+    AUTO = "auto"  # weights and trims
+    TRIMS = "trims"  # the digital registers alone: no cell wears
+
+
 class CalibrationSettings(_Settings):
     """How one chip is calibrated."""
 
     rule: RuleName = RuleName.LTL_ONLINE
     observable: Observable = Observable.WINDOW
+    change: Change = Change.AUTO
     budget: Budget = Budget()
     batch: int = Field(default=64, ge=1, le=4096)
-    learning_rate: float = Field(default=1e-2, gt=0, le=1)
+    learning_rate: float = Field(default=1e-2, gt=0, le=1)  # in units of the weights; falls to zero
+    write_margin: float = Field(
+        default=0.25, ge=0, le=8
+    )  # codes beyond the nearest, before a write
+    settle_s: float = Field(default=60.0, ge=0)  # on the chip's clock, before it is measured
+    verification_share: float = Field(
+        default=0.15, gt=0, lt=1
+    )  # of the samples, kept for verifying
     seed: int = Field(default=0, ge=0)

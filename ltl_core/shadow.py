@@ -1,83 +1,128 @@
 """Float copies of the codes that a rule moves; what is computed or programmed is their rounding."""
 
 from collections.abc import Mapping
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from ltl_core.codes import as_integers, encode, encode_trim
+from ltl_core.codes import CodeFormat, as_integers, encode, encode_trim
 from ltl_core.gradient import Gradient
 from ltl_core.network import Stage
-from ltl_core.student import LayerCodes, Student, zero_trims
+from ltl_core.student import LayerCodes, Student
+
+
+class _Layer(NamedTuple):
+    weight: Tensor  # code units
+    bias: Tensor  # trim codes
+    threshold: Tensor  # trim codes
 
 
 class Shadow:
-    """Float copies of the codes, in code units, moved by Adam; the chip sees them rounded."""
+    """Weights and trims as floats, in codes, moved by Adam.
 
-    def __init__(self, student: Student, learning_rate: float) -> None:
+    A learning rate is given in the units of the student's weights, the same for all of them; one
+    code of each layer is so many of those units.
+    """
+
+    def __init__(
+        self, student: Student, learning_rate: float, *, move_weights: bool = True
+    ) -> None:
         self._student, self._learning_rate = student, learning_rate
-        self._weight = {n: c.weight.float() for n, c in student.codes.items()}
-        self._bias = {n: c.bias.float() for n, c in student.codes.items()}
-        groups = []
-        for stage in student.network.stages:
-            lsb = student.lsb[stage.name]
-            groups.append({"params": [self._weight[stage.name]], "unit": lsb})
-            bias_lsb = lsb * student.bias_lsb(stage)
-            groups.append({"params": [self._bias[stage.name]], "unit": bias_lsb})
-        self._optimizer = torch.optim.Adam(groups, lr=learning_rate)
+        self._move_weights = move_weights
+        self._layers = {
+            name: _Layer(codes.weight.float(), codes.bias.float(), codes.threshold.float())
+            for name, codes in student.codes.items()
+        }
+        self._emitted = dict(student.codes)
+        self._optimizer = torch.optim.Adam(
+            [group for stage in student.network.stages for group in self._groups(stage)],
+            lr=learning_rate,
+        )
         self.set_rate(1.0)
 
     def set_rate(self, part: float) -> None:
-        """This part of the learning rate, in weight units, for every layer."""
+        """This part of the learning rate, for every layer."""
         for group in self._optimizer.param_groups:
             group["lr"] = part * self._learning_rate / group["unit"]
 
     def hold(self, stage: Stage, gradient: Gradient) -> None:
-        """Keep a layer's gradient until `step`. Adam does not mind the units."""
-        self._weight[stage.name].grad = gradient.weight.flatten(1)
-        self._bias[stage.name].grad = gradient.bias
+        """Keep a layer's gradient until `step`. Adam does not mind its units."""
+        layer = self._layers[stage.name]
+        layer.bias.grad = gradient.bias
+        if self._move_weights:
+            layer.weight.grad = gradient.weight.flatten(1)
 
     def step(self) -> None:
         """One step of Adam; the shadow stays within reach of the codes."""
         self._optimizer.step()
-        codes = self._student.format
-        for weight in self._weight.values():
-            weight.clamp_(-codes.weight_max - 0.5, codes.weight_max + 0.5)
-        for bias in self._bias.values():
-            bias.clamp_(codes.trim_min - 0.5, codes.trim_max + 0.5)
-
-    def codes(self) -> dict[str, LayerCodes]:
-        """The nearest codes."""
         form = self._student.format
-        return {
-            name: LayerCodes(
-                as_integers(encode(weight, form)),
-                as_integers(encode_trim(self._bias[name], form)),
-                zero_trims(len(weight)),
-            )
-            for name, weight in self._weight.items()
+        for layer in self._layers.values():
+            layer.weight.clamp_(-form.weight_max, form.weight_max)
+            layer.bias.clamp_(form.trim_min, form.trim_max)
+
+    def codes(self, margin: float = 0.0) -> dict[str, LayerCodes]:
+        """The nearest codes.
+
+        A weight's code is left alone until its shadow is more than half a code and `margin` away:
+        a rewritten cell draws new programming noise, so small moves are not worth their write.
+        """
+        self._emitted = {
+            name: _round(layer, self._emitted[name], margin, self._student.format)
+            for name, layer in self._layers.items()
         }
+        return dict(self._emitted)
 
     def tensors(self) -> dict[str, Tensor]:
-        """For a checkpoint: the shadow and Adam's moments."""
+        """For a checkpoint: the shadow, the codes given out, and Adam's moments."""
         kept: dict[str, Tensor] = {}
         for name, parameter in self._parameters().items():
-            kept[name] = parameter.clone()
+            kept[f"shadow:{name}"] = parameter.clone()
             for key, value in self._optimizer.state[parameter].items():
-                kept[f"{name}:{key}"] = value.clone()
+                kept[f"adam:{name}:{key}"] = value.clone()
+        for name, codes in self._emitted.items():
+            for field, tensor in codes._asdict().items():
+                kept[f"codes:{name}.{field}"] = tensor.clone()
         return kept
 
     def load(self, tensors: Mapping[str, Tensor]) -> None:
         """Go on from what `tensors` gave."""
         for name, parameter in self._parameters().items():
-            parameter.copy_(tensors[name])
-            prefix = f"{name}:"
-            self._optimizer.state[parameter] = {
-                key.removeprefix(prefix): value.clone()
-                for key, value in tensors.items()
-                if key.startswith(prefix)
+            parameter.copy_(tensors[f"shadow:{name}"])
+            prefix = f"adam:{name}:"
+            moments = {
+                k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)
             }
+            if moments:
+                self._optimizer.state[parameter] = {k: v.clone() for k, v in moments.items()}
+        for name in self._emitted:
+            fields = (tensors[f"codes:{name}.{field}"] for field in LayerCodes._fields)
+            self._emitted[name] = LayerCodes(*fields)
+
+    def _groups(self, stage: Stage) -> list[dict[str, object]]:
+        layer, lsb = self._layers[stage.name], self._student.lsb[stage.name]
+        trim = lsb * self._student.bias_lsb(stage)
+        groups: list[dict[str, object]] = [{"params": [layer.bias], "unit": trim}]
+        if self._move_weights:
+            groups.append({"params": [layer.weight], "unit": lsb})
+        return groups
 
     def _parameters(self) -> dict[str, Tensor]:
-        weights = {f"{name}.weight": value for name, value in self._weight.items()}
-        return weights | {f"{name}.bias": value for name, value in self._bias.items()}
+        fields = ("weight", "bias") if self._move_weights else ("bias",)
+        return {
+            f"{name}.{field}": getattr(layer, field)
+            for name, layer in self._layers.items()
+            for field in fields
+        }
+
+
+def _round(layer: _Layer, before: LayerCodes, margin: float, form: CodeFormat) -> LayerCodes:
+    weight = encode(layer.weight, form)
+    if margin:
+        moved = (layer.weight - before.weight).abs() > 0.5 + margin
+        weight = torch.where(moved, weight, before.weight.float())
+    return LayerCodes(
+        as_integers(weight),
+        as_integers(encode_trim(layer.bias, form)),
+        as_integers(encode_trim(layer.threshold, form)),
+    )

@@ -1,0 +1,266 @@
+"""The loop: run the chip, compare with the teacher, correct every layer, program, verify."""
+
+import json
+from collections.abc import Iterator, Mapping
+from enum import StrEnum
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from ltl_core.chip import ChipBackend, Recording
+from ltl_core.driver import Driver
+from ltl_core.errors import CorruptTensorsError, SettingError
+from ltl_core.evaluate import Quality, correct, student_quality
+from ltl_core.observe import measured_gradient, measured_rate, seen_layers
+from ltl_core.packing import pack, unpack
+from ltl_core.progress import Phase, Progress, Spent
+from ltl_core.rules.select import select_rule
+from ltl_core.settings import CalibrationSettings, Change
+from ltl_core.shadow import Shadow
+from ltl_core.student import LayerCodes, Student
+from ltl_core.targets import Batch, TargetSet
+
+
+class EndedBy(StrEnum):
+    """Why a calibration learned no longer."""
+
+    SAMPLES = "budget:samples"
+    WRITES = "budget:writes"
+    SECONDS = "budget:seconds"
+
+
+class Measured(NamedTuple):
+    """The chip at one moment, on samples it does not learn from."""
+
+    test: Quality
+    verification: Quality
+
+
+class Checkpoint(NamedTuple):
+    """All that is needed to go on after a step."""
+
+    tensors: dict[str, Tensor]
+    step: int
+    spent: Spent
+    before: Measured
+
+    def to_block(self) -> bytes:
+        """As a safetensors block."""
+        about = {"step": self.step, "spent": self.spent, "before": self.before}
+        return pack(self.tensors, {"about": json.dumps(about)})
+
+    @classmethod
+    def from_block(cls, block: bytes) -> "Checkpoint":
+        """Read what `to_block` wrote. Raises CorruptTensorsError."""
+        tensors, metadata = unpack(block)
+        try:
+            about = json.loads(metadata["about"])
+            before = Measured(*(_quality(fields) for fields in about["before"]))
+            return cls(tensors, int(about["step"]), Spent(*about["spent"]), before)
+        except (KeyError, TypeError, ValueError) as error:
+            raise CorruptTensorsError(f"it is no checkpoint: {error}") from error
+
+
+class CalibrationResult(NamedTuple):
+    """What came of it. The codes are those that stand on the chip at the end."""
+
+    golden: Quality  # the ideal student, on the test samples
+    before: Measured
+    after: Measured  # with the codes that stand on the chip at the end
+    candidate: Quality  # what was learned, on the verification samples
+    improved: bool  # else the old codes were put back
+    ended_by: EndedBy
+    codes: dict[str, LayerCodes]
+    spent: Spent
+
+    @property
+    def recovered_fraction(self) -> float | None:
+        """(after - before) / (golden - before) in accuracy; None where nothing was lost."""
+        lost = self.golden.accuracy - self.before.test.accuracy
+        if lost <= 0:
+            return None
+        return (self.after.test.accuracy - self.before.test.accuracy) / lost
+
+
+class Calibration:
+    """One chip, one student, one rule.
+
+    `steps` yields a Progress after each step; between two of them the caller may take a
+    `checkpoint`, `stop` the learning, or leave and `roll_back`.
+    """
+
+    def __init__(
+        self,
+        backend: ChipBackend,
+        student: Student,
+        targets: TargetSet,
+        test: TargetSet,
+        settings: CalibrationSettings,
+        *,
+        start: Mapping[str, LayerCodes] | None = None,
+        checkpoint: Checkpoint | None = None,
+    ) -> None:
+        """Starts from the codes of `start`, else the student's; never learns from `test`."""
+        self._golden, self._settings, self._test = student, settings, test
+        self._student = student if start is None else student.with_codes(start)
+        self._learn, self._verify = split(targets, settings)
+        self._rule = select_rule(settings.rule)
+        move_weights = settings.change is Change.AUTO
+        self._shadow = Shadow(self._student, settings.learning_rate, move_weights=move_weights)
+        self._driver = Driver(backend, student, checkpoint.spent if checkpoint else None)
+        self._step = 0
+        self._before: Measured | None = None
+        self._ended_by = EndedBy.SAMPLES
+        self._stopped = False
+        self._result: CalibrationResult | None = None
+        if checkpoint is not None:
+            self._shadow.load(checkpoint.tensors)
+            self._step, self._before = checkpoint.step, checkpoint.before
+
+    @property
+    def total_steps(self) -> int:
+        """How many steps the sample budget allows."""
+        samples = self._settings.budget.samples
+        return (self._learn.size if samples is None else samples) // self._settings.batch
+
+    @property
+    def can_checkpoint(self) -> bool:
+        """Not before the chip was measured for the first time."""
+        return self._before is not None
+
+    @property
+    def result(self) -> CalibrationResult:
+        """Once `steps` has come to its end."""
+        if self._result is None:
+            raise SettingError("The calibration has not ended: run its steps first.")
+        return self._result
+
+    def checkpoint(self) -> Checkpoint:
+        """The state after the last whole step."""
+        if self._before is None:
+            raise SettingError("There is nothing to resume before the chip was measured.")
+        return Checkpoint(self._shadow.tensors(), self._step, self._driver.spent, self._before)
+
+    def stop(self, reason: EndedBy) -> None:
+        """Learn no more; verify what there is."""
+        self._stopped, self._ended_by = True, reason
+
+    def roll_back(self) -> None:
+        """Put the codes back that the chip had at the start."""
+        self._driver.write(self._student.codes)
+
+    def steps(self) -> Iterator[Progress]:
+        """Place, measure, learn, verify, measure."""
+        self._driver.place()
+        yield self._progress(Phase.PLACING)
+        self._driver.write(self._shadow.codes(), free=True)
+        if self._before is None:
+            self._driver.settle(self._settings.settle_s)
+            self._before = self._measure()
+            yield self._progress(Phase.BEFORE, self._before.test)
+        yield from self._learning()
+        yield from self._verifying(self._before)
+
+    def _learning(self) -> Iterator[Progress]:
+        while self._step < self.total_steps and not self._is_spent():
+            batch = self._batch(self._step)
+            self._shadow.set_rate(1 - self._step / self.total_steps)
+            recording = self._driver.show(batch, self._settings.observable)
+            quality = self._correct(batch, recording)
+            self._driver.write(self._shadow.codes(self._settings.write_margin))
+            self._step += 1
+            yield self._progress(Phase.CALIBRATING, quality)
+
+    def _verifying(self, before: Measured) -> Iterator[Progress]:
+        self._driver.settle(self._settings.settle_s)
+        candidate = self._driver.measure(self._verify)
+        improved = is_better(candidate, before.verification)
+        yield self._progress(Phase.VERIFYING, candidate)
+        if not improved:
+            self.roll_back()
+            self._driver.settle(self._settings.settle_s)
+        verification = candidate if improved else self._driver.measure(self._verify)
+        after = Measured(self._driver.measure(self._test), verification)
+        self._result = CalibrationResult(
+            golden=student_quality(self._golden, self._test),
+            before=before,
+            after=after,
+            candidate=candidate,
+            improved=improved,
+            ended_by=self._ended_by,
+            codes=self._shadow.codes(self._settings.write_margin)
+            if improved
+            else dict(self._student.codes),
+            spent=self._driver.spent,
+        )
+        yield self._progress(Phase.AFTER, after.test)
+
+    def _correct(self, batch: Batch, recording: Recording) -> Quality:
+        """Move the shadow of every layer by its own error; how good the chip was on this batch."""
+        student = self._student.with_codes(self._shadow.codes(self._settings.write_margin))
+        errors: list[float] = []
+        accuracy = loss = 0.0
+        for seen in seen_layers(student, batch, recording):
+            gradient = measured_gradient(
+                seen, batch, student, self._rule, self._settings.observable
+            )
+            self._shadow.hold(seen.stage, gradient)
+            if seen.stage.is_readout:
+                logits = seen.record.membrane[-1]  # type: ignore[index]
+                accuracy = correct(logits, batch.labels)
+            else:
+                rate = measured_rate(seen.record, student.neuron.steps)
+                errors.append(float((rate - batch.rates[seen.stage.name]).square().mean().sqrt()))
+        self._shadow.step()
+        return Quality(accuracy, tuple(errors), loss)
+
+    def _batch(self, step: int) -> Batch:
+        """The samples of a step: every sample once, in an order of their own, then again."""
+        size = min(self._settings.batch, self._learn.size)
+        per_epoch = self._learn.size // size
+        epoch, place = divmod(step, per_epoch)
+        generator = torch.Generator().manual_seed(self._settings.seed * 100_003 + epoch)
+        order = torch.randperm(self._learn.size, generator=generator)
+        return self._learn.take(order[place * size : (place + 1) * size])
+
+    def _is_spent(self) -> bool:
+        writes = self._settings.budget.cell_writes_per_cell
+        if writes is not None and self._driver.spent.cell_writes_per_cell >= writes:
+            self.stop(EndedBy.WRITES)
+        return self._stopped
+
+    def _measure(self) -> Measured:
+        return Measured(self._driver.measure(self._test), self._driver.measure(self._verify))
+
+    def _progress(self, phase: Phase, quality: Quality | None = None) -> Progress:
+        return Progress(
+            phase,
+            self._step,
+            self.total_steps,
+            accuracy=quality.accuracy if quality else None,
+            rate_error=quality.rate_error if quality else (),
+            spent=self._driver.spent,
+        )
+
+
+def split(targets: TargetSet, settings: CalibrationSettings) -> tuple[TargetSet, TargetSet]:
+    """Samples to learn from, and fresh ones to verify with. Raises SettingError."""
+    kept = max(1, round(settings.verification_share * targets.size))
+    if kept >= targets.size:
+        raise SettingError(
+            f"{targets.size} samples are too few to keep {kept} of them for verifying; upload more."
+        )
+    generator = torch.Generator().manual_seed(settings.seed)
+    order = torch.randperm(targets.size, generator=generator)
+    return targets.subset(order[kept:]), targets.subset(order[:kept])
+
+
+def is_better(candidate: Quality, before: Quality) -> bool:
+    """More samples right; where it is as many, less loss."""
+    return (candidate.accuracy, -candidate.loss) > (before.accuracy, -before.loss)
+
+
+def _quality(fields: list[object]) -> Quality:
+    accuracy, rate_error, loss = fields
+    return Quality(float(accuracy), tuple(rate_error), float(loss))  # type: ignore

@@ -1,0 +1,71 @@
+"""A chip with a student standing on it: give it codes, measure it, and count what that costs."""
+
+from collections.abc import Mapping
+
+from ltl_core.chip import ChipBackend, Observable, Recording, Stimulus
+from ltl_core.codes import format_of
+from ltl_core.errors import SettingError
+from ltl_core.evaluate import Quality, chip_quality
+from ltl_core.observe import observables
+from ltl_core.progress import Spent
+from ltl_core.student import LayerCodes, Student
+from ltl_core.targets import Batch, TargetSet
+
+
+class Driver:
+    """Drives one chip for one student. `spent` grows with every call."""
+
+    def __init__(self, backend: ChipBackend, student: Student, spent: Spent | None = None) -> None:
+        if format_of(backend.info) != student.format:
+            raise SettingError(
+                f"The student is in codes {student.format}, but the chip {backend.info.chip_id} "
+                f"takes {format_of(backend.info)}: train a student for this chip's codes."
+            )
+        self._backend, self._student = backend, student
+        self._pairs = sum(stage.columns * stage.rows for stage in student.network.stages)
+        self.spent = spent or Spent()
+
+    def place(self) -> None:
+        """Lay the network out; where it stands already, nothing changes."""
+        self._backend.place(self._student.placement())
+
+    def write(self, codes: Mapping[str, LayerCodes], *, free: bool = False) -> None:
+        """Program what differs from what stands on the chip, and set the trims.
+
+        A `free` write, such as the first one, is not counted as spent.
+        """
+        cells = pulses = 0
+        for layer, code in codes.items():
+            report = self._backend.program(layer, code.weight)
+            self._backend.trim(layer, code.threshold, code.bias)
+            cells, pulses = cells + report.cells, pulses + report.pulses
+        if not free:
+            self._spend(cells=cells, pulses=pulses)
+
+    def show(self, batch: Batch, observable: Observable) -> Recording:
+        """Play a batch to learn from."""
+        self._spend(samples=len(batch.labels))
+        stimulus = Stimulus(batch.inputs, self._student.neuron.steps)
+        return self._backend.run(stimulus, observables(self._student, observable))
+
+    def measure(self, targets: TargetSet) -> Quality:
+        """How good the chip is now, on samples it does not learn from."""
+        self._spend(samples_measured=targets.size)
+        return chip_quality(self._backend, self._student, targets)
+
+    def settle(self, seconds: float) -> None:
+        """Leave the chip alone."""
+        self._backend.settle(seconds)
+
+    def _spend(
+        self, samples: int = 0, samples_measured: int = 0, cells: int = 0, pulses: int = 0
+    ) -> None:
+        before = self.spent
+        written = before.cells + cells
+        self.spent = Spent(
+            samples=before.samples + samples,
+            samples_measured=before.samples_measured + samples_measured,
+            cells=written,
+            pulses=before.pulses + pulses,
+            cell_writes_per_cell=written / self._pairs,
+        )
