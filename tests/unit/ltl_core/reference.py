@@ -1,4 +1,4 @@
-"""The published equations, written plainly with autograd: what the closed forms are held against."""
+"""The published equations, plainly, with autograd: what the closed forms are held against."""
 
 import torch
 import torch.nn.functional as F
