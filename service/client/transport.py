@@ -11,6 +11,7 @@ from typing import Any, NamedTuple, TypeVar
 import httpx
 from pydantic import BaseModel
 
+from service.api.schemas import SAFETENSORS
 from service.client.errors import (
     DownloadError,
     ServiceUnreachableError,
@@ -19,7 +20,6 @@ from service.client.errors import (
 )
 
 View = TypeVar("View", bound=BaseModel)
-BLOCK = "application/vnd.safetensors"
 
 
 class Retry(NamedTuple):
@@ -69,6 +69,13 @@ class Transport:
         answer = self.send("POST", path, json=body, headers=headers)
         return model.model_validate_json(answer.content)
 
+    def post_block(self, path: str, block: bytes, model: type[View]) -> View:
+        """Make something of a safetensors block, once."""
+        headers = upload_headers(block) | {"Idempotency-Key": str(uuid.uuid4())}
+        return model.model_validate_json(
+            self.send("POST", path, content=block, headers=headers).content
+        )
+
     def every(self, path: str, model: type[View], **params: Any) -> Iterator[View]:
         """All items of a list, page by page."""
         cursor: str | None = None
@@ -81,16 +88,19 @@ class Transport:
 
     def download(self, path: str) -> bytes:
         """A safetensors block, checked against the digest that came with it."""
-        answer = self.send("GET", path, headers={"Accept": BLOCK})
+        answer = self.send("GET", path, headers={"Accept": SAFETENSORS})
         digest = answer.headers.get("Content-Digest") or answer.headers.get("Repr-Digest")
         if digest is not None and digest != content_digest(answer.content):
             raise DownloadError(path)
         return answer.content
 
     @contextmanager
-    def stream(self, path: str, headers: Mapping[str, str]) -> Iterator[httpx.Response]:
-        """An answer that is read while it comes."""
-        with self._client.stream("GET", path, headers=dict(headers)) as answer:
+    def stream(
+        self, path: str, headers: Mapping[str, str], *, quiet: float
+    ) -> Iterator[httpx.Response]:
+        """An answer that is read while it comes; `quiet` seconds without a byte break it off."""
+        timeout = httpx.Timeout(quiet)
+        with self._client.stream("GET", path, headers=dict(headers), timeout=timeout) as answer:
             if answer.is_error:
                 answer.read()
                 raise problem_of(answer)
@@ -120,7 +130,7 @@ def content_digest(data: bytes) -> str:
 
 def upload_headers(data: bytes) -> dict[str, str]:
     """What goes with a safetensors block."""
-    return {"Content-Type": BLOCK, "Content-Digest": content_digest(data)}
+    return {"Content-Type": SAFETENSORS, "Content-Digest": content_digest(data)}
 
 
 def _checked(response: httpx.Response) -> httpx.Response:

@@ -48,7 +48,7 @@ class Label(NamedTuple):
 
 
 class Plot(NamedTuple):
-    """One curve in its frame, labelled where it ends; the points are kept for the table behind it."""
+    """One curve in its frame, labelled at its end; the points are for the table behind it."""
 
     title: str
     frame: Frame

@@ -178,9 +178,7 @@ def _running(running: Mapping[str, Job], chip: Chip, now: datetime) -> JobRow | 
     return job_row(job, chip.name, now) if job else None
 
 
-def _chip_row(
-    chip: Chip, last: LastCalibration | None, queue: int, job: JobRow | None
-) -> ChipRow:
+def _chip_row(chip: Chip, last: LastCalibration | None, queue: int, job: JobRow | None) -> ChipRow:
     return ChipRow(
         id=chip.id,
         name=chip.name,

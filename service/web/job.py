@@ -180,15 +180,16 @@ def _plots(events: Sequence[Event], recovery: Recovery | None) -> tuple[Plot, ..
 
 def _rate_curves(steps: Sequence[Mapping[str, Any]]) -> list[Curve]:
     counts = [len(_rates(progress)) for progress in steps]
-    return [
-        Curve(
-            f"Rate error, layer {layer + 1}",
-            _points(steps, lambda p, layer=layer: dict(enumerate(_rates(p))).get(layer)),
-            lambda value: f"{value:.4f}",
-            0.001,
-        )
-        for layer in range(max(counts, default=0))
-    ]
+    return [_rate_curve(steps, layer) for layer in range(max(counts, default=0))]
+
+
+def _rate_curve(steps: Sequence[Mapping[str, Any]], layer: int) -> Curve:
+    def figure(progress: Mapping[str, Any]) -> Any:
+        rates = _rates(progress)
+        return rates[layer] if layer < len(rates) else None
+
+    title = f"Rate error, layer {layer + 1}"
+    return Curve(title, _points(steps, figure), lambda value: f"{value:.4f}", 0.001)
 
 
 def _rates(progress: Mapping[str, Any]) -> list[float]:

@@ -1,0 +1,54 @@
+"""The Python client: what a bench script imports. Needs neither torch nor the server's packages."""
+
+from types import TracebackType
+from typing import Self
+
+import httpx
+
+from service.api.schemas import HealthView
+from service.client.chips import Chips
+from service.client.jobs import Jobs
+from service.client.teachers import Students, TargetSets, Teachers
+from service.client.transport import Retry, Transport
+
+
+class Tandemcal:
+    """One service, seen from outside.
+
+    with Tandemcal("http://127.0.0.1:8765", key) as client:
+        job = client.jobs.calibrate(chip_id, student_id)
+        print(client.jobs.wait(job.id).result)
+    """
+
+    def __init__(
+        self, base_url: str, key: str, *, timeout: float = 30.0, retry: Retry | None = None
+    ) -> None:
+        self._http = httpx.Client(
+            base_url=base_url, headers={"Authorization": f"Bearer {key}"}, timeout=timeout
+        )
+        transport = Transport(self._http, retry or Retry())
+        self._transport = transport
+        self.jobs = Jobs(transport)
+        self.teachers = Teachers(transport)
+        self.target_sets = TargetSets(transport, self.jobs)
+        self.students = Students(transport)
+        self.chips = Chips(transport)
+
+    def health(self) -> HealthView:
+        """Whether the service lives, and its version."""
+        return self._transport.get("/healthz", HealthView)
+
+    def close(self) -> None:
+        """Give the connections back."""
+        self._http.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()

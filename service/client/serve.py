@@ -1,0 +1,77 @@
+"""Runs the service in this process, and says where it answers."""
+
+import socket
+
+import uvicorn
+from rich.console import Console
+
+from service.app import create_app
+from service.settings import Settings
+
+GRACE = 5  # s that open requests, such as event streams, get at the end
+
+
+class PortTakenError(Exception):
+    """Somebody else listens there."""
+
+    def __init__(self, host: str, port: int, reason: str) -> None:
+        super().__init__(
+            f"Cannot listen on {host}, port {port} ({reason}). "
+            f"Choose another port: tandemcal up --port {port + 1}, or set TANDEMCAL_PORT."
+        )
+
+
+def serve(host: str | None, port: int | None, console: Console) -> None:
+    """Listen until a signal ends it. Raises PortTakenError."""
+    settings = _settings(host, port)
+    listener = listen(settings.host, settings.port)
+    config = uvicorn.Config(
+        create_app(settings),
+        log_config=None,
+        access_log=False,
+        timeout_graceful_shutdown=GRACE,
+    )
+    _Server(config, console, settings).run(sockets=[listener])
+
+
+def _settings(host: str | None, port: int | None) -> Settings:
+    """The environment's, unless the command line says otherwise."""
+    settings = Settings()
+    chosen = {
+        "host": settings.host if host is None else host,
+        "port": settings.port if port is None else port,
+    }
+    return settings.model_copy(update=chosen)
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A bound socket, so that the port is ours before anything else is started."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+    except OSError as error:
+        listener.close()
+        raise PortTakenError(host, port, error.strerror or str(error)) from error
+    return listener
+
+
+class _Server(uvicorn.Server):
+    """A server that announces itself once it answers."""
+
+    def __init__(self, config: uvicorn.Config, console: Console, settings: Settings) -> None:
+        super().__init__(config)
+        self._console = console
+        self._settings = settings
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets=sockets)
+        if self.started and sockets:
+            host, port = sockets[0].getsockname()[:2]
+            where = f"[{host}]" if ":" in host else host
+            self._say(f"Tandemcal answers at http://{where}:{port}")
+            self._say(f"The key to sign in with lies in {self._settings.key_file}")
+
+    def _say(self, sentence: str) -> None:
+        self._console.print(sentence, highlight=False, markup=False, soft_wrap=True)

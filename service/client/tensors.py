@@ -1,0 +1,63 @@
+"""Arrays and tensors to safetensors and back, without torch."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors.numpy import load, save
+
+Array = NDArray[Any]
+
+
+class Samples(NamedTuple):
+    """Inputs with the class of each."""
+
+    inputs: Any  # [sample, *input_shape]: an array, or a tensor in main memory
+    labels: Any  # [sample]
+
+
+class Chunk(NamedTuple):
+    """One part of a target set, ready to be sent."""
+
+    number: int
+    split: str
+    block: bytes
+
+
+def as_array(values: Any) -> Array:
+    """An array that owns nothing of autograd; tensors are taken as well as arrays."""
+    detached = values.detach() if hasattr(values, "detach") else values
+    return np.ascontiguousarray(detached)
+
+
+def pack(tensors: Mapping[str, Any], metadata: Mapping[str, str] | None = None) -> bytes:
+    """A safetensors block; floats are sent in single precision."""
+    arrays = {name: as_array(values) for name, values in tensors.items()}
+    singles = {
+        name: array.astype(np.float32) if array.dtype.kind == "f" else array
+        for name, array in arrays.items()
+    }
+    return save(singles, dict(metadata or {}))
+
+
+def unpack(block: bytes) -> dict[str, Array]:
+    """The arrays of a safetensors block."""
+    return load(block)
+
+
+def chunk_count(splits: Mapping[str, Samples], chunk_samples: int) -> int:
+    """How many chunks these samples make."""
+    return sum(-(-len(samples.labels) // chunk_samples) for samples in splits.values())
+
+
+def cut(splits: Mapping[str, Samples], chunk_samples: int) -> Iterator[Chunk]:
+    """The same samples are always cut into the same chunks, so an upload can go on later."""
+    number = 0
+    for split, samples in splits.items():
+        inputs = as_array(samples.inputs)
+        labels = as_array(samples.labels).astype(np.int64)
+        for start in range(0, len(labels), chunk_samples):
+            part = slice(start, start + chunk_samples)
+            yield Chunk(number, split, pack({"inputs": inputs[part], "labels": labels[part]}))
+            number += 1
