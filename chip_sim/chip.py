@@ -6,10 +6,12 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from chip_sim.checks import check_codes, check_trims, drive_of
 from chip_sim.clock import Clock
 from chip_sim.column import Show
 from chip_sim.device import DeviceModel, PerfectDevice
 from chip_sim.errors import ForeignStateError, NotPlacedError
+from chip_sim.fingerprint import fingerprint, probe_record, probe_stimulus
 from chip_sim.hermes import HermesDevice
 from chip_sim.identity import layer_identity, stream
 from chip_sim.layer import (
@@ -43,10 +45,6 @@ from ltl_core.chip import (
     Stimulus,
     WriteReport,
 )
-from ltl_core.errors import CodeRangeError, LayerShapeError, NonFiniteError, SettingError
-
-_PROBE_BATCH = 16
-_PROBE_STEPS = 16
 
 
 def make_chip(chip_id: str, spec: ChipSpec, seed: int) -> "SimulatedChip":
@@ -104,7 +102,7 @@ class SimulatedChip:
     def program(self, layer: str, codes: Int[Tensor, "column row"]) -> WriteReport:
         """Write the cells whose code changed; see the port."""
         placed = self._placed(layer)
-        self._check_codes(placed, codes)
+        check_codes(placed.stage, codes, self._info)
         codes = codes.to(torch.int32, copy=True)
         cells = int((codes != placed.cells.codes).sum())
         pulses, failed = self._write(layer, codes, changed(placed, codes, self._spec))
@@ -116,7 +114,7 @@ class SimulatedChip:
         """Set the digital registers of each column; see the port."""
         placed = self._placed(layer)
         for what, codes in (("threshold", threshold), ("bias", bias)):
-            self._check_trims(placed, what, codes)
+            check_trims(placed.stage, what, codes, self._info)
         trims = Trims(threshold.to(torch.int32, copy=True), bias.to(torch.int32, copy=True))
         self._layers[layer] = placed._replace(trims=trims)
 
@@ -126,7 +124,8 @@ class SimulatedChip:
         for name in record:
             if name not in reached:
                 raise NotPlacedError(name, reached)
-        drive = self._drive(stimulus, self._layers[reached[0]])
+        first = self._layers[reached[0]].stage
+        drive = drive_of(stimulus, first, self._placed_network().input_full_scale)
         batch = drive.values.shape[1 if drive.analog_full_scale is None else 0]
         recordings: dict[str, LayerRecording] = {}
         for name in reached[: max((reached.index(name) + 1 for name in record), default=0)]:
@@ -137,20 +136,10 @@ class SimulatedChip:
         return Recording(recordings, self._clock.now)
 
     def probe(self) -> Fingerprint:
-        """Mean rate of every column to a fixed random input; see the port.
-
-        Of the readout, the mean of its sum and bias a step, in parts of its threshold.
-        """
+        """Mean rate of every column to a fixed random input; see the port."""
         placement = self._placed_network()
-        stages = placement.network.stages
-        record = {stage.name: Observable.COUNTS for stage in stages[:-1]}
-        record[stages[-1].name] = Observable.MEMBRANE
-        recording = self.run(_probe_stimulus(placement), record)
-        rates = {
-            stage.name: _rates(recording.layers[stage.name], placement.layers[stage.name].threshold)
-            for stage in stages
-        }
-        return Fingerprint(rates, recording.chip_time)
+        recording = self.run(probe_stimulus(placement), probe_record(placement))
+        return fingerprint(recording, placement)
 
     def settle(self, seconds: float) -> None:
         """Leave the chip alone for so long, on its own clock."""
@@ -247,20 +236,6 @@ class SimulatedChip:
         )
         return recording, Drive(activity.spikes.to(torch.float32), drive.steps, None)
 
-    def _drive(self, stimulus: Stimulus, first: PlacedLayer) -> Drive:
-        stage, values = first.stage, stimulus.values
-        if stimulus.steps < 1:
-            raise SettingError("A stimulus needs at least one step.")
-        lead = ("batch",) if stimulus.layer is None else (stimulus.steps, "batch")
-        wanted = (*lead, *stage.source_shape)
-        fits = values.ndim == len(wanted) and values.shape[len(lead) :] == stage.source_shape
-        if not fits or (stimulus.layer is not None and values.shape[0] != stimulus.steps):
-            raise LayerShapeError(stage.name, wanted, tuple(values.shape))
-        if not (finite := values.isfinite()).all():
-            raise NonFiniteError("stimulus", int((~finite).sum()))
-        analog = self._placed_network().input_full_scale if stimulus.layer is None else None
-        return Drive(values.to(torch.float32), stimulus.steps, analog)
-
     def _reached(self, stimulus: Stimulus) -> list[str]:
         names = [stage.name for stage in self._placed_network().network.stages]
         if stimulus.layer is None:
@@ -276,38 +251,6 @@ class SimulatedChip:
         if layer not in self._layers:
             raise NotPlacedError(layer, tuple(self._layers))
         return self._layers[layer]
-
-    def _check_codes(self, placed: PlacedLayer, codes: Tensor) -> None:
-        stage, top = placed.stage, self._info.weight_code_max
-        if codes.is_floating_point() or tuple(codes.shape) != (stage.columns, stage.rows):
-            raise LayerShapeError(
-                stage.name, (stage.columns, stage.rows), tuple(codes.shape), "integer codes"
-            )
-        if codes.min() < -top or codes.max() > top:
-            raise CodeRangeError(stage.name, "weight", -top, top)
-
-    def _check_trims(self, placed: PlacedLayer, what: str, codes: Tensor) -> None:
-        low, high, stage = self._info.trim_code_min, self._info.trim_code_max, placed.stage
-        if codes.is_floating_point() or tuple(codes.shape) != (stage.columns,):
-            raise LayerShapeError(
-                stage.name, (stage.columns,), tuple(codes.shape), f"integer {what} trims"
-            )
-        if codes.min() < low or codes.max() > high:
-            raise CodeRangeError(stage.name, what, low, high)
-
-
-def _probe_stimulus(placement: Placement) -> Stimulus:
-    shape = (_PROBE_BATCH, *placement.network.input_shape)
-    values = torch.rand(shape, generator=stream(0, "probe", *shape))
-    return Stimulus(values * placement.input_full_scale, _PROBE_STEPS)
-
-
-def _rates(recording: LayerRecording, threshold: float) -> Float[Tensor, " column"]:
-    if recording.counts is not None:
-        batch, columns = recording.counts.shape[:2]
-        return recording.counts.float().view(batch, columns, -1).mean((0, 2)) / _PROBE_STEPS
-    assert recording.membrane is not None, "a readout shows its membrane"
-    return recording.membrane[-1].mean(0) / (_PROBE_STEPS * threshold)
 
 
 def _text(text: str) -> Tensor:

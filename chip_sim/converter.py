@@ -2,6 +2,7 @@
 
 from typing import NamedTuple
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -32,5 +33,5 @@ def convert_columns(
     """Codes of the column sums: clamp(round(gain x / LSB + offset))."""
     top = level_max(bits)
     shape = (-1, *(1,) * (sums.ndim - 2))
-    scaled = sums * (adc.gain * (top / full_scale)).view(shape)
-    return scaled.add_(adc.offset_lsb.view(shape)).round_().clamp_(-top, top)
+    scale = (adc.gain * (top / full_scale)).view(shape)
+    return torch.addcmul(adc.offset_lsb.view(shape), sums, scale).round_().clamp_(-top, top)

@@ -143,18 +143,18 @@ def column_sums(
     """
     stage, blocks = layer.stage, layer.tiling.row_blocks
     sigma = pair.read_noise(spec.device, spec.code_max)
-    rows, scale = _rows(layer, drive, spec)
+    rows, unit = _rows(layer, drive, spec)
+    full_scale = layer.settings.full_scale / unit
     products = multiply(rows, weight.to(rows.dtype), stage, blocks)
     noises = multiply_noise(rows, stage, blocks, sigma) if sigma else [None] * len(blocks)
     times = drive.steps if sigma and drive.analog_full_scale is not None else 1
     codes = None
     for product, noise, adc in zip(products, noises, layer.identity.adcs, strict=True):
-        sums = (product * scale).to(torch.float32).expand(times, *product.shape)
+        sums = product.to(torch.float32)
         if noise is not None:
-            drawn = torch.randn(sums.shape, generator=rng)
-            sums = sums + drawn * (noise * scale).to(torch.float32)
-        sums = sums.reshape(-1, *product.shape[1:])
-        read = convert_columns(sums, adc, layer.settings.full_scale, spec.converter.adc_bits)
+            drawn = torch.randn(times, *sums.shape, generator=rng)
+            sums = drawn.mul_(noise.to(torch.float32)).add_(sums).flatten(0, 1)
+        read = convert_columns(sums, adc, full_scale, spec.converter.adc_bits)
         codes = read if codes is None else codes.add_(read)
     assert codes is not None, "a layer has at least one row of tiles"
     sums = codes.mul_(layer.settings.full_scale / level_max(spec.converter.adc_bits))
@@ -203,12 +203,15 @@ def with_tensors(layer: PlacedLayer, tensors: Mapping[str, Tensor]) -> PlacedLay
 
 
 def _rows(layer: PlacedLayer, drive: Drive, spec: ChipSpec) -> tuple[Tensor, float]:
-    """What the row drivers play, and the code units of one unit of it."""
+    """What the row drivers play, and how much of a stimulus one unit of it is.
+
+    Spikes, averaged over pools, are their own unit. Analog values are played as whole DAC codes, in
+    double precision: their products with the weights add up exactly, in any order.
+    """
     if drive.analog_full_scale is None:
         return pool(drive.values.flatten(0, 1), layer.stage.pools), 1.0
     bits = spec.converter.dac_bits
     codes = quantise(pool(drive.values, layer.stage.pools), drive.analog_full_scale, bits)
-    # Whole DAC codes in double precision: their products add up exactly, in any order.
     return codes.to(torch.float64), drive.analog_full_scale / level_max(bits)
 
 

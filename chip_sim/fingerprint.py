@@ -1,0 +1,41 @@
+"""The fixed stimulus, the same for every chip, and the mean rates that answer it."""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from chip_sim.identity import stream
+from ltl_core.chip import Fingerprint, LayerRecording, Observable, Placement, Recording, Stimulus
+
+_BATCH = 16
+_STEPS = 16
+
+
+def probe_stimulus(placement: Placement) -> Stimulus:
+    """Random analog inputs from zero to full scale, from a seed of their own."""
+    shape = (_BATCH, *placement.network.input_shape)
+    values = torch.rand(shape, generator=stream(0, "probe", *shape))
+    return Stimulus(values * placement.input_full_scale, _STEPS)
+
+
+def probe_record(placement: Placement) -> dict[str, Observable]:
+    """Counts of every layer that fires, the sum of the readout."""
+    stages = placement.network.stages
+    return {s.name: Observable.MEMBRANE if s.is_readout else Observable.COUNTS for s in stages}
+
+
+def fingerprint(recording: Recording, placement: Placement) -> Fingerprint:
+    """Spikes a step of every column; of the readout, sum and bias a step in parts of threshold."""
+    rates = {
+        name: _rates(layer, placement.layers[name].threshold)
+        for name, layer in recording.layers.items()
+    }
+    return Fingerprint(rates, recording.chip_time)
+
+
+def _rates(recording: LayerRecording, threshold: float) -> Float[Tensor, " column"]:
+    if recording.membrane is not None:
+        return recording.membrane[-1].mean(0) / (_STEPS * threshold)
+    assert recording.counts is not None, "a layer that fires was asked for its counts"
+    batch, columns = recording.counts.shape[:2]
+    return recording.counts.float().view(batch, columns, -1).mean((0, 2)) / _STEPS
