@@ -28,6 +28,7 @@ class Settings(BaseSettings):
     executor_id: str = Field(default="embedded", min_length=1, max_length=200)
     heartbeat_s: PositiveFloat = 5.0
     lease_s: PositiveFloat = 15.0  # a chip is free again this long after its holder fell silent
+    job_limit_s: PositiveFloat = 6 * 3600.0  # of a job without a budget of seconds; then killed
     chip_backends: dict[str, str] = {}  # further backends: name -> "module:factory"
     simulated_seconds_per_second: float = Field(default=1.0, ge=0)  # how fast idle chips age
 

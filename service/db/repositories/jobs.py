@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, func, or_, select, update
+from sqlalchemy import ColumnElement, case, func, or_, select, update
 from sqlalchemy.orm import Session
 
 from service.db.repositories.events import EventRepository
@@ -17,7 +17,8 @@ from service.db.tables import Chip, ChipLease, Job, Json
 from service.errors import AttemptSupersededError, JobNotFoundError, JobStateError
 from service.states import ACTIVE, TERMINAL, JobKind, JobStatus
 
-_STARTABLE = (JobStatus.QUEUED, JobStatus.WAITING_FOR_CHIP, JobStatus.RUNNING)
+_WAITING = (JobStatus.QUEUED, JobStatus.WAITING_FOR_CHIP)
+_STARTABLE = (*_WAITING, *ACTIVE)
 
 
 class JobFilter(NamedTuple):
@@ -67,15 +68,15 @@ class JobRepository:
     def start(self, job_id: str, token: int, executor: str, now: datetime) -> Job:
         """Begin, or begin again after a crash: one more attempt, driven by `token`.
 
-        Raises JobStateError where the job has ended or is being cancelled, and
-        AttemptSupersededError where a later token drives it.
+        A job that is being cancelled begins too: its worker has to put the chip back. Raises
+        JobStateError where the job has ended, AttemptSupersededError where a later token drives it.
         """
         job = self.get(job_id)
         if job.status not in _STARTABLE:
             raise JobStateError(job_id, job.status, "it is not started")
         newer = or_(Job.token.is_(None), Job.token < token)
         values: dict[str, Any] = {
-            "status": JobStatus.RUNNING,
+            "status": _unless_cancelling(JobStatus.RUNNING),
             "reason": None,
             "token": token,
             "executor_id": executor,
@@ -157,14 +158,32 @@ class JobRepository:
             .values(status=JobStatus.WAITING_FOR_CHIP, reason=reason)
         )
 
+    def put_back(self, job_id: str, token: int, reason: str) -> None:
+        """The attempt of `token` is over without an answer: the job waits for its next one.
+
+        Raises AttemptSupersededError where another attempt drives it already.
+        """
+        waiting = case(
+            (Job.chip_id.is_(None), JobStatus.QUEUED.value), else_=JobStatus.WAITING_FOR_CHIP.value
+        )
+        values = {"status": _unless_cancelling(waiting), "reason": reason, "executor_id": None}
+        self._change(job_id, token, values, Job.token == token, Job.status.in_(ACTIVE))
+
+    def give_up(self, job_id: str, reason: str, now: datetime) -> None:
+        """Fail a job that nobody drives any more. Raises AttemptSupersededError."""
+        token = self.get(job_id).token or 0
+        values = {"status": JobStatus.FAILED, "reason": reason, "ended_at": now}
+        self._change(job_id, token, values, Job.token == token, Job.status.in_(ACTIVE))
+        self._tell_end(self.get(job_id), now)
+
     def request_cancel(self, job_id: str, now: datetime) -> Job:
         """Cancelled at once where nothing has started; else `cancelling`, and its worker stops."""
         job = self.get(job_id)
         if job.status in TERMINAL:
             raise JobStateError(job_id, job.status, "only a job that has not ended is cancelled")
-        if job.status in (JobStatus.QUEUED, JobStatus.WAITING_FOR_CHIP):
+        if job.status in _WAITING and job.started_at is None:
             self._cancel_waiting(job, now)
-        elif job.status == JobStatus.RUNNING:
+        elif job.status != JobStatus.CANCELLING:
             self._mark_cancelling(job, now)
         return self.get(job_id)
 
@@ -189,7 +208,7 @@ class JobRepository:
     def _mark_cancelling(self, job: Job, now: datetime) -> None:
         self._session.execute(
             update(Job)
-            .where(Job.id == job.id, Job.status == JobStatus.RUNNING)
+            .where(Job.id == job.id, Job.status == job.status)
             .values(status=JobStatus.CANCELLING, cancel_requested_at=now)
         )
         self._tell(job, "job.cancelling", "", {}, now)
@@ -215,6 +234,10 @@ class JobRepository:
         if job.status in TERMINAL:
             told = {"status": job.status, "reason": job.reason, "result": job.result}
             self._tell(job, "job.ended", "", told, now)
+
+
+def _unless_cancelling(status: JobStatus | ColumnElement[str]) -> ColumnElement[str]:
+    return case((Job.status == JobStatus.CANCELLING, Job.status), else_=status)
 
 
 def _drives(token: int) -> tuple[ColumnElement[bool], ...]:

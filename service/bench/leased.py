@@ -1,0 +1,59 @@
+"""A chip under a lease: whoever lost it no longer drives."""
+
+from collections.abc import Callable, Mapping
+
+from jaxtyping import Int
+from torch import Tensor
+
+from ltl_core.chip import (
+    ChipBackend,
+    ChipInfo,
+    Fingerprint,
+    Observable,
+    Placement,
+    Recording,
+    Stimulus,
+    WriteReport,
+)
+from ltl_core.errors import LeaseLostError
+
+
+class LeasedBackend:
+    """Passes every verb on while the lease is held; raises LeaseLostError afterwards."""
+
+    def __init__(self, backend: ChipBackend, token: int, held: Callable[[], bool]) -> None:
+        self._backend = backend
+        self._token = token
+        self._held = held
+
+    @property
+    def info(self) -> ChipInfo:
+        return self._backend.info
+
+    def place(self, placement: Placement) -> None:
+        self._driven().place(placement)
+
+    def program(self, layer: str, codes: Int[Tensor, "column row"]) -> WriteReport:
+        return self._driven().program(layer, codes)
+
+    def trim(
+        self, layer: str, threshold: Int[Tensor, " column"], bias: Int[Tensor, " column"]
+    ) -> None:
+        self._driven().trim(layer, threshold, bias)
+
+    def run(self, stimulus: Stimulus, record: Mapping[str, Observable]) -> Recording:
+        return self._driven().run(stimulus, record)
+
+    def probe(self) -> Fingerprint:
+        return self._driven().probe()
+
+    def settle(self, seconds: float) -> None:
+        self._driven().settle(seconds)
+
+    def now(self) -> float:
+        return self._driven().now()
+
+    def _driven(self) -> ChipBackend:
+        if not self._held():
+            raise LeaseLostError(self._backend.info.chip_id, self._token)
+        return self._backend

@@ -1,0 +1,86 @@
+"""How a job reaches a chip: a backend by its name, bound to the lease under which it is driven."""
+
+import importlib
+from collections.abc import Callable, Mapping
+from importlib.metadata import entry_points
+from typing import Any, Protocol, runtime_checkable
+
+from torch import Tensor
+
+from chip_sim.chip import make_chip
+from chip_sim.presets import preset
+from chip_sim.spec import ChipSpec
+from ltl_core.chip import ChipBackend
+from ltl_core.packing import pack, unpack
+from service.artifacts import ArtifactStore
+from service.jobs.errors import UnknownBackendError
+from service.jobs.messages import ChipRef, Json
+
+ENTRY_POINTS = "tandemcal.chip_backends"
+SIMULATED = "simulated"
+
+Factory = Callable[[str, Mapping[str, Any]], ChipBackend]
+
+
+@runtime_checkable
+class Stored(Protocol):
+    """A chip that lives in software: its devices are kept in a file while nobody drives it."""
+
+    def state(self) -> dict[str, Tensor]: ...
+
+    def restore(self, tensors: Mapping[str, Tensor]) -> None: ...
+
+    def advance(self, seconds: float) -> None: ...
+
+
+def open_chip(chip: ChipRef, backends: Mapping[str, str], artifacts: ArtifactStore) -> ChipBackend:
+    """The chip as it was left, older by the time since.
+
+    `backends` names further drivers as "module:factory". Raises UnknownBackendError.
+    """
+    backend = find_factory(chip.backend, backends)(chip.chip_id, chip.settings)
+    if isinstance(backend, Stored):
+        if chip.state_sha256 is not None:
+            tensors, _ = unpack(artifacts.read(chip.state_sha256))
+            backend.restore(tensors)
+        backend.advance(chip.idle_s)
+    return backend
+
+
+def save_chip(backend: ChipBackend, artifacts: ArtifactStore) -> str | None:
+    """Keep the devices of a chip that lives in software; None for all others."""
+    return artifacts.put(pack(backend.state())) if isinstance(backend, Stored) else None
+
+
+def find_factory(name: str, backends: Mapping[str, str]) -> Factory:
+    """What makes a backend from a chip's id and its settings. Raises UnknownBackendError."""
+    if name == SIMULATED:
+        return make_simulated
+    if name in backends:
+        module, _, attribute = backends[name].partition(":")
+        factory: Factory = getattr(importlib.import_module(module), attribute)
+        return factory
+    installed = {point.name: point for point in entry_points(group=ENTRY_POINTS)}
+    if name not in installed:
+        raise UnknownBackendError(name, (SIMULATED, *sorted({*backends, *installed})))
+    loaded: Factory = installed[name].load()
+    return loaded
+
+
+def make_simulated(chip_id: str, settings: Mapping[str, Any]) -> ChipBackend:
+    """A chip of a preset, with a seed and changes to the preset."""
+    return make_chip(chip_id, spec_of(settings), int(settings["seed"]))
+
+
+def spec_of(settings: Mapping[str, Any]) -> ChipSpec:
+    """The preset with the changes laid over it. Raises UnknownPresetError, ValidationError."""
+    chosen = preset(str(settings["preset"])).model_dump()
+    return ChipSpec.model_validate(_overlaid(chosen, settings.get("overrides") or {}))
+
+
+def _overlaid(below: Json, above: Mapping[str, Any]) -> Json:
+    laid = dict(below)
+    for key, value in above.items():
+        both = isinstance(value, Mapping) and isinstance(below.get(key), Mapping)
+        laid[key] = _overlaid(below[key], value) if both else value
+    return laid

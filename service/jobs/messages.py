@@ -1,0 +1,128 @@
+"""What a job's parent and child tell each other: one JSON object a message, never a pickle.
+
+Tensors do not travel here: they rest in the artifact store, and their SHA-256 is sent.
+"""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+
+from service.states import JobKind, JobStatus, Split
+
+Json = dict[str, Any]
+
+
+class _Message(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class ChunkRef(_Message):
+    """Samples as they were uploaded."""
+
+    split: Split
+    sha256: str
+
+
+class ChipRef(_Message):
+    """A chip, and how to reach it."""
+
+    chip_id: str
+    backend: str
+    settings: Json
+    state_sha256: str | None  # of a simulated chip
+    idle_s: float = Field(ge=0)  # how long it lay there since that state was saved
+    token: int
+
+
+class House(_Message):
+    """What is the same for every job of one service."""
+
+    artifacts_dir: str
+    threads: int = Field(ge=1)
+    chip_backends: dict[str, str] = {}
+
+
+class JobDescription(_Message):
+    """All that a child needs to know. It reads no SQL."""
+
+    type: Literal["description"] = "description"
+    house: House
+    job_id: str
+    kind: JobKind
+    attempt: int
+    request: Json
+    network: Json | None = None
+    weights_sha256: str | None = None
+    chunks: tuple[ChunkRef, ...] = ()
+    percentile: float | None = None
+    targets: dict[Split, str] = {}  # SHA-256 of each collected target set
+    student_sha256: str | None = None
+    in_force_sha256: str | None = None  # the codes that a calibration of this student left
+    accuracy: Json | None = None  # of teacher and golden student
+    chip: ChipRef | None = None
+    checkpoint_sha256: str | None = None
+    elapsed_s: float = Field(default=0, ge=0)  # what earlier attempts took
+
+
+class Lease(_Message):
+    """The chip may be driven until then."""
+
+    type: Literal["lease"] = "lease"
+    until_s: float  # on the machine's monotonic clock
+
+
+class Cancel(_Message):
+    """Stop between two steps, and put the chip back."""
+
+    type: Literal["cancel"] = "cancel"
+
+
+class Progressed(_Message):
+    """A step has ended."""
+
+    type: Literal["progress"] = "progress"
+    progress: Json
+    spent: Json
+
+
+class Logged(_Message):
+    """A line for the reader of the job's log."""
+
+    type: Literal["log"] = "log"
+    line: str
+
+
+class Checkpointed(_Message):
+    """From where another attempt can go on."""
+
+    type: Literal["checkpoint"] = "checkpoint"
+    sha256: str
+    step: int
+    chip_state_sha256: str | None = None
+
+
+class Ended(_Message):
+    """The last message of a child."""
+
+    type: Literal["ended"] = "ended"
+    status: Literal[JobStatus.SUCCEEDED, JobStatus.FAILED, JobStatus.CANCELLED]
+    reason: str | None = None
+    error: str | None = None  # the class of the error that ended it
+    result: Json | None = None
+    spent: Json | None = None
+    blocks: dict[str, str] = {}  # what it made: name -> SHA-256
+    chip_state_sha256: str | None = None
+
+
+ToChild = Annotated[JobDescription | Lease | Cancel, Field(discriminator="type")]
+ToParent = Annotated[Progressed | Logged | Checkpointed | Ended, Field(discriminator="type")]
+
+
+def read_for_child(data: bytes) -> JobDescription | Lease | Cancel:
+    """What the parent sent."""
+    return TypeAdapter[JobDescription | Lease | Cancel](ToChild).validate_json(data)
+
+
+def read_for_parent(data: bytes) -> Progressed | Logged | Checkpointed | Ended:
+    """What the child sent."""
+    return TypeAdapter[Progressed | Logged | Checkpointed | Ended](ToParent).validate_json(data)

@@ -1,0 +1,26 @@
+"""How work that was told to stop leaves its loop."""
+
+from service.jobs.messages import Ended, Json
+from service.states import JobStatus
+
+
+class CancelledWorkError(Exception):
+    """The job was cancelled between two steps; what it leaves behind stands in `ended`."""
+
+    def __init__(self, ended: Ended) -> None:
+        super().__init__(ended.reason)
+        self.ended = ended
+
+
+def cancelled(
+    reason: str, *, spent: Json | None = None, chip_state_sha256: str | None = None
+) -> CancelledWorkError:
+    """To be raised where the work stops."""
+    return CancelledWorkError(
+        Ended(
+            status=JobStatus.CANCELLED,
+            reason=reason,
+            spent=spent,
+            chip_state_sha256=chip_state_sha256,
+        )
+    )

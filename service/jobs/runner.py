@@ -1,0 +1,191 @@
+"""One job, from the free slot to its last row: the parent's side."""
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+
+import structlog
+
+from service.artifacts import ArtifactStore
+from service.db.repositories.jobs import JobRepository
+from service.db.session import Database
+from service.errors import AttemptSupersededError, ServiceError
+from service.jobs.describe import Describer
+from service.jobs.errors import ServiceStoppingError
+from service.jobs.fork_server import ChildProcess, ForkServer
+from service.jobs.messages import Checkpointed, Ended, House, Logged, Progressed
+from service.jobs.records import Recorder
+from service.jobs.seat import Holder, Refusal, Seat, leave_seat, release, take_seat
+from service.jobs.slots import Slots
+from service.jobs.supervision import Supervisor, Verdict
+from service.settings import Settings
+from service.states import JobStatus
+
+_BUSY_WAIT = 0.5  # s between two looks at a chip that somebody else drives
+_LISTEN = 0.1  # s
+
+Message = Progressed | Logged | Checkpointed | Ended
+
+
+class JobRunner:
+    """Runs jobs of one database, each in a child, as many at once as there are slots."""
+
+    def __init__(self, settings: Settings, database: Database, house: House) -> None:
+        self._settings = settings
+        self._database = database
+        self._house = house
+        self._artifacts = ArtifactStore(settings.artifacts_dir)
+        self._holder = Holder(settings.executor_id, timedelta(seconds=settings.lease_s))
+        self._slots = Slots(settings.parallel_jobs)
+        self._children = ForkServer()
+        self._stopping = threading.Event()
+        self._idle = threading.Condition()
+        self._count = 0
+
+    def warm_up(self) -> None:
+        """Load torch where the children come from."""
+        self._children.warm_up()
+
+    def run(self, job_id: str) -> None:
+        """Run the job to its end, over as many attempts as it takes.
+
+        Raises ServiceStoppingError when the service is stopped before that.
+        """
+        with self._running_one():
+            self._run(job_id)
+
+    def _run(self, job_id: str) -> None:
+        rank = self._rank(job_id)
+        while True:
+            with self._slots.one(rank):
+                seat = self._begin(job_id)
+                if isinstance(seat, Seat):
+                    self._attempt(seat)
+            if seat is Refusal.OVER:
+                return
+            if seat is Refusal.BUSY and self._stopping.wait(_BUSY_WAIT):
+                raise ServiceStoppingError()
+
+    def stop(self) -> None:
+        """Start nothing more; break off what runs. It goes on at the next start."""
+        self._stopping.set()
+        self._slots.stop()
+
+    def wait(self) -> None:
+        """After `stop`: until no attempt is left that could write."""
+        with self._idle:
+            self._idle.wait_for(lambda: self._count == 0)
+
+    @contextmanager
+    def _running_one(self) -> Iterator[None]:
+        with self._idle:
+            self._count += 1
+        try:
+            yield
+        finally:
+            with self._idle:
+                self._count -= 1
+                self._idle.notify_all()
+
+    def _rank(self, job_id: str) -> tuple[int, str]:
+        with self._database.reading() as session:
+            return (JobRepository(session).get(job_id).priority, job_id)
+
+    def _begin(self, job_id: str) -> Seat | Refusal:
+        with self._database.writing() as session:
+            return take_seat(session, job_id, self._holder, _now())
+
+    def _attempt(self, seat: Seat) -> None:
+        log = structlog.get_logger(__name__).bind(job_id=seat.job.id, chip_id=seat.job.chip_id)
+        log.info("job started", kind=seat.job.kind, attempt=seat.job.attempt, token=seat.token)
+        try:
+            child = self._start_child(seat)
+        except ServiceError as error:  # what it needs is gone: that is its answer
+            self._end(seat, _failed(error))
+            return
+        try:
+            self._follow(seat, child)
+        except EOFError:
+            log.warning("the job's process died", how=child.how_it_died())
+        except AttemptSupersededError:
+            log.warning("another attempt drives this job now")
+        finally:
+            child.finish()
+            self._free(seat)
+        log.info("attempt ended")
+
+    def _start_child(self, seat: Seat) -> ChildProcess:
+        now = _now()
+        with self._database.reading() as session:
+            describer = Describer(session, self._house, self._settings.simulated_seconds_per_second)
+            description = describer.describe(seat.job, now)
+        return self._children.start(description)
+
+    def _follow(self, seat: Seat, child: ChildProcess) -> None:
+        """Listen until the child has ended, or has to be stopped."""
+        supervisor = Supervisor(seat, child, self._database, self._settings, self._stopping)
+        lines = 0
+        while True:
+            message = child.listen(_LISTEN)
+            if isinstance(message, Ended):
+                self._end(seat, message)
+                child.finish()
+                return
+            if message is not None:
+                lines += isinstance(message, Logged)
+                self._record(seat, message, lines)
+            verdict = supervisor.look()
+            if verdict is not Verdict.GO_ON:
+                child.finish(patience=0)
+                self._break_off(seat, verdict)
+                return
+
+    def _record(self, seat: Seat, message: Message, lines: int) -> None:
+        self._write(seat, lambda recorder: _record(recorder, message, lines))
+
+    def _end(self, seat: Seat, ended: Ended) -> None:
+        self._write(seat, lambda recorder: recorder.end(ended, self._artifacts))
+
+    def _write(self, seat: Seat, write: Callable[[Recorder], None]) -> None:
+        with self._database.writing() as session:
+            write(Recorder(session, seat.job, seat.token, _now()))
+
+    def _break_off(self, seat: Seat, verdict: Verdict) -> None:
+        """The child is dead already."""
+        match verdict:
+            case Verdict.STOPPING:
+                self._leave(seat, "the service was stopped; it goes on at the next start")
+                raise ServiceStoppingError()
+            case Verdict.LEASE_LOST:
+                self._leave(seat, "the lease of its chip was lost; it goes on from its checkpoint")
+            case Verdict.TOO_LONG:
+                self._end(seat, Ended(status=JobStatus.FAILED, reason=verdict.value))
+            case Verdict.DEAF:
+                self._end(seat, Ended(status=JobStatus.CANCELLED, reason=verdict.value))
+
+    def _leave(self, seat: Seat, reason: str) -> None:
+        with self._database.writing() as session:
+            leave_seat(session, seat, reason)
+
+    def _free(self, seat: Seat) -> None:
+        with self._database.writing() as session:
+            release(session, seat)
+
+
+def _record(recorder: Recorder, message: Message, lines: int) -> None:
+    match message:
+        case Progressed():
+            recorder.progress(message)
+        case Checkpointed():
+            recorder.checkpoint(message)
+        case Logged():
+            recorder.log(message, lines)
+
+
+def _failed(error: ServiceError) -> Ended:
+    return Ended(status=JobStatus.FAILED, reason=str(error), error=type(error).__name__)
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
