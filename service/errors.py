@@ -1,6 +1,7 @@
 """What the service itself raises on purpose; `service/api/errors.py` makes HTTP of it."""
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from ltl_core.errors import CalibrationError, LeaseLostError
 
@@ -132,13 +133,29 @@ class RequestError(ServiceError):
     """A request that cannot be accepted as it is."""
 
 
-class InvalidFieldError(RequestError):
-    """One field is wrong in a way that a schema cannot see."""
+class FieldProblem(NamedTuple):
+    """Where it is wrong (RFC 6901), and what to change."""
 
-    def __init__(self, pointer: str, message: str) -> None:
-        super().__init__(f"{pointer}: {message}")
-        self.pointer = pointer
-        self.message = message
+    pointer: str
+    message: str
+
+
+class InvalidFieldsError(RequestError):
+    """Fields that are wrong in a way that the request's schema cannot see."""
+
+    def __init__(self, *problems: FieldProblem) -> None:
+        super().__init__("; ".join(f"{pointer}: {message}" for pointer, message in problems))
+        self.problems = problems
+
+
+class UnknownChipBackendError(RequestError):
+    def __init__(self, backend: str, known: Sequence[str]) -> None:
+        super().__init__(
+            f"There is no chip backend '{backend}'; use one of {', '.join(known)}, or install its "
+            "driver."
+        )
+        self.backend = backend
+        self.known = tuple(known)
 
 
 class ChecksumMismatchError(RequestError):

@@ -1,0 +1,74 @@
+"""Who may do what: a bearer key for programs, a session cookie for browsers."""
+
+from collections.abc import Awaitable, Callable
+from typing import Annotated, Any
+
+from fastapi import Depends, Request, Response
+from fastapi.security import HTTPBearer
+
+from service.api.context import ContextDep
+from service.api.keyring import Principal
+from service.errors import CrossSiteError, ForbiddenError, UnauthenticatedError
+from service.states import Scope
+
+COOKIE = "tandemcal_session"
+_SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+_bearer = HTTPBearer(auto_error=False, description="A key: Authorization: Bearer tcal_...")
+
+
+async def authenticate(
+    request: Request, context: ContextDep, _documented: Annotated[Any, Depends(_bearer)] = None
+) -> Principal:
+    """Raises UnauthenticatedError, and CrossSiteError where a foreign page uses a cookie."""
+    if header := request.headers.get("authorization"):
+        scheme, _, key = header.partition(" ")
+        found = await context.keys.by_key(key.strip()) if scheme.lower() == "bearer" else None
+    else:
+        cookie = request.cookies.get(COOKIE)
+        found = await context.keys.by_cookie(cookie) if cookie else None
+        if found is not None:
+            refuse_foreign_pages(request)
+    if found is None:
+        raise UnauthenticatedError
+    return found
+
+
+PrincipalDep = Annotated[Principal, Depends(authenticate)]
+
+
+def require(scope: Scope) -> Callable[..., Awaitable[None]]:
+    """A dependency: the caller's key has this scope. Raises ForbiddenError."""
+
+    async def check(principal: PrincipalDep) -> None:
+        if scope not in principal.scopes:
+            raise ForbiddenError(scope)
+
+    return check
+
+
+READ = Depends(require(Scope.READ))
+OPERATE = Depends(require(Scope.OPERATE))
+ADMIN = Depends(require(Scope.ADMIN))
+
+
+def refuse_foreign_pages(request: Request) -> None:
+    """A browser sends its cookie along from anywhere: only our own pages may change things."""
+    if request.method in _SAFE_METHODS:
+        return
+    site = request.headers.get("sec-fetch-site")
+    origin = request.headers.get("origin")
+    own = f"{request.url.scheme}://{request.headers.get('host')}"
+    if site != "same-origin" if site is not None else origin != own:
+        raise CrossSiteError
+
+
+def set_session_cookie(request: Request, response: Response, token: str, days: int) -> None:
+    """Scripts cannot read it and other sites cannot send it."""
+    response.set_cookie(
+        COOKIE,
+        token,
+        max_age=days * 24 * 3600,
+        httponly=True,
+        samesite="strict",
+        secure=request.url.scheme == "https",
+    )

@@ -1,0 +1,48 @@
+"""What the routes work with, made once by `create_app` and handed to them."""
+
+from datetime import UTC, datetime
+from typing import Annotated, NamedTuple, cast
+
+from fastapi import Depends, Query, Request
+
+from service.api.bell import EventBell
+from service.api.keyring import KeyRing
+from service.artifacts import ArtifactStore
+from service.db.repositories.paging import PageOf
+from service.db.session import Database
+from service.jobs.engine import JobEngine
+from service.settings import Settings
+
+
+class Context(NamedTuple):
+    """The service's parts."""
+
+    settings: Settings
+    database: Database
+    artifacts: ArtifactStore
+    engine: JobEngine
+    keys: KeyRing
+    bell: EventBell
+
+
+async def _context(request: Request) -> Context:
+    return cast(Context, request.app.state.context)
+
+
+async def _page(
+    limit: Annotated[int, Query(ge=1, le=200)] = 50,
+    cursor: Annotated[
+        str | None, Query(max_length=200, description="next_cursor, as given")
+    ] = None,
+    sort: Annotated[str, Query(pattern="^-?created_at$")] = "-created_at",
+) -> PageOf:
+    return PageOf(limit, cursor, oldest_first=not sort.startswith("-"))
+
+
+ContextDep = Annotated[Context, Depends(_context)]
+PageDep = Annotated[PageOf, Depends(_page)]
+
+
+def utc_now() -> datetime:
+    """The wall clock."""
+    return datetime.now(UTC)

@@ -1,0 +1,196 @@
+"""The only place that knows what HTTP makes of an error (RFC 9457)."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from http import HTTPStatus
+from typing import Any, NamedTuple
+from urllib.parse import quote
+
+import structlog
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse, RedirectResponse, Response
+from sqlalchemy.exc import IntegrityError, OperationalError
+from starlette.exceptions import HTTPException
+
+from chip_sim.errors import UnknownPresetError
+from ltl_core import errors as core
+from service import errors
+from service.api.schemas import FieldError, Problem
+
+MEDIA_TYPE = "application/problem+json"
+
+
+class Kind(NamedTuple):
+    """A family of problems: its HTTP status, the end of its `type`, and its title."""
+
+    status: int
+    slug: str
+    title: str
+
+
+_INVALID = Kind(422, "invalid-request", "The request is not valid")
+_CONFLICT = Kind(409, "conflict", "The state of things does not allow it")
+_BUSY = Kind(503, "not-ready", "The service is not ready")
+_INTERNAL = Kind(500, "internal", "The service failed")
+
+# The nearest class counts: a subclass may have a row of its own.
+PROBLEMS: Mapping[type[Exception], Kind] = {
+    errors.NotFoundError: Kind(404, "not-found", "There is nothing here"),
+    errors.ConflictError: _CONFLICT,
+    errors.RequestError: _INVALID,
+    errors.ChecksumMismatchError: Kind(400, "checksum-mismatch", "The checksum does not match"),
+    errors.TooLargeError: Kind(413, "too-large", "The upload is too large"),
+    errors.IdempotencyMismatchError: Kind(
+        422, "idempotency-mismatch", "The Idempotency-Key was used with another body"
+    ),
+    errors.UnauthenticatedError: Kind(401, "unauthenticated", "A key is needed"),
+    errors.ForbiddenError: Kind(403, "forbidden", "The key does not allow it"),
+    errors.CrossSiteError: Kind(403, "forbidden", "The request comes from another site"),
+    errors.NotReadyError: _BUSY,
+    core.NetworkError: _INVALID,
+    core.TensorsError: _INVALID,
+    core.SettingError: _INVALID,
+    core.UnsupportedLayerError: Kind(422, "unsupported-layer", "A layer is not supported"),
+    core.CapacityError: Kind(422, "capacity", "The network is larger than the chip"),
+    core.CodeRangeError: Kind(422, "code-range", "A code is out of range"),
+    core.ChipUnavailableError: Kind(503, "chip-unavailable", "The chip does not answer"),
+    core.LeaseLostError: Kind(409, "lease-lost", "The lease is lost"),
+    UnknownPresetError: _INVALID,
+}
+_POINTERS: Mapping[type[Exception], str] = {
+    UnknownPresetError: "/settings/preset",
+    errors.UnknownChipBackendError: "/backend",
+}
+_log = structlog.get_logger(__name__)
+
+
+def add_error_handlers(app: FastAPI) -> None:
+    """Every answer of 400 and above becomes a problem."""
+    app.add_exception_handler(core.CalibrationError, _known)
+    app.add_exception_handler(RequestValidationError, _invalid)
+    app.add_exception_handler(HTTPException, _http)
+    app.add_exception_handler(IntegrityError, _race)
+    app.add_exception_handler(OperationalError, _busy)
+    app.add_exception_handler(Exception, _unexpected)
+
+
+def kind_of(error: Exception) -> Kind:
+    """What HTTP makes of it."""
+    found = (PROBLEMS[kind] for kind in type(error).__mro__ if kind in PROBLEMS)
+    return next(found, _INTERNAL)
+
+
+def problem(
+    request: Request,
+    kind: Kind,
+    detail: str,
+    own: Mapping[str, Any] | None = None,
+    headers: Mapping[str, str] | None = None,
+) -> Response:
+    """The answer: `own` are the fields that only this kind of problem has."""
+    body = Problem(
+        type=f"/problems/{kind.slug}",
+        title=kind.title,
+        status=kind.status,
+        detail=detail,
+        instance=request.url.path,
+        **(own or {}),
+    )
+    content = body.model_dump(mode="json", exclude_none=True)
+    return JSONResponse(content, kind.status, dict(headers or {}), media_type=MEDIA_TYPE)
+
+
+def field_errors(found: Iterable[Mapping[str, Any]], prefix: str = "") -> list[FieldError]:
+    """Pydantic's errors of a body, as pointers into it."""
+    return [
+        FieldError(pointer=prefix + _pointer(error["loc"]), message=error["msg"]) for error in found
+    ]
+
+
+async def _known(request: Request, error: Exception) -> Response:
+    kind = kind_of(error)
+    if isinstance(error, errors.UnauthenticatedError) and _is_page(request):
+        return RedirectResponse(f"/login?next={quote(request.url.path)}", status_code=303)
+    if kind.status >= 500:
+        _log.error("request failed", path=request.url.path, error=repr(error))
+    return problem(request, kind, str(error), _own_fields(error), _headers(kind))
+
+
+async def _invalid(request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)
+    found = [_field_error(one, error.body) for one in error.errors()]
+    named = "; ".join(f"{one.pointer or one.parameter}: {one.message}" for one in found[:5])
+    return problem(request, _INVALID, f"Change this and send it again: {named}.", {"errors": found})
+
+
+async def _http(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    status = HTTPStatus(error.status_code)
+    slug = status.phrase.lower().replace(" ", "-")
+    detail = {
+        404: f"There is nothing at {request.url.path}; the API is described at /v1/openapi.json.",
+        405: f"{request.method} is not possible at {request.url.path}; see /v1/openapi.json.",
+    }.get(status, str(error.detail))
+    return problem(request, Kind(status, slug, status.phrase), detail, None, error.headers)
+
+
+async def _race(request: Request, error: Exception) -> Response:
+    _log.warning("conflicting writes", path=request.url.path, error=repr(error))
+    detail = "Another request changed the same thing at the same moment; look at it and try again."
+    return problem(request, _CONFLICT, detail)
+
+
+async def _busy(request: Request, error: Exception) -> Response:
+    _log.error("database failed", path=request.url.path, error=repr(error))
+    detail = "The database does not answer in time; try again shortly."
+    return problem(request, _BUSY, detail, None, _headers(_BUSY))
+
+
+async def _unexpected(request: Request, error: Exception) -> Response:
+    _log.error("request failed", path=request.url.path, exc_info=error)
+    detail = "Something went wrong inside the service; its log says what."
+    return problem(request, _INTERNAL, detail)
+
+
+def _headers(kind: Kind) -> dict[str, str]:
+    if kind.status == 401:
+        return {"WWW-Authenticate": 'Bearer realm="tandemcal"'}
+    return {"Retry-After": "2"} if kind.status == 503 else {}
+
+
+def _is_page(request: Request) -> bool:
+    wants_html = "text/html" in request.headers.get("accept", "")
+    return wants_html and not request.url.path.startswith("/v1")
+
+
+def _own_fields(error: Exception) -> dict[str, Any]:
+    if isinstance(error, errors.InvalidFieldsError):
+        return {"errors": [FieldError(pointer=p, message=m) for p, m in error.problems]}
+    own = {name: value for name, value in vars(error).items() if _is_plain(value)}
+    if pointer := _POINTERS.get(type(error)):
+        own["errors"] = [FieldError(pointer=pointer, message=str(error))]
+    return own
+
+
+def _is_plain(value: object) -> bool:
+    if isinstance(value, tuple | list):
+        return all(_is_plain(item) for item in value)
+    return isinstance(value, str | int | float | None)
+
+
+def _field_error(error: Mapping[str, Any], body: object) -> FieldError:
+    place, *inside = error["loc"]
+    if place == "body":
+        return FieldError(pointer=_pointer(_without_tags(inside, body)), message=error["msg"])
+    return FieldError(parameter=".".join(map(str, inside)), message=error["msg"])
+
+
+def _without_tags(location: Sequence[str | int], body: object) -> list[str | int]:
+    """A union's tag stands in pydantic's location, but not in the body."""
+    if isinstance(body, Mapping) and location and location[0] == body.get("kind"):
+        return list(location[1:])
+    return list(location)
+
+
+def _pointer(location: Sequence[str | int]) -> str:
+    return "".join(f"/{str(part).replace('~', '~0').replace('/', '~1')}" for part in location)

@@ -1,0 +1,87 @@
+"""Who asks: keys and browser sessions, looked up once and remembered for a few seconds."""
+
+import secrets
+import time
+from datetime import UTC, datetime, timedelta
+from typing import NamedTuple
+
+from starlette.concurrency import run_in_threadpool
+
+from service.db.repositories.access import KeyRepository
+from service.db.session import Database
+from service.db.tables import ApiKey, BrowserSession
+from service.errors import UnauthenticatedError
+from service.keys import hash_key
+from service.states import Scope
+
+_REMEMBERED = 5.0  # s; as long can a key outlive its revocation by another process
+_REMEMBERED_MOST = 10_000
+
+
+class Principal(NamedTuple):
+    """Whose request it is, and what it may do."""
+
+    key_id: str
+    name: str
+    scopes: frozenset[Scope]
+
+
+class KeyRing:
+    """Checks credentials against the database."""
+
+    def __init__(self, database: Database, session_days: int) -> None:
+        self._database = database
+        self._session_life = timedelta(days=session_days)
+        self._known: dict[tuple[str, bool], tuple[Principal, float]] = {}
+
+    async def by_key(self, key: str) -> Principal | None:
+        return await self._find(hash_key(key), of_session=False)
+
+    async def by_cookie(self, token: str) -> Principal | None:
+        return await self._find(hash_key(token), of_session=True)
+
+    def log_in(self, key: str, now: datetime) -> str:
+        """The token for a browser's cookie. Raises UnauthenticatedError."""
+        token = secrets.token_urlsafe(32)
+        with self._database.writing() as session:
+            keys = KeyRepository(session)
+            if (row := keys.by_hash(hash_key(key))) is None:
+                raise UnauthenticatedError
+            opened = BrowserSession(
+                sha256=hash_key(token), key_id=row.id, expires_at=now + self._session_life
+            )
+            keys.open_session(opened, now)
+        return token
+
+    def log_out(self, token: str) -> None:
+        with self._database.writing() as session:
+            KeyRepository(session).close_session(hash_key(token))
+        self.forget()
+
+    def forget(self) -> None:
+        """Look everything up again: something was revoked."""
+        self._known.clear()
+
+    async def _find(self, sha256: str, *, of_session: bool) -> Principal | None:
+        credential = (sha256, of_session)
+        known = self._known.get(credential)
+        if known is not None and time.monotonic() - known[1] < _REMEMBERED:
+            return known[0]
+        found = await run_in_threadpool(self._look_up, *credential)
+        if found is None:
+            self._known.pop(credential, None)
+            return None
+        if len(self._known) >= _REMEMBERED_MOST:
+            self._known.clear()
+        self._known[credential] = (found, time.monotonic())
+        return found
+
+    def _look_up(self, sha256: str, of_session: bool) -> Principal | None:
+        with self._database.reading() as session:
+            keys = KeyRepository(session)
+            row = keys.by_session(sha256, datetime.now(UTC)) if of_session else keys.by_hash(sha256)
+        return None if row is None else _principal(row)
+
+
+def _principal(row: ApiKey) -> Principal:
+    return Principal(row.id, row.name, frozenset(Scope(scope) for scope in row.scopes))

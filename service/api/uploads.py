@@ -1,0 +1,81 @@
+"""Blocks of tensors on their way in: streamed to a file, measured, and checked before they stay."""
+
+import base64
+import binascii
+import hashlib
+import re
+from pathlib import Path
+from typing import NamedTuple
+
+from fastapi import Request
+from safetensors import SafetensorError, safe_open
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import ClientDisconnect
+
+from ltl_core.checking import Arrays, read_arrays
+from ltl_core.errors import CorruptTensorsError
+from service.errors import ChecksumMismatchError, DigestMissingError, TooLargeError
+
+
+class Upload(NamedTuple):
+    """A file that arrived whole."""
+
+    path: Path
+    sha256: str
+
+
+async def receive(request: Request, scratch: Path, limit: int) -> Upload:
+    """Stream the body to a file.
+
+    Raises DigestMissingError, TooLargeError, ChecksumMismatchError, CorruptTensorsError.
+    """
+    announced = announced_sha256(request.headers.get("content-digest", ""))
+    length = request.headers.get("content-length", "")
+    if length.isdecimal() and int(length) > limit:
+        raise TooLargeError(limit)
+    upload = await _stream(request, scratch / "upload", limit)
+    if upload.sha256 != announced:
+        raise ChecksumMismatchError(announced, upload.sha256)
+    return upload
+
+
+def announced_sha256(header: str) -> str:
+    """The SHA-256 of `Content-Digest: sha-256=:BASE64:` (RFC 9530). Raises DigestMissingError."""
+    found = re.search(r"(?:^|,)\s*sha-256=:([A-Za-z0-9+/=]+):", header)
+    try:
+        digest = base64.b64decode(found.group(1), validate=True) if found else b""
+    except binascii.Error:
+        digest = b""
+    if len(digest) != hashlib.sha256().digest_size:
+        raise DigestMissingError
+    return digest.hex()
+
+
+def content_digest(sha256: str) -> str:
+    """The header's value for a hexadecimal SHA-256."""
+    return f"sha-256=:{base64.b64encode(bytes.fromhex(sha256)).decode()}:"
+
+
+def load(path: Path) -> tuple[Arrays, dict[str, str]]:
+    """The arrays of a safetensors file and its metadata. Raises CorruptTensorsError."""
+    arrays = read_arrays(path.read_bytes())
+    try:
+        with safe_open(path, framework="np") as file:
+            return arrays, dict(file.metadata() or {})
+    except SafetensorError as error:
+        raise CorruptTensorsError(str(error)) from error
+
+
+async def _stream(request: Request, path: Path, limit: int) -> Upload:
+    sha256, size = hashlib.sha256(), 0
+    with path.open("wb") as file:
+        try:
+            async for part in request.stream():
+                size += len(part)
+                if size > limit:
+                    raise TooLargeError(limit)
+                sha256.update(part)
+                await run_in_threadpool(file.write, part)
+        except ClientDisconnect:
+            raise CorruptTensorsError("the connection broke off") from None
+    return Upload(path, sha256.hexdigest())
