@@ -15,6 +15,7 @@ from service.states import TERMINAL, ChipHealth, JobStatus
 from service.web.words import percent, plural, points, short_id
 
 _LEFT, _RIGHT = 8, 192  # of the small drawing of a recovery, px
+_CHIPS_SHOWN, _JOBS_SHOWN = 200, 25
 _ATTENTION = (ChipHealth.GOOD, ChipHealth.DRIFTING, ChipHealth.BAD, ChipHealth.UNKNOWN)
 
 
@@ -94,19 +95,15 @@ class Fleet(NamedTuple):
 class FleetQuery(NamedTuple):
     """Which part of the lists: both live in the page's address."""
 
-    chips_before: str | None = None
-    jobs_before: str | None = None
-    chips_shown: int = 200
-    jobs_shown: int = 25
+    chips: str | None = None  # the cursor after which the list of chips goes on
+    jobs: str | None = None  # likewise
 
 
 def read_fleet(session: Session, query: FleetQuery, now: datetime) -> Fleet:
     """Collect the page."""
     overview = OverviewRepository(session)
     chips, chips_cursor = _chips(session, query)
-    jobs, jobs_cursor = JobRepository(session).list(
-        JobFilter(), PageOf(query.jobs_shown, query.jobs_before)
-    )
+    jobs, jobs_cursor = JobRepository(session).list(JobFilter(), PageOf(_JOBS_SHOWN, query.jobs))
     return Fleet(
         headline=_headline(overview.health_counts(), overview.open_jobs()),
         chips=_chip_rows(session, chips, now),
@@ -158,7 +155,7 @@ def recovery_of(job_id: str, result: Mapping[str, Any] | None) -> Recovery | Non
 
 
 def _chips(session: Session, query: FleetQuery) -> tuple[Sequence[Chip], str | None]:
-    page = PageOf(query.chips_shown, query.chips_before, oldest_first=True)
+    page = PageOf(_CHIPS_SHOWN, query.chips, oldest_first=True)
     return ChipRepository(session).list(ChipFilter(), page)
 
 

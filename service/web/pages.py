@@ -1,0 +1,255 @@
+"""The pages: rendered here, kept current by a small script, whole without it."""
+
+import hashlib
+from pathlib import Path
+from typing import Annotated, Any
+from urllib.parse import parse_qs, quote, urlencode
+
+from fastapi import APIRouter, Depends, Request, Response
+from fastapi.responses import FileResponse, RedirectResponse
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from service.api.auth import COOKIE, authenticate, refuse_foreign_pages, set_session_cookie
+from service.api.context import Context, ContextDep, utc_now
+from service.db.repositories.jobs import JobRepository
+from service.errors import JobStateError, NotFoundError, TooLargeError, UnauthenticatedError
+from service.states import Scope
+from service.web import words
+from service.web.fleet import FleetQuery, read_fleet
+from service.web.job import read_job
+
+_HERE = Path(__file__).parent
+_ASSETS = frozenset({"tandemcal.css", "live.js", "icon.svg"})
+_FORM_LIMIT = 4096  # bytes
+_HEADERS = {
+    "Content-Security-Policy": (
+        "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; "
+        "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+    ),
+    "Cache-Control": "no-cache",
+    "Referrer-Policy": "same-origin",
+    "X-Content-Type-Options": "nosniff",
+}
+
+router = APIRouter(include_in_schema=False)
+
+
+async def _may_read(request: Request, context: ContextDep) -> bool:
+    """Signed in, with a key that may read."""
+    try:
+        return Scope.READ in (await authenticate(request, context)).scopes
+    except UnauthenticatedError:
+        return False
+
+
+async def _may_operate(request: Request, context: ContextDep) -> bool:
+    """Signed in, with a key that may change things. Raises CrossSiteError."""
+    try:
+        return Scope.OPERATE in (await authenticate(request, context)).scopes
+    except UnauthenticatedError:
+        return False
+
+
+async def _form(request: Request) -> dict[str, str]:
+    """The fields of a short form. Raises TooLargeError."""
+    body = b""
+    async for part in request.stream():
+        body += part
+        if len(body) > _FORM_LIMIT:
+            raise TooLargeError(_FORM_LIMIT)
+    fields = parse_qs(body.decode("utf-8", "replace"))
+    return {name: values[0] for name, values in fields.items()}
+
+
+Reader = Annotated[bool, Depends(_may_read)]
+Operator = Annotated[bool, Depends(_may_operate)]
+Form = Annotated[dict[str, str], Depends(_form)]
+
+
+@router.get("/")
+def fleet(
+    request: Request,
+    context: ContextDep,
+    reader: Reader,
+    chips: str | None = None,
+    jobs: str | None = None,
+) -> Response:
+    """Is everything all right, and if not, which chip?"""
+    if not reader:
+        return _to_login(request)
+    query = FleetQuery(chips, jobs)
+    return _page("fleet.html", **_fleet(context, query), live=_address("/fragments/fleet", query))
+
+
+@router.get("/fragments/fleet")
+def fleet_fragment(
+    request: Request,
+    context: ContextDep,
+    reader: Reader,
+    chips: str | None = None,
+    jobs: str | None = None,
+) -> Response:
+    """The part of the fleet page that moves."""
+    if not reader:
+        return Response(status_code=401)
+    return _fragment(request, "fleet_live.html", _fleet(context, FleetQuery(chips, jobs)))
+
+
+@router.get("/jobs/{job_id}")
+def job(request: Request, context: ContextDep, reader: Reader, job_id: str) -> Response:
+    """How far is it, is it going well, why did it end?"""
+    if not reader:
+        return _to_login(request)
+    try:
+        shown = _job(context, job_id)
+    except NotFoundError as error:
+        return _page("problem.html", status=404, title="Not found", detail=str(error))
+    return _page("job.html", **shown, live=f"/fragments/jobs/{job_id}")
+
+
+@router.get("/fragments/jobs/{job_id}")
+def job_fragment(request: Request, context: ContextDep, reader: Reader, job_id: str) -> Response:
+    """The part of the job page that moves."""
+    if not reader:
+        return Response(status_code=401)
+    return _fragment(request, "job_live.html", _job(context, job_id))
+
+
+@router.post("/jobs/{job_id}/cancel")
+def cancel(context: ContextDep, operator: Operator, job_id: str) -> Response:
+    """Call a job off, then show it again."""
+    if not operator:
+        detail = "Sign in with a key that has the scope 'operate'."
+        return _page("problem.html", status=403, title="Not allowed", detail=detail)
+    try:
+        with context.database.writing() as session:
+            JobRepository(session).request_cancel(job_id, utc_now())
+        context.engine.cancel_queued(job_id)
+    except JobStateError:
+        pass  # it ended before the button was pressed, and its page says how
+    except NotFoundError as error:
+        return _page("problem.html", status=404, title="Not found", detail=str(error))
+    return RedirectResponse(f"/jobs/{job_id}", status_code=303)
+
+
+@router.get("/login")
+def login_page(context: ContextDep, next: str = "/") -> Response:
+    """Where the key is entered."""
+    return _login(context, next, failed=False)
+
+
+@router.post("/login")
+def login(request: Request, context: ContextDep, form: Form) -> Response:
+    """A key for a session cookie."""
+    refuse_foreign_pages(request)
+    target = form.get("next", "/")
+    try:
+        token = context.keys.log_in(form.get("key", "").strip(), utc_now())
+    except UnauthenticatedError:
+        return _login(context, target, failed=True)
+    answer = RedirectResponse(_own(target), status_code=303)
+    set_session_cookie(request, answer, token, context.settings.session_days)
+    return answer
+
+
+@router.post("/logout")
+def logout(request: Request, context: ContextDep) -> Response:
+    """End the session."""
+    refuse_foreign_pages(request)
+    if token := request.cookies.get(COOKIE):
+        context.keys.log_out(token)
+    answer = RedirectResponse("/login", status_code=303)
+    answer.delete_cookie(COOKIE)
+    return answer
+
+
+@router.get("/static/{name}")
+def static(name: str) -> Response:
+    """Style, script and icon: open to all, for the login page needs them."""
+    if name not in _ASSETS:
+        return Response(status_code=404)
+    return FileResponse(_HERE / "static" / name, headers={"Cache-Control": "no-cache"})
+
+
+def _fleet(context: Context, query: FleetQuery) -> dict[str, Any]:
+    now = utc_now()
+    with context.database.reading() as session:
+        shown = read_fleet(session, query, now)
+    return {
+        "fleet": shown,
+        "now": now,
+        "more_chips": _address("/", query._replace(chips=shown.chips_cursor)),
+        "older_jobs": _address("/", query._replace(jobs=shown.jobs_cursor)),
+    }
+
+
+def _job(context: Context, job_id: str) -> dict[str, Any]:
+    now = utc_now()
+    with context.database.reading() as session:
+        return {"page": read_job(session, job_id, now), "now": now}
+
+
+def _page(template: str, *, status: int = 200, **shown: Any) -> Response:
+    return _html(_render(template, shown), status)
+
+
+def _fragment(request: Request, template: str, shown: dict[str, Any]) -> Response:
+    """The part anew, or the word that it is as it was."""
+    text = _render(template, shown)
+    etag = f'"{hashlib.sha256(text.encode()).hexdigest()[:32]}"'
+    if request.headers.get("if-none-match") == etag:
+        return Response(status_code=304, headers={"ETag": etag})
+    answer = _html(text, 200)
+    answer.headers["ETag"] = etag
+    return answer
+
+
+def _login(context: Context, target: str, *, failed: bool) -> Response:
+    path = context.settings.key_file
+    shown = {"failed": failed, "next": target, "key_file": path if path.exists() else None}
+    return _page("login.html", status=401 if failed else 200, **shown)
+
+
+def _to_login(request: Request) -> Response:
+    target = request.url.path + (f"?{request.url.query}" if request.url.query else "")
+    return RedirectResponse(f"/login?next={quote(target)}", status_code=303)
+
+
+def _own(target: str) -> str:
+    """A path of ours: never another site's."""
+    inside = target.startswith("/") and not target.startswith(("//", "/\\"))
+    return target if inside else "/"
+
+
+def _address(path: str, query: FleetQuery) -> str:
+    given = {name: value for name, value in query._asdict().items() if value}
+    return f"{path}?{urlencode(given)}" if given else path
+
+
+def _html(text: str, status: int) -> Response:
+    return Response(text, status, _HEADERS, media_type="text/html; charset=utf-8")
+
+
+def _render(template: str, shown: dict[str, Any]) -> str:
+    return _environment.get_template(template).render(shown)
+
+
+def _make_environment() -> Environment:
+    environment = Environment(
+        loader=FileSystemLoader(_HERE / "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+    )
+    environment.filters |= {
+        "percent": words.percent,
+        "amount": words.amount,
+        "seconds": words.seconds,
+        "ago": words.ago,
+        "instant": words.instant,
+        "figure": words.figure,
+    }
+    return environment
+
+
+_environment = _make_environment()
