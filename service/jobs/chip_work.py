@@ -111,7 +111,6 @@ class Bench:
         return Ended(
             status=JobStatus.SUCCEEDED,
             result=self._result(found),
-            spent=found.spent._asdict() | {"seconds": self._seconds()},
             blocks=published if found.improved else {},
             chip_state_sha256=self.saved_chip(),
         )

@@ -1,5 +1,6 @@
 """The job engine on DBOS. Its tables stand in our database: row and enqueue are one transaction."""
 
+import os
 from collections.abc import Callable
 
 from dbos import DBOS, DBOSClient, DBOSConfig, DBOSPortableJSONSerializer
@@ -8,6 +9,7 @@ from sqlalchemy.orm import Session
 from service.db.session import Database
 from service.db.tables import Job
 from service.jobs.executor import ExecutorLock, Heartbeat
+from service.jobs.messages import House
 from service.jobs.runner import JobRunner
 from service.settings import Settings
 
@@ -111,6 +113,17 @@ class DbosEngine:
         if self._client is None:
             raise RuntimeError("The job engine has not been launched.")
         return self._client
+
+
+def embedded_engine(settings: Settings, database: Database) -> DbosEngine:
+    """The engine of a service that runs its own jobs."""
+    cores = os.cpu_count() or 1
+    house = House(
+        artifacts_dir=str(settings.artifacts_dir),
+        threads=max(1, cores // settings.parallel_jobs),
+        chip_backends=settings.chip_backends,
+    )
+    return DbosEngine(settings, database, JobRunner(settings, database, house))
 
 
 def _workflow(run: Callable[[str], None]) -> Callable[[str], None]:

@@ -26,6 +26,7 @@ class ChildProcess:
     def __init__(self, process: ForkServerProcess, connection: Connection) -> None:
         self._process = process
         self._connection = connection
+        self._gone = False
 
     @property
     def pid(self) -> int | None:
@@ -57,12 +58,15 @@ class ChildProcess:
 
     def finish(self, patience: float = _EXIT_TIME) -> None:
         """Wait for its end for so long, then kill it. Afterwards it is gone for certain."""
+        if self._gone:
+            return
         self._process.join(patience)
         if self._process.is_alive():
             self._process.kill()
         self._process.join()
         self._connection.close()
         self._process.close()
+        self._gone = True
 
 
 class ForkServer:

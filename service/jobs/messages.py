@@ -109,7 +109,6 @@ class Ended(_Message):
     reason: str | None = None
     error: str | None = None  # the class of the error that ended it
     result: Json | None = None
-    spent: Json | None = None
     blocks: dict[str, str] = {}  # what it made: name -> SHA-256
     chip_state_sha256: str | None = None
 

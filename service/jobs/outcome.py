@@ -1,6 +1,6 @@
 """How work that was told to stop leaves its loop."""
 
-from service.jobs.messages import Ended, Json
+from service.jobs.messages import Ended
 from service.states import JobStatus
 
 
@@ -12,15 +12,12 @@ class CancelledWorkError(Exception):
         self.ended = ended
 
 
-def cancelled(
-    reason: str, *, spent: Json | None = None, chip_state_sha256: str | None = None
-) -> CancelledWorkError:
+def cancelled(reason: str, *, chip_state_sha256: str | None = None) -> CancelledWorkError:
     """To be raised where the work stops."""
     return CancelledWorkError(
         Ended(
             status=JobStatus.CANCELLED,
             reason=reason,
-            spent=spent,
             chip_state_sha256=chip_state_sha256,
         )
     )

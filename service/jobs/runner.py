@@ -22,7 +22,7 @@ from service.jobs.supervision import Supervisor, Verdict
 from service.settings import Settings
 from service.states import JobStatus
 
-_BUSY_WAIT = 0.5  # s between two looks at a chip that somebody else drives
+_PAUSE = 0.3  # s between two attempts, and two looks at a chip that somebody else drives
 _LISTEN = 0.1  # s
 
 Message = Progressed | Logged | Checkpointed | Ended
@@ -53,19 +53,22 @@ class JobRunner:
         Raises ServiceStoppingError when the service is stopped before that.
         """
         with self._running_one():
-            self._run(job_id)
+            rank = self._rank(job_id)
+            while self._try(job_id, rank) is not Refusal.OVER:
+                if self._stopping.wait(_PAUSE):
+                    raise ServiceStoppingError()
 
-    def _run(self, job_id: str) -> None:
-        rank = self._rank(job_id)
-        while True:
+    def _try(self, job_id: str, rank: tuple[int, str]) -> Seat | Refusal | None:
+        """One attempt. An error of the service itself leaves the job to its next attempt."""
+        try:
             with self._slots.one(rank):
                 seat = self._begin(job_id)
                 if isinstance(seat, Seat):
                     self._attempt(seat)
-            if seat is Refusal.OVER:
-                return
-            if seat is Refusal.BUSY and self._stopping.wait(_BUSY_WAIT):
-                raise ServiceStoppingError()
+            return seat
+        except Exception:
+            structlog.get_logger(__name__).exception("an attempt broke off", job_id=job_id)
+            return None
 
     def stop(self) -> None:
         """Start nothing more; break off what runs. It goes on at the next start."""
@@ -130,7 +133,6 @@ class JobRunner:
             message = child.listen(_LISTEN)
             if isinstance(message, Ended):
                 self._end(seat, message)
-                child.finish()
                 return
             if message is not None:
                 lines += isinstance(message, Logged)

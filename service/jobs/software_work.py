@@ -60,7 +60,7 @@ def train(description: JobDescription, workbench: Workbench) -> Ended:
         kept = training.checkpoint()
         workbench.checkpoint(pack(kept.tensors, {"epoch": str(kept.epoch)}), kept.epoch)
         if workbench.link.cancelled():
-            raise cancelled("cancelled", spent=progress.spent._asdict())
+            raise cancelled("cancelled; nothing was kept")
     test = read_targets(Split.TEST, description, workbench)
     quality = student_quality(training.student, test)
     golden = dict(description.accuracy or {}) | {"golden": quality.accuracy}
