@@ -63,6 +63,7 @@ class JobRow(NamedTuple):
     steps: int | None
     accuracy: float | None
     samples: float | None
+    outcome: str  # what came of it, in a few words
     created_at: datetime
     took: float | None  # s
 
@@ -137,9 +138,24 @@ def job_row(job: Job, chip: str, now: datetime) -> JobRow:
         steps=progress.get("steps"),
         accuracy=_accuracy(job.result) or progress.get("accuracy"),
         samples=spent.get("samples"),
+        outcome=outcome(job),
         created_at=job.created_at,
         took=(ended - job.started_at).total_seconds() if job.started_at else None,
     )
+
+
+def outcome(job: Job) -> str:
+    """What came of a job, in a few words; why, where it did not succeed."""
+    if job.status != JobStatus.SUCCEEDED:
+        return (job.reason or "").rstrip(".")
+    result = job.result or {}
+    if (recovery := recovery_of(job.id, result)) is None:
+        return ""
+    change = f"{percent(recovery.before)} before, {percent(recovery.after)} after"
+    if not result.get("published"):
+        return f"{change}; not better, the codes of before were put back"
+    version = result.get("weights_version")
+    return f"{change}; published as version {version}" if version else f"{change}; published"
 
 
 def recovery_of(job_id: str, result: Mapping[str, Any] | None) -> Recovery | None:

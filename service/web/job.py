@@ -23,6 +23,12 @@ _NAMES = {
     "cells_written": "Cells written",
     "pulses": "Pulses",
 }
+_NOUNS = {
+    JobKind.COLLECT: "Collection of activations",
+    JobKind.TRAIN: "Training of the golden student",
+    JobKind.CALIBRATE: "Calibration",
+    JobKind.EVALUATE: "Evaluation",
+}
 _EVENTS_SHOWN = 5000
 _LOG_SHOWN = 200
 
@@ -74,7 +80,7 @@ def read_job(session: Session, job_id: str, now: datetime) -> JobPage:
     recovery = recovery_of(job.id, job.result)
     return JobPage(
         job=row,
-        sentence=_sentence(job, row, recovery),
+        sentence=_sentence(job, row),
         phases=_phases(job, events),
         meters=_meters(job),
         facts=_facts(job),
@@ -86,36 +92,14 @@ def read_job(session: Session, job_id: str, now: datetime) -> JobPage:
     )
 
 
-def _sentence(job: Job, row: JobRow, recovery: Recovery | None) -> str:
+def _sentence(job: Job, row: JobRow) -> str:
     """The page's headline: at the end, the result."""
-    of_chip = f" of {row.chip}" if row.chip else ""
-    what = f"{job.kind.capitalize()}{of_chip}"
-    if job.status == JobStatus.SUCCEEDED:
-        return f"{what}: {_outcome(job, recovery)}."
-    reason = f": {job.reason.rstrip('.')}" if job.reason else ""
-    return f"{what} {job.status.replace('_', ' ')}{reason}."
-
-
-def _outcome(job: Job, recovery: Recovery | None) -> str:
-    result = job.result or {}
-    if recovery is None:
-        return f"{percent(accuracy)} right" if (accuracy := _figure(result)) else "succeeded"
-    published = result.get("published")
-    kept = "published" if published else "not better, so the codes of before were put back"
-    version = f" as version {result['weights_version']}" if result.get("weights_version") else ""
-    return (
-        f"{percent(recovery.before)} before, {percent(recovery.after)} after; "
-        f"{kept}{version if published else ''}"
-    )
-
-
-def _figure(result: Mapping[str, Any]) -> float | None:
-    accuracy = result.get("accuracy")
-    figures = accuracy if isinstance(accuracy, Mapping) else {"golden": accuracy}
-    for name in ("golden", "chip", "teacher"):
-        if isinstance(figure := figures.get(name), int | float):
-            return float(figure)
-    return None
+    what = _NOUNS[JobKind(job.kind)] + (f" of {row.chip}" if row.chip else "")
+    status = job.status.replace("_", " ")
+    if job.status != JobStatus.SUCCEEDED:
+        return f"{what} {status}: {row.outcome}." if row.outcome else f"{what} {status}."
+    told = row.outcome or (f"{percent(row.accuracy)} right" if row.accuracy else status)
+    return f"{what}: {told}."
 
 
 def _phases(job: Job, events: Sequence[Event]) -> tuple[Phase, ...]:
