@@ -8,13 +8,12 @@ from typing import Any, Protocol, runtime_checkable
 from torch import Tensor
 
 from chip_sim.chip import make_chip
-from chip_sim.presets import preset
-from chip_sim.spec import ChipSpec
 from ltl_core.chip import ChipBackend
 from ltl_core.packing import pack, unpack
 from service.artifacts import ArtifactStore
-from service.jobs.errors import UnknownBackendError
-from service.jobs.messages import ChipRef, Json
+from service.bench.simulated import spec_of
+from service.errors import UnknownChipBackendError
+from service.jobs.messages import ChipRef
 
 ENTRY_POINTS = "tandemcal.chip_backends"
 SIMULATED = "simulated"
@@ -36,7 +35,7 @@ class Stored(Protocol):
 def open_chip(chip: ChipRef, backends: Mapping[str, str], artifacts: ArtifactStore) -> ChipBackend:
     """The chip as it was left, older by the time since.
 
-    `backends` names further drivers as "module:factory". Raises UnknownBackendError.
+    `backends` names further drivers as "module:factory". Raises UnknownChipBackendError.
     """
     backend = find_factory(chip.backend, backends)(chip.chip_id, chip.settings)
     if isinstance(backend, Stored):
@@ -53,7 +52,7 @@ def save_chip(backend: ChipBackend, artifacts: ArtifactStore) -> str | None:
 
 
 def find_factory(name: str, backends: Mapping[str, str]) -> Factory:
-    """What makes a backend from a chip's id and its settings. Raises UnknownBackendError."""
+    """What makes a backend from a chip's id and its settings. Raises UnknownChipBackendError."""
     if name == SIMULATED:
         return make_simulated
     if name in backends:
@@ -62,7 +61,7 @@ def find_factory(name: str, backends: Mapping[str, str]) -> Factory:
         return factory
     installed = {point.name: point for point in entry_points(group=ENTRY_POINTS)}
     if name not in installed:
-        raise UnknownBackendError(name, (SIMULATED, *sorted({*backends, *installed})))
+        raise UnknownChipBackendError(name, (SIMULATED, *sorted({*backends, *installed})))
     loaded: Factory = installed[name].load()
     return loaded
 
@@ -70,17 +69,3 @@ def find_factory(name: str, backends: Mapping[str, str]) -> Factory:
 def make_simulated(chip_id: str, settings: Mapping[str, Any]) -> ChipBackend:
     """A chip of a preset, with a seed and changes to the preset."""
     return make_chip(chip_id, spec_of(settings), int(settings["seed"]))
-
-
-def spec_of(settings: Mapping[str, Any]) -> ChipSpec:
-    """The preset with the changes laid over it. Raises UnknownPresetError, ValidationError."""
-    chosen = preset(str(settings["preset"])).model_dump()
-    return ChipSpec.model_validate(_overlaid(chosen, settings.get("overrides") or {}))
-
-
-def _overlaid(below: Json, above: Mapping[str, Any]) -> Json:
-    laid = dict(below)
-    for key, value in above.items():
-        both = isinstance(value, Mapping) and isinstance(below.get(key), Mapping)
-        laid[key] = _overlaid(below[key], value) if both else value
-    return laid

@@ -19,15 +19,3 @@ class ExecutorRunningError(ServiceError):
             "or give this one a database of its own (TANDEMCAL_DATA_DIR)."
         )
         self.database = database
-
-
-class UnknownBackendError(ServiceError):
-    """No chip backend of that name is installed."""
-
-    def __init__(self, backend: str, known: tuple[str, ...]) -> None:
-        super().__init__(
-            f"There is no chip backend '{backend}'; install its driver or use one of "
-            f"{', '.join(known)}."
-        )
-        self.backend = backend
-        self.known = known
