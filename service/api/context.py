@@ -1,7 +1,7 @@
 """What the routes work with, made once by `create_app` and handed to them."""
 
 from datetime import UTC, datetime
-from typing import Annotated, NamedTuple, cast
+from typing import Annotated, Any, NamedTuple, cast
 
 from fastapi import Depends, Query, Request
 
@@ -12,6 +12,8 @@ from service.db.repositories.paging import PageOf
 from service.db.session import Database
 from service.jobs.engine import JobEngine
 from service.settings import Settings
+
+Responses = dict[int | str, dict[str, Any]]  # what a route's description says of its answers
 
 
 class Context(NamedTuple):

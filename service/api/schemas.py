@@ -4,6 +4,7 @@ from datetime import datetime
 from typing import Annotated, Any, Generic, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
+from pydantic import Json as JsonText
 
 from ltl_core.network import NetworkSpec
 from ltl_core.settings import CalibrationSettings, TrainingSettings
@@ -52,7 +53,7 @@ class TeacherMetadata(Request):
     """What stands in the metadata of the uploaded safetensors block, `network` as JSON text."""
 
     name: Title
-    network: NetworkSpec
+    network: JsonText[NetworkSpec]
 
 
 class TeacherView(View):

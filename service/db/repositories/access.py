@@ -9,6 +9,7 @@ from sqlalchemy.orm import Session
 from service.db.repositories.paging import insert_if_new
 from service.db.tables import ApiKey, BrowserSession, IdempotencyKey
 from service.errors import KeyNotFoundError
+from service.states import Scope
 
 
 class KeyRepository:
@@ -40,6 +41,11 @@ class KeyRepository:
     def any_valid(self) -> bool:
         query = select(ApiKey.id).where(ApiKey.revoked_at.is_(None)).limit(1)
         return self._session.scalar(query) is not None
+
+    def any_admin(self) -> bool:
+        """Can anybody still make keys?"""
+        valid = self._session.scalars(select(ApiKey).where(ApiKey.revoked_at.is_(None)))
+        return any(Scope.ADMIN in key.scopes for key in valid)
 
     def list(self) -> Sequence[ApiKey]:
         return self._session.scalars(select(ApiKey).order_by(ApiKey.id)).all()

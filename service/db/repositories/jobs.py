@@ -13,9 +13,9 @@ from sqlalchemy.orm import Session
 
 from service.db.repositories.events import EventRepository
 from service.db.repositories.paging import PageOf, fetch_page
-from service.db.tables import Chip, ChipLease, Job, Json
+from service.db.tables import Chip, ChipLease, Job, Json, TargetSet
 from service.errors import AttemptSupersededError, JobNotFoundError, JobStateError
-from service.states import ACTIVE, TERMINAL, JobKind, JobStatus
+from service.states import ACTIVE, TERMINAL, JobKind, JobStatus, TargetSetState
 
 _WAITING = (JobStatus.QUEUED, JobStatus.WAITING_FOR_CHIP)
 _STARTABLE = (*_WAITING, *ACTIVE)
@@ -231,9 +231,16 @@ class JobRepository:
         self._events.append(job.id, type, key, data, now=now, job_id=job.id, chip_id=job.chip_id)
 
     def _tell_end(self, job: Job, now: datetime) -> None:
-        if job.status in TERMINAL:
-            told = {"status": job.status, "reason": job.reason, "result": job.result}
-            self._tell(job, "job.ended", "", told, now)
+        if job.status not in TERMINAL:
+            return
+        told = {"status": job.status, "reason": job.reason, "result": job.result}
+        self._tell(job, "job.ended", "", told, now)
+        if job.kind == JobKind.COLLECT and job.status != JobStatus.SUCCEEDED:
+            self._session.execute(
+                update(TargetSet)
+                .where(TargetSet.id == job.target_set_id)
+                .values(state=TargetSetState.FAILED, reason=job.reason)
+            )
 
 
 def _unless_cancelling(status: JobStatus | ColumnElement[str]) -> ColumnElement[str]:

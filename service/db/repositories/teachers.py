@@ -1,5 +1,6 @@
 """Teachers, their target sets, and the students made from them."""
 
+from collections import defaultdict
 from collections.abc import Sequence
 from datetime import datetime
 
@@ -84,6 +85,15 @@ class TargetSetRepository:
         """What has arrived, by index."""
         query = select(TargetChunk).where(TargetChunk.target_set_id == target_set_id)
         return self._session.scalars(query.order_by(TargetChunk.index)).all()
+
+    def arrived(self, target_set_ids: Sequence[str]) -> dict[str, frozenset[int]]:
+        """By target set, the indices of its chunks that have arrived."""
+        query = select(TargetChunk.target_set_id, TargetChunk.index)
+        query = query.where(TargetChunk.target_set_id.in_(target_set_ids))
+        indices: dict[str, set[int]] = defaultdict(set)
+        for target_set_id, index in self._session.execute(query):
+            indices[target_set_id].add(index)
+        return {one: frozenset(found) for one, found in indices.items()}
 
     def put_chunk(self, chunk: TargetChunk) -> None:
         """Store a chunk; one that came before under the same index is replaced."""

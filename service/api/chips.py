@@ -1,0 +1,192 @@
+"""Chips: registered, renamed, retired; their weight versions and their history."""
+
+import zlib
+from datetime import datetime
+from importlib.metadata import entry_points
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Path, Query, Response, status
+from pydantic import ValidationError
+from sqlalchemy.orm import Session
+from uuid_utils import uuid7
+
+from chip_sim.spec import info_of
+from service.api.auth import OPERATE, READ
+from service.api.context import Context, ContextDep, PageDep, Responses, utc_now
+from service.api.errors import field_errors
+from service.api.once import KeyHeader, Once
+from service.api.schemas import (
+    SAFETENSORS,
+    ChipPatch,
+    ChipRequest,
+    ChipView,
+    JobView,
+    JsonObject,
+    Page,
+    SimulatedChipSettings,
+    WeightVersionView,
+)
+from service.api.uploads import content_digest
+from service.api.views import chip_view, chip_views, job_view
+from service.bench.simulated import spec_of
+from service.db.repositories.chips import ChipFilter, ChipRepository, WeightRepository
+from service.db.repositories.jobs import JobFilter, JobRepository
+from service.db.repositories.paging import PageOf
+from service.db.tables import Chip
+from service.errors import FieldProblem, InvalidFieldsError, UnknownChipBackendError
+from service.states import ChipHealth, JobStatus
+
+router = APIRouter(prefix="/v1/chips", tags=["chips"], dependencies=[READ])
+_Version = Annotated[int, Path(ge=1, lt=2**31)]
+_BLOCK: Responses = {200: {"content": {SAFETENSORS: {}}, "description": "A safetensors block"}}
+_WAITING = (JobStatus.QUEUED, JobStatus.WAITING_FOR_CHIP)
+
+
+@router.post("", status_code=status.HTTP_201_CREATED, dependencies=[OPERATE])
+def register_chip(
+    body: ChipRequest, response: Response, context: ContextDep, key: KeyHeader = None
+) -> ChipView:
+    """Make a chip known to the service; nothing is sent to it."""
+    now = utc_now()
+    chip = _chip(body, context, now)
+    with context.database.writing() as session:
+        chips = ChipRepository(session)
+        once = Once(session, "POST /v1/chips", key, body)
+        if made := once.made_before():
+            return chip_view(session, chips.get(made), now)
+        chips.add(chip)
+        once.remember(chip.id, now)
+        view = chip_view(session, chip, now)
+    response.headers["Location"] = f"/v1/chips/{view.id}"
+    return view
+
+
+@router.get("")
+def list_chips(
+    context: ContextDep,
+    page: PageDep,
+    health: ChipHealth | None = None,
+    backend: Annotated[str | None, Query(max_length=40)] = None,
+    name: Annotated[str | None, Query(max_length=200)] = None,
+) -> Page[ChipView]:
+    """Newest first."""
+    with context.database.reading() as session:
+        rows, cursor = ChipRepository(session).list(ChipFilter(health, backend, name), page)
+        return Page(items=chip_views(session, rows, utc_now()), next_cursor=cursor)
+
+
+@router.get("/{chip_id}")
+def get_chip(chip_id: str, context: ContextDep) -> ChipView:
+    with context.database.reading() as session:
+        return chip_view(session, ChipRepository(session).get(chip_id), utc_now())
+
+
+@router.patch("/{chip_id}", dependencies=[OPERATE])
+def rename_chip(chip_id: str, body: ChipPatch, context: ContextDep) -> ChipView:
+    with context.database.writing() as session:
+        chip = ChipRepository(session).rename(chip_id, body.name)
+        return chip_view(session, chip, utc_now())
+
+
+@router.delete("/{chip_id}", dependencies=[OPERATE])
+def retire_chip(chip_id: str, context: ContextDep) -> ChipView:
+    """It takes no more jobs, those that wait for it are cancelled, and its history stays."""
+    now = utc_now()
+    with context.database.writing() as session:
+        chip = ChipRepository(session).retire(chip_id, now)
+        cancelled = _cancel_waiting(session, chip_id, now)
+        view = chip_view(session, chip, now)
+    for job_id in cancelled:
+        context.engine.cancel_queued(job_id)
+    return view
+
+
+@router.get("/{chip_id}/weights")
+def list_weights(chip_id: str, context: ContextDep, page: PageDep) -> Page[WeightVersionView]:
+    """Newest first."""
+    with context.database.reading() as session:
+        ChipRepository(session).get(chip_id)
+        rows, cursor = WeightRepository(session).list(chip_id, page)
+        views = [WeightVersionView.model_validate(row) for row in rows]
+    return Page(items=views, next_cursor=cursor)
+
+
+@router.get("/{chip_id}/weights/{version}")
+def get_weights(chip_id: str, version: _Version, context: ContextDep) -> WeightVersionView:
+    with context.database.reading() as session:
+        ChipRepository(session).get(chip_id)
+        return WeightVersionView.model_validate(WeightRepository(session).get(chip_id, version))
+
+
+@router.get("/{chip_id}/weights/{version}/block", response_class=Response, responses=_BLOCK)
+def download_weights(chip_id: str, version: _Version, context: ContextDep) -> Response:
+    """The codes and trims themselves."""
+    with context.database.reading() as session:
+        ChipRepository(session).get(chip_id)
+        found = WeightRepository(session).get(chip_id, version)
+    headers = {"Content-Digest": content_digest(found.sha256), "ETag": f'"{found.sha256}"'}
+    return Response(zlib.decompress(found.block), media_type=SAFETENSORS, headers=headers)
+
+
+@router.get("/{chip_id}/history")
+def list_history(chip_id: str, context: ContextDep, page: PageDep) -> Page[JobView]:
+    """The chip's jobs, newest first."""
+    with context.database.reading() as session:
+        ChipRepository(session).get(chip_id)
+        rows, cursor = JobRepository(session).list(JobFilter(chip_id=chip_id), page)
+    return Page(items=[job_view(row) for row in rows], next_cursor=cursor)
+
+
+def _chip(body: ChipRequest, context: Context, now: datetime) -> Chip:
+    chip_id = str(uuid7())
+    settings: dict[str, Any] = dict(body.settings)
+    info: dict[str, Any] = {}
+    if body.backend == "simulated":
+        settings = _simulated_settings(body.settings)
+        info = _simulated_info(chip_id, settings)
+    else:
+        _check_backend(body.backend, context)
+    return Chip(
+        id=chip_id,
+        name=body.name,
+        backend=body.backend,
+        settings=settings,
+        info=info,
+        health=ChipHealth.UNKNOWN,
+        created_at=now,
+    )
+
+
+def _simulated_settings(settings: JsonObject) -> dict[str, Any]:
+    try:
+        return SimulatedChipSettings.model_validate(settings).model_dump(mode="json")
+    except ValidationError as error:
+        raise _invalid(error, "/settings") from None
+
+
+def _simulated_info(chip_id: str, settings: dict[str, Any]) -> dict[str, Any]:
+    try:
+        info = info_of(spec_of(settings), chip_id)._asdict()
+    except ValidationError as error:
+        raise _invalid(error, "/settings/overrides") from None
+    return info | {"observables": sorted(info["observables"])}
+
+
+def _invalid(error: ValidationError, prefix: str) -> InvalidFieldsError:
+    found = field_errors(error.errors(), prefix)
+    return InvalidFieldsError(*(FieldProblem(one.pointer or "", one.message) for one in found))
+
+
+def _check_backend(backend: str, context: Context) -> None:
+    installed = entry_points(group="tandemcal.chip_backends").names
+    known = sorted({"simulated", *context.settings.chip_backends, *installed})
+    if backend not in known:
+        raise UnknownChipBackendError(backend, known)
+
+
+def _cancel_waiting(session: Session, chip_id: str, now: datetime) -> list[str]:
+    jobs = JobRepository(session)
+    waiting, _ = jobs.list(JobFilter(_WAITING, chip_id=chip_id), PageOf(limit=1_000_000))
+    for job in waiting:
+        jobs.request_cancel(job.id, now)
+    return [job.id for job in waiting]

@@ -1,0 +1,78 @@
+"""What happens to a job, as it happens: server-sent events."""
+
+from collections.abc import AsyncIterator, Sequence
+from typing import Annotated
+
+from fastapi import APIRouter, Header, Query, Response, status
+from fastapi.responses import StreamingResponse
+from starlette.concurrency import run_in_threadpool
+
+from service.api.auth import READ
+from service.api.context import Context, ContextDep, Responses
+from service.api.schemas import EventView
+from service.db.repositories.events import EventRepository
+from service.db.repositories.jobs import JobRepository
+from service.states import TERMINAL
+
+router = APIRouter(prefix="/v1/jobs", tags=["jobs"], dependencies=[READ])
+_KEEPALIVE = 15.0  # s; proxies close what stays silent for long
+_HEADERS = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
+_STREAM: Responses = {
+    200: {"content": {"text/event-stream": {}}, "description": "One `EventView` an event"},
+    204: {"description": "The job has ended and everything was told: do not come back"},
+}
+
+
+@router.get("/{job_id}/events", response_class=StreamingResponse, responses=_STREAM)
+async def follow_job(
+    job_id: str,
+    context: ContextDep,
+    after: Annotated[int, Query(ge=0)] = 0,
+    last_event_id: Annotated[int | None, Header(ge=0)] = None,
+) -> Response:
+    """Every event after the one numbered `Last-Event-ID` or `after`; ends with `job.ended`."""
+    seq = after if last_event_id is None else last_event_id
+    terminal = await run_in_threadpool(_is_terminal, context, job_id)
+    if terminal and not await run_in_threadpool(_read, context, job_id, seq):
+        return Response(status_code=status.HTTP_204_NO_CONTENT)
+    stream = _stream(context, job_id, seq)
+    return StreamingResponse(stream, media_type="text/event-stream", headers=_HEADERS)
+
+
+async def _stream(context: Context, job_id: str, seq: int) -> AsyncIterator[str]:
+    yield "retry: 1000\n\n"
+    while True:
+        told = await run_in_threadpool(_read, context, job_id, seq)
+        for event in told:
+            seq = event.seq
+            yield _format(event)
+            if event.type == "job.ended":
+                return
+        if not told and not await _wait(context, seq):
+            yield ": still here\n\n"
+
+
+async def _wait(context: Context, seq: int) -> bool:
+    """Until something happens anywhere; a look at one job's events is cheap."""
+    newest = await run_in_threadpool(_last, context)
+    return await context.bell.wait_past(max(seq, newest), _KEEPALIVE)
+
+
+def _format(event: EventView) -> str:
+    return f"id: {event.seq}\nevent: {event.type}\ndata: {event.model_dump_json()}\n\n"
+
+
+def _read(context: Context, job_id: str, seq: int) -> Sequence[EventView]:
+    with context.database.reading() as session:
+        rows = EventRepository(session).after(seq, job_id=job_id)
+        return [EventView.model_validate(row) for row in rows]
+
+
+def _last(context: Context) -> int:
+    with context.database.reading() as session:
+        return EventRepository(session).last()
+
+
+def _is_terminal(context: Context, job_id: str) -> bool:
+    with context.database.reading() as session:
+        return JobRepository(session).get(job_id).status in TERMINAL

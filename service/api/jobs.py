@@ -1,0 +1,156 @@
+"""Jobs: submitted once, looked at often, followed, cancelled, retried."""
+
+import hashlib
+import time
+from typing import Annotated, NamedTuple
+
+from fastapi import APIRouter, Body, Header, Query, Response, status
+from fastapi.responses import PlainTextResponse
+from starlette.concurrency import run_in_threadpool
+
+from service.api.auth import OPERATE, READ
+from service.api.context import Context, ContextDep, PageDep, Responses, utc_now
+from service.api.once import KeyHeader, Once
+from service.api.schemas import JobRequest, JobView, Page
+from service.api.submitting import Submitter
+from service.api.views import job_view
+from service.db.repositories.events import EventRepository
+from service.db.repositories.jobs import JobFilter, JobRepository
+from service.db.tables import Event
+from service.errors import IdempotencyKeyMissingError
+from service.states import TERMINAL, JobKind, JobStatus
+
+router = APIRouter(prefix="/v1/jobs", tags=["jobs"], dependencies=[READ])
+_NOT_MODIFIED: Responses = {304: {"description": "The job is as it was"}}
+_LOG_LINES = 100_000
+
+
+@router.post("", status_code=status.HTTP_202_ACCEPTED, dependencies=[OPERATE])
+def submit_job(
+    body: Annotated[JobRequest, Body()],
+    response: Response,
+    context: ContextDep,
+    key: KeyHeader = None,
+) -> JobView:
+    """Queue a job; the same Idempotency-Key with the same body gives the same job."""
+    if key is None:
+        raise IdempotencyKeyMissingError
+    now = utc_now()
+    with context.database.writing() as session:
+        once = Once(session, "POST /v1/jobs", key, body)
+        if made := once.made_before():
+            response.status_code = status.HTTP_200_OK
+            view = job_view(JobRepository(session).get(made))
+        else:
+            job = Submitter(session, context.engine, now).submit(body)
+            once.remember(job.id, now)
+            view = job_view(job)
+    response.headers["Location"] = f"/v1/jobs/{view.id}"
+    return view
+
+
+@router.get("")
+def list_jobs(
+    context: ContextDep,
+    page: PageDep,
+    status: Annotated[list[JobStatus] | None, Query(max_length=len(JobStatus))] = None,
+    kind: JobKind | None = None,
+    chip_id: Annotated[str | None, Query(max_length=36)] = None,
+) -> Page[JobView]:
+    """Newest first; `status` may be given several times."""
+    with context.database.reading() as session:
+        wanted = JobFilter(tuple(status or ()), kind, chip_id)
+        rows, cursor = JobRepository(session).list(wanted, page)
+    return Page(items=[job_view(row) for row in rows], next_cursor=cursor)
+
+
+@router.get("/{job_id}", response_model=JobView, responses=_NOT_MODIFIED)
+async def get_job(
+    job_id: str,
+    context: ContextDep,
+    wait: Annotated[float, Query(ge=0, le=60, description="seconds")] = 0,
+    if_none_match: Annotated[str | None, Header(max_length=1000)] = None,
+) -> Response:
+    """One job. With `wait` the answer comes when it has ended.
+
+    With `If-None-Match` too it comes as soon as anything about the job has changed.
+    """
+    deadline = time.monotonic() + wait
+    while True:
+        seen = await run_in_threadpool(_look, context, job_id)
+        left = deadline - time.monotonic()
+        known = if_none_match is not None and seen.etag in if_none_match
+        enough = not known if if_none_match is not None else seen.terminal
+        if enough or left <= 0:
+            break
+        await context.bell.wait_past(seen.seq, left)
+    headers = {"ETag": seen.etag, "Cache-Control": "no-cache"}
+    if known:
+        return Response(status_code=status.HTTP_304_NOT_MODIFIED, headers=headers)
+    return Response(seen.body, media_type="application/json", headers=headers)
+
+
+@router.post("/{job_id}/cancel", status_code=status.HTTP_202_ACCEPTED, dependencies=[OPERATE])
+def cancel_job(job_id: str, context: ContextDep) -> JobView:
+    """A job that waits is cancelled at once; a running one stops after its current step."""
+    with context.database.writing() as session:
+        jobs = JobRepository(session)
+        before = jobs.get(job_id).status
+        view = job_view(
+            jobs.get(job_id)
+            if before == JobStatus.CANCELLED
+            else jobs.request_cancel(job_id, utc_now())
+        )
+    if view.status == JobStatus.CANCELLED:
+        context.engine.cancel_queued(job_id)
+    return view
+
+
+@router.post("/{job_id}/retry", status_code=status.HTTP_202_ACCEPTED, dependencies=[OPERATE])
+def retry_job(
+    job_id: str, response: Response, context: ContextDep, key: KeyHeader = None
+) -> JobView:
+    """A new job with the request of one that has ended."""
+    now = utc_now()
+    with context.database.writing() as session:
+        jobs = JobRepository(session)
+        once = Once(session, "POST retry", key, job_id)
+        if made := once.made_before():
+            return job_view(jobs.get(made))
+        job = Submitter(session, context.engine, now).again(jobs.get(job_id))
+        once.remember(job.id, now)
+        view = job_view(job)
+    response.headers["Location"] = f"/v1/jobs/{view.id}"
+    return view
+
+
+@router.get("/{job_id}/log", response_class=PlainTextResponse)
+def get_log(job_id: str, context: ContextDep) -> str:
+    """A line an event, oldest first."""
+    with context.database.reading() as session:
+        JobRepository(session).get(job_id)
+        told = EventRepository(session).after(0, job_id=job_id, limit=_LOG_LINES)
+    return "".join(_line(event) for event in told)
+
+
+class _Look(NamedTuple):
+    body: str
+    etag: str
+    terminal: bool
+    seq: int
+
+
+def _look(context: Context, job_id: str) -> _Look:
+    with context.database.reading() as session:
+        job = JobRepository(session).get(job_id)
+        seq = EventRepository(session).last()
+    body = job_view(job).model_dump_json()
+    etag = f'"{hashlib.sha256(body.encode()).hexdigest()[:32]}"'
+    return _Look(body, etag, job.status in TERMINAL, seq)
+
+
+def _line(event: Event) -> str:
+    words = event.data.get("message")
+    if words is None:
+        words = " ".join(f"{name}={value}" for name, value in event.data.items())
+    return f"{event.created_at:%Y-%m-%dT%H:%M:%S.%fZ} {event.type} {words}".rstrip() + "\n"

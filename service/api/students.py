@@ -1,0 +1,40 @@
+"""Students: what `train` jobs made."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Response
+
+from service.api.auth import READ
+from service.api.context import ContextDep, PageDep, Responses
+from service.api.schemas import SAFETENSORS, Page, StudentView
+from service.api.uploads import content_digest
+from service.db.repositories.teachers import StudentRepository
+
+router = APIRouter(prefix="/v1/students", tags=["students"], dependencies=[READ])
+_Id = Annotated[str | None, Query(max_length=36)]
+_BLOCK: Responses = {200: {"content": {SAFETENSORS: {}}, "description": "A safetensors block"}}
+
+
+@router.get("")
+def list_students(
+    context: ContextDep, page: PageDep, teacher_id: _Id = None, target_set_id: _Id = None
+) -> Page[StudentView]:
+    """Newest first."""
+    with context.database.reading() as session:
+        rows, cursor = StudentRepository(session).list(teacher_id, target_set_id, page)
+    return Page(items=[StudentView.model_validate(row) for row in rows], next_cursor=cursor)
+
+
+@router.get("/{student_id}")
+def get_student(student_id: str, context: ContextDep) -> StudentView:
+    with context.database.reading() as session:
+        return StudentView.model_validate(StudentRepository(session).get(student_id))
+
+
+@router.get("/{student_id}/weights", response_class=Response, responses=_BLOCK)
+def download_student(student_id: str, context: ContextDep) -> Response:
+    """Codes, trims, scales and registers."""
+    with context.database.reading() as session:
+        sha256 = StudentRepository(session).get(student_id).sha256
+    headers = {"Content-Digest": content_digest(sha256), "ETag": f'"{sha256}"'}
+    return Response(context.artifacts.read(sha256), media_type=SAFETENSORS, headers=headers)

@@ -1,0 +1,139 @@
+"""From a request to a queued job: everything that can be checked is checked before a row exists."""
+
+from datetime import datetime
+from typing import Any
+
+from pydantic import TypeAdapter
+from sqlalchemy.orm import Session
+from uuid_utils import uuid7
+
+from ltl_core.network import NetworkSpec
+from service.api.schemas import CalibrateRequest, EvaluateRequest, JobRequest, TrainRequest
+from service.bench.simulated import check_fit, spec_of
+from service.db.repositories.chips import ChipRepository
+from service.db.repositories.jobs import JobRepository
+from service.db.repositories.teachers import (
+    StudentRepository,
+    TargetSetRepository,
+    TeacherRepository,
+)
+from service.db.tables import Chip, Job, Student, TargetSet
+from service.errors import (
+    ChunksMissingError,
+    FieldProblem,
+    InvalidFieldsError,
+    JobStateError,
+    SplitMissingError,
+)
+from service.jobs.engine import JobEngine
+from service.states import TERMINAL, JobKind, JobStatus, Split, TargetSetState
+from service.version import code_version
+
+_REQUESTS: TypeAdapter[JobRequest] = TypeAdapter(JobRequest)
+
+
+class Submitter:
+    """Makes jobs in the caller's transaction: the row and its place in the queue, or neither."""
+
+    def __init__(self, session: Session, engine: JobEngine, now: datetime) -> None:
+        self._session = session
+        self._engine = engine
+        self._now = now
+
+    def submit(self, request: JobRequest) -> Job:
+        """Raises whatever stands against it, and then nothing was stored."""
+        if isinstance(request, TrainRequest):
+            return self._train(request)
+        return self._on_chip(request)
+
+    def collect(self, target_set: TargetSet) -> Job:
+        """Run the teacher over a target set that is complete.
+
+        Raises ChunksMissingError and SplitMissingError.
+        """
+        self._check_complete(target_set)
+        sets = TargetSetRepository(self._session)
+        sets.set_state(target_set.id, TargetSetState.COLLECTING)
+        request = {
+            "kind": JobKind.COLLECT,
+            "target_set_id": target_set.id,
+            "settings": {"percentile": target_set.percentile},
+        }
+        return self._queue(
+            JobKind.COLLECT,
+            request,
+            teacher_id=target_set.teacher_id,
+            target_set_id=target_set.id,
+        )
+
+    def again(self, job: Job) -> Job:
+        """A new job with the same request. Raises JobStateError while the old one goes on."""
+        if job.status not in TERMINAL:
+            raise JobStateError(job.id, job.status, "only a job that has ended can be retried")
+        if job.kind != JobKind.COLLECT:
+            return self.submit(_REQUESTS.validate_python(job.request))
+        sets = TargetSetRepository(self._session)
+        return self.collect(sets.get_in(str(job.target_set_id), TargetSetState.FAILED))
+
+    def _train(self, request: TrainRequest) -> Job:
+        sets = TargetSetRepository(self._session)
+        target_set = sets.get_in(request.target_set_id, TargetSetState.READY)
+        return self._queue(
+            JobKind.TRAIN,
+            request.model_dump(mode="json"),
+            teacher_id=target_set.teacher_id,
+            target_set_id=target_set.id,
+        )
+
+    def _on_chip(self, request: CalibrateRequest | EvaluateRequest) -> Job:
+        chip = ChipRepository(self._session).get_usable(request.chip_id)
+        student = StudentRepository(self._session).get(request.student_id)
+        self._check_fit(chip, student)
+        if isinstance(request, CalibrateRequest):
+            _check_observable(chip, request.settings.observable)
+        return self._queue(
+            JobKind(request.kind),
+            request.model_dump(mode="json"),
+            teacher_id=student.teacher_id,
+            target_set_id=student.target_set_id,
+            student_id=student.id,
+            chip_id=chip.id,
+        )
+
+    def _queue(self, kind: JobKind, request: dict[str, Any], **parts: str) -> Job:
+        job = Job(
+            id=str(uuid7()),
+            kind=kind,
+            status=JobStatus.QUEUED,
+            request=request,
+            priority=request.get("priority", 5),
+            attempt=0,
+            created_at=self._now,
+            code_version=code_version(),
+            **parts,
+        )
+        JobRepository(self._session).add(job)
+        self._engine.enqueue(self._session, job)
+        return job
+
+    def _check_complete(self, target_set: TargetSet) -> None:
+        chunks = TargetSetRepository(self._session).chunks(target_set.id)
+        arrived = {chunk.index for chunk in chunks}
+        if missing := [index for index in range(target_set.chunks) if index not in arrived]:
+            raise ChunksMissingError(missing)
+        for split in Split:
+            if not any(chunk.split == split and chunk.samples for chunk in chunks):
+                raise SplitMissingError(split)
+
+    def _check_fit(self, chip: Chip, student: Student) -> None:
+        """A bench's own chip is asked when the job places the network on it."""
+        if chip.backend == "simulated":
+            teacher = TeacherRepository(self._session).get(student.teacher_id)
+            check_fit(NetworkSpec.model_validate(teacher.network), spec_of(chip.settings))
+
+
+def _check_observable(chip: Chip, observable: str) -> None:
+    shown = chip.info.get("observables")
+    if shown is not None and observable not in shown:
+        message = f"this chip cannot show '{observable}'; use one of {', '.join(shown)}"
+        raise InvalidFieldsError(FieldProblem("/settings/observable", message))

@@ -1,0 +1,159 @@
+"""Target sets: samples in chunks, which the teacher answers once all have arrived."""
+
+from datetime import datetime
+from typing import Annotated
+
+from fastapi import APIRouter, Path, Query, Request, Response, status
+from sqlalchemy.orm import Session
+from starlette.concurrency import run_in_threadpool
+from uuid_utils import uuid7
+
+from ltl_core.checking import check_samples
+from ltl_core.network import NetworkSpec
+from service.api.auth import OPERATE, READ
+from service.api.context import Context, ContextDep, PageDep, utc_now
+from service.api.once import KeyHeader, Once
+from service.api.schemas import (
+    SAFETENSORS,
+    ChunkView,
+    JobView,
+    Page,
+    TargetSetRequest,
+    TargetSetView,
+)
+from service.api.submitting import Submitter
+from service.api.uploads import Upload, load, receive
+from service.api.views import job_view, target_set_view, target_set_views
+from service.db.repositories.jobs import JobRepository
+from service.db.repositories.teachers import TargetSetRepository, TeacherRepository
+from service.db.tables import TargetChunk, TargetSet
+from service.errors import FieldProblem, InvalidFieldsError
+from service.states import Split, TargetSetState
+
+router = APIRouter(prefix="/v1/target-sets", tags=["target sets"], dependencies=[READ])
+_BLOCK = {"requestBody": {"required": True, "content": {SAFETENSORS: {"schema": {}}}}}
+
+
+@router.post("", status_code=status.HTTP_201_CREATED, dependencies=[OPERATE])
+def create_target_set(
+    body: TargetSetRequest, response: Response, context: ContextDep, key: KeyHeader = None
+) -> TargetSetView:
+    """Announce how many chunks will come."""
+    now = utc_now()
+    with context.database.writing() as session:
+        sets = TargetSetRepository(session)
+        once = Once(session, "POST /v1/target-sets", key, body)
+        if made := once.made_before():
+            return target_set_view(session, sets.get(made))
+        TeacherRepository(session).get(body.teacher_id)
+        target_set = _target_set(body, now)
+        sets.add(target_set)
+        once.remember(target_set.id, now)
+        view = target_set_view(session, target_set)
+    response.headers["Location"] = f"/v1/target-sets/{view.id}"
+    return view
+
+
+@router.get("")
+def list_target_sets(
+    context: ContextDep,
+    page: PageDep,
+    teacher_id: Annotated[str | None, Query(max_length=36)] = None,
+) -> Page[TargetSetView]:
+    """Newest first."""
+    with context.database.reading() as session:
+        rows, cursor = TargetSetRepository(session).list(teacher_id, page)
+        return Page(items=target_set_views(session, rows), next_cursor=cursor)
+
+
+@router.get("/{target_set_id}")
+def get_target_set(target_set_id: str, context: ContextDep) -> TargetSetView:
+    """What has arrived and what is missing: an upload that broke off goes on from there."""
+    with context.database.reading() as session:
+        return target_set_view(session, TargetSetRepository(session).get(target_set_id))
+
+
+@router.put("/{target_set_id}/chunks/{index}", dependencies=[OPERATE], openapi_extra=_BLOCK)
+async def upload_chunk(
+    target_set_id: str,
+    index: Annotated[int, Path(ge=0, lt=2**31)],
+    split: Split,
+    request: Request,
+    context: ContextDep,
+) -> ChunkView:
+    """Upload a safetensors block of `inputs` and `labels`; the same again changes nothing."""
+    await run_in_threadpool(_check_place, context, target_set_id, index)
+    with context.artifacts.temporary() as scratch:
+        upload = await receive(request, scratch, context.settings.max_upload_bytes)
+        chunk = TargetChunk(
+            target_set_id=target_set_id,
+            index=index,
+            split=split,
+            sha256=upload.sha256,
+            created_at=utc_now(),
+        )
+        return await run_in_threadpool(_store, context, upload, chunk)
+
+
+@router.post(
+    "/{target_set_id}/complete", status_code=status.HTTP_202_ACCEPTED, dependencies=[OPERATE]
+)
+def complete_target_set(
+    target_set_id: str, response: Response, context: ContextDep, key: KeyHeader = None
+) -> JobView:
+    """Everything has arrived: a `collect` job lets the teacher answer it."""
+    now = utc_now()
+    with context.database.writing() as session:
+        jobs = JobRepository(session)
+        once = Once(session, "POST complete", key, target_set_id)
+        if made := once.made_before():
+            return job_view(jobs.get(made))
+        sets = TargetSetRepository(session)
+        target_set = sets.get_in(target_set_id, TargetSetState.UPLOADING)
+        job = Submitter(session, context.engine, now).collect(target_set)
+        once.remember(job.id, now)
+        view = job_view(job)
+    response.headers["Location"] = f"/v1/jobs/{view.id}"
+    return view
+
+
+def _target_set(body: TargetSetRequest, now: datetime) -> TargetSet:
+    return TargetSet(
+        id=str(uuid7()),
+        name=body.name,
+        teacher_id=body.teacher_id,
+        state=TargetSetState.UPLOADING,
+        chunks=body.chunks,
+        percentile=body.percentile,
+        created_at=now,
+    )
+
+
+def _check_place(context: Context, target_set_id: str, index: int) -> None:
+    with context.database.reading() as session:
+        target_set = TargetSetRepository(session).get(target_set_id)
+    if index >= target_set.chunks:
+        message = f"this target set has {target_set.chunks} chunks, numbered from 0"
+        raise InvalidFieldsError(FieldProblem(f"/chunks/{index}", message))
+
+
+def _store(context: Context, upload: Upload, chunk: TargetChunk) -> ChunkView:
+    with context.database.reading() as session:
+        network = _network(session, chunk.target_set_id)
+    arrays, _ = load(upload.path)
+    chunk.samples = check_samples(network, arrays)
+    view = ChunkView.model_validate(chunk)
+    with context.database.writing() as session:
+        sets = TargetSetRepository(session)
+        if any(ChunkView.model_validate(one) == view for one in sets.chunks(chunk.target_set_id)):
+            return view
+        sets.get_in(chunk.target_set_id, TargetSetState.UPLOADING)
+        sets.put_chunk(chunk)
+        context.artifacts.adopt(upload.path, upload.sha256)
+    return view
+
+
+def _network(session: Session, target_set_id: str) -> NetworkSpec:
+    target_set = TargetSetRepository(session).get(target_set_id)
+    teacher = TeacherRepository(session).get(target_set.teacher_id)
+    return NetworkSpec.model_validate(teacher.network)

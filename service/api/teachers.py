@@ -1,0 +1,98 @@
+"""Teachers: a network and its weights, checked before they are kept."""
+
+from datetime import datetime
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Request, Response, status
+from pydantic import ValidationError
+from starlette.concurrency import run_in_threadpool
+from uuid_utils import uuid7
+
+from ltl_core.checking import check_weights
+from service.api.auth import OPERATE, READ
+from service.api.context import Context, ContextDep, PageDep, utc_now
+from service.api.errors import field_errors
+from service.api.once import KeyHeader, Once
+from service.api.schemas import SAFETENSORS, Page, TeacherMetadata, TeacherView
+from service.api.uploads import Upload, load, receive
+from service.db.repositories.teachers import TeacherRepository
+from service.db.tables import Teacher
+from service.errors import FieldProblem, InvalidFieldsError
+
+router = APIRouter(prefix="/v1/teachers", tags=["teachers"], dependencies=[READ])
+_BLOCK = {"requestBody": {"required": True, "content": {SAFETENSORS: {"schema": {}}}}}
+
+
+@router.post("", status_code=status.HTTP_201_CREATED, dependencies=[OPERATE], openapi_extra=_BLOCK)
+async def upload_teacher(
+    request: Request, response: Response, context: ContextDep, key: KeyHeader = None
+) -> TeacherView:
+    """Upload a safetensors block of the weights.
+
+    Its metadata holds `name`, and `network` as JSON; `Content-Digest` its SHA-256.
+    """
+    with context.artifacts.temporary() as scratch:
+        upload = await receive(request, scratch, context.settings.max_upload_bytes)
+        view = await run_in_threadpool(_store, context, upload, key)
+    response.headers["Location"] = f"/v1/teachers/{view.id}"
+    return view
+
+
+@router.get("")
+def list_teachers(
+    context: ContextDep, page: PageDep, name: Annotated[str | None, Query(max_length=200)] = None
+) -> Page[TeacherView]:
+    """Newest first."""
+    with context.database.reading() as session:
+        rows, cursor = TeacherRepository(session).list(name, page)
+    return Page(items=[TeacherView.model_validate(row) for row in rows], next_cursor=cursor)
+
+
+@router.get("/{teacher_id}")
+def get_teacher(teacher_id: str, context: ContextDep) -> TeacherView:
+    with context.database.reading() as session:
+        return TeacherView.model_validate(TeacherRepository(session).get(teacher_id))
+
+
+@router.delete("/{teacher_id}", status_code=status.HTTP_204_NO_CONTENT, dependencies=[OPERATE])
+def delete_teacher(teacher_id: str, context: ContextDep) -> None:
+    """Only while no target set needs it."""
+    with context.database.writing() as session:
+        TeacherRepository(session).delete(teacher_id)
+
+
+def _store(context: Context, upload: Upload, key: str | None) -> TeacherView:
+    arrays, metadata = load(upload.path)
+    about = _read_metadata(metadata)
+    check_weights(about.network, arrays)
+    now = utc_now()
+    with context.database.writing() as session:
+        teachers = TeacherRepository(session)
+        once = Once(session, "POST /v1/teachers", key, upload.sha256)
+        if made := once.made_before():
+            return TeacherView.model_validate(teachers.get(made))
+        teacher = _teacher(about, upload.sha256, now)
+        teachers.add(teacher)
+        once.remember(teacher.id, now)
+        context.artifacts.adopt(upload.path, upload.sha256)
+        return TeacherView.model_validate(teacher)
+
+
+def _teacher(about: TeacherMetadata, sha256: str, now: datetime) -> Teacher:
+    return Teacher(
+        id=str(uuid7()),
+        name=about.name,
+        network=about.network.model_dump(mode="json"),
+        weights_sha256=sha256,
+        created_at=now,
+    )
+
+
+def _read_metadata(metadata: dict[str, str]) -> TeacherMetadata:
+    try:
+        return TeacherMetadata.model_validate(metadata)
+    except ValidationError as error:
+        found = field_errors(error.errors(), "/__metadata__")
+        raise InvalidFieldsError(
+            *(FieldProblem(one.pointer or "", one.message) for one in found)
+        ) from None

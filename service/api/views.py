@@ -1,0 +1,69 @@
+"""From rows to what the API shows."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy.orm import Session
+
+from service.api.schemas import ChipView, JobView, TargetSetView, View
+from service.db.repositories.chips import ChipRepository
+from service.db.repositories.jobs import JobRepository
+from service.db.repositories.teachers import TargetSetRepository
+from service.db.tables import Base, Chip, Job, TargetSet
+from service.states import TERMINAL, ChipState
+
+
+def job_view(job: Job) -> JobView:
+    """One job."""
+    return JobView(
+        **_shared(job, JobView),
+        terminal=job.status in TERMINAL,
+        settings=job.request.get("settings", {}),
+    )
+
+
+def chip_views(session: Session, chips: Sequence[Chip], now: datetime) -> list[ChipView]:
+    """Chips with what waits for them and what runs on them, in three queries for all."""
+    ids = [chip.id for chip in chips]
+    depths = JobRepository(session).queue_depth(ids)
+    leased = ChipRepository(session).leased(ids, now)
+    return [
+        ChipView(
+            **_shared(chip, ChipView),
+            state=ChipState.RUNNING if chip.id in leased else ChipState.IDLE,
+            queue_depth=depths.get(chip.id, 0),
+            running_job_id=leased.get(chip.id),
+        )
+        for chip in chips
+    ]
+
+
+def chip_view(session: Session, chip: Chip, now: datetime) -> ChipView:
+    """One chip."""
+    return chip_views(session, [chip], now)[0]
+
+
+def target_set_views(session: Session, sets: Sequence[TargetSet]) -> list[TargetSetView]:
+    """Target sets with what is missing of them."""
+    arrived = TargetSetRepository(session).arrived([one.id for one in sets])
+    return [_target_set_view(one, arrived.get(one.id, frozenset())) for one in sets]
+
+
+def target_set_view(session: Session, target_set: TargetSet) -> TargetSetView:
+    """One target set."""
+    return target_set_views(session, [target_set])[0]
+
+
+def _target_set_view(target_set: TargetSet, arrived: frozenset[int]) -> TargetSetView:
+    return TargetSetView(
+        **_shared(target_set, TargetSetView),
+        received=len(arrived),
+        missing=[index for index in range(target_set.chunks) if index not in arrived],
+    )
+
+
+def _shared(row: Base, view: type[View]) -> dict[str, Any]:
+    """The columns that the view shows under the same name."""
+    columns = row.__mapper__.columns.keys()
+    return {name: getattr(row, name) for name in view.model_fields if name in columns}

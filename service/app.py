@@ -1,0 +1,111 @@
+"""The composition root: settings in, an application out."""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.responses import JSONResponse
+from starlette.concurrency import run_in_threadpool
+
+from service.api import access, chips, events, health, jobs, students, target_sets, teachers
+from service.api.auth import READ
+from service.api.bell import EventBell
+from service.api.context import Context
+from service.api.errors import MEDIA_TYPE, add_error_handlers
+from service.api.keyring import KeyRing
+from service.api.schemas import Problem
+from service.artifacts import ArtifactStore
+from service.db.session import Database
+from service.jobs.engine import JobEngine
+from service.keys import prepare
+from service.settings import Settings
+from service.version import code_version
+from service.web import pages
+
+_PROBLEM: dict[int | str, dict[str, Any]] = {
+    "4XX": {
+        "description": "A problem (RFC 9457): `detail` says what to change",
+        "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}},
+    }
+}
+_ROUTERS = (
+    teachers.router,
+    target_sets.router,
+    students.router,
+    chips.router,
+    jobs.router,
+    events.router,
+    access.keys,
+    access.session,
+    health.router,
+)
+
+
+def create_app(settings: Settings, engine: JobEngine | None = None) -> FastAPI:
+    """The service; without an engine of its own it runs jobs with DBOS."""
+    app = FastAPI(
+        title="Tandemcal",
+        version=code_version(),
+        lifespan=_lifespan(settings, engine),
+        docs_url=None,
+        redoc_url=None,
+        openapi_url=None,
+        responses=_PROBLEM,
+    )
+    for router in _ROUTERS:
+        app.include_router(router)
+    app.include_router(pages.router)
+    app.add_api_route("/v1/openapi.json", _describe(app), dependencies=[READ])
+    add_error_handlers(app)
+    return app
+
+
+def _lifespan(
+    settings: Settings, engine: JobEngine | None
+) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        await run_in_threadpool(prepare, settings)
+        context = _compose(settings, engine)
+        app.state.context = context
+        await run_in_threadpool(context.engine.launch)
+        try:
+            yield
+        finally:
+            await context.bell.close()
+            await run_in_threadpool(context.engine.stop)
+            context.database.close()
+
+    return lifespan
+
+
+def _compose(settings: Settings, engine: JobEngine | None) -> Context:
+    database = Database(settings.database)
+    return Context(
+        settings=settings,
+        database=database,
+        artifacts=ArtifactStore(settings.artifacts_dir),
+        engine=engine or _default_engine(settings, database),
+        keys=KeyRing(database, settings.session_days),
+        bell=EventBell(database),
+    )
+
+
+def _default_engine(settings: Settings, database: Database) -> JobEngine:
+    from service.jobs.dbos_engine import embedded_engine  # not where another engine is given
+
+    return embedded_engine(settings, database)
+
+
+def _describe(app: FastAPI) -> Callable[[], JSONResponse]:
+    def describe() -> JSONResponse:
+        """The API, described."""
+        description = app.openapi()
+        schemas = description.setdefault("components", {}).setdefault("schemas", {})
+        schema = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
+        schemas.update(schema.pop("$defs", {}))
+        schemas["Problem"] = schema
+        return JSONResponse(description)
+
+    return describe

@@ -1,0 +1,163 @@
+"""Shared by all tests: a small network, its blocks, and a service of one's own."""
+
+import base64
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import safetensors.numpy
+from fastapi.testclient import TestClient
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from service.api.context import Context
+from service.app import create_app
+from service.db.tables import Base, Job
+from service.settings import Settings
+
+NETWORK: dict[str, Any] = {
+    "input_shape": [1, 4, 4],
+    "layers": [
+        {
+            "kind": "conv2d",
+            "name": "conv",
+            "in_channels": 1,
+            "out_channels": 3,
+            "kernel": [3, 3],
+            "padding": [1, 1],
+            "ceiling": 2.0,
+        },
+        {"kind": "avg_pool2d", "name": "pool", "kernel": [2, 2], "stride": [2, 2]},
+        {"kind": "linear", "name": "readout", "in_features": 12, "out_features": 5},
+    ],
+}
+
+
+def small_weights() -> dict[str, Any]:
+    """Tensors that fit `NETWORK`."""
+    rng = np.random.default_rng(1)
+    return {
+        "conv.weight": rng.normal(size=(3, 1, 3, 3)).astype(np.float32),
+        "conv.bias": np.zeros(3, np.float32),
+        "readout.weight": rng.normal(size=(5, 12)).astype(np.float32),
+        "readout.bias": np.zeros(5, np.float32),
+    }
+
+
+def small_samples(count: int = 6) -> dict[str, Any]:
+    """Inputs and labels that fit `NETWORK`."""
+    rng = np.random.default_rng(2)
+    return {
+        "inputs": rng.random((count, 1, 4, 4), dtype=np.float32),
+        "labels": np.arange(count, dtype=np.int64) % 5,
+    }
+
+
+def teacher_block(
+    weights: Mapping[str, Any] | None = None,
+    network: Mapping[str, Any] = NETWORK,
+    name: str = "small teacher",
+) -> bytes:
+    """A teacher as it is uploaded."""
+    metadata = {"name": name, "network": json.dumps(network)}
+    return safetensors.numpy.save(dict(weights or small_weights()), metadata)
+
+
+def upload_headers(block: bytes) -> dict[str, str]:
+    digest = base64.b64encode(hashlib.sha256(block).digest()).decode()
+    return {
+        "Content-Type": "application/vnd.safetensors",
+        "Content-Digest": f"sha-256=:{digest}:",
+    }
+
+
+class RecordingEngine:
+    """A job engine that starts nothing and remembers what it was told."""
+
+    def __init__(self) -> None:
+        self.queued: list[str] = []
+        self.cancelled: list[str] = []
+        self.running = False
+
+    def enqueue(self, session: Session, job: Job) -> None:
+        assert session.in_transaction()
+        self.queued.append(job.id)
+
+    def cancel_queued(self, job_id: str) -> None:
+        self.cancelled.append(job_id)
+
+    def launch(self) -> None:
+        self.running = True
+
+    def stop(self) -> None:
+        self.running = False
+
+
+class World:
+    """A running service with a database of its own, and what stands in it."""
+
+    def __init__(self, client: TestClient, engine: RecordingEngine, key: str) -> None:
+        self.client = client
+        self.engine = engine
+        self.key = key
+
+    @property
+    def context(self) -> Context:
+        context: Context = self.client.app.state.context  # type: ignore[attr-defined]
+        return context
+
+    def stored(self) -> dict[str, int]:
+        """How much of everything there is: rows by table, files, and jobs with the engine."""
+        with self.context.database.reading() as session:
+            rows = {
+                table.name: session.scalar(select(func.count()).select_from(table)) or 0
+                for table in Base.metadata.sorted_tables
+            }
+        files = self.context.settings.artifacts_dir.rglob("*")
+        counted = {"files": sum(path.is_file() for path in files)}
+        return rows | counted | {"enqueued": len(self.engine.queued)}
+
+    def upload_teacher(self, block: bytes | None = None) -> Any:
+        block = block if block is not None else teacher_block()
+        answer = self.client.post("/v1/teachers", content=block, headers=upload_headers(block))
+        assert answer.status_code == 201, answer.text
+        return answer.json()
+
+    def register_chip(self, name: str = "bench 1", **settings: Any) -> Any:
+        body = {"name": name, "settings": {"preset": "ideal", "seed": 1} | settings}
+        answer = self.client.post("/v1/chips", json=body)
+        assert answer.status_code == 201, answer.text
+        return answer.json()
+
+    def announce_targets(self, teacher_id: str, chunks: int = 2) -> Any:
+        body = {"name": "small targets", "teacher_id": teacher_id, "chunks": chunks}
+        answer = self.client.post("/v1/target-sets", json=body)
+        assert answer.status_code == 201, answer.text
+        return answer.json()
+
+    def put_chunk(self, target_set_id: str, index: int, split: str, block: bytes) -> Any:
+        return self.client.put(
+            f"/v1/target-sets/{target_set_id}/chunks/{index}",
+            params={"split": split},
+            content=block,
+            headers=upload_headers(block),
+        )
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    return Settings(data_dir=tmp_path / "data")
+
+
+@pytest.fixture
+def world(settings: Settings) -> Iterator[World]:
+    """The service with an engine that only remembers; the client holds its first key."""
+    engine = RecordingEngine()
+    with TestClient(create_app(settings, engine)) as client:
+        key = settings.key_file.read_text().strip()
+        client.headers["Authorization"] = f"Bearer {key}"
+        yield World(client, engine, key)
