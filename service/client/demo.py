@@ -14,6 +14,7 @@ import httpx
 from rich.console import Console
 
 from service.client.serve import PortTakenError, listen
+from service.keys import prepare
 from service.settings import Settings
 
 SCRIPT = Path(__file__).resolve().parents[2] / "examples" / "bench_script.py"
@@ -37,7 +38,8 @@ def run_demo(console: Console) -> int:
     if not SCRIPT.exists():
         raise DemoError(f"The bench script is not at {SCRIPT}; run the demo from a checkout.")
     settings = Settings()
-    settings.data_dir.mkdir(parents=True, exist_ok=True)
+    if new_key := prepare(settings):  # here, so that it is shown to a person and not to a log
+        _say(console, f"A key was made and is shown this once: {new_key}")
     with _service(settings, console) as service:
         _say(console, f"Tandemcal answers at {service.url}, with its data in {settings.data_dir}")
         environment = os.environ | {

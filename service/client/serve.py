@@ -6,6 +6,8 @@ import uvicorn
 from rich.console import Console
 
 from service.app import create_app
+from service.keys import prepare
+from service.logs import configure_logging
 from service.settings import Settings
 
 GRACE = 5  # s that open requests, such as event streams, get at the end
@@ -24,14 +26,16 @@ class PortTakenError(Exception):
 def serve(host: str | None, port: int | None, console: Console) -> None:
     """Listen until a signal ends it. Raises PortTakenError."""
     settings = _settings(host, port)
+    configure_logging(settings.log_level, as_json=settings.log_json)
     listener = listen(settings.host, settings.port)
+    new_key = prepare(settings)
     config = uvicorn.Config(
         create_app(settings),
         log_config=None,
         access_log=False,
         timeout_graceful_shutdown=GRACE,
     )
-    _Server(config, console, settings).run(sockets=[listener])
+    _Server(config, console, _sentences(settings, new_key)).run(sockets=[listener])
 
 
 def _settings(host: str | None, port: int | None) -> Settings:
@@ -57,13 +61,24 @@ def listen(host: str, port: int) -> socket.socket:
     return listener
 
 
+def _sentences(settings: Settings, new_key: str | None) -> list[str]:
+    """What is said about the key: itself this once, later where it lies."""
+    if new_key is not None:
+        return [f"A key was made and is shown this once: {new_key}", _kept(settings)]
+    return [_kept(settings)] if settings.key_file.exists() else []
+
+
+def _kept(settings: Settings) -> str:
+    return f"The key to sign in with lies in {settings.key_file}, readable by you alone."
+
+
 class _Server(uvicorn.Server):
     """A server that announces itself once it answers."""
 
-    def __init__(self, config: uvicorn.Config, console: Console, settings: Settings) -> None:
+    def __init__(self, config: uvicorn.Config, console: Console, sentences: list[str]) -> None:
         super().__init__(config)
         self._console = console
-        self._settings = settings
+        self._sentences = sentences
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets=sockets)
@@ -71,7 +86,8 @@ class _Server(uvicorn.Server):
             host, port = sockets[0].getsockname()[:2]
             where = f"[{host}]" if ":" in host else host
             self._say(f"Tandemcal answers at http://{where}:{port}")
-            self._say(f"The key to sign in with lies in {self._settings.key_file}")
+            for sentence in self._sentences:
+                self._say(sentence)
 
     def _say(self, sentence: str) -> None:
         self._console.print(sentence, highlight=False, markup=False, soft_wrap=True)

@@ -219,10 +219,10 @@ def _headline(health: Mapping[str, int], jobs: Mapping[str, int]) -> str:
 
 
 def _accuracy(result: Mapping[str, Any] | None) -> float | None:
-    accuracy = (result or {}).get("accuracy")
+    accuracy = (result or {}).get("accuracy") or (result or {}).get("teacher_accuracy")
     if not isinstance(accuracy, Mapping):
         return None
-    for name in ("after", "golden", "chip", "teacher"):
+    for name in ("after", "now", "golden", "test"):
         if isinstance(figure := accuracy.get(name), int | float):
             return float(figure)
     return None

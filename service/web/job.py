@@ -20,7 +20,8 @@ _NAMES = {
     "samples": "Samples",
     "seconds": "Time",
     "cell_writes_per_cell": "Writes a cell",
-    "cells_written": "Cells written",
+    "samples_measured": "Samples to measure",
+    "cells": "Cells written",
     "pulses": "Pulses",
 }
 _NOUNS = {
@@ -29,6 +30,7 @@ _NOUNS = {
     JobKind.CALIBRATE: "Calibration",
     JobKind.EVALUATE: "Evaluation",
 }
+_LEARNING = ("training", "calibrating")
 _EVENTS_SHOWN = 5000
 _LOG_SHOWN = 200
 
@@ -56,6 +58,14 @@ class LogLine(NamedTuple):
     text: str
 
 
+class LayerErrors(NamedTuple):
+    """Rate error of one hidden layer, root mean square."""
+
+    number: int
+    before: float
+    after: float
+
+
 class JobPage(NamedTuple):
     """Everything on the page."""
 
@@ -66,7 +76,7 @@ class JobPage(NamedTuple):
     facts: tuple[tuple[str, str], ...]
     plots: tuple[Plot, ...]
     recovery: Recovery | None
-    layers: tuple[Mapping[str, Any], ...]
+    layers: tuple[LayerErrors, ...]
     log: tuple[LogLine, ...]
     cancellable: bool
 
@@ -86,7 +96,7 @@ def read_job(session: Session, job_id: str, now: datetime) -> JobPage:
         facts=_facts(job),
         plots=_plots(events, recovery),
         recovery=recovery,
-        layers=tuple((job.result or {}).get("layers") or ()),
+        layers=_layers(job.result or {}),
         log=_log(events),
         cancellable=not row.terminal and job.status != JobStatus.CANCELLING,
     )
@@ -149,7 +159,7 @@ def _facts(job: Job) -> tuple[tuple[str, str], ...]:
 
 def _plots(events: Sequence[Event], recovery: Recovery | None) -> tuple[Plot, ...]:
     """Accuracy, then the rate error of each layer, all over the same steps."""
-    steps = [p for event in events if (p := _progress(event)).get("step") is not None]
+    steps = [p for event in events if (p := _progress(event)).get("phase") in _LEARNING]
     golden = (recovery.golden, f"golden {percent(recovery.golden)}") if recovery else None
     curves = [
         Curve("Accuracy", _points(steps, lambda p: p.get("accuracy")), percent, 0.02, golden),
@@ -177,8 +187,7 @@ def _rate_curve(steps: Sequence[Mapping[str, Any]], layer: int) -> Curve:
 
 
 def _rates(progress: Mapping[str, Any]) -> list[float]:
-    rates = progress.get("rate_error") or []
-    return list(rates.values()) if isinstance(rates, Mapping) else list(rates)
+    return list(progress.get("rate_error") or ())
 
 
 def _points(
@@ -188,9 +197,17 @@ def _points(
     return [(x, float(y)) for x, y in found if isinstance(y, int | float)]
 
 
+def _layers(result: Mapping[str, Any]) -> tuple[LayerErrors, ...]:
+    errors = result.get("rate_error")
+    if not isinstance(errors, Mapping):
+        return ()
+    pairs = zip(errors.get("before", ()), errors.get("after", ()), strict=False)
+    return tuple(LayerErrors(n, before, after) for n, (before, after) in enumerate(pairs, start=1))
+
+
 def _log(events: Sequence[Event]) -> tuple[LogLine, ...]:
     lines = [
-        LogLine(event.created_at, str(event.data.get("message") or event.data.get("text") or ""))
+        LogLine(event.created_at, str(event.data.get("line") or ""))
         for event in events
         if event.type == "job.log"
     ]

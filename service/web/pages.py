@@ -247,7 +247,6 @@ def _make_environment() -> Environment:
         "seconds": words.seconds,
         "ago": words.ago,
         "instant": words.instant,
-        "figure": words.figure,
     }
     return environment
 

@@ -64,12 +64,3 @@ def short_id(identifier: str) -> str:
 def plural(count: int, word: str) -> str:
     """`1 chip`, `5 chips`."""
     return f"{count} {word}" if count == 1 else f"{count} {word}s"
-
-
-def figure(value: object) -> str:
-    """Any value that a result holds."""
-    if isinstance(value, bool) or value is None:
-        return {True: "yes", False: "no", None: DASH}[value]
-    if isinstance(value, float) and abs(value) < 1:
-        return f"{value:.4f}"
-    return amount(value) if isinstance(value, int | float) else str(value)
