@@ -1,0 +1,275 @@
+"""What every chip promises, simulator or silicon. No promise depends on how perfect the chip is."""
+
+import math
+from collections.abc import Mapping
+
+import pytest
+import torch
+from torch import Tensor
+
+from ltl_core.chip import ChipBackend, LayerSettings, Observable, Placement, Recording, Stimulus
+from ltl_core.errors import CapacityError, CodeRangeError, LayerShapeError, UnsupportedLayerError
+from ltl_core.network import Conv2d, NetworkSpec
+
+STEPS = 12
+BATCH = 5
+HIDDEN = ("conv", "hidden")
+SHAPES = {"conv": (4, 4, 4), "hidden": (8,), "readout": (3,)}
+
+
+def some_codes(placement: Placement, top: int, seed: int = 1) -> dict[str, Tensor]:
+    rng = torch.Generator().manual_seed(seed)
+    return {
+        stage.name: torch.randint(
+            -top // 2, 2 * top // 3, (stage.columns, stage.rows), generator=rng
+        )
+        for stage in placement.network.stages
+    }
+
+
+def program_all(chip: ChipBackend, placement: Placement) -> dict[str, Tensor]:
+    codes = some_codes(placement, chip.info.weight_code_max)
+    for layer, wanted in codes.items():
+        chip.program(layer, wanted)
+    return codes
+
+
+def images() -> Tensor:
+    return torch.rand((BATCH, 1, 6, 6), generator=torch.Generator().manual_seed(2))
+
+
+def show(chip: ChipBackend, record: Mapping[str, Observable]) -> Recording:
+    return chip.run(Stimulus(images(), STEPS), record)
+
+
+def mean_counts(chip: ChipBackend, runs: int = 4) -> Tensor:
+    shown = [show(chip, {"hidden": Observable.COUNTS}).layers["hidden"].counts for _ in range(runs)]
+    return torch.stack([counts for counts in shown if counts is not None]).float().mean((0, 1))
+
+
+def test_a_chip_says_what_it_is(chip: ChipBackend) -> None:
+    info = chip.info
+    assert info.chip_id
+    assert min(info.tile_rows, info.tile_columns, info.tiles, info.weight_code_max) > 0
+    assert info.trim_code_min < 0 < info.trim_code_max
+    assert info.trim_lsb > 0
+    assert info.time_step > 0
+    assert Observable.COUNTS in info.observables
+
+
+def test_a_network_that_is_too_large_changes_nothing(
+    chip: ChipBackend, placement: Placement, oversized: Placement
+) -> None:
+    chip.place(placement)
+    codes = program_all(chip, placement)
+    with pytest.raises(CapacityError) as caught:
+        chip.place(oversized)
+    assert caught.value.needed > caught.value.available == chip.info.tiles
+    assert chip.program("hidden", codes["hidden"]).cells == 0
+
+
+def test_a_layer_that_the_chip_cannot_hold_is_named(chip: ChipBackend) -> None:
+    layer = Conv2d(name="grouped", in_channels=2, out_channels=2, kernel=(1, 1), groups=2)
+    readout = {"kind": "linear", "name": "readout", "in_features": 2, "out_features": 2}
+    network = NetworkSpec.model_validate(
+        {"input_shape": (2, 1, 1), "layers": [layer.model_dump(), readout]}
+    )
+    settings = LayerSettings(60.0, 0.9, 20.0, 240.0)
+    with pytest.raises(UnsupportedLayerError, match="grouped"):
+        chip.place(Placement(network, {"grouped": settings, "readout": settings}, 1.0))
+
+
+def test_codes_start_at_zero(chip: ChipBackend, placement: Placement) -> None:
+    chip.place(placement)
+    for stage in placement.network.stages:
+        nothing = torch.zeros(stage.columns, stage.rows, dtype=torch.int64)
+        report = chip.program(stage.name, nothing)
+        assert (report.cells, report.pulses) == (0, 0)
+
+
+def test_placing_the_same_network_again_changes_nothing(
+    chip: ChipBackend, placement: Placement
+) -> None:
+    chip.place(placement)
+    codes = program_all(chip, placement)
+    chip.place(placement)
+    assert chip.program("conv", codes["conv"]).cells == 0
+
+
+def test_only_changed_cells_are_written(chip: ChipBackend, placement: Placement) -> None:
+    chip.place(placement)
+    codes = program_all(chip, placement)["hidden"]
+    codes[0, :3] -= 1
+    report = chip.program("hidden", codes)
+    assert report.cells == 3
+    assert report.pulses >= 3
+    assert report.failed.shape == codes.shape
+    assert not report.failed[1:].any()
+    assert chip.program("hidden", codes).cells == 0
+
+
+@pytest.mark.parametrize("beyond", [1, -1])
+def test_a_code_out_of_range_writes_nothing(
+    chip: ChipBackend, placement: Placement, beyond: int
+) -> None:
+    chip.place(placement)
+    wrong = torch.ones(8, 16, dtype=torch.int64)
+    wrong[7, 15] = beyond * (chip.info.weight_code_max + 1)
+    before = chip.now()
+    with pytest.raises(CodeRangeError):
+        chip.program("hidden", wrong)
+    assert chip.now() == before
+    assert chip.program("hidden", torch.zeros_like(wrong)).cells == 0
+
+
+def test_codes_of_another_shape_are_refused(chip: ChipBackend, placement: Placement) -> None:
+    chip.place(placement)
+    with pytest.raises(LayerShapeError):
+        chip.program("hidden", torch.ones(16, 8, dtype=torch.int64))
+
+
+def test_a_trim_out_of_range_is_refused(chip: ChipBackend, placement: Placement) -> None:
+    chip.place(placement)
+    nothing = torch.zeros(8, dtype=torch.int64)
+    for wrong in (chip.info.trim_code_max + 1, chip.info.trim_code_min - 1):
+        with pytest.raises(CodeRangeError):
+            chip.trim("hidden", nothing + wrong, nothing)
+        with pytest.raises(CodeRangeError):
+            chip.trim("hidden", nothing, nothing + wrong)
+
+
+def test_a_caller_may_reuse_its_tensors(chip: ChipBackend, placement: Placement) -> None:
+    chip.place(placement)
+    codes = program_all(chip, placement)["hidden"]
+    kept = codes.clone()
+    codes.zero_()
+    assert chip.program("hidden", kept).cells == 0
+    shown, stimulus = images(), images()
+    chip.run(Stimulus(stimulus, STEPS), {"conv": Observable.COUNTS})
+    assert torch.equal(shown, stimulus)
+
+
+def test_a_higher_threshold_silences_and_a_higher_bias_wakes(
+    chip: ChipBackend, placement: Placement
+) -> None:
+    chip.place(placement)
+    program_all(chip, placement)
+    nothing = torch.zeros(8, dtype=torch.int64)
+    neutral = mean_counts(chip).sum()
+    chip.trim("hidden", nothing + chip.info.trim_code_max, nothing)
+    assert mean_counts(chip).sum() < neutral
+    chip.trim("hidden", nothing, nothing + chip.info.trim_code_max)
+    assert mean_counts(chip).sum() > neutral
+
+
+@pytest.mark.parametrize("observable", list(Observable))
+def test_every_observable_has_its_shapes(
+    chip: ChipBackend, placement: Placement, observable: Observable
+) -> None:
+    if observable not in chip.info.observables:
+        pytest.skip(f"the chip does not show {observable}")
+    chip.place(placement)
+    program_all(chip, placement)
+    recording = show(chip, dict.fromkeys(HIDDEN, observable))
+    assert set(recording.layers) == set(HIDDEN)
+    for layer in HIDDEN:
+        shown, steps = recording.layers[layer], (STEPS, BATCH, *SHAPES[layer])
+        if observable is Observable.COUNTS:
+            assert shown.counts is not None
+            assert shown.counts.shape == steps[1:]
+            assert shown.spikes is None
+            assert int(shown.counts.min()) >= 0
+            assert int(shown.counts.max()) <= STEPS
+            continue
+        assert shown.spikes is not None
+        assert shown.spikes.shape == steps
+        assert shown.spikes.dtype == torch.bool
+        assert shown.counts is None or torch.equal(shown.counts, shown.spikes.sum(0).int())
+        assert (shown.window is not None) == (observable is Observable.WINDOW)
+        assert (shown.membrane is not None) == (observable is Observable.MEMBRANE)
+
+
+def test_the_network_is_not_silent(chip: ChipBackend, placement: Placement) -> None:
+    chip.place(placement)
+    program_all(chip, placement)
+    assert 0.02 < float(mean_counts(chip).mean()) / STEPS < 0.98
+
+
+def test_a_readout_shows_a_running_sum_and_never_fires(
+    chip: ChipBackend, placement: Placement
+) -> None:
+    chip.place(placement)
+    codes = torch.full((3, 8), chip.info.weight_code_max)
+    chip.program("readout", codes)
+    spikes = torch.ones(STEPS, BATCH, 8)
+    shown = chip.run(Stimulus(spikes, STEPS, "readout"), {"readout": Observable.MEMBRANE})
+    membrane = shown.layers["readout"].membrane
+    assert shown.layers["readout"].spikes is None
+    assert shown.layers["readout"].counts is None
+    assert membrane is not None
+    assert membrane.shape == (STEPS, BATCH, 3)
+    steps = torch.diff(membrane.mean((1, 2)))
+    assert float(steps.min()) > 0
+    assert float(steps.max() / steps.min()) < 1.2
+
+
+def test_spikes_played_into_a_layer_reach_it(chip: ChipBackend, placement: Placement) -> None:
+    chip.place(placement)
+    program_all(chip, placement)
+    quiet, busy = (
+        chip.run(
+            Stimulus(torch.full((STEPS, BATCH, 4, 4, 4), level), STEPS, "hidden"),
+            {"hidden": Observable.COUNTS},
+        )
+        .layers["hidden"]
+        .counts
+        for level in (0.0, 1.0)
+    )
+    assert quiet is not None
+    assert busy is not None
+    assert float(busy.float().mean()) > float(quiet.float().mean())
+
+
+def test_a_stimulus_of_another_shape_is_refused(chip: ChipBackend, placement: Placement) -> None:
+    chip.place(placement)
+    for stimulus in (
+        Stimulus(torch.zeros(BATCH, 1, 5, 6), STEPS),
+        Stimulus(torch.zeros(STEPS, BATCH, 9), STEPS, "hidden"),
+        Stimulus(torch.zeros(STEPS - 1, BATCH, 4, 4, 4), STEPS, "hidden"),
+    ):
+        with pytest.raises(LayerShapeError):
+            chip.run(stimulus, {"hidden": Observable.COUNTS})
+
+
+def test_a_probe_twice_is_close(chip: ChipBackend, placement: Placement) -> None:
+    chip.place(placement)
+    program_all(chip, placement)
+    one, two = chip.probe(), chip.probe()
+    assert set(one.rates) == set(SHAPES)
+    for layer in HIDDEN:
+        assert one.rates[layer].shape == (SHAPES[layer][0],)
+        assert float((one.rates[layer] - two.rates[layer]).abs().max()) < 0.05
+
+
+def test_a_probe_sees_other_weights(chip: ChipBackend, placement: Placement) -> None:
+    chip.place(placement)
+    codes = program_all(chip, placement)
+    before = chip.probe().rates["hidden"]
+    chip.program("hidden", -codes["hidden"])
+    assert float((chip.probe().rates["hidden"] - before).abs().max()) > 0.05
+
+
+def test_the_clock_never_goes_back(chip: ChipBackend, placement: Placement) -> None:
+    times = [chip.now()]
+    chip.place(placement)
+    times.append(chip.now())
+    program_all(chip, placement)
+    times.append(chip.now())
+    recording = show(chip, {"conv": Observable.COUNTS})
+    assert recording.chip_time == chip.now()
+    times.append(chip.now())
+    chip.settle(3600.0)
+    times.append(chip.now())
+    assert times == sorted(times)
+    assert times[3] > times[2]
+    assert math.isclose(times[4] - times[3], 3600.0, rel_tol=0.01)
