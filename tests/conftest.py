@@ -4,6 +4,7 @@ import base64
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +14,16 @@ import safetensors.numpy
 from fastapi.testclient import TestClient
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
+from uuid_utils import uuid7
 
-from service.api.context import Context
+from service.api.context import Context, utc_now
 from service.app import create_app
+from service.db.repositories.jobs import JobRepository
+from service.db.repositories.leases import LeaseRepository
+from service.db.repositories.teachers import StudentRepository, TargetSetRepository
 from service.db.tables import Base, Job
 from service.settings import Settings
+from service.states import JobStatus
 
 NETWORK: dict[str, Any] = {
     "input_shape": [1, 4, 4],
@@ -146,6 +152,69 @@ class World:
             content=block,
             headers=upload_headers(block),
         )
+
+    def complete_targets(self, teacher_id: str) -> Any:
+        """A target set whose samples have arrived; the answer is its `collect` job."""
+        target_set = self.announce_targets(teacher_id, chunks=2)
+        block = safetensors.numpy.save(small_samples())
+        for index, split in enumerate(("calibration", "test")):
+            assert self.put_chunk(target_set["id"], index, split, block).status_code == 200
+        answer = self.client.post(f"/v1/target-sets/{target_set['id']}/complete")
+        assert answer.status_code == 202, answer.text
+        return answer.json()
+
+    def ready_targets(self) -> str:
+        """The id of a target set that a worker has made ready."""
+        job = self.complete_targets(self.upload_teacher()["id"])
+        with self.context.database.writing() as session:
+            jobs = JobRepository(session)
+            jobs.start(job["id"], 1, "worker", utc_now())
+            summary = {"teacher_accuracy": {"test": 0.9}}
+            TargetSetRepository(session).set_ready(job["id"], 1, summary, "0" * 64)
+            jobs.end(job["id"], 1, JobStatus.SUCCEEDED, None, summary, utc_now())
+        return str(job["target_set_id"])
+
+    def trained_student(self) -> str:
+        """The id of a student that a worker has made."""
+        body = {"kind": "train", "target_set_id": self.ready_targets()}
+        job = self.submit(body)
+        block = self.context.artifacts.put(b"a student's block")
+        with self.context.database.writing() as session:
+            jobs = JobRepository(session)
+            jobs.start(job["id"], 1, "worker", utc_now())
+            accuracy = {"teacher": 0.9, "golden": 0.88}
+            student = StudentRepository(session).publish(
+                job["id"], 1, block, "ltl-offline", accuracy, utc_now()
+            )
+            jobs.end(job["id"], 1, JobStatus.SUCCEEDED, None, accuracy, utc_now())
+            return student.id
+
+    def submit(self, body: Mapping[str, Any], key: str | None = None) -> Any:
+        headers = {"Idempotency-Key": key or str(uuid7())}
+        answer = self.client.post("/v1/jobs", json=body, headers=headers)
+        assert answer.status_code == 202, answer.text
+        return answer.json()
+
+    def calibrate(self, chip_id: str, student_id: str, **settings: Any) -> Any:
+        return self.submit(
+            {
+                "kind": "calibrate",
+                "chip_id": chip_id,
+                "student_id": student_id,
+                "settings": settings,
+            }
+        )
+
+    def drive(self, job_id: str) -> int:
+        """Begin a job with a chip, as a worker does: the token of its lease."""
+        with self.context.database.writing() as session:
+            jobs = JobRepository(session)
+            chip_id = str(jobs.get(job_id).chip_id)
+            hour = timedelta(hours=1)
+            token = LeaseRepository(session).take(chip_id, "worker", job_id, hour, utc_now())
+            assert token is not None
+            jobs.start(job_id, token, "worker", utc_now())
+        return token
 
 
 @pytest.fixture

@@ -23,6 +23,7 @@ from service.states import TERMINAL, JobKind, JobStatus
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"], dependencies=[READ])
 _NOT_MODIFIED: Responses = {304: {"description": "The job is as it was"}}
 _LOG_LINES = 100_000
+_LOOK_AGAIN = 1.0  # s; a few changes, such as waiting for a chip, are no events
 
 
 @router.post("", status_code=status.HTTP_202_ACCEPTED, dependencies=[OPERATE])
@@ -83,7 +84,7 @@ async def get_job(
         enough = not known if if_none_match is not None else seen.terminal
         if enough or left <= 0:
             break
-        await context.bell.wait_past(seen.seq, left)
+        await context.bell.wait_past(seen.seq, min(left, _LOOK_AGAIN))
     headers = {"ETag": seen.etag, "Cache-Control": "no-cache"}
     if known:
         return Response(status_code=status.HTTP_304_NOT_MODIFIED, headers=headers)

@@ -178,6 +178,7 @@ class JobRepository:
 
     def request_cancel(self, job_id: str, now: datetime) -> Job:
         """Cancelled at once where nothing has started; else `cancelling`, and its worker stops."""
+        self._session.execute(select(Job.id).where(Job.id == job_id).with_for_update())
         job = self.get(job_id)
         if job.status in TERMINAL:
             raise JobStateError(job_id, job.status, "only a job that has not ended is cancelled")
