@@ -37,7 +37,7 @@ def placement(network: NetworkSpec) -> Placement:
 def codes(network: NetworkSpec) -> dict[str, torch.Tensor]:
     rng = torch.Generator().manual_seed(11)
     return {
-        stage.name: torch.randint(-40, 64, (stage.columns, stage.rows), generator=rng)
+        stage.name: torch.randint(-52, 64, (stage.columns, stage.rows), generator=rng)
         for stage in network.stages
     }
 

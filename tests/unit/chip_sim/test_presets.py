@@ -1,0 +1,77 @@
+"""The named chips, figure by figure."""
+
+import subprocess
+import sys
+
+import pytest
+
+from chip_sim.errors import UnknownPresetError
+from chip_sim.presets import NAMES, preset
+from chip_sim.spec import ChipSpec, info_of, tiles_needed
+from ltl_core.network import Conv2d, Linear, NetworkSpec
+
+TABLE = {
+    # model, variation, stuck, ADC bits, gain, offset, threshold, leak, dead, thermal, read noise
+    "ideal": ("none", 0, 0, 12, 0, 0, 0, 0, 0, 0, 0),
+    "pcm": ("pcm", 0.05, 0.001, 8, 0.03, 2, 0.10, 0.05, 0.005, 0.01, 0.005),
+    "hermes": ("hermes", 0.05, 0.001, 8, 0.03, 2, 0.10, 0.05, 0.005, 0.01, 0.005),
+    "reram": ("reram", 0.10, 0.005, 8, 0.03, 2, 0.10, 0.05, 0.005, 0.01, 0.01),
+    "harsh": ("pcm", 0.30, 0.01, 6, 0.08, 2, 0.20, 0.10, 0.02, 0.03, 0.01),
+}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_figures_are_those_of_the_table(name: str) -> None:
+    spec = preset(name)
+    device, converter, neuron = spec.device, spec.converter, spec.neuron
+    assert TABLE[name] == (
+        device.model,
+        device.variation,
+        device.stuck,
+        converter.adc_bits,
+        converter.gain_sd,
+        converter.offset_sd_lsb,
+        neuron.threshold_mismatch,
+        neuron.leak_mismatch,
+        neuron.dead,
+        neuron.thermal_noise,
+        device.read_noise,
+    )
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_all_share_codes_trims_and_tiles(name: str) -> None:
+    info = info_of(preset(name), "x")
+    assert (info.weight_code_max, info.trim_code_min, info.trim_code_max) == (63, -128, 127)
+    assert info.trim_lsb == 1 / 256
+    assert (info.tile_rows, info.tile_columns) == (256, 256)
+
+
+def test_writing_is_as_in_the_table() -> None:
+    writes = {name: preset(name).write for name in NAMES}
+    assert (writes["pcm"].tolerance_sigma, writes["pcm"].pulses_max) == (1.0, 8)
+    assert writes["hermes"] == writes["pcm"]
+    assert (writes["reram"].tolerance_siemens, writes["reram"].pulses_max) == (1e-6, 30)
+    assert not writes["harsh"].verifies
+    assert preset("harsh").device.programming_scale == 2.0
+
+
+def test_an_unknown_preset_lists_the_known_ones() -> None:
+    with pytest.raises(UnknownPresetError, match="ideal, pcm, hermes, reram, harsh"):
+        preset("perfect")
+
+
+def test_tiles_are_counted_in_both_directions() -> None:
+    network = NetworkSpec(
+        input_shape=(64, 4, 4),
+        layers=(
+            Conv2d(name="conv", in_channels=64, out_channels=300, kernel=(3, 3), padding=(1, 1)),
+            Linear(name="readout", in_features=4800, out_features=10),
+        ),
+    )
+    assert tiles_needed(network, ChipSpec()) == 3 * 2 + 19
+
+
+def test_spec_and_presets_need_no_torch() -> None:
+    code = "import sys, chip_sim.presets, chip_sim.spec; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
