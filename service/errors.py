@@ -103,7 +103,7 @@ class JobStateError(ConflictError):
     def __init__(self, job_id: str, status: str, advice: str) -> None:
         super().__init__(f"Job {job_id} is {status}: {advice}.")
         self.job_id = job_id
-        self.status = status
+        self.job_status = status
 
 
 class AttemptSupersededError(LeaseLostError):

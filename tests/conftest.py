@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import json
+import shutil
 from collections.abc import Iterator, Mapping
 from datetime import timedelta
 from pathlib import Path
@@ -18,9 +19,11 @@ from uuid_utils import uuid7
 
 from service.api.context import Context, utc_now
 from service.app import create_app
+from service.db.migrate import upgrade
 from service.db.repositories.jobs import JobRepository
 from service.db.repositories.leases import LeaseRepository
 from service.db.repositories.teachers import StudentRepository, TargetSetRepository
+from service.db.session import Database
 from service.db.tables import Base, Job
 from service.settings import Settings
 from service.states import JobStatus
@@ -217,9 +220,28 @@ class World:
         return token
 
 
+@pytest.fixture(scope="session")
+def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A database that the migrations have built, to be copied."""
+    path = tmp_path_factory.mktemp("migrated") / "tandemcal.sqlite"
+    upgrade(f"sqlite:///{path}")
+    return path
+
+
 @pytest.fixture
-def settings(tmp_path: Path) -> Settings:
-    return Settings(data_dir=tmp_path / "data")
+def settings(tmp_path: Path, migrated: Path) -> Settings:
+    """Those of an installation that has its tables and nothing else."""
+    data_dir = tmp_path / "data"
+    data_dir.mkdir()
+    shutil.copy(migrated, data_dir)
+    return Settings(data_dir=data_dir)
+
+
+@pytest.fixture
+def database(settings: Settings) -> Iterator[Database]:
+    database = Database(settings.database)
+    yield database
+    database.close()
 
 
 @pytest.fixture

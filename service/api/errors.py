@@ -1,5 +1,6 @@
 """The only place that knows what HTTP makes of an error (RFC 9457)."""
 
+import traceback
 from collections.abc import Iterable, Mapping, Sequence
 from http import HTTPStatus
 from typing import Any, NamedTuple
@@ -147,7 +148,8 @@ async def _busy(request: Request, error: Exception) -> Response:
 
 
 async def _unexpected(request: Request, error: Exception) -> Response:
-    _log.error("request failed", path=request.url.path, exc_info=error)
+    trace = "".join(traceback.format_exception(error))  # no local variables: they hold keys
+    _log.error("request failed", path=request.url.path, trace=trace)
     detail = "Something went wrong inside the service; its log says what."
     return problem(request, _INTERNAL, detail)
 
@@ -166,7 +168,8 @@ def _is_page(request: Request) -> bool:
 def _own_fields(error: Exception) -> dict[str, Any]:
     if isinstance(error, errors.InvalidFieldsError):
         return {"errors": [FieldError(pointer=p, message=m) for p, m in error.problems]}
-    own = {name: value for name, value in vars(error).items() if _is_plain(value)}
+    told = {name: value for name, value in vars(error).items() if name not in Problem.model_fields}
+    own = {name: value for name, value in told.items() if _is_plain(value)}
     if pointer := _POINTERS.get(type(error)):
         own["errors"] = [FieldError(pointer=pointer, message=str(error))]
     return own

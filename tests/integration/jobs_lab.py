@@ -1,0 +1,339 @@
+"""A lab for tests of jobs: a seeded data directory, and the real service as a process on it."""
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
+
+import httpx
+import numpy as np
+import safetensors.numpy
+from uuid_utils import uuid7
+
+from service.artifacts import ArtifactStore
+from service.db import migrate
+from service.db.repositories.chips import ChipRepository
+from service.db.repositories.events import EventRepository
+from service.db.repositories.jobs import JobRepository
+from service.db.repositories.leases import LeaseRepository
+from service.db.session import Database
+from service.db.tables import (
+    Base,
+    Chip,
+    ChipLease,
+    Event,
+    Job,
+    Student,
+    TargetSet,
+    Teacher,
+    WeightVersion,
+)
+from service.jobs.messages import ChunkRef, House, JobDescription
+from service.jobs.software_work import collect, train
+from service.jobs.workbench import Workbench
+from service.settings import Settings
+from service.states import JobKind, JobStatus, Split, TargetSetState
+from tests.integration.traced_chip import Drive, Faults, read_trace
+
+ROOT = Path(__file__).parents[2]
+PATIENCE = 90.0  # s; other work may share the machine
+Json = dict[str, Any]
+T = TypeVar("T")
+
+NETWORK: Json = {
+    "input_shape": [6],
+    "layers": [
+        {"kind": "linear", "name": "hidden", "in_features": 6, "out_features": 8},
+        {"kind": "linear", "name": "readout", "in_features": 8, "out_features": 3},
+    ],
+}
+
+
+class Seeded(NamedTuple):
+    """What every lab starts with."""
+
+    teacher_id: str
+    target_set_id: str
+    student_id: str
+
+
+class Lab:
+    """One data directory, and what tests ask of it."""
+
+    def __init__(self, root: Path, seeded: Seeded) -> None:
+        self.settings = settings_for(root)
+        self.database = Database(self.settings.database)
+        self.seeded = seeded
+        self.trace = root / "trace.jsonl"
+
+    def chip(self, name: str, preset: str = "ideal", **faults: Any) -> str:
+        """Register a traced chip."""
+        chip_settings = {"preset": preset, "seed": 1, "trace": str(self.trace), "faults": faults}
+        Faults(**faults)
+        chip = Chip(
+            id=new_id(),
+            name=name,
+            backend="traced",
+            settings=chip_settings,
+            info={},
+            health="unknown",
+            created_at=now(),
+        )
+        with self.database.writing() as session:
+            ChipRepository(session).add(chip)
+        return chip.id
+
+    def job(self, job_id: str) -> Job:
+        with self.database.reading() as session:
+            return JobRepository(session).get(job_id)
+
+    def events(self, job_id: str, *types: str) -> list[Event]:
+        with self.database.reading() as session:
+            return EventRepository(session).after(
+                0, job_id=job_id, types=types or None, limit=10_000
+            )
+
+    def lease(self, chip_id: str) -> ChipLease:
+        with self.database.reading() as session:
+            lease = LeaseRepository(session).get(chip_id)
+        assert lease is not None
+        return lease
+
+    def versions(self, chip_id: str) -> list[WeightVersion]:
+        with self.database.reading() as session:
+            return session.query(WeightVersion).filter_by(chip_id=chip_id).all()
+
+    def drives(self) -> list[Drive]:
+        return read_trace(self.trace)
+
+    def ended(self, job_id: str) -> Job:
+        """The job, once it is terminal."""
+        until(lambda: self.job(job_id).ended_at is not None, f"job {job_id} ends")
+        return self.job(job_id)
+
+    def close(self) -> None:
+        self.database.close()
+
+
+class Service:
+    """The service as its own process, started by the command that users type."""
+
+    def __init__(self, lab: Lab, **environment: str) -> None:
+        self._lab = lab
+        self._output = (lab.settings.data_dir / "service.log").open("ab")
+        environment = environment_for(lab.settings.data_dir) | environment
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "service.client", "up", "--port", "0"],
+            env=environment,
+            cwd=ROOT,
+            stdout=self._output,
+            stderr=subprocess.STDOUT,
+        )
+        self._mark = self._output.tell()
+        address = until(self._address, f"the service starts: {self._log()}")
+        key = lab.settings.key_file.read_text().strip()
+        self.http = httpx.Client(
+            base_url=address, headers={"Authorization": f"Bearer {key}"}, timeout=30
+        )
+
+    def submit(self, **request: Any) -> str:
+        """Queue a job."""
+        answer = self.http.post("/v1/jobs", json=request, headers={"Idempotency-Key": new_id()})
+        assert answer.status_code == 202, answer.text
+        return str(answer.json()["id"])
+
+    def calibrate(self, chip_id: str, samples: int = 640, **settings: Any) -> str:
+        budget = settings.pop("budget", {"samples": samples})
+        return self.submit(
+            kind="calibrate",
+            chip_id=chip_id,
+            student_id=self._lab.seeded.student_id,
+            settings={"budget": budget, "batch": 32, "settle_s": 0, **settings},
+        )
+
+    def evaluate(self, chip_id: str) -> str:
+        return self.submit(kind="evaluate", chip_id=chip_id, student_id=self._lab.seeded.student_id)
+
+    def kill(self) -> None:
+        """As a power cut would."""
+        self.process.send_signal(signal.SIGKILL)
+        self._gone()
+
+    def stop(self) -> None:
+        """As Ctrl-C does."""
+        self.process.send_signal(signal.SIGTERM)
+        self._gone()
+
+    def _gone(self) -> None:
+        self.process.wait(PATIENCE)
+        self.http.close()
+        self._output.close()
+
+    def _address(self) -> str | None:
+        found = re.search(r"answers at (http://\S+)", self._log())
+        assert self.process.poll() is None, self._log()
+        return found[1] if found else None
+
+    def _log(self) -> str:
+        return Path(self._output.name).read_bytes()[self._mark :].decode()
+
+
+def seed(root: Path) -> Seeded:
+    """A teacher, its collected targets and a student, made by the code that jobs run."""
+    settings = settings_for(root)
+    migrate.upgrade(settings.database)
+    store = ArtifactStore(settings.artifacts_dir)
+    description = JobDescription(
+        house=House(artifacts_dir=str(settings.artifacts_dir), threads=1),
+        job_id=new_id(),
+        kind=JobKind.COLLECT,
+        attempt=1,
+        request={"settings": {}},
+        network=NETWORK,
+        weights_sha256=store.put(_weights()),
+        chunks=tuple(
+            ChunkRef(split=split, sha256=store.put(_samples(place)))
+            for place, split in enumerate(Split)
+        ),
+        percentile=99.0,
+    )
+    workbench = Workbench(store, _Nobody(), {})
+    collected = collect(description, workbench)
+    training = {"settings": {"epochs": 2}}
+    trained = train(
+        description.model_copy(update={"targets": collected.blocks, "request": training}),
+        workbench,
+    )
+    database = Database(settings.database)
+    seeded = _store_rows(database, description, collected.blocks, trained.blocks["student"])
+    database.close()
+    return seeded
+
+
+def copy_of(seeded_root: Path, root: Path) -> None:
+    """A data directory of one's own."""
+    shutil.copytree(seeded_root, root, dirs_exist_ok=True)
+
+
+def settings_for(root: Path) -> Settings:
+    return Settings(data_dir=root)
+
+
+def environment_for(root: Path) -> dict[str, str]:
+    return os.environ | {
+        "PYTHONPATH": str(ROOT),
+        "OMP_NUM_THREADS": "1",
+        "TANDEMCAL_DATA_DIR": str(root),
+        "TANDEMCAL_CHIP_BACKENDS": '{"traced": "tests.integration.traced_chip:make"}',
+        "TANDEMCAL_SIMULATED_SECONDS_PER_SECOND": "0",
+    }
+
+
+def until(ask: Callable[[], T], what: str, patience: float = PATIENCE) -> T:
+    """Ask again and again until the answer is true."""
+    deadline = time.monotonic() + patience
+    while time.monotonic() < deadline:
+        if answer := ask():
+            return answer
+        time.sleep(0.05)
+    raise AssertionError(f"Waited {patience} s in vain until {what}.")
+
+
+def new_id() -> str:
+    return str(uuid7())
+
+
+def now() -> datetime:
+    return datetime.now(UTC)
+
+
+class _Nobody:
+    """A line on which nobody listens."""
+
+    def send(self, message: object) -> None:
+        del message
+
+    def cancelled(self) -> bool:
+        return False
+
+    def lease_held(self) -> bool:
+        return True
+
+
+def _weights() -> bytes:
+    rng = np.random.default_rng(0)
+    shapes = {
+        "hidden.weight": (8, 6),
+        "hidden.bias": (8,),
+        "readout.weight": (3, 8),
+        "readout.bias": (3,),
+    }
+    return safetensors.numpy.save(
+        {name: rng.normal(0.2, 0.4, shape).astype(np.float32) for name, shape in shapes.items()}
+    )
+
+
+def _samples(place: int) -> bytes:
+    rng = np.random.default_rng(100 + place)
+    inputs = rng.random((96, 6)).astype(np.float32)
+    return safetensors.numpy.save({"inputs": inputs, "labels": rng.integers(0, 3, 96)})
+
+
+def _store_rows(
+    database: Database, made: JobDescription, blocks: dict[str, str], student_sha256: str
+) -> Seeded:
+    ids = Seeded(new_id(), new_id(), new_id())
+    teacher = Teacher(
+        id=ids.teacher_id,
+        name="teacher",
+        network=NETWORK,
+        weights_sha256=made.weights_sha256,
+        created_at=now(),
+    )
+    target_set = TargetSet(
+        id=ids.target_set_id,
+        name="targets",
+        teacher_id=ids.teacher_id,
+        state=TargetSetState.READY,
+        chunks=2,
+        percentile=99.0,
+        summary={"blocks": blocks, "teacher_accuracy": {"test": 0.5}},
+        activations_sha256=blocks[Split.CALIBRATION],
+        created_at=now(),
+    )
+    trained = Job(
+        id=new_id(),
+        kind=JobKind.TRAIN,
+        status=JobStatus.SUCCEEDED,
+        request={"settings": {}},
+        teacher_id=ids.teacher_id,
+        target_set_id=ids.target_set_id,
+        priority=5,
+        attempt=1,
+        created_at=now(),
+        ended_at=now(),
+        code_version="test",
+    )
+    student = Student(
+        id=ids.student_id,
+        teacher_id=ids.teacher_id,
+        target_set_id=ids.target_set_id,
+        job_id=trained.id,
+        rule="ltl-offline",
+        accuracy={"teacher": 0.5, "golden": 0.5},
+        sha256=student_sha256,
+        created_at=now(),
+    )
+    rows: tuple[Base, ...] = (teacher, target_set, trained, student)
+    with database.writing() as session:
+        for row in rows:
+            session.add(row)
+            session.flush()
+    return ids

@@ -1,0 +1,109 @@
+"""kill -9 of the service, and of a job alone: nothing is lost, nothing is doubled."""
+
+import os
+import signal
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from service.db.tables import Event
+from service.states import JobStatus
+from tests.integration.jobs_lab import Lab, Seeded, Service, copy_of, seed, until
+
+
+@pytest.fixture(scope="module")
+def seeded(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Seeded]:
+    root = tmp_path_factory.mktemp("seeded")
+    return root, seed(root)
+
+
+@pytest.fixture
+def lab(seeded: tuple[Path, Seeded], tmp_path: Path) -> Iterator[Lab]:
+    copy_of(seeded[0], tmp_path)
+    lab = Lab(tmp_path, seeded[1])
+    yield lab
+    lab.close()
+
+
+def keys(events: list[Event]) -> Counter[tuple[str, str]]:
+    return Counter((event.type, event.key) for event in events)
+
+
+def test_a_killed_service_goes_on_from_its_checkpoint(lab: Lab) -> None:
+    chip, other = lab.chip("one", run_s=0.2), lab.chip("two", run_s=0.01)
+    service = Service(lab)
+    job = service.calibrate(chip, samples=32 * 40)
+    behind = [service.evaluate(chip), service.evaluate(other), service.evaluate(chip)]
+    until(lambda: (lab.job(job).checkpoint_step or 0) >= 4, "a few steps are kept")
+    service.kill()
+    kept, runs_before = lab.job(job).checkpoint_step or 0, len(lab.drives())
+    orphans = {drive.pid for drive in lab.drives()}
+    until(lambda: not any(map(is_alive, orphans)), "no orphan is left", 5)
+
+    service = Service(lab)
+    done = lab.ended(job)
+    assert all(lab.ended(waited).status == JobStatus.SUCCEEDED for waited in behind)
+    service.stop()
+
+    assert done.status == JobStatus.SUCCEEDED, done.reason
+    assert done.attempt == 2
+    assert [event.data["checkpoint_step"] for event in lab.events(job, "job.interrupted")] == [kept]
+    assert done.result is not None
+    assert done.result["spent"]["samples"] == 32 * 40
+    steps = [drive for drive in lab.drives()[runs_before:] if drive.verb == "run"]
+    assert len([d for d in steps if d.chip_id == chip]) < 40 - kept + 12  # not from the start
+    for job_id in (job, *behind):
+        told = keys(lab.events(job_id))
+        assert max(told.values()) == 1
+        assert told["job.queued", "0"] == told["job.ended", ""] == 1
+    assert len(lab.versions(chip)) <= 1
+    assert len(lab.versions(chip)) == len(lab.events(job, "weights.published"))
+
+
+def test_a_killed_child_is_retried(lab: Lab) -> None:
+    chip = lab.chip("one", run_s=0.1)
+    service = Service(lab)
+    job = service.calibrate(chip, samples=32 * 30)
+    until(lambda: (lab.job(job).checkpoint_step or 0) >= 1, "a step is kept")
+    os.kill(lab.drives()[-1].pid, signal.SIGKILL)
+    done = lab.ended(job)
+    service.stop()
+    assert (done.status, done.attempt) == (JobStatus.SUCCEEDED, 2), done.reason
+    assert len({drive.pid for drive in lab.drives()}) == 2
+    assert max(keys(lab.events(job)).values()) == 1
+
+
+def test_a_job_that_kills_its_worker_is_given_up(lab: Lab) -> None:
+    chip, next_chip = lab.chip("deadly", deadly_after=2), lab.chip("sound")
+    service = Service(lab)
+    job, after = service.calibrate(chip), service.evaluate(next_chip)
+    done = lab.ended(job)
+    assert lab.ended(after).status == JobStatus.SUCCEEDED
+    service.stop()
+    assert done.status == JobStatus.FAILED
+    assert "died 3 times" in (done.reason or "")
+    assert lab.lease(chip).holder is None
+
+
+def test_a_stopped_service_goes_on_and_counts_no_failure(lab: Lab) -> None:
+    chip = lab.chip("one", run_s=0.1)
+    service = Service(lab)
+    job = service.calibrate(chip, samples=32 * 30)
+    until(lambda: (lab.job(job).checkpoint_step or 0) >= 1, "a step is kept")
+    service.stop()
+    assert lab.job(job).status == JobStatus.WAITING_FOR_CHIP
+    assert lab.lease(chip).holder is None
+    service = Service(lab)
+    done = lab.ended(job)
+    service.stop()
+    assert done.status == JobStatus.SUCCEEDED, done.reason
+    assert lab.events(job, "job.interrupted") == []
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        return "Z" not in Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except FileNotFoundError:
+        return False

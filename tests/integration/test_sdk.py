@@ -1,0 +1,161 @@
+"""The Python client against the real service, whose jobs a worker's part of the test does."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from ltl_core.network import NetworkSpec
+from ltl_core.settings import Budget, CalibrationSettings
+from service.api.context import utc_now
+from service.api.schemas import JobView, TargetSetView
+from service.client.chips import Chips
+from service.client.errors import JobEndedError, TandemcalError
+from service.client.jobs import Jobs
+from service.client.teachers import Splits, Students, TargetSets, Teachers
+from service.client.tensors import Samples, cut
+from service.client.transport import Retry, Transport, upload_headers
+from service.db.repositories.jobs import JobRepository
+from service.db.repositories.teachers import TargetSetRepository
+from service.states import JobStatus, TargetSetState
+from tests.conftest import NETWORK, World, small_samples, small_weights
+
+
+def transport(world: World) -> Transport:
+    return Transport(world.client, Retry(tries=1))
+
+
+def spec() -> NetworkSpec:
+    return NetworkSpec.model_validate(NETWORK)
+
+
+def small_splits() -> Splits:
+    samples = small_samples(6)
+    one = Samples(samples["inputs"], samples["labels"])
+    return Splits(one, one)
+
+
+def finish_collect(world: World, job_id: str, status: JobStatus) -> None:
+    """What a worker does at the end of a collection."""
+    now = utc_now()
+    with world.context.database.writing() as session:
+        jobs, sets = JobRepository(session), TargetSetRepository(session)
+        job = jobs.start(job_id, 1, "worker", now)
+        if status == JobStatus.SUCCEEDED:
+            sets.set_ready(job_id, 1, {"teacher_accuracy": {"test": 0.9}}, "0" * 64)
+        else:
+            sets.set_state(str(job.target_set_id), TargetSetState.FAILED, "a layer is silent")
+        jobs.end(job_id, 1, status, "a layer is silent", None, now)
+
+
+class Collected(Jobs):
+    """Jobs that a worker ends as soon as they are waited for, in the way it was told."""
+
+    def __init__(self, transport: Transport, world: World, status: JobStatus) -> None:
+        super().__init__(transport)
+        self._world, self._status = world, status
+
+    def wait(self, job_id: str, timeout: float | None = None) -> JobView:
+        finish_collect(self._world, job_id, self._status)
+        return super().wait(job_id, timeout)
+
+
+def test_a_teacher_comes_back_as_it_was_sent(world: World) -> None:
+    teachers = Teachers(transport(world))
+    sent = teachers.upload("digits", spec(), small_weights())
+    assert teachers.get(sent.id) == sent
+    assert sent.network == spec()
+    assert [one.id for one in teachers.list()] == [sent.id]
+
+
+def test_weights_that_do_not_fit_are_refused_with_the_layer_named(world: World) -> None:
+    weights = small_weights() | {"readout.weight": np.zeros((5, 11), np.float32)}
+    with pytest.raises(TandemcalError, match="readout"):
+        Teachers(transport(world)).upload("digits", spec(), weights)
+
+
+def test_an_upload_that_broke_off_goes_on_with_what_is_missing(world: World) -> None:
+    line = transport(world)
+    teacher = Teachers(line).upload("digits", spec(), small_weights())
+    body = {"name": "digits", "teacher_id": teacher.id, "chunks": 4}
+    announced = line.post("/v1/target-sets", body, TargetSetView)
+    first = next(iter(cut(small_splits()._asdict(), 4)))
+    path = f"/v1/target-sets/{announced.id}/chunks/0"
+    headers = upload_headers(first.block)
+    line.send("PUT", path, params={"split": first.split}, content=first.block, headers=headers)
+
+    sets = TargetSets(line, Collected(line, world, JobStatus.SUCCEEDED))
+    assert sets.get(announced.id).missing == [1, 2, 3]
+    ready = sets.resume(announced.id, small_splits(), chunk_samples=4)
+    assert (ready.state, ready.missing) == ("ready", [])
+
+
+def test_a_collection_that_failed_is_an_error_with_its_reason(world: World) -> None:
+    line = transport(world)
+    teacher = Teachers(line).upload("digits", spec(), small_weights())
+    sets = TargetSets(line, Collected(line, world, JobStatus.FAILED))
+    with pytest.raises(JobEndedError, match="a layer is silent"):
+        sets.upload("digits", teacher.id, small_splits(), chunk_samples=4)
+
+
+def test_a_chip_is_found_by_its_name(world: World) -> None:
+    chips = Chips(transport(world))
+    made = chips.register("bench 1", preset="pcm", seed=3)
+    assert chips.find("bench 1") == made
+    assert chips.find("bench 2") is None
+    assert made.settings["preset"] == "pcm"
+
+
+def test_a_chip_is_renamed_and_retired(world: World) -> None:
+    chips = Chips(transport(world))
+    chip = chips.register("bench 1", preset="ideal", seed=3)
+    assert chips.rename(chip.id, "bench 2").name == "bench 2"
+    chips.retire(chip.id)
+    assert chips.get(chip.id).health == "retired"
+
+
+def test_settings_reach_the_job(world: World) -> None:
+    student = world.trained_student()
+    chip = Chips(transport(world)).register("bench 1", preset="ideal", seed=3)
+    settings = CalibrationSettings(budget=Budget(samples=640), seed=7)
+    job = Jobs(transport(world)).calibrate(chip.id, student, settings)
+    assert job.settings == settings.model_dump(mode="json")
+    assert not job.terminal
+
+
+def test_a_cancelled_job_has_ended(world: World) -> None:
+    jobs = Jobs(transport(world))
+    job = jobs.train(world.ready_targets())
+    jobs.cancel(job.id)
+    assert jobs.wait(job.id, timeout=5).status == "cancelled"
+    assert jobs.retry(job.id).id != job.id
+
+
+def test_a_wait_has_an_end(world: World) -> None:
+    jobs = Jobs(transport(world))
+    job = jobs.train(world.ready_targets())
+    with pytest.raises(TimeoutError, match=job.id):
+        jobs.wait(job.id, timeout=0.3)
+
+
+def test_the_events_of_a_job_end_with_its_end(world: World) -> None:
+    jobs = Jobs(transport(world))
+    job = jobs.train(world.ready_targets())
+    jobs.cancel(job.id)
+    assert [event.type for event in jobs.events(job.id)] == ["job.queued", "job.ended"]
+
+
+def test_a_students_weights_arrive_whole(world: World, tmp_path: Path) -> None:
+    students = Students(transport(world))
+    student = students.get(world.trained_student())
+    path = students.download_weights(student.id, tmp_path / "student.safetensors")
+    assert path.read_bytes() == b"a student's block"
+
+
+@pytest.mark.parametrize("settings", [{"preset": "pcn", "seed": 1}, {"preset": "pcm", "seed": -1}])
+def test_a_chip_that_cannot_be_is_refused(world: World, settings: Mapping[str, Any]) -> None:
+    with pytest.raises(TandemcalError) as raised:
+        Chips(transport(world)).register("bench 1", **settings)
+    assert raised.value.status == 422
