@@ -45,7 +45,7 @@ class WriteSpec(_Spec):
     tolerance_sigma: Annotated[float, Field(gt=0)] | None = None  # of the device's own noise
     tolerance_siemens: Annotated[float, Field(gt=0, json_schema_extra={"unit": "S"})] | None = None
     pulses_max: PositiveInt = 1
-    pulse_time: Seconds = 1e-6
+    pulse_time: Seconds = 1e-6  # pulses of one call follow one another
 
     @property
     def verifies(self) -> bool:
@@ -100,7 +100,7 @@ class ChipSpec(_Spec):
     tile_rows: PositiveInt = 256
     tile_columns: PositiveInt = 256
     tiles: PositiveInt = 64
-    time_step: Seconds = 1e-5
+    time_step: Seconds = 1e-5  # all positions of a convolution share their columns within it
     endurance_writes: PositiveInt | None = None
 
     @property
