@@ -116,6 +116,8 @@ class Jobs:
                     yield event
                     if event.type == "job.ended":
                         return
+            except _EverythingToldError:
+                return
             except httpx.TransportError as error:
                 broken += 1
                 if broken > REOPENINGS:
@@ -126,11 +128,17 @@ class Jobs:
         headers = {"Accept": "text/event-stream", "Last-Event-ID": str(after)}
         path = f"/v1/jobs/{job_id}/events"
         with self._transport.stream(path, headers, quiet=QUIET) as answer:
+            if answer.status_code == httpx.codes.NO_CONTENT:
+                raise _EverythingToldError
             for data in _messages(answer.iter_lines()):
                 yield EventView.model_validate(json.loads(data))
 
     def _submit(self, body: Mapping[str, Any]) -> JobView:
         return self._transport.post("/v1/jobs", body, JobView)
+
+
+class _EverythingToldError(Exception):
+    """The job has ended, and there is no event after the one that was asked for."""
 
 
 def _json(settings: TrainingSettings | CalibrationSettings) -> dict[str, Any]:

@@ -136,7 +136,7 @@ def upload_headers(data: bytes) -> dict[str, str]:
 def _checked(response: httpx.Response) -> httpx.Response:
     if response.is_error:
         raise problem_of(response)
-    if response.is_redirect:
+    if response.has_redirect_location:
         raise TandemcalError(response.status_code, {"detail": "Unexpected redirect."})
     return response
 

@@ -1,7 +1,6 @@
 """The pages: who sees them, what stands on them, and that nobody else can press their buttons."""
 
 import re
-from collections.abc import Iterator
 
 import pytest
 from fastapi.testclient import TestClient
@@ -17,9 +16,9 @@ LIMIT = 200_000  # bytes
 
 
 @pytest.fixture
-def browser(world: World) -> Iterator[TestClient]:
+def browser(world: World) -> TestClient:
     """Without a key, and without following redirects."""
-    yield TestClient(world.client.app, follow_redirects=False)
+    return TestClient(world.client.app, follow_redirects=False)
 
 
 def sign_in(browser: TestClient, key: str) -> None:

@@ -154,8 +154,8 @@ def test_a_students_weights_arrive_whole(world: World, tmp_path: Path) -> None:
     assert path.read_bytes() == b"a student's block"
 
 
-@pytest.mark.parametrize("settings", [{"preset": "pcn", "seed": 1}, {"preset": "pcm", "seed": -1}])
-def test_a_chip_that_cannot_be_is_refused(world: World, settings: Mapping[str, Any]) -> None:
+@pytest.mark.parametrize("chosen", [{"preset": "pcn", "seed": 1}, {"preset": "pcm", "seed": -1}])
+def test_a_chip_that_cannot_be_is_refused(world: World, chosen: Mapping[str, Any]) -> None:
     with pytest.raises(TandemcalError) as raised:
-        Chips(transport(world)).register("bench 1", **settings)
+        Chips(transport(world)).register("bench 1", **chosen)
     assert raised.value.status == 422

@@ -1,0 +1,41 @@
+"""What is sent: the same samples in the same chunks, in single precision."""
+
+import numpy as np
+import torch
+
+from service.client.tensors import Samples, chunk_count, cut, pack, unpack
+
+
+def splits(count: int = 10) -> dict[str, Samples]:
+    inputs = np.random.default_rng(0).random((count, 2))
+    labels = np.arange(count)
+    return {"calibration": Samples(inputs, labels), "test": Samples(inputs[:3], labels[:3])}
+
+
+def test_chunks_hold_every_sample_once_and_in_order() -> None:
+    chunks = list(cut(splits(), chunk_samples=4))
+    assert [chunk.number for chunk in chunks] == [0, 1, 2, 3]
+    assert [chunk.split for chunk in chunks] == ["calibration"] * 3 + ["test"]
+    labels = [unpack(chunk.block)["labels"] for chunk in chunks if chunk.split == "calibration"]
+    assert np.concatenate(labels).tolist() == list(range(10))
+
+
+def test_as_many_chunks_are_announced_as_are_cut() -> None:
+    for size in (1, 3, 4, 10, 11):
+        assert chunk_count(splits(), size) == len(list(cut(splits(), size)))
+
+
+def test_cutting_again_gives_the_same_bytes() -> None:
+    assert [c.block for c in cut(splits(), 4)] == [c.block for c in cut(splits(), 4)]
+
+
+def test_tensors_and_arrays_travel_alike_and_in_single_precision() -> None:
+    values = np.random.default_rng(0).random((2, 3))
+    tensor = torch.tensor(values, requires_grad=True)
+    assert pack({"w": values}) == pack({"w": tensor})
+    assert unpack(pack({"w": tensor}))["w"].dtype == np.float32
+
+
+def test_a_transposed_tensor_keeps_its_values() -> None:
+    values = torch.arange(6.0).reshape(2, 3).T
+    assert unpack(pack({"w": values}))["w"].tolist() == values.tolist()
