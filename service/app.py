@@ -1,5 +1,6 @@
 """The composition root: settings in, an application out."""
 
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
@@ -23,6 +24,7 @@ from service.settings import Settings
 from service.version import code_version
 from service.web import pages
 
+_ABANDONED = 24 * 3600.0  # s after which nobody goes on with an upload
 _PROBLEM: dict[int | str, dict[str, Any]] = {
     "4XX": {
         "description": "A problem (RFC 9457): `detail` says what to change",
@@ -69,6 +71,7 @@ def _lifespan(
         await run_in_threadpool(prepare, settings)
         context = _compose(settings, engine)
         app.state.context = context
+        context.artifacts.sweep(before=time.time() - _ABANDONED)
         await run_in_threadpool(context.engine.launch)
         try:
             yield

@@ -53,9 +53,11 @@ class ArtifactStore:
         scratch.mkdir(parents=True, exist_ok=True)
         return ScratchDirectory(scratch)
 
-    def sweep(self) -> None:
-        """Remove what a killed process left half uploaded; only while nothing else runs."""
-        shutil.rmtree(self._root / "incoming", ignore_errors=True)
+    def sweep(self, before: float) -> None:  # Unix time, s
+        """Remove what killed processes left half uploaded, untouched since `before`."""
+        for part in (self._root / "incoming").glob("part-*"):
+            if part.stat().st_mtime < before:
+                shutil.rmtree(part, ignore_errors=True)
 
     def _path(self, sha256: str) -> Path:
         return self._root / sha256[:2] / sha256

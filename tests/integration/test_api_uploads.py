@@ -73,10 +73,10 @@ def test_a_bad_teacher_is_refused(world: World, block: bytes, slug: str, word: s
 
 
 def test_a_good_teacher_is_kept(world: World) -> None:
-    before = world.stored()
-    view = world.upload_teacher()
+    before, block = world.stored(), teacher_block()
+    view = world.upload_teacher(block)
     assert view["network"]["layers"][0]["name"] == "conv"
-    assert world.context.artifacts.read(view["weights_sha256"]) == teacher_block()
+    assert world.context.artifacts.read(view["weights_sha256"]) == block
     after = world.stored()
     assert {name for name in after if after[name] != before[name]} == {"teachers", "files"}
 
