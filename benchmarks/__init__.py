@@ -1,0 +1,1 @@
+"""Each prints a table; `python -m benchmarks.NAME [--json FILE] [--quick] [--check]`."""

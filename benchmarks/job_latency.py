@@ -1,0 +1,209 @@
+"""How long a question about a job takes while a calibration runs.
+
+It starts a service of its own, keeps calibrations running in it, asks GET /v1/jobs/{id} at a steady
+50 requests a second over one kept connection, and reports the 50th and 99th percentile. Requests
+are sent on a fixed schedule; one that is late counts from when it was due, so that a stall is felt
+by every request it delays.
+"""
+
+import argparse
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+import httpx
+import numpy as np
+from rich.console import Console
+
+from ltl_core.network import Conv2d, Linear, NetworkSpec
+from ltl_core.settings import Budget, CalibrationSettings, TrainingSettings
+from service.client.sdk import Tandemcal
+from service.client.teachers import Splits
+from service.client.tensors import Samples
+
+RATE = 50.0  # requests a second
+DURATION = 30.0  # s
+QUICK_DURATION = 5.0  # s
+LIMIT = 0.025  # s, of the 99th percentile
+START_WITHIN = 90.0  # s
+NETWORK = NetworkSpec(
+    input_shape=(1, 8, 8),
+    layers=(
+        Conv2d(
+            name="conv1",
+            in_channels=1,
+            out_channels=16,
+            kernel=(3, 3),
+            padding=(1, 1),
+            ceiling=2.0,
+        ),
+        Conv2d(
+            name="conv2",
+            in_channels=16,
+            out_channels=32,
+            kernel=(3, 3),
+            stride=(2, 2),
+            padding=(1, 1),
+            ceiling=2.0,
+        ),
+        Linear(name="hidden", in_features=512, out_features=64, ceiling=2.0),
+        Linear(name="readout", in_features=64, out_features=10),
+    ),
+)
+
+
+class Service(NamedTuple):
+    url: str
+    key: str
+
+
+class Latency(NamedTuple):
+    """Seconds from when a request was due until its answer was read."""
+
+    requests: int
+    rate: float  # requests a second, as it came out
+    p50: float
+    p99: float
+    worst: float
+    busy_share: float  # of the answers that told of a running calibration
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Exit code 1 where `--check` finds the 99th percentile too high."""
+    options = _options(arguments)
+    console = Console(soft_wrap=True, highlight=False)
+    duration = QUICK_DURATION if options.quick else DURATION
+    with tempfile.TemporaryDirectory() as folder, _service(Path(folder)) as service:
+        found = _measure(service, duration)
+    console.print(f"GET /v1/jobs/{{id}} while a calibration runs, {os.cpu_count()} cores")
+    console.print(f"  requests       {found.requests:8d}   at {found.rate:.1f} a second")
+    console.print(f"  50th percentile{1000 * found.p50:8.1f} ms")
+    console.print(f"  99th percentile{1000 * found.p99:8.1f} ms   (limit {1000 * LIMIT:.0f} ms)")
+    console.print(f"  slowest        {1000 * found.worst:8.1f} ms")
+    console.print(f"  calibration ran during {100 * found.busy_share:.0f} % of the requests")
+    if options.json:
+        Path(options.json).write_text(json.dumps(_as_json(found), indent=2) + "\n")
+    return 1 if options.check and found.p99 >= LIMIT else 0
+
+
+def _options(arguments: Sequence[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.job_latency", description=__doc__)
+    parser.add_argument("--json", metavar="FILE", help="write the figures there as well")
+    parser.add_argument("--quick", action="store_true", help=f"{QUICK_DURATION:.0f} s only")
+    parser.add_argument("--check", action="store_true", help="exit with 1 above the limit")
+    return parser.parse_args(arguments)
+
+
+def _measure(service: Service, duration: float) -> Latency:
+    with Tandemcal(service.url, service.key) as client:
+        student = _golden_student(client)
+        chip = client.chips.register("bench", preset="harsh", seed=1)
+        settings = CalibrationSettings(budget=Budget(samples=64 * 100_000))
+        job = client.jobs.calibrate(chip.id, student, settings)
+        for seen in client.jobs.follow(job.id, timeout=120):
+            if (seen.progress or {}).get("phase") == "calibrating":
+                break
+        latency = asyncio.run(_ask(service, job.id, duration))
+        client.jobs.cancel(job.id)
+        client.jobs.wait(job.id, timeout=60)
+    return latency
+
+
+def _golden_student(client: Tandemcal) -> str:
+    """Accuracy does not matter here, only that a chip has work: the digits are random."""
+    rng = np.random.default_rng(0)
+    weights = {
+        name: rng.normal(0, 0.2, shape).astype(np.float32)
+        for name, shape in NETWORK.tensor_shapes.items()
+    }
+    teacher = client.teachers.upload("random", NETWORK, weights)
+    splits = Splits(_samples(rng, 512), _samples(rng, 256))
+    targets = client.target_sets.upload("random", teacher.id, splits)
+    job = client.jobs.wait(client.jobs.train(targets.id, TrainingSettings(epochs=1)).id)
+    return str(job.student_id)
+
+
+def _samples(rng: np.random.Generator, count: int) -> Samples:
+    inputs = rng.random((count, 1, 8, 8), dtype=np.float32)
+    return Samples(inputs, rng.integers(0, 10, count))
+
+
+async def _ask(service: Service, job_id: str, duration: float) -> Latency:
+    took: list[float] = []
+    busy: list[bool] = []
+    headers = {"Authorization": f"Bearer {service.key}"}
+    async with httpx.AsyncClient(base_url=service.url, headers=headers) as http:
+        began = time.perf_counter()
+
+        async def one(due: float) -> None:
+            answer = await http.get(f"/v1/jobs/{job_id}")
+            took.append(time.perf_counter() - due)
+            busy.append(answer.raise_for_status().json()["status"] == "running")
+
+        async with asyncio.TaskGroup() as group:
+            for number in range(round(duration * RATE)):
+                due = began + number / RATE
+                await asyncio.sleep(max(0.0, due - time.perf_counter()))
+                group.create_task(one(due))
+        elapsed = time.perf_counter() - began
+    p50, p99 = np.percentile(took, [50, 99])
+    share = sum(busy) / len(busy)
+    return Latency(len(took), len(took) / elapsed, float(p50), float(p99), max(took), share)
+
+
+@contextmanager
+def _service(folder: Path) -> Iterator[Service]:
+    command = [sys.executable, "-m", "service.client", "up", "--port", "0"]
+    environment = os.environ | {"TANDEMCAL_DATA_DIR": str(folder)}
+    process = subprocess.Popen(
+        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    )
+    try:
+        url = _address(process)
+        _wait_until_ready(url)
+        yield Service(url, (folder / "key").read_text().strip())
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.wait(30)
+
+
+def _address(process: subprocess.Popen[str]) -> str:
+    said = "Tandemcal answers at "
+    for line in process.stdout or ():
+        if line.startswith(said):
+            return line.removeprefix(said).strip()
+    raise SystemExit("The service did not start.")
+
+
+def _wait_until_ready(url: str) -> None:
+    deadline = time.monotonic() + START_WITHIN
+    while not httpx.get(f"{url}/readyz").is_success:
+        if time.monotonic() > deadline:
+            raise SystemExit("The service was not ready in time.")
+        time.sleep(0.1)
+
+
+def _as_json(found: Latency) -> dict[str, float]:
+    return {
+        "requests": found.requests,
+        "rate_per_s": round(found.rate, 2),
+        "p50_ms": round(1000 * found.p50, 2),
+        "p99_ms": round(1000 * found.p99, 2),
+        "worst_ms": round(1000 * found.worst, 2),
+        "limit_ms": 1000 * LIMIT,
+        "busy_share": found.busy_share,
+        "cores": os.cpu_count() or 0,
+    }
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
