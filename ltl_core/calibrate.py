@@ -17,7 +17,7 @@ from ltl_core.packing import pack, unpack
 from ltl_core.progress import Phase, Progress, Spent
 from ltl_core.rules.select import select_rule
 from ltl_core.settings import CalibrationSettings, Change
-from ltl_core.shadow import Shadow
+from ltl_core.shadow import Rates, Shadow
 from ltl_core.student import LayerCodes, Student
 from ltl_core.targets import Batch, TargetSet
 
@@ -106,8 +106,7 @@ class Calibration:
         self._student = student if start is None else student.with_codes(start)
         self._learn, self._verify = split(targets, settings)
         self._rule = select_rule(settings.rule)
-        move_weights = settings.change is Change.AUTO
-        self._shadow = Shadow(self._student, settings.learning_rate, move_weights=move_weights)
+        self._shadow = Shadow(self._student, learning_rates(settings))
         self._driver = Driver(backend, student, checkpoint.spent if checkpoint else None)
         self._step = 0
         self._before: Measured | None = None
@@ -154,7 +153,7 @@ class Calibration:
         """Place, measure, learn, verify, measure."""
         self._driver.place()
         yield self._progress(Phase.PLACING)
-        self._driver.write(self._shadow.codes(), free=True)
+        self._driver.write(self._shadow.emitted, free=True)
         if self._before is None:
             self._driver.settle(self._settings.settle_s)
             self._before = self._measure()
@@ -164,11 +163,13 @@ class Calibration:
 
     def _learning(self) -> Iterator[Progress]:
         while self._step < self.total_steps and not self._is_spent():
+            if self._step == self._finish_step:
+                self._driver.settle(self._settings.settle_s)
+            self._shadow.scale_rates(1 - self._step / self.total_steps)
             batch = self._batch(self._step)
-            self._shadow.set_rate(1 - self._step / self.total_steps)
             recording = self._driver.show(batch, self._settings.observable)
             quality = self._correct(batch, recording)
-            self._driver.write(self._shadow.codes(self._settings.write_margin))
+            self._driver.write(self._shadow.emit(self._settings.write_margin))
             self._step += 1
             yield self._progress(Phase.CALIBRATING, quality)
 
@@ -189,23 +190,21 @@ class Calibration:
             candidate=candidate,
             improved=improved,
             ended_by=self._ended_by,
-            codes=self._shadow.codes(self._settings.write_margin)
-            if improved
-            else dict(self._student.codes),
+            codes=self._shadow.emitted if improved else dict(self._student.codes),
             spent=self._driver.spent,
         )
         yield self._progress(Phase.AFTER, after.test)
 
     def _correct(self, batch: Batch, recording: Recording) -> Quality:
         """Move the shadow of every layer by its own error; how good the chip was on this batch."""
-        student = self._student.with_codes(self._shadow.codes(self._settings.write_margin))
+        student = self._student.with_codes(self._shadow.emitted)
         errors: list[float] = []
         accuracy = loss = 0.0
         for seen in seen_layers(student, batch, recording):
             gradient = measured_gradient(
                 seen, batch, student, self._rule, self._settings.observable
             )
-            self._shadow.hold(seen.stage, gradient)
+            self._shadow.hold(seen.stage, gradient, trims_only=self._step >= self._finish_step)
             if seen.stage.is_readout:
                 logits = seen.record.membrane[-1]  # type: ignore[index]
                 accuracy = correct(logits, batch.labels)
@@ -223,6 +222,11 @@ class Calibration:
         generator = torch.Generator().manual_seed(self._settings.seed * 100_003 + epoch)
         order = torch.randperm(self._learn.size, generator=generator)
         return self._learn.take(order[place * size : (place + 1) * size])
+
+    @property
+    def _finish_step(self) -> int:
+        """From here on the trims alone move: they wear nothing and draw no new noise."""
+        return round((1 - self._settings.finish_share) * self.total_steps)
 
     def _is_spent(self) -> bool:
         writes = self._settings.budget.cell_writes_per_cell
@@ -256,9 +260,15 @@ def split(targets: TargetSet, settings: CalibrationSettings) -> tuple[TargetSet,
     return targets.subset(order[kept:]), targets.subset(order[:kept])
 
 
+def learning_rates(settings: CalibrationSettings) -> Rates:
+    """What moves, and how fast."""
+    weight = settings.learning_rate if settings.change is Change.AUTO else 0.0
+    return Rates(weight, settings.trim_learning_rate, settings.trim_learning_rate)
+
+
 def is_better(candidate: Quality, before: Quality) -> bool:
-    """More samples right; where it is as many, less loss."""
-    return (candidate.accuracy, -candidate.loss) > (before.accuracy, -before.loss)
+    """Less cross-entropy: of a few hundred samples it says more than the number that are right."""
+    return candidate.loss < before.loss
 
 
 def _quality(fields: list[object]) -> Quality:

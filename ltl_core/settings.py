@@ -72,12 +72,10 @@ class CalibrationSettings(_Settings):
     change: Change = Change.AUTO
     budget: Budget = Budget()
     batch: int = Field(default=64, ge=1, le=4096)
-    learning_rate: float = Field(default=1e-2, gt=0, le=1)  # in units of the weights; falls to zero
-    write_margin: float = Field(
-        default=0.25, ge=0, le=8
-    )  # codes beyond the nearest, before a write
+    learning_rate: float = Field(default=3e-3, gt=0, le=1)  # of the weights, in their own units
+    trim_learning_rate: float = Field(default=3e-2, gt=0, le=1)  # of the registers, likewise
+    write_margin: float = Field(default=0.75, ge=0, le=8)  # codes past the nearest before a write
+    finish_share: float = Field(default=0.5, ge=0, le=1)  # of the steps, the last: trims alone
     settle_s: float = Field(default=60.0, ge=0)  # on the chip's clock, before it is measured
-    verification_share: float = Field(
-        default=0.15, gt=0, lt=1
-    )  # of the samples, kept for verifying
+    verification_share: float = Field(default=0.15, gt=0, lt=1)  # of the samples: never learned
     seed: int = Field(default=0, ge=0)

@@ -12,6 +12,14 @@ from ltl_core.network import Stage
 from ltl_core.student import LayerCodes, Student
 
 
+class Rates(NamedTuple):
+    """Learning rates in the units of the student's weights; zero leaves the codes alone."""
+
+    weight: float
+    bias: float
+    threshold: float
+
+
 class _Layer(NamedTuple):
     weight: Tensor  # code units
     bias: Tensor  # trim codes
@@ -21,37 +29,38 @@ class _Layer(NamedTuple):
 class Shadow:
     """Weights and trims as floats, in codes, moved by Adam.
 
-    A learning rate is given in the units of the student's weights, the same for all of them; one
-    code of each layer is so many of those units.
+    A rate is given in the units of the student's weights, one for all layers; a code of each
+    layer is so many of those units. A threshold that rises is as good as a sum that falls:
+    dL/dthreshold = -dL/db.
     """
 
-    def __init__(
-        self, student: Student, learning_rate: float, *, move_weights: bool = True
-    ) -> None:
-        self._student, self._learning_rate = student, learning_rate
-        self._move_weights = move_weights
+    def __init__(self, student: Student, rates: Rates) -> None:
+        self._student, self._rates = student, rates
         self._layers = {
             name: _Layer(codes.weight.float(), codes.bias.float(), codes.threshold.float())
             for name, codes in student.codes.items()
         }
         self._emitted = dict(student.codes)
-        self._optimizer = torch.optim.Adam(
-            [group for stage in student.network.stages for group in self._groups(stage)],
-            lr=learning_rate,
-        )
-        self.set_rate(1.0)
+        groups = [group for stage in student.network.stages for group in self._groups(stage)]
+        self._optimizer = torch.optim.Adam(groups)
 
-    def set_rate(self, part: float) -> None:
-        """This part of the learning rate, for every layer."""
+    @property
+    def emitted(self) -> dict[str, LayerCodes]:
+        """The codes that were last given out."""
+        return dict(self._emitted)
+
+    def scale_rates(self, part: float) -> None:
+        """This part of each learning rate, from now on."""
         for group in self._optimizer.param_groups:
-            group["lr"] = part * self._learning_rate / group["unit"]
+            group["lr"] = part * group["full_lr"]
 
-    def hold(self, stage: Stage, gradient: Gradient) -> None:
+    def hold(self, stage: Stage, gradient: Gradient, *, trims_only: bool = False) -> None:
         """Keep a layer's gradient until `step`. Adam does not mind its units."""
-        layer = self._layers[stage.name]
-        layer.bias.grad = gradient.bias
-        if self._move_weights:
-            layer.weight.grad = gradient.weight.flatten(1)
+        layer, rates = self._layers[stage.name], self._rates
+        layer.bias.grad = gradient.bias if rates.bias else None
+        layer.weight.grad = gradient.weight.flatten(1) if rates.weight and not trims_only else None
+        if rates.threshold and not stage.is_readout:
+            layer.threshold.grad = -gradient.bias
 
     def step(self) -> None:
         """One step of Adam; the shadow stays within reach of the codes."""
@@ -60,18 +69,17 @@ class Shadow:
         for layer in self._layers.values():
             layer.weight.clamp_(-form.weight_max, form.weight_max)
             layer.bias.clamp_(form.trim_min, form.trim_max)
+            layer.threshold.clamp_(form.trim_min, form.trim_max)
 
-    def codes(self, margin: float = 0.0) -> dict[str, LayerCodes]:
+    def emit(self, margin: float = 0.0) -> dict[str, LayerCodes]:
         """The nearest codes.
 
         A weight's code is left alone until its shadow is more than half a code and `margin` away:
         a rewritten cell draws new programming noise, so small moves are not worth their write.
         """
-        self._emitted = {
-            name: _round(layer, self._emitted[name], margin, self._student.format)
-            for name, layer in self._layers.items()
-        }
-        return dict(self._emitted)
+        for name, layer in self._layers.items():
+            self._emitted[name] = _round(layer, self._emitted[name], margin, self._student.format)
+        return self.emitted
 
     def tensors(self) -> dict[str, Tensor]:
         """For a checkpoint: the shadow, the codes given out, and Adam's moments."""
@@ -100,19 +108,22 @@ class Shadow:
             self._emitted[name] = LayerCodes(*fields)
 
     def _groups(self, stage: Stage) -> list[dict[str, object]]:
-        layer, lsb = self._layers[stage.name], self._student.lsb[stage.name]
-        trim = lsb * self._student.bias_lsb(stage)
-        groups: list[dict[str, object]] = [{"params": [layer.bias], "unit": trim}]
-        if self._move_weights:
-            groups.append({"params": [layer.weight], "unit": lsb})
+        """One group a field, its rate converted from weight units to codes."""
+        lsb = self._student.lsb[stage.name]
+        trim_lsb = lsb * self._student.bias_lsb(stage)
+        units = {"weight": lsb, "bias": trim_lsb, "threshold": trim_lsb}
+        groups: list[dict[str, object]] = []
+        for field, unit in units.items():
+            rate = getattr(self._rates, field) / unit
+            parameter = getattr(self._layers[stage.name], field)
+            groups.append({"params": [parameter], "lr": rate, "full_lr": rate})
         return groups
 
     def _parameters(self) -> dict[str, Tensor]:
-        fields = ("weight", "bias") if self._move_weights else ("bias",)
         return {
-            f"{name}.{field}": getattr(layer, field)
+            f"{name}.{field}": parameter
             for name, layer in self._layers.items()
-            for field in fields
+            for field, parameter in layer._asdict().items()
         }
 
 

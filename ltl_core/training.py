@@ -14,7 +14,7 @@ from ltl_core.progress import Phase, Progress, Spent
 from ltl_core.rules.rule import LayerActivity
 from ltl_core.rules.select import select_rule
 from ltl_core.settings import NeuronSettings, TrainingSettings
-from ltl_core.shadow import Shadow
+from ltl_core.shadow import Rates, Shadow
 from ltl_core.student import (
     LayerCodes,
     Student,
@@ -54,7 +54,8 @@ class Training:
         self._settings, self._targets = settings, targets
         self._rule = select_rule(settings.rule)
         self._student = start_student(network, weights, targets, settings.neuron)
-        self._shadow = Shadow(self._student, settings.learning_rate)
+        rate = settings.learning_rate
+        self._shadow = Shadow(self._student, Rates(rate, rate, 0.0))
         self._epoch = 0
         if checkpoint is not None:
             self._shadow.load(checkpoint.tensors)
@@ -64,7 +65,7 @@ class Training:
         """Train; one progress an epoch."""
         steps = self._settings.epochs
         while self._epoch < steps:
-            self._shadow.set_rate(1 - self._epoch / steps)
+            self._shadow.scale_rates(1 - self._epoch / steps)
             accuracy = self._run_epoch()
             self._epoch += 1
             samples = self._epoch * self._targets.size
@@ -78,7 +79,7 @@ class Training:
     @property
     def student(self) -> Student:
         """What came of it, its converters' ranges set for what it does now."""
-        student = self._student.with_codes(self._shadow.codes())
+        student = self._student.with_codes(self._shadow.emitted)
         return set_ranges(student, self._targets)
 
     def _run_epoch(self) -> float:
@@ -88,7 +89,7 @@ class Training:
         return sum(self._run_batch(self._targets.take(index)) for index in batches) / len(batches)
 
     def _run_batch(self, batch: Batch) -> float:
-        neuron, student = self._settings.neuron, self._student.with_codes(self._shadow.codes())
+        neuron, student = self._settings.neuron, self._student.with_codes(self._shadow.emit())
         accuracy = 0.0
         for window in windows(student.network, student.weights(), batch.inputs, neuron):
             self._shadow.hold(window.stage, self._gradient(window, batch))
