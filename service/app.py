@@ -31,13 +31,13 @@ _PROBLEM: dict[int | str, dict[str, Any]] = {
         "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}},
     }
 }
-_ROUTERS = (
+_ROUTERS = (  # looked through from the top: first what is asked for most
+    jobs.router,
+    events.router,
+    chips.router,
     teachers.router,
     target_sets.router,
     students.router,
-    chips.router,
-    jobs.router,
-    events.router,
     access.keys,
     access.session,
     health.router,

@@ -78,7 +78,7 @@ async def get_job(
     """
     deadline = time.monotonic() + wait
     while True:
-        seen = await run_in_threadpool(_look, context, job_id)
+        seen = await run_in_threadpool(_look, context, job_id, for_change=wait > 0)
         left = deadline - time.monotonic()
         known = if_none_match is not None and seen.etag in if_none_match
         enough = not known if if_none_match is not None else seen.terminal
@@ -141,10 +141,11 @@ class _Look(NamedTuple):
     seq: int
 
 
-def _look(context: Context, job_id: str) -> _Look:
+def _look(context: Context, job_id: str, *, for_change: bool) -> _Look:
+    """The job, and where the events stood at that moment if a change is to be waited for."""
     with context.database.reading() as session:
         job = JobRepository(session).get(job_id)
-        seq = EventRepository(session).last()
+        seq = EventRepository(session).last() if for_change else 0
     body = job_view(job).model_dump_json()
     etag = f'"{hashlib.sha256(body.encode()).hexdigest()[:32]}"'
     return _Look(body, etag, job.status in TERMINAL, seq)
