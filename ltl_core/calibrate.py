@@ -135,6 +135,11 @@ class Calibration:
             raise SettingError("The calibration has not ended: run its steps first.")
         return self._result
 
+    @property
+    def codes(self) -> dict[str, LayerCodes]:
+        """What was last programmed to learn with."""
+        return self._shadow.emitted
+
     def checkpoint(self) -> Checkpoint:
         """The state after the last whole step."""
         if self._before is None:
