@@ -1,0 +1,22 @@
+"""The process that serves HTTP stays small and quick: no torch in it."""
+
+import subprocess
+import sys
+
+import pytest
+
+
+def loads_torch(module: str) -> bool:
+    code = f"import sys, {module}; sys.exit('torch' in sys.modules)"
+    return subprocess.run([sys.executable, "-c", code], check=False).returncode == 1
+
+
+@pytest.mark.parametrize(
+    "module", ["service.app", "service.api.schemas", "service.bench.simulated"]
+)
+def test_the_api_process_loads_no_torch(module: str) -> None:
+    assert not loads_torch(module)
+
+
+def test_torch_would_be_seen() -> None:
+    assert loads_torch("ltl_core.packing")
