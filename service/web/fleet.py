@@ -153,7 +153,7 @@ def outcome(job: Job) -> str:
         return ""
     change = f"{percent(recovery.before)} before, {percent(recovery.after)} after"
     if not result.get("published"):
-        return f"{change}; not better, the codes of before were put back"
+        return f"{change}; not better, old codes put back"
     version = result.get("weights_version")
     return f"{change}; published as version {version}" if version else f"{change}; published"
 

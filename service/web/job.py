@@ -162,7 +162,13 @@ def _plots(events: Sequence[Event], recovery: Recovery | None) -> tuple[Plot, ..
     steps = [p for event in events if (p := _progress(event)).get("phase") in _LEARNING]
     golden = (recovery.golden, f"golden {percent(recovery.golden)}") if recovery else None
     curves = [
-        Curve("Accuracy", _points(steps, lambda p: p.get("accuracy")), percent, 0.02, golden),
+        Curve(
+            "Accuracy of each batch",
+            _points(steps, lambda p: p.get("accuracy")),
+            percent,
+            0.02,
+            golden,
+        ),
         *_rate_curves(steps),
     ]
     drawn = [curve for curve in curves if len(curve.points) > 1]
@@ -206,12 +212,17 @@ def _layers(result: Mapping[str, Any]) -> tuple[LayerErrors, ...]:
 
 
 def _log(events: Sequence[Event]) -> tuple[LogLine, ...]:
-    lines = [
-        LogLine(event.created_at, str(event.data.get("line") or ""))
-        for event in events
-        if event.type == "job.log"
-    ]
-    return tuple(lines[-_LOG_SHOWN:])
+    """What was logged and what happened; the steps stand in the plots."""
+    told = [event for event in events if event.type != "job.progress"]
+    return tuple(LogLine(event.created_at, _line(event)) for event in told[-_LOG_SHOWN:])
+
+
+def _line(event: Event) -> str:
+    if event.type == "job.log":
+        return str(event.data.get("line", ""))
+    plain = {name: value for name, value in event.data.items() if isinstance(value, str | int)}
+    words = [f"{name} {value}" for name, value in plain.items() if name != "sha256"]
+    return f"{event.type.replace('.', ' ')}: {', '.join(words)}" if words else event.type
 
 
 def _progress(event: Event) -> Mapping[str, Any]:

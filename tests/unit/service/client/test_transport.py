@@ -66,7 +66,9 @@ def test_a_post_without_a_key_is_never_sent_twice() -> None:
 
 def test_after_the_last_try_the_error_names_the_address_and_what_to_do() -> None:
     line = Line(lost(), lost(), lost())
-    with pytest.raises(ServiceUnreachableError, match=r"http://bench does not answer.*tandemcal up"):
+    with pytest.raises(
+        ServiceUnreachableError, match=r"http://bench does not answer.*tandemcal up"
+    ):
         line.transport().get("/healthz", Thing)
     assert len(line.seen) == 3
 
