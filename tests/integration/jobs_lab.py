@@ -113,6 +113,9 @@ class Lab:
     def drives(self) -> list[Drive]:
         return read_trace(self.trace)
 
+    def drives_of(self, chip_id: str) -> list[Drive]:
+        return [drive for drive in self.drives() if drive.chip_id == chip_id]
+
     def ended(self, job_id: str) -> Job:
         """The job, once it is terminal."""
         until(lambda: self.job(job_id).ended_at is not None, f"job {job_id} ends")

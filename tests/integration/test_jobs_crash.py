@@ -3,28 +3,11 @@
 import os
 import signal
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
-
-import pytest
 
 from service.db.tables import Event
 from service.states import JobStatus
-from tests.integration.jobs_lab import Lab, Seeded, Service, copy_of, seed, until
-
-
-@pytest.fixture(scope="module")
-def seeded(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Seeded]:
-    root = tmp_path_factory.mktemp("seeded")
-    return root, seed(root)
-
-
-@pytest.fixture
-def lab(seeded: tuple[Path, Seeded], tmp_path: Path) -> Iterator[Lab]:
-    copy_of(seeded[0], tmp_path)
-    lab = Lab(tmp_path, seeded[1])
-    yield lab
-    lab.close()
+from tests.integration.jobs_lab import Lab, Service, until
 
 
 def keys(events: list[Event]) -> Counter[tuple[str, str]]:

@@ -1,0 +1,24 @@
+"""A lab for tests of jobs: seeded once, copied for each."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.integration.jobs_lab import Lab, Seeded, copy_of, seed
+
+
+@pytest.fixture(scope="session")
+def seeded_lab(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Seeded]:
+    """A data directory with a teacher, its targets and a student."""
+    root = tmp_path_factory.mktemp("seeded")
+    return root, seed(root)
+
+
+@pytest.fixture
+def lab(seeded_lab: tuple[Path, Seeded], tmp_path: Path) -> Iterator[Lab]:
+    """A lab of the test's own."""
+    copy_of(seeded_lab[0], tmp_path)
+    lab = Lab(tmp_path, seeded_lab[1])
+    yield lab
+    lab.close()

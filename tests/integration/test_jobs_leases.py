@@ -1,0 +1,172 @@
+"""The lease alone, hammered by threads with databases of their own; the engine's transaction."""
+
+import random
+import threading
+import time
+from collections.abc import Callable
+from datetime import timedelta
+from itertools import pairwise
+from typing import NamedTuple
+
+import pytest
+from sqlalchemy import text
+
+from service.db.repositories.jobs import JobRepository
+from service.db.repositories.leases import LeaseRepository
+from service.db.session import Database
+from service.db.tables import Job
+from service.errors import AttemptSupersededError
+from service.jobs.dbos_engine import DbosEngine, embedded_engine
+from service.jobs.seat import Holder, Refusal, Seat, leave_seat, take_seat
+from service.states import JobStatus
+from tests.integration.jobs_lab import Lab, new_id, now
+
+SECOND = timedelta(seconds=1)
+
+
+class Turn(NamedTuple):
+    token: int
+    began: float
+    ended: float
+
+
+def test_hammered_by_many_a_lease_has_one_holder_at_a_time(lab: Lab) -> None:
+    chip, turns = lab.chip("hammered"), list[Turn]()
+
+    def hammer(name: str) -> None:
+        database = Database(lab.settings.database)
+        rng = random.Random(name)
+        for _ in range(15):
+            turn = drive_once(database, chip, name, rng.random() * 0.004)
+            turns.extend([turn] if turn else [])
+        database.close()
+
+    together([lambda name=f"w{n}": hammer(name) for n in range(8)])  # type: ignore[misc]
+    turns.sort()
+    assert len(turns) > 20
+    assert all(earlier.ended <= later.began for earlier, later in pairwise(turns))
+    assert [turn.token for turn in turns] == list(range(1, len(turns) + 1))
+
+
+def test_the_trace_would_show_two_holders(lab: Lab) -> None:
+    """The control: a lease that expires while it is held lets another in."""
+    chip, turns = lab.chip("too short"), list[Turn]()
+
+    def hold(name: str) -> None:
+        database = Database(lab.settings.database)
+        for _ in range(5):
+            turn = drive_once(database, chip, name, 0.05, ttl=timedelta(milliseconds=5))
+            turns.extend([turn] if turn else [])
+        database.close()
+
+    together([lambda name=f"w{n}": hold(name) for n in range(4)])  # type: ignore[misc]
+    turns.sort()
+    assert any(later.began < earlier.ended for earlier, later in pairwise(turns))
+
+
+def test_whoever_lost_the_lease_writes_nothing(lab: Lab) -> None:
+    chip = lab.chip("fenced")
+    job = queued(lab, chip)
+    seat = seated(lab, job, "slow", ttl=timedelta(0))
+    second = seated(lab, job, "quick", ttl=60 * SECOND)
+    assert second.token == seat.token + 1
+    with lab.database.writing() as session, pytest.raises(AttemptSupersededError):
+        JobRepository(session).write_progress(job, seat.token, {"phase": "x"}, {}, now())
+    with lab.database.writing() as session, pytest.raises(AttemptSupersededError):
+        JobRepository(session).end(job, seat.token, JobStatus.SUCCEEDED, None, {}, now())
+    with lab.database.writing() as session:
+        leave_seat(session, seat, "too late")
+        assert not LeaseRepository(session).renew(chip, seat.token, SECOND, now())
+        JobRepository(session).write_progress(job, second.token, {"phase": "x"}, {}, now())
+    assert lab.lease(chip).holder == "quick"
+    assert lab.job(job).status == JobStatus.RUNNING
+
+
+def test_a_job_waits_while_its_chip_is_held(lab: Lab) -> None:
+    chip = lab.chip("held")
+    seated(lab, queued(lab, chip), "first", ttl=60 * SECOND)
+    waiting = queued(lab, chip)
+    with lab.database.writing() as session:
+        assert take_seat(session, waiting, Holder("second", SECOND), now()) is Refusal.BUSY
+    assert lab.job(waiting).status == JobStatus.WAITING_FOR_CHIP
+
+
+def test_row_and_enqueue_are_one_transaction(lab: Lab) -> None:
+    database = Database(lab.settings.database)
+    engine = embedded_engine(lab.settings, database)
+    engine.launch()
+    try:
+        kept = enqueued(database, engine, lab, fails=False)
+        with pytest.raises(InterruptedError):
+            enqueued(database, engine, lab, fails=True)
+        with database.reading() as session:
+            names = session.scalars(text("SELECT workflow_uuid FROM workflow_status")).all()
+            jobs = session.scalars(text("SELECT id FROM jobs WHERE kind = 'evaluate'")).all()
+        assert names == jobs == [kept]
+    finally:
+        engine.stop()
+        database.close()
+
+
+def drive_once(
+    database: Database, chip: str, name: str, held: float, ttl: timedelta = 60 * SECOND
+) -> Turn | None:
+    with database.writing() as session:
+        token = LeaseRepository(session).take(chip, name, new_id(), ttl, now())
+    if token is None:
+        time.sleep(0.002)
+        return None
+    began = time.monotonic()
+    time.sleep(held)
+    ended = time.monotonic()
+    with database.writing() as session:
+        LeaseRepository(session).release(chip, token)
+    return Turn(token, began, ended)
+
+
+def together(tasks: list[Callable[[], None]]) -> None:
+    threads = [threading.Thread(target=task) for task in tasks]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+
+def a_job(lab: Lab, chip: str) -> Job:
+    return Job(
+        id=new_id(),
+        kind="evaluate",
+        status=JobStatus.QUEUED,
+        request={},
+        target_set_id=lab.seeded.target_set_id,
+        student_id=lab.seeded.student_id,
+        chip_id=chip,
+        priority=5,
+        attempt=0,
+        created_at=now(),
+        code_version="test",
+    )
+
+
+def queued(lab: Lab, chip: str) -> str:
+    job = a_job(lab, chip)
+    with lab.database.writing() as session:
+        JobRepository(session).add(job)
+    return job.id
+
+
+def seated(lab: Lab, job_id: str, executor: str, ttl: timedelta) -> Seat:
+    with lab.database.writing() as session:
+        seat = take_seat(session, job_id, Holder(executor, ttl), now())
+    assert isinstance(seat, Seat)
+    return seat
+
+
+def enqueued(database: Database, engine: DbosEngine, lab: Lab, *, fails: bool) -> str:
+    job = a_job(lab, lab.chip(f"chip {fails}"))
+    with database.writing() as session:
+        JobRepository(session).add(job)
+        engine.enqueue(session, job)
+        if fails:
+            raise InterruptedError
+    return job.id
