@@ -45,15 +45,15 @@ class OverviewRepository:
     def chip_names(self, chip_ids: Sequence[str]) -> dict[str, str]:
         """Names by id."""
         query = select(Chip.id, Chip.name).where(Chip.id.in_(chip_ids))
-        return {chip_id: name for chip_id, name in self._session.execute(query)}
+        return {row.id: row.name for row in self._session.execute(query)}
 
     def health_counts(self) -> dict[str, int]:
         """How many chips there are of each health."""
-        query = select(Chip.health, func.count()).group_by(Chip.health)
-        return {health: count for health, count in self._session.execute(query)}
+        query = select(Chip.health, func.count().label("chips")).group_by(Chip.health)
+        return {row.health: row.chips for row in self._session.execute(query)}
 
     def open_jobs(self) -> dict[str, int]:
         """How many jobs have each status that is not terminal."""
-        query = select(Job.status, func.count()).where(Job.status.not_in(TERMINAL))
+        query = select(Job.status, func.count().label("jobs")).where(Job.status.not_in(TERMINAL))
         rows = self._session.execute(query.group_by(Job.status))
-        return {status: count for status, count in rows}
+        return {row.status: row.jobs for row in rows}
