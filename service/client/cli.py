@@ -38,9 +38,10 @@ def up(host: Host = None, port: Port = None) -> None:
     """Run the service and its pages."""
     with _server_packages():
         from service.client.serve import PortTakenError, serve
+        from service.jobs.errors import ExecutorRunningError
     try:
         serve(host, port, Console())
-    except PortTakenError as error:
+    except (PortTakenError, ExecutorRunningError) as error:
         _fail(str(error))
 
 

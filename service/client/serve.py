@@ -6,6 +6,7 @@ import uvicorn
 from rich.console import Console
 
 from service.app import create_app
+from service.jobs.executor import refuse_second
 from service.keys import prepare
 from service.logs import configure_logging
 from service.settings import Settings
@@ -24,10 +25,11 @@ class PortTakenError(Exception):
 
 
 def serve(host: str | None, port: int | None, console: Console) -> None:
-    """Listen until a signal ends it. Raises PortTakenError."""
+    """Listen until a signal ends it. Raises PortTakenError and ExecutorRunningError."""
     settings = _settings(host, port)
     configure_logging(settings.log_level, as_json=settings.log_json)
     listener = listen(settings.host, settings.port)
+    refuse_second(settings.database)
     new_key = prepare(settings)
     config = uvicorn.Config(
         create_app(settings),

@@ -16,7 +16,7 @@ from service.jobs.errors import ServiceStoppingError
 from service.jobs.fork_server import ChildProcess, ForkServer
 from service.jobs.messages import Checkpointed, Ended, House, Logged, Progressed
 from service.jobs.records import Recorder
-from service.jobs.seat import Holder, Refusal, Seat, leave_seat, release, take_seat
+from service.jobs.seat import Holder, Refusal, Seat, leave_seat, lose_seat, release, take_seat
 from service.jobs.slots import Slots
 from service.jobs.supervision import Supervisor, Verdict
 from service.settings import Settings
@@ -110,11 +110,14 @@ class JobRunner:
         try:
             self._follow(seat, child)
         except EOFError:
-            log.warning("the job's process died", how=child.how_it_died())
+            how = child.how_it_died()
+            log.warning("the job's process died", how=how)
+            self._record(seat, Logged(line=f"The job's process died: {how}."), lines=0)
         except AttemptSupersededError:
-            log.warning("another attempt drives this job now")
+            child.finish(patience=0)
+            self._lose(seat)
         finally:
-            child.finish()
+            child.finish(patience=0)
             self._free(seat)
         log.info("attempt ended")
 
@@ -133,6 +136,7 @@ class JobRunner:
             message = child.listen(_LISTEN)
             if isinstance(message, Ended):
                 self._end(seat, message)
+                child.finish()
                 return
             if message is not None:
                 lines += isinstance(message, Logged)
@@ -157,18 +161,22 @@ class JobRunner:
         """The child is dead already."""
         match verdict:
             case Verdict.STOPPING:
-                self._leave(seat, "the service was stopped; it goes on at the next start")
+                self._pause(seat)
                 raise ServiceStoppingError()
             case Verdict.LEASE_LOST:
-                self._leave(seat, "the lease of its chip was lost; it goes on from its checkpoint")
+                self._lose(seat)
             case Verdict.TOO_LONG:
                 self._end(seat, Ended(status=JobStatus.FAILED, reason=verdict.value))
             case Verdict.DEAF:
                 self._end(seat, Ended(status=JobStatus.CANCELLED, reason=verdict.value))
 
-    def _leave(self, seat: Seat, reason: str) -> None:
+    def _pause(self, seat: Seat) -> None:
         with self._database.writing() as session:
-            leave_seat(session, seat, reason)
+            leave_seat(session, seat, "the service was stopped; it goes on at the next start")
+
+    def _lose(self, seat: Seat) -> None:
+        with self._database.writing() as session:
+            lose_seat(session, seat, _now())
 
     def _free(self, seat: Seat) -> None:
         with self._database.writing() as session:

@@ -9,11 +9,12 @@ from sqlalchemy.orm import Session
 from service.db.repositories.events import EventRepository
 from service.db.repositories.jobs import JobRepository
 from service.db.repositories.leases import LeaseRepository
-from service.db.tables import Job
+from service.db.tables import Job, Json
 from service.errors import AttemptSupersededError
 from service.states import ACTIVE, TERMINAL, JobStatus
 
 INTERRUPTED = "job.interrupted"
+LEASE_LOST = "lease.lost"
 INTERRUPTIONS_MAX = 3  # a job that takes its worker down so often is not tried again
 _BUSY = "its chip is driven by somebody else"
 
@@ -64,6 +65,13 @@ def leave_seat(session: Session, seat: Seat, reason: str) -> None:
     release(session, seat)
 
 
+def lose_seat(session: Session, seat: Seat, now: datetime) -> None:
+    """Somebody else drives the chip: tell it, and wait."""
+    told = {"token": seat.token, "attempt": seat.job.attempt}
+    _tell(session, seat.job, LEASE_LOST, str(seat.token), told, now)
+    leave_seat(session, seat, "the lease of its chip was lost; it goes on from its checkpoint")
+
+
 def release(session: Session, seat: Seat) -> None:
     """Let go of the chip, if there is one and it is still held."""
     if seat.job.chip_id is not None:
@@ -86,17 +94,9 @@ def _token(session: Session, job: Job, holder: Holder, now: datetime) -> int | N
 
 def _interrupted_too_often(session: Session, job: Job, now: datetime) -> bool:
     """Tell that the last attempt broke off, and give the job up after the last one allowed."""
-    events = EventRepository(session)
     told = {"attempt": job.attempt, "checkpoint_step": job.checkpoint_step}
-    events.append(
-        job.id,
-        INTERRUPTED,
-        str(job.attempt),
-        told,
-        now=now,
-        job_id=job.id,
-        chip_id=job.chip_id,
-    )
+    _tell(session, job, INTERRUPTED, str(job.attempt), told, now)
+    events = EventRepository(session)
     count = len(events.after(0, job_id=job.id, types=[INTERRUPTED]))
     if count < INTERRUPTIONS_MAX or job.status == JobStatus.CANCELLING:
         return False
@@ -104,3 +104,9 @@ def _interrupted_too_often(session: Session, job: Job, now: datetime) -> bool:
         job.id, f"its worker died {count} times; see the log for the last step", now
     )
     return True
+
+
+def _tell(session: Session, job: Job, type: str, key: str, data: Json, now: datetime) -> None:
+    EventRepository(session).append(
+        job.id, type, key, data, now=now, job_id=job.id, chip_id=job.chip_id
+    )

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -247,6 +248,11 @@ def until(ask: Callable[[], T], what: str, patience: float = PATIENCE) -> T:
             return answer
         time.sleep(0.05)
     raise AssertionError(f"Waited {patience} s in vain until {what}.")
+
+
+def keys(events: list[Event]) -> Counter[tuple[str, str]]:
+    """How often each event was told."""
+    return Counter((event.type, event.key) for event in events)
 
 
 def new_id() -> str:

@@ -1,21 +1,13 @@
 """kill -9 of the service, and of a job alone: nothing is lost, nothing is doubled."""
 
-import os
-import signal
-from collections import Counter
 from pathlib import Path
 
-from service.db.tables import Event
 from service.states import JobStatus
-from tests.integration.jobs_lab import Lab, Service, until
-
-
-def keys(events: list[Event]) -> Counter[tuple[str, str]]:
-    return Counter((event.type, event.key) for event in events)
+from tests.integration.jobs_lab import Lab, Service, keys, until
 
 
 def test_a_killed_service_goes_on_from_its_checkpoint(lab: Lab) -> None:
-    chip, other = lab.chip("one", run_s=0.2), lab.chip("two", run_s=0.01)
+    chip, other = lab.chip("one", run_s=0.15), lab.chip("two", run_s=0.01)
     service = Service(lab)
     job = service.calibrate(chip, samples=32 * 40)
     behind = [service.evaluate(chip), service.evaluate(other), service.evaluate(chip)]
@@ -45,33 +37,8 @@ def test_a_killed_service_goes_on_from_its_checkpoint(lab: Lab) -> None:
     assert len(lab.versions(chip)) == len(lab.events(job, "weights.published"))
 
 
-def test_a_killed_child_is_retried(lab: Lab) -> None:
-    chip = lab.chip("one", run_s=0.1)
-    service = Service(lab)
-    job = service.calibrate(chip, samples=32 * 30)
-    until(lambda: (lab.job(job).checkpoint_step or 0) >= 1, "a step is kept")
-    os.kill(lab.drives()[-1].pid, signal.SIGKILL)
-    done = lab.ended(job)
-    service.stop()
-    assert (done.status, done.attempt) == (JobStatus.SUCCEEDED, 2), done.reason
-    assert len({drive.pid for drive in lab.drives()}) == 2
-    assert max(keys(lab.events(job)).values()) == 1
-
-
-def test_a_job_that_kills_its_worker_is_given_up(lab: Lab) -> None:
-    chip, next_chip = lab.chip("deadly", deadly_after=2), lab.chip("sound")
-    service = Service(lab)
-    job, after = service.calibrate(chip), service.evaluate(next_chip)
-    done = lab.ended(job)
-    assert lab.ended(after).status == JobStatus.SUCCEEDED
-    service.stop()
-    assert done.status == JobStatus.FAILED
-    assert "died 3 times" in (done.reason or "")
-    assert lab.lease(chip).holder is None
-
-
 def test_a_stopped_service_goes_on_and_counts_no_failure(lab: Lab) -> None:
-    chip = lab.chip("one", run_s=0.1)
+    chip = lab.chip("one", run_s=0.05)
     service = Service(lab)
     job = service.calibrate(chip, samples=32 * 30)
     until(lambda: (lab.job(job).checkpoint_step or 0) >= 1, "a step is kept")
@@ -83,6 +50,16 @@ def test_a_stopped_service_goes_on_and_counts_no_failure(lab: Lab) -> None:
     service.stop()
     assert done.status == JobStatus.SUCCEEDED, done.reason
     assert lab.events(job, "job.interrupted") == []
+
+
+def test_a_job_that_never_stops_is_killed(lab: Lab) -> None:
+    chip = lab.chip("endless", run_s=600)
+    service = Service(lab, TANDEMCAL_JOB_LIMIT_S="2")
+    done = lab.ended(service.evaluate(chip))
+    service.stop()
+    assert done.status == JobStatus.FAILED
+    assert "killed" in (done.reason or "")
+    assert lab.lease(chip).holder is None
 
 
 def is_alive(pid: int) -> bool:

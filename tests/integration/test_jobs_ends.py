@@ -1,6 +1,7 @@
 """How jobs end before their time: cancelled, failed by their chip, out of time; and one driver."""
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -19,6 +20,7 @@ from tests.integration.jobs_lab import (
     Service,
     copy_of,
     environment_for,
+    keys,
     until,
 )
 from tests.integration.traced_chip import Drive
@@ -36,7 +38,7 @@ def lab(seeded_lab: tuple[Path, Seeded], tmp_path_factory: pytest.TempPathFactor
 @pytest.fixture(scope="module")
 def service(lab: Lab) -> Iterator[Service]:
     """One service for all: what happens to one job must not matter to the next."""
-    service = Service(lab, TANDEMCAL_PARALLEL_JOBS="3")
+    service = Service(lab, TANDEMCAL_PARALLEL_JOBS="3", TANDEMCAL_LEASE_S="4")
     yield service
     service.stop()
 
@@ -68,6 +70,28 @@ def test_a_chip_that_falls_silent_fails_the_job_and_frees_the_chip(
     assert (done.spent or {})["samples"] > 0
 
 
+def test_a_killed_child_is_retried(lab: Lab, service: Service) -> None:
+    chip = lab.chip("killed", run_s=0.05)
+    job = service.calibrate(chip, samples=32 * 30)
+    until(lambda: (lab.job(job).checkpoint_step or 0) >= 1, "a step is kept")
+    os.kill(lab.drives_of(chip)[-1].pid, signal.SIGKILL)
+    done = lab.ended(job)
+    assert (done.status, done.attempt) == (JobStatus.SUCCEEDED, 2), done.reason
+    assert len({drive.pid for drive in lab.drives_of(chip)}) == 2
+    assert max(keys(lab.events(job)).values()) == 1
+
+
+def test_a_job_that_kills_its_worker_is_given_up(lab: Lab, service: Service) -> None:
+    chip, next_chip = lab.chip("deadly", deadly_after=2), lab.chip("sound")
+    job, after = service.calibrate(chip), service.evaluate(next_chip)
+    done = lab.ended(job)
+    assert lab.ended(after).status == JobStatus.SUCCEEDED
+    assert done.status == JobStatus.FAILED
+    assert "died 3 times" in (done.reason or "")
+    assert "killed by signal 9" in lab.events(job, "job.log")[-1].data["line"]
+    assert lab.lease(chip).holder is None
+
+
 def test_the_budget_of_seconds_ends_a_calibration(lab: Lab, service: Service) -> None:
     chip = lab.chip("slow", run_s=0.2)
     job = service.calibrate(chip, budget={"samples": 32 * 1000, "seconds": 2})
@@ -78,12 +102,13 @@ def test_the_budget_of_seconds_ends_a_calibration(lab: Lab, service: Service) ->
 
 def test_a_lost_lease_stops_the_job_which_waits_and_goes_on(lab: Lab, service: Service) -> None:
     chip = lab.chip("stolen", run_s=0.1)
-    job = service.calibrate(chip, samples=32 * 60)
+    job = service.calibrate(chip, samples=32 * 40)
     until(lambda: (lab.job(job).progress or {}).get("step", 0) >= 2, "it calibrates")
     thief = steal(lab, chip)
     until(lambda: lab.job(job).status == JobStatus.WAITING_FOR_CHIP, "it waits")
     drives = len(lab.drives_of(chip))
     assert lab.job(job).token == thief - 1
+    assert len(lab.events(job, "lease.lost")) == 1
     other = service.evaluate(lab.chip("free"))
     assert lab.ended(other).status == JobStatus.SUCCEEDED  # the waiting job holds up no other
     assert len(lab.drives_of(chip)) == drives
