@@ -27,11 +27,17 @@ def quantise(
     return (values * (top / full_scale)).round().clamp(-top, top)
 
 
+def column_levels(
+    sums: Float[Tensor, "*some column point"], adc: AdcBank, full_scale: float, bits: int
+) -> Float[Tensor, "*some column point"]:
+    """What the converters see before they round: gain x / LSB + offset, in LSB."""
+    scale = adc.gain * (level_max(bits) / full_scale)
+    return torch.addcmul(adc.offset_lsb[:, None], sums, scale[:, None])
+
+
 def convert_columns(
-    sums: Float[Tensor, "batch column *position"], adc: AdcBank, full_scale: float, bits: int
-) -> Float[Tensor, "batch column *position"]:
+    sums: Float[Tensor, "*some column point"], adc: AdcBank, full_scale: float, bits: int
+) -> Float[Tensor, "*some column point"]:
     """Codes of the column sums: clamp(round(gain x / LSB + offset))."""
     top = level_max(bits)
-    shape = (-1, *(1,) * (sums.ndim - 2))
-    scale = (adc.gain * (top / full_scale)).view(shape)
-    return torch.addcmul(adc.offset_lsb.view(shape), sums, scale).round_().clamp_(-top, top)
+    return column_levels(sums, adc, full_scale, bits).round_().clamp_(-top, top)

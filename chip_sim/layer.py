@@ -8,12 +8,13 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from chip_sim import pair
-from chip_sim.array import multiply, multiply_noise, pool
+from chip_sim.array import Array, Play, read_columns
 from chip_sim.column import Activity, NeuronParams, Registers, Show, integrate_and_fire
 from chip_sim.column import neuron_params as realise
-from chip_sim.converter import convert_columns, level_max, quantise
+from chip_sim.converter import level_max, quantise
 from chip_sim.device import DeviceModel, Fate
 from chip_sim.identity import LayerIdentity
+from chip_sim.rows import pool
 from chip_sim.spec import ChipSpec
 from chip_sim.tiling import Tiling
 from chip_sim.writer import Fault, Written, write
@@ -141,25 +142,22 @@ def column_sums(
     Held analog values are multiplied once; their converters answer again at every step only
     where read noise makes the answers differ.
     """
-    stage, blocks = layer.stage, layer.tiling.row_blocks
+    analog = drive.analog_full_scale is not None
     sigma = pair.read_noise(spec.device, spec.code_max)
-    rows, unit = _rows(layer, drive, spec)
-    full_scale = layer.settings.full_scale / unit
-    products = multiply(rows, weight.to(rows.dtype), stage, blocks)
-    noises = multiply_noise(rows, stage, blocks, sigma) if sigma else [None] * len(blocks)
-    times = drive.steps if sigma and drive.analog_full_scale is not None else 1
-    codes = None
-    for product, noise, adc in zip(products, noises, layer.identity.adcs, strict=True):
-        sums = product.to(torch.float32)
-        if noise is not None:
-            drawn = torch.randn(times, *sums.shape, generator=rng)
-            sums = drawn.mul_(noise.to(torch.float32)).add_(sums).flatten(0, 1)
-        read = convert_columns(sums, adc, full_scale, spec.converter.adc_bits)
-        codes = read if codes is None else codes.add_(read)
-    assert codes is not None, "a layer has at least one row of tiles"
+    values, unit = _rows(layer, drive, spec)
+    array = Array(
+        weight,
+        layer.tiling.row_blocks,
+        layer.identity.adcs,
+        layer.settings.full_scale / unit,
+        spec.converter.adc_bits,
+        sigma,
+    )
+    play = Play(values, drive.steps if sigma and analog else 1, analog)
+    codes = read_columns(array, play, layer.stage, rng)
     sums = codes.mul_(layer.settings.full_scale / level_max(spec.converter.adc_bits))
-    batch = drive.values.shape[0 if drive.analog_full_scale is not None else 1]
-    return sums.view(-1, batch, *sums.shape[1:]).expand(drive.steps, -1, *sums.shape[1:])
+    batch = drive.values.shape[0 if analog else 1]
+    return sums.view(-1, batch, *sums.shape[2:]).expand(drive.steps, -1, *sums.shape[2:])
 
 
 def fire(
@@ -205,14 +203,13 @@ def with_tensors(layer: PlacedLayer, tensors: Mapping[str, Tensor]) -> PlacedLay
 def _rows(layer: PlacedLayer, drive: Drive, spec: ChipSpec) -> tuple[Tensor, float]:
     """What the row drivers play, and how much of a stimulus one unit of it is.
 
-    Spikes, averaged over pools, are their own unit. Analog values are played as whole DAC codes, in
-    double precision: their products with the weights add up exactly, in any order.
+    Spikes, averaged over pools, are their own unit. Analog values are played as whole DAC codes.
     """
     if drive.analog_full_scale is None:
         return pool(drive.values.flatten(0, 1), layer.stage.pools), 1.0
     bits = spec.converter.dac_bits
     codes = quantise(pool(drive.values, layer.stage.pools), drive.analog_full_scale, bits)
-    return codes.to(torch.float64), drive.analog_full_scale / level_max(bits)
+    return codes, drive.analog_full_scale / level_max(bits)
 
 
 def _put(

@@ -1,12 +1,17 @@
 """The multiply against its definition, and its noise against brute force."""
 
+from typing import Any
+
 import pytest
 import torch
 import torch.nn.functional as F
+from torch import Tensor
 
 from chip_sim import pair
-from chip_sim.array import multiply, multiply_noise
+from chip_sim.array import Array, Play, read_columns, read_noise_spread
+from chip_sim.converter import AdcBank
 from chip_sim.presets import preset
+from chip_sim.rows import rows_of, unfold
 from chip_sim.spec import ChipSpec, DeviceSpec
 from chip_sim.tiling import tile_stage
 from ltl_core.network import Conv2d, Linear, NetworkSpec, Stage
@@ -33,31 +38,112 @@ def stage() -> Stage:
     return network.stages[0]
 
 
-def test_row_blocks_are_parts_of_the_unfolded_product(stage: Stage) -> None:
-    rng = torch.Generator().manual_seed(1)
-    values = torch.randn(4, 3, 7, 5, generator=rng)
-    weight = torch.randn(6, 18, generator=rng)
-    rows = F.unfold(values, (3, 2), stride=(2, 1), padding=(1, 0))
-    blocks = tile_stage(stage, SMALL, 0).row_blocks
-    parts = list(multiply(values, weight, stage, blocks))
-    assert len(parts) == len(blocks) == 3
-    for part, block in zip(parts, blocks, strict=True):
-        expected = torch.einsum("cr,brp->bcp", weight[:, block], rows[:, block])
-        torch.testing.assert_close(part.flatten(2), expected, rtol=1e-5, atol=1e-5)
+@pytest.fixture
+def linear() -> Stage:
+    layers = (Linear(name="readout", in_features=600, out_features=40),)
+    return NetworkSpec(input_shape=(600,), layers=layers).stages[0]
 
 
-def test_read_noise_is_what_fresh_weights_would_give(stage: Stage) -> None:
-    rng = torch.Generator().manual_seed(2)
-    values, sigma = torch.rand(1, 3, 7, 5, generator=rng), 0.3
-    blocks = tile_stage(stage, SMALL, 0).row_blocks
-    fresh = sigma * torch.randn(20_000, 18, generator=rng)  # as many columns, all of weight zero
-    for sd, part in zip(
-        multiply_noise(values, stage, blocks, sigma),
-        multiply(values, fresh, stage, blocks),
-        strict=True,
-    ):
-        torch.testing.assert_close(part.std(1), sd[:, 0], rtol=0.03, atol=1e-6)
-        assert not torch.allclose(part.std(1), sd[:, 0] * 1.05, rtol=0.03)
+def bank(columns: int) -> AdcBank:
+    return AdcBank(torch.ones(columns), torch.zeros(columns))
+
+
+def array(stage: Stage, weight: Tensor, spec: ChipSpec = SMALL, **changes: Any) -> Array:
+    blocks = tile_stage(stage, spec, 0).row_blocks
+    adcs = tuple(bank(stage.columns) for _ in blocks)
+    return Array(weight, blocks, adcs, 32767.0, 16, 0.0)._replace(**changes)
+
+
+def rng() -> torch.Generator:
+    return torch.Generator().manual_seed(3)
+
+
+def test_a_row_is_a_weight_of_the_kernel(stage: Stage) -> None:
+    values = torch.randn(4, 3, 7, 5, generator=rng())
+    expected = F.unfold(values, (3, 2), stride=(2, 1), padding=(1, 0))
+    assert isinstance(stage.layer, Conv2d)
+    assert torch.equal(unfold(values, stage.layer), expected.transpose(0, 1).flatten(1))
+
+
+def test_samples_are_taken_in_parts_that_make_up_the_whole(stage: Stage) -> None:
+    values = torch.randn(9000, 3, 7, 5, generator=rng())
+    parts = list(rows_of(values, stage))
+    assert len(parts) > 1
+    assert isinstance(stage.layer, Conv2d)
+    assert torch.equal(torch.cat([p.values for p in parts], 1), unfold(values, stage.layer))
+    assert [p.samples.start for p in parts[1:]] == [p.samples.stop for p in parts[:-1]]
+
+
+@pytest.mark.parametrize("tile_rows", [1, 5, 7, 18, 64])
+def test_every_tile_size_gives_the_convolution(stage: Stage, tile_rows: int) -> None:
+    values = torch.randint(0, 2, (4, 3, 7, 5), generator=rng()).float()
+    weight = torch.randint(-63, 64, (6, 18), generator=rng()).float()
+    spec = ChipSpec(tile_rows=tile_rows, tile_columns=4)
+    codes = read_columns(array(stage, weight, spec), Play(values, 1, False), stage, rng())
+    expected = F.conv2d(values, weight.view(6, 3, 3, 2), stride=(2, 1), padding=(1, 0))
+    assert torch.equal(codes[0], expected)
+
+
+def test_each_row_of_tiles_is_converted_by_itself(stage: Stage) -> None:
+    values = torch.rand(2, 3, 7, 5, generator=rng())
+    weight = torch.randint(-63, 64, (6, 18), generator=rng()).float()
+    codes = read_columns(
+        array(stage, weight, full_scale=100.0, bits=8), Play(values, 1, False), stage, rng()
+    )
+    assert isinstance(stage.layer, Conv2d)
+    rows = unfold(values, stage.layer)
+    parts = [weight[:, at : at + 7] @ rows[at : at + 7] * 1.27 for at in (0, 7, 14)]
+    expected = sum(part.round().clamp(-127, 127) for part in parts)
+    assert isinstance(expected, Tensor)
+    assert torch.equal(codes[0].transpose(0, 1).flatten(1), expected)
+
+
+def test_read_noise_is_what_fresh_weights_would_give() -> None:
+    values, sigma = torch.rand(18, 50, generator=rng()), 0.3
+    fresh = sigma * torch.randn(20_000, 18, generator=rng())  # as many columns of weight zero
+    spread, brute = read_noise_spread(values, sigma), (fresh @ values).std(0)
+    torch.testing.assert_close(brute, spread, rtol=0.03, atol=1e-6)
+    assert not torch.allclose(brute, spread * 1.05, rtol=0.03)
+
+
+def test_read_noise_is_drawn_for_each_row_of_tiles(linear: Stage) -> None:
+    values, spec = torch.ones(2000, 600), ChipSpec()
+    noisy = array(linear, torch.zeros(40, 600), spec, full_scale=327.67, read_noise=0.01)
+    codes = read_columns(noisy, Play(values, 1, False), linear, rng()) / 100
+    assert float(codes.std()) == pytest.approx(0.01 * 600**0.5, rel=0.015)
+    assert float(codes.std()) != pytest.approx(0.01 * 600**0.5 * 1.05, rel=0.015)
+
+
+def test_held_values_are_read_with_fresh_noise_each_time(linear: Stage) -> None:
+    noisy = array(linear, torch.zeros(40, 600), ChipSpec(), full_scale=327.67, read_noise=0.01)
+    codes = read_columns(noisy, Play(torch.ones(500, 600), 2, True), linear, rng())
+    once, again = codes[0].flatten(), codes[1].flatten()
+    assert abs(float(torch.corrcoef(torch.stack((once, again)))[0, 1])) < 0.03
+
+
+@pytest.mark.parametrize(("bits", "noise"), [(8, 0.0), (8, 0.3), (12, 0.0)])
+def test_analog_sums_do_not_depend_on_the_order_of_their_terms(
+    linear: Stage, bits: int, noise: float
+) -> None:
+    values = torch.randint(-127, 128, (300, 600), generator=rng()).float()
+    weight = (torch.randn(40, 600, generator=rng()) * 20 * 1024).round() / 1024
+    blocks, order = (slice(0, 600),), torch.randperm(600, generator=rng())
+    made = array(linear, weight, full_scale=3e5, bits=bits, read_noise=noise)
+    made = made._replace(row_blocks=blocks, adcs=(bank(40),))
+    shuffled = made._replace(weight=weight[:, order])
+    one = read_columns(made, Play(values, 1, True), linear, rng())
+    two = read_columns(shuffled, Play(values[:, order], 1, True), linear, rng())
+    assert torch.equal(one, two)
+
+
+def test_single_precision_alone_would_depend_on_it() -> None:
+    values = torch.randint(-127, 128, (300, 600), generator=rng()).float()
+    weight = (torch.randn(40, 600, generator=rng()) * 20 * 1024).round() / 1024
+    order = torch.randperm(600, generator=rng())
+    one, two = weight @ values.T, weight[:, order] @ values[:, order].T
+    assert not torch.equal(one, two)
+    lsb = 3e5 / 127
+    assert float((one - two).abs().max()) / lsb < 2**-10 / 8
 
 
 @pytest.mark.parametrize("device", [DeviceSpec(), DeviceSpec(g_min=1e-6, g_max=40e-6)])

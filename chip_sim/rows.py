@@ -1,0 +1,61 @@
+"""What reaches the rows of a layer, as a matrix [row, point].
+
+A point is one position of one sample: a convolution and a linear layer are then the same product,
+and a row of tiles is a slice of rows.
+"""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor
+
+from ltl_core.network import AvgPool2d, Conv2d, Stage, size
+
+_POINTS_MIN = 512  # fewer make poor matrix products
+_NUMBERS = 1 << 19  # of a matrix that stays near the processor
+
+
+class Rows(NamedTuple):
+    """What some samples play into the rows of a layer."""
+
+    samples: slice
+    values: Float[Tensor, "row point"]  # sample by sample, position by position
+
+
+def pool(
+    values: Float[Tensor, "batch *source"], pools: tuple[AvgPool2d, ...]
+) -> Float[Tensor, "batch *input"]:
+    """The row drivers play the mean over each window."""
+    for window in pools:
+        values = F.avg_pool2d(values, window.kernel, window.stride)
+    return values
+
+
+def positions(stage: Stage) -> tuple[int, ...]:
+    """Where the window of a convolution stands; a linear layer has one position, without axes."""
+    return stage.output_shape[1:]
+
+
+def rows_of(values: Float[Tensor, "batch *input"], stage: Stage, times: int = 1) -> Iterator[Rows]:
+    """A few samples at a time, so that sums are converted while they are still in the cache."""
+    points = max(_POINTS_MIN // times, _NUMBERS // max(stage.rows, stage.columns * times))
+    count = max(1, points // size(positions(stage)))
+    for first in range(0, len(values), count):
+        samples = slice(first, min(first + count, len(values)))
+        if isinstance(stage.layer, Conv2d):
+            yield Rows(samples, unfold(values[samples], stage.layer))
+        else:
+            yield Rows(samples, values[samples].flatten(1).T)
+
+
+def unfold(
+    values: Float[Tensor, "batch channel height width"], layer: Conv2d
+) -> Float[Tensor, "row point"]:
+    """One row for each weight of a kernel: a strided copy of the padded input."""
+    (down, right), (high, wide) = layer.padding, layer.kernel
+    padded = F.pad(values, (right, right, down, down))
+    windows = padded.unfold(2, high, layer.stride[0]).unfold(3, wide, layer.stride[1])
+    rows = values.shape[1] * high * wide
+    return windows.permute(1, 4, 5, 0, 2, 3).reshape(rows, -1)
