@@ -41,7 +41,7 @@ def chip_quality(backend: ChipBackend, student: Student, targets: TargetSet) -> 
 
 def correct(logits: Float[Tensor, "batch class"], labels: Int[Tensor, " batch"]) -> float:
     """Part of the samples whose largest logit is that of their label."""
-    return float((logits.argmax(1) == labels).float().mean())
+    return _hits(logits, labels) / len(labels)
 
 
 def _ideal(student: Student, batch: Batch) -> _Answer:
@@ -68,16 +68,20 @@ def _measured(backend: ChipBackend, student: Student, batch: Batch) -> _Answer:
 
 def _quality(student: Student, batches: list[Batch], answers: Iterator[_Answer]) -> Quality:
     names = [stage.name for stage in student.network.stages if not stage.is_readout]
-    squared, hits, loss, samples = torch.zeros(len(names)), 0.0, 0.0, 0
+    squared, hits, loss, samples = torch.zeros(len(names)), 0, 0.0, 0
     for batch, answer in zip(batches, answers, strict=True):
         size = len(batch.labels)
         for place, (name, rate) in enumerate(zip(names, answer.rates, strict=True)):
             squared[place] += (rate - batch.rates[name]).square().mean() * size
-        hits += correct(answer.logits, batch.labels) * size
+        hits += _hits(answer.logits, batch.labels)
         loss += float(torch.nn.functional.cross_entropy(answer.logits, batch.labels)) * size
         samples += size
     error = tuple(float(value) for value in (squared / samples).sqrt())
     return Quality(hits / samples, error, loss / samples)
+
+
+def _hits(logits: Tensor, labels: Tensor) -> int:
+    return int((logits.argmax(1) == labels).sum())
 
 
 def _present(value: Tensor | None) -> Tensor:
