@@ -81,6 +81,24 @@ class LabelRangeError(TensorsError):
         self.classes = classes
 
 
+class DataFormatError(CalibrationError):
+    """A file of samples that cannot be read."""
+
+    def __init__(self, source: str, reason: str) -> None:
+        super().__init__(f"'{source}' cannot be read: {reason}.")
+        self.source = source
+        self.reason = reason
+
+
+class PickleRefusedError(DataFormatError):
+    """A pickle: reading one runs whatever code it holds."""
+
+    def __init__(self, source: str, instead: str) -> None:
+        super().__init__(
+            source, f"it is a Python pickle, and reading one runs whatever code is in it; {instead}"
+        )
+
+
 class SettingError(CalibrationError):
     """A setting outside of what it may be."""
 

@@ -1,0 +1,1 @@
+"""Readers of the data sets of the literature: bytes become samples; opening files is for others."""

@@ -1,0 +1,57 @@
+"""Events of a camera become frames: one input for each time step of the student.
+
+An event is (x, y, t, p): column, row, time, polarity, as a NumPy structured array, which is what
+`tonic` (the extra `events`) gives for N-MNIST and CIFAR10-DVS.
+"""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ltl_core.errors import DataFormatError, SettingError
+
+_FIELDS = ("x", "y", "t", "p")
+
+
+class Sensor(NamedTuple):
+    """The size of a camera; each polarity is a channel."""
+
+    rows: int
+    columns: int
+    polarities: int = 2
+
+
+def event_frames(
+    events: NDArray[Any], sensor: Sensor, steps: int, source: str = "events"
+) -> Float[Tensor, "time polarity row column"]:
+    """How many events fell on each pixel in each of `steps` equal parts of the recording.
+
+    step = floor((t - t_first) steps / (t_last - t_first)), the last event in the last step.
+    Raises DataFormatError, SettingError.
+    """
+    if steps < 1:
+        raise SettingError(f"{steps} time steps: at least one is needed.")
+    _check(events, sensor, source)
+    time = events["t"].astype(np.int64)
+    elapsed = time - time.min()
+    step = np.minimum(elapsed * steps // max(1, int(elapsed.max())), steps - 1)
+    place = (step, events["p"].astype(np.int64), events["y"], events["x"])
+    shape = (steps, sensor.polarities, sensor.rows, sensor.columns)
+    counts = np.bincount(np.ravel_multi_index(place, shape), minlength=int(np.prod(shape)))
+    return torch.from_numpy(counts).float().view(shape)
+
+
+def _check(events: NDArray[Any], sensor: Sensor, source: str) -> None:
+    names = events.dtype.names or ()
+    if missing := [field for field in _FIELDS if field not in names]:
+        raise DataFormatError(source, f"its events have no field {', '.join(missing)}")
+    if len(events) == 0:
+        raise DataFormatError(source, "it holds no events")
+    limits = {"x": sensor.columns, "y": sensor.rows, "p": sensor.polarities}
+    for field, limit in limits.items():
+        if int(events[field].min()) < 0 or int(events[field].max()) >= limit:
+            raise DataFormatError(source, f"events leave the sensor: {field} reaches past {limit}")

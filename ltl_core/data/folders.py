@@ -1,0 +1,126 @@
+"""Pictures in folders that name their class: SPLIT/CLASS/*.jpg, and Tiny-ImageNet's variety of it.
+
+Files arrive as entries, a path and its bytes, in any order: from a tar, a zip or a directory.
+"""
+
+import lzma
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Iterable, Iterator
+from pathlib import PurePosixPath
+from typing import IO, NamedTuple
+
+import torch
+from torch import Tensor
+
+from ltl_core.data.images import Images
+from ltl_core.data.pictures import decode
+from ltl_core.errors import DataFormatError
+
+_SUFFIXES = (".jpg", ".jpeg", ".png")
+_ANNOTATIONS = "val_annotations.txt"
+
+
+class Entry(NamedTuple):
+    """One file of a data set, wherever it lay."""
+
+    path: PurePosixPath
+    data: bytes
+
+
+def tar_entries(stream: IO[bytes], source: str) -> Iterator[Entry]:
+    """The files of a tar, compressed or not; nothing is unpacked. Raises DataFormatError."""
+    try:
+        with tarfile.open(fileobj=stream, mode="r|*") as archive:
+            for member in archive:
+                if member.isfile() and (file := archive.extractfile(member)) is not None:
+                    yield Entry(PurePosixPath(member.name), file.read())
+    except (tarfile.TarError, EOFError, OSError, lzma.LZMAError, zlib.error) as error:
+        raise DataFormatError(source, f"the archive is damaged ({error})") from error
+
+
+def zip_entries(stream: IO[bytes], source: str) -> Iterator[Entry]:
+    """The files of a zip; nothing is unpacked. Raises DataFormatError."""
+    try:
+        with zipfile.ZipFile(stream) as archive:
+            for member in archive.infolist():
+                if not member.is_dir():
+                    yield Entry(PurePosixPath(member.filename), archive.read(member))
+    except (zipfile.BadZipFile, EOFError, OSError, zlib.error) as error:
+        raise DataFormatError(source, f"the archive is damaged ({error})") from error
+
+
+def read_class_folders(entries: Iterable[Entry], split: str, source: str) -> Images:
+    """The pictures under SPLIT/CLASS/; classes are numbered in the order of their names.
+
+    Raises DataFormatError.
+    """
+    found = ((entry, _class_of(entry.path, split)) for entry in entries)
+    pictures = (
+        _Picture(entry.path, decode(entry.data, str(entry.path)), label)
+        for entry, label in found
+        if label is not None
+    )
+    return _assemble(pictures, source, f"{split}/CLASS/*.jpg")
+
+
+def read_tiny_imagenet(entries: Iterable[Entry], split: str, source: str) -> Images:
+    """Tiny-ImageNet's `train` (train/CLASS/images/*) or `val` (val/images/*, with annotations).
+
+    Raises DataFormatError.
+    """
+    if split == "train":
+        return read_class_folders(entries, "train", source)
+    if split != "val":
+        raise DataFormatError(source, f"split '{split}' has no labels; use 'train' or 'val'")
+    pictures: list[_Picture] = []
+    classes: dict[str, str] = {}
+    for entry in entries:
+        if entry.path.name == _ANNOTATIONS:
+            classes = _annotations(entry.data)
+        elif entry.path.parts[-3:-1] == ("val", "images") and _is_picture(entry.path):
+            pictures.append(_Picture(entry.path, decode(entry.data, str(entry.path)), ""))
+    if unknown := [p.path.name for p in pictures if p.path.name not in classes]:
+        raise DataFormatError(source, f"{_ANNOTATIONS} does not name the class of {unknown[0]}")
+    labelled = (picture._replace(label=classes[picture.path.name]) for picture in pictures)
+    return _assemble(labelled, source, "val/images/*.JPEG")
+
+
+class _Picture(NamedTuple):
+    path: PurePosixPath
+    pixels: Tensor
+    label: str
+
+
+def _class_of(path: PurePosixPath, split: str) -> str | None:
+    """CLASS of [...]/SPLIT/CLASS/[images/]FILE; None for whatever else lies there."""
+    folders = path.parts[:-1]
+    if folders[-1:] == ("images",):
+        folders = folders[:-1]
+    inside = len(folders) >= 2 and folders[-2] == split
+    return folders[-1] if inside and _is_picture(path) else None
+
+
+def _is_picture(path: PurePosixPath) -> bool:
+    return path.suffix.lower() in _SUFFIXES
+
+
+def _annotations(data: bytes) -> dict[str, str]:
+    """FILE <tab> CLASS <tab> four numbers of a box, one line a picture."""
+    lines = (line.split("\t") for line in data.decode().splitlines())
+    return {fields[0]: fields[1] for fields in lines if len(fields) >= 2}
+
+
+def _assemble(pictures: Iterable[_Picture], source: str, expected: str) -> Images:
+    """In the order of their paths, so that an archive's order changes nothing."""
+    ordered = sorted(pictures, key=lambda picture: picture.path)
+    if not ordered:
+        raise DataFormatError(source, f"it holds no pictures {expected}")
+    shape = ordered[0].pixels.shape
+    if odd := [p.path for p in ordered if p.pixels.shape != shape]:
+        raise DataFormatError(source, f"'{odd[0]}' is not of the size of '{ordered[0].path}'")
+    classes = sorted({picture.label for picture in ordered})
+    numbers = {name: number for number, name in enumerate(classes)}
+    labels = torch.tensor([numbers[picture.label] for picture in ordered])
+    return Images(torch.stack([p.pixels for p in ordered]), labels, tuple(classes))
