@@ -16,7 +16,8 @@ from service.jobs.messages import (
     read_for_parent,
 )
 
-_PRELOADED = ["service.jobs.child"]
+# torch's optimisers load the second one at their first step: 2 s of work, here done once.
+_PRELOADED = ["service.jobs.child", "torch._dynamo"]
 _EXIT_TIME = 5.0  # s for a child to end after its last message
 
 

@@ -38,7 +38,7 @@ def test_a_killed_service_goes_on_from_its_checkpoint(lab: Lab) -> None:
 
 
 def test_a_stopped_service_goes_on_and_counts_no_failure(lab: Lab) -> None:
-    chip = lab.chip("one", run_s=0.05)
+    chip = lab.chip("one", run_s=0.15)
     service = Service(lab)
     job = service.calibrate(chip, samples=32 * 30)
     until(lambda: (lab.job(job).checkpoint_step or 0) >= 1, "a step is kept")

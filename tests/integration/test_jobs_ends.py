@@ -71,7 +71,7 @@ def test_a_chip_that_falls_silent_fails_the_job_and_frees_the_chip(
 
 
 def test_a_killed_child_is_retried(lab: Lab, service: Service) -> None:
-    chip = lab.chip("killed", run_s=0.05)
+    chip = lab.chip("killed", run_s=0.15)
     job = service.calibrate(chip, samples=32 * 30)
     until(lambda: (lab.job(job).checkpoint_step or 0) >= 1, "a step is kept")
     os.kill(lab.drives_of(chip)[-1].pid, signal.SIGKILL)
