@@ -1,0 +1,33 @@
+"""The most memory that a piece of work held, above what stood before it (Linux)."""
+
+import gc
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+_STATUS = Path("/proc/self/status")
+_CLEAR = Path("/proc/self/clear_refs")
+_RESET_PEAK = "5"  # proc(5): resets VmHWM to the memory in use
+
+
+class Peak:
+    """Filled in when the work has ended."""
+
+    byte_count: int = 0
+
+
+@contextmanager
+def peak_memory() -> Iterator[Peak]:
+    """`with peak_memory() as peak: ...; peak.byte_count`."""
+    gc.collect()
+    _CLEAR.write_text(_RESET_PEAK)
+    before, peak = _field("VmRSS"), Peak()
+    yield peak
+    peak.byte_count = _field("VmHWM") - before
+
+
+def _field(name: str) -> int:
+    for line in _STATUS.read_text().splitlines():
+        if line.startswith(f"{name}:"):
+            return int(line.split()[1]) * 1024
+    raise OSError(f"{_STATUS} has no field {name}.")

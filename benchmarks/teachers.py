@@ -1,0 +1,103 @@
+"""Teachers of the learning benchmark, and what they ask of their students."""
+
+import math
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from benchmarks.datasets import Split
+from benchmarks.tasks import Recipe, Task
+from ltl_core.data.augment import crop_and_flip
+from ltl_core.data.images import Images, Scaling, as_samples
+from ltl_core.importing import Imported, from_torch
+from ltl_core.network import NetworkSpec
+from ltl_core.packing import pack, unpack
+from ltl_core.settings import NeuronSettings
+from ltl_core.student import warm_start
+from ltl_core.targets import Samples, TargetSet
+from ltl_core.teacher import collect
+
+_SCALE_SAMPLES = 5000  # the scales k are measured on so many
+_CHUNK = 2500
+
+
+def teacher_of(task: Task, split: Split, seed: int, cache: Path | None) -> Imported:
+    """A trained teacher, from the cache if it is there."""
+    kept = None if cache is None else cache / f"{task.name}-{seed}.safetensors"
+    if kept is not None and kept.is_file():
+        weights, about = unpack(kept.read_bytes())
+        return Imported(NetworkSpec.model_validate_json(about["network"]), weights)
+    teacher = _train(task, split.train, seed)
+    if kept is not None:
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        about = {"network": teacher.network.model_dump_json()}
+        kept.write_bytes(pack(teacher.weights, about))
+    return teacher
+
+
+def targets_of(
+    teacher: Imported, samples: Samples, percentile: float, like: TargetSet | None = None
+) -> TargetSet:
+    """Target rates, chunk by chunk; the scales are those of `like`, or measured on the first."""
+    if like is None:
+        first = Samples(*(part[:_SCALE_SAMPLES] for part in samples))
+        like = collect(*teacher, first, percentile=percentile)
+    chunks = zip(*(part.split(_CHUNK) for part in samples), strict=True)
+    parts = [collect(*teacher, Samples(*chunk), scales=like.scales) for chunk in chunks]
+    rates = {name: torch.cat([part.rates[name] for part in parts]) for name in like.rates}
+    return TargetSet(samples, like.scales, rates)
+
+
+def default_start(
+    task: Task, targets: TargetSet, neuron: NeuronSettings, seed: int
+) -> dict[str, Tensor]:
+    """Weights that the warm start turns into the published start, PyTorch's initialisation.
+
+    W = W_default k_l / (k_{l-1} threshold),  b = b_default k_l / threshold;  readout: W_default /
+    k_{L-1}: what `warm_start` undoes.
+    """
+    torch.manual_seed(seed)
+    shape = tuple(targets.samples.inputs.shape[1:])
+    network, weights = from_torch(task.module().eval(), shape)
+    ones = {name: torch.ones_like(weight) for name, weight in weights.items()}
+    factors = warm_start(network, ones, targets.scales, neuron)
+    return {name: weight / factors[name] for name, weight in weights.items()}
+
+
+def _train(task: Task, images: Images, seed: int) -> Imported:
+    torch.manual_seed(seed)
+    module = task.module()
+    parameters, recipe = module.parameters(), task.recipe
+    optimizer = torch.optim.SGD(
+        parameters,
+        recipe.learning_rate,
+        momentum=0.9,
+        weight_decay=recipe.weight_decay,
+        nesterov=True,
+    )
+    steps = recipe.epochs * math.ceil(images.size / recipe.batch)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, recipe.learning_rate, total_steps=steps
+    )
+    for batch in _batches(images, task.scaling, recipe, seed):
+        optimizer.zero_grad()
+        F.cross_entropy(module(batch.inputs), batch.labels).backward()
+        optimizer.step()
+        schedule.step()
+    return from_torch(module.eval(), tuple(images.pixels.shape[1:]))
+
+
+def _batches(images: Images, scaling: Scaling, recipe: Recipe, seed: int) -> Iterator[Samples]:
+    generator = torch.Generator().manual_seed(seed)
+    for _ in range(recipe.epochs):
+        for index in torch.randperm(images.size, generator=generator).split(recipe.batch):
+            samples = as_samples(images.take(index), scaling)
+            if recipe.padding or recipe.flip:
+                varied = crop_and_flip(
+                    samples.inputs, generator, padding=recipe.padding, flip=recipe.flip
+                )
+                samples = samples._replace(inputs=varied)
+            yield samples
