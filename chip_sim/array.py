@@ -6,17 +6,19 @@ Products with analog codes may be rounded; where that could tip a converter, it 
 double precision, which is exact for them.
 """
 
+import math
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from chip_sim.converter import AdcBank, column_levels, level_max
 from chip_sim.rows import Rows, positions, rows_of
 from ltl_core.network import Stage
 
-_DOUBT = 2.0**-10  # of an LSB: far above the rounding of a single precision sum, far below one LSB
+_DOUBT = 2.0**-12  # of an LSB: far above the rounding of a single precision sum, far below one LSB
+_GROUP = 16
 _COARSE_BITS = 8  # of converters whose codes single precision resolves to better than that
 
 
@@ -49,12 +51,11 @@ def read_columns(
         array = array._replace(weight=array.weight.to(torch.float64))
     where = positions(stage)
     codes = torch.empty(play.times, len(play.values), stage.columns, *where)
-    tiles = [array.weight[:, block].contiguous() for block in array.row_blocks]
+    tiles = [array.weight[:, block] for block in array.row_blocks]
     guarded = play.analog and not exact
     for rows in rows_of(play.values, stage, play.times):
         total = _read(array, tiles, rows, (play.times, guarded), rng)
-        part = codes[:, rows.samples]
-        part.copy_(total.view(play.times, stage.columns, -1, *where).transpose(1, 2))
+        codes[:, rows.samples] = total.unflatten(2, (-1, *where)).transpose(1, 2)
     return codes
 
 
@@ -67,6 +68,14 @@ def read_noise_spread(rows: Float[Tensor, "row point"], sigma: float) -> Float[T
     return rows.square().sum(0).to(torch.float32).sqrt_().mul_(sigma)
 
 
+class _Tile(NamedTuple):
+    """One row of tiles and what a part of the samples plays into it."""
+
+    weight: Float[Tensor, "column row"]
+    values: Float[Tensor, "row point"]
+    adc: AdcBank
+
+
 def _read(
     array: Array,
     tiles: list[Tensor],
@@ -75,39 +84,73 @@ def _read(
     rng: torch.Generator,
 ) -> Float[Tensor, "times column point"]:
     times, guarded = how
-    total: Tensor | None = None
-    for tile, block, adc in zip(tiles, array.row_blocks, array.adcs, strict=True):
-        values = rows.values[block]
-        sums = (tile @ values).to(torch.float32)
-        noise = None
-        if array.read_noise:
-            drawn = torch.randn(times, *sums.shape, generator=rng)
-            noise = drawn.mul_(read_noise_spread(values, array.read_noise))
-        levels = _levels(array, adc, sums, noise)
+    top, total = level_max(array.bits), None
+    for weight, block, adc in zip(tiles, array.row_blocks, array.adcs, strict=True):
+        tile = _Tile(weight, rows.values[block], adc)
+        sums = _product(tile)
+        noise = _noise(sums, tile, (times, array.read_noise), rng) if array.read_noise else None
+        seen = sums[None] if noise is None else sums + noise
+        levels = column_levels(seen, adc, array.full_scale, array.bits)
+        codes = levels.round()
         if guarded:
-            _settle(levels, (array, adc, tile, values), noise)
-        levels.round_().clamp_(-level_max(array.bits), level_max(array.bits))
-        total = levels if total is None else total.add_(levels)
+            _settle(codes, levels, (array, tile), noise)
+        codes.clamp_(-top, top)
+        total = codes if total is None else total.add_(codes)
     assert total is not None, "a layer has at least one row of tiles"
     return total
 
 
-def _levels(array: Array, adc: AdcBank, sums: Tensor, noise: Tensor | None) -> Tensor:
-    seen = sums[None] if noise is None else sums + noise
-    return column_levels(seen, adc, array.full_scale, array.bits)
+def _product(tile: _Tile) -> Float[Tensor, "column point"]:
+    """Whichever operand order reads the values along memory."""
+    if tile.values.stride(0) == 1:  # sample by sample, as a linear layer has them
+        return (tile.values.T @ tile.weight.T).T.to(torch.float32)
+    return (tile.weight @ tile.values).to(torch.float32)
+
+
+def _noise(
+    sums: Float[Tensor, "column point"],
+    tile: _Tile,
+    how: tuple[int, float],
+    rng: torch.Generator,
+) -> Float[Tensor, "times column point"]:
+    times, sigma = how
+    spread = read_noise_spread(tile.values, sigma)
+    if sums.stride(0) == 1:  # the numbers lie in memory as the sums do
+        return torch.randn(times, *sums.T.shape, generator=rng).mT.mul_(spread)
+    return torch.randn(times, *sums.shape, generator=rng).mul_(spread)
 
 
 def _settle(
+    codes: Float[Tensor, "times column point"],
     levels: Float[Tensor, "times column point"],
-    parts: tuple[Array, AdcBank, Tensor, Tensor],
+    parts: tuple[Array, _Tile],
     noise: Float[Tensor, "times column point"] | None,
 ) -> None:
-    """Put levels so near a half that rounding may have tipped them where exact sums put them."""
-    array, adc, tile, values = parts
-    doubtful = ((levels - levels.round()).abs_() > 0.5 - _DOUBT).nonzero(as_tuple=True)
-    time, column, point = doubtful
-    exact = (tile[column].double() * values[:, point].T.double()).sum(1).to(torch.float32)
+    """Round levels again, from exact sums, that are so near a half that rounding may tip them."""
+    array, tile = parts
+    time, column, point = _above(levels.sub_(codes).abs_(), 0.5 - _DOUBT)
+    terms = tile.weight[column].double() * tile.values.T[point]
+    exact = terms.sum(1).to(torch.float32)
     if noise is not None:
         exact = exact + noise[time, column, point]
-    bank = AdcBank(*(part[column] for part in adc))
-    levels[doubtful] = column_levels(exact[:, None], bank, array.full_scale, array.bits)[:, 0]
+    bank = AdcBank(*(part[column] for part in tile.adc))
+    level = column_levels(exact[:, None], bank, array.full_scale, array.bits)
+    codes[time, column, point] = level[:, 0].round()
+
+
+def _above(
+    values: Float[Tensor, "times column point"], limit: float
+) -> tuple[Int[Tensor, " found"], Int[Tensor, " found"], Int[Tensor, " found"]]:
+    """Where the few values above a limit are: first which groups have one, then which they are."""
+    turned = values.stride(1) == 1
+    laid = values.mT if turned else values
+    groups = laid.reshape(math.gcd(laid.numel(), _GROUP), -1)
+    some = (groups.amax(0) > limit).nonzero()[:, 0]
+    member, which = (groups[:, some] > limit).nonzero(as_tuple=True)
+    found, width = member * groups.shape[1] + some[which], laid.shape[2]
+    time, line, place = (
+        found // (laid.shape[1] * width),
+        found // width % laid.shape[1],
+        found % width,
+    )
+    return (time, place, line) if turned else (time, line, place)
