@@ -44,6 +44,10 @@ class ArtifactStore:
             raise ArtifactCorruptError(sha256)
         return data
 
+    def remove(self, sha256: str) -> None:
+        """Forget a block that no row names any more."""
+        self._path(sha256).unlink(missing_ok=True)
+
     def has(self, sha256: str) -> bool:
         return self._path(sha256).is_file()
 

@@ -48,7 +48,10 @@ def open_chip(chip: ChipRef, backends: Mapping[str, str], artifacts: ArtifactSto
 
 def save_chip(backend: ChipBackend, artifacts: ArtifactStore) -> str | None:
     """Keep the devices of a chip that lives in software; None for all others."""
-    return artifacts.put(pack(backend.state())) if isinstance(backend, Stored) else None
+    if not isinstance(backend, Stored):
+        return None
+    # Its id makes the block this chip's alone: one of the same kind and seed may stand the same.
+    return artifacts.put(pack(backend.state(), {"chip_id": backend.info.chip_id}))
 
 
 def find_factory(name: str, backends: Mapping[str, str]) -> Factory:

@@ -38,7 +38,7 @@ def main(connection: Connection) -> None:
     torch.set_num_threads(description.house.threads)
     link = ParentLink(connection)
     artifacts = ArtifactStore(Path(description.house.artifacts_dir))
-    workbench = Workbench(artifacts, link, description.house.chip_backends)
+    workbench = Workbench(artifacts, link, description)
     link.send(perform(description, workbench))
 
 

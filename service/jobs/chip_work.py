@@ -106,12 +106,10 @@ class Bench:
 
     def finished(self, found: CalibrationResult) -> Ended:
         """What a calibration came to. Codes that are not better are not published."""
-        calibrated = self.student.with_codes(found.codes).to_block()
-        published = {"weights": self._workbench.artifacts.put(calibrated)}
         return Ended(
             status=JobStatus.SUCCEEDED,
             result=self._result(found),
-            blocks=published if found.improved else {},
+            blocks=self._weights(found) if found.improved else {},
             chip_state_sha256=self.saved_chip(),
         )
 
@@ -152,6 +150,10 @@ class Bench:
             },
             "spent": found.spent._asdict() | {"seconds": self._seconds()},
         }
+
+    def _weights(self, found: CalibrationResult) -> dict[str, str]:
+        calibrated = self.student.with_codes(found.codes).to_block()
+        return {"weights": self._workbench.artifacts.put(calibrated)}
 
     def _golden(self, otherwise: float) -> dict[str, float]:
         """Of teacher and golden student, as they were found when the student was trained."""

@@ -14,6 +14,7 @@ from service.errors import AttemptSupersededError, ServiceError
 from service.jobs.describe import Describer
 from service.jobs.errors import ServiceStoppingError
 from service.jobs.fork_server import ChildProcess, ForkServer
+from service.jobs.leftovers import Leftovers
 from service.jobs.messages import Checkpointed, Ended, House, Logged, Progressed
 from service.jobs.records import Recorder
 from service.jobs.seat import Holder, Refusal, Seat, leave_seat, lose_seat, release, take_seat
@@ -103,12 +104,12 @@ class JobRunner:
         log = structlog.get_logger(__name__).bind(job_id=seat.job.id, chip_id=seat.job.chip_id)
         log.info("job started", kind=seat.job.kind, attempt=seat.job.attempt, token=seat.token)
         try:
-            child = self._start_child(seat)
+            child, leftovers = self._start_child(seat)
         except ServiceError as error:  # what it needs is gone: that is its answer
             self._end(seat, _failed(error))
             return
         try:
-            self._follow(seat, child)
+            self._follow(seat, child, leftovers)
         except EOFError:
             how = child.how_it_died()
             log.warning("the job's process died", how=how)
@@ -121,14 +122,14 @@ class JobRunner:
             self._free(seat)
         log.info("attempt ended")
 
-    def _start_child(self, seat: Seat) -> ChildProcess:
+    def _start_child(self, seat: Seat) -> tuple[ChildProcess, Leftovers]:
         now = _now()
         with self._database.reading() as session:
             describer = Describer(session, self._house, self._settings.simulated_seconds_per_second)
             description = describer.describe(seat.job, now)
-        return self._children.start(description)
+        return self._children.start(description), Leftovers(self._artifacts, description)
 
-    def _follow(self, seat: Seat, child: ChildProcess) -> None:
+    def _follow(self, seat: Seat, child: ChildProcess, leftovers: Leftovers) -> None:
         """Listen until the child has ended, or has to be stopped."""
         supervisor = Supervisor(seat, child, self._database, self._settings, self._stopping)
         lines = 0
@@ -136,11 +137,14 @@ class JobRunner:
             message = child.listen(_LISTEN)
             if isinstance(message, Ended):
                 self._end(seat, message)
+                leftovers.ended(message)
                 child.finish()
                 return
             if message is not None:
                 lines += isinstance(message, Logged)
                 self._record(seat, message, lines)
+            if isinstance(message, Checkpointed):
+                leftovers.kept(message)
             verdict = supervisor.look()
             if verdict is not Verdict.GO_ON:
                 child.finish(patience=0)

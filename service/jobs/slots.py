@@ -28,6 +28,11 @@ class Slots:
         finally:
             self._release()
 
+    @property
+    def waiting(self) -> int:
+        """How many wait for a slot."""
+        return len(self._waiting)
+
     def stop(self) -> None:
         """Let nobody in any more."""
         with self._changed:

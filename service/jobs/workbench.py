@@ -4,8 +4,9 @@ import time
 from collections.abc import Mapping
 from typing import Protocol
 
+from ltl_core.packing import pack, unpack
 from service.artifacts import ArtifactStore
-from service.jobs.messages import Checkpointed, Ended, Json, Logged, Progressed
+from service.jobs.messages import Checkpointed, Ended, JobDescription, Json, Logged, Progressed
 
 _PROGRESS_INTERVAL = 0.5  # s: at most two a second
 
@@ -23,12 +24,11 @@ class Link(Protocol):
 class Workbench:
     """Reports and stored blocks, in the words of the work."""
 
-    def __init__(
-        self, artifacts: ArtifactStore, link: Link, chip_backends: Mapping[str, str]
-    ) -> None:
+    def __init__(self, artifacts: ArtifactStore, link: Link, description: JobDescription) -> None:
         self.artifacts = artifacts
         self.link = link
-        self.chip_backends = chip_backends
+        self.chip_backends: Mapping[str, str] = description.house.chip_backends
+        self._job_id = description.job_id
         self._next_progress = 0.0
         self._held_back: Progressed | None = None
 
@@ -50,7 +50,8 @@ class Workbench:
         self.link.send(Logged(line=line))
 
     def checkpoint(self, block: bytes, step: int, chip_state_sha256: str | None = None) -> None:
-        """Store the block; a later attempt starts from it."""
+        """Store the block; a later attempt starts from it. The job's id makes it its alone."""
         self.flush()
-        sha256 = self.artifacts.put(block)
+        tensors, about = unpack(block)
+        sha256 = self.artifacts.put(pack(tensors, about | {"job_id": self._job_id}))
         self.link.send(Checkpointed(sha256=sha256, step=step, chip_state_sha256=chip_state_sha256))

@@ -111,6 +111,15 @@ class Lab:
         with self.database.reading() as session:
             return session.query(WeightVersion).filter_by(chip_id=chip_id).all()
 
+    def blobs(self) -> set[str]:
+        """What lies in the artifact store."""
+        return {path.name for path in self.settings.artifacts_dir.glob("??/*")}
+
+    def states(self) -> list[str]:
+        """The saved states of the chips."""
+        with self.database.reading() as session:
+            return [str(chip.state_sha256) for chip in session.query(Chip)]
+
     def drives(self) -> list[Drive]:
         return read_trace(self.trace)
 
@@ -208,7 +217,7 @@ def seed(root: Path) -> Seeded:
         ),
         percentile=99.0,
     )
-    workbench = Workbench(store, _Nobody(), {})
+    workbench = Workbench(store, _Nobody(), description)
     collected = collect(description, workbench)
     training = {"settings": {"epochs": 2}}
     trained = train(

@@ -1,0 +1,57 @@
+"""Blocks that were replaced are removed; what a row still names stays."""
+
+from pathlib import Path
+
+import pytest
+
+from service.artifacts import ArtifactStore
+from service.jobs.leftovers import Leftovers
+from service.jobs.messages import Checkpointed, ChipRef, Ended, House, JobDescription
+from service.states import JobKind, JobStatus
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> ArtifactStore:
+    return ArtifactStore(tmp_path)
+
+
+def leftovers(store: ArtifactStore, chip_state: str | None) -> Leftovers:
+    chip = ChipRef(
+        chip_id="c", backend="b", settings={}, state_sha256=chip_state, idle_s=0, token=1
+    )
+    house = House(artifacts_dir="", threads=1)
+    kind = JobKind.CALIBRATE
+    return Leftovers(
+        store,
+        JobDescription(house=house, job_id="j", kind=kind, attempt=1, request={}, chip=chip),
+    )
+
+
+def blobs(store: ArtifactStore, *names: str) -> list[str]:
+    return [store.put(name.encode()) for name in names]
+
+
+def kept(store: ArtifactStore, *sha256s: str) -> list[bool]:
+    return [store.has(sha256) for sha256 in sha256s]
+
+
+def test_only_the_newest_checkpoint_and_state_stay(store: ArtifactStore) -> None:
+    idle, first, state, second, moved = blobs(store, "idle", "first", "state", "second", "moved")
+    left = leftovers(store, idle)
+    left.kept(Checkpointed(sha256=first, step=1, chip_state_sha256=state))
+    left.kept(Checkpointed(sha256=second, step=2, chip_state_sha256=moved))
+    assert kept(store, idle, first, state, second, moved) == [False, False, False, True, True]
+
+
+def test_the_end_needs_no_checkpoint_but_the_chips_state(store: ArtifactStore) -> None:
+    checkpoint, state = blobs(store, "checkpoint", "state")
+    left = leftovers(store, None)
+    left.kept(Checkpointed(sha256=checkpoint, step=1, chip_state_sha256=state))
+    left.ended(Ended(status=JobStatus.FAILED))
+    assert kept(store, checkpoint, state) == [False, True]
+
+
+def test_a_state_that_did_not_change_stays(store: ArtifactStore) -> None:
+    (state,) = blobs(store, "state")
+    leftovers(store, state).ended(Ended(status=JobStatus.SUCCEEDED, chip_state_sha256=state))
+    assert store.has(state)
