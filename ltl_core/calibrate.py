@@ -209,7 +209,7 @@ class Calibration:
             gradient = measured_gradient(
                 seen, batch, student, self._rule, self._settings.observable
             )
-            self._shadow.hold(seen.stage, gradient, trims_only=self._step >= self._finish_step)
+            self._shadow.hold(seen.stage, gradient, trims_only=not self._moves_weights)
             if seen.stage.is_readout:
                 logits = seen.record.membrane[-1]  # type: ignore[index]
                 accuracy = correct(logits, batch.labels)
@@ -229,8 +229,16 @@ class Calibration:
         return self._learn.take(order[place * size : (place + 1) * size])
 
     @property
+    def _moves_weights(self) -> bool:
+        """Trims alone come first and last: they wear nothing and draw no new noise."""
+        return self._start_step <= self._step < self._finish_step
+
+    @property
+    def _start_step(self) -> int:
+        return round(self._settings.start_share * self.total_steps)
+
+    @property
     def _finish_step(self) -> int:
-        """From here on the trims alone move: they wear nothing and draw no new noise."""
         return round((1 - self._settings.finish_share) * self.total_steps)
 
     def _is_spent(self) -> bool:
