@@ -7,13 +7,13 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from chip_sim.checks import check_codes, check_trims, drive_of
-from chip_sim.clock import Clock
+from chip_sim.clock import Clock, Spell
 from chip_sim.column import Show
 from chip_sim.device import DeviceModel, PerfectDevice
 from chip_sim.errors import ForeignStateError, NotPlacedError
 from chip_sim.fingerprint import fingerprint, probe_record, probe_stimulus
 from chip_sim.hermes import HermesDevice
-from chip_sim.identity import layer_identity, stream
+from chip_sim.identity import layer_identity
 from chip_sim.layer import (
     Drive,
     PlacedLayer,
@@ -31,9 +31,11 @@ from chip_sim.layer import (
 )
 from chip_sim.pcm import PcmDevice
 from chip_sim.placement import check_placement, placement_from_json, placement_to_json
+from chip_sim.randomness import stream
 from chip_sim.reram import ReramDevice
 from chip_sim.spec import ChipSpec, DeviceSpec, info_of
-from chip_sim.tiling import lay_out
+from chip_sim.tiling import Tiling, lay_out
+from chip_sim.unrest import Unrest
 from chip_sim.wear import Wear
 from ltl_core.chip import (
     ChipInfo,
@@ -45,6 +47,7 @@ from ltl_core.chip import (
     Stimulus,
     WriteReport,
 )
+from ltl_core.network import Stage
 
 
 def make_chip(chip_id: str, spec: ChipSpec, seed: int) -> "SimulatedChip":
@@ -77,7 +80,7 @@ class SimulatedChip:
         self._seed = seed
         self._info = info_of(spec, chip_id)
         self._model = device_model(spec.device)
-        self._clock = Clock()
+        self._clock = Clock(0.0, (Spell(0.0, spec.temperature),))
         self._wear = Wear()
         self._rng = stream(seed, "life")
         self._placement: Placement | None = None
@@ -149,13 +152,21 @@ class SimulatedChip:
         """Let the chip's time pass."""
         self._clock.advance(seconds)
 
+    def warm(self, kelvin: float) -> None:
+        """Bring the chip to this temperature, from now on."""
+        self._clock.warm(kelvin)
+
+    def temperature(self) -> float:
+        """Of the chip now, K."""
+        return self._clock.kelvin
+
     def now(self) -> float:
         """The chip's clock, seconds since it was made."""
         return self._clock.now
 
     def weights(self, layer: str) -> Float[Tensor, "column row"]:
         """The true weights at this instant, code units: what no bench can see."""
-        return weights(self._placed(layer), self._spec, self._model, self._clock.now)
+        return weights(self._placed(layer), self._spec, self._model, self._clock)
 
     def wear(self, layer: str) -> Int[Tensor, "2 column row"]:
         """Pulses so far of each device under this layer, of all networks that stood there."""
@@ -174,12 +185,13 @@ class SimulatedChip:
         tensors["seed"] = torch.tensor([self._seed])
         tensors["placement"] = _text(placed)
         tensors["clock"] = torch.tensor([self._clock.now], dtype=torch.float64)
+        tensors["temperatures"] = torch.tensor(self._clock.spells, dtype=torch.float64)
         tensors["rng"] = self._rng.get_state()
         return {name: tensor.clone() for name, tensor in tensors.items()}
 
     def restore(self, tensors: Mapping[str, Tensor]) -> None:
         """Go on from a saved state. Raises ForeignStateError before anything is changed."""
-        if _read(tensors["spec"]) != self._spec.model_dump_json():
+        if ChipSpec.model_validate_json(_read(tensors["spec"])) != self._spec:
             raise ForeignStateError(self._info.chip_id, "spec")
         if int(tensors["seed"]) != self._seed:
             raise ForeignStateError(self._info.chip_id, "seed")
@@ -191,7 +203,9 @@ class SimulatedChip:
             for name, layer in layers.items()
         }
         self._wear = Wear.from_tensors(tensors)
-        self._clock = Clock(float(tensors["clock"]))
+        spells = tensors["temperatures"].tolist() if "temperatures" in tensors else []
+        kept = tuple(Spell(*spell) for spell in spells) or (Spell(0.0, self._spec.temperature),)
+        self._clock = Clock(float(tensors["clock"]), kept)
         self._rng.set_state(tensors["rng"].clone())
 
     def _lay_out(self, placement: Placement) -> dict[str, PlacedLayer]:
@@ -204,9 +218,13 @@ class SimulatedChip:
                 layer_identity(self._spec, self._seed, tilings[stage.name]),
                 empty_cells(stage.columns, stage.rows),
                 Trims(*(torch.zeros(stage.columns, dtype=torch.int32),) * 2),
+                self._unrest(stage, tilings[stage.name]),
             )
             for stage in placement.network.stages
         }
+
+    def _unrest(self, stage: Stage, tiling: Tiling) -> Unrest:
+        return Unrest(self._seed, tiling.regions[0].tile, (2, stage.columns, stage.rows))
 
     def _write(self, name: str, codes: Tensor, chosen: Tensor) -> tuple[int, Tensor]:
         layer = self._layers[name]
@@ -221,13 +239,13 @@ class SimulatedChip:
         self, layer: PlacedLayer, drive: Drive, asked: Observable | None
     ) -> tuple[LayerRecording, Drive]:
         """What one layer shows, and what it plays to the next."""
-        weight = weights(layer, self._spec, self._model, self._clock.now)
+        weight = weights(layer, self._spec, self._model, self._clock)
         sums = column_sums(layer, drive, weight, self._spec, self._rng)
         if layer.stage.is_readout:
             membrane = integrate(layer, sums, self._spec) if asked is Observable.MEMBRANE else None
             return LayerRecording(membrane=membrane), drive
         show = Show(asked is Observable.WINDOW, asked is Observable.MEMBRANE)
-        activity = fire(layer, sums, self._spec, show, self._rng)
+        activity = fire(layer, sums, self._spec, show, (self._clock.kelvin, self._rng))
         recording = LayerRecording(
             counts=None if asked is None else activity.spikes.sum(0, dtype=torch.int32),
             spikes=None if asked in (None, Observable.COUNTS) else activity.spikes,

@@ -26,7 +26,7 @@ class Registers(NamedTuple):
     """What the digital side sets, in code units."""
 
     threshold: float
-    decay: float
+    decay: float  # at the chip's temperature
     threshold_trim: Float[Tensor, " column"]
     bias_trim: Float[Tensor, " column"]
 

@@ -4,6 +4,7 @@ Every random number of a device is drawn when it is written and kept until it is
 that two reads at one instant agree. Time is an argument: seconds since the device's own last write.
 """
 
+import math
 from typing import NamedTuple, Protocol
 
 import torch
@@ -18,8 +19,31 @@ class Fate(NamedTuple):
     wander: Float[Tensor, "*shape"]  # the device's own direction and size of slow fluctuation
 
 
+class Age(NamedTuple):
+    """What time has brought to devices since their own last write."""
+
+    elapsed: Float[Tensor, "*shape"]  # s
+    log_time: Float[Tensor, "*shape"]  # ln(1 + t / t0), stretched by temperature: drift follows it
+    unrest: Float[Tensor, "*shape"]  # the slow part of 1/f noise, sd sqrt(ln(1 + t / t0))
+
+
 class DeviceModel(Protocol):
     """One kind of memory cell."""
+
+    @property
+    def t0(self) -> float:
+        """First read after programming, s: the time that drift and 1/f noise start from."""
+        ...
+
+    @property
+    def fluctuates(self) -> bool:
+        """Whether there is 1/f noise."""
+        ...
+
+    @property
+    def known_until(self) -> float:
+        """How long after a write there are published data, s."""
+        ...
 
     def programming_noise(self, g_target: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
         """Standard deviation of one write, S."""
@@ -39,7 +63,7 @@ class DeviceModel(Protocol):
         g_target: Float[Tensor, "*shape"],
         g_programmed: Float[Tensor, "*shape"],
         fate: Fate,
-        elapsed: Float[Tensor, "*shape"],
+        age: Age,
     ) -> Float[Tensor, "*shape"]:
         """Conductance so long after the write, S."""
         ...
@@ -47,6 +71,10 @@ class DeviceModel(Protocol):
 
 class PerfectDevice:
     """A cell that holds exactly what was written, for ever."""
+
+    t0 = 1.0  # s; nothing depends on it
+    fluctuates = False
+    known_until = math.inf
 
     def programming_noise(self, g_target: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
         """None."""
@@ -66,7 +94,7 @@ class PerfectDevice:
         g_target: Float[Tensor, "*shape"],  # noqa: ARG002
         g_programmed: Float[Tensor, "*shape"],
         fate: Fate,  # noqa: ARG002
-        elapsed: Float[Tensor, "*shape"],  # noqa: ARG002
+        age: Age,  # noqa: ARG002
     ) -> Float[Tensor, "*shape"]:
         """g(t) = g(0)."""
         return g_programmed
@@ -75,26 +103,22 @@ class PerfectDevice:
 def drift(
     g: Float[Tensor, "*shape"],
     nu: Float[Tensor, "*shape"],
-    elapsed: Float[Tensor, "*shape"],
-    t0: float,
+    log_time: Float[Tensor, "*shape"],
 ) -> Float[Tensor, "*shape"]:
-    """g(t) = g(0) (1 + t / t0) ** -nu."""
-    return g * torch.exp(-nu * torch.log1p(elapsed / t0))
+    """g(t) = g(0) (1 + t / t0) ** -nu, by the logarithm of 1 + t / t0."""
+    return g * torch.exp(-nu * log_time)
 
 
 def flicker(
-    g: Float[Tensor, "*shape"],
-    wander: Float[Tensor, "*shape"],
-    elapsed: Float[Tensor, "*shape"],
-    t_read: float,
+    g: Float[Tensor, "*shape"], relative: Float[Tensor, "*shape"]
 ) -> Float[Tensor, "*shape"]:
-    """1/f noise: g (1 + q z sqrt(ln((t + t_read) / (2 t_read)))); `wander` is q z of the device.
+    """1/f noise: g (1 + q x), not below zero; `chip_sim.unrest` says what x is."""
+    return (g * (1 + relative)).clamp(min=0)
 
-    z is standard normal and constant between two writes: the simplest process with this variance.
-    It is the same for two reads at one instant and grows slowly afterwards.
-    """
-    spread = torch.log((elapsed + t_read) / (2 * t_read)).clamp(min=0).sqrt()
-    return (g * (1 + wander * spread)).clamp(min=0)
+
+def flicker_at_first_read(t0: float, t_read: float) -> float:
+    """sqrt(v(0)): sd of x when nothing but t0 has passed since the write."""
+    return math.sqrt(math.log((t0 + t_read) / (2 * t_read)))
 
 
 def normal(like: Float[Tensor, "*shape"], rng: torch.Generator) -> Float[Tensor, "*shape"]:

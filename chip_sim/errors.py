@@ -22,6 +22,38 @@ class LayerSettingError(SettingError):
         self.layer = layer
 
 
+class NegativeTimeError(SettingError):
+    """A chip's clock was to go back, or to infinity."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(
+            f"A chip's clock cannot go on by {seconds} s: give a finite number, zero or more."
+        )
+        self.seconds = seconds
+
+
+class ImpossibleTemperatureError(SettingError):
+    """A temperature that is not above absolute zero."""
+
+    def __init__(self, kelvin: float) -> None:
+        super().__init__(f"A chip cannot be at {kelvin} K: give kelvins above zero, 300 is a room.")
+        self.kelvin = kelvin
+
+
+class NoDataError(ChipError):
+    """Devices older than anything that was published about them."""
+
+    def __init__(self, layer: str, model: str, age: float, known_until: float) -> None:
+        super().__init__(
+            f"Cells of layer '{layer}' were last written {age:.0f} s ago, but {model} is published "
+            f"up to {known_until:.0f} s after a write: write them again, or let the chip's spec "
+            "hold the last published spread (device.after_data: hold)."
+        )
+        self.layer = layer
+        self.age = age
+        self.known_until = known_until
+
+
 class NotPlacedError(ChipError):
     """A layer that does not stand on the chip, or that this stimulus does not reach."""
 

@@ -4,7 +4,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from chip_sim.identity import stream
+from chip_sim.randomness import stream
 from ltl_core.chip import Fingerprint, LayerRecording, Observable, Placement, Recording, Stimulus
 
 _BATCH = 16

@@ -4,11 +4,21 @@ Le Gallo et al., Nature Electronics 2023. Coefficients as aihwkit publishes them
 microsiemens at g_max = 20.7; they scale with g_max.
 """
 
+import math
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from chip_sim.device import Fate, drift, flicker, normal, polynomial
+from chip_sim.device import (
+    Age,
+    Fate,
+    drift,
+    flicker,
+    flicker_at_first_read,
+    normal,
+    polynomial,
+)
 
 _MICRO = 1e-6
 _SMALLEST_R = 1e-7
@@ -18,8 +28,10 @@ class HermesDevice:
     """Drifts from 300 s on; fits are in two branches of r = g / g_max."""
 
     t0 = 300.0  # s
+    fluctuates = True
     t_read = 512e-9  # s
     g_max_published = 20.7e-6  # S
+    known_until = math.inf  # the fits are power laws without an end
 
     def __init__(self, g_max: float, programming_scale: float = 1.0) -> None:
         self._g_max = g_max
@@ -39,19 +51,23 @@ class HermesDevice:
         """nu = |N(mu(r), s(r))|, r from the target; wander = q(r) z, r from what was programmed."""
         r = (g_target / self._g_max).clamp(min=_SMALLEST_R)
         nu = (_drift_mean(r) + _drift_spread(r) * normal(r, rng)).abs()
-        r = (g_programmed / self._g_max).clamp(min=_SMALLEST_R)
-        return Fate(nu, _flicker_amplitude(r) * normal(r, rng))
+        return Fate(nu, self._flicker_amplitude(g_programmed) * normal(r, rng))
 
     def conductance(
         self,
         g_target: Float[Tensor, "*shape"],  # noqa: ARG002
         g_programmed: Float[Tensor, "*shape"],
         fate: Fate,
-        elapsed: Float[Tensor, "*shape"],
+        age: Age,
     ) -> Float[Tensor, "*shape"]:
         """Power-law drift, then 1/f noise."""
-        drifted = drift(g_programmed, fate.nu, elapsed, self.t0)
-        return flicker(drifted, fate.wander, elapsed + self.t0, self.t_read)
+        drifted = drift(g_programmed, fate.nu, age.log_time)
+        first = flicker_at_first_read(self.t0, self.t_read)
+        amplitude = self._flicker_amplitude(g_programmed)
+        return flicker(drifted, fate.wander * first + amplitude * age.unrest)
+
+    def _flicker_amplitude(self, g: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
+        return _flicker_amplitude((g / self._g_max).clamp(min=_SMALLEST_R))
 
 
 def _drift_mean(r: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:

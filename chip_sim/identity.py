@@ -4,7 +4,6 @@ It belongs to a physical place (tile, column, row), whatever network stands ther
 its own stream of random numbers, so that asking for one imperfection leaves the others as they are.
 """
 
-import hashlib
 from typing import NamedTuple
 
 import torch
@@ -12,6 +11,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from chip_sim.converter import AdcBank
+from chip_sim.randomness import stream
 from chip_sim.spec import ChipSpec
 from chip_sim.tiling import Tiling
 from chip_sim.writer import Fault
@@ -43,13 +43,6 @@ class LayerIdentity(NamedTuple):
     fault: Fault
     adcs: tuple[AdcBank, ...]  # one a row of tiles
     neuron: NeuronMismatch  # of the first row of tiles: the sums of the others are brought there
-
-
-def stream(seed: int, *words: object) -> torch.Generator:
-    """A stream of random numbers that depends on nothing but these words."""
-    text = "/".join(map(str, (seed, *words)))
-    digest = hashlib.sha256(text.encode()).digest()
-    return torch.Generator().manual_seed(int.from_bytes(digest[:8], "little", signed=True))
 
 
 def tile_identity(spec: ChipSpec, seed: int, tile: int) -> TileIdentity:

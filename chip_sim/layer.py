@@ -9,14 +9,17 @@ from torch import Tensor
 
 from chip_sim import pair
 from chip_sim.array import Array, Play, read_columns
+from chip_sim.clock import Clock, arrhenius, log_age
 from chip_sim.column import Activity, NeuronParams, Registers, Show, integrate_and_fire
 from chip_sim.column import neuron_params as realise
 from chip_sim.converter import level_max, quantise
-from chip_sim.device import DeviceModel, Fate
+from chip_sim.device import Age, DeviceModel, Fate
+from chip_sim.errors import NoDataError
 from chip_sim.identity import LayerIdentity
 from chip_sim.rows import pool
 from chip_sim.spec import ChipSpec
 from chip_sim.tiling import Tiling
+from chip_sim.unrest import Unrest
 from chip_sim.writer import Fault, Written, write
 from ltl_core.chip import LayerSettings
 from ltl_core.network import Stage
@@ -48,6 +51,7 @@ class PlacedLayer(NamedTuple):
     identity: LayerIdentity
     cells: Cells
     trims: Trims
+    unrest: Unrest
 
 
 class Drive(NamedTuple):
@@ -116,18 +120,35 @@ def changed(
 
 
 def weights(
-    layer: PlacedLayer, spec: ChipSpec, model: DeviceModel, now: float
+    layer: PlacedLayer, spec: ChipSpec, model: DeviceModel, clock: Clock
 ) -> Float[Tensor, "column row"]:
-    """The weights as they are at this instant, code units."""
+    """The weights as they are at this instant, code units. Raises NoDataError."""
     cells, identity = layer.cells, layer.identity
     g = model.conductance(
         pair.g_target(cells.codes, spec.device, spec.code_max),
         cells.g,
         Fate(cells.nu, cells.wander),
-        (now - cells.written_at).to(torch.float32),
+        _age(layer, spec, model, clock),
     )
     g = torch.where(identity.fault.stuck, identity.fault.g, identity.gain * g)
     return pair.weight(g, spec.device, spec.code_max)
+
+
+def _age(layer: PlacedLayer, spec: ChipSpec, model: DeviceModel, clock: Clock) -> Age:
+    now, device = clock.now, spec.device
+    elapsed = (now - layer.cells.written_at).to(torch.float32)
+    oldest = float(elapsed.max())
+    if oldest > model.known_until and device.after_data == "refuse":
+        raise NoDataError(layer.stage.name, device.model, oldest, model.known_until)
+    speeds = [
+        (now - spell.since, arrhenius(spell.kelvin, spec.temperature, device.drift_activation_ev))
+        for spell in clock.spells
+    ]
+    even = all(speed == 1.0 for _, speed in speeds)
+    log_time = log_age(elapsed, model.t0, () if even else tuple(speeds))
+    still = torch.zeros_like(elapsed)
+    unrest = layer.unrest.at(now, elapsed, model.t0) if model.fluctuates else still
+    return Age(elapsed, log_time, unrest)
 
 
 def column_sums(
@@ -165,17 +186,22 @@ def fire(
     sums: Float[Tensor, "time batch column *position"],
     spec: ChipSpec,
     show: Show,
-    rng: torch.Generator,
+    parts: tuple[float, torch.Generator],
 ) -> Activity:
-    """The spikes of a layer's neurons."""
-    return integrate_and_fire(sums, neurons(layer, spec), show, rng)
+    """The spikes of a layer's neurons at this temperature."""
+    kelvin, rng = parts
+    return integrate_and_fire(sums, neurons(layer, spec, kelvin), show, rng)
 
 
-def neurons(layer: PlacedLayer, spec: ChipSpec) -> NeuronParams:
-    """The layer's neurons as they are."""
+def neurons(layer: PlacedLayer, spec: ChipSpec, kelvin: float) -> NeuronParams:
+    """The layer's neurons as they are: a leak that is s times faster decays by decay ** s."""
     settings, lsb = layer.settings, spec.trim.lsb * layer.settings.threshold
+    speed = arrhenius(kelvin, spec.temperature, spec.neuron.leak_activation_ev)
     registers = Registers(
-        settings.threshold, settings.decay, layer.trims.threshold * lsb, layer.trims.bias * lsb
+        settings.threshold,
+        settings.decay**speed,
+        layer.trims.threshold * lsb,
+        layer.trims.bias * lsb,
     )
     return realise(registers, layer.identity.neuron, spec.neuron.thermal_noise, settings.window)
 

@@ -3,11 +3,21 @@
 r = g / g_max. Coefficients for conductances are in microsiemens at g_max = 25 and scale with g_max.
 """
 
+import math
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from chip_sim.device import Fate, drift, flicker, normal, polynomial
+from chip_sim.device import (
+    Age,
+    Fate,
+    drift,
+    flicker,
+    flicker_at_first_read,
+    normal,
+    polynomial,
+)
 
 _MICRO = 1e-6
 _SMALLEST_R = 1e-7  # keeps the logarithm of a device at zero finite
@@ -17,8 +27,10 @@ class PcmDevice:
     """Drifts from 20 s on; its programming noise is largest near r = 0.84."""
 
     t0 = 20.0  # s
+    fluctuates = True
     t_read = 250e-9  # s
     g_max_published = 25e-6  # S
+    known_until = math.inf  # the fits are power laws without an end
 
     def __init__(self, g_max: float, programming_scale: float = 1.0) -> None:
         self._g_max = g_max
@@ -39,17 +51,21 @@ class PcmDevice:
         mean = (0.0244 - 0.0155 * log_r).clamp(0.049, 0.1)
         spread = (-0.0059 - 0.0125 * log_r).clamp(0.008, 0.045)
         nu = (mean + spread * normal(g_target, rng)).abs()
-        r = g_programmed / self._g_max
-        amplitude = (0.0088 / r.pow(0.65).clamp(min=1e-3)).clamp(max=0.2)
-        return Fate(nu, amplitude * normal(g_target, rng))
+        return Fate(nu, self._flicker_amplitude(g_programmed) * normal(g_target, rng))
 
     def conductance(
         self,
         g_target: Float[Tensor, "*shape"],  # noqa: ARG002
         g_programmed: Float[Tensor, "*shape"],
         fate: Fate,
-        elapsed: Float[Tensor, "*shape"],
+        age: Age,
     ) -> Float[Tensor, "*shape"]:
         """Power-law drift, then 1/f noise."""
-        drifted = drift(g_programmed, fate.nu, elapsed, self.t0)
-        return flicker(drifted, fate.wander, elapsed + self.t0, self.t_read)
+        drifted = drift(g_programmed, fate.nu, age.log_time)
+        first = flicker_at_first_read(self.t0, self.t_read)
+        amplitude = self._flicker_amplitude(g_programmed)
+        return flicker(drifted, fate.wander * first + amplitude * age.unrest)
+
+    def _flicker_amplitude(self, g: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
+        """q = min(0.0088 / r^0.65, 0.2), r from what was programmed."""
+        return (0.0088 / (g / self._g_max).pow(0.65).clamp(min=1e-3)).clamp(max=0.2)

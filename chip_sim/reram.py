@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from chip_sim.device import Fate, normal, polynomial
+from chip_sim.device import Age, Fate, normal, polynomial
 
 _MICRO = 1e-6
 _DAY = 86400.0  # s
@@ -19,6 +19,9 @@ _DAY = 86400.0  # s
 class ReramDevice:
     """Does not drift, but relaxes: its spread around the target grows with ln t."""
 
+    t0 = 1.0  # s
+    fluctuates = False
+    known_until = 2 * _DAY
     g_max_published = 40e-6  # S
     after_a_second = (0.348, 16.030, -43.853, 45.393, -16.815)
     after_a_day = (0.701, 22.086, -50.773, 47.095, -16.458)
@@ -46,7 +49,7 @@ class ReramDevice:
         g_target: Float[Tensor, "*shape"],
         g_programmed: Float[Tensor, "*shape"],
         fate: Fate,
-        elapsed: Float[Tensor, "*shape"],
+        age: Age,
     ) -> Float[Tensor, "*shape"]:
         """g(0) + z sqrt(sigma(t)^2 - sigma(1 s)^2), so that the spread of blind writes is sigma(t).
 
@@ -57,7 +60,7 @@ class ReramDevice:
             self._scale * polynomial(r, *fit)
             for fit in (self.after_a_second, self.after_a_day, self.after_two_days)
         )
-        log_t = elapsed.clamp(1.0, 2 * _DAY).log()
+        log_t = age.elapsed.clamp(1.0, 2 * _DAY).log()
         early = log_t / math.log(_DAY)
         late = ((log_t - math.log(_DAY)) / math.log(2)).clamp(min=0)
         sigma = torch.lerp(torch.lerp(first, second, early.clamp(max=1)), third, late)

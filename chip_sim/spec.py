@@ -13,6 +13,8 @@ from ltl_core.network import NetworkSpec, Stage
 Siemens = Annotated[float, Field(ge=0, allow_inf_nan=False, json_schema_extra={"unit": "S"})]
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False, json_schema_extra={"unit": "s"})]
 Relative = Annotated[float, Field(ge=0, allow_inf_nan=False, json_schema_extra={"unit": "1"})]
+ElectronVolts = Annotated[float, Field(ge=0, allow_inf_nan=False, json_schema_extra={"unit": "eV"})]
+Kelvins = Annotated[float, Field(gt=0, allow_inf_nan=False, json_schema_extra={"unit": "K"})]
 Fraction = Annotated[float, Field(ge=0, le=1, json_schema_extra={"unit": "1"})]
 Bits = Annotated[int, Field(ge=2, le=16)]
 
@@ -31,6 +33,8 @@ class DeviceSpec(_Spec):
     variation: Relative = 0.0  # sd of the logarithm of each device's fixed gain; its median is 1
     stuck: Fraction = 0.0  # part of the devices; half of them at g_min, half at g_max
     read_noise: Relative = 0.0  # sd of one device in one multiply, in parts of g_max
+    drift_activation_ev: ElectronVolts = 0.2  # Arrhenius on the drift exponent; a default, no fit
+    after_data: Literal["refuse", "hold"] = "refuse"  # past the published times: an error, or stay
 
     @model_validator(mode="after")
     def _range_is_open(self) -> Self:
@@ -78,6 +82,7 @@ class NeuronSpec(_Spec):
     bias_mismatch: Relative = 0.0
     dead: Fraction = 0.0  # neurons whose comparator never answers
     thermal_noise: Relative = 0.0  # sd a step, in parts of the layer's threshold
+    leak_activation_ev: ElectronVolts = 0.2  # Arrhenius on the leak: a warm membrane forgets sooner
 
 
 class TrimSpec(_Spec):
@@ -102,6 +107,7 @@ class ChipSpec(_Spec):
     tiles: PositiveInt = 64
     time_step: Seconds = 1e-5  # all positions of a convolution share their columns within it
     endurance_writes: PositiveInt | None = None
+    temperature: Kelvins = 300.0  # at which the figures above hold, and the chip starts
 
     @property
     def code_max(self) -> int:

@@ -8,10 +8,12 @@ from typing import Any
 import pytest
 import torch
 
-from chip_sim.device import DeviceModel, Fate, PerfectDevice, drift, normal
+from chip_sim.clock import log_age
+from chip_sim.device import Age, DeviceModel, Fate, PerfectDevice, drift, normal
 from chip_sim.hermes import HermesDevice
 from chip_sim.pcm import PcmDevice
 from chip_sim.reram import ReramDevice
+from chip_sim.unrest import Unrest
 
 REFERENCE = json.loads((Path(__file__).parents[2] / "data" / "aihwkit.json").read_text())
 DEVICES = 200_000
@@ -36,6 +38,12 @@ def written(
     return g_target, g, device.draw_fate(g_target, g, rng)
 
 
+def aged(device: DeviceModel, seconds: float) -> Age:
+    elapsed = torch.full((DEVICES,), seconds)
+    unrest = Unrest(9, "devices", (DEVICES,)).at(seconds, elapsed, device.t0)
+    return Age(elapsed, log_age(elapsed, device.t0), unrest)
+
+
 def agrees(values: torch.Tensor, mean: float, sd: float) -> bool:
     """Mean within five standard errors, both sides' sampling counted; sd within 1.5 %."""
     error = sd / math.sqrt(DEVICES) + sd / 1000 + 1e-5
@@ -48,16 +56,15 @@ def population(
     """Whether the devices agree with the reference, at each of its times."""
     device = model(name, scale)
     g_target, g, fate = written(device, row["r"] * REFERENCE[name]["g_max"] * MICRO)
-    fate = fate._replace(wander=fate.wander * (wander if kind == FLICKER else 0.0))
-    return [
-        agrees(
-            device.conductance(g_target, g, fate, torch.full((DEVICES,), float(time))).double()
-            / MICRO,
-            mean,
-            sd,
-        )
-        for time, mean, sd in row[kind]
-    ]
+    size = wander if kind == FLICKER else 0.0
+    fate = fate._replace(wander=fate.wander * size)
+
+    def at(time: float) -> torch.Tensor:
+        age = aged(device, time)
+        age = age._replace(unrest=age.unrest * size)
+        return device.conductance(g_target, g, fate, age).double() / MICRO
+
+    return [agrees(at(float(time)), mean, sd) for time, mean, sd in row[kind]]
 
 
 @pytest.mark.parametrize(("name", "row"), ROWS, ids=IDS)
@@ -105,14 +112,14 @@ def test_between_the_levels_of_the_reference_the_closed_form_holds(r: float) -> 
 
 def test_drift_follows_its_exponent() -> None:
     g, nu = torch.full((4,), 10e-6), torch.full((4,), 0.05)
-    decade = drift(g, nu, torch.full((4,), 9 * 20.0), 20.0)
+    decade = drift(g, nu, log_age(torch.full((4,), 9 * 20.0), 20.0))
     torch.testing.assert_close(decade / g, torch.full((4,), 10**-0.05))
 
 
 def test_without_flicker_nothing_happens_at_the_instant_of_the_write() -> None:
     g_target, g, fate = written(PcmDevice(25e-6), 10e-6)
     still = Fate(fate.nu, torch.zeros_like(fate.wander))
-    now = PcmDevice(25e-6).conductance(g_target, g, still, torch.zeros_like(g))
+    now = PcmDevice(25e-6).conductance(g_target, g, still, aged(PcmDevice(25e-6), 0.0))
     torch.testing.assert_close(now, g, rtol=0, atol=0)
 
 
@@ -148,9 +155,7 @@ def test_reram_spread_five_percent_off_would_be_seen(wrong: float) -> None:
 def test_reram_relaxes_along_one_direction() -> None:
     device = ReramDevice(40e-6)
     g_target, g, fate = written(device, 20e-6)
-    hour, day = (
-        device.conductance(g_target, g, fate, torch.full((DEVICES,), t)) - g for t in (3600.0, DAY)
-    )
+    hour, day = (device.conductance(g_target, g, fate, aged(device, t)) - g for t in (3600.0, DAY))
     assert bool((hour.abs() <= day.abs()).all())
     assert float(torch.corrcoef(torch.stack((hour, day)))[0, 1]) > 0.9999
 
@@ -158,7 +163,7 @@ def test_reram_relaxes_along_one_direction() -> None:
 def test_a_perfect_device_keeps_its_conductance_for_a_year() -> None:
     g = torch.linspace(0, 25e-6, 9)
     fate = PerfectDevice().draw_fate(g, g, torch.Generator())
-    later = PerfectDevice().conductance(g, g, fate, torch.full((9,), 365 * DAY))
+    later = PerfectDevice().conductance(g, g, fate, Age(*(torch.full((9,), 365 * DAY),) * 3))
     torch.testing.assert_close(later, g, rtol=0, atol=0)
 
 
@@ -193,7 +198,9 @@ def _drifted_product(seconds: float, noise: float = 1.0) -> tuple[float, float]:
     stretch = g_max / net.abs().max()
     g = torch.stack((net, -net)).clamp(min=0) * stretch
     fate = device.draw_fate(target, g, rng)
-    now = device.conductance(target, g, fate, torch.full_like(g, seconds))
+    elapsed = torch.full_like(g, seconds)
+    unrest = Unrest(3, "product", tuple(g.shape)).at(seconds, elapsed, device.t0)
+    now = device.conductance(target, g, fate, Age(elapsed, log_age(elapsed, device.t0), unrest))
     ratio = float(g.sum() / now.sum())
     inputs = torch.randn(256, 512, generator=rng)
     answer = inputs @ (now[0] - now[1]).T * (ratio / stretch / scale)
@@ -209,7 +216,7 @@ def _reram_spread(r: float, seconds: float, scale: float = 1.0) -> float:
     g = g_target + device.programming_noise(g_target) * normal(g_target, rng)
     raised = 20e-6  # far from the clamp at zero, which is not what is measured here
     fate = device.draw_fate(g_target, g, rng)
-    later = device.conductance(g_target, g + raised, fate, torch.full((DEVICES,), seconds))
+    later = device.conductance(g_target, g + raised, fate, aged(device, seconds))
     return float((later - raised - g_target).std() / MICRO)
 
 
