@@ -56,6 +56,18 @@ def test_a_cancelled_job_puts_the_old_codes_back(lab: Lab, service: Service) -> 
     assert lab.drives_of(chip)[-1].verb == "program"
 
 
+def test_a_queued_job_is_cancelled_at_once_and_never_drives(lab: Lab, service: Service) -> None:
+    chip = lab.chip("busy", run_s=0.3)
+    first, second = service.evaluate(chip), service.evaluate(chip)
+    assert service.http.post(f"/v1/jobs/{second}/cancel").status_code == 202
+    assert lab.job(second).status == JobStatus.CANCELLED
+    assert lab.ended(first).status == JobStatus.SUCCEEDED
+    third = service.evaluate(chip)
+    assert lab.ended(third).status == JobStatus.SUCCEEDED
+    assert len(spans(lab.drives_of(chip))) == 2
+    assert lab.job(second).attempt == 0
+
+
 def test_a_chip_that_falls_silent_fails_the_job_and_frees_the_chip(
     lab: Lab, service: Service
 ) -> None:
