@@ -73,3 +73,24 @@ class ForeignStateError(ChipError):
             "restore it into a chip made from the same spec and seed."
         )
         self.chip_id = chip_id
+
+
+class SpecFileError(SettingError):
+    """A file that describes no chip."""
+
+    def __init__(self, file: str, where: str, reason: str) -> None:
+        place = " at ".join(filter(None, (file, where))) or "The spec"
+        super().__init__(f"{place}: {reason}.")
+        self.file = file
+        self.where = where
+
+
+class UnknownSpecKeyError(SettingError):
+    """A key that a chip's spec does not have."""
+
+    def __init__(self, key: str, nearest: str | None, known: Sequence[str]) -> None:
+        advice = f"did you mean '{nearest}'?" if nearest else f"use one of {', '.join(known)}."
+        super().__init__(f"A chip's spec has no key '{key}': {advice}")
+        self.key = key
+        self.nearest = nearest
+        self.known = tuple(known)

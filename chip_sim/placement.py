@@ -13,6 +13,10 @@ from ltl_core.network import Conv2d, NetworkSpec
 def check_placement(placement: Placement, spec: ChipSpec) -> None:
     """Raises UnsupportedLayerError, CapacityError or SettingError."""
     for stage in placement.network.stages:
+        if len(stage.branches) > 1:
+            raise UnsupportedLayerError(
+                stage.name, "add", "a column integrates one matrix; use a network without additions"
+            )
         if isinstance(stage.layer, Conv2d) and stage.layer.groups != 1:
             raise UnsupportedLayerError(
                 stage.name, "conv2d", "on a crossbar every column sees every row; use groups = 1"
