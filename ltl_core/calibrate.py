@@ -206,10 +206,11 @@ class Calibration:
         errors: list[float] = []
         accuracy = loss = 0.0
         for seen in seen_layers(student, batch, recording):
-            gradient = measured_gradient(
+            gradients = measured_gradient(
                 seen, batch, student, self._rule, self._settings.observable
             )
-            self._shadow.hold(seen.stage, gradient, trims_only=not self._moves_weights)
+            for name, gradient in gradients.items():
+                self._shadow.hold(name, gradient, trims_only=not self._moves_weights)
             if seen.stage.is_readout:
                 logits = seen.record.membrane[-1]  # type: ignore[index]
                 accuracy = correct(logits, batch.labels)

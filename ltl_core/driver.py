@@ -6,6 +6,7 @@ from ltl_core.chip import ChipBackend, Observable, Recording, Stimulus
 from ltl_core.codes import format_of
 from ltl_core.errors import SettingError
 from ltl_core.evaluate import Quality, chip_quality
+from ltl_core.network import size
 from ltl_core.observe import observables
 from ltl_core.progress import Spent
 from ltl_core.student import LayerCodes, Student
@@ -22,7 +23,7 @@ class Driver:
                 f"takes {format_of(backend.info)}: train a student for this chip's codes."
             )
         self._backend, self._student = backend, student
-        self._pairs = sum(stage.columns * stage.rows for stage in student.network.stages)
+        self._pairs = sum(size(layer.weight_shape) for layer in student.network.matrices)
         self.spent = spent or Spent()
 
     def place(self) -> None:

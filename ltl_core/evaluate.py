@@ -8,7 +8,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from ltl_core.chip import ChipBackend, Observable, Stimulus
-from ltl_core.student import Student, windows
+from ltl_core.student import Student
+from ltl_core.sweep import run
 from ltl_core.targets import Batch, TargetSet
 
 _CHUNK = 128  # samples at a time
@@ -45,14 +46,8 @@ def correct(logits: Float[Tensor, "batch class"], labels: Int[Tensor, " batch"])
 
 
 def _ideal(student: Student, batch: Batch) -> _Answer:
-    rates: list[Tensor] = []
-    logits = torch.empty(0)
-    for window in windows(student.network, student.weights(), batch.inputs, student.neuron):
-        if window.spikes is None:
-            logits = window.membrane[-1] / student.neuron.steps
-        else:
-            rates.append(window.spikes.mean(0))
-    return _Answer(rates, logits)
+    swept = run(student.network, student.weights(), batch.inputs, student.neuron)
+    return _Answer(list(swept.rates.values()), swept.logits)
 
 
 def _measured(backend: ChipBackend, student: Student, batch: Batch) -> _Answer:

@@ -1,34 +1,113 @@
 """From deltas to the change of a layer's weights and biases: dW = sum_t d[t] x[t]^T."""
 
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ltl_core.layers import bias_gradient, weight_gradient
-from ltl_core.network import Stage
+from ltl_core.layers import Rows, add_weight_gradient, as_weight, bias_gradient, lay_rows
+from ltl_core.network import Branch, Shape, Stage, Weighted, size
+
+NUMBERS_AT_ONCE = 2**21  # rows, membranes and spikes of a few samples that stay in the cache
+NUMBERS_AT_ONCE_ON_GPU = 2**28
 
 
 class Gradient(NamedTuple):
-    """Of one layer's loss."""
+    """Of the weights and biases of one matrix."""
 
     weight: Float[Tensor, "column *row"]
     bias: Float[Tensor, " column"]
 
 
-def layer_gradient(
+class GradientSum:
+    """Gradients of a network's matrices, summed in place over samples and steps."""
+
+    def __init__(self, layers: Sequence[Weighted], like: Tensor) -> None:
+        self._layers = layers
+        self._matrices = {
+            layer.name: Gradient(
+                like.new_zeros(layer.weight_shape[0], size(layer.weight_shape[1:])),
+                like.new_zeros(layer.weight_shape[0]),
+            )
+            for layer in layers
+        }
+
+    def add(
+        self, rows: Sequence[Rows], deltas: Float[Tensor, "time n *output"], part: float
+    ) -> None:
+        """Of one stage. Rows that are one step long stand for all steps: dW = (sum_t d[t]) x^T."""
+        total = deltas.sum(0)
+        for laid in rows:
+            if (layer := laid.branch.layer) is None:
+                continue
+            whole = self._matrices[layer.name]
+            once = laid.samples == deltas.shape[1] and len(deltas) > 1
+            delta = total if once else join_time(deltas)
+            add_weight_gradient(whole.weight, laid, delta, part)
+            whole.bias.add_(bias_gradient(total), alpha=part)
+
+    @property
+    def total(self) -> dict[str, Gradient]:
+        """By the name of the matrix, its weight in its own shape."""
+        return {
+            layer.name: Gradient(
+                as_weight(layer, self._matrices[layer.name].weight), self._matrices[layer.name].bias
+            )
+            for layer in self._layers
+        }
+
+
+def stage_gradient(
     stage: Stage,
-    rows: Float[Tensor, "time batch *input"],
+    sources: Sequence[Float[Tensor, "time batch *source"]],
     deltas: Float[Tensor, "learned batch *output"],
-) -> Gradient:
+) -> dict[str, Gradient]:
     """dW = sum_t d[t] x[t]^T,  db = sum_t d[t], over the last steps, those that have deltas.
 
-    Rows that are one step long stand for all steps: then dW = (sum_t d[t]) x^T.
+    One source a branch; a source that is one step long stands for all steps.
     """
-    total = deltas.sum(0)
-    if len(rows) == 1:
-        weight = weight_gradient(stage, rows[0], total)
-    else:
-        seen = rows[-len(deltas) :].flatten(0, 1)
-        weight = weight_gradient(stage, seen, deltas.flatten(0, 1))
-    return Gradient(weight, bias_gradient(total))
+    total = GradientSum(stage.matrices, deltas)
+    for samples in sample_slices(stage, len(deltas), deltas.shape[1], deltas.device):
+        rows = [
+            lay(branch, values[-len(deltas) :, samples])
+            for branch, values in zip(stage.branches, sources, strict=True)
+        ]
+        total.add(rows, deltas[:, samples], 1.0)
+    return total.total
+
+
+def lay(branch: Branch, source: Float[Tensor, "time n *source"]) -> Rows:
+    """The rows of a branch, step after step."""
+    return lay_rows(branch, join_time(source))
+
+
+def join_time(values: Float[Tensor, "time n *shape"]) -> Float[Tensor, "both *shape"]:
+    """Steps and samples as one; channels stay innermost in memory."""
+    if values.dim() != 5:
+        return values.flatten(0, 1)
+    return values.permute(0, 1, 3, 4, 2).flatten(0, 1).permute(0, 3, 1, 2)
+
+
+def split_time(values: Float[Tensor, "both *shape"], steps: int) -> Float[Tensor, "time n *shape"]:
+    """The inverse of `join_time`."""
+    split: Tensor = values.unflatten(0, (steps, -1))
+    return split
+
+
+def sample_slices(stage: Stage, steps: int, batch: int, device: torch.device) -> Iterator[slice]:
+    """So many samples at a time that a layer's work on them stays in the cache."""
+    numbers = steps * max(map(_numbers, stage.branches))
+    most = NUMBERS_AT_ONCE if device.type == "cpu" else NUMBERS_AT_ONCE_ON_GPU
+    at_once = max(1, most // numbers)
+    for first in range(0, batch, at_once):
+        yield slice(first, min(first + at_once, batch))
+
+
+def _numbers(branch: Branch) -> int:
+    layer, shape = branch.layer, branch.input_shape
+    if layer is None:
+        return 2 * size(shape)
+    reached: Shape = layer.output_shape(shape)
+    return size(reached[1:]) * size(layer.weight_shape[1:]) + 2 * size(reached)

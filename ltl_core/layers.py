@@ -1,51 +1,184 @@
 """The linear part of a layer: pooling, the product with the weights, and the gradient of that.
 
-Teacher, student and the host's view of a chip share these three functions.
+Teacher, student and the host's view of a chip share these functions.
 """
 
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
-from torch.nn.grad import conv2d_weight
+from torch.nn.grad import conv2d_input, conv2d_weight
 
-from ltl_core.network import Linear, Stage
+from ltl_core.network import Branch, Conv2d, Linear, Shape, Stage, Weighted
 
 
-def gather(stage: Stage, values: Float[Tensor, "n *source"]) -> Float[Tensor, "n *input"]:
-    """What the rows of a stage see: its source, pooled, and flat in front of a linear layer."""
-    for pool in stage.pools:
+class Rows(NamedTuple):
+    """What reaches the rows of a branch, laid out for the product with its weights.
+
+    A convolution becomes a matrix product: one line of `values` a position, channels innermost,
+    each patch of the input written out. Groups are left to torch's own convolution.
+    """
+
+    branch: Branch
+    values: Tensor
+    samples: int
+    output_shape: Shape
+
+
+class BranchWeights(NamedTuple):
+    """Weights in the order of the rows of a branch; a straight one has a gain and no bias."""
+
+    matrix: Tensor
+    bias: Float[Tensor, " column"] | None
+
+
+def lay_rows(branch: Branch, source: Float[Tensor, "n *source"]) -> Rows:
+    """Pool the source, and lay it out."""
+    values, shape = gather(branch, source), branch.input_shape
+    layer = branch.layer
+    if layer is not None:
+        shape = layer.output_shape(shape)
+    if isinstance(layer, Conv2d) and layer.groups == 1:
+        values = _patches(layer, values, shape)
+    return Rows(branch, values, len(source), shape)
+
+
+def gather(branch: Branch, values: Float[Tensor, "n *source"]) -> Float[Tensor, "n *input"]:
+    """What the rows of a branch see: its source, pooled, and flat in front of a linear layer."""
+    for pool in branch.pools:
         values = F.avg_pool2d(values, pool.kernel, pool.stride)
-    return values.flatten(1) if isinstance(stage.layer, Linear) else values
+    return values.flatten(1) if isinstance(branch.layer, Linear) else values
 
 
-def multiply(
-    stage: Stage, weight: Float[Tensor, "column *row"], rows: Float[Tensor, "n *input"]
-) -> Float[Tensor, "n *output"]:
-    """Column sums: sum_j W_ij x_j."""
-    layer = stage.layer
-    if isinstance(layer, Linear):
-        return F.linear(rows, weight)
-    return F.conv2d(rows, weight, None, layer.stride, layer.padding, 1, layer.groups)
-
-
-def weight_gradient(
-    stage: Stage, rows: Float[Tensor, "n *input"], delta: Float[Tensor, "n *output"]
-) -> Float[Tensor, "column *row"]:
-    """sum_n delta_i[n] x_j[n], of the shape of the weight."""
-    layer = stage.layer
-    if isinstance(layer, Linear):
-        return delta.T @ rows
-    gradient: Tensor = conv2d_weight(
-        rows, layer.weight_shape, delta, layer.stride, layer.padding, 1, layer.groups
-    )
+def scatter(branch: Branch, gradient: Float[Tensor, "n *input"]) -> Float[Tensor, "n *source"]:
+    """The way back through `gather`: each value of a window has its share of the gradient."""
+    gradient = gradient.reshape(len(gradient), *branch.input_shape)
+    shapes = [branch.source_shape]
+    for pool in branch.pools[:-1]:
+        shapes.append(pool.output_shape(shapes[-1]))
+    for pool, shape in zip(reversed(branch.pools), reversed(shapes), strict=True):
+        like = gradient.new_empty(1).expand(len(gradient), *shape)
+        gradient = torch.ops.aten.avg_pool2d_backward(
+            gradient, like, pool.kernel, pool.stride, (0, 0), False, True, None
+        )
     return gradient
+
+
+def branch_weights(stage: Stage, weights: Mapping[str, Tensor]) -> tuple[BranchWeights, ...]:
+    """The weights of every branch, laid out like its rows.
+
+    A straight branch has a gain in `STAGE.gain`, one number for each of them; without it, 1.
+    """
+    gains = iter(weights.get(f"{stage.name}.gain", torch.ones(len(stage.branches))))
+    return tuple(
+        BranchWeights(next(gains), None)
+        if branch.layer is None
+        else BranchWeights(
+            as_matrix(branch.layer, weights[f"{branch.layer.name}.weight"]),
+            weights[f"{branch.layer.name}.bias"],
+        )
+        for branch in stage.branches
+    )
+
+
+def column_sums(rows: Rows, weights: BranchWeights) -> Float[Tensor, "n *output"]:
+    """sum_j W_ij x_j + b_i, channels innermost in memory."""
+    layer = rows.branch.layer
+    if layer is None:
+        return rows.values * weights.matrix
+    if isinstance(layer, Conv2d) and layer.groups != 1:
+        sums = F.conv2d(
+            rows.values,
+            as_weight(layer, weights.matrix),
+            weights.bias,
+            layer.stride,
+            layer.padding,
+            1,
+            layer.groups,
+        )
+        return sums.contiguous(memory_format=torch.channels_last)
+    product = F.linear(rows.values, weights.matrix, weights.bias)
+    return _with_positions(product, rows) if isinstance(layer, Conv2d) else product
+
+
+def add_weight_gradient(
+    total: Float[Tensor, "column row"], rows: Rows, delta: Float[Tensor, "n *output"], part: float
+) -> None:
+    """total += part sum_n delta_i[n] x_j[n], in place."""
+    layer = rows.branch.layer
+    if isinstance(layer, Conv2d) and layer.groups != 1:
+        gradient = conv2d_weight(
+            rows.values, layer.weight_shape, delta, layer.stride, layer.padding, 1, layer.groups
+        )
+        total.add_(as_matrix(layer, gradient), alpha=part)
+        return
+    lines = delta.permute(0, 2, 3, 1).flatten(0, 2) if isinstance(layer, Conv2d) else delta
+    total.addmm_(lines.T, rows.values, alpha=part)
+
+
+def input_gradient(
+    branch: Branch, weight: Tensor, delta: Float[Tensor, "n *output"]
+) -> Float[Tensor, "n *source"]:
+    """sum_i W_ij delta_i, back through the pooling: what an end-to-end rule hands down."""
+    layer = branch.layer
+    if layer is None:
+        return scatter(branch, delta * weight)
+    if isinstance(layer, Linear):
+        return scatter(branch, delta @ weight)
+    shape = (len(delta), *branch.input_shape)
+    back = conv2d_input(shape, weight, delta, layer.stride, layer.padding, 1, layer.groups)
+    return scatter(branch, back)
 
 
 def bias_gradient(delta: Float[Tensor, "n column *position"]) -> Float[Tensor, " column"]:
     """sum over samples and positions."""
-    return delta.transpose(0, 1).flatten(1).sum(1)
+    return delta.sum((0, *range(2, delta.dim())))
 
 
-def per_column(values: Float[Tensor, " column"], stage: Stage) -> Float[Tensor, "column *one"]:
+def per_column(values: Float[Tensor, " column"], shape: Shape) -> Float[Tensor, "column *one"]:
     """A number a column, shaped so that it broadcasts over [..., column, *position]."""
-    return values.view(-1, *[1] * (len(stage.output_shape) - 1))
+    return values.view(-1, *[1] * (len(shape) - 1))
+
+
+def as_matrix(layer: Weighted, weight: Tensor) -> Float[Tensor, "column row"]:
+    """Rows in the order of the patches: position in the kernel, then channel."""
+    return weight.permute(0, 2, 3, 1).flatten(1) if isinstance(layer, Conv2d) else weight
+
+
+def as_weight(layer: Weighted, matrix: Float[Tensor, "column row"]) -> Tensor:
+    """Back from the order of the patches."""
+    if not isinstance(layer, Conv2d):
+        return matrix
+    columns, channels, *kernel = layer.weight_shape
+    return matrix.view(columns, *kernel, channels).permute(0, 3, 1, 2)
+
+
+def _patches(layer: Conv2d, values: Float[Tensor, "n c h w"], shape: Shape) -> Tensor:
+    (high, wide), (down, right) = layer.kernel, layer.stride
+    values = _padded(layer, values)
+    n, _, _, channels = values.shape
+    by_sample, by_row, by_column, _ = values.stride()
+    windows = values.as_strided(
+        (n, *shape[1:], high, wide, channels),
+        (by_sample, by_row * down, by_column * right, by_row, by_column, 1),
+    )
+    return windows.reshape(-1, high * wide * channels)
+
+
+def _padded(layer: Conv2d, values: Float[Tensor, "n c h w"]) -> Float[Tensor, "n h w c"]:
+    """Channels innermost, zeros around."""
+    (top, left), (n, channels, high, wide) = layer.padding, values.shape
+    inner = values.permute(0, 2, 3, 1)
+    if (top, left) == (0, 0):
+        return inner.contiguous()
+    padded = values.new_zeros(n, high + 2 * top, wide + 2 * left, channels)
+    padded[:, top : top + high, left : left + wide] = inner
+    return padded
+
+
+def _with_positions(product: Tensor, rows: Rows) -> Float[Tensor, "n *output"]:
+    columns, *positions = rows.output_shape
+    return product.view(rows.samples, *positions, columns).permute(0, 3, 1, 2)

@@ -10,14 +10,13 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ltl_core.chip import LayerRecording, Observable, Recording
-from ltl_core.gradient import Gradient, layer_gradient
-from ltl_core.layers import gather
+from ltl_core.gradient import Gradient, stage_gradient
 from ltl_core.network import Stage
 from ltl_core.neuron import reintegrate
 from ltl_core.rules.ltl_offline import LtlOffline
 from ltl_core.rules.rule import LayerActivity, Rule
 from ltl_core.settings import NeuronSettings
-from ltl_core.student import Student, column_sums, over_time
+from ltl_core.student import Student, stage_sums
 from ltl_core.targets import Batch
 
 
@@ -25,7 +24,7 @@ class Seen(NamedTuple):
     """One layer of a recording, in the units of the student's weights."""
 
     stage: Stage
-    rows: Float[Tensor, "time batch *input"]
+    sources: tuple[Float[Tensor, "time batch *source"], ...]
     record: LayerRecording
 
 
@@ -38,30 +37,30 @@ def observables(student: Student, wanted: Observable) -> dict[str, Observable]:
 
 
 def seen_layers(student: Student, batch: Batch, recording: Recording) -> list[Seen]:
-    """Each layer with the rows it was driven by: the inputs, or the measured spikes below."""
+    """Each layer with what it was driven by: the inputs, or the measured spikes below."""
     seen: list[Seen] = []
-    values = batch.inputs.unsqueeze(0)
+    shown: dict[str | None, Tensor] = {None: batch.inputs.unsqueeze(0)}
     for stage in student.network.stages:
         record = recording.layers[stage.name]
-        rows = over_time(lambda flat, stage=stage: gather(stage, flat), values)  # type: ignore[misc]
-        seen.append(Seen(stage, rows, record))
+        sources = tuple(shown[branch.source] for branch in stage.branches)
+        seen.append(Seen(stage, sources, record))
         if not stage.is_readout:
-            values = _emitted(record, student.neuron.steps)
+            shown[stage.name] = _emitted(record, student.neuron.steps)
     return seen
 
 
 def measured_gradient(
     seen: Seen, batch: Batch, student: Student, rule: Rule, observable: Observable
-) -> Gradient:
-    """Of one layer's own loss, in the units of the student's weights."""
+) -> dict[str, Gradient]:
+    """Of one layer's own loss, matrix by matrix, in the units of the student's weights."""
     if observable is Observable.COUNTS:
         return _rate_gradient(seen, batch, student)
     if seen.stage.is_readout:
-        deltas = rule.readout_deltas(_sums(seen, student), batch.labels, student.neuron)
+        deltas = rule.readout_deltas(_sums(seen, student), batch.goal, student.neuron)
     else:
         activity = _activity(seen, batch.rates[seen.stage.name], student, observable)
         deltas = rule.deltas(activity, student.neuron)
-    return layer_gradient(seen.stage, seen.rows, deltas)
+    return stage_gradient(seen.stage, seen.sources, deltas)
 
 
 def measured_rate(record: LayerRecording, steps: int) -> Float[Tensor, "batch *neuron"]:
@@ -86,22 +85,22 @@ def _activity(
 
 
 def _modelled_membrane(seen: Seen, spikes: Tensor, student: Student) -> Tensor:
-    current = column_sums(seen.stage, student.weights(), seen.rows)
+    current = stage_sums(seen.stage, student.weights(), seen.sources)
     current = current.expand(len(spikes), *current.shape[1:])
     return reintegrate(current, spikes, student.neuron)
 
 
-def _rate_gradient(seen: Seen, batch: Batch, student: Student) -> Gradient:
-    """dW = sum 2/N (r - R) 1{0 < r < 1} count_in^T / T; rows hold count_in / T already."""
+def _rate_gradient(seen: Seen, batch: Batch, student: Student) -> dict[str, Gradient]:
+    """dW = sum 2/N (r - R) 1{0 < r < 1} count_in^T / T; sources hold count_in / T already."""
     if seen.stage.is_readout:
         final = _sums(seen, student)[-1:] / student.neuron.steps
-        return layer_gradient(
-            seen.stage, seen.rows, LtlOffline().readout_deltas(final, batch.labels, student.neuron)
+        return stage_gradient(
+            seen.stage, seen.sources, LtlOffline().readout_deltas(final, batch.goal, student.neuron)
         )
     rate, target = measured_rate(seen.record, student.neuron.steps), batch.rates[seen.stage.name]
     active = (rate > 0) & (rate < 1)
     deltas = (rate - target) * active * (2 / target.numel())
-    return layer_gradient(seen.stage, seen.rows, deltas.unsqueeze(0))
+    return stage_gradient(seen.stage, seen.sources, deltas.unsqueeze(0))
 
 
 def _emitted(record: LayerRecording, steps: int) -> Float[Tensor, "time batch *neuron"]:

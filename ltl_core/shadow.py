@@ -8,7 +8,6 @@ from torch import Tensor
 
 from ltl_core.codes import CodeFormat, as_integers, encode, encode_trim
 from ltl_core.gradient import Gradient
-from ltl_core.network import Stage
 from ltl_core.student import LayerCodes, Student
 
 
@@ -41,7 +40,7 @@ class Shadow:
             for name, codes in student.codes.items()
         }
         self._emitted = dict(student.codes)
-        groups = [group for stage in student.network.stages for group in self._groups(stage)]
+        groups = [group for layer in student.network.matrices for group in self._groups(layer.name)]
         self._optimizer = torch.optim.Adam(groups)
 
     @property
@@ -54,12 +53,12 @@ class Shadow:
         for group in self._optimizer.param_groups:
             group["lr"] = part * group["full_lr"]
 
-    def hold(self, stage: Stage, gradient: Gradient, *, trims_only: bool = False) -> None:
-        """Keep a layer's gradient until `step`. Adam does not mind its units."""
-        layer, rates = self._layers[stage.name], self._rates
+    def hold(self, name: str, gradient: Gradient, *, trims_only: bool = False) -> None:
+        """Keep a matrix's gradient until `step`. Adam does not mind its units."""
+        layer, rates = self._layers[name], self._rates
         layer.bias.grad = gradient.bias if rates.bias else None
         layer.weight.grad = gradient.weight.flatten(1) if rates.weight and not trims_only else None
-        if rates.threshold and not stage.is_readout:
+        if rates.threshold and name != self._student.network.stages[-1].name:
             layer.threshold.grad = -gradient.bias
 
     def step(self) -> None:
@@ -107,15 +106,15 @@ class Shadow:
             fields = (tensors[f"codes:{name}.{field}"] for field in LayerCodes._fields)
             self._emitted[name] = LayerCodes(*fields)
 
-    def _groups(self, stage: Stage) -> list[dict[str, object]]:
+    def _groups(self, name: str) -> list[dict[str, object]]:
         """One group a field, its rate converted from weight units to codes."""
-        lsb = self._student.lsb[stage.name]
-        trim_lsb = lsb * self._student.bias_lsb(stage)
+        lsb = self._student.lsb[name]
+        trim_lsb = lsb * self._student.bias_lsb(name)
         units = {"weight": lsb, "bias": trim_lsb, "threshold": trim_lsb}
         groups: list[dict[str, object]] = []
         for field, unit in units.items():
             rate = getattr(self._rates, field) / unit
-            parameter = getattr(self._layers[stage.name], field)
+            parameter = getattr(self._layers[name], field)
             groups.append({"params": [parameter], "lr": rate, "full_lr": rate})
         return groups
 

@@ -1,7 +1,7 @@
 """The student: a spiking network in integer codes, and its ideal behaviour over time."""
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import torch
@@ -11,11 +11,13 @@ from torch import Tensor
 from ltl_core.chip import LayerSettings, Placement
 from ltl_core.codes import CodeFormat
 from ltl_core.errors import CorruptTensorsError
-from ltl_core.layers import gather, multiply, per_column
+from ltl_core.gradient import lay, split_time
+from ltl_core.layers import branch_weights, column_sums
 from ltl_core.network import NetworkSpec, Stage
 from ltl_core.neuron import lif_window
 from ltl_core.packing import pack, unpack
 from ltl_core.settings import NeuronSettings
+from ltl_core.sweep import as_frames
 
 Weights = Mapping[str, Tensor]
 
@@ -42,39 +44,40 @@ class Student(NamedTuple):
     lsb: Mapping[str, float]
     full_scale: Mapping[str, float]  # of the column sums, code units
     input_full_scale: float
+    gains: Mapping[str, Sequence[float]] = {}  # of straight branches, in units of the weights
 
-    def threshold(self, stage: Stage) -> float:
-        """In code units; of the readout, the unit of its bias trims."""
-        name = stage.name
-        return self.full_scale[name] if stage.is_readout else self.neuron.threshold / self.lsb[name]
+    def threshold(self, layer: str) -> float:
+        """In code units of a matrix; of the readout, the unit of its bias trims."""
+        if layer == self.network.stages[-1].name:
+            return self.full_scale[layer]
+        return self.neuron.threshold / self.lsb[layer]
 
-    def bias_lsb(self, stage: Stage) -> float:
+    def bias_lsb(self, layer: str) -> float:
         """One bias trim code, in code units."""
-        return self.format.trim_lsb * self.threshold(stage)
+        return self.format.trim_lsb * self.threshold(layer)
 
     def placement(self) -> Placement:
         """How a chip is to be set up for this student."""
         layers = {
-            stage.name: LayerSettings(
-                threshold=self.threshold(stage),
+            layer.name: LayerSettings(
+                threshold=self.threshold(layer.name),
                 decay=self.neuron.decay,
-                window=self.neuron.surrogate_width / self.lsb[stage.name],
-                full_scale=self.full_scale[stage.name],
+                window=self.neuron.surrogate_width / self.lsb[layer.name],
+                full_scale=self.full_scale[layer.name],
             )
-            for stage in self.network.stages
+            for layer in self.network.matrices
         }
         return Placement(self.network, layers, self.input_full_scale)
 
     def weights(self) -> dict[str, Tensor]:
         """The float weights that the codes stand for, as `run_student` takes them."""
         weights: dict[str, Tensor] = {}
-        for stage in self.network.stages:
-            codes, lsb = self.codes[stage.name], self.lsb[stage.name]
-            weights[f"{stage.name}.weight"] = lsb * codes.weight.float().view(
-                stage.layer.weight_shape
-            )
-            weights[f"{stage.name}.bias"] = lsb * self.bias_lsb(stage) * codes.bias.float()
-        return weights
+        for layer in self.network.matrices:
+            name, codes, lsb = layer.name, self.codes[layer.name], self.lsb[layer.name]
+            weights[f"{name}.weight"] = lsb * codes.weight.float().view(layer.weight_shape)
+            weights[f"{name}.bias"] = lsb * self.bias_lsb(name) * codes.bias.float()
+        gains = {f"{stage}.gain": torch.tensor(gain) for stage, gain in self.gains.items()}
+        return weights | gains
 
     def with_codes(self, codes: Mapping[str, LayerCodes]) -> "Student":
         """The same student with other codes: what one chip was given."""
@@ -96,6 +99,7 @@ class Student(NamedTuple):
                     "lsb": dict(self.lsb),
                     "full_scale": dict(self.full_scale),
                     "input_full_scale": self.input_full_scale,
+                    "gains": {stage: list(gain) for stage, gain in self.gains.items()},
                 }
             ),
         }
@@ -108,10 +112,10 @@ class Student(NamedTuple):
         try:
             network = NetworkSpec.model_validate_json(about["network"])
             codes = {
-                stage.name: LayerCodes(
-                    *(tensors[f"{stage.name}.{field}"] for field in LayerCodes._fields)
+                layer.name: LayerCodes(
+                    *(tensors[f"{layer.name}.{field}"] for field in LayerCodes._fields)
                 )
-                for stage in network.stages
+                for layer in network.matrices
             }
             return cls(
                 network,
@@ -125,14 +129,14 @@ class Student(NamedTuple):
 
 
 class Window(NamedTuple):
-    """One layer over all steps: what reached it, its column sums with bias, and what it did.
+    """One layer over all steps: what reached it, branch by branch, and what it did.
 
-    Of the first layer, which sees the same analog values at every step, `rows` is one step long.
+    A source that shows the same analog values at every step is one step long.
     Of the readout, `membrane` is the running sum and `spikes` is None.
     """
 
     stage: Stage
-    rows: Float[Tensor, "time batch *input"]
+    sources: tuple[Float[Tensor, "time batch *source"], ...]
     membrane: Float[Tensor, "time batch *neuron"]
     spikes: Float[Tensor, "time batch *neuron"] | None
 
@@ -143,14 +147,20 @@ def warm_start(
     """The teacher's weights, scaled so that a rate stands for an activation.
 
     W_l <- W_l (k_{l-1} / k_l) threshold,  b_l <- b_l threshold / k_l,  k_0 = 1;
-    the readout keeps its units: W_L <- W_L k_{L-1}.
+    the readout keeps its units: W_L <- W_L k_{L-1}. A straight branch of a residual addition
+    carries spikes of the rate a_j / k_j, so each has the fixed weight threshold k_j / k_l: then
+    all currents add up to threshold a_l / k_l a step, as they do in a chain.
     """
     started: dict[str, Tensor] = {}
     for stage in network.stages:
-        before = 1.0 if stage.source is None else scales[stage.source]
         gain = 1.0 if stage.is_readout else neuron.threshold / scales[stage.name]
-        started[f"{stage.name}.weight"] = weights[f"{stage.name}.weight"] * before * gain
-        started[f"{stage.name}.bias"] = weights[f"{stage.name}.bias"] * gain
+        before = [1.0 if b.source is None else scales[b.source] for b in stage.branches]
+        for branch, scale in zip(stage.branches, before, strict=True):
+            if (layer := branch.layer) is not None:
+                started[f"{layer.name}.weight"] = weights[f"{layer.name}.weight"] * scale * gain
+                started[f"{layer.name}.bias"] = weights[f"{layer.name}.bias"] * gain
+        if straight := before[len(stage.matrices) :]:
+            started[f"{stage.name}.gain"] = torch.tensor(straight) * gain
     return started
 
 
@@ -160,34 +170,32 @@ def windows(
     inputs: Float[Tensor, "batch *shape"],
     neuron: NeuronSettings,
 ) -> Iterator[Window]:
-    """Run a student layer by layer, each over the whole window: memory is one layer's."""
-    values = inputs.unsqueeze(0)
+    """Run a student layer by layer, each over the whole window, and keep what its layers show."""
+    shown: dict[str | None, Tensor] = {None: as_frames(network, inputs, neuron.steps)}
     for stage in network.stages:
-        rows = over_time(lambda flat, stage=stage: gather(stage, flat), values)  # type: ignore[misc]
-        current = column_sums(stage, weights, rows)
+        sources = tuple(shown[branch.source] for branch in stage.branches)
+        current = stage_sums(stage, weights, sources)
         current = current.expand(neuron.steps, *current.shape[1:])
         if stage.is_readout:
-            yield Window(stage, rows, current.cumsum(0), None)
+            yield Window(stage, sources, current.cumsum(0), None)
         else:
-            membrane, values = lif_window(current, neuron)
-            yield Window(stage, rows, membrane, values)
+            membrane, spikes = lif_window(current, neuron)
+            shown[stage.name] = spikes
+            yield Window(stage, sources, membrane, spikes)
 
 
-def column_sums(
-    stage: Stage, weights: Weights, rows: Float[Tensor, "time batch *input"]
+def stage_sums(
+    stage: Stage, weights: Weights, sources: Sequence[Float[Tensor, "time batch *source"]]
 ) -> Float[Tensor, "time batch *output"]:
-    """sum_j W_ij x_j + b_i at every step."""
-    weight = weights[f"{stage.name}.weight"]
-    sums = over_time(lambda flat: multiply(stage, weight, flat), rows)
-    return sums.add_(per_column(weights[f"{stage.name}.bias"], stage))
-
-
-def over_time(
-    function: Callable[[Tensor], Tensor], values: Float[Tensor, "time batch *shape"]
-) -> Float[Tensor, "time batch *out"]:
-    """Apply what knows only samples to every step at once."""
-    result = function(values.flatten(0, 1))
-    return result.view(*values.shape[:2], *result.shape[1:])
+    """sum_j W_ij x_j + b_i over all branches, at every step."""
+    total: Tensor | None = None
+    parts = zip(stage.branches, branch_weights(stage, weights), sources, strict=True)
+    for branch, weight, source in parts:
+        sums = split_time(column_sums(lay(branch, source), weight), len(source))
+        total = sums if total is None else total + sums
+    if total is None:
+        raise ValueError(f"Layer '{stage.name}' reads nothing.")
+    return total
 
 
 def run_student(student: Student, inputs: Float[Tensor, "batch *shape"]) -> list[Window]:

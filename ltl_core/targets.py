@@ -10,6 +10,7 @@ from torch import Tensor
 
 from ltl_core.errors import CorruptTensorsError
 from ltl_core.packing import pack, unpack
+from ltl_core.readout import Classes, Goal
 
 RATE_LEVELS = 255  # with 16 steps a rate has 17 levels: eight bits lose nothing
 
@@ -27,6 +28,11 @@ class Batch(NamedTuple):
     inputs: Float[Tensor, "batch *shape"]
     labels: Int[Tensor, " batch"]
     rates: dict[str, Float[Tensor, "batch *neuron"]]
+
+    @property
+    def goal(self) -> Goal:
+        """What the readout is taught."""
+        return Classes(self.labels)
 
 
 class TargetSet(NamedTuple):

@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ltl_core.errors import SettingError, SilentLayerError
-from ltl_core.layers import gather, multiply, per_column
+from ltl_core.layers import branch_weights, column_sums, lay_rows
 from ltl_core.network import NetworkSpec, Stage
 from ltl_core.targets import RATE_LEVELS, Samples, TargetSet
 
@@ -27,15 +27,14 @@ def run_teacher(
     network: NetworkSpec, weights: Weights, inputs: Float[Tensor, "sample *shape"]
 ) -> Answer:
     """ReLU, clipped at each layer's ceiling, between the layers; plain sums at the readout."""
-    activations: dict[str, Tensor] = {}
-    values = inputs
+    shown: dict[str | None, Tensor] = {None: inputs}
     for stage in network.stages:
-        values = _sums(stage, weights, values)
-        if stage.is_readout:
-            break
-        values = values.clamp(min=0, max=stage.layer.ceiling)
-        activations[stage.name] = values
-    return Answer(activations, values)
+        sums = _sums(stage, weights, shown)
+        if not stage.is_readout:
+            sums = sums.clamp_(min=0, max=stage.ceiling)
+        shown[stage.name] = sums
+    activations = {name: values for name, values in shown.items() if name is not None}
+    return Answer(activations, activations.pop(network.stages[-1].name))
 
 
 def collect(
@@ -89,6 +88,11 @@ def _answers(network: NetworkSpec, weights: Weights, inputs: Tensor) -> Iterator
         yield run_teacher(network, weights, part)
 
 
-def _sums(stage: Stage, weights: Weights, values: Tensor) -> Tensor:
-    product = multiply(stage, weights[f"{stage.name}.weight"], gather(stage, values))
-    return product + per_column(weights[f"{stage.name}.bias"], stage)
+def _sums(stage: Stage, weights: Weights, shown: Mapping[str | None, Tensor]) -> Tensor:
+    total: Tensor | None = None
+    for branch, weight in zip(stage.branches, branch_weights(stage, weights), strict=True):
+        sums = column_sums(lay_rows(branch, shown[branch.source]), weight)
+        total = sums if total is None else total + sums
+    if total is None:
+        raise ValueError(f"Layer '{stage.name}' reads nothing.")
+    return total

@@ -8,22 +8,21 @@ from torch import Tensor
 
 from ltl_core.codes import CodeFormat, as_integers, encode, encode_trim, fit_lsb
 from ltl_core.evaluate import correct
-from ltl_core.gradient import Gradient, layer_gradient
+from ltl_core.gradient import lay
+from ltl_core.layers import branch_weights, column_sums
 from ltl_core.network import NetworkSpec
 from ltl_core.progress import Phase, Progress, Spent
-from ltl_core.rules.rule import LayerActivity
 from ltl_core.rules.select import select_rule
 from ltl_core.settings import NeuronSettings, TrainingSettings
 from ltl_core.shadow import Rates, Shadow
 from ltl_core.student import (
     LayerCodes,
     Student,
-    Window,
-    column_sums,
     warm_start,
     windows,
     zero_trims,
 )
+from ltl_core.sweep import Lesson, run
 from ltl_core.targets import Batch, TargetSet
 
 _RANGE_SAMPLES = 256  # enough to set the converters' full scales
@@ -89,25 +88,13 @@ class Training:
         return sum(self._run_batch(self._targets.take(index)) for index in batches) / len(batches)
 
     def _run_batch(self, batch: Batch) -> float:
-        neuron, student = self._settings.neuron, self._student.with_codes(self._shadow.emit())
-        accuracy = 0.0
-        for window in windows(student.network, student.weights(), batch.inputs, neuron):
-            self._shadow.hold(window.stage, self._gradient(window, batch))
-            if window.spikes is None:
-                accuracy = correct(window.membrane[-1], batch.labels)
+        student = self._student.with_codes(self._shadow.emit())
+        lesson = Lesson(self._rule, batch.rates, batch.goal)
+        swept = run(student.network, student.weights(), batch.inputs, student.neuron, lesson)
+        for name, gradient in swept.gradients.items():
+            self._shadow.hold(name, gradient)
         self._shadow.step()
-        return accuracy
-
-    def _gradient(self, window: Window, batch: Batch) -> Gradient:
-        neuron = self._settings.neuron
-        if window.spikes is None:
-            deltas = self._rule.readout_deltas(window.membrane, batch.labels, neuron)
-        else:
-            near = (window.membrane - neuron.threshold).abs_() < neuron.surrogate_width
-            target = batch.rates[window.stage.name]
-            activity = LayerActivity(window.spikes, near.float(), window.membrane, target)
-            deltas = self._rule.deltas(activity, neuron)
-        return layer_gradient(window.stage, window.rows, deltas)
+        return correct(swept.logits, batch.labels)
 
 
 def start_student(
@@ -119,19 +106,24 @@ def start_student(
     """The warm start, rounded to codes: each layer's step fits its weights best."""
     form = CodeFormat()
     scaled = warm_start(network, weights, targets.scales, neuron)
-    lsb = {s.name: fit_lsb(scaled[f"{s.name}.weight"], form) for s in network.stages}
+    lsb = {m.name: fit_lsb(scaled[f"{m.name}.weight"], form) for m in network.matrices}
     sums = _largest_sums(network, scaled, targets, neuron)
     full_scale = {name: value / lsb[name] for name, value in sums.items()}
     inputs = float(targets.samples.inputs.abs().max())
-    student = Student(network, neuron, form, {}, lsb, full_scale, inputs)
+    gains = {
+        name.removesuffix(".gain"): gain.tolist()
+        for name, gain in scaled.items()
+        if name.endswith(".gain")
+    }
+    student = Student(network, neuron, form, {}, lsb, full_scale, inputs, gains)
     codes: dict[str, LayerCodes] = {}
-    for stage in network.stages:
-        weight = scaled[f"{stage.name}.weight"].flatten(1) / lsb[stage.name]
-        bias = scaled[f"{stage.name}.bias"] / (lsb[stage.name] * student.bias_lsb(stage))
-        codes[stage.name] = LayerCodes(
+    for name in lsb:
+        weight = scaled[f"{name}.weight"].flatten(1) / lsb[name]
+        bias = scaled[f"{name}.bias"] / (lsb[name] * student.bias_lsb(name))
+        codes[name] = LayerCodes(
             as_integers(encode(weight, form)),
             as_integers(encode_trim(bias, form)),
-            zero_trims(stage.columns),
+            zero_trims(len(weight)),
         )
     return student.with_codes(codes)
 
@@ -154,9 +146,16 @@ def _largest_sums(
     """The 99.9th percentile of |column sum| of each layer, without its bias."""
     inputs = targets.samples.inputs[:_RANGE_SAMPLES]
     largest: dict[str, float] = {}
-    bare = {n: w if n.endswith("weight") else torch.zeros_like(w) for n, w in weights.items()}
     for window in windows(network, weights, inputs, neuron):
-        sums = column_sums(window.stage, bare, window.rows).abs().flatten()
-        rank = max(1, round(_RANGE_PERCENTILE * sums.numel()))
-        largest[window.stage.name] = float(sums.kthvalue(rank).values)
+        ways = zip(
+            window.stage.branches,
+            branch_weights(window.stage, weights),
+            window.sources,
+            strict=True,
+        )
+        for branch, weight, source in ways:
+            if branch.layer is not None:
+                sums = column_sums(lay(branch, source), weight._replace(bias=None)).abs().flatten()
+                rank = max(1, round(_RANGE_PERCENTILE * sums.numel()))
+                largest[branch.layer.name] = float(sums.kthvalue(rank).values)
     return largest

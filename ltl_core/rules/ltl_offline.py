@@ -5,20 +5,24 @@ d[T] = e g[T]
 d[t] = (e - decay u[t] d[t+1]) g[t] + decay (1 - s[t]) d[t+1]
 """
 
+import math
+
 import torch
-import torch.nn.functional as F
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
 
+from ltl_core.neuron import just_above
+from ltl_core.readout import Goal
 from ltl_core.rules.rule import LayerActivity
 from ltl_core.settings import NeuronSettings
+from ltl_core.surrogate import between
 
 
 class LtlOffline:
     """Exact in time, local in space."""
 
     name = "ltl-offline"
-    needs_membrane = True
+    needs_whole_window = True
 
     def first_step(self, neuron: NeuronSettings) -> int:  # noqa: ARG002 - part of the interface
         return 0
@@ -31,26 +35,40 @@ class LtlOffline:
         A chip that shows only the window flag is read as u = threshold inside of it: g[t] is zero
         everywhere else.
         """
-        spikes, window = activity.spikes, activity.window
+        spikes = activity.spikes
         error = (
             spikes.mean(0).sub_(activity.target).mul_(2 / (activity.target.numel() * len(spikes)))
         )
         deltas = torch.empty_like(spikes)
-        torch.mul(error, window[-1], out=deltas[-1])
+        deltas[-1] = activity.gate(error, -1, neuron)
         for step in range(len(spikes) - 2, -1, -1):
-            later = deltas[step + 1] * neuron.decay
-            membrane = neuron.threshold if activity.membrane is None else activity.membrane[step]
-            torch.mul(error - membrane * later, window[step], out=deltas[step])
-            deltas[step].addcmul_(1 - spikes[step], later)
+            later = deltas[step + 1]
+            if activity.membrane is None:
+                through = error - (neuron.threshold * neuron.decay) * later
+            else:
+                through = torch.addcmul(error, activity.membrane[step], later, value=-neuron.decay)
+            deltas[step] = activity.gate(through, step, neuron)
+            deltas[step].add_(_where_silent(later, activity, step, neuron), alpha=neuron.decay)
         return deltas
 
     def readout_deltas(
         self,
-        sums: Float[Tensor, "time batch class"],
-        labels: Int[Tensor, " batch"],
+        sums: Float[Tensor, "time batch output"],
+        goal: Goal,
         neuron: NeuronSettings,  # noqa: ARG002 - part of the interface
-    ) -> Float[Tensor, "learned batch class"]:
-        """d[t] = (softmax(Y[T] / T) - onehot) / (B T), the same at every step."""
+        start: int = 0,  # noqa: ARG002 - likewise
+    ) -> Float[Tensor, "learned batch output"]:
+        """d[t] = (dloss / dlogits) / T with logits Y[T] / T, the same at every step."""
         steps = len(sums)
-        error = (sums[-1] / steps).softmax(-1) - F.one_hot(labels, sums.shape[-1])
-        return (error / (len(labels) * steps)).expand(steps, *error.shape)
+        error = goal.error(sums[-1] / steps)
+        return (error / steps).expand(steps, *error.shape)
+
+
+def _where_silent(
+    values: Tensor, activity: LayerActivity, step: int, neuron: NeuronSettings
+) -> Tensor:
+    """values * (1 - s[t]); where both are computed, u <= threshold says the same in one pass."""
+    if activity.membrane is None or activity.window is not None:
+        return values * (1 - activity.spikes[step])
+    above = just_above(neuron.threshold, values)
+    return between(values, activity.membrane[step], -math.inf, above)

@@ -5,10 +5,10 @@ d[t] = 2 / (N (t+1)) (r(t) - R) g[t],   t = Tw .. T-1,   N = batch * neurons
 """
 
 import torch
-import torch.nn.functional as F
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
 
+from ltl_core.readout import Goal
 from ltl_core.rules.rule import LayerActivity
 from ltl_core.settings import NeuronSettings
 
@@ -17,7 +17,7 @@ class LtlOnline:
     """(layer error) x (window flag of the neuron) x (spike of the row)."""
 
     name = "ltl-online"
-    needs_membrane = False
+    needs_whole_window = False
 
     def first_step(self, neuron: NeuronSettings) -> int:
         return neuron.warmup
@@ -26,27 +26,30 @@ class LtlOnline:
         self, activity: LayerActivity, neuron: NeuronSettings
     ) -> Float[Tensor, "learned batch *neuron"]:
         """d[t] = 2 / (N (t+1)) (r(t) - R) g[t] for t >= Tw."""
-        first = neuron.warmup
-        counts = activity.spikes.cumsum(0)[first:]
-        elapsed = _elapsed(first, len(activity.spikes), counts)
-        scale = 2 / (activity.target.numel() * elapsed)
-        return (counts / elapsed - activity.target) * scale * activity.window[first:]
+        counts = activity.spikes.cumsum(0)
+        if activity.counted is not None:
+            counts += activity.counted
+        skipped = max(0, neuron.warmup - activity.start)
+        counts = counts[skipped:]
+        elapsed = _elapsed(activity.start + skipped, counts)
+        error = counts.div_(elapsed).sub_(activity.target)
+        error *= 2 / (activity.target.numel() * elapsed)
+        return activity.gate(error, slice(skipped, None), neuron)
 
     def readout_deltas(
         self,
-        sums: Float[Tensor, "time batch class"],
-        labels: Int[Tensor, " batch"],
+        sums: Float[Tensor, "time batch output"],
+        goal: Goal,
         neuron: NeuronSettings,
-    ) -> Float[Tensor, "learned batch class"]:
-        """d[t] = (softmax(Y[t] / (t+1)) - onehot) / (B (t+1)) for t >= Tw."""
-        first = neuron.warmup
-        elapsed = _elapsed(first, len(sums), sums)
-        error = (sums[first:] / elapsed).softmax(-1) - F.one_hot(labels, sums.shape[-1])
-        return error / (elapsed * len(labels))
+        start: int = 0,
+    ) -> Float[Tensor, "learned batch output"]:
+        """d[t] = (dloss / dlogits)[t] / (t+1) with logits Y[t] / (t+1), for t >= Tw."""
+        skipped = max(0, neuron.warmup - start)
+        elapsed = _elapsed(start + skipped, sums[skipped:])
+        return goal.error(sums[skipped:] / elapsed) / elapsed
 
 
-def _elapsed(first: int, steps: int, like: Tensor) -> Tensor:
-    """t + 1 for t = first .. steps - 1, shaped to broadcast over [time, ...]."""
-    return torch.arange(first + 1, steps + 1, dtype=like.dtype, device=like.device).view(
-        -1, *[1] * (like.dim() - 1)
-    )
+def _elapsed(first: int, like: Tensor) -> Tensor:
+    """t + 1 for the steps of `like`, shaped to broadcast over [time, ...]."""
+    steps = torch.arange(first + 1, first + len(like) + 1, dtype=like.dtype, device=like.device)
+    return steps.view(-1, *[1] * (like.dim() - 1))

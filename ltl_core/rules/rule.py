@@ -1,23 +1,38 @@
-"""The interface of a learning rule: from what a layer did to how its currents should change."""
+"""The interface of a local rule: from what a layer did to how its currents should change."""
 
 from typing import NamedTuple, Protocol
 
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
 
+from ltl_core.readout import Goal
 from ltl_core.settings import NeuronSettings
+from ltl_core.surrogate import Boxcar
 
 
 class LayerActivity(NamedTuple):
-    """One hidden layer over one window, computed or measured.
+    """One hidden layer over some steps, computed or measured.
 
-    `window` is the surrogate ds/du: 1 where |u - threshold| < width, else 0.
+    `window` is the surrogate ds/du: 1 where |u - threshold| < width, else 0; where it is None it
+    follows from the membrane. `start` is the first of the steps, `counted` the spikes before it.
     """
 
     spikes: Float[Tensor, "time batch *neuron"]
-    window: Float[Tensor, "time batch *neuron"]
+    window: Float[Tensor, "time batch *neuron"] | None
     membrane: Float[Tensor, "time batch *neuron"] | None
     target: Float[Tensor, "batch *neuron"]
+    start: int = 0
+    counted: Float[Tensor, "batch *neuron"] | None = None
+
+    def gate(
+        self, values: Float[Tensor, "*shape"], steps: int | slice, neuron: NeuronSettings
+    ) -> Float[Tensor, "*shape"]:
+        """values * g[t] at these steps."""
+        if self.window is not None:
+            return values * self.window[steps]
+        if self.membrane is None:
+            raise ValueError("A layer shows its window or its membrane.")
+        return Boxcar().gate(values, self.membrane[steps], neuron)
 
 
 class Rule(Protocol):
@@ -27,7 +42,9 @@ class Rule(Protocol):
     def name(self) -> str: ...
 
     @property
-    def needs_membrane(self) -> bool: ...
+    def needs_whole_window(self) -> bool:
+        """Else its deltas follow from the steps so far, and memory does not grow with time."""
+        ...
 
     def first_step(self, neuron: NeuronSettings) -> int:
         """The first step at which a delta is not zero; deltas begin there."""
@@ -41,9 +58,10 @@ class Rule(Protocol):
 
     def readout_deltas(
         self,
-        sums: Float[Tensor, "time batch class"],
-        labels: Int[Tensor, " batch"],
+        sums: Float[Tensor, "time batch output"],
+        goal: Goal,
         neuron: NeuronSettings,
-    ) -> Float[Tensor, "learned batch class"]:
-        """Of the readout, whose running sums are `sums`, for the cross-entropy."""
+        start: int = 0,
+    ) -> Float[Tensor, "learned batch output"]:
+        """Of the readout, whose running sums from step `start` on are `sums`."""
         ...

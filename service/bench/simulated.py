@@ -18,6 +18,10 @@ def spec_of(settings: Mapping[str, Any]) -> ChipSpec:
 def check_fit(network: NetworkSpec, spec: ChipSpec) -> None:
     """Would the chip take this network? Raises UnsupportedLayerError and CapacityError."""
     for stage in network.stages:
+        if len(stage.branches) > 1:
+            raise UnsupportedLayerError(
+                stage.name, "add", "simulated chips take networks without residual additions only"
+            )
         if isinstance(stage.layer, Conv2d) and stage.layer.groups != 1:
             raise UnsupportedLayerError(
                 stage.name, "conv2d", "simulated chips take convolutions with groups=1 only"

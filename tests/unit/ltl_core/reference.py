@@ -1,11 +1,15 @@
 """The published equations, plainly, with autograd: what the closed forms are held against."""
 
+from collections.abc import Mapping
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ltl_core.network import Stage
+from ltl_core.network import NetworkSpec, Stage, Weighted
 from ltl_core.settings import NeuronSettings
+
+Weights = Mapping[str, Tensor]
 
 
 class _Spike(torch.autograd.Function):
@@ -24,41 +28,85 @@ class _Spike(torch.autograd.Function):
         return gradient * near.to(gradient.dtype), None, None
 
 
-def sums(stage: Stage, weight: Tensor, bias: Tensor, rows: Tensor) -> Tensor:
-    """W x + b of one step; pooling in front."""
-    for pool in stage.pools:
-        rows = F.avg_pool2d(rows, pool.kernel, pool.stride)
-    if stage.layer.kind == "linear":
+def layer_sums(layer: Weighted, weight: Tensor, bias: Tensor, rows: Tensor) -> Tensor:
+    """W x + b of one step."""
+    if layer.kind == "linear":
         return F.linear(rows.flatten(1), weight, bias)
-    layer = stage.layer
     return F.conv2d(rows, weight, bias, layer.stride, layer.padding, 1, layer.groups)
 
 
-def spike_trains(
-    stage: Stage, weight: Tensor, bias: Tensor, rows: list[Tensor], neuron: NeuronSettings
-) -> list[Tensor]:
+def sums(stage: Stage, weights: Weights, sources: list[Tensor]) -> Tensor:
+    """All branches of a stage at one step: pooled, times weights or times a gain, and added."""
+    total = torch.zeros((), dtype=sources[0].dtype)
+    straight = 0
+    for branch, rows in zip(stage.branches, sources, strict=True):
+        for pool in branch.pools:
+            rows = F.avg_pool2d(rows, pool.kernel, pool.stride)
+        if branch.layer is None:
+            total = total + weights[f"{stage.name}.gain"][straight] * rows
+            straight += 1
+        else:
+            name = branch.layer.name
+            weight, bias = weights[f"{name}.weight"], weights[f"{name}.bias"]
+            total = total + layer_sums(branch.layer, weight, bias, rows)
+    return total
+
+
+def spike_trains(currents: list[Tensor], neuron: NeuronSettings) -> list[Tensor]:
     """u[t] = decay u[t-1] (1 - s[t-1]) + W x[t] + b, with the gradient in both paths."""
-    membrane = spikes = torch.zeros(1, dtype=weight.dtype)
+    membrane = spikes = torch.zeros(1, dtype=currents[0].dtype)
     trains = []
-    for step in rows:
-        membrane = neuron.decay * membrane * (1 - spikes) + sums(stage, weight, bias, step)
+    for current in currents:
+        membrane = neuron.decay * membrane * (1 - spikes) + current
         spikes = _Spike.apply(membrane, neuron.threshold, neuron.surrogate_width)
         trains.append(spikes)
     return trains
 
 
-def online_trains(
-    stage: Stage, weight: Tensor, bias: Tensor, rows: list[Tensor], neuron: NeuronSettings
-) -> list[Tensor]:
+def online_trains(currents: list[Tensor], neuron: NeuronSettings) -> list[Tensor]:
     """The same spikes, with the membrane of the step before cut off from the gradient."""
-    membrane = spikes = torch.zeros(1, dtype=weight.dtype)
+    membrane = spikes = torch.zeros(1, dtype=currents[0].dtype)
     trains = []
-    for step in rows:
+    for current in currents:
         kept = (neuron.decay * membrane * (1 - spikes)).detach()
-        membrane = kept + sums(stage, weight, bias, step)
+        membrane = kept + current
         spikes = _Spike.apply(membrane, neuron.threshold, neuron.surrogate_width)
         trains.append(spikes)
     return trains
+
+
+def local_gradients(
+    network: NetworkSpec,
+    weights: Weights,
+    inputs: Tensor,
+    taught: tuple[Mapping[str, Tensor], Tensor],
+    how: tuple[bool, NeuronSettings],
+) -> dict[str, Tensor]:
+    """LTL, offline or online: every layer's own loss; what reaches it carries no gradient."""
+    (targets, labels), (offline, neuron) = taught, how
+    leaves = {n: w.clone().requires_grad_(not n.endswith("gain")) for n, w in weights.items()}
+    frames = inputs.dim() > 4
+    shown = {None: [inputs[:, t] if frames else inputs for t in range(neuron.steps)]}
+    losses = []
+    for stage in network.stages:
+        sources = [shown[branch.source] for branch in stage.branches]
+        currents = [sums(stage, leaves, list(step)) for step in zip(*sources, strict=True)]
+        if stage.is_readout:
+            losses.append(
+                offline_readout_loss(currents, labels)
+                if offline
+                else online_readout_loss(currents, labels, neuron)
+            )
+            break
+        trains = (spike_trains if offline else online_trains)(currents, neuron)
+        target = targets[stage.name]
+        losses.append(
+            offline_loss(trains, target) if offline else online_loss(trains, target, neuron)
+        )
+        shown[stage.name] = [spikes.detach() for spikes in trains]
+    names = [name for name in leaves if not name.endswith("gain")]
+    found = torch.autograd.grad(torch.stack(losses).sum(), [leaves[name] for name in names])
+    return dict(zip(names, found, strict=True))
 
 
 def offline_loss(trains: list[Tensor], target: Tensor) -> Tensor:

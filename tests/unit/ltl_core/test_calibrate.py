@@ -37,10 +37,11 @@ def _gradients(
     stimulus = Stimulus(batch.inputs, world.student.neuron.steps)
     recording = backend.run(stimulus, observables(world.student, observable))
     return {
-        seen.stage.name: measured_gradient(
-            seen, batch, world.student, select_rule(rule), observable
-        )
+        name: gradient
         for seen in seen_layers(world.student, batch, recording)
+        for name, gradient in measured_gradient(
+            seen, batch, world.student, select_rule(rule), observable
+        ).items()
     }
 
 

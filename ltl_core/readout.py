@@ -1,0 +1,56 @@
+"""What the readout is taught: the gradient of its loss by its logits, the mean over samples."""
+
+from typing import NamedTuple, Protocol
+
+import torch.nn.functional as F
+from jaxtyping import Float, Int
+from torch import Tensor
+
+
+class Goal(Protocol):
+    """A loss of the readout on some samples."""
+
+    def error(self, logits: Float[Tensor, "*time batch output"]) -> Tensor:
+        """dloss / dlogits, step by step where there are several."""
+        ...
+
+    def part(self, samples: slice) -> "Goal":
+        """The same for some of the samples."""
+        ...
+
+
+class Classes(NamedTuple):
+    """Cross-entropy with labels: softmax(Y) - onehot(y)."""
+
+    labels: Int[Tensor, " batch"]
+
+    def error(self, logits: Float[Tensor, "*time batch output"]) -> Tensor:
+        wanted = F.one_hot(self.labels, logits.shape[-1])
+        return (logits.softmax(-1) - wanted) / len(self.labels)
+
+    def part(self, samples: slice) -> "Classes":
+        return Classes(self.labels[samples])
+
+
+class TeacherClasses(NamedTuple):
+    """Cross-entropy with the teacher's softmax, where a lab gives no labels."""
+
+    logits: Float[Tensor, "batch output"]
+
+    def error(self, logits: Float[Tensor, "*time batch output"]) -> Tensor:
+        return (logits.softmax(-1) - self.logits.softmax(-1)) / len(self.logits)
+
+    def part(self, samples: slice) -> "TeacherClasses":
+        return TeacherClasses(self.logits[samples])
+
+
+class Values(NamedTuple):
+    """Mean squared error, for regression and reconstruction: 2 (Y - y) / outputs."""
+
+    values: Float[Tensor, "batch output"]
+
+    def error(self, logits: Float[Tensor, "*time batch output"]) -> Tensor:
+        return (logits - self.values) * (2 / self.values.numel())
+
+    def part(self, samples: slice) -> "Values":
+        return Values(self.values[samples])
