@@ -34,7 +34,8 @@ from service.client.tensors import Samples
 
 CHIPS = {"ideal": 11, "pcm": 12, "hermes": 13, "reram": 14, "harsh": 15}  # preset: seed
 TEST_SAMPLES = 600
-EPOCHS, BATCH = 16, 64
+SETTLE_S = 86_400.0  # a day on the chip's own clock, from its last write until it is measured
+EPOCHS, BATCH = 40, 64
 WIDE = 100  # columns, where no terminal says otherwise
 OUTPUT = Path(os.environ.get("TANDEMCAL_DEMO_OUT", "demo-out"))
 
@@ -48,6 +49,7 @@ class Row(NamedTuple):
     before: float
     after: float
     recovered: float | None  # (after - before) / (golden - before)
+    out_of_the_box: bool  # not calibrated before
     samples: int
     cells_written: int
     pulses: int
@@ -105,9 +107,9 @@ def train_teacher(samples: Samples) -> nn.Module:
         *(nn.Conv2d(1, 16, 3, padding=1), nn.BatchNorm2d(16), nn.Hardtanh(0, 2)),
         *(nn.Conv2d(16, 32, 3, stride=2, padding=1), nn.BatchNorm2d(32), nn.Hardtanh(0, 2)),
         *(nn.Flatten(), nn.Linear(512, 64), nn.BatchNorm1d(64), nn.Hardtanh(0, 2)),
-        nn.Linear(64, 10),
+        *(nn.Dropout(0.2), nn.Linear(64, 10)),
     )
-    optimizer = torch.optim.Adam(model.parameters())
+    optimizer = torch.optim.Adam(model.parameters(), weight_decay=1e-4)
     steps = EPOCHS * math.ceil(len(samples.labels) / BATCH)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=5e-3, total_steps=steps)
     for _ in range(EPOCHS):
@@ -136,7 +138,7 @@ def calibrate(
     client: Tandemcal, student: StudentView, chips: Sequence[ChipView], console: Console
 ) -> list[JobView]:
     """All chips at once; the service runs as many jobs together as it has room for."""
-    settings = CalibrationSettings(rule=RuleName.LTL_ONLINE)
+    settings = CalibrationSettings(rule=RuleName.LTL_ONLINE, settle_s=SETTLE_S)
     jobs = {chip.name: client.jobs.calibrate(chip.id, student.id, settings) for chip in chips}
     return finished(follow_all(client.jobs, jobs, console))
 
@@ -160,6 +162,7 @@ def read_row(job: JobView, chip: ChipView) -> Row:
         before=accuracy["before"],
         after=accuracy["after"],
         recovered=result["recovered_fraction"],
+        out_of_the_box=job.weights_in_force is None,
         samples=spent["samples"],
         cells_written=spent["cells"],
         pulses=spent["pulses"],
@@ -170,7 +173,8 @@ def read_row(job: JobView, chip: ChipView) -> Row:
 def table_of(rows: Sequence[Row], console: Console) -> Table:
     """A row a chip; it fits a terminal of 80 columns."""
     table = Table(
-        title=f"Accuracy in %, on {TEST_SAMPLES} samples that nothing was trained on",
+        title=f"Accuracy in %, on {TEST_SAMPLES} samples that nothing was trained on; "
+        "each chip a day after it was written",
         box=box.SIMPLE_HEAD,
         padding=(0, 1) if console.width < WIDE else (0, 2),
         collapse_padding=True,
@@ -206,10 +210,12 @@ def complaints_about(row: Row) -> list[str]:
     lacking = row.golden - row.after
     if row.chip == "bench-ideal":
         accepted = lacking <= sampling
-    elif row.chip == "bench-harsh":
-        accepted = lacking <= 0.02 or (row.recovered or 0.0) >= 0.8
-    else:
+    elif row.chip == "bench-harsh" and row.out_of_the_box:
+        accepted = (row.recovered or 0.0) >= 0.8
+    elif row.out_of_the_box:
         accepted = lacking <= 0.02
+    else:
+        accepted = row.after >= row.before - sampling
     return [] if accepted else [f"{row.chip} did not come back: {100 * lacking:.1f} points short."]
 
 

@@ -73,10 +73,10 @@ class CalibrationSettings(_Settings):
     budget: Budget = Budget()
     batch: int = Field(default=64, ge=1, le=4096)
     learning_rate: float = Field(default=3e-3, gt=0, le=1)  # of the weights, in their own units
-    trim_learning_rate: float = Field(default=3e-2, gt=0, le=1)  # of the registers, likewise
+    trim_learning_rate: float = Field(default=6e-2, gt=0, le=1)  # of the registers, likewise
     write_margin: float = Field(default=0.75, ge=0, le=8)  # codes past the nearest before a write
-    start_share: float = Field(default=0.25, ge=0, le=1)  # of the steps, the first: trims alone
-    finish_share: float = Field(default=0.4, ge=0, le=1)  # of the steps, the last: trims alone
+    start_share: float = Field(default=0.1, ge=0, le=1)  # of the steps, the first: trims alone
+    finish_share: float = Field(default=0.6, ge=0, le=1)  # of the steps, the last: trims alone
     settle_s: float = Field(default=60.0, ge=0)  # on the chip's clock, before it is measured
     verification_share: float = Field(default=0.15, gt=0, lt=1)  # of the samples: never learned
     seed: int = Field(default=0, ge=0)
