@@ -1,6 +1,7 @@
 """Work with a chip: calibrate it, measure it."""
 
 import time
+from collections.abc import Mapping
 
 from ltl_core.calibrate import Calibration, CalibrationResult, Checkpoint, EndedBy
 from ltl_core.chip import ChipBackend
@@ -8,7 +9,7 @@ from ltl_core.driver import Driver
 from ltl_core.evaluate import Quality
 from ltl_core.progress import Phase, Progress
 from ltl_core.settings import CalibrationSettings
-from ltl_core.student import Student
+from ltl_core.student import LayerCodes, Student
 from service.bench.leased import LeasedBackend
 from service.bench.registry import open_chip, save_chip
 from service.jobs.messages import ChipRef, Ended, JobDescription, Json
@@ -39,7 +40,7 @@ def evaluate(description: JobDescription, workbench: Workbench) -> Ended:
     bench = Bench(description, workbench)
     driver = Driver(bench.backend, bench.student)
     driver.place()
-    driver.write(bench.student.codes, free=True)
+    driver.write(bench.start or bench.student.codes, free=True)
     bench.tell(Progress(Phase.PLACING, 0, 1))
     if workbench.link.cancelled():
         raise cancelled("cancelled", chip_state_sha256=bench.saved_chip())
@@ -59,6 +60,7 @@ class Bench:
         self._chip = open_chip(chip, workbench.chip_backends, workbench.artifacts)
         self.backend: ChipBackend = LeasedBackend(self._chip, chip.token, workbench.link.lease_held)
         self.student = _student(description, workbench)
+        self.start = _in_force(description, workbench)
         self.settings = CalibrationSettings.model_validate(
             description.request.get("settings") or {}
         )
@@ -73,6 +75,7 @@ class Bench:
             read_targets(Split.CALIBRATION, self._description, self._workbench),
             read_targets(Split.TEST, self._description, self._workbench),
             self.settings,
+            start=self.start,
             checkpoint=None if kept is None else Checkpoint.from_block(kept),
         )
 
@@ -184,11 +187,14 @@ def _chip(description: JobDescription) -> ChipRef:
 
 
 def _student(description: JobDescription, workbench: Workbench) -> Student:
-    """The golden student, in the codes that are in force on this chip."""
+    """The golden student."""
     if description.student_sha256 is None:
         raise ValueError(f"A job of kind {description.kind} needs a student.")
-    student = Student.from_block(workbench.artifacts.read(description.student_sha256))
+    return Student.from_block(workbench.artifacts.read(description.student_sha256))
+
+
+def _in_force(description: JobDescription, workbench: Workbench) -> Mapping[str, LayerCodes] | None:
+    """The codes of the version that is in force on this chip; None if it has none."""
     if description.in_force_sha256 is None:
-        return student
-    in_force = Student.from_block(workbench.artifacts.read(description.in_force_sha256))
-    return student.with_codes(in_force.codes)
+        return None
+    return Student.from_block(workbench.artifacts.read(description.in_force_sha256)).codes
