@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 from service.client.errors import TandemcalError
+from service.client.plots import chip_app
 from service.client.sdk import Tandemcal
 
 app = typer.Typer(
@@ -23,6 +24,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Calibrates mixed-signal spiking chips with the chip in the loop.",
 )
+app.add_typer(chip_app, name="chip")
 
 Host = Annotated[str | None, typer.Option(help="Address to listen on [default: 127.0.0.1].")]
 Port = Annotated[

@@ -1,0 +1,105 @@
+"""What a kind of chip looks like: its devices over time, its converters, one programmed tile."""
+
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from chip_sim.chip import SimulatedChip, device_model, make_chip
+from chip_sim.clock import log_age
+from chip_sim.converter import convert_columns, level_max
+from chip_sim.device import Age
+from chip_sim.identity import tile_identity
+from chip_sim.randomness import stream
+from chip_sim.spec import ChipSpec
+from chip_sim.unrest import Unrest
+from chip_sim.writer import Fault, write
+from ltl_core.chip import LayerSettings, Placement
+from ltl_core.network import Linear, NetworkSpec
+
+YEAR = 365 * 86400.0
+LEVELS = (0.0, 0.1, 0.25, 0.5, 0.75, 1.0)
+_DEVICES = 2000
+_TIMES = 60
+_POINTS = 401
+
+
+class Ageing(NamedTuple):
+    """Populations of devices, each written once towards one level; S and s."""
+
+    levels: tuple[float, ...]  # of g_max
+    times: Float[Tensor, " time"]
+    mean: Float[Tensor, "level time"]
+    sd: Float[Tensor, "level time"]
+    single: Float[Tensor, "level time"]  # the life of one device of each
+
+
+class Curves(NamedTuple):
+    """What the converters of a tile's columns answer."""
+
+    sums: Float[Tensor, " point"]  # in parts of the full scale
+    codes: Float[Tensor, "column point"]
+
+
+class TileError(NamedTuple):
+    """A tile programmed with random codes: what its weights are beyond them, in code units."""
+
+    fresh: Float[Tensor, "column row"]
+    after_a_day: Float[Tensor, "column row"]
+
+
+def ageing(spec: ChipSpec, seed: int) -> Ageing:
+    """Written as the spec says, without stuck cells or cell variation; read up to a year."""
+    model = device_model(spec.device)
+    until = YEAR if spec.device.after_data == "hold" else min(YEAR, model.known_until)
+    times = torch.cat((torch.zeros(1), torch.logspace(0, torch.tensor(until).log10(), _TIMES)))
+    times = times.clamp(max=until)
+    rng, lives = stream(seed, "portrait"), []
+    free = Fault(torch.zeros(_DEVICES, dtype=torch.bool), torch.zeros(_DEVICES))
+    for level in LEVELS:
+        span = spec.device.g_max - spec.device.g_min
+        target = torch.full((_DEVICES,), spec.device.g_min + level * span)
+        g = write(target, free, model, spec.write, rng).g
+        fate, unrest = model.draw_fate(target, g, rng), Unrest(seed, level, (_DEVICES,))
+        life = []
+        for time in times.tolist():
+            elapsed = torch.full((_DEVICES,), time)
+            moved = unrest.at(time, elapsed, model.t0) * model.fluctuates
+            age = Age(elapsed, log_age(elapsed, model.t0), moved)
+            life.append(model.conductance(target, g, fate, age))
+        lives.append(torch.stack(life, 1))
+    whole = torch.stack(lives)
+    return Ageing(LEVELS, times, whole.mean(1), whole.std(1), whole[:, 0])
+
+
+def column_curves(spec: ChipSpec, seed: int) -> Curves:
+    """Every column of the chip's first tile, swept past its full scale."""
+    sums = torch.linspace(-1.25, 1.25, _POINTS)
+    adc = tile_identity(spec, seed, 0).adc
+    swept = sums.expand(spec.tile_columns, -1)
+    return Curves(sums, convert_columns(swept, adc, 1.0, spec.converter.adc_bits))
+
+
+def tile_error(spec: ChipSpec, seed: int) -> TileError:
+    """One full tile, programmed with codes from all over the range."""
+    chip = make_chip("portrait", spec, seed)
+    layer = Linear(name="tile", in_features=spec.tile_rows, out_features=spec.tile_columns)
+    network = NetworkSpec(input_shape=(spec.tile_rows,), layers=(layer,))
+    settings = LayerSettings(threshold=1.0, decay=1.0, window=0.0, full_scale=1.0)
+    chip.place(Placement(network, {"tile": settings}, 1.0))
+    shape = (spec.tile_columns, spec.tile_rows)
+    top = spec.code_max
+    codes = torch.randint(-top, top + 1, shape, generator=stream(seed, "portrait codes"))
+    chip.program("tile", codes)
+    return TileError(_error(chip, codes), _error(chip, codes, 86400.0))
+
+
+def code_max(spec: ChipSpec) -> int:
+    """Of the converters."""
+    return level_max(spec.converter.adc_bits)
+
+
+def _error(chip: SimulatedChip, codes: Tensor, wait: float = 0.0) -> Float[Tensor, "column row"]:
+    chip.advance(wait)
+    return chip.weights("tile") - codes

@@ -1,0 +1,43 @@
+"""Pictures of a chip, from the command line."""
+
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from service.client.cli import app
+
+pytest.importorskip("matplotlib")
+PNG = b"\x89PNG"
+
+
+def test_a_chip_of_ones_own_is_drawn(tmp_path: Path) -> None:
+    spec = tmp_path / "mine.yaml"
+    spec.write_text("{base: pcm, tile_rows: 16, tile_columns: 16, device: {g_max: 20 uS}}")
+    done = CliRunner().invoke(app, ["chip", "plot", str(spec), "--out", str(tmp_path / "out")])
+    assert done.exit_code == 0, done.output
+    drawn = sorted(path.name for path in (tmp_path / "out").iterdir())
+    assert drawn == ["mine-columns.png", "mine-conductance.png", "mine-weight-error.png"]
+    assert all((tmp_path / "out" / name).read_bytes().startswith(PNG) for name in drawn)
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        ("{device: {g_maks: 1}}", "no key 'device.g_maks'"),
+        ("{device: {g_min: 30 uS}}", "is not below g_max"),
+    ],
+)
+def test_a_wrong_spec_is_a_sentence(tmp_path: Path, content: str, says: str) -> None:
+    spec = tmp_path / "mine.yaml"
+    spec.write_text(content)
+    done = CliRunner().invoke(app, ["chip", "plot", str(spec), "--out", str(tmp_path / "out")])
+    assert done.exit_code == 1
+    assert says in done.output
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_unknown_chip_lists_the_known_ones() -> None:
+    done = CliRunner().invoke(app, ["chip", "plot", "best"])
+    assert done.exit_code == 1
+    assert "ideal, pcm, hermes, reram, harsh" in done.output
