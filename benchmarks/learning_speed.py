@@ -1,0 +1,293 @@
+"""What a step of learning costs, counted in plain forward passes of the same layers.
+
+VGG-11 on 3 x 32 x 32 pixels, 16 time steps, batch 16, two threads. A step is a pass of the teacher, the
+student's, the weight gradients, and Adam. Its floor is what cannot be left out, in plain forward
+passes of the same convolutions and matrices at that batch: T of the student, one weight gradient a
+step that learns, one of the teacher. Step and forward pass are timed in turn, in one process, so
+that whatever else the machine does meets both; the table shows the median. Memory is measured in a
+process of its own, above what stood there with weights and data loaded. `plain autograd` is the
+rule as its equations read, for comparison and for the check that the gradients are equal.
+"""
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from rich.console import Console
+from rich.table import Table
+from torch import Tensor
+
+from benchmarks import plain_ltl
+from benchmarks.machine import about
+from benchmarks.memory import peak_memory
+from benchmarks.tasks import vgg11
+from ltl_core.importing import from_torch
+from ltl_core.network import Conv2d, NetworkSpec
+from ltl_core.readout import Classes
+from ltl_core.rules.select import select_rule
+from ltl_core.settings import NeuronSettings, RuleName
+from ltl_core.student import warm_start
+from ltl_core.sweep import Lesson, run
+from ltl_core.targets import Samples
+from ltl_core.teacher import collect, run_teacher
+
+RULES = (RuleName.LTL_OFFLINE, RuleName.LTL_ONLINE)
+WINDOWS = (4, 16, 64)  # steps, for the table of memory
+LIMIT, MEMORY_LIMIT, EQUAL = 1.4, 700e6, 1e-6
+ROUNDS, QUICK_ROUNDS = 7, 2
+
+
+class World(NamedTuple):
+    """A teacher, its student and a batch."""
+
+    network: NetworkSpec
+    teacher: dict[str, Tensor]
+    scales: dict[str, float]
+    weights: dict[str, Tensor]
+    batch: Samples
+    neuron: NeuronSettings
+
+
+class Speed(NamedTuple):
+    """One rule."""
+
+    rule: str
+    way: str
+    forward_s: float  # one plain forward pass
+    step_s: float
+    passes: float  # the step in forward passes
+    floor_passes: int
+    ratio: float
+
+
+class Memory(NamedTuple):
+    """One rule over one window."""
+
+    rule: str
+    way: str
+    steps: int
+    peak_bytes: int
+
+
+def make_world(
+    batch: int, steps: int, width: float = 1.0, dtype: torch.dtype = torch.float32
+) -> World:
+    """VGG-11 with random weights, warm-started, so that every layer fires."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        network, teacher = from_torch(vgg11(width).eval(), (3, 32, 32))
+        inputs, labels = torch.rand(batch, 3, 32, 32), torch.randint(0, 10, (batch,))
+    neuron = NeuronSettings(steps=steps, warmup=steps * 3 // 4)
+    samples = Samples(inputs, labels)
+    scales = dict(collect(network, teacher, samples).scales)
+    weights = warm_start(network, teacher, scales, neuron)
+    cast = [{n: w.to(dtype) for n, w in tensors.items()} for tensors in (teacher, weights)]
+    return World(network, cast[0], scales, cast[1], Samples(inputs.to(dtype), labels), neuron)
+
+
+def floor_passes(rule: RuleName, neuron: NeuronSettings) -> int:
+    """T forward, a weight gradient for each step that learns, and the teacher."""
+    learning = neuron.steps - select_rule(rule).first_step(neuron)
+    return neuron.steps + learning + 1
+
+
+def forward_pass(world: World) -> Callable[[], None]:
+    """The convolutions and matrices alone, each on an input of its shape."""
+    layers = [
+        (stage.layer, torch.rand(len(world.batch.labels), *stage.input_shape), world.weights)
+        for stage in world.network.stages
+    ]
+
+    def go() -> None:
+        for layer, rows, weights in layers:
+            weight = weights[f"{layer.name}.weight"]
+            if isinstance(layer, Conv2d):
+                F.conv2d(rows, weight, None, layer.stride, layer.padding)
+            else:
+                F.linear(rows.flatten(1), weight)
+
+    return go
+
+
+def targets_of(world: World) -> dict[str, Tensor]:
+    """R = clip(A / k, 0, 1) of this batch."""
+    answer = run_teacher(world.network, world.teacher, world.batch.inputs)
+    return {n: a.div_(world.scales[n]).clamp_(0, 1) for n, a in answer.activations.items()}
+
+
+def ours(world: World, rule: RuleName) -> dict[str, Tensor]:
+    """The gradients of a step, teacher included."""
+    lesson = Lesson(select_rule(rule), targets_of(world), Classes(world.batch.labels))
+    swept = run(world.network, world.weights, world.batch.inputs, world.neuron, lesson)
+    return {
+        f"{name}.{field}": tensor
+        for name, gradient in swept.gradients.items()
+        for field, tensor in gradient._asdict().items()
+    }
+
+
+def plain(world: World, rule: RuleName) -> dict[str, Tensor]:
+    """The same by autograd."""
+    taught = (world.batch.inputs, world.batch.labels, targets_of(world))
+    offline = rule is RuleName.LTL_OFFLINE
+    return plain_ltl.gradients(world.network, world.weights, taught, world.neuron, offline=offline)
+
+
+WAYS = {"closed form": ours, "plain autograd": plain}
+
+
+def step(world: World, rule: RuleName, way: str) -> Callable[[], None]:
+    """Gradients, and one step of Adam over all weights."""
+    adam = torch.optim.Adam(list(world.weights.values()), lr=1e-4)
+
+    def go() -> None:
+        for name, gradient in WAYS[way](world, rule).items():
+            world.weights[name].grad = gradient
+        adam.step()
+        adam.zero_grad()
+
+    return go
+
+
+def speed(world: World, rule: RuleName, way: str, rounds: int) -> Speed:
+    """Step and forward pass in turn."""
+    forward, learn = forward_pass(world), step(world, rule, way)
+    floor = floor_passes(rule, world.neuron)
+    forward(), learn()
+    pairs = []
+    for _ in range(rounds):
+        passes = [_seconds(forward) for _ in range(4)]
+        pairs.append((statistics.mean(passes), _seconds(learn)))
+    counted = statistics.median(learn_s / forward_s for forward_s, learn_s in pairs)
+    forward_s, step_s = (statistics.median(column) for column in zip(*pairs, strict=True))
+    return Speed(rule, way, forward_s, step_s, counted, floor, counted / floor)
+
+
+def memory(rule: RuleName, way: str, steps: int, batch: int, width: float) -> Memory:
+    """The most that the first step held."""
+    world = make_world(batch, steps, width)
+    learn = step(world, rule, way)
+    with peak_memory() as peak:
+        learn()
+    return Memory(rule, way, steps, peak.byte_count)
+
+
+def equality(width: float = 1.0) -> dict[str, float]:
+    """The largest relative error of any weight's or bias's gradient, in double precision."""
+    world = make_world(2, 16, width, torch.float64)
+    errors: dict[str, float] = {}
+    for rule in RULES:
+        found, wanted = ours(world, rule), plain(world, rule)
+        errors[rule] = max(float((found[n] - w).norm() / w.norm()) for n, w in wanted.items())
+    return errors
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Measure, print, write; with --check, 1 where a limit is not held."""
+    options = _options(arguments)
+    if options.memory_of:
+        rule, way, steps = options.memory_of
+        found = memory(RuleName(rule), way, int(steps), options.batch, options.width)
+        sys.stdout.write(json.dumps(found._asdict()))
+        return 0
+    torch.set_num_threads(options.threads)
+    rounds = QUICK_ROUNDS if options.quick else ROUNDS
+    world = make_world(options.batch, options.steps, options.width)
+    speeds = [speed(world, rule, "closed form", rounds) for rule in RULES]
+    speeds += [speed(world, rule, "plain autograd", 1) for rule in RULES if not options.quick]
+    memories = [_apart(rule, "closed form", t, options) for rule in RULES for t in WINDOWS]
+    if not options.quick:
+        memories += [_apart(rule, "plain autograd", options.steps, options) for rule in RULES]
+    equal = equality(options.width)
+    _show(speeds, memories, equal)
+    result = about() | {
+        "speed": [row._asdict() for row in speeds],
+        "memory": [row._asdict() for row in memories],
+        "relative_error": equal,
+    }
+    if options.json:
+        options.json.write_text(json.dumps(result, indent=2) + "\n")
+    missed = list(_missed(speeds, memories, equal)) if options.check else []
+    for sentence in missed:
+        Console(stderr=True).print(sentence)
+    return 1 if missed else 0
+
+
+def _missed(speeds: list[Speed], memories: list[Memory], equal: dict[str, float]) -> list[str]:
+    missed = [
+        f"{row.rule}: {row.ratio:.2f} of the floor, more than {LIMIT}"
+        for row in speeds
+        if row.way == "closed form" and row.ratio > LIMIT
+    ]
+    closed = [row for row in memories if row.way == "closed form"]
+    missed += [
+        f"{row.rule}, {row.steps} steps: {row.peak_bytes / 1e6:.0f} MB"
+        for row in closed
+        if row.steps <= 16 and row.peak_bytes > MEMORY_LIMIT
+    ]
+    online = [row.peak_bytes for row in closed if row.rule == RuleName.LTL_ONLINE]
+    if max(online) > 1.15 * min(online):
+        missed.append("ltl-online: memory grows with time")
+    missed += [f"{rule}: relative error {e:.1e}" for rule, e in equal.items() if e > EQUAL]
+    return missed
+
+
+def _apart(rule: RuleName, way: str, steps: int, options: argparse.Namespace) -> Memory:
+    command = [sys.executable, "-m", "benchmarks.learning_speed"]
+    command += ["--memory-of", rule, way, str(steps)]
+    command += ["--batch", str(options.batch), "--width", str(options.width)]
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    return Memory(**json.loads(done.stdout))
+
+
+def _seconds(work: Callable[[], None]) -> float:
+    begun = time.perf_counter()
+    work()
+    return time.perf_counter() - begun
+
+
+def _show(speeds: list[Speed], memories: list[Memory], equal: dict[str, float]) -> None:
+    console = Console()
+    table = Table("rule", "way", "forward pass", "step", "passes", "floor", "ratio")
+    for row in speeds:
+        table.add_row(
+            row.rule,
+            row.way,
+            f"{row.forward_s:.3f} s",
+            f"{row.step_s:.2f} s",
+            f"{row.passes:.1f}",
+            str(row.floor_passes),
+            f"{row.ratio:.2f}",
+        )
+    console.print(table)
+    table = Table("rule", "way", "steps", "peak memory")
+    for held in memories:
+        table.add_row(held.rule, held.way, str(held.steps), f"{held.peak_bytes / 1e6:.0f} MB")
+    console.print(table)
+    for rule, error in equal.items():
+        console.print(f"{rule}: gradients equal autograd's to {error:.0e} (relative, float64)")
+
+
+def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])  # type: ignore[union-attr]
+    parser.add_argument("--json", type=Path, help="write every figure to this file")
+    parser.add_argument("--quick", action="store_true", help="few rounds, without plain autograd")
+    parser.add_argument("--check", action="store_true", help="exit 1 where a limit is not held")
+    parser.add_argument("--batch", type=int, default=16)
+    parser.add_argument("--steps", type=int, default=16)
+    parser.add_argument("--width", type=float, default=1.0, help="of every layer, 1 is VGG-11")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--memory-of", nargs=3, help=argparse.SUPPRESS)
+    return parser.parse_args(arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
