@@ -9,9 +9,14 @@ from ltl_core.errors import CapacityError, UnsupportedLayerError
 from ltl_core.network import Conv2d, NetworkSpec
 
 
+# A chip of a fleet grows old whether its device was published for that age or not; a job must not
+# fail of it. Past the published times its spread stays what it was last measured to be.
+_LIVES_ON: Mapping[str, Any] = {"device": {"after_data": "hold"}}
+
+
 def spec_of(settings: Mapping[str, Any]) -> ChipSpec:
     """The preset with the changes laid over it. Raises UnknownPresetError, ValidationError."""
-    chosen = preset(str(settings["preset"])).model_dump()
+    chosen = _overlaid(preset(str(settings["preset"])).model_dump(), _LIVES_ON)
     return ChipSpec.model_validate(_overlaid(chosen, settings.get("overrides") or {}))
 
 
