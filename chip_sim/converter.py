@@ -12,6 +12,7 @@ class AdcBank(NamedTuple):
 
     gain: Float[Tensor, " column"]  # 1 is perfect
     offset_lsb: Float[Tensor, " column"]
+    inl_lsb: Float[Tensor, " column"]  # height of the bow away from a straight line
 
 
 def level_max(bits: int) -> int:
@@ -24,15 +25,27 @@ def quantise(
 ) -> Float[Tensor, "*shape"]:
     """Codes of the values: clamp(round(x / LSB)), LSB = full_scale / (2^(bits - 1) - 1)."""
     top = level_max(bits)
-    return (values * (top / full_scale)).round().clamp(-top, top)
+    return (values * (top / full_scale)).round_().clamp_(-top, top)
 
 
 def column_levels(
     sums: Float[Tensor, "*some column point"], adc: AdcBank, full_scale: float, bits: int
 ) -> Float[Tensor, "*some column point"]:
-    """What the converters see before they round: gain x / LSB + offset, in LSB."""
+    """What the converters see before they round: gain x / LSB + offset + bow(x), in LSB."""
     scale = adc.gain * (level_max(bits) / full_scale)
-    return torch.addcmul(adc.offset_lsb[:, None], sums, scale[:, None])
+    levels = torch.addcmul(adc.offset_lsb[:, None], sums, scale[:, None])
+    return levels.add_(_bow(sums / full_scale, adc)) if adc.inl_lsb.any() else levels
+
+
+def _bow(
+    part: Float[Tensor, "*some column point"], adc: AdcBank
+) -> Float[Tensor, "*some column point"]:
+    """Integral nonlinearity: a cubic that is zero at both ends and in the middle, one at its peak.
+
+    INL(x) = inl (3 sqrt(3) / 2) (x - x^3), x in parts of the full scale.
+    """
+    x = part.clamp(-1, 1)
+    return (x - x**3) * (adc.inl_lsb * (1.5 * 3**0.5))[:, None]
 
 
 def convert_columns(

@@ -88,10 +88,17 @@ def _faults(spec: ChipSpec, seed: int, tile: int) -> Fault:
 
 
 def _adcs(spec: ChipSpec, seed: int, tile: int) -> AdcBank:
-    columns, converter = (spec.tile_columns,), spec.converter
+    """One converter for every group of neighbouring columns."""
+    converter, columns = spec.converter, torch.arange(spec.tile_columns)
+    group = columns // converter.columns_per_adc
+
+    def drawn(what: str) -> Tensor:
+        return _normal((spec.tile_columns,), stream(seed, tile, what))[group]
+
     return AdcBank(
-        1 + converter.gain_sd * _normal(columns, stream(seed, tile, "adc gain")),
-        converter.offset_sd_lsb * _normal(columns, stream(seed, tile, "adc offset")),
+        1 + converter.gain_sd * drawn("adc gain"),
+        converter.offset_sd_lsb * drawn("adc offset"),
+        converter.inl_sd_lsb * drawn("adc inl"),
     )
 
 

@@ -20,6 +20,7 @@ from chip_sim.rows import pool
 from chip_sim.spec import ChipSpec
 from chip_sim.tiling import Tiling
 from chip_sim.unrest import Unrest
+from chip_sim.wire import seen_through_wire
 from chip_sim.writer import Fault, Written, write
 from ltl_core.chip import LayerSettings
 from ltl_core.network import Stage
@@ -131,6 +132,8 @@ def weights(
         _age(layer, spec, model, clock),
     )
     g = torch.where(identity.fault.stuck, identity.fault.g, identity.gain * g)
+    if spec.wire.segment:
+        g = seen_through_wire(g, layer.tiling, spec.wire.segment)
     return pair.weight(g, spec.device, spec.code_max)
 
 

@@ -14,6 +14,7 @@ Siemens = Annotated[float, Field(ge=0, allow_inf_nan=False, json_schema_extra={"
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False, json_schema_extra={"unit": "s"})]
 Relative = Annotated[float, Field(ge=0, allow_inf_nan=False, json_schema_extra={"unit": "1"})]
 ElectronVolts = Annotated[float, Field(ge=0, allow_inf_nan=False, json_schema_extra={"unit": "eV"})]
+Ohms = Annotated[float, Field(ge=0, allow_inf_nan=False, json_schema_extra={"unit": "Ohm"})]
 Kelvins = Annotated[float, Field(gt=0, allow_inf_nan=False, json_schema_extra={"unit": "K"})]
 Fraction = Annotated[float, Field(ge=0, le=1, json_schema_extra={"unit": "1"})]
 Bits = Annotated[int, Field(ge=2, le=16)]
@@ -71,6 +72,14 @@ class ConverterSpec(_Spec):
     adc_bits: Bits = 12
     gain_sd: Relative = 0.0  # of each tile's each column's ADC
     offset_sd_lsb: Annotated[float, Field(ge=0, json_schema_extra={"unit": "LSB"})] = 0.0
+    inl_sd_lsb: Annotated[float, Field(ge=0, json_schema_extra={"unit": "LSB"})] = 0.0
+    columns_per_adc: PositiveInt = 1  # neighbours that take turns at one converter
+
+
+class WireSpec(_Spec):
+    """The wires of a tile. Without resistance, as by default, no voltage drops along them."""
+
+    segment: Ohms = 0.0  # of a column's wire, from one row to the next
 
 
 class NeuronSpec(_Spec):
@@ -100,6 +109,7 @@ class ChipSpec(_Spec):
     write: WriteSpec = WriteSpec()
     converter: ConverterSpec = ConverterSpec()
     neuron: NeuronSpec = NeuronSpec()
+    wire: WireSpec = WireSpec()
     trim: TrimSpec = TrimSpec()
     weight_bits: Annotated[int, Field(ge=1, le=12)] = 6  # beside the sign
     tile_rows: PositiveInt = 256

@@ -45,7 +45,7 @@ def linear() -> Stage:
 
 
 def bank(columns: int) -> AdcBank:
-    return AdcBank(torch.ones(columns), torch.zeros(columns))
+    return AdcBank(torch.ones(columns), torch.zeros(columns), torch.zeros(columns))
 
 
 def array(stage: Stage, weight: Tensor, spec: ChipSpec = SMALL, **changes: Any) -> Array:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from chip_sim.converter import AdcBank, convert_columns, level_max, quantise
+from chip_sim.converter import AdcBank, column_levels, convert_columns, level_max, quantise
 
 PAIRS = json.loads((Path(__file__).parents[2] / "data" / "aihwkit.json").read_text())[
     "quantiser_8_bit"
@@ -37,7 +37,15 @@ def test_halves_go_to_the_even_code() -> None:
 
 
 def test_gain_comes_before_the_offset_and_the_clamp_last() -> None:
-    adc = AdcBank(torch.tensor([1.1, 1.0]), torch.tensor([2.0, -3.0]))
+    adc = AdcBank(torch.tensor([1.1, 1.0]), torch.tensor([2.0, -3.0]), torch.zeros(2))
     sums = torch.tensor([[[10.0], [10.0]], [[126.0], [-126.0]]])
     read = convert_columns(sums, adc, 127.0, 8)
     assert read.flatten().tolist() == [13.0, 7.0, 127.0, -127.0]
+
+
+def test_a_bow_is_highest_between_middle_and_end() -> None:
+    adc = AdcBank(torch.ones(1), torch.zeros(1), torch.tensor([4.0]))
+    sums = torch.tensor([[-1.0, -(3**-0.5), 0.0, 3**-0.5, 1.0]]) * 127
+    off = column_levels(sums, adc, 127.0, 8) - sums
+    torch.testing.assert_close(off, torch.tensor([[0.0, -4.0, 0.0, 4.0, 0.0]]), atol=1e-4, rtol=0)
+    assert float(off.max()) != pytest.approx(4.0 * 1.05, rel=0.01)

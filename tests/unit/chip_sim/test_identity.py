@@ -5,6 +5,7 @@ import math
 import pytest
 import torch
 
+from chip_sim.converter import AdcBank
 from chip_sim.identity import TileIdentity, layer_identity, tile_identity
 from chip_sim.presets import preset
 from chip_sim.spec import ChipSpec, NeuronSpec
@@ -105,3 +106,17 @@ def test_every_layer_begins_on_a_fresh_tile() -> None:
     tilings = lay_out(two, ChipSpec())
     assert [region.tile for region in tilings["one"].regions] == [0, 1, 2, 3]
     assert [region.tile for region in tilings["two"].regions] == [4, 5]
+
+
+def test_columns_of_a_group_share_their_converter() -> None:
+    def adc(columns_per_adc: int) -> AdcBank:
+        changes = {"columns_per_adc": columns_per_adc, "inl_sd_lsb": 1.5}
+        converter = HARSH.converter.model_copy(update=changes)
+        return tile_identity(HARSH.model_copy(update={"converter": converter}), 3, 0).adc
+
+    for part in adc(8):
+        groups = part.view(-1, 8)
+        assert torch.equal(groups, groups[:, :1].expand(-1, 8))
+        assert len(groups[:, 0].unique()) == 32
+    assert len(adc(1).gain.unique()) > 250
+    assert float(adc(1).inl_lsb.std()) == pytest.approx(1.5, rel=0.2)

@@ -94,7 +94,7 @@ def test_any_tile_size_gives_the_same_ideal_product(
 
     def product(spec: ChipSpec) -> torch.Tensor:
         blocks = tile_stage(stage, spec, 0).row_blocks
-        perfect = AdcBank(torch.ones(stage.columns), torch.zeros(stage.columns))
+        perfect = AdcBank(torch.ones(stage.columns), *(torch.zeros(stage.columns),) * 2)
         array = Array(weight, blocks, (perfect,) * len(blocks), 32767.0, 16, 0.0)
         return read_columns(array, Play(values, 1, False), stage, rng)
 
