@@ -8,8 +8,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from ltl_core.chip import ChipBackend, Observable, Stimulus
-from ltl_core.student import Student
-from ltl_core.sweep import run
+from ltl_core.student import Student, sweep_student
 from ltl_core.targets import Batch, TargetSet
 
 _CHUNK = 128  # samples at a time
@@ -46,7 +45,7 @@ def correct(logits: Float[Tensor, "batch class"], labels: Int[Tensor, " batch"])
 
 
 def _ideal(student: Student, batch: Batch) -> _Answer:
-    swept = run(student.network, student.weights(), batch.inputs, student.neuron)
+    swept = sweep_student(student, batch.inputs)
     return _Answer(list(swept.rates.values()), swept.logits)
 
 

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from ltl_core.layers import Rows, add_weight_gradient, as_weight, bias_gradient, lay_rows
 from ltl_core.network import Branch, Shape, Stage, Weighted, size
+from ltl_core.neuron import sum_time
 
 NUMBERS_AT_ONCE = 2**21  # rows, membranes and spikes of a few samples that stay in the cache
 NUMBERS_AT_ONCE_ON_GPU = 2**28
@@ -38,7 +39,7 @@ class GradientSum:
         self, rows: Sequence[Rows], deltas: Float[Tensor, "time n *output"], part: float
     ) -> None:
         """Of one stage. Rows that are one step long stand for all steps: dW = (sum_t d[t]) x^T."""
-        total = deltas.sum(0)
+        total = sum_time(deltas)
         for laid in rows:
             if (layer := laid.branch.layer) is None:
                 continue
@@ -78,9 +79,13 @@ def stage_gradient(
     return total.total
 
 
-def lay(branch: Branch, source: Float[Tensor, "time n *source"]) -> Rows:
+def lay(
+    branch: Branch,
+    source: Float[Tensor, "time n *source"],
+    row_type: torch.dtype | None = None,
+) -> Rows:
     """The rows of a branch, step after step."""
-    return lay_rows(branch, join_time(source))
+    return lay_rows(branch, join_time(source), row_type)
 
 
 def join_time(values: Float[Tensor, "time n *shape"]) -> Float[Tensor, "both *shape"]:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float
+from jaxtyping import Float, UInt8
 from torch import Tensor
 from torch.nn.grad import conv2d_input, conv2d_weight
 
@@ -29,20 +29,35 @@ class Rows(NamedTuple):
 
 
 class BranchWeights(NamedTuple):
-    """Weights in the order of the rows of a branch; a straight one has a gain and no bias."""
+    """Weights in the order of the rows of a branch; a straight one has a gain and no bias.
+
+    A weight is `scale * matrix`. `packed`, where there is one, is the matrix as bytes for rows of
+    bytes: the same sums, in integers.
+    """
 
     matrix: Tensor
     bias: Float[Tensor, " column"] | None
+    scale: float | None = None
+    packed: Tensor | None = None
+
+    @property
+    def row_type(self) -> torch.dtype | None:
+        """What the rows are laid out as; None: as they come."""
+        return None if self.packed is None else torch.uint8
 
 
-def lay_rows(branch: Branch, source: Float[Tensor, "n *source"]) -> Rows:
+def lay_rows(
+    branch: Branch, source: Float[Tensor, "n *source"], row_type: torch.dtype | None = None
+) -> Rows:
     """Pool the source, and lay it out."""
     values, shape = gather(branch, source), branch.input_shape
     layer = branch.layer
     if layer is not None:
         shape = layer.output_shape(shape)
     if isinstance(layer, Conv2d) and layer.groups == 1:
-        values = _patches(layer, values, shape)
+        values = _patches(layer, values, shape, row_type)
+    elif row_type is not None:
+        values = values.to(row_type)
     return Rows(branch, values, len(source), shape)
 
 
@@ -100,7 +115,7 @@ def column_sums(rows: Rows, weights: BranchWeights) -> Float[Tensor, "n *output"
             layer.groups,
         )
         return sums.contiguous(memory_format=torch.channels_last)
-    product = F.linear(rows.values, weights.matrix, weights.bias)
+    product = _product(rows.values, weights)
     return _with_positions(product, rows) if isinstance(layer, Conv2d) else product
 
 
@@ -116,7 +131,7 @@ def add_weight_gradient(
         total.add_(as_matrix(layer, gradient), alpha=part)
         return
     lines = delta.permute(0, 2, 3, 1).flatten(0, 2) if isinstance(layer, Conv2d) else delta
-    total.addmm_(lines.T, rows.values, alpha=part)
+    total.addmm_(lines.T, rows.values.to(lines.dtype), alpha=part)
 
 
 def input_gradient(
@@ -135,7 +150,7 @@ def input_gradient(
 
 def bias_gradient(delta: Float[Tensor, "n column *position"]) -> Float[Tensor, " column"]:
     """sum over samples and positions."""
-    return delta.sum((0, *range(2, delta.dim())))
+    return (delta.permute(0, 2, 3, 1).flatten(0, 2) if delta.dim() == 4 else delta).sum(0)
 
 
 def per_column(values: Float[Tensor, " column"], shape: Shape) -> Float[Tensor, "column *one"]:
@@ -156,9 +171,45 @@ def as_weight(layer: Weighted, matrix: Float[Tensor, "column row"]) -> Tensor:
     return matrix.view(columns, *kernel, channels).permute(0, 3, 1, 2)
 
 
-def _patches(layer: Conv2d, values: Float[Tensor, "n c h w"], shape: Shape) -> Tensor:
+def pack_bytes(matrix: Float[Tensor, "column row"]) -> Tensor | None:
+    """The matrix for a product in bytes; None where the processor or torch has none.
+
+    Exact for rows of zeros and ones and codes within a signed byte: no sum of two products leaves
+    the sixteen bits that older processors add them up in, and oneDNN adds the rest in 32.
+    """
+    if matrix.device.type != "cpu" or not torch.backends.mkldnn.is_available():
+        return None
+    packed: Tensor = torch.ops.onednn.qlinear_prepack(matrix.to(torch.int8), None)
+    return packed
+
+
+def _product(rows: Tensor, weights: BranchWeights) -> Float[Tensor, "line column"]:
+    """Codes are summed exactly, whatever the order, before they meet scale and bias."""
+    if weights.scale is None:
+        return F.linear(rows, weights.matrix, weights.bias)
+    if rows.dtype == torch.uint8 and weights.packed is not None:
+        sums = _byte_product(rows, weights.packed, len(weights.matrix))
+    else:
+        sums = F.linear(rows, weights.matrix)
+    sums *= weights.scale
+    return sums if weights.bias is None else sums.add_(weights.bias)
+
+
+def _byte_product(
+    rows: UInt8[Tensor, "line row"], packed: Tensor, columns: int
+) -> Float[Tensor, "line column"]:
+    ones, zeros = torch.ones(columns), torch.zeros(columns, dtype=torch.long)
+    sums: Tensor = torch.ops.onednn.qlinear_pointwise(
+        rows, 1.0, 0, packed, ones, zeros, None, 1.0, 0, torch.float32, "none", [], ""
+    )
+    return sums
+
+
+def _patches(
+    layer: Conv2d, values: Float[Tensor, "n c h w"], shape: Shape, row_type: torch.dtype | None
+) -> Tensor:
     (high, wide), (down, right) = layer.kernel, layer.stride
-    values = _padded(layer, values)
+    values = _padded(layer, values, row_type or values.dtype)
     n, _, _, channels = values.shape
     by_sample, by_row, by_column, _ = values.stride()
     windows = values.as_strided(
@@ -168,13 +219,16 @@ def _patches(layer: Conv2d, values: Float[Tensor, "n c h w"], shape: Shape) -> T
     return windows.reshape(-1, high * wide * channels)
 
 
-def _padded(layer: Conv2d, values: Float[Tensor, "n c h w"]) -> Float[Tensor, "n h w c"]:
+def _padded(
+    layer: Conv2d, values: Float[Tensor, "n c h w"], row_type: torch.dtype
+) -> Float[Tensor, "n h w c"]:
     """Channels innermost, zeros around."""
     (top, left), (n, channels, high, wide) = layer.padding, values.shape
     inner = values.permute(0, 2, 3, 1)
     if (top, left) == (0, 0):
-        return inner.contiguous()
-    padded = values.new_zeros(n, high + 2 * top, wide + 2 * left, channels)
+        return inner.to(row_type).contiguous()
+    shape = (n, high + 2 * top, wide + 2 * left, channels)
+    padded = torch.zeros(shape, dtype=row_type, device=values.device)
     padded[:, top : top + high, left : left + wide] = inner
     return padded
 

@@ -42,13 +42,15 @@ def fire_through(
     current: Float[Tensor, "time batch *neuron"],
     neuron: NeuronSettings,
     before: Float[Tensor, "batch *neuron"] | None = None,
+    out: Float[Tensor, "time batch *neuron"] | None = None,
 ) -> Float[Tensor, "time batch *neuron"]:
     """Spikes of every step; the currents *become* the membranes, in their own memory.
 
     `before` is the membrane of the step before the first, from rest where there is none. The hot
     loop of all learning: tested against `lif_step`.
     """
-    kept, spikes = torch.empty_like(current[0]), torch.empty_like(current)
+    spikes = torch.empty_like(current) if out is None else out
+    kept = torch.empty_like(current[0])
     ones, above = torch.ones_like(kept), just_above(neuron.threshold, current)
     for step, membrane in enumerate(current):
         if before is not None:
@@ -59,6 +61,14 @@ def fire_through(
         )
         before = membrane
     return spikes
+
+
+def sum_time(values: Float[Tensor, "time *shape"]) -> Float[Tensor, "*shape"]:
+    """Over the steps, one after the other: torch's own sum takes three times as long."""
+    total = values[0].clone()
+    for value in values[1:]:
+        total += value
+    return total
 
 
 def just_above(threshold: float, like: Tensor) -> float:

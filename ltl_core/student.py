@@ -12,14 +12,15 @@ from ltl_core.chip import LayerSettings, Placement
 from ltl_core.codes import CodeFormat
 from ltl_core.errors import CorruptTensorsError
 from ltl_core.gradient import lay, split_time
-from ltl_core.layers import branch_weights, column_sums
-from ltl_core.network import NetworkSpec, Stage
+from ltl_core.layers import BranchWeights, as_matrix, branch_weights, column_sums, pack_bytes
+from ltl_core.network import Conv2d, NetworkSpec, Stage
 from ltl_core.neuron import lif_window
 from ltl_core.packing import pack, unpack
 from ltl_core.settings import NeuronSettings
-from ltl_core.sweep import as_frames
+from ltl_core.sweep import Lesson, Swept, as_frames, run_laid
 
 Weights = Mapping[str, Tensor]
+_BYTE_MAX = 127
 
 
 class LayerCodes(NamedTuple):
@@ -56,6 +57,10 @@ class Student(NamedTuple):
         """One bias trim code, in code units."""
         return self.format.trim_lsb * self.threshold(layer)
 
+    def bias(self, layer: str) -> Float[Tensor, " column"]:
+        """What is added to the column sums of a matrix at every step."""
+        return self.lsb[layer] * self.bias_lsb(layer) * self.codes[layer].bias.float()
+
     def placement(self) -> Placement:
         """How a chip is to be set up for this student."""
         layers = {
@@ -75,7 +80,7 @@ class Student(NamedTuple):
         for layer in self.network.matrices:
             name, codes, lsb = layer.name, self.codes[layer.name], self.lsb[layer.name]
             weights[f"{name}.weight"] = lsb * codes.weight.float().view(layer.weight_shape)
-            weights[f"{name}.bias"] = lsb * self.bias_lsb(name) * codes.bias.float()
+            weights[f"{name}.bias"] = self.bias(name)
         gains = {f"{stage}.gain": torch.tensor(gain) for stage, gain in self.gains.items()}
         return weights | gains
 
@@ -196,6 +201,43 @@ def stage_sums(
     if total is None:
         raise ValueError(f"Layer '{stage.name}' reads nothing.")
     return total
+
+
+def sweep_student(
+    student: Student,
+    inputs: Float[Tensor, "batch *shape"],
+    lesson: Lesson | None = None,
+    *,
+    in_bytes: bool = True,
+) -> Swept:
+    """`sweep.run` in codes: every sum of codes over spikes is an integer, and exact.
+
+    So the products run in bytes where the processor has such a product, and whether they do
+    changes no bit of what comes of it.
+    """
+    laid = {
+        stage.name: tuple(_laid_codes(student, stage, in_bytes)) for stage in student.network.stages
+    }
+    return run_laid(student.network, laid, inputs, student.neuron, lesson)
+
+
+def _laid_codes(student: Student, stage: Stage, in_bytes: bool) -> Iterator[BranchWeights]:
+    gains = iter(student.gains.get(stage.name, ()))
+    for branch in stage.branches:
+        if (layer := branch.layer) is None:
+            yield BranchWeights(torch.tensor(next(gains)), None)
+            continue
+        codes = student.codes[layer.name].weight.view(layer.weight_shape)
+        matrix = as_matrix(layer, codes.float())
+        spiking = branch.source is not None and not branch.pools
+        in_codes = not (isinstance(layer, Conv2d) and layer.groups != 1)
+        small = student.format.weight_max <= _BYTE_MAX
+        packed = pack_bytes(matrix) if in_bytes and spiking and small and in_codes else None
+        scale, bias = student.lsb[layer.name], student.bias(layer.name)
+        if in_codes:
+            yield BranchWeights(matrix, bias, scale, packed)
+        else:
+            yield BranchWeights(scale * matrix, bias)
 
 
 def run_student(student: Student, inputs: Float[Tensor, "batch *shape"]) -> list[Window]:

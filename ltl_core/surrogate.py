@@ -21,6 +21,7 @@ class Surrogate(Protocol):
         values: Float[Tensor, "*shape"],
         membrane: Float[Tensor, "*shape"],
         neuron: NeuronSettings,
+        out: Tensor | None = None,
     ) -> Float[Tensor, "*shape"]:
         """values * ds/du."""
         ...
@@ -34,10 +35,11 @@ class Boxcar(NamedTuple):
         values: Float[Tensor, "*shape"],
         membrane: Float[Tensor, "*shape"],
         neuron: NeuronSettings,
+        out: Tensor | None = None,
     ) -> Float[Tensor, "*shape"]:
         """The values inside of the window, zeros outside."""
         low, high = (neuron.threshold + sign * neuron.surrogate_width for sign in (-1, 1))
-        return between(values, membrane, low, high)
+        return between(values, membrane, low, high, out)
 
 
 def between(

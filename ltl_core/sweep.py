@@ -18,7 +18,7 @@ from ltl_core.errors import LayerShapeError
 from ltl_core.gradient import Gradient, GradientSum, lay, sample_slices, split_time
 from ltl_core.layers import BranchWeights, Rows, branch_weights, column_sums
 from ltl_core.network import NetworkSpec, Shape, Stage
-from ltl_core.neuron import fire_through
+from ltl_core.neuron import fire_through, sum_time
 from ltl_core.readout import Goal
 from ltl_core.rules.rule import LayerActivity, Rule
 from ltl_core.settings import NeuronSettings
@@ -26,6 +26,7 @@ from ltl_core.settings import NeuronSettings
 _STEPS_AT_ONCE = 4  # of a rule that looks at no later steps
 
 Weights = Mapping[str, Tensor]
+LaidWeights = Mapping[str, tuple[BranchWeights, ...]]
 
 
 class Lesson(NamedTuple):
@@ -71,6 +72,18 @@ def run(
 
     Inputs are images, held for all steps, or sequences of as many frames as there are steps.
     """
+    laid = {stage.name: branch_weights(stage, weights) for stage in network.stages}
+    return run_laid(network, laid, inputs, neuron, lesson)
+
+
+def run_laid(
+    network: NetworkSpec,
+    weights: LaidWeights,
+    inputs: Float[Tensor, "batch *shape"],
+    neuron: NeuronSettings,
+    lesson: Lesson | None = None,
+) -> Swept:
+    """The same with weights that are laid out already, by stage and branch."""
     return _Sweep(network, weights, neuron, lesson).over(as_frames(network, inputs, neuron.steps))
 
 
@@ -88,13 +101,17 @@ def as_frames(
 
 class _Sweep:
     def __init__(
-        self, network: NetworkSpec, weights: Weights, neuron: NeuronSettings, lesson: Lesson | None
+        self,
+        network: NetworkSpec,
+        weights: LaidWeights,
+        neuron: NeuronSettings,
+        lesson: Lesson | None,
     ) -> None:
         self._network, self._neuron, self._lesson = network, neuron, lesson
-        self._weights = {stage.name: branch_weights(stage, weights) for stage in network.stages}
+        self._weights = weights
         self._states: dict[tuple[str, int], _State] = {}
         self._held: dict[tuple[str, int], tuple[list[Rows], Tensor]] = {}
-        like = next(iter(weights.values()))
+        like = weights[network.stages[0].name][0].matrix
         self._gradients = GradientSum(network.matrices if lesson else (), like)
         self._device = like.device
         self._longest = max(part.stop - part.start for part in self._segments())
@@ -134,7 +151,7 @@ class _Sweep:
             if stage.is_readout:
                 self._read_out(part, current, batch)
             else:
-                spikes[:, samples] = self._fire(part, current, batch)
+                self._fire(part, current, spikes[:, samples], batch)
         return spikes
 
     def _currents(
@@ -156,8 +173,9 @@ class _Sweep:
     def _column_sums(
         self, stage: Stage, sources: list[Tensor]
     ) -> tuple[list[Rows], Float[Tensor, "time n *neuron"]]:
-        rows = [lay(branch, s) for branch, s in zip(stage.branches, sources, strict=True)]
-        weights: tuple[BranchWeights, ...] = self._weights[stage.name]
+        weights = self._weights[stage.name]
+        ways = zip(stage.branches, sources, weights, strict=True)
+        rows = [lay(branch, source, weight.row_type) for branch, source, weight in ways]
         parts = [
             split_time(column_sums(laid, weight), len(source))
             for laid, weight, source in zip(rows, weights, sources, strict=True)
@@ -167,10 +185,10 @@ class _Sweep:
             total = total + other
         return rows, total
 
-    def _fire(self, part: _Part, current: Tensor, batch: int) -> Float[Tensor, "time n *neuron"]:
+    def _fire(self, part: _Part, current: Tensor, spikes: Tensor, batch: int) -> None:
         before = self._states.get((part.stage.name, part.samples.start))
-        spikes = fire_through(current, self._neuron, None if before is None else before.membrane)
-        count = spikes.sum(0) if before is None else before.counted + spikes.sum(0)
+        fire_through(current, self._neuron, None if before is None else before.membrane, spikes)
+        count = sum_time(spikes) if before is None else sum_time(spikes).add_(before.counted)
         if (lesson := self._lesson_by(part.start + len(spikes))) is not None:
             target = lesson.targets[part.stage.name][part.samples]
             activity = LayerActivity(
@@ -183,7 +201,6 @@ class _Sweep:
             )
             self._add(part, lesson.rule.deltas(activity, self._neuron), batch)
         self._states[part.stage.name, part.samples.start] = _State(current[-1].clone(), count)
-        return spikes
 
     def _read_out(self, part: _Part, current: Tensor, batch: int) -> None:
         before = self._states.get((part.stage.name, part.samples.start))

@@ -18,11 +18,12 @@ from ltl_core.shadow import Rates, Shadow
 from ltl_core.student import (
     LayerCodes,
     Student,
+    sweep_student,
     warm_start,
     windows,
     zero_trims,
 )
-from ltl_core.sweep import Lesson, run
+from ltl_core.sweep import Lesson
 from ltl_core.targets import Batch, TargetSet
 
 _RANGE_SAMPLES = 256  # enough to set the converters' full scales
@@ -90,7 +91,7 @@ class Training:
     def _run_batch(self, batch: Batch) -> float:
         student = self._student.with_codes(self._shadow.emit())
         lesson = Lesson(self._rule, batch.rates, batch.goal)
-        swept = run(student.network, student.weights(), batch.inputs, student.neuron, lesson)
+        swept = sweep_student(student, batch.inputs, lesson)
         for name, gradient in swept.gradients.items():
             self._shadow.hold(name, gradient)
         self._shadow.step()
@@ -143,7 +144,10 @@ def set_ranges(student: Student, targets: TargetSet) -> Student:
 def _largest_sums(
     network: NetworkSpec, weights: Mapping[str, Tensor], targets: TargetSet, neuron: NeuronSettings
 ) -> dict[str, float]:
-    """The 99.9th percentile of |column sum| of each layer, without its bias."""
+    """The 99.9th percentile of |column sum| of each layer, without its bias.
+
+    Where nothing reaches a layer yet, its largest weight: a range must not be empty.
+    """
     inputs = targets.samples.inputs[:_RANGE_SAMPLES]
     largest: dict[str, float] = {}
     for window in windows(network, weights, inputs, neuron):
@@ -157,5 +161,6 @@ def _largest_sums(
             if branch.layer is not None:
                 sums = column_sums(lay(branch, source), weight._replace(bias=None)).abs().flatten()
                 rank = max(1, round(_RANGE_PERCENTILE * sums.numel()))
-                largest[branch.layer.name] = float(sums.kthvalue(rank).values)
+                found = float(sums.kthvalue(rank).values)
+                largest[branch.layer.name] = found or float(weight.matrix.abs().max()) or 1.0
     return largest

@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ltl_core.neuron import just_above
+from ltl_core.neuron import just_above, sum_time
 from ltl_core.readout import Goal
 from ltl_core.rules.rule import LayerActivity
 from ltl_core.settings import NeuronSettings
@@ -35,19 +35,18 @@ class LtlOffline:
         A chip that shows only the window flag is read as u = threshold inside of it: g[t] is zero
         everywhere else.
         """
-        spikes = activity.spikes
-        error = (
-            spikes.mean(0).sub_(activity.target).mul_(2 / (activity.target.numel() * len(spikes)))
-        )
+        spikes, steps = activity.spikes, len(activity.spikes)
+        error = sum_time(spikes).div_(steps).sub_(activity.target)
+        error *= 2 / (activity.target.numel() * steps)
         deltas = torch.empty_like(spikes)
-        deltas[-1] = activity.gate(error, -1, neuron)
+        activity.gate(error, -1, neuron, out=deltas[-1])
         for step in range(len(spikes) - 2, -1, -1):
             later = deltas[step + 1]
             if activity.membrane is None:
                 through = error - (neuron.threshold * neuron.decay) * later
             else:
                 through = torch.addcmul(error, activity.membrane[step], later, value=-neuron.decay)
-            deltas[step] = activity.gate(through, step, neuron)
+            activity.gate(through, step, neuron, out=deltas[step])
             deltas[step].add_(_where_silent(later, activity, step, neuron), alpha=neuron.decay)
         return deltas
 

@@ -2,6 +2,7 @@
 
 from typing import NamedTuple, Protocol
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -25,14 +26,18 @@ class LayerActivity(NamedTuple):
     counted: Float[Tensor, "batch *neuron"] | None = None
 
     def gate(
-        self, values: Float[Tensor, "*shape"], steps: int | slice, neuron: NeuronSettings
+        self,
+        values: Float[Tensor, "*shape"],
+        steps: int | slice,
+        neuron: NeuronSettings,
+        out: Tensor | None = None,
     ) -> Float[Tensor, "*shape"]:
         """values * g[t] at these steps."""
         if self.window is not None:
-            return values * self.window[steps]
+            return torch.mul(values, self.window[steps], out=out)
         if self.membrane is None:
             raise ValueError("A layer shows its window or its membrane.")
-        return Boxcar().gate(values, self.membrane[steps], neuron)
+        return Boxcar().gate(values, self.membrane[steps], neuron, out)
 
 
 class Rule(Protocol):

@@ -6,11 +6,12 @@ from torch import Tensor
 
 from ltl_core import gradient as gradient_module
 from ltl_core.errors import LayerShapeError
-from ltl_core.network import NetworkSpec
+from ltl_core.layers import BranchWeights, column_sums, lay_rows, pack_bytes
+from ltl_core.network import Branch, Linear, NetworkSpec
 from ltl_core.readout import Classes
 from ltl_core.rules.select import select_rule
 from ltl_core.settings import NeuronSettings, RuleName
-from ltl_core.student import windows
+from ltl_core.student import sweep_student, windows
 from ltl_core.sweep import Lesson, Swept, run
 from tests.unit.ltl_core import reference
 from tests.unit.ltl_core.residual import (
@@ -22,6 +23,7 @@ from tests.unit.ltl_core.residual import (
     random_targets,
     random_weights,
 )
+from tests.unit.ltl_core.worlds import World
 
 NEURON = NeuronSettings(steps=10, warmup=6)
 LOCAL = [RuleName.LTL_OFFLINE, RuleName.LTL_ONLINE]
@@ -89,3 +91,32 @@ def test_another_gain_of_the_straight_branch_would_be_seen(rule: RuleName) -> No
 def test_as_many_frames_as_steps_are_needed() -> None:
     with pytest.raises(LayerShapeError, match=r"7x2x8x8"):
         run(CHAIN, random_weights(CHAIN), random_inputs(BATCH, 7), NEURON)
+
+
+@pytest.mark.parametrize("rule", LOCAL)
+def test_bytes_change_no_bit(world: World, rule: RuleName) -> None:
+    batch = world.targets.take(torch.arange(40))
+    lesson = Lesson(select_rule(rule), batch.rates, batch.goal)
+    first = sweep_student(world.student, batch.inputs, lesson)
+    second = sweep_student(world.student, batch.inputs, lesson, in_bytes=False)
+    assert torch.equal(first.logits, second.logits)
+    assert all(torch.equal(first.rates[name], second.rates[name]) for name in first.rates)
+    for name, gradient in first.gradients.items():
+        assert all(map(torch.equal, gradient, second.gradients[name]))
+
+
+def test_products_in_bytes_are_exact() -> None:
+    generator = torch.Generator().manual_seed(0)
+    spikes = torch.randint(0, 2, (300, 4608), generator=generator).float()
+    codes = torch.randint(-127, 128, (64, 4608), generator=generator).float()
+    branch = Branch(
+        layer=Linear(name="wide", in_features=4608, out_features=64),
+        pools=(),
+        source="below",
+        source_shape=(4608,),
+        input_shape=(4608,),
+    )
+    weights = BranchWeights(codes, None, 1.0, pack_bytes(codes))
+    assert weights.packed is not None
+    found = column_sums(lay_rows(branch, spikes, weights.row_type), weights)
+    assert torch.equal(found, spikes @ codes.T)
