@@ -5,8 +5,8 @@ the student's, the weight gradients, and Adam. Its floor is what cannot be left 
 forward passes of the same convolutions and matrices at that batch: T of the student, one weight
 gradient a step that learns, one of the teacher. Step and forward pass are timed in turn, in one
 process, so that whatever else the machine does meets both; the table shows the median. Memory is
-measured in a process of its own, above what stood there with weights and data loaded. `plain autograd` is the
-rule as its equations read, for comparison and for the check that the gradients are equal.
+measured in a process of its own, above what stood there with weights and data loaded. `plain
+autograd` is the rule as its equations read, for comparison and for the check that gradients agree.
 """
 
 import argparse

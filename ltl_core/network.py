@@ -263,7 +263,8 @@ class _Stages:
     def __init__(self, network: NetworkSpec) -> None:
         self._edges = network.edges
         self._layers = {layer.name: layer for layer in network.layers}
-        self._readout = only_output(self._edges) if self._edges else ""
+        self._order = sorted_names(self._edges)
+        self._readout = only_output(self._edges)
         # What each layer hands on: a branch that leads on from here, or through its own weights.
         shape = network.input_shape
         self._ways = {
@@ -271,8 +272,9 @@ class _Stages:
         }
 
     def all(self) -> tuple[Stage, ...]:
-        order = sorted_names(self._edges)
-        stages = [stage for name in order if (stage := self._take(self._layers[name])) is not None]
+        stages = [
+            stage for name in self._order if (stage := self._take(self._layers[name])) is not None
+        ]
         if stages and isinstance(self._layers[self._readout], Conv2d | Linear):
             return tuple(stages)
         raise NetworkError("The last layer is the readout and must be a conv2d or linear layer.")

@@ -1,10 +1,14 @@
 """A module imported through torch.fx computes what the module computes."""
 
+from collections.abc import Callable
+from typing import Any
+
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from benchmarks.models import VGG11, VGG13, VGG16, ResNet20, vgg
 from ltl_core.errors import LayerShapeError, NetworkError, UnsupportedLayerError
 from ltl_core.importing import from_torch
 from ltl_core.network import NetworkSpec
@@ -94,17 +98,104 @@ def test_unsupported_layer_is_named_with_its_path(layer: nn.Module, advice: str)
     assert caught.value.path == "0.1"
 
 
-def test_two_paths_are_no_chain() -> None:
-    class Residual(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.first = nn.Linear(4, 4)
+class Residual(nn.Module):
+    """Every way to write an addition and the mean over positions."""
 
+    def __init__(self, pool: str) -> None:
+        super().__init__()
+        self.pool = pool
+        self.stem = nn.Conv2d(3, 4, 3, padding=1)
+        self.first = nn.Conv2d(4, 4, 3, padding=1)
+        self.second = nn.Conv2d(4, 4, 3, padding=1, groups=2)
+        self.short = nn.Conv2d(4, 4, 1)
+        self.norm = nn.BatchNorm2d(4)
+        self.mean = nn.AdaptiveAvgPool2d(1)
+        self.last = nn.Linear(4, 5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = F.relu(self.stem(x))
+        x = F.relu(torch.add(self.norm(self.first(x)), x) + self.short(x))
+        x = torch.clip(F.relu(x.add(self.second(x))), max=1.5)
+        if self.pool == "module":
+            return self.last(torch.flatten(self.mean(x), 1))
+        if self.pool == "function":
+            x = F.adaptive_avg_pool2d(x, (1, 1))
+            return self.last(x.reshape(x.shape[0], -1))
+        return self.last(x.mean((2, 3)))
+
+
+@pytest.mark.parametrize("pool", ["module", "function", "mean"])
+def test_residual_module_computes_the_same(pool: str) -> None:
+    module, inputs = _with_statistics(Residual(pool)), torch.rand(9, 3, 8, 8)
+    network, weights = from_torch(module, (3, 8, 8))
+    assert NetworkSpec.model_validate_json(network.model_dump_json()) == network
+    torch.testing.assert_close(run_teacher(network, weights, inputs).logits, module(inputs))
+
+
+@pytest.mark.parametrize(
+    ("make", "matrices"),
+    [
+        (lambda: vgg(VGG11, width=0.125), 11),
+        (lambda: vgg(VGG13, width=0.125), 13),
+        (lambda: vgg(VGG16, width=0.125), 16),
+        (lambda: ResNet20(channels=4), 22),  # two shortcuts with weights
+    ],
+    ids=["VGG-11", "VGG-13", "VGG-16", "ResNet-20"],
+)
+def test_networks_of_the_paper_compute_the_same(
+    make: Callable[[], nn.Module], matrices: int
+) -> None:
+    module, inputs = _with_statistics(make()), torch.rand(3, 3, 32, 32)
+    network, weights = from_torch(module, (3, 32, 32))
+    assert len(network.matrices) == matrices
+    torch.testing.assert_close(
+        run_teacher(network, weights, inputs).logits, module(inputs), rtol=1e-4, atol=1e-5
+    )
+
+
+class _Forward(nn.Module):
+    """One layer, and a forward that is given."""
+
+    def __init__(self, forward: Callable[[nn.Module, Tensor], Any]) -> None:
+        super().__init__()
+        self.first = nn.Linear(4, 4)
+        self.second = nn.Linear(4, 4)
+        self.work = forward
+
+    def forward(self, x: Tensor) -> Any:
+        return self.work(self, x)
+
+
+@pytest.mark.parametrize(
+    ("forward", "advice"),
+    [
+        (lambda m, x: m.second(F.relu(m.first(x)) + x), "put a ReLU between it and 'add'"),
+        (lambda m, x: m.second(F.relu(F.relu(m.first(x)) + x)), "layer with weights that does not"),
+        (lambda m, x: m.second(F.relu(m.first(x) + 1.0)), "outputs of two layers"),
+        (lambda m, x: m.second(F.relu(torch.add(m.first(x), x, alpha=2))), "without a factor"),
+        (lambda m, x: (m.first(x), m.second(x)), "several outputs"),
+        (lambda m, x: m.second(F.relu((y := m.first(x)) + F.relu(y))), "read twice"),
+        (lambda m, x: m.first(F.relu(m.first(x))), "used twice"),
+        (lambda m, x: m.second(torch.cat([F.relu(m.first(x)), x], 1)), "1x1 convolution"),
+        (lambda m, x: m.second(x) if x.sum() > 0 else x, "branch on its values"),
+        (lambda m, x: m.second(F.relu(m.first(x))).softmax(-1), "accepted are"),
+    ],
+)
+def test_what_cannot_be_mapped_is_told(
+    forward: Callable[[nn.Module, Tensor], Any], advice: str
+) -> None:
+    with pytest.raises(NetworkError, match=advice):
+        from_torch(_Forward(forward), (4,))
+
+
+def test_function_is_named_with_the_path_of_its_module() -> None:
+    class Pooled(nn.Module):
         def forward(self, x: Tensor) -> Tensor:
-            return F.relu(self.first(x)) + x
+            return F.max_pool2d(x, 2)
 
-    with pytest.raises(UnsupportedLayerError, match="one chain"):
-        from_torch(Residual(), (4,))
+    with pytest.raises(UnsupportedLayerError, match="stride of 2") as caught:
+        from_torch(_nested(Pooled()), (3, 8, 8))
+    assert caught.value.path.startswith("0.1.")
 
 
 def test_shapes_that_do_not_meet_are_named() -> None:
