@@ -1,6 +1,8 @@
 """The loop: run the chip, compare with the teacher, correct every layer, program, verify."""
 
 import json
+import math
+import statistics
 from collections.abc import Iterator, Mapping
 from enum import StrEnum
 from typing import NamedTuple
@@ -28,6 +30,13 @@ class EndedBy(StrEnum):
     SAMPLES = "budget:samples"
     WRITES = "budget:writes"
     SECONDS = "budget:seconds"
+
+
+class _Glance(NamedTuple):
+    """How good the chip was on the batch of one step."""
+
+    accuracy: float
+    rate_error: tuple[float, ...]
 
 
 class Measured(NamedTuple):
@@ -200,11 +209,11 @@ class Calibration:
         )
         yield self._progress(Phase.AFTER, after.test)
 
-    def _correct(self, batch: Batch, recording: Recording) -> Quality:
+    def _correct(self, batch: Batch, recording: Recording) -> _Glance:
         """Move the shadow of every layer by its own error; how good the chip was on this batch."""
         student = self._student.with_codes(self._shadow.emitted)
         errors: list[float] = []
-        accuracy = loss = 0.0
+        accuracy = 0.0
         for seen in seen_layers(student, batch, recording):
             gradients = measured_gradient(
                 seen, batch, student, self._rule, self._settings.observable
@@ -218,7 +227,7 @@ class Calibration:
                 rate = measured_rate(seen.record, student.neuron.steps)
                 errors.append(float((rate - batch.rates[seen.stage.name]).square().mean().sqrt()))
         self._shadow.step()
-        return Quality(accuracy, tuple(errors), loss)
+        return _Glance(accuracy, tuple(errors))
 
     def _batch(self, step: int) -> Batch:
         """The samples of a step: every sample once, in an order of their own, then again."""
@@ -251,7 +260,7 @@ class Calibration:
     def _measure(self) -> Measured:
         return Measured(self._driver.measure(self._test), self._driver.measure(self._verify))
 
-    def _progress(self, phase: Phase, quality: Quality | None = None) -> Progress:
+    def _progress(self, phase: Phase, quality: Quality | _Glance | None = None) -> Progress:
         return Progress(
             phase,
             self._step,
@@ -281,10 +290,16 @@ def learning_rates(settings: CalibrationSettings) -> Rates:
 
 
 def is_better(candidate: Quality, before: Quality) -> bool:
-    """Less cross-entropy: of a few hundred samples it says more than the number that are right."""
-    return candidate.loss < before.loss
+    """Less cross-entropy on the same samples, by more than a standard error of the difference.
+
+    Of a few hundred samples, most of them right, it says more than the number that are right.
+    """
+    gains = [old - new for old, new in zip(before.losses, candidate.losses, strict=True)]
+    mean = statistics.fmean(gains)
+    spread = statistics.pstdev(gains, mean)
+    return mean > spread / math.sqrt(len(gains))
 
 
 def _quality(fields: list[object]) -> Quality:
-    accuracy, rate_error, loss = fields
-    return Quality(float(accuracy), tuple(rate_error), float(loss))  # type: ignore
+    accuracy, rate_error, losses = fields
+    return Quality(float(accuracy), tuple(rate_error), tuple(losses))  # type: ignore

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
@@ -19,7 +20,12 @@ class Quality(NamedTuple):
 
     accuracy: float
     rate_error: tuple[float, ...]  # root mean square of r - R, hidden layer by hidden layer
-    loss: float  # mean cross-entropy of the readout
+    losses: tuple[float, ...]  # cross-entropy of the readout, sample by sample
+
+    @property
+    def loss(self) -> float:
+        """Mean cross-entropy."""
+        return sum(self.losses) / len(self.losses)
 
 
 class _Answer(NamedTuple):
@@ -62,16 +68,17 @@ def _measured(backend: ChipBackend, student: Student, batch: Batch) -> _Answer:
 
 def _quality(student: Student, batches: list[Batch], answers: Iterator[_Answer]) -> Quality:
     names = [stage.name for stage in student.network.stages if not stage.is_readout]
-    squared, hits, loss, samples = torch.zeros(len(names)), 0, 0.0, 0
+    squared, hits, samples = torch.zeros(len(names)), 0, 0
+    losses: list[float] = []
     for batch, answer in zip(batches, answers, strict=True):
         size = len(batch.labels)
         for place, (name, rate) in enumerate(zip(names, answer.rates, strict=True)):
             squared[place] += (rate - batch.rates[name]).square().mean() * size
         hits += _hits(answer.logits, batch.labels)
-        loss += float(torch.nn.functional.cross_entropy(answer.logits, batch.labels)) * size
+        losses += F.cross_entropy(answer.logits, batch.labels, reduction="none").tolist()
         samples += size
     error = tuple(float(value) for value in (squared / samples).sqrt())
-    return Quality(hits / samples, error, loss / samples)
+    return Quality(hits / samples, error, tuple(losses))
 
 
 def _hits(logits: Tensor, labels: Tensor) -> int:

@@ -52,7 +52,7 @@ class TrainingSettings(_Settings):
 class Budget(_Settings):
     """What a calibration may use up at most; None is no limit."""
 
-    samples: int | None = Field(default=4000, ge=0)  # shown to the chip to learn from
+    samples: int | None = Field(default=8000, ge=0)  # shown to the chip to learn from
     cell_writes_per_cell: float | None = Field(default=None, ge=0)  # mean over all cells
     seconds: float | None = Field(default=None, ge=0)
 
@@ -71,9 +71,9 @@ class CalibrationSettings(_Settings):
     observable: Observable = Observable.WINDOW
     change: Change = Change.AUTO
     budget: Budget = Budget()
-    batch: int = Field(default=64, ge=1, le=4096)
-    learning_rate: float = Field(default=3e-3, gt=0, le=1)  # of the weights, in their own units
-    trim_learning_rate: float = Field(default=6e-2, gt=0, le=1)  # of the registers, likewise
+    batch: int = Field(default=32, ge=1, le=4096)
+    learning_rate: float = Field(default=1.5e-3, gt=0, le=1)  # of the weights, in their own units
+    trim_learning_rate: float = Field(default=3e-2, gt=0, le=1)  # of the registers, likewise
     write_margin: float = Field(default=0.75, ge=0, le=8)  # codes past the nearest before a write
     start_share: float = Field(default=0.1, ge=0, le=1)  # of the steps, the first: trims alone
     finish_share: float = Field(default=0.6, ge=0, le=1)  # of the steps, the last: trims alone
