@@ -1,6 +1,6 @@
 """Draws what the demo measured: every chip before and after, beside the golden student.
 
-    python examples/draw_before_after.py demo-out/result.json docs/images/before-after.svg
+python examples/draw_before_after.py demo-out/result.json docs/images/before-after.svg
 """
 
 import json
