@@ -71,10 +71,11 @@ def gather(branch: Branch, values: Float[Tensor, "n *source"]) -> Float[Tensor, 
 def scatter(branch: Branch, gradient: Float[Tensor, "n *input"]) -> Float[Tensor, "n *source"]:
     """The way back through `gather`: each value of a window has its share of the gradient."""
     gradient = gradient.reshape(len(gradient), *branch.input_shape)
-    shapes = [branch.source_shape]
-    for pool in branch.pools[:-1]:
-        shapes.append(pool.output_shape(shapes[-1]))
-    for pool, shape in zip(reversed(branch.pools), reversed(shapes), strict=True):
+    before, shape = [], branch.source_shape
+    for pool in branch.pools:
+        before.append((pool, shape))
+        shape = pool.output_shape(shape)
+    for pool, shape in reversed(before):
         like = gradient.new_empty(1).expand(len(gradient), *shape)
         gradient = torch.ops.aten.avg_pool2d_backward(
             gradient, like, pool.kernel, pool.stride, (0, 0), False, True, None

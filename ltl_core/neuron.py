@@ -1,7 +1,8 @@
 """The neuron: leaky integrate and fire with a hard reset, one step and a whole window.
 
 u[t] = decay u[t-1] (1 - s[t-1]) + current[t];  s[t] = 1 where u[t] > threshold
-(LTL, Yang et al., NeurIPS 2022; IF is decay = 1.)
+(LTL, Yang et al., NeurIPS 2022; IF is decay = 1.) Or, where a spike subtracts the threshold,
+u[t] = decay (u[t-1] - threshold s[t-1]) + current[t].
 """
 
 import math
@@ -11,7 +12,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ltl_core.settings import NeuronSettings
+from ltl_core.settings import NeuronSettings, Reset
 from ltl_core.surrogate import between
 
 
@@ -26,7 +27,11 @@ def lif_step(
     current: Float[Tensor, "batch *neuron"], state: LIFState, neuron: NeuronSettings
 ) -> LIFState:
     """Leak, reset, integrate, fire: u' = decay u (1 - s) + current; s' = [u' > threshold]."""
-    membrane = neuron.decay * state.membrane * (1 - state.spikes) + current
+    if neuron.reset is Reset.SUBTRACT:
+        kept = state.membrane - neuron.threshold * state.spikes
+    else:
+        kept = state.membrane * (1 - state.spikes)
+    membrane = neuron.decay * kept + current
     return LIFState(membrane, (membrane > neuron.threshold).to(membrane.dtype))
 
 
@@ -52,9 +57,14 @@ def fire_through(
     spikes = torch.empty_like(current) if out is None else out
     kept = torch.empty_like(current[0])
     ones, above = torch.ones_like(kept), just_above(neuron.threshold, current)
+    subtracts = neuron.reset is Reset.SUBTRACT
     for step, membrane in enumerate(current):
         if before is not None:
-            between(before, before, -math.inf, above, out=kept)
+            if subtracts:
+                fired = spikes[step - 1] if step else (before > neuron.threshold).to(before)
+                torch.add(before, fired, alpha=-neuron.threshold, out=kept)
+            else:
+                between(before, before, -math.inf, above, out=kept)
             membrane.add_(kept, alpha=neuron.decay)
         torch.ops.aten.threshold_backward.grad_input(
             ones, membrane, neuron.threshold, grad_input=spikes[step]

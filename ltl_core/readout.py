@@ -14,6 +14,10 @@ class Goal(Protocol):
         """dloss / dlogits, step by step where there are several."""
         ...
 
+    def loss(self, logits: Float[Tensor, "batch output"]) -> Float[Tensor, ""]:
+        """The mean over the samples."""
+        ...
+
     def part(self, samples: slice) -> "Goal":
         """The same for some of the samples."""
         ...
@@ -28,6 +32,9 @@ class Classes(NamedTuple):
         wanted = F.one_hot(self.labels, logits.shape[-1])
         return (logits.softmax(-1) - wanted) / len(self.labels)
 
+    def loss(self, logits: Float[Tensor, "batch output"]) -> Float[Tensor, ""]:
+        return F.cross_entropy(logits, self.labels)
+
     def part(self, samples: slice) -> "Classes":
         return Classes(self.labels[samples])
 
@@ -40,6 +47,9 @@ class TeacherClasses(NamedTuple):
     def error(self, logits: Float[Tensor, "*time batch output"]) -> Tensor:
         return (logits.softmax(-1) - self.logits.softmax(-1)) / len(self.logits)
 
+    def loss(self, logits: Float[Tensor, "batch output"]) -> Float[Tensor, ""]:
+        return F.cross_entropy(logits, self.logits.softmax(-1))
+
     def part(self, samples: slice) -> "TeacherClasses":
         return TeacherClasses(self.logits[samples])
 
@@ -51,6 +61,9 @@ class Values(NamedTuple):
 
     def error(self, logits: Float[Tensor, "*time batch output"]) -> Tensor:
         return (logits - self.values) * (2 / self.values.numel())
+
+    def loss(self, logits: Float[Tensor, "batch output"]) -> Float[Tensor, ""]:
+        return F.mse_loss(logits, self.values)
 
     def part(self, samples: slice) -> "Values":
         return Values(self.values[samples])

@@ -10,10 +10,41 @@ from ltl_core.chip import Observable
 
 
 class RuleName(StrEnum):
-    """The rules a job may ask for."""
+    """The rules a job may ask for. Chips are calibrated by the local ones."""
 
     LTL_OFFLINE = "ltl-offline"
     LTL_ONLINE = "ltl-online"
+    TANDEM = "tandem"
+    BPTT = "bptt"  # end to end through time, boxcar surrogate
+    DSPIKE = "dspike"  # likewise, with a surrogate of fitted temperature
+    SHORTCUT = "shortcut"  # bptt with a branch from every layer
+
+    @property
+    def is_local(self) -> bool:
+        """Whether a layer learns from what it did alone."""
+        return self in (RuleName.LTL_OFFLINE, RuleName.LTL_ONLINE)
+
+
+class Reset(StrEnum):
+    """What a spike does to the membrane, one step later."""
+
+    ZERO = "zero"
+    SUBTRACT = "subtract"
+
+
+class Scales(StrEnum):
+    """Where the k of each layer, by which activations become rates, come from."""
+
+    FROZEN = "frozen"  # once, over the calibration set
+    BATCH = "batch"  # anew in every batch, as in the published code
+
+
+class Readout(StrEnum):
+    """What the readout is taught."""
+
+    LABELS = "labels"  # cross-entropy; mean squared error where labels are numbers
+    TEACHER = "teacher"  # cross-entropy with the teacher's softmax
+    TEACHER_VALUES = "teacher-values"  # mean squared error to the teacher's outputs
 
 
 class _Settings(BaseModel):
@@ -27,6 +58,7 @@ class NeuronSettings(_Settings):
     decay: float = Field(default=math.exp(-1 / 10), gt=0, le=1)
     surrogate_width: float = Field(default=0.2, gt=0)  # the boxcar |u - threshold| < width
     steps: int = Field(default=16, ge=1, le=1024)
+    reset: Reset = Reset.ZERO
     warmup: int = Field(default=12, ge=0)  # the online rule learns at steps warmup .. steps - 1
 
     @model_validator(mode="after")
@@ -46,6 +78,10 @@ class TrainingSettings(_Settings):
     epochs: int = Field(default=10, ge=1, le=1000)
     batch: int = Field(default=64, ge=1, le=4096)
     learning_rate: float = Field(default=1e-3, gt=0, le=1)  # in units of the weights; falls to zero
+    scales: Scales = Scales.FROZEN
+    percentile: float = Field(default=99.0, gt=0, le=100)  # of the scales of each batch
+    readout: Readout = Readout.LABELS
+    shortcut_weight: float = Field(default=1.0, ge=0)  # of the branches' losses, at the start
     seed: int = Field(default=0, ge=0)
 
 
@@ -80,3 +116,12 @@ class CalibrationSettings(_Settings):
     settle_s: float = Field(default=60.0, ge=0)  # on the chip's clock, before it is measured
     verification_share: float = Field(default=0.15, gt=0, lt=1)  # of the samples: never learned
     seed: int = Field(default=0, ge=0)
+
+    @model_validator(mode="after")
+    def _rule_is_local(self) -> Self:
+        if not self.rule.is_local:
+            raise ValueError(
+                f"{self.rule} needs the gradient through a whole model; "
+                "a chip is calibrated with ltl-online or ltl-offline"
+            )
+        return self

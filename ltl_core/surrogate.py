@@ -4,6 +4,7 @@ Every surrogate has one verb, `gate`: values times ds/du. Each pass over memory 
 closed forms are written with torch's own kernels for "pass on where low < u < high".
 """
 
+import math
 from typing import NamedTuple, Protocol
 
 import torch
@@ -40,6 +41,28 @@ class Boxcar(NamedTuple):
         """The values inside of the window, zeros outside."""
         low, high = (neuron.threshold + sign * neuron.surrogate_width for sign in (-1, 1))
         return between(values, membrane, low, high, out)
+
+
+class Dspike(NamedTuple):
+    """The slope of Dspike (Li et al., NeurIPS 2021) at x = u / (2 threshold), within [0, 1].
+
+    D(x; b) = (tanh(b (x - 1/2)) + tanh(b/2)) / (2 tanh(b/2));  ds/du = D'(x; b) / (2 threshold)
+    """
+
+    temperature: float
+
+    def gate(
+        self,
+        values: Float[Tensor, "*shape"],
+        membrane: Float[Tensor, "*shape"],
+        neuron: NeuronSettings,
+        out: Tensor | None = None,
+    ) -> Float[Tensor, "*shape"]:
+        """values * ds/du."""
+        b, double = self.temperature, 2 * neuron.threshold
+        slope = 1 - torch.tanh(membrane * (b / double) - b / 2).square()
+        slope *= b / (2 * math.tanh(b / 2) * double)
+        return between(slope * values, membrane, 0.0, double, out)
 
 
 def between(

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from ltl_core.readout import Goal
 from ltl_core.settings import NeuronSettings
-from ltl_core.surrogate import Boxcar
+from ltl_core.surrogate import Boxcar, Surrogate
 
 
 class LayerActivity(NamedTuple):
@@ -24,6 +24,7 @@ class LayerActivity(NamedTuple):
     target: Float[Tensor, "batch *neuron"]
     start: int = 0
     counted: Float[Tensor, "batch *neuron"] | None = None
+    surrogate: Surrogate = Boxcar()
 
     def gate(
         self,
@@ -37,7 +38,7 @@ class LayerActivity(NamedTuple):
             return torch.mul(values, self.window[steps], out=out)
         if self.membrane is None:
             raise ValueError("A layer shows its window or its membrane.")
-        return Boxcar().gate(values, self.membrane[steps], neuron, out)
+        return self.surrogate.gate(values, self.membrane[steps], neuron, out)
 
 
 class Rule(Protocol):

@@ -1,11 +1,34 @@
 """A rule by its name."""
 
+from ltl_core.errors import SettingError
+from ltl_core.network import NetworkSpec
+from ltl_core.rules.bptt import Bptt
+from ltl_core.rules.dspike import DspikeBptt
+from ltl_core.rules.end_to_end import EndToEndRule
 from ltl_core.rules.ltl_offline import LtlOffline
 from ltl_core.rules.ltl_online import LtlOnline
 from ltl_core.rules.rule import Rule
-from ltl_core.settings import RuleName
+from ltl_core.rules.shortcut import Shortcut
+from ltl_core.rules.tandem import Tandem
+from ltl_core.settings import RuleName, TrainingSettings
 
 
 def select_rule(name: RuleName) -> Rule:
-    """The rule of that name."""
+    """The local rule of that name. Raises SettingError."""
+    if not name.is_local:
+        raise SettingError(f"{name} is no local rule: choose ltl-online or ltl-offline.")
     return LtlOffline() if name is RuleName.LTL_OFFLINE else LtlOnline()
+
+
+def select_end_to_end(settings: TrainingSettings, network: NetworkSpec) -> EndToEndRule:
+    """The end-to-end rule that the settings ask for. Raises SettingError."""
+    match settings.rule:
+        case RuleName.TANDEM:
+            return Tandem()
+        case RuleName.BPTT:
+            return Bptt()
+        case RuleName.DSPIKE:
+            return DspikeBptt()
+        case RuleName.SHORTCUT:
+            return Shortcut(network, weight=settings.shortcut_weight, seed=settings.seed)
+    raise SettingError(f"{settings.rule} is a local rule.")

@@ -1,15 +1,17 @@
 """The published equations, plainly, with autograd: what the closed forms are held against."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from ltl_core.network import NetworkSpec, Stage, Weighted
-from ltl_core.settings import NeuronSettings
+from ltl_core.rules.end_to_end import Model
+from ltl_core.settings import NeuronSettings, Reset
 
 Weights = Mapping[str, Tensor]
+Spike = Callable[[Tensor], Tensor]
 
 
 class _Spike(torch.autograd.Function):
@@ -26,6 +28,23 @@ class _Spike(torch.autograd.Function):
         (membrane,) = ctx.saved_tensors
         near = (membrane - ctx.threshold).abs() < ctx.width
         return gradient * near.to(gradient.dtype), None, None
+
+
+def boxcar(neuron: NeuronSettings) -> Spike:
+    """The surrogate of LTL."""
+    return lambda u: _Spike.apply(u, neuron.threshold, neuron.surrogate_width)
+
+
+def dspike(neuron: NeuronSettings, b: float) -> Spike:
+    """Forward the step; backward the derivative of D(x; b), which autograd takes itself."""
+
+    def spike(u: Tensor) -> Tensor:
+        x = (u / (2 * neuron.threshold)).clamp(0, 1)
+        half = torch.tanh(torch.tensor(b / 2, dtype=u.dtype))
+        soft = (torch.tanh(b * (x - 0.5)) + half) / (2 * half)
+        return soft + ((u > neuron.threshold).to(u.dtype) - soft).detach()
+
+    return spike
 
 
 def layer_sums(layer: Weighted, weight: Tensor, bias: Tensor, rows: Tensor) -> Tensor:
@@ -52,13 +71,19 @@ def sums(stage: Stage, weights: Weights, sources: list[Tensor]) -> Tensor:
     return total
 
 
-def spike_trains(currents: list[Tensor], neuron: NeuronSettings) -> list[Tensor]:
+def spike_trains(
+    currents: list[Tensor], neuron: NeuronSettings, spike: Spike | None = None
+) -> list[Tensor]:
     """u[t] = decay u[t-1] (1 - s[t-1]) + W x[t] + b, with the gradient in both paths."""
+    spike = spike or boxcar(neuron)
     membrane = spikes = torch.zeros(1, dtype=currents[0].dtype)
     trains = []
     for current in currents:
-        membrane = neuron.decay * membrane * (1 - spikes) + current
-        spikes = _Spike.apply(membrane, neuron.threshold, neuron.surrogate_width)
+        if neuron.reset is Reset.ZERO:
+            membrane = neuron.decay * membrane * (1 - spikes) + current
+        else:
+            membrane = neuron.decay * (membrane - neuron.threshold * spikes) + current
+        spikes = spike(membrane)
         trains.append(spikes)
     return trains
 
@@ -141,3 +166,72 @@ def online_readout_loss(currents: list[Tensor], labels: Tensor, neuron: NeuronSe
         if step >= neuron.warmup:
             loss = loss + F.cross_entropy(logits, labels)
     return loss
+
+
+def end_to_end_gradients(
+    model: Model,
+    inputs: Tensor,
+    wanted: Tensor,
+    spike: Spike,
+    shortcut: tuple[dict[str, Tensor], float] = ({}, 0.0),
+    loss: Callable[[Tensor, Tensor], Tensor] = F.cross_entropy,
+) -> dict[str, Tensor]:
+    """Through time and space at once, with what a branch from every layer adds."""
+    branches, balance = shortcut
+    leaves = {f"branch:{n}": t.clone() for n, t in branches.items()}
+    leaves |= {n: w.clone() for n, w in model.weights.items()}
+    for leaf in leaves.values():
+        leaf.requires_grad_()
+    steps, frames = model.neuron.steps, inputs.dim() > 4
+    shown = {None: [inputs[:, t] if frames else inputs for t in range(steps)]}
+    total = torch.zeros((), dtype=inputs.dtype)
+    hidden = len(model.network.stages) - 1
+    for stage in model.network.stages:
+        sources = [shown[branch.source] for branch in stage.branches]
+        currents = [sums(stage, leaves, list(step)) for step in zip(*sources, strict=True)]
+        if stage.is_readout:
+            total = total + loss(torch.stack(currents).mean(0), wanted)
+            break
+        shown[stage.name] = spike_trains(currents, model.neuron, spike)
+        if branches:
+            rate = torch.stack(shown[stage.name]).mean(0)
+            means = rate.mean((2, 3)) if rate.dim() == 4 else rate
+            weight, bias = (leaves[f"branch:{stage.name}.{f}"] for f in ("weight", "bias"))
+            total = total + balance / hidden * loss(F.linear(means, weight, bias), wanted)
+    found = torch.autograd.grad(total, list(leaves.values()), allow_unused=True)
+    return {n: g for n, g in zip(leaves, found, strict=True) if g is not None}
+
+
+class _Count(torch.autograd.Function):
+    """The student's counts forward; backward into the ANN where it is linear."""
+
+    @staticmethod
+    def forward(ctx, activation, counts, steps):  # type: ignore[no-untyped-def]
+        ctx.save_for_backward(activation)
+        ctx.steps = steps
+        return counts
+
+    @staticmethod
+    def backward(ctx, gradient):  # type: ignore[no-untyped-def]
+        (activation,) = ctx.saved_tensors
+        return gradient * ((activation > 0) & (activation < ctx.steps)), None, None
+
+
+def tandem_gradients(model: Model, inputs: Tensor, labels: Tensor) -> dict[str, Tensor]:
+    """a = (W c + T b) / threshold on the counts of the layer below; forward the student's."""
+    leaves = {n: w.clone().requires_grad_() for n, w in model.weights.items()}
+    steps, frames, threshold = model.neuron.steps, inputs.dim() > 4, model.neuron.threshold
+    trains = {None: [inputs[:, t] if frames else inputs for t in range(steps)]}
+    counts = {None: torch.stack(trains[None]).sum(0)}
+    scaled = {n: w * steps if n.endswith("bias") else w for n, w in leaves.items()}
+    for stage in model.network.stages:
+        whole = sums(stage, scaled, [counts[branch.source] for branch in stage.branches])
+        if stage.is_readout:
+            F.cross_entropy(whole / steps, labels).backward()
+            break
+        sources = [trains[branch.source] for branch in stage.branches]
+        currents = [sums(stage, model.weights, list(s)) for s in zip(*sources, strict=True)]
+        trains[stage.name] = [s.detach() for s in spike_trains(currents, model.neuron)]
+        count = torch.stack(trains[stage.name]).sum(0)
+        counts[stage.name] = _Count.apply(whole / threshold, count, steps)
+    return {n: leaf.grad for n, leaf in leaves.items() if leaf.grad is not None}

@@ -1,0 +1,66 @@
+"""The interface of rules that are not local: the readout's error goes back through all layers."""
+
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple, Protocol
+
+from jaxtyping import Float
+from torch import Tensor
+
+from ltl_core.gradient import Gradient, join_time, split_time
+from ltl_core.layers import as_weight, branch_weights, input_gradient
+from ltl_core.network import NetworkSpec, Stage
+from ltl_core.readout import Goal
+from ltl_core.settings import NeuronSettings
+
+Weights = Mapping[str, Tensor]
+
+
+class Model(NamedTuple):
+    """A student in float weights."""
+
+    network: NetworkSpec
+    weights: Weights
+    neuron: NeuronSettings
+
+
+class Learned(NamedTuple):
+    """How each matrix should change, how the rule's own parameters should, and the logits."""
+
+    gradients: dict[str, Gradient]
+    own: dict[str, Tensor]
+    logits: Float[Tensor, "batch output"]
+
+
+class EndToEndRule(Protocol):
+    """Needs the whole student at once: its memory grows with layers and, but for Tandem, time."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def own(self) -> dict[str, Tensor]:
+        """What the rule holds beside the student's weights, changed in place: for checkpoints.
+
+        Those with a gradient in `Learned.own` are trained, and dropped with the rule.
+        """
+        ...
+
+    def begin_epoch(self, done: float, model: Model, inputs: Tensor, goal: Goal) -> None:
+        """Settle what a rule chooses once an epoch, on one batch; `done` runs from 0 to 1."""
+        ...
+
+    def learn(self, model: Model, inputs: Float[Tensor, "batch *shape"], goal: Goal) -> Learned:
+        """Gradients of the readout's loss."""
+        ...
+
+
+def errors_below(
+    stage: Stage, weights: Weights, deltas: Float[Tensor, "time batch *output"]
+) -> Iterator[tuple[str, Float[Tensor, "time batch *source"]]]:
+    """sum_i W_ij d_i[t], for each stage that a stage reads."""
+    for branch, weight in zip(stage.branches, branch_weights(stage, weights), strict=True):
+        if branch.source is not None:
+            matrix = weight.matrix
+            whole = matrix if branch.layer is None else as_weight(branch.layer, matrix)
+            below = input_gradient(branch, whole, join_time(deltas))
+            yield branch.source, split_time(below, len(deltas))

@@ -1,0 +1,79 @@
+"""Shortcut back-propagation (Guo et al., NeurIPS 2024): every layer also has a way out of its own.
+
+During training the mean rate of each channel of a hidden layer feeds a linear branch, whose loss,
+averaged over the branches, is added with the weight lambda; the branches are dropped afterwards:
+
+    loss = loss(readout) + lambda mean_l loss(V_l mean_positions r_l + c_l)
+    lambda(e) = lambda_0 (1 - e / E)
+
+The published schedule could not be checked; this one is ours. The rest is bptt with a boxcar.
+"""
+
+import math
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from ltl_core.network import NetworkSpec
+from ltl_core.readout import Goal
+from ltl_core.rules.bptt import back_through
+from ltl_core.rules.end_to_end import Learned, Model
+from ltl_core.student import Window, windows
+from ltl_core.surrogate import Boxcar
+
+
+class Shortcut:
+    """Holds the branches, and lambda for the epoch."""
+
+    def __init__(self, network: NetworkSpec, *, weight: float, seed: int) -> None:
+        generator = torch.Generator().manual_seed(seed)
+        self._first, self._balance = weight, torch.tensor(weight)
+        self._branches: dict[str, Tensor] = {}
+        for stage in network.stages[:-1]:
+            channels = stage.output_shape[0]
+            start = torch.randn(network.classes, channels, generator=generator)
+            self._branches[f"{stage.name}.weight"] = start / math.sqrt(channels)
+            self._branches[f"{stage.name}.bias"] = torch.zeros(network.classes)
+
+    @property
+    def name(self) -> str:
+        return "shortcut"
+
+    @property
+    def own(self) -> dict[str, Tensor]:
+        return self._branches | {"balance": self._balance}
+
+    def begin_epoch(self, done: float, model: Model, inputs: Tensor, goal: Goal) -> None:  # noqa: ARG002
+        """lambda falls to zero."""
+        self._balance.fill_(self._first * (1 - done))
+
+    def learn(self, model: Model, inputs: Float[Tensor, "batch *shape"], goal: Goal) -> Learned:
+        """Back through the branches and the readout at once."""
+        shown = list(windows(model.network, model.weights, inputs, model.neuron))
+        own: dict[str, Tensor] = {}
+        beside = {
+            window.stage.name: self._through_branch(window, goal, len(shown) - 1, own)
+            for window in shown[:-1]
+        }
+        learned = back_through(shown, model, goal, Boxcar(), beside)
+        return learned._replace(own=own)
+
+    def _through_branch(
+        self, window: Window, goal: Goal, branches: int, own: dict[str, Tensor]
+    ) -> Float[Tensor, "batch *neuron"]:
+        """The branch's gradient goes into `own`; the error of a spike, the same at every step."""
+        rate = _present(window.spikes).mean(0)
+        means = rate.flatten(2).mean(2) if rate.dim() > 2 else rate
+        name = window.stage.name
+        weight, bias = (self._branches[f"{name}.{f}"].to(rate) for f in ("weight", "bias"))
+        error = goal.error(means @ weight.T + bias) * (float(self._balance) / branches)
+        own[f"{name}.weight"], own[f"{name}.bias"] = error.T @ means, error.sum(0)
+        share = (error @ weight) / (rate[0, 0].numel() * len(_present(window.spikes)))
+        return share.view(*share.shape, *[1] * (rate.dim() - 2)).expand_as(rate)
+
+
+def _present(value: Tensor | None) -> Tensor:
+    if value is None:
+        raise ValueError("A readout has no spikes.")
+    return value
