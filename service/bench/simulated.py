@@ -8,7 +8,6 @@ from chip_sim.spec import ChipSpec, tiles_needed
 from ltl_core.errors import CapacityError, UnsupportedLayerError
 from ltl_core.network import Conv2d, NetworkSpec
 
-
 # A chip of a fleet grows old whether its device was published for that age or not; a job must not
 # fail of it. Past the published times its spread stays what it was last measured to be.
 _LIVES_ON: Mapping[str, Any] = {"device": {"after_data": "hold"}}
