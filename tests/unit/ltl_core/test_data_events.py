@@ -1,0 +1,79 @@
+"""Events of moving digits become frames: every event once, in its own part of the recording."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from sklearn.datasets import load_digits
+from torch import Tensor
+
+from ltl_core.data.events import Sensor, event_frames
+from ltl_core.errors import DataFormatError, SettingError
+
+SENSOR = Sensor(rows=8, columns=16)
+_EVENT = np.dtype([("x", np.int16), ("y", np.int16), ("t", np.int64), ("p", np.int8)])
+
+
+def moving_digit(number: int, positions: int = 9, step_us: int = 1000) -> NDArray[Any]:
+    """What a camera sees of a digit that moves to the right: a change is an event."""
+    picture = load_digits().images[number] > 7
+    seen = np.zeros((positions, 8, 16), dtype=bool)
+    for place in range(positions):
+        seen[place, :, place : place + 8] = picture[:, : 16 - place]
+    before, after = seen[:-1], seen[1:]
+    events = []
+    for polarity, changed in ((1, after & ~before), (0, before & ~after)):
+        time, row, column = np.nonzero(changed)
+        events += [
+            (x, y, (t + 1) * step_us, polarity) for t, y, x in zip(time, row, column, strict=True)
+        ]
+    return np.array(sorted(events, key=lambda event: event[2]), dtype=_EVENT)
+
+
+def _centre(frame: Tensor) -> float:
+    """Mean column of all events."""
+    columns = torch.arange(SENSOR.columns)
+    return float((frame.sum((0, 1)) * columns).sum() / frame.sum())
+
+
+def test_every_event_falls_on_its_pixel_once() -> None:
+    events = moving_digit(3)
+    frames = event_frames(events, SENSOR, steps=8)
+    assert frames.shape == (8, 2, 8, 16)
+    counted = torch.zeros(2, 8, 16)
+    for event in events:
+        counted[int(event["p"]), int(event["y"]), int(event["x"])] += 1
+    assert torch.equal(frames.sum(0), counted)
+
+
+def test_frames_follow_the_digit() -> None:
+    frames = event_frames(moving_digit(0), SENSOR, steps=4)
+    centres = [_centre(frame) for frame in frames]
+    assert centres == sorted(centres)
+    assert centres[-1] - centres[0] > 4  # columns, of the seven it has moved
+
+
+def test_parts_are_of_equal_length_and_the_last_event_is_in_the_last() -> None:
+    events = np.zeros(5, dtype=_EVENT)
+    events["t"] = [100, 149, 150, 199, 200]
+    frames = event_frames(events, SENSOR, steps=2)
+    assert frames.sum((1, 2, 3)).tolist() == [2, 3]
+
+
+def test_events_of_one_instant_are_one_frame() -> None:
+    events = np.zeros(3, dtype=_EVENT)
+    assert event_frames(events, SENSOR, steps=4).sum((1, 2, 3)).tolist() == [3, 0, 0, 0]
+
+
+def test_what_cannot_be_frames_is_refused() -> None:
+    events = moving_digit(1)
+    with pytest.raises(SettingError, match="0 time steps"):
+        event_frames(events, SENSOR, steps=0)
+    with pytest.raises(DataFormatError, match="no events"):
+        event_frames(events[:0], SENSOR, steps=4)
+    with pytest.raises(DataFormatError, match="x reaches past 8"):
+        event_frames(events, Sensor(8, 8), steps=4)
+    with pytest.raises(DataFormatError, match="no field x, y"):
+        event_frames(np.zeros(3, dtype=[("t", np.int64), ("p", np.int8)]), SENSOR, steps=4)
