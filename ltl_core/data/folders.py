@@ -3,13 +3,15 @@
 Files arrive as entries, a path and its bytes, in any order: from a tar, a zip or a directory.
 """
 
+import gzip
 import lzma
+import os
 import tarfile
 import zipfile
 import zlib
 from collections.abc import Iterable, Iterator
 from pathlib import PurePosixPath
-from typing import IO, NamedTuple
+from typing import IO, NamedTuple, Protocol, cast
 
 import torch
 from torch import Tensor
@@ -19,6 +21,7 @@ from ltl_core.data.pictures import decode
 from ltl_core.errors import DataFormatError
 
 _SUFFIXES = (".jpg", ".jpeg", ".png")
+_GZIP, _XZ = b"\x1f\x8b", b"\xfd7zXZ\0"
 _ANNOTATIONS = "val_annotations.txt"
 
 
@@ -30,14 +33,18 @@ class Entry(NamedTuple):
 
 
 def tar_entries(stream: IO[bytes], source: str) -> Iterator[Entry]:
-    """The files of a tar, compressed or not; nothing is unpacked. Raises DataFormatError."""
+    """The files of a tar, plain or by gzip or xz; nothing is unpacked. Raises DataFormatError."""
     try:
-        with tarfile.open(fileobj=stream, mode="r|*") as archive:
+        watched = _Watched(_decompressed(stream))
+        file = cast(IO[bytes], watched)  # of which a stream needs no more than `read`
+        with tarfile.open(fileobj=file, mode="r|", bufsize=tarfile.BLOCKSIZE) as archive:
             for member in archive:
-                if member.isfile() and (file := archive.extractfile(member)) is not None:
-                    yield Entry(PurePosixPath(member.name), file.read())
+                if member.isfile() and (data := archive.extractfile(member)) is not None:
+                    yield Entry(PurePosixPath(member.name), data.read())
     except (tarfile.TarError, EOFError, OSError, lzma.LZMAError, zlib.error) as error:
         raise DataFormatError(source, f"the archive is damaged ({error})") from error
+    if watched.last != bytes(tarfile.BLOCKSIZE):
+        raise DataFormatError(source, "the archive is damaged (it has no end)")
 
 
 def zip_entries(stream: IO[bytes], source: str) -> Iterator[Entry]:
@@ -85,6 +92,30 @@ def read_tiny_imagenet(entries: Iterable[Entry], split: str, source: str) -> Ima
         raise DataFormatError(source, f"{_ANNOTATIONS} does not name the class of {unknown[0]}")
     labelled = (picture._replace(label=classes[picture.path.name]) for picture in pictures)
     return _assemble(labelled, source, "val/images/*.JPEG")
+
+
+class _Readable(Protocol):
+    def read(self, size: int = -1, /) -> bytes: ...
+
+
+class _Watched:
+    """A tar ends in blocks of zeros. `tarfile` takes any end, so the last block is kept."""
+
+    def __init__(self, stream: _Readable) -> None:
+        self._stream = stream
+        self.last = b""
+
+    def read(self, size: int = -1, /) -> bytes:
+        self.last = self._stream.read(size)
+        return self.last
+
+
+def _decompressed(stream: IO[bytes]) -> _Readable:
+    magic = stream.read(len(_XZ))
+    stream.seek(-len(magic), os.SEEK_CUR)
+    if magic == _XZ:
+        return lzma.open(stream)
+    return gzip.open(stream) if magic.startswith(_GZIP) else stream
 
 
 class _Picture(NamedTuple):

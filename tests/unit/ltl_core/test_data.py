@@ -220,6 +220,10 @@ def test_damaged_archives_are_refused() -> None:
         cut = io.BytesIO(whole[: len(whole) // 2])
         with pytest.raises(DataFormatError, match="archive is damaged"):
             list(tar_entries(cut, "tar"))
+    plain = bytearray(_tar(_entries(8), "w").getvalue())
+    plain[len(plain) // 2] ^= 1  # in a header, or the picture that follows it
+    with pytest.raises(DataFormatError, match="damaged"):
+        read_class_folders(tar_entries(io.BytesIO(plain), "tar"), "train", "tar")
     with pytest.raises(DataFormatError, match="archive is damaged"):
         list(zip_entries(io.BytesIO(b"PK not"), "zip"))
     with pytest.raises(DataFormatError, match="holds no pictures val/CLASS"):
