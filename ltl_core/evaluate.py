@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
 
 from ltl_core.chip import ChipBackend, Observable, Stimulus
@@ -20,11 +20,11 @@ class Quality(NamedTuple):
 
     accuracy: float
     rate_error: tuple[float, ...]  # root mean square of r - R, hidden layer by hidden layer
-    losses: tuple[float, ...]  # cross-entropy of the readout, sample by sample
+    losses: tuple[float, ...]  # of the readout, sample by sample
 
     @property
     def loss(self) -> float:
-        """Mean cross-entropy."""
+        """Their mean: cross-entropy, or squared error where labels are values."""
         return sum(self.losses) / len(self.losses)
 
 
@@ -45,9 +45,15 @@ def chip_quality(backend: ChipBackend, student: Student, targets: TargetSet) -> 
     return _quality(student, batches, (_measured(backend, student, batch) for batch in batches))
 
 
-def correct(logits: Float[Tensor, "batch class"], labels: Int[Tensor, " batch"]) -> float:
-    """Part of the samples whose largest logit is that of their label."""
-    return _hits(logits, labels) / len(labels)
+def correct(logits: Float[Tensor, "batch output"], labels: Tensor) -> float:
+    """Part of the samples whose largest logit is that of their label.
+
+    Where labels are values: the part of their variance, over samples, that the outputs explain.
+    """
+    if not labels.is_floating_point():
+        return int((logits.argmax(1) == labels).sum()) / len(labels)
+    spread = (labels - labels.mean(0)).square().sum()
+    return 1 - float((logits - labels).square().sum() / spread)
 
 
 def _ideal(student: Student, batch: Batch) -> _Answer:
@@ -68,21 +74,24 @@ def _measured(backend: ChipBackend, student: Student, batch: Batch) -> _Answer:
 
 def _quality(student: Student, batches: list[Batch], answers: Iterator[_Answer]) -> Quality:
     names = [stage.name for stage in student.network.stages if not stage.is_readout]
-    squared, hits, samples = torch.zeros(len(names)), 0, 0
+    squared, hits, samples = torch.zeros(len(names)), 0.0, 0
     losses: list[float] = []
     for batch, answer in zip(batches, answers, strict=True):
         size = len(batch.labels)
         for place, (name, rate) in enumerate(zip(names, answer.rates, strict=True)):
             squared[place] += (rate - batch.rates[name]).square().mean() * size
-        hits += _hits(answer.logits, batch.labels)
-        losses += F.cross_entropy(answer.logits, batch.labels, reduction="none").tolist()
+        hits += correct(answer.logits, batch.labels) * size
+        losses += sample_losses(answer.logits, batch.labels).tolist()
         samples += size
     error = tuple(float(value) for value in (squared / samples).sqrt())
     return Quality(hits / samples, error, tuple(losses))
 
 
-def _hits(logits: Tensor, labels: Tensor) -> int:
-    return int((logits.argmax(1) == labels).sum())
+def sample_losses(logits: Float[Tensor, "batch output"], labels: Tensor) -> Tensor:
+    """Cross-entropy, or the mean squared error where labels are values."""
+    if labels.is_floating_point():
+        return (logits - labels).square().mean(1)
+    return F.cross_entropy(logits, labels, reduction="none")
 
 
 def _present(value: Tensor | None) -> Tensor:

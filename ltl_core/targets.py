@@ -8,31 +8,49 @@ import torch
 from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 
-from ltl_core.errors import CorruptTensorsError
+from ltl_core.errors import CorruptTensorsError, SettingError
 from ltl_core.packing import pack, unpack
-from ltl_core.readout import Classes, Goal
+from ltl_core.readout import Classes, Goal, TeacherClasses, Values
+from ltl_core.settings import Readout
 
 RATE_LEVELS = 255  # with 16 steps a rate has 17 levels: eight bits lose nothing
 
 
 class Samples(NamedTuple):
-    """Inputs with their classes."""
+    """Inputs with their classes, or with the values that a regression should give."""
 
     inputs: Float[Tensor, "sample *shape"]
-    labels: Int[Tensor, " sample"]
+    labels: Int[Tensor, " sample"] | Float[Tensor, "sample output"]
 
 
 class Batch(NamedTuple):
     """A few samples and the rates that the teacher asks for, in [0, 1]."""
 
     inputs: Float[Tensor, "batch *shape"]
-    labels: Int[Tensor, " batch"]
+    labels: Int[Tensor, " batch"] | Float[Tensor, "batch output"]
     rates: dict[str, Float[Tensor, "batch *neuron"]]
+    logits: Float[Tensor, "batch output"] | None = None  # the teacher's
 
-    @property
-    def goal(self) -> Goal:
-        """What the readout is taught."""
-        return Classes(self.labels)
+    def goal(self, readout: Readout = Readout.LABELS) -> Goal:
+        """What the readout is taught. Raises SettingError."""
+        if readout is Readout.LABELS:
+            return Values(self.labels) if self.labels.is_floating_point() else Classes(self.labels)
+        if self.logits is None:
+            raise SettingError(
+                f"The readout is to learn from the {readout}, but these targets hold no outputs "
+                "of the teacher: collect them again, or teach it with labels."
+            )
+        return (TeacherClasses if readout is Readout.TEACHER else Values)(self.logits)
+
+    def rescaled(self, percentile: float) -> "Batch":
+        """With k of this batch alone, as the published code has it: R = clip(A / P_p(A), 0, 1).
+
+        Of activations above the k that they were stored with nothing is left; collect with a
+        percentile of 100 to lose none.
+        """
+        scales = {name: nearest_rank(rate, percentile) for name, rate in self.rates.items()}
+        rates = {n: (r / (scales[n] or 1.0)).clamp_(0, 1) for n, r in self.rates.items()}
+        return self._replace(rates=rates)
 
 
 class TargetSet(NamedTuple):
@@ -41,6 +59,7 @@ class TargetSet(NamedTuple):
     samples: Samples
     scales: Mapping[str, float]  # k of each hidden layer
     rates: Mapping[str, UInt8[Tensor, "sample *neuron"]]
+    logits: Float[Tensor, "sample output"] | None = None  # the teacher's
 
     @property
     def size(self) -> int:
@@ -50,12 +69,14 @@ class TargetSet(NamedTuple):
     def take(self, index: Int[Tensor, " batch"]) -> Batch:
         """The samples at these places."""
         rates = {name: rate[index].float() / RATE_LEVELS for name, rate in self.rates.items()}
-        return Batch(self.samples.inputs[index], self.samples.labels[index], rates)
+        logits = None if self.logits is None else self.logits[index]
+        return Batch(self.samples.inputs[index], self.samples.labels[index], rates, logits)
 
     def subset(self, index: Int[Tensor, " kept"]) -> "TargetSet":
         """A target set of these samples alone."""
         samples = Samples(self.samples.inputs[index], self.samples.labels[index])
-        return TargetSet(samples, self.scales, {n: r[index] for n, r in self.rates.items()})
+        logits = None if self.logits is None else self.logits[index]
+        return TargetSet(samples, self.scales, {n: r[index] for n, r in self.rates.items()}, logits)
 
     def batches(self, size: int) -> Iterator[Batch]:
         """All samples in order."""
@@ -66,6 +87,8 @@ class TargetSet(NamedTuple):
         """As a safetensors block."""
         tensors = {f"rate:{name}": rate for name, rate in self.rates.items()}
         tensors |= {"inputs": self.samples.inputs, "labels": self.samples.labels}
+        if self.logits is not None:
+            tensors["logits"] = self.logits
         return pack(tensors, {"scales": json.dumps(dict(self.scales))})
 
     @classmethod
@@ -77,4 +100,13 @@ class TargetSet(NamedTuple):
             scales = json.loads(metadata["scales"])
         except KeyError as error:
             raise CorruptTensorsError(f"it is no target set: {error} is missing") from error
-        return cls(samples, scales, {n.removeprefix("rate:"): r for n, r in tensors.items()})
+        logits = tensors.pop("logits", None)
+        rates = {n.removeprefix("rate:"): r for n, r in tensors.items()}
+        return cls(samples, scales, rates, logits)
+
+
+def nearest_rank(values: Float[Tensor, "*shape"], percentile: float) -> float:
+    """P_p of all values, nearest rank."""
+    flat = values.flatten()
+    rank = min(flat.numel(), max(1, round(percentile / 100 * flat.numel())))
+    return float(flat.kthvalue(rank).values)

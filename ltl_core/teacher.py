@@ -10,7 +10,7 @@ from torch import Tensor
 from ltl_core.errors import SettingError, SilentLayerError
 from ltl_core.layers import branch_weights, column_sums, lay_rows
 from ltl_core.network import NetworkSpec, Stage
-from ltl_core.targets import RATE_LEVELS, Samples, TargetSet
+from ltl_core.targets import RATE_LEVELS, Samples, TargetSet, nearest_rank
 
 Weights = Mapping[str, Tensor]
 _CHUNK = 256  # samples at a time
@@ -58,15 +58,13 @@ def collect(
     if scales is None:
         scales = {name: scale_of(name, whole[name], percentile) for name in hidden}
     rates = {name: as_rates(whole[name], scales[name]) for name in hidden}
-    return TargetSet(samples, scales, rates)
+    return TargetSet(samples, scales, rates, torch.cat([a.logits for a in answers]))
 
 
 def scale_of(layer: str, activation: Float[Tensor, "*shape"], percentile: float) -> float:
     """k = P_p(A), nearest rank; the largest where that is zero. Raises SilentLayerError."""
-    flat = activation.flatten()
-    rank = min(flat.numel(), max(1, round(percentile / 100 * flat.numel())))
-    scale = float(flat.kthvalue(rank).values)
-    scale = scale if scale > 0 else float(flat.max())
+    scale = nearest_rank(activation, percentile)
+    scale = scale if scale > 0 else float(activation.max())
     if scale <= 0:
         raise SilentLayerError(layer)
     return scale

@@ -12,22 +12,21 @@ from ltl_core.gradient import lay
 from ltl_core.layers import branch_weights, column_sums
 from ltl_core.network import NetworkSpec
 from ltl_core.progress import Phase, Progress, Spent
-from ltl_core.rules.select import select_rule
 from ltl_core.settings import NeuronSettings, TrainingSettings
 from ltl_core.shadow import Rates, Shadow
 from ltl_core.student import (
     LayerCodes,
     Student,
-    sweep_student,
     warm_start,
     windows,
     zero_trims,
 )
-from ltl_core.sweep import Lesson
 from ltl_core.targets import Batch, TargetSet
+from ltl_core.tutor import make_tutor
 
 _RANGE_SAMPLES = 256  # enough to set the converters' full scales
 _RANGE_PERCENTILE = 0.999
+_RULE = "rule:"  # in front of what a rule keeps in a checkpoint
 
 
 class TrainingCheckpoint(NamedTuple):
@@ -52,13 +51,16 @@ class Training:
         checkpoint: TrainingCheckpoint | None = None,
     ) -> None:
         self._settings, self._targets = settings, targets
-        self._rule = select_rule(settings.rule)
+        self._tutor = make_tutor(settings, network)
         self._student = start_student(network, weights, targets, settings.neuron)
         rate = settings.learning_rate
         self._shadow = Shadow(self._student, Rates(rate, rate, 0.0))
         self._epoch = 0
         if checkpoint is not None:
             self._shadow.load(checkpoint.tensors)
+            kept = checkpoint.tensors.items()
+            rule = {n.removeprefix(_RULE): t for n, t in kept if n.startswith(_RULE)}
+            self._tutor.load(rule)
             self._epoch = checkpoint.epoch
 
     def epochs(self) -> Iterator[Progress]:
@@ -74,7 +76,8 @@ class Training:
 
     def checkpoint(self) -> TrainingCheckpoint:
         """The state after the last whole epoch."""
-        return TrainingCheckpoint(self._shadow.tensors(), self._epoch)
+        rule = {f"{_RULE}{name}": tensor for name, tensor in self._tutor.tensors().items()}
+        return TrainingCheckpoint(self._shadow.tensors() | rule, self._epoch)
 
     @property
     def student(self) -> Student:
@@ -86,16 +89,18 @@ class Training:
         generator = torch.Generator().manual_seed(self._settings.seed * 100_003 + self._epoch)
         order = torch.randperm(self._targets.size, generator=generator)
         batches = order.split(self._settings.batch)
+        student = self._student.with_codes(self._shadow.emit())
+        done = self._epoch / self._settings.epochs
+        self._tutor.begin_epoch(done, student, self._targets.take(batches[0]))
         return sum(self._run_batch(self._targets.take(index)) for index in batches) / len(batches)
 
     def _run_batch(self, batch: Batch) -> float:
         student = self._student.with_codes(self._shadow.emit())
-        lesson = Lesson(self._rule, batch.rates, batch.goal)
-        swept = sweep_student(student, batch.inputs, lesson)
-        for name, gradient in swept.gradients.items():
+        taught = self._tutor.learn(student, batch)
+        for name, gradient in taught.gradients.items():
             self._shadow.hold(name, gradient)
         self._shadow.step()
-        return correct(swept.logits, batch.labels)
+        return correct(taught.logits, batch.labels)
 
 
 def start_student(

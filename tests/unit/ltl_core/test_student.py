@@ -2,15 +2,22 @@
 
 import pytest
 import torch
+from pydantic import ValidationError
 
 from ltl_core.codes import CodeFormat, encode, fit_lsb
 from ltl_core.errors import CorruptTensorsError, SettingError, SilentLayerError
 from ltl_core.evaluate import student_quality
 from ltl_core.neuron import LIFState, lif_step, lif_window, reintegrate
-from ltl_core.settings import NeuronSettings, TrainingSettings
+from ltl_core.settings import (
+    CalibrationSettings,
+    NeuronSettings,
+    Readout,
+    RuleName,
+    TrainingSettings,
+)
 from ltl_core.student import Student, run_student
-from ltl_core.targets import TargetSet
-from ltl_core.teacher import collect, scale_of, teacher_accuracy
+from ltl_core.targets import Samples, TargetSet
+from ltl_core.teacher import collect, run_teacher, scale_of, teacher_accuracy
 from ltl_core.training import Training, start_student
 from tests.unit.ltl_core.worlds import World, blobs
 
@@ -114,3 +121,68 @@ def test_student_spikes_are_those_of_its_codes(world: World) -> None:
         world.student.weights()["layer0.weight"].flatten(1), codes * world.student.lsb["layer0"]
     )
     assert 0 < float(first.spikes.mean()) < 1
+
+
+@pytest.mark.parametrize("rule", list(RuleName))
+def test_every_rule_trains_and_goes_on_from_its_checkpoint(world: World, rule: RuleName) -> None:
+    settings = TrainingSettings(epochs=3, rule=rule, learning_rate=3e-3)
+    targets = world.targets.subset(torch.arange(128))
+    whole = Training(world.network, world.weights, targets, settings)
+    before = student_quality(whole.student, targets)
+    for progress in whole.epochs():
+        if progress.step == 1:
+            checkpoint = whole.checkpoint()
+    after = student_quality(whole.student, targets)
+    if rule.is_local:
+        assert sum(after.rate_error) < sum(before.rate_error)
+    else:
+        assert after.loss < before.loss
+    resumed = Training(world.network, world.weights, targets, settings, checkpoint)
+    list(resumed.epochs())
+    for name, codes in whole.student.codes.items():
+        assert all(map(torch.equal, codes, resumed.student.codes[name]))
+
+
+@pytest.mark.parametrize("readout", list(Readout))
+def test_readout_learns_from_labels_or_from_the_teacher(world: World, readout: Readout) -> None:
+    settings = TrainingSettings(epochs=3, readout=readout)
+    training = Training(world.network, world.weights, world.targets, settings)
+    list(training.epochs())
+    assert student_quality(training.student, world.test).accuracy > 0.9
+
+
+def test_readout_without_outputs_of_the_teacher_is_refused(world: World) -> None:
+    targets = world.targets._replace(logits=None)
+    settings = TrainingSettings(epochs=1, readout=Readout.TEACHER)
+    with pytest.raises(SettingError, match="collect them again"):
+        list(Training(world.network, world.weights, targets, settings).epochs())
+
+
+def test_scales_of_a_batch_are_those_of_its_activations(world: World) -> None:
+    whole = collect(world.network, world.weights, world.targets.samples, percentile=100)
+    batch = whole.take(torch.arange(32)).rescaled(99.0)
+    inputs = whole.samples.inputs[:32]
+    fresh = collect(world.network, world.weights, Samples(inputs, whole.samples.labels[:32]))
+    for name, rates in fresh.take(torch.arange(32)).rates.items():
+        torch.testing.assert_close(batch.rates[name], rates, rtol=0, atol=0.01)
+    stale = whole.take(torch.arange(32)).rates["layer5"]
+    assert float((stale - fresh.take(torch.arange(32)).rates["layer5"]).abs().max()) > 0.05
+
+
+def test_student_learns_to_reconstruct(world: World) -> None:
+    """Mean squared error: the readout gives back what the teacher gives, number by number."""
+    inputs = world.targets.samples.inputs
+    values = run_teacher(world.network, world.weights, inputs).logits
+    targets = world.targets._replace(samples=Samples(inputs, values))
+    settings = TrainingSettings(epochs=20, learning_rate=2e-2, batch=32)
+    training = Training(world.network, world.weights, targets, settings)
+    before = student_quality(training.student, targets)
+    list(training.epochs())
+    after = student_quality(training.student, targets)
+    assert after.loss < 0.5 * before.loss
+    assert after.accuracy > before.accuracy + 0.1  # the explained part of the variance
+
+
+def test_calibration_refuses_rules_that_are_not_local() -> None:
+    with pytest.raises(ValidationError, match="ltl-online or ltl-offline"):
+        CalibrationSettings(rule=RuleName.BPTT)

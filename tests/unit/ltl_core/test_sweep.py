@@ -96,7 +96,7 @@ def test_as_many_frames_as_steps_are_needed() -> None:
 @pytest.mark.parametrize("rule", LOCAL)
 def test_bytes_change_no_bit(world: World, rule: RuleName) -> None:
     batch = world.targets.take(torch.arange(40))
-    lesson = Lesson(select_rule(rule), batch.rates, batch.goal)
+    lesson = Lesson(select_rule(rule), batch.rates, batch.goal())
     first = sweep_student(world.student, batch.inputs, lesson)
     second = sweep_student(world.student, batch.inputs, lesson, in_bytes=False)
     assert torch.equal(first.logits, second.logits)
