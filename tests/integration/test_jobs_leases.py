@@ -36,14 +36,18 @@ def test_hammered_by_many_a_lease_has_one_holder_at_a_time(lab: Lab) -> None:
     def hammer(name: str) -> None:
         database = Database(lab.settings.database)
         rng = random.Random(name)
-        for _ in range(15):
+        mine: list[Turn] = []
+        for _ in range(2000):  # a lease that is never given back must not hang the tests
             turn = drive_once(database, chip, name, rng.random() * 0.004)
-            turns.extend([turn] if turn else [])
+            mine.extend([turn] if turn else [])
+            if len(mine) == 4:
+                break
+        turns.extend(mine)
         database.close()
 
     together([lambda name=f"w{n}": hammer(name) for n in range(8)])  # type: ignore[misc]
     turns.sort()
-    assert len(turns) > 20
+    assert len(turns) == 8 * 4
     assert all(earlier.ended <= later.began for earlier, later in pairwise(turns))
     assert [turn.token for turn in turns] == list(range(1, len(turns) + 1))
 
