@@ -2,7 +2,7 @@
 
 import math
 from enum import StrEnum
-from typing import Self
+from typing import Annotated, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -78,11 +78,19 @@ class TrainingSettings(_Settings):
     epochs: int = Field(default=10, ge=1, le=1000)
     batch: int = Field(default=64, ge=1, le=4096)
     learning_rate: float = Field(default=1e-3, gt=0, le=1)  # in units of the weights; falls to zero
+    milestones: tuple[Annotated[int, Field(ge=1)], ...] = Field(default=(), max_length=100)
+    gamma: float = Field(default=1.0, gt=0, le=1)  # of the rate at each of these epochs
     scales: Scales = Scales.FROZEN
     percentile: float = Field(default=99.0, gt=0, le=100)  # of the scales of each batch
     readout: Readout = Readout.LABELS
     shortcut_weight: float = Field(default=1.0, ge=0)  # of the branches' losses, at the start
     seed: int = Field(default=0, ge=0)
+
+    def rate_part(self, epoch: int) -> float:
+        """Of the learning rate: linear to zero, or, with milestones, in steps of gamma."""
+        if not self.milestones:
+            return 1 - epoch / self.epochs
+        return self.gamma ** sum(epoch >= milestone for milestone in self.milestones)
 
 
 class Budget(_Settings):

@@ -67,7 +67,7 @@ class Training:
         """Train; one progress an epoch."""
         steps = self._settings.epochs
         while self._epoch < steps:
-            self._shadow.scale_rates(1 - self._epoch / steps)
+            self._shadow.scale_rates(self._settings.rate_part(self._epoch))
             accuracy = self._run_epoch()
             self._epoch += 1
             samples = self._epoch * self._targets.size

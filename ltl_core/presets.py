@@ -1,0 +1,53 @@
+"""Published hyperparameters by name: readable without torch."""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import NamedTuple
+
+from ltl_core.settings import NeuronSettings, Reset, RuleName, Scales, TrainingSettings
+
+_OFFLINE_STEPS = (10, 20, 30, 40, 50, 80, 90)
+_ONLINE_STEPS = tuple(range(10, 50, 5))
+
+
+class Preset(NamedTuple):
+    """How a student was trained in a paper, and the percentile of the targets' scales."""
+
+    settings: TrainingSettings
+    percentile: float
+    source: str
+
+
+def _ltl(rule: RuleName, batch: int) -> Preset:
+    """LTL, Yang et al., NeurIPS 2022: Adam at 1e-4, scales anew in every batch."""
+    offline = rule is RuleName.LTL_OFFLINE
+    percentile = 99.9 if offline else 99.0
+    settings = TrainingSettings(
+        rule=rule,
+        epochs=100 if offline else 50,
+        batch=batch,
+        learning_rate=1e-4,
+        milestones=_OFFLINE_STEPS if offline else _ONLINE_STEPS,
+        gamma=0.5 if offline else 0.2,
+        scales=Scales.BATCH,
+        percentile=percentile,
+    )
+    return Preset(settings, 100.0, "Yang et al., NeurIPS 2022, arXiv 2210.04532")
+
+
+def _tandem() -> Preset:
+    """Tandem Learning, Wu et al.: integrate and fire, the threshold of 1 subtracted."""
+    neuron = NeuronSettings(threshold=1.0, decay=1.0, reset=Reset.SUBTRACT)
+    settings = TrainingSettings(rule=RuleName.TANDEM, neuron=neuron)
+    return Preset(settings, 99.9, "Wu et al., arXiv 1907.01167: the neuron alone")
+
+
+PRESETS: Mapping[str, Preset] = MappingProxyType(
+    {
+        "ltl-offline-vgg11": _ltl(RuleName.LTL_OFFLINE, 64),
+        "ltl-offline-vgg16": _ltl(RuleName.LTL_OFFLINE, 32),
+        "ltl-online-vgg11": _ltl(RuleName.LTL_ONLINE, 64),
+        "ltl-online-vgg16": _ltl(RuleName.LTL_ONLINE, 32),
+        "tandem-if": _tandem(),
+    }
+)
