@@ -5,6 +5,7 @@ from collections.abc import Iterable
 import torch
 
 from ltl_core import teacher
+from ltl_core.effort import student_effort
 from ltl_core.evaluate import student_quality
 from ltl_core.network import NetworkSpec
 from ltl_core.packing import pack, unpack
@@ -63,12 +64,14 @@ def train(description: JobDescription, workbench: Workbench) -> Ended:
             raise cancelled("cancelled; nothing was kept")
     test = read_targets(Split.TEST, description, workbench)
     quality = student_quality(training.student, test)
+    effort = student_effort(training.student, test)
     golden = dict(description.accuracy or {}) | {"golden": quality.accuracy}
     return Ended(
         status=JobStatus.SUCCEEDED,
         result={
             "accuracy": golden,
             "rate_error": list(quality.rate_error),
+            "effort": effort._asdict() | {"ratio": effort.ratio},
             "rule": settings.rule,
             "test_samples": test.size,
         },
