@@ -4,6 +4,7 @@ An event is (x, y, t, p): column, row, time, polarity, as a NumPy structured arr
 `tonic` (the extra `events`) gives for N-MNIST and CIFAR10-DVS.
 """
 
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ltl_core.errors import DataFormatError, SettingError
+from ltl_core.targets import Samples
 
 _FIELDS = ("x", "y", "t", "p")
 
@@ -30,8 +32,8 @@ def event_frames(
 ) -> Float[Tensor, "time polarity row column"]:
     """How many events fell on each pixel in each of `steps` equal parts of the recording.
 
-    step = floor((t - t_first) steps / (t_last - t_first)), the last event in the last step.
-    Raises DataFormatError, SettingError.
+    step = floor((t - t_first) steps / (t_last - t_first)), the last event in the last step, which
+    `tonic.transforms.ToFrame(n_time_bins=...)` leaves out. Raises DataFormatError, SettingError.
     """
     if steps < 1:
         raise SettingError(f"{steps} time steps: at least one is needed.")
@@ -43,6 +45,22 @@ def event_frames(
     shape = (steps, sensor.polarities, sensor.rows, sensor.columns)
     counts = np.bincount(np.ravel_multi_index(place, shape), minlength=int(np.prod(shape)))
     return torch.from_numpy(counts).float().view(shape)
+
+
+def event_samples(
+    recordings: Iterable[tuple[NDArray[Any], int]], sensor: Sensor, steps: int
+) -> Samples:
+    """Recordings with their labels, as a data set of `tonic` yields them: a sequence a sample.
+
+    Raises DataFormatError, SettingError.
+    """
+    frames, labels = list[Tensor](), list[int]()
+    for number, (events, label) in enumerate(recordings):
+        frames.append(event_frames(events, sensor, steps, f"recording {number}"))
+        labels.append(int(label))
+    if not frames:
+        raise DataFormatError("events", "there are no recordings")
+    return Samples(torch.stack(frames), torch.tensor(labels))
 
 
 def _check(events: NDArray[Any], sensor: Sensor, source: str) -> None:
