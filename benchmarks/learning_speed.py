@@ -28,7 +28,7 @@ from torch import Tensor, nn
 from benchmarks import plain_ltl
 from benchmarks.machine import about
 from benchmarks.memory import peak_memory
-from benchmarks.tasks import vgg11
+from benchmarks.models import VGG11, vgg
 from ltl_core.importing import from_torch
 from ltl_core.network import Conv2d, NetworkSpec
 from ltl_core.readout import Classes
@@ -88,7 +88,7 @@ def make_world(
     """VGG-11 with random weights, warm-started, so that every layer fires."""
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        network, teacher = from_torch(_lively(vgg11(width)), (3, 32, 32))
+        network, teacher = from_torch(_lively(vgg(VGG11, width=width)), (3, 32, 32))
         inputs, labels = torch.rand(batch, 3, 32, 32), torch.randint(0, 10, (batch,))
     neuron = NeuronSettings(steps=steps, warmup=steps * 3 // 4)
     samples = Samples(inputs, labels)
