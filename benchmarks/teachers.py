@@ -48,7 +48,8 @@ def targets_of(
     chunks = zip(*(part.split(_CHUNK) for part in samples), strict=True)
     parts = [collect(*teacher, Samples(*chunk), scales=like.scales) for chunk in chunks]
     rates = {name: torch.cat([part.rates[name] for part in parts]) for name in like.rates}
-    return TargetSet(samples, like.scales, rates)
+    logits = [part.logits for part in parts if part.logits is not None]
+    return TargetSet(samples, like.scales, rates, torch.cat(logits))
 
 
 def default_start(
