@@ -3,13 +3,10 @@
 W_fold = gamma W / sqrt(var + eps),  b_fold = (b - mean) gamma / sqrt(var + eps) + beta
 """
 
-import math
 import operator
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, fx, nn
 from torch.fx.proxy import TraceError
 
@@ -17,18 +14,25 @@ from ltl_core.errors import NetworkError, UnsupportedLayerError
 from ltl_core.graph import INPUT
 from ltl_core.network import (
     Add,
-    AvgPool2d,
     Conv2d,
-    GlobalAvgPool,
     Layer,
     Linear,
     NetworkSpec,
 )
-
-ACCEPTED = (
-    "accepted are Conv2d, Linear, BatchNorm, ReLU, ReLU6, Hardtanh, AvgPool2d, "
-    "AdaptiveAvgPool2d(1), additions, Flatten, Dropout"
+from ltl_core.translation import (
+    ADDITIONS,
+    MODULE_OF,
+    Activation,
+    GlobalPool,
+    activation_of,
+    advice_on,
+    conv_of,
+    function_advice,
+    layer_name,
+    linear_of,
+    pool_of,
 )
+
 Weights = dict[str, Tensor]
 
 
@@ -37,14 +41,6 @@ class Imported(NamedTuple):
 
     network: NetworkSpec
     weights: Weights
-
-
-class _Activation(NamedTuple):
-    ceiling: float | None
-
-
-class _GlobalPool(nn.Module):
-    """Stands for every way to write the mean over all positions."""
 
 
 def from_torch(module: nn.Module, input_shape: tuple[int, ...]) -> Imported:
@@ -114,7 +110,7 @@ class _Builder:
             )
 
     def _take_layer(self, node: fx.Node) -> None:
-        if node.op != "call_module" and node.target in _ADDITIONS:
+        if node.op != "call_module" and node.target in ADDITIONS:
             self._add(node)
             return
         path, what = self._resolve(node)
@@ -124,15 +120,15 @@ class _Builder:
         elif isinstance(what, nn.BatchNorm1d | nn.BatchNorm2d):
             self._fold(path, what, source)
             self._pass(node, source)
-        elif isinstance(what, nn.AvgPool2d | nn.AdaptiveAvgPool2d | _GlobalPool):
+        elif isinstance(what, nn.AvgPool2d | nn.AdaptiveAvgPool2d | GlobalPool):
             self._values[node] = self._add_pool(path, what, source)
-        elif (activation := _activation(path, what)) is not None:
+        elif (activation := activation_of(path, what)) is not None:
             self._activate(path, activation, source)
             self._pass(node, source)
         elif isinstance(what, nn.Flatten | nn.Dropout | nn.Dropout2d | nn.Identity):
             self._pass(node, source)
         else:
-            raise UnsupportedLayerError(path, type(what).__name__, _advice(what))
+            raise UnsupportedLayerError(path, type(what).__name__, advice_on(what))
 
     def _pass(self, node: fx.Node, source: str) -> None:
         self._values[node] = source
@@ -160,10 +156,10 @@ class _Builder:
     def _resolve(self, node: fx.Node) -> tuple[str, nn.Module]:
         if node.op == "call_module":
             return str(node.target), self._modules[str(node.target)]
-        made, path = _MODULE_OF.get(node.target), _path(node)
+        made, path = MODULE_OF.get(node.target), _path(node)
         if made is None:
             name = getattr(node.target, "__name__", str(node.target))
-            raise UnsupportedLayerError(path, name, _function_advice(name))
+            raise UnsupportedLayerError(path, name, function_advice(name))
         return path, made(*node.args[1:], **node.kwargs)
 
     def _add(self, node: fx.Node) -> None:
@@ -195,14 +191,14 @@ class _Builder:
         return (source,)
 
     def _free(self, path: str) -> str:
-        name, count = _name(path), 1
+        name, count = layer_name(path), 1
         while name in self._layers:
             count += 1
-            name = f"{_name(path)}{count}"
+            name = f"{layer_name(path)}{count}"
         return name
 
     def _add_weighted(self, path: str, module: nn.Conv2d | nn.Linear, source: str) -> str:
-        kind, name = type(module).__name__, _name(path)
+        kind, name = type(module).__name__, layer_name(path)
         if source in self._open:
             raise UnsupportedLayerError(
                 path, kind, f"put a ReLU between it and '{source}', which has no activation"
@@ -212,7 +208,9 @@ class _Builder:
                 path, kind, "it is used twice; give each use a layer of its own"
             )
         layer = (
-            _conv(path, name, module) if isinstance(module, nn.Conv2d) else _linear(name, module)
+            conv_of(path, name, module)
+            if isinstance(module, nn.Conv2d)
+            else linear_of(name, module)
         )
         self._layers[name] = layer.model_copy(update={"inputs": (source,)})
         bias = torch.zeros(len(module.weight)) if module.bias is None else module.bias
@@ -243,10 +241,10 @@ class _Builder:
                 path, kind, "put it behind the activation: neurons fire first, then pool"
             )
         name = self._free(path)
-        self._layers[name] = _pool(path, name, pool).model_copy(update={"inputs": (source,)})
+        self._layers[name] = pool_of(path, name, pool).model_copy(update={"inputs": (source,)})
         return name
 
-    def _activate(self, path: str, activation: _Activation, source: str) -> None:
+    def _activate(self, path: str, activation: Activation, source: str) -> None:
         layer = self._layers.get(source)
         if not isinstance(layer, Conv2d | Linear | Add):
             raise UnsupportedLayerError(
@@ -289,123 +287,3 @@ def _path(node: fx.Node) -> str:
     """Of the module whose forward calls this function; without one, the function's own name."""
     stack = [name for name in node.meta.get("nn_module_stack", {}) if name]
     return f"{stack[-1]}.{node.name}" if stack else node.name
-
-
-def _activation(path: str, module: nn.Module) -> _Activation | None:
-    if isinstance(module, nn.ReLU):
-        return _Activation(None)
-    if isinstance(module, nn.Hardtanh):  # ReLU6 is one
-        if module.min_val != 0:
-            raise UnsupportedLayerError(
-                path, "Hardtanh", "a rate cannot be negative: use min_val=0"
-            )
-        ceiling = float(module.max_val)
-        return _Activation(None if math.isinf(ceiling) else ceiling)
-    return None
-
-
-def _conv(path: str, name: str, module: nn.Conv2d) -> Conv2d:
-    if isinstance(module.padding, str) or module.padding_mode != "zeros":
-        raise UnsupportedLayerError(path, "Conv2d", "give the padding in numbers, of zeros")
-    if _pair(module.dilation) != (1, 1):
-        raise UnsupportedLayerError(path, "Conv2d", "use dilation 1")
-    return Conv2d(
-        name=name,
-        in_channels=module.in_channels,
-        out_channels=module.out_channels,
-        kernel=_pair(module.kernel_size),
-        stride=_pair(module.stride),
-        padding=_pair(module.padding),
-        groups=module.groups,
-    )
-
-
-def _pool(path: str, name: str, pool: nn.Module) -> AvgPool2d | GlobalAvgPool:
-    if isinstance(pool, nn.AdaptiveAvgPool2d) and pool.output_size not in (1, (1, 1), [1, 1]):
-        raise UnsupportedLayerError(path, "AdaptiveAvgPool2d", "use an output size of 1")
-    if not isinstance(pool, nn.AvgPool2d):
-        return GlobalAvgPool(name=name)
-    if _pair(pool.padding) != (0, 0) or pool.ceil_mode or pool.divisor_override:
-        raise UnsupportedLayerError(
-            path, "AvgPool2d", "use no padding, no ceil_mode and no divisor_override"
-        )
-    return AvgPool2d(name=name, kernel=_pair(pool.kernel_size), stride=_pair(pool.stride))
-
-
-def _linear(name: str, module: nn.Linear) -> Linear:
-    return Linear(name=name, in_features=module.in_features, out_features=module.out_features)
-
-
-def _pair(value: Any) -> tuple[int, int]:
-    return (value, value) if isinstance(value, int) else (int(value[0]), int(value[1]))
-
-
-def _name(path: str) -> str:
-    return f"layer{path}" if path[:1].isdigit() else path
-
-
-def _advice(module: nn.Module) -> str:
-    if isinstance(module, nn.MaxPool2d | nn.AdaptiveMaxPool2d):
-        return "spikes have no maximum to pool; use AvgPool2d, or a stride of 2 in the convolution"
-    return ACCEPTED
-
-
-def _function_advice(name: str) -> str:
-    if "max_pool" in name:
-        return "spikes have no maximum to pool; use avg_pool2d, or a stride of 2 in the convolution"
-    if name in ("getitem", "pad", "cat"):
-        return "a shortcut that changes shape must be a 1x1 convolution with a stride"
-    return ACCEPTED
-
-
-def _avg_pool(kernel: Any, *args: Any, **words: Any) -> nn.Module:
-    """A kernel that is computed, as in `avg_pool2d(x, x.size(3))`, spans the whole map."""
-    return _GlobalPool() if isinstance(kernel, fx.Node) else nn.AvgPool2d(kernel, *args, **words)
-
-
-def _mean(dim: Any = None, *_keepdim: bool, **words: Any) -> nn.Module:
-    if tuple(dim or words.get("axis", ())) in ((2, 3), (-2, -1), (-1, -2), (3, 2)):
-        return _GlobalPool()
-    raise UnsupportedLayerError(
-        "mean", "mean", f"average over the positions (2, 3), not over {dim}"
-    )
-
-
-def _view(*shape: Any) -> nn.Module:
-    wanted = shape[0] if len(shape) == 1 and isinstance(shape[0], tuple | list) else shape
-    if len(wanted) == 2 and wanted[1] == -1:
-        return nn.Flatten()
-    raise UnsupportedLayerError("view", "view", "flatten to (batch, -1), and nothing else")
-
-
-def _ceiling(low: float | None = None, high: float | None = None, **words: float) -> nn.Module:
-    low, high = words.get("min", low), words.get("max", high)
-    return nn.Hardtanh(low or 0.0, float("inf") if high is None else float(high))
-
-
-def _identity(*_args: object, **_words: object) -> nn.Module:
-    return nn.Identity()
-
-
-_ADDITIONS: frozenset[Any] = frozenset({operator.add, operator.iadd, torch.add, "add", "add_"})
-_MODULE_OF: dict[Any, Callable[..., nn.Module]] = {
-    F.relu: nn.ReLU,
-    torch.relu: nn.ReLU,
-    "relu": nn.ReLU,
-    F.relu6: nn.ReLU6,
-    F.hardtanh: nn.Hardtanh,
-    torch.clamp: _ceiling,
-    "clamp": _ceiling,
-    torch.clip: _ceiling,
-    "clip": _ceiling,
-    F.avg_pool2d: _avg_pool,
-    F.adaptive_avg_pool2d: nn.AdaptiveAvgPool2d,
-    torch.mean: _mean,
-    "mean": _mean,
-    "view": _view,
-    "reshape": _view,
-    torch.reshape: _view,
-    F.dropout: _identity,
-    torch.flatten: _identity,
-    "flatten": _identity,
-}
