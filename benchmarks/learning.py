@@ -89,7 +89,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Exit code 1 where --check is given and something stayed behind."""
     options = parse(arguments)
     console = Console(width=None if sys.stdout.isatty() else WIDE)
-    heading, runs = about(), earlier(options.json)
+    heading, runs = about("benchmarks.learning"), earlier(options.json)
     for run in perform(options, runs, console):
         runs.append(run)
         write(options.json, heading, runs)

@@ -22,9 +22,9 @@ def machine() -> dict[str, object]:
     }
 
 
-def about() -> dict[str, object]:
+def about(module: str) -> dict[str, object]:
     """Command, date and machine."""
-    command = " ".join(["python", "-m", "benchmarks.learning", *map(shlex.quote, sys.argv[1:])])
+    command = " ".join(["python", "-m", module, *map(shlex.quote, sys.argv[1:])])
     date = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     return {"command": command, "date": date, "machine": machine()}
 
