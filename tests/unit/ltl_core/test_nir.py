@@ -10,7 +10,8 @@ from snntorch.import_nir import import_from_nir
 from torch import Tensor, nn
 
 from ltl_core.errors import NetworkError, SettingError, UnsupportedLayerError
-from ltl_core.nir import TIME_STEP, from_nir, student_from_nir, to_nir
+from ltl_core.nir import TIME_STEP, to_nir
+from ltl_core.nir_import import from_nir, student_from_nir
 from ltl_core.settings import NeuronSettings, Reset
 from ltl_core.student import Student, run_student, windows
 from tests.unit.ltl_core.worlds import World
