@@ -244,7 +244,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         memories += [_apart(rule, PLAIN, options.steps, options) for rule in RULES]
     equal = equality(options.width)
     _show(speeds, memories, equal)
-    result = about() | {
+    result = about("benchmarks.learning_speed") | {
         "speed": [row._asdict() for row in speeds],
         "memory": [row._asdict() for row in memories],
         "relative_error": equal,

@@ -87,7 +87,7 @@ def tasks() -> dict[str, Task]:
         load=cifar10,
         module=lambda: vgg(VGG11, width=0.5),
         scaling=Scaling((0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)),
-        recipe=Recipe(epochs=10, learning_rate=0.1, padding=4, flip=True),
+        recipe=Recipe(epochs=6, learning_rate=0.1, padding=4, flip=True),
         epochs=5,
         teacher_at_least=0.80,
         gaps={offline: 0.010, online: 0.015},
