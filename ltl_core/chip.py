@@ -8,7 +8,7 @@ from __future__ import annotations  # the words of the port need no torch, only 
 
 from collections.abc import Mapping
 from enum import StrEnum
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
 
 from ltl_core.network import NetworkSpec
 
@@ -26,6 +26,27 @@ class Observable(StrEnum):
     MEMBRANE = "membrane"  # the spikes, and the membrane a step; the only one of a readout
 
 
+class Register(NamedTuple):
+    """The codes that a register takes; zero leaves a circuit as it was made."""
+
+    code_min: int
+    code_max: int
+    lsb: float
+
+
+class TuningInfo(NamedTuple):
+    """The registers that make a chip's circuits alike, and its test facilities."""
+
+    adc_offset: Register  # lsb in LSB of the converter
+    adc_gain: Register  # lsb relative
+    adc_range: Register  # lsb in octaves: one code times 2 ** lsb
+    threshold: Register  # lsb in parts of the layer's threshold
+    leak: Register  # lsb in parts of the nominal time constant; a higher code forgets later
+    adc_code_max: int  # converters answer -max to +max
+    current_max: float  # of the test current, in parts of the layer's threshold
+    current_lsb: float  # likewise
+
+
 class ChipInfo(NamedTuple):
     """What a chip is."""
 
@@ -41,6 +62,7 @@ class ChipInfo(NamedTuple):
     observables: frozenset[Observable]
     time_step: float  # s
     endurance_writes: int | None  # of one cell; None where it is not known
+    tuning: TuningInfo | None = None  # None where the chip is no TunableChip
 
 
 class LayerSettings(NamedTuple):
@@ -103,6 +125,16 @@ class Fingerprint(NamedTuple):
     chip_time: float  # s
 
 
+class Tuning(NamedTuple):
+    """Register codes of one placed layer. Of a readout, `threshold` and `leak` do nothing."""
+
+    adc_offset: Int[Tensor, "tile column"]  # one converter for each column of each row of tiles
+    adc_gain: Int[Tensor, "tile column"]
+    threshold: Int[Tensor, " column"]
+    leak: Int[Tensor, " column"]
+    adc_range: int  # of the whole layer: its full scale times 2 ** (code * lsb)
+
+
 class ChipBackend(Protocol):
     """One chip on one bench.
 
@@ -153,3 +185,67 @@ class ChipBackend(Protocol):
     def now(self) -> float:
         """The chip's clock, seconds."""
         ...
+
+
+@runtime_checkable
+class TunableChip(Protocol):
+    """The rest of the port: registers that make a chip's circuits alike, and tests to set them by.
+
+    The registers belong to the circuits, so they stay whatever network is placed; only the range
+    of a layer goes back to nominal when another network is. All tests take time on the chip's
+    clock, and all of them answer with the registers in force.
+    """
+
+    def tuning(self, layer: str) -> Tuning:
+        """What stands in the registers under a layer."""
+        ...
+
+    def tune(self, layer: str, tuning: Tuning) -> None:
+        """Set them. Raises CodeRangeError or LayerShapeError before anything is set."""
+        ...
+
+    def convert(self, layer: str, level: float, repeats: int) -> Int[Tensor, "repeat tile column"]:
+        """Codes of every converter on the reference current, `level` parts of its full scale."""
+        ...
+
+    def excite(
+        self, layer: str, current: Float[Tensor, "time column"], repeats: int
+    ) -> Int[Tensor, "repeat column"]:
+        """Spike counts of neurons on the test current, in place of the columns and of the biases.
+
+        Parts of the layer's threshold, step by step, from a membrane at rest; threshold trims act.
+        """
+        ...
+
+    def clipped(self, stimulus: Stimulus) -> Mapping[str, float]:
+        """Play the stimulus; of each layer that it reaches, the part of the conversions at an end.
+
+        A conversion counts as clipped where its code is the largest or the smallest there is.
+        """
+        ...
+
+
+def info_to_json(info: ChipInfo) -> dict[str, Any]:
+    """As plain names and numbers; observables in order."""
+    plain = info._asdict() | {"observables": sorted(info.observables)}
+    if (tuning := info.tuning) is None:
+        return plain
+    registers = {
+        name: value._asdict() if isinstance(value, Register) else value
+        for name, value in tuning._asdict().items()
+    }
+    return plain | {"tuning": registers}
+
+
+def info_from_json(data: Mapping[str, Any]) -> ChipInfo:
+    """What `info_to_json` wrote; what a later version wrote beside it is passed over."""
+    plain = {name: data[name] for name in ChipInfo._fields if name in data}
+    plain["observables"] = frozenset(map(Observable, data["observables"]))
+    if (tuning := data.get("tuning")) is not None:
+        values: dict[str, Any] = {
+            name: Register(**value) if isinstance(value, Mapping) else value
+            for name, value in tuning.items()
+            if name in TuningInfo._fields
+        }
+        plain["tuning"] = TuningInfo(**values)
+    return ChipInfo(**plain)

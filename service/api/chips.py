@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 from uuid_utils import uuid7
 
 from chip_sim.spec import info_of
+from ltl_core.chip import info_to_json
 from service.api.auth import OPERATE, READ
 from service.api.context import Context, ContextDep, PageDep, Responses, utc_now
 from service.api.errors import field_errors
@@ -166,10 +167,9 @@ def _simulated_settings(settings: JsonObject) -> dict[str, Any]:
 
 def _simulated_info(chip_id: str, settings: dict[str, Any]) -> dict[str, Any]:
     try:
-        info = info_of(spec_of(settings), chip_id)._asdict()
+        return info_to_json(info_of(spec_of(settings), chip_id))
     except ValidationError as error:
         raise _invalid(error, "/settings/overrides") from None
-    return info | {"observables": sorted(info["observables"])}
 
 
 def _invalid(error: ValidationError, prefix: str) -> InvalidFieldsError:
