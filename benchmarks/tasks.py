@@ -9,7 +9,7 @@ from torch import nn
 from benchmarks.datasets import Split, cifar10, digits, fashion_mnist
 from benchmarks.models import VGG11, vgg
 from ltl_core.data.images import Scaling
-from ltl_core.presets import PRESETS
+from ltl_core.presets import PRESETS, PresetName
 from ltl_core.settings import NeuronSettings, RuleName, TrainingSettings
 
 Rates = Mapping[RuleName, float]
@@ -44,7 +44,7 @@ class Task(NamedTuple):
 
     def settings(self, rule: RuleName, seed: int) -> TrainingSettings:
         """Of one run."""
-        neuron = PRESETS["tandem-if"].settings.neuron if rule is RuleName.TANDEM else LIF
+        neuron = PRESETS[PresetName.TANDEM_IF].settings.neuron if rule is RuleName.TANDEM else LIF
         return TrainingSettings(
             rule=rule,
             neuron=neuron,

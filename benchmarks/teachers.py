@@ -43,10 +43,9 @@ def targets_of(
 ) -> TargetSet:
     """Target rates, chunk by chunk; the scales are those of `like`, or measured on the first."""
     if like is None:
-        first = Samples(*(part[:_SCALE_SAMPLES] for part in samples))
+        first = next(samples.split(_SCALE_SAMPLES))
         like = collect(*teacher, first, percentile=percentile)
-    chunks = zip(*(part.split(_CHUNK) for part in samples), strict=True)
-    parts = [collect(*teacher, Samples(*chunk), scales=like.scales) for chunk in chunks]
+    parts = [collect(*teacher, chunk, scales=like.scales) for chunk in samples.split(_CHUNK)]
     rates = {name: torch.cat([part.rates[name] for part in parts]) for name in like.rates}
     logits = [part.logits for part in parts if part.logits is not None]
     return TargetSet(samples, like.scales, rates, torch.cat(logits))

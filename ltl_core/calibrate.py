@@ -13,10 +13,11 @@ from torch import Tensor
 from ltl_core.chip import ChipBackend, Recording
 from ltl_core.driver import Driver
 from ltl_core.errors import CorruptTensorsError, SettingError
-from ltl_core.evaluate import Quality, correct, student_quality
+from ltl_core.evaluate import Quality, student_quality
 from ltl_core.observe import measured_gradient, measured_rate, seen_layers
 from ltl_core.packing import pack, unpack
 from ltl_core.progress import Phase, Progress, Spent
+from ltl_core.readout import correct
 from ltl_core.rules.select import select_rule
 from ltl_core.settings import CalibrationSettings, Change
 from ltl_core.shadow import Rates, Shadow
@@ -222,7 +223,7 @@ class Calibration:
                 self._shadow.hold(name, gradient, trims_only=not self._moves_weights)
             if seen.stage.is_readout:
                 logits = seen.record.membrane[-1]  # type: ignore[index]
-                accuracy = correct(logits, batch.labels)
+                accuracy = correct(logits, batch.answers)
             else:
                 rate = measured_rate(seen.record, student.neuron.steps)
                 errors.append(float((rate - batch.rates[seen.stage.name]).square().mean().sqrt()))

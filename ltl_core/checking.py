@@ -1,6 +1,6 @@
 """Is this upload usable? NumPy alone, so that a server can ask without loading torch."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import numpy as np
@@ -39,27 +39,40 @@ def check_weights(network: NetworkSpec, arrays: Arrays) -> None:
 
 
 def check_samples(network: NetworkSpec, arrays: Arrays) -> int:
-    """How many samples "inputs" and "labels" hold.
+    """How many samples there are in "inputs", and in "labels" where it is there.
 
-    Raises MissingTensorError, LayerShapeError, NonFiniteError or LabelRangeError.
+    An input is an image, or a sequence of frames; a label is a class, or the values that the
+    network should put out. Raises MissingTensorError, LayerShapeError, NonFiniteError or
+    LabelRangeError.
     """
-    _check_names({"inputs": (), "labels": ()}, arrays)
-    inputs, labels = arrays["inputs"], arrays["labels"]
+    _check_names({"inputs": ()}, arrays, optional={"labels"})
+    inputs = arrays["inputs"]
     samples = len(inputs) if inputs.ndim else 0
-    if samples == 0 or inputs.shape[1:] != network.input_shape:
+    if 0 in inputs.shape or network.input_shape not in (inputs.shape[1:], inputs.shape[2:]):
         raise LayerShapeError("input", ("samples", *network.input_shape), inputs.shape, "inputs")
-    if labels.shape != (samples,) or not np.issubdtype(labels.dtype, np.integer):
-        found = (*labels.shape, str(labels.dtype))
-        raise LayerShapeError("input", (samples, "integer"), found, "labels")
     _check_floats("inputs", inputs)
-    lowest, highest = int(labels.min()), int(labels.max())
-    if lowest < 0 or highest >= network.classes:
-        raise LabelRangeError(lowest, highest, network.classes)
+    if (labels := arrays.get("labels")) is not None:
+        _check_labels(network, samples, labels)
     return samples
 
 
-def _check_names(wanted: Mapping[str, Shape], arrays: Arrays) -> None:
-    missing, unknown = sorted(wanted.keys() - arrays.keys()), sorted(arrays.keys() - wanted.keys())
+def _check_labels(network: NetworkSpec, samples: int, labels: NDArray[Any]) -> None:
+    if labels.shape == (samples, network.classes) and np.issubdtype(labels.dtype, np.floating):
+        _check_floats("labels", labels)
+        return
+    if labels.shape != (samples,) or not np.issubdtype(labels.dtype, np.integer):
+        found = (*labels.shape, str(labels.dtype))
+        raise LayerShapeError("input", (samples, "integer"), found, "labels")
+    lowest, highest = int(labels.min()), int(labels.max())
+    if lowest < 0 or highest >= network.classes:
+        raise LabelRangeError(lowest, highest, network.classes)
+
+
+def _check_names(
+    wanted: Mapping[str, Shape], arrays: Arrays, optional: Collection[str] = ()
+) -> None:
+    missing = sorted(wanted.keys() - arrays.keys())
+    unknown = sorted(arrays.keys() - wanted.keys() - set(optional))
     if missing or unknown:
         raise MissingTensorError(missing, unknown)
 

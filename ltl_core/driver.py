@@ -9,6 +9,7 @@ from ltl_core.evaluate import Quality, chip_quality
 from ltl_core.network import size
 from ltl_core.observe import observables
 from ltl_core.progress import Spent
+from ltl_core.settings import Reset
 from ltl_core.student import LayerCodes, Student
 from ltl_core.targets import Batch, TargetSet
 
@@ -21,6 +22,11 @@ class Driver:
             raise SettingError(
                 f"The student is in codes {student.format}, but the chip {backend.info.chip_id} "
                 f"takes {format_of(backend.info)}: train a student for this chip's codes."
+            )
+        if student.neuron.reset is not Reset.ZERO:
+            raise SettingError(
+                "The student's spikes subtract the threshold, but a chip's neurons reset to zero: "
+                "train a student with reset 'zero'."
             )
         self._backend, self._student = backend, student
         self._pairs = sum(size(layer.weight_shape) for layer in student.network.matrices)
@@ -45,7 +51,7 @@ class Driver:
 
     def show(self, batch: Batch, observable: Observable) -> Recording:
         """Play a batch to learn from."""
-        self._spend(samples=len(batch.labels))
+        self._spend(samples=batch.size)
         stimulus = Stimulus(batch.inputs, self._student.neuron.steps)
         return self._backend.run(stimulus, observables(self._student, observable))
 

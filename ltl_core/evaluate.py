@@ -4,11 +4,11 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
 from ltl_core.chip import ChipBackend, Observable, Stimulus
+from ltl_core.readout import correct, sample_losses
 from ltl_core.student import Student, sweep_student
 from ltl_core.targets import Batch, TargetSet
 
@@ -45,17 +45,6 @@ def chip_quality(backend: ChipBackend, student: Student, targets: TargetSet) -> 
     return _quality(student, batches, (_measured(backend, student, batch) for batch in batches))
 
 
-def correct(logits: Float[Tensor, "batch output"], labels: Tensor) -> float:
-    """Part of the samples whose largest logit is that of their label.
-
-    Where labels are values: the part of their variance, over samples, that the outputs explain.
-    """
-    if not labels.is_floating_point():
-        return int((logits.argmax(1) == labels).sum()) / len(labels)
-    spread = (labels - labels.mean(0)).square().sum()
-    return 1 - float((logits - labels).square().sum() / spread)
-
-
 def _ideal(student: Student, batch: Batch) -> _Answer:
     swept = sweep_student(student, batch.inputs)
     return _Answer(list(swept.rates.values()), swept.logits)
@@ -77,21 +66,14 @@ def _quality(student: Student, batches: list[Batch], answers: Iterator[_Answer])
     squared, hits, samples = torch.zeros(len(names)), 0.0, 0
     losses: list[float] = []
     for batch, answer in zip(batches, answers, strict=True):
-        size = len(batch.labels)
+        size, wanted = batch.size, batch.answers
         for place, (name, rate) in enumerate(zip(names, answer.rates, strict=True)):
             squared[place] += (rate - batch.rates[name]).square().mean() * size
-        hits += correct(answer.logits, batch.labels) * size
-        losses += sample_losses(answer.logits, batch.labels).tolist()
+        hits += correct(answer.logits, wanted) * size
+        losses += sample_losses(answer.logits, wanted).tolist()
         samples += size
     error = tuple(float(value) for value in (squared / samples).sqrt())
     return Quality(hits / samples, error, tuple(losses))
-
-
-def sample_losses(logits: Float[Tensor, "batch output"], labels: Tensor) -> Tensor:
-    """Cross-entropy, or the mean squared error where labels are values."""
-    if labels.is_floating_point():
-        return (logits - labels).square().mean(1)
-    return F.cross_entropy(logits, labels, reduction="none")
 
 
 def _present(value: Tensor | None) -> Tensor:

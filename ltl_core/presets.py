@@ -1,6 +1,7 @@
 """Published hyperparameters by name: readable without torch."""
 
 from collections.abc import Mapping
+from enum import StrEnum
 from types import MappingProxyType
 from typing import NamedTuple
 
@@ -8,6 +9,16 @@ from ltl_core.settings import NeuronSettings, Reset, RuleName, Scales, TrainingS
 
 _OFFLINE_STEPS = (10, 20, 30, 40, 50, 80, 90)
 _ONLINE_STEPS = tuple(range(10, 50, 5))
+
+
+class PresetName(StrEnum):
+    """Of published settings."""
+
+    LTL_OFFLINE_VGG11 = "ltl-offline-vgg11"
+    LTL_OFFLINE_VGG16 = "ltl-offline-vgg16"
+    LTL_ONLINE_VGG11 = "ltl-online-vgg11"
+    LTL_ONLINE_VGG16 = "ltl-online-vgg16"
+    TANDEM_IF = "tandem-if"
 
 
 class Preset(NamedTuple):
@@ -42,12 +53,12 @@ def _tandem() -> Preset:
     return Preset(settings, 99.9, "Wu et al., arXiv 1907.01167: the neuron alone")
 
 
-PRESETS: Mapping[str, Preset] = MappingProxyType(
+PRESETS: Mapping[PresetName, Preset] = MappingProxyType(
     {
-        "ltl-offline-vgg11": _ltl(RuleName.LTL_OFFLINE, 64),
-        "ltl-offline-vgg16": _ltl(RuleName.LTL_OFFLINE, 32),
-        "ltl-online-vgg11": _ltl(RuleName.LTL_ONLINE, 64),
-        "ltl-online-vgg16": _ltl(RuleName.LTL_ONLINE, 32),
-        "tandem-if": _tandem(),
+        PresetName.LTL_OFFLINE_VGG11: _ltl(RuleName.LTL_OFFLINE, 64),
+        PresetName.LTL_OFFLINE_VGG16: _ltl(RuleName.LTL_OFFLINE, 32),
+        PresetName.LTL_ONLINE_VGG11: _ltl(RuleName.LTL_ONLINE, 64),
+        PresetName.LTL_ONLINE_VGG16: _ltl(RuleName.LTL_ONLINE, 32),
+        PresetName.TANDEM_IF: _tandem(),
     }
 )

@@ -67,3 +67,21 @@ class Values(NamedTuple):
 
     def part(self, samples: slice) -> "Values":
         return Values(self.values[samples])
+
+
+def correct(logits: Float[Tensor, "batch output"], labels: Tensor) -> float:
+    """Part of the samples whose largest logit is that of their label.
+
+    Where labels are values: the part of their variance, over samples, that the outputs explain.
+    """
+    if not labels.is_floating_point():
+        return int((logits.argmax(1) == labels).sum()) / len(labels)
+    spread = (labels - labels.mean(0)).square().sum()
+    return 1 - float((logits - labels).square().sum() / spread)
+
+
+def sample_losses(logits: Float[Tensor, "batch output"], labels: Tensor) -> Tensor:
+    """Cross-entropy, or the mean squared error where labels are values."""
+    if labels.is_floating_point():
+        return (logits - labels).square().mean(1)
+    return F.cross_entropy(logits, labels, reduction="none")

@@ -17,30 +17,63 @@ RATE_LEVELS = 255  # with 16 steps a rate has 17 levels: eight bits lose nothing
 
 
 class Samples(NamedTuple):
-    """Inputs with their classes, or with the values that a regression should give."""
+    """Inputs with their classes, with the values that a regression should give, or alone.
+
+    An input is an image, or a sequence of them with a frame a time step.
+    """
 
     inputs: Float[Tensor, "sample *shape"]
-    labels: Int[Tensor, " sample"] | Float[Tensor, "sample output"]
+    labels: Int[Tensor, " sample"] | Float[Tensor, "sample output"] | None
+
+    def take(self, index: Int[Tensor, " kept"]) -> "Samples":
+        """The samples at these places."""
+        return Samples(self.inputs[index], None if self.labels is None else self.labels[index])
+
+    def split(self, size: int) -> "Iterator[Samples]":
+        """All samples in order, a few at a time."""
+        for index in torch.arange(len(self.inputs)).split(size):
+            yield self.take(index)
 
 
 class Batch(NamedTuple):
     """A few samples and the rates that the teacher asks for, in [0, 1]."""
 
     inputs: Float[Tensor, "batch *shape"]
-    labels: Int[Tensor, " batch"] | Float[Tensor, "batch output"]
+    labels: Int[Tensor, " batch"] | Float[Tensor, "batch output"] | None
     rates: dict[str, Float[Tensor, "batch *neuron"]]
     logits: Float[Tensor, "batch output"] | None = None  # the teacher's
 
+    @property
+    def size(self) -> int:
+        """Number of samples."""
+        return len(self.inputs)
+
+    @property
+    def answers(self) -> Int[Tensor, " batch"] | Float[Tensor, "batch output"]:
+        """What a right output is: the label; without labels, the teacher's class.
+
+        Raises SettingError.
+        """
+        return self.labels if self.labels is not None else self._of_teacher().argmax(1)
+
     def goal(self, readout: Readout = Readout.LABELS) -> Goal:
-        """What the readout is taught. Raises SettingError."""
-        if readout is Readout.LABELS:
+        """What the readout is taught: without labels, the teacher's softmax.
+
+        Raises SettingError.
+        """
+        if readout is Readout.LABELS and self.labels is not None:
             return Values(self.labels) if self.labels.is_floating_point() else Classes(self.labels)
+        if readout is Readout.TEACHER_VALUES:
+            return Values(self._of_teacher())
+        return TeacherClasses(self._of_teacher())
+
+    def _of_teacher(self) -> Float[Tensor, "batch output"]:
         if self.logits is None:
             raise SettingError(
-                f"The readout is to learn from the {readout}, but these targets hold no outputs "
-                "of the teacher: collect them again, or teach it with labels."
+                "The readout has nothing to learn from: these targets hold neither what it should "
+                "learn nor outputs of the teacher. Collect them again, or give labels."
             )
-        return (TeacherClasses if readout is Readout.TEACHER else Values)(self.logits)
+        return self.logits
 
     def rescaled(self, percentile: float) -> "Batch":
         """With k of this batch alone, as the published code has it: R = clip(A / P_p(A), 0, 1).
@@ -64,19 +97,19 @@ class TargetSet(NamedTuple):
     @property
     def size(self) -> int:
         """Number of samples."""
-        return len(self.samples.labels)
+        return len(self.samples.inputs)
 
     def take(self, index: Int[Tensor, " batch"]) -> Batch:
         """The samples at these places."""
         rates = {name: rate[index].float() / RATE_LEVELS for name, rate in self.rates.items()}
         logits = None if self.logits is None else self.logits[index]
-        return Batch(self.samples.inputs[index], self.samples.labels[index], rates, logits)
+        return Batch(*self.samples.take(index), rates, logits)
 
     def subset(self, index: Int[Tensor, " kept"]) -> "TargetSet":
         """A target set of these samples alone."""
-        samples = Samples(self.samples.inputs[index], self.samples.labels[index])
         logits = None if self.logits is None else self.logits[index]
-        return TargetSet(samples, self.scales, {n: r[index] for n, r in self.rates.items()}, logits)
+        rates = {name: rate[index] for name, rate in self.rates.items()}
+        return TargetSet(self.samples.take(index), self.scales, rates, logits)
 
     def batches(self, size: int) -> Iterator[Batch]:
         """All samples in order."""
@@ -86,7 +119,7 @@ class TargetSet(NamedTuple):
     def to_block(self) -> bytes:
         """As a safetensors block."""
         tensors = {f"rate:{name}": rate for name, rate in self.rates.items()}
-        tensors |= {"inputs": self.samples.inputs, "labels": self.samples.labels}
+        tensors |= {name: t for name, t in self.samples._asdict().items() if t is not None}
         if self.logits is not None:
             tensors["logits"] = self.logits
         return pack(tensors, {"scales": json.dumps(dict(self.scales))})
@@ -96,7 +129,7 @@ class TargetSet(NamedTuple):
         """Read what `to_block` wrote. Raises CorruptTensorsError."""
         tensors, metadata = unpack(block)
         try:
-            samples = Samples(tensors.pop("inputs"), tensors.pop("labels"))
+            samples = Samples(tensors.pop("inputs"), tensors.pop("labels", None))
             scales = json.loads(metadata["scales"])
         except KeyError as error:
             raise CorruptTensorsError(f"it is no target set: {error} is missing") from error

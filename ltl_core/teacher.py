@@ -10,6 +10,7 @@ from torch import Tensor
 from ltl_core.errors import SettingError, SilentLayerError
 from ltl_core.layers import branch_weights, column_sums, lay_rows
 from ltl_core.network import NetworkSpec, Stage
+from ltl_core.readout import correct
 from ltl_core.targets import RATE_LEVELS, Samples, TargetSet, nearest_rank
 
 Weights = Mapping[str, Tensor]
@@ -26,8 +27,11 @@ class Answer(NamedTuple):
 def run_teacher(
     network: NetworkSpec, weights: Weights, inputs: Float[Tensor, "sample *shape"]
 ) -> Answer:
-    """ReLU, clipped at each layer's ceiling, between the layers; plain sums at the readout."""
-    shown: dict[str | None, Tensor] = {None: inputs}
+    """ReLU, clipped at each layer's ceiling, between the layers; plain sums at the readout.
+
+    Of a sequence of frames it sees the mean.
+    """
+    shown: dict[str | None, Tensor] = {None: _still(network, inputs)}
     for stage in network.stages:
         sums = _sums(stage, weights, shown)
         if not stage.is_readout:
@@ -76,9 +80,19 @@ def as_rates(activation: Float[Tensor, "*shape"], scale: float) -> Tensor:
 
 
 def teacher_accuracy(network: NetworkSpec, weights: Weights, samples: Samples) -> float:
-    """Part of the samples whose largest logit is that of their label."""
+    """Part of the samples whose largest logit is that of their label; of values, what is explained.
+
+    Without labels the teacher is the judge of all, itself included.
+    """
+    if samples.labels is None:
+        return 1.0
     logits = torch.cat([answer.logits for answer in _answers(network, weights, samples.inputs)])
-    return int((logits.argmax(1) == samples.labels).sum()) / samples.inputs.shape[0]
+    return correct(logits, samples.labels)
+
+
+def _still(network: NetworkSpec, inputs: Float[Tensor, "sample *shape"]) -> Tensor:
+    sequences = inputs.dim() == len(network.input_shape) + 2
+    return inputs.mean(1) if sequences else inputs
 
 
 def _answers(network: NetworkSpec, weights: Weights, inputs: Tensor) -> Iterator[Answer]:

@@ -7,11 +7,11 @@ import torch
 from torch import Tensor
 
 from ltl_core.codes import CodeFormat, as_integers, encode, encode_trim, fit_lsb
-from ltl_core.evaluate import correct
 from ltl_core.gradient import lay
 from ltl_core.layers import branch_weights, column_sums
 from ltl_core.network import NetworkSpec
 from ltl_core.progress import Phase, Progress, Spent
+from ltl_core.readout import correct
 from ltl_core.settings import NeuronSettings, TrainingSettings
 from ltl_core.shadow import Rates, Shadow
 from ltl_core.student import (
@@ -100,7 +100,7 @@ class Training:
         for name, gradient in taught.gradients.items():
             self._shadow.hold(name, gradient)
         self._shadow.step()
-        return correct(taught.logits, batch.labels)
+        return correct(taught.logits, batch.answers)
 
 
 def start_student(

@@ -166,21 +166,21 @@ class World:
         assert answer.status_code == 202, answer.text
         return answer.json()
 
-    def ready_targets(self) -> str:
+    def ready_targets(self, frames: int | None = None) -> str:
         """The id of a target set that a worker has made ready."""
         job = self.complete_targets(self.upload_teacher()["id"])
         with self.context.database.writing() as session:
             jobs = JobRepository(session)
             jobs.start(job["id"], 1, "worker", utc_now())
-            summary = {"teacher_accuracy": {"test": 0.9}}
+            summary = {"teacher_accuracy": {"test": 0.9}, "frames": frames}
             TargetSetRepository(session).set_ready(job["id"], 1, summary, "0" * 64)
             jobs.end(job["id"], 1, JobStatus.SUCCEEDED, None, summary, utc_now())
         return str(job["target_set_id"])
 
-    def trained_student(self) -> str:
+    def trained_student(self, targets: str | None = None, **request: Any) -> str:
         """The id of a student that a worker has made."""
-        body = {"kind": "train", "target_set_id": self.ready_targets()}
-        job = self.submit(body)
+        body = {"kind": "train", "target_set_id": targets or self.ready_targets()}
+        job = self.submit(body | request)
         block = self.context.artifacts.put(b"a student's block")
         with self.context.database.writing() as session:
             jobs = JobRepository(session)

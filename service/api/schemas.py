@@ -1,12 +1,14 @@
 """What travels: requests are closed, answers may grow. Needs nothing but what the client has."""
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Annotated, Any, Generic, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
 from pydantic import Json as JsonText
 
 from ltl_core.network import NetworkSpec
+from ltl_core.presets import PRESETS, PresetName
 from ltl_core.settings import CalibrationSettings, TrainingSettings
 from service.states import (
     ChipHealth,
@@ -171,7 +173,18 @@ class TrainRequest(_Submission):
 
     kind: Literal["train"]
     target_set_id: ResourceId
+    preset: PresetName | None = None  # published settings, over which those given are laid
     settings: TrainingSettings = TrainingSettings()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _lay_over_preset(cls, data: Any) -> Any:
+        name = data.get("preset") if isinstance(data, Mapping) else None
+        given = data.get("settings", {}) if isinstance(name, str) and name in PRESETS else None
+        if not isinstance(given, Mapping):
+            return data
+        published = PRESETS[PresetName(str(name))].settings.model_dump(mode="json")
+        return {**data, "settings": published | dict(given)}
 
 
 class CalibrateRequest(_Submission):

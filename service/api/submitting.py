@@ -8,6 +8,7 @@ from sqlalchemy.orm import Session
 from uuid_utils import uuid7
 
 from ltl_core.network import NetworkSpec
+from ltl_core.settings import Reset, TrainingSettings
 from service.api.schemas import CalibrateRequest, EvaluateRequest, JobRequest, TrainRequest
 from service.bench.simulated import check_fit, spec_of
 from service.db.repositories.chips import ChipRepository
@@ -78,6 +79,7 @@ class Submitter:
     def _train(self, request: TrainRequest) -> Job:
         sets = TargetSetRepository(self._session)
         target_set = sets.get_in(request.target_set_id, TargetSetState.READY)
+        _check_frames(target_set, request.settings.neuron.steps)
         return self._queue(
             JobKind.TRAIN,
             request.model_dump(mode="json"),
@@ -89,6 +91,7 @@ class Submitter:
         chip = ChipRepository(self._session).get_usable(request.chip_id)
         student = StudentRepository(self._session).get(request.student_id)
         self._check_fit(chip, student)
+        self._check_drivable(student)
         if isinstance(request, CalibrateRequest):
             _check_observable(chip, request.settings.observable)
         return self._queue(
@@ -125,11 +128,34 @@ class Submitter:
             if not any(chunk.split == split and chunk.samples for chunk in chunks):
                 raise SplitMissingError(split)
 
+    def _check_drivable(self, student: Student) -> None:
+        """What no chip is shown, and no chip's neurons do. Raises InvalidFieldsError."""
+        summary = TargetSetRepository(self._session).get(student.target_set_id).summary or {}
+        if summary.get("frames"):
+            raise _wrong_student(
+                "it learned from sequences of frames; chips are shown still inputs"
+            )
+        request = JobRepository(self._session).get(student.job_id).request
+        trained = TrainingSettings.model_validate(request.get("settings", {}))
+        if trained.neuron.reset is not Reset.ZERO:
+            raise _wrong_student("its spikes subtract the threshold; chips reset to zero")
+
     def _check_fit(self, chip: Chip, student: Student) -> None:
         """A bench's own chip is asked when the job places the network on it."""
         if chip.backend == "simulated":
             teacher = TeacherRepository(self._session).get(student.teacher_id)
             check_fit(NetworkSpec.model_validate(teacher.network), spec_of(chip.settings))
+
+
+def _wrong_student(message: str) -> InvalidFieldsError:
+    return InvalidFieldsError(FieldProblem("/student_id", message))
+
+
+def _check_frames(target_set: TargetSet, steps: int) -> None:
+    frames = (target_set.summary or {}).get("frames")
+    if frames and frames != steps:
+        message = f"each sample has {frames} frames, so the window must have {frames} steps"
+        raise InvalidFieldsError(FieldProblem("/settings/neuron/steps", message))
 
 
 def _check_observable(chip: Chip, observable: str) -> None:

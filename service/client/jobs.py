@@ -8,6 +8,7 @@ from typing import Any
 
 import httpx
 
+from ltl_core.presets import PresetName
 from ltl_core.settings import CalibrationSettings, TrainingSettings
 from service.api.schemas import EventView, JobView
 from service.client.errors import ServiceUnreachableError
@@ -24,12 +25,21 @@ class Jobs:
     def __init__(self, transport: Transport) -> None:
         self._transport = transport
 
-    def train(self, target_set_id: str, settings: TrainingSettings | None = None) -> JobView:
-        """Train the golden student of a target set."""
+    def train(
+        self,
+        target_set_id: str,
+        settings: TrainingSettings | None = None,
+        *,
+        preset: PresetName | None = None,
+    ) -> JobView:
+        """Train the golden student of a target set.
+
+        With a preset, what was set by hand in `settings` is laid over what was published.
+        """
         chosen = settings or TrainingSettings()
-        return self._submit(
-            {"kind": "train", "target_set_id": target_set_id, "settings": _json(chosen)}
-        )
+        given = chosen.model_dump(mode="json", exclude_unset=preset is not None)
+        body = {"kind": "train", "target_set_id": target_set_id, "settings": given}
+        return self._submit(body if preset is None else body | {"preset": preset})
 
     def calibrate(
         self, chip_id: str, student_id: str, settings: CalibrationSettings | None = None

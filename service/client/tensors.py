@@ -11,10 +11,13 @@ Array = NDArray[Any]
 
 
 class Samples(NamedTuple):
-    """Inputs with the class of each."""
+    """Inputs with the class of each, with the values that each should give, or alone.
 
-    inputs: Any  # [sample, *input_shape]: an array, or a tensor in main memory
-    labels: Any  # [sample]
+    Arrays, or tensors in main memory. Without labels the teacher's outputs are learned.
+    """
+
+    inputs: Any  # [sample, *input_shape], or [sample, time, *input_shape]
+    labels: Any = None  # [sample] integers, or [sample, output] floats
 
 
 class Chunk(NamedTuple):
@@ -48,16 +51,22 @@ def unpack(block: bytes) -> dict[str, Array]:
 
 def chunk_count(splits: Mapping[str, Samples], chunk_samples: int) -> int:
     """How many chunks these samples make."""
-    return sum(-(-len(samples.labels) // chunk_samples) for samples in splits.values())
+    return sum(-(-len(samples.inputs) // chunk_samples) for samples in splits.values())
 
 
 def cut(splits: Mapping[str, Samples], chunk_samples: int) -> Iterator[Chunk]:
     """The same samples are always cut into the same chunks, so an upload can go on later."""
     number = 0
     for split, samples in splits.items():
-        inputs = as_array(samples.inputs)
-        labels = as_array(samples.labels).astype(np.int64)
-        for start in range(0, len(labels), chunk_samples):
+        arrays = {"inputs": as_array(samples.inputs)}
+        if samples.labels is not None:
+            arrays["labels"] = _as_labels(as_array(samples.labels))
+        for start in range(0, len(arrays["inputs"]), chunk_samples):
             part = slice(start, start + chunk_samples)
-            yield Chunk(number, split, pack({"inputs": inputs[part], "labels": labels[part]}))
+            block = pack({name: array[part] for name, array in arrays.items()})
+            yield Chunk(number, split, block)
             number += 1
+
+
+def _as_labels(labels: Array) -> Array:
+    return labels if labels.dtype.kind == "f" else labels.astype(np.int64)

@@ -6,6 +6,7 @@ import torch
 
 from ltl_core import teacher
 from ltl_core.effort import student_effort
+from ltl_core.errors import SettingError
 from ltl_core.evaluate import student_quality
 from ltl_core.network import NetworkSpec
 from ltl_core.packing import pack, unpack
@@ -39,9 +40,17 @@ def collect(description: JobDescription, workbench: Workbench) -> Ended:
             "samples": {split: part.size for split, part in targets.items()},
             "scales": dict(first.scales),
             "teacher_accuracy": accuracy,
+            "frames": _frames(network, first),
+            "labels": first.samples.labels is not None,
         },
         blocks={split: workbench.artifacts.put(part.to_block()) for split, part in targets.items()},
     )
+
+
+def _frames(network: NetworkSpec, targets: TargetSet) -> int | None:
+    """How many each sample has, where it is a sequence."""
+    shape = targets.samples.inputs.shape[1:]
+    return shape[0] if len(shape) > len(network.input_shape) else None
 
 
 def train(description: JobDescription, workbench: Workbench) -> Ended:
@@ -97,8 +106,28 @@ def _samples(split: Split, chunks: Iterable[ChunkRef], workbench: Workbench) -> 
         for chunk in chunks
         if chunk.split == split
     ]
-    inputs = torch.cat([block["inputs"].float() for block in blocks])
-    return Samples(inputs, torch.cat([block["labels"].long() for block in blocks]))
+    inputs = _joined("inputs", [block["inputs"].float() for block in blocks])
+    labels = [_label(block["labels"]) for block in blocks if "labels" in block]
+    if len(labels) not in (0, len(blocks)):
+        raise SettingError(
+            f"{len(blocks) - len(labels)} of the {len(blocks)} chunks of the split '{split}' hold "
+            "no labels: give them with all samples, or with none."
+        )
+    return Samples(inputs, _joined("labels", labels) if labels else None)
+
+
+def _label(labels: torch.Tensor) -> torch.Tensor:
+    """Classes, or values."""
+    return labels.float() if labels.is_floating_point() else labels.long()
+
+
+def _joined(name: str, parts: list[torch.Tensor]) -> torch.Tensor:
+    """Chunk after chunk. Raises SettingError where they are of different kinds."""
+    kinds = {(tuple(part.shape[1:]), part.dtype) for part in parts}
+    if len(kinds) > 1:
+        found = " and ".join(sorted(f"{list(shape)} {dtype}" for shape, dtype in kinds))
+        raise SettingError(f"The chunks' {name} do not fit together: they are {found}.")
+    return torch.cat(parts)
 
 
 def _training_checkpoint(

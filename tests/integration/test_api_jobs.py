@@ -90,6 +90,46 @@ def test_training_waits_for_its_targets(world: World) -> None:
     assert world.stored() == before
 
 
+def test_a_preset_is_laid_under_what_was_set(world: World) -> None:
+    body = {"kind": "train", "target_set_id": world.ready_targets()}
+    settings = world.submit(body | {"preset": "ltl-offline-vgg11", "settings": {"epochs": 3}})
+    assert settings["settings"]["epochs"] == 3
+    assert settings["settings"]["learning_rate"] == 1e-4
+    assert settings["settings"]["scales"] == "batch"
+    before = world.stored()
+    answer = post(world, body | {"preset": "vgg-99"})
+    assert answer.status_code == 422
+    assert "ltl-offline-vgg11" in answer.json()["errors"][0]["message"]
+    assert world.stored() == before
+
+
+def test_a_student_that_no_chip_can_stand_in_for_is_refused(world: World) -> None:
+    chip = world.register_chip()["id"]
+    reset = {"neuron": {"reset": "subtract", "decay": 1.0, "threshold": 1.0}}
+    subtracting = world.trained_student(settings=reset)
+    before = world.stored()
+    for kind in ("calibrate", "evaluate"):
+        answer = post(world, {"kind": kind, "chip_id": chip, "student_id": subtracting})
+        assert answer.status_code == 422
+        assert answer.json()["errors"][0]["pointer"] == "/student_id"
+        assert "reset to zero" in answer.json()["errors"][0]["message"]
+    assert world.stored() == before
+
+
+def test_sequences_need_as_many_steps_as_frames_and_no_chip(world: World) -> None:
+    targets = world.ready_targets(frames=8)
+    body = {"kind": "train", "target_set_id": targets}
+    answer = post(world, body)
+    assert answer.status_code == 422
+    assert answer.json()["errors"][0]["pointer"] == "/settings/neuron/steps"
+    neuron = {"neuron": {"steps": 8, "warmup": 5}}
+    student = world.trained_student(targets, settings=neuron)
+    chip = world.register_chip()["id"]
+    answer = post(world, {"kind": "calibrate", "chip_id": chip, "student_id": student})
+    assert answer.status_code == 422
+    assert "sequences of frames" in answer.json()["errors"][0]["message"]
+
+
 def test_a_job_is_accepted_with_its_defaults(world: World) -> None:
     body = calibration(world)
     answer = post(world, body)

@@ -144,7 +144,7 @@ BAD_SAMPLES = {
     ),
     "inputs of the wrong shape": (samples_with(inputs=np.zeros((6, 1, 5, 4), np.float32)), "1x5x4"),
     "fewer labels than inputs": (samples_with(labels=np.zeros(5, np.int64)), "labels"),
-    "no labels": (safetensors.numpy.save({"inputs": small_samples()["inputs"]}), "labels"),
+    "no inputs": (safetensors.numpy.save({"labels": small_samples()["labels"]}), "inputs"),
     "not safetensors": (b"hello", "safetensors"),
 }
 

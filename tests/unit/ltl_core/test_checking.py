@@ -81,6 +81,21 @@ def test_samples_have_the_network_s_shape() -> None:
         check_samples(NETWORK, _samples() | {"labels": np.ones(4, np.int64)})
     with pytest.raises(LayerShapeError, match="labels"):
         check_samples(NETWORK, _samples() | {"labels": np.ones(5, np.float32)})
+    with pytest.raises(LayerShapeError, match="labels"):
+        check_samples(NETWORK, _samples() | {"labels": np.ones((5, 3), np.float32)})
+    with pytest.raises(LayerShapeError, match="samplesx4"):
+        check_samples(NETWORK, _samples() | {"inputs": np.ones((5, 0, 4), np.float32)})
+
+
+def test_labels_may_be_values_or_missing_and_inputs_sequences() -> None:
+    values = np.ones((5, NETWORK.classes), np.float32)
+    assert check_samples(NETWORK, _samples() | {"labels": values}) == 5
+    assert check_samples(NETWORK, {"inputs": _samples()["inputs"]}) == 5
+    frames = np.repeat(_samples()["inputs"][:, None], 7, axis=1)
+    assert check_samples(NETWORK, _samples() | {"inputs": frames}) == 5
+    values[2, 1] = np.inf
+    with pytest.raises(NonFiniteError, match="labels"):
+        check_samples(NETWORK, _samples() | {"labels": values})
 
 
 def test_unknown_kind_of_layer_is_named() -> None:

@@ -154,8 +154,11 @@ def test_readout_learns_from_labels_or_from_the_teacher(world: World, readout: R
 def test_readout_without_outputs_of_the_teacher_is_refused(world: World) -> None:
     targets = world.targets._replace(logits=None)
     settings = TrainingSettings(epochs=1, readout=Readout.TEACHER)
-    with pytest.raises(SettingError, match="collect them again"):
+    with pytest.raises(SettingError, match="Collect them again"):
         list(Training(world.network, world.weights, targets, settings).epochs())
+    bare = targets._replace(samples=targets.samples._replace(labels=None))
+    with pytest.raises(SettingError, match="neither what it should learn nor outputs"):
+        list(Training(world.network, world.weights, bare, TrainingSettings(epochs=1)).epochs())
 
 
 def test_scales_of_a_batch_are_those_of_its_activations(world: World) -> None:
