@@ -16,6 +16,7 @@ from pathlib import Path
 from statistics import mean
 from typing import Any, NamedTuple
 
+import torch
 from rich import box
 from rich.console import Console
 from rich.table import Table
@@ -24,13 +25,16 @@ from benchmarks.datasets import MissingDataError, Split, default_folder
 from benchmarks.machine import about
 from benchmarks.memory import peak_memory
 from benchmarks.tasks import Task, tasks
-from benchmarks.teachers import default_start, targets_of, teacher_of
-from ltl_core.data.images import as_samples
+from benchmarks.teachers import default_start, scaled, teacher_of
+from ltl_core.data.augment import crop_and_flip
+from ltl_core.data.images import Images, as_samples
+from ltl_core.effort import student_effort
 from ltl_core.errors import DataFormatError
 from ltl_core.evaluate import Quality, student_quality
 from ltl_core.importing import Imported
+from ltl_core.live import LiveTargets, Vary
 from ltl_core.settings import RuleName
-from ltl_core.targets import TargetSet
+from ltl_core.targets import Targets
 from ltl_core.teacher import teacher_accuracy
 from ltl_core.training import Training
 
@@ -39,7 +43,8 @@ STARTS = ("warm", "default")
 QUICK = ("digits",)
 USUAL = ("fashion-mnist",)
 SEEDS = (0, 1, 2)
-WIDE = 130  # columns, where no terminal says otherwise
+_EFFORT = slice(500)  # of the test samples: what spikes cost differs little between them
+WIDE = 150  # columns, where no terminal says otherwise
 
 
 class Options(NamedTuple):
@@ -50,6 +55,7 @@ class Options(NamedTuple):
     seeds: tuple[int, ...]
     start: str
     samples: int | None
+    test_samples: int | None
     data: Path
     cache: Path | None
     json: Path | None
@@ -63,12 +69,16 @@ class Run(NamedTuple):
     rule: str
     start: str
     seed: int
-    samples: int  # that were learned from
+    samples: int  # that were learned from, in each epoch
+    tested: int  # that were measured on; a student and its teacher on the same
     teacher: float
     accuracy: tuple[float, ...]  # at the start, and after each epoch
     rate_error: tuple[float, ...]  # at the end, hidden layer by hidden layer
     epoch_s: tuple[float, ...]
     peak_bytes: int  # held by the training above the data
+    firing_rate: float  # spikes a neuron and step, at the end
+    synops: float  # a sample
+    synops_ratio: float  # to the ANN's
 
     @property
     def gap(self) -> float:
@@ -112,7 +122,8 @@ def perform(options: Options, done: Sequence[Run], console: Console) -> Iterator
                 continue
             split = split or task.load(options.data)
             console.print(f"{name} {seed}: the teacher.")
-            lesson = prepare(task, split, seed, options.cache)
+            shown = split._replace(test=first_of(split.test, options.test_samples))
+            lesson = prepare(task, shown, seed, options.cache)
             for rule in wanted:
                 console.print(f"{name} {seed}: {rule}.")
                 yield learn(lesson, rule, options.start, options.samples)
@@ -127,11 +138,11 @@ def prepare(task: Task, split: Split, seed: int, cache: Path | None = None) -> L
 
 def learn(lesson: Lesson, rule: RuleName, start: str = "warm", limit: int | None = None) -> Run:
     """Train one student, from the first `limit` samples or all, and measure it every epoch."""
-    task, teacher, seed = lesson.task, lesson.teacher, lesson.seed
-    percentile = PERCENTILES.get(rule, 99.9)
-    train = as_samples(lesson.split.train.take(slice(limit)), task.scaling)  # type: ignore[arg-type]
-    targets = targets_of(teacher, train, percentile)
-    test = targets_of(teacher, as_samples(lesson.split.test, task.scaling), percentile, targets)
+    task, seed = lesson.task, lesson.seed
+    train = as_samples(first_of(lesson.split.train, limit), task.scaling)
+    teacher = scaled(lesson.teacher, train, PERCENTILES.get(rule, 99.9))
+    targets = LiveTargets(teacher, train, varied(task, seed))
+    test = LiveTargets(teacher, as_samples(lesson.split.test, task.scaling))
     settings = task.settings(rule, seed)
     weights = teacher.weights
     if start == "default":
@@ -139,16 +150,36 @@ def learn(lesson: Lesson, rule: RuleName, start: str = "warm", limit: int | None
     with peak_memory() as peak:
         training = Training(teacher.network, weights, targets, settings)
         qualities, seconds = follow(training, test)
+    effort = student_effort(training.student, LiveTargets(teacher, test.samples.take(_EFFORT)))
     return Run(
-        *(task.name, rule.value, start, seed, targets.size, lesson.teacher_accuracy),
+        *(task.name, rule.value, start, seed),
+        samples=targets.size,
+        tested=test.size,
+        teacher=lesson.teacher_accuracy,
         accuracy=tuple(quality.accuracy for quality in qualities),
         rate_error=qualities[-1].rate_error,
         epoch_s=tuple(seconds),
         peak_bytes=peak.byte_count,
+        firing_rate=effort.firing_rate,
+        synops=effort.synops,
+        synops_ratio=effort.ratio,
     )
 
 
-def follow(training: Training, test: TargetSet) -> tuple[list[Quality], list[float]]:
+def first_of(images: Images, count: int | None) -> Images:
+    """So many of them, or all."""
+    return images if count is None else images.take(torch.arange(min(count, images.size)))
+
+
+def varied(task: Task, seed: int) -> Vary | None:
+    """Crops and flips, where the task's published settings have them."""
+    if not task.presets:
+        return None
+    generator, padding = torch.Generator().manual_seed(seed), task.recipe.padding
+    return lambda inputs: crop_and_flip(inputs, generator, padding=padding, flip=task.recipe.flip)
+
+
+def follow(training: Training, test: Targets) -> tuple[list[Quality], list[float]]:
     """Quality at the start and after every epoch, and the seconds of each epoch."""
     qualities, seconds = [student_quality(training.student, test)], list[float]()
     began = time.perf_counter()
@@ -166,7 +197,7 @@ def table_of(runs: Sequence[Run]) -> Table:
         table.add_column(name)
     for name in (
         *("Seeds", "Samples", "Teacher", "At start", "After each epoch"),
-        *("Behind", "Worst", "s an epoch", "MB"),
+        *("Behind", "Worst", "s an epoch", "MB", "Rate error", "Firing", "SynOps"),
     ):
         table.add_column(name, justify="right")
     for group in groups(runs):
@@ -195,6 +226,9 @@ def cells_of(group: Sequence[Run]) -> list[str]:
         f"{100 * max(run.gap for run in group):+.2f}",
         f"{mean(mean(run.epoch_s) for run in group):.0f}",
         f"{max(run.peak_bytes for run in group) / 1e6:.0f}",
+        f"{mean(mean(run.rate_error) for run in group):.3f}",
+        f"{mean(run.firing_rate for run in group):.3f}",
+        f"{mean(run.synops_ratio for run in group):.2f}",
     ]
 
 
@@ -234,6 +268,7 @@ def parse(arguments: Sequence[str] | None) -> Options:
     parser.add_argument("--seed", type=int, action="append", help="0, 1 and 2 where none is named")
     parser.add_argument("--start", choices=STARTS, default="warm")
     parser.add_argument("--samples", type=int, help="learn from so many only")
+    parser.add_argument("--test-samples", type=int, help="measure on the first so many only")
     parser.add_argument("--data", type=Path, default=default_folder(), help="where data sets lie")
     parser.add_argument("--cache", type=Path, help="keep teachers here")
     parser.add_argument("--json", type=Path, help="write, or add to, this file")

@@ -14,10 +14,12 @@ _LAST = ((512, 1), (512, 1), (512, 2))
 VGG16 = ((64, 1), (64, 1), (128, 1), (128, 2), (256, 1), (256, 1), (256, 2), *_LAST, *_LAST)
 
 
-def vgg(plan: Sequence[tuple[int, int]], classes: int = 10, width: float = 1.0) -> nn.Sequential:
+def vgg(
+    plan: Sequence[tuple[int, int]], classes: int = 10, width: float = 1.0, side: int = 32
+) -> nn.Sequential:
     """Convolutions of 3 x 3 with strides instead of pooling, then 512, 512 and the classes."""
     layers: list[nn.Module] = []
-    channels, side, hidden = 3, 32, round(512 * width)
+    channels, hidden = 3, round(512 * width)
     for planned, stride in plan:
         wide = round(planned * width)
         conv = nn.Conv2d(channels, wide, 3, stride, padding=1, bias=False)

@@ -1,24 +1,41 @@
 """The tasks of the learning benchmark: data, teacher, recipes, and what has to come out."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple
 
 from torch import nn
 
-from benchmarks.datasets import Split, cifar10, digits, fashion_mnist
-from benchmarks.models import VGG11, vgg
+from benchmarks.datasets import Split, cifar10, cifar100, digits, fashion_mnist, tiny_imagenet
+from benchmarks.models import VGG11, VGG13, VGG16, ResNet20, vgg
 from ltl_core.data.images import Scaling
 from ltl_core.presets import PRESETS, PresetName
 from ltl_core.settings import NeuronSettings, RuleName, TrainingSettings
 
 Rates = Mapping[RuleName, float]
+Presets = Mapping[RuleName, PresetName]
 LIF = NeuronSettings()
 LEARNING_RATE = 1e-3
+_LTL_VGG11: Presets = MappingProxyType(
+    {
+        RuleName.LTL_OFFLINE: PresetName.LTL_OFFLINE_VGG11,
+        RuleName.LTL_ONLINE: PresetName.LTL_ONLINE_VGG11,
+    }
+)
+_LTL_VGG16: Presets = MappingProxyType(
+    {
+        RuleName.LTL_OFFLINE: PresetName.LTL_OFFLINE_VGG16,
+        RuleName.LTL_ONLINE: PresetName.LTL_ONLINE_VGG16,
+    }
+)
 
 
 class Recipe(NamedTuple):
-    """How a teacher is trained: SGD with Nesterov momentum 0.9, one cycle of the learning rate."""
+    """How a teacher is trained: SGD with momentum 0.9.
+
+    The rate makes one cycle (and the momentum is Nesterov's), or falls by `gamma` at milestones.
+    """
 
     epochs: int
     learning_rate: float
@@ -26,6 +43,8 @@ class Recipe(NamedTuple):
     weight_decay: float = 5e-4
     padding: int = 0  # of the random crop; 0 is none
     flip: bool = False
+    milestones: tuple[int, ...] = ()
+    gamma: float = 0.2
 
 
 class Task(NamedTuple):
@@ -41,9 +60,12 @@ class Task(NamedTuple):
     learning_rates: Rates
     teacher_at_least: float
     gaps: Rates  # how far below its teacher a student may stay
+    presets: Presets = MappingProxyType({})  # of the rules that were published for it
 
     def settings(self, rule: RuleName, seed: int) -> TrainingSettings:
         """Of one run."""
+        if rule in self.presets:
+            return PRESETS[self.presets[rule]].settings.model_copy(update={"seed": seed})
         neuron = PRESETS[PresetName.TANDEM_IF].settings.neuron if rule is RuleName.TANDEM else LIF
         return TrainingSettings(
             rule=rule,
@@ -92,7 +114,37 @@ def tasks() -> dict[str, Task]:
         teacher_at_least=0.80,
         gaps={offline: 0.010, online: 0.015},
     )
-    return {task.name: task for task in (small, fashion, cifar)}
+    return {task.name: task for task in (small, fashion, cifar, *_published(cifar))}
+
+
+def _published(cifar: Task) -> Iterator[Task]:
+    """The experiments of the LTL paper at full length, for whoever has the data and a GPU."""
+    recipe = Recipe(200, 1e-2, 64, padding=4, flip=True, milestones=(60, 120, 160), gamma=0.2)
+    whole = cifar._replace(
+        name="cifar-10-published",
+        module=lambda: vgg(VGG11),
+        recipe=recipe,
+        presets=_LTL_VGG11,
+        teacher_at_least=0.0,
+        gaps={},
+    )
+    yield whole
+    yield whole._replace(
+        name="cifar-10-vgg16-published", module=lambda: vgg(VGG16), presets=_LTL_VGG16
+    )
+    yield whole._replace(name="cifar-10-resnet20-published", module=ResNet20)
+    yield whole._replace(
+        name="cifar-100-published",
+        load=cifar100,
+        module=lambda: vgg(VGG11, classes=100),
+        scaling=Scaling((0.5071, 0.4865, 0.4409), (0.2673, 0.2564, 0.2762)),
+    )
+    yield whole._replace(
+        name="tiny-imagenet-published",
+        load=tiny_imagenet,
+        module=lambda: vgg(VGG13, classes=200, side=64),
+        scaling=Scaling((0.4802, 0.4481, 0.3975), (0.2770, 0.2691, 0.2821)),
+    )
 
 
 def small_network(side: int, classes: int = 10) -> nn.Sequential:

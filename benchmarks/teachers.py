@@ -7,21 +7,22 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.optim import SGD, lr_scheduler
 
 from benchmarks.datasets import Split
 from benchmarks.tasks import Recipe, Task
 from ltl_core.data.augment import crop_and_flip
 from ltl_core.data.images import Images, Scaling, as_samples
 from ltl_core.importing import Imported, from_torch
+from ltl_core.live import Teacher
 from ltl_core.network import NetworkSpec
 from ltl_core.packing import pack, unpack
 from ltl_core.settings import NeuronSettings
 from ltl_core.student import warm_start
-from ltl_core.targets import Samples, TargetSet
+from ltl_core.targets import Samples, Targets
 from ltl_core.teacher import collect
 
 _SCALE_SAMPLES = 5000  # the scales k are measured on so many
-_CHUNK = 2500
 
 
 def teacher_of(task: Task, split: Split, seed: int, cache: Path | None) -> Imported:
@@ -38,21 +39,14 @@ def teacher_of(task: Task, split: Split, seed: int, cache: Path | None) -> Impor
     return teacher
 
 
-def targets_of(
-    teacher: Imported, samples: Samples, percentile: float, like: TargetSet | None = None
-) -> TargetSet:
-    """Target rates, chunk by chunk; the scales are those of `like`, or measured on the first."""
-    if like is None:
-        first = next(samples.split(_SCALE_SAMPLES))
-        like = collect(*teacher, first, percentile=percentile)
-    parts = [collect(*teacher, chunk, scales=like.scales) for chunk in samples.split(_CHUNK)]
-    rates = {name: torch.cat([part.rates[name] for part in parts]) for name in like.rates}
-    logits = [part.logits for part in parts if part.logits is not None]
-    return TargetSet(samples, like.scales, rates, torch.cat(logits))
+def scaled(teacher: Imported, samples: Samples, percentile: float) -> Teacher:
+    """The teacher with its scales, measured on the first of the samples."""
+    first = next(samples.split(_SCALE_SAMPLES))
+    return Teacher(*teacher, collect(*teacher, first, percentile=percentile).scales)
 
 
 def default_start(
-    task: Task, targets: TargetSet, neuron: NeuronSettings, seed: int
+    task: Task, targets: Targets, neuron: NeuronSettings, seed: int
 ) -> dict[str, Tensor]:
     """Weights that the warm start turns into the published start, PyTorch's initialisation.
 
@@ -71,23 +65,30 @@ def _train(task: Task, images: Images, seed: int) -> Imported:
     torch.manual_seed(seed)
     module = task.module()
     parameters, recipe = module.parameters(), task.recipe
-    optimizer = torch.optim.SGD(
+    optimizer = SGD(
         parameters,
         recipe.learning_rate,
         momentum=0.9,
         weight_decay=recipe.weight_decay,
-        nesterov=True,
+        nesterov=not recipe.milestones,
     )
-    steps = recipe.epochs * math.ceil(images.size / recipe.batch)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, recipe.learning_rate, total_steps=steps
-    )
+    schedule = _schedule(optimizer, recipe, math.ceil(images.size / recipe.batch))
     for batch in _batches(images, task.scaling, recipe, seed):
         optimizer.zero_grad()
         F.cross_entropy(module(batch.inputs), batch.labels).backward()
         optimizer.step()
         schedule.step()
     return from_torch(module.eval(), tuple(images.pixels.shape[1:]))
+
+
+def _schedule(optimizer: SGD, recipe: Recipe, steps: int) -> lr_scheduler.LRScheduler:
+    """For so many steps an epoch."""
+    if recipe.milestones:
+        falls = [epoch * steps for epoch in recipe.milestones]
+        return lr_scheduler.MultiStepLR(optimizer, falls, recipe.gamma)
+    return lr_scheduler.OneCycleLR(
+        optimizer, recipe.learning_rate, total_steps=recipe.epochs * steps
+    )
 
 
 def _batches(images: Images, scaling: Scaling, recipe: Recipe, seed: int) -> Iterator[Samples]:

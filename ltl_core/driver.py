@@ -11,7 +11,7 @@ from ltl_core.observe import observables
 from ltl_core.progress import Spent
 from ltl_core.settings import Reset
 from ltl_core.student import LayerCodes, Student
-from ltl_core.targets import Batch, TargetSet
+from ltl_core.targets import Batch, Targets
 
 
 class Driver:
@@ -55,7 +55,7 @@ class Driver:
         stimulus = Stimulus(batch.inputs, self._student.neuron.steps)
         return self._backend.run(stimulus, observables(self._student, observable))
 
-    def measure(self, targets: TargetSet) -> Quality:
+    def measure(self, targets: Targets) -> Quality:
         """How good the chip is now, on samples it does not learn from."""
         self._spend(samples_measured=targets.size)
         return chip_quality(self._backend, self._student, targets)

@@ -15,7 +15,7 @@ from torch import Tensor
 from ltl_core.layers import input_gradient
 from ltl_core.network import Branch, NetworkSpec
 from ltl_core.student import Student, sweep_student
-from ltl_core.targets import TargetSet
+from ltl_core.targets import Targets
 
 _CHUNK = 128  # samples at a time
 
@@ -35,7 +35,7 @@ class Effort(NamedTuple):
         return self.synops / self.ann_synops if self.ann_synops else 0.0
 
 
-def student_effort(student: Student, targets: TargetSet) -> Effort:
+def student_effort(student: Student, targets: Targets) -> Effort:
     """Of the ideal student."""
     batches = targets.batches(_CHUNK)
     rates = (sweep_student(student, batch.inputs).rates for batch in batches)

@@ -10,7 +10,7 @@ from torch import Tensor
 from ltl_core.chip import ChipBackend, Observable, Stimulus
 from ltl_core.readout import correct, sample_losses
 from ltl_core.student import Student, sweep_student
-from ltl_core.targets import Batch, TargetSet
+from ltl_core.targets import Batch, Targets
 
 _CHUNK = 128  # samples at a time
 
@@ -33,13 +33,13 @@ class _Answer(NamedTuple):
     logits: Float[Tensor, "batch class"]
 
 
-def student_quality(student: Student, targets: TargetSet) -> Quality:
+def student_quality(student: Student, targets: Targets) -> Quality:
     """Of the ideal student."""
     batches = list(targets.batches(_CHUNK))
     return _quality(student, batches, (_ideal(student, batch) for batch in batches))
 
 
-def chip_quality(backend: ChipBackend, student: Student, targets: TargetSet) -> Quality:
+def chip_quality(backend: ChipBackend, student: Student, targets: Targets) -> Quality:
     """Of a chip on which the student stands; it learns nothing from being measured."""
     batches = list(targets.batches(_CHUNK))
     return _quality(student, batches, (_measured(backend, student, batch) for batch in batches))

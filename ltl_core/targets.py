@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator, Mapping
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import torch
 from jaxtyping import Float, Int, UInt8
@@ -25,7 +25,7 @@ class Samples(NamedTuple):
     inputs: Float[Tensor, "sample *shape"]
     labels: Int[Tensor, " sample"] | Float[Tensor, "sample output"] | None
 
-    def take(self, index: Int[Tensor, " kept"]) -> "Samples":
+    def take(self, index: Int[Tensor, " kept"] | slice) -> "Samples":
         """The samples at these places."""
         return Samples(self.inputs[index], None if self.labels is None else self.labels[index])
 
@@ -84,6 +84,23 @@ class Batch(NamedTuple):
         scales = {name: nearest_rank(rate, percentile) for name, rate in self.rates.items()}
         rates = {n: (r / (scales[n] or 1.0)).clamp_(0, 1) for n, r in self.rates.items()}
         return self._replace(rates=rates)
+
+
+class Targets(Protocol):
+    """Samples with what the teacher asks for, a batch at a time."""
+
+    @property
+    def samples(self) -> Samples: ...
+
+    @property
+    def scales(self) -> Mapping[str, float]: ...
+
+    @property
+    def size(self) -> int: ...
+
+    def take(self, index: Int[Tensor, " batch"]) -> Batch: ...
+
+    def batches(self, size: int) -> Iterator[Batch]: ...
 
 
 class TargetSet(NamedTuple):

@@ -21,7 +21,7 @@ from ltl_core.student import (
     windows,
     zero_trims,
 )
-from ltl_core.targets import Batch, TargetSet
+from ltl_core.targets import Batch, Targets
 from ltl_core.tutor import make_tutor
 
 _RANGE_SAMPLES = 256  # enough to set the converters' full scales
@@ -46,7 +46,7 @@ class Training:
         self,
         network: NetworkSpec,
         weights: Mapping[str, Tensor],
-        targets: TargetSet,
+        targets: Targets,
         settings: TrainingSettings,
         checkpoint: TrainingCheckpoint | None = None,
     ) -> None:
@@ -106,7 +106,7 @@ class Training:
 def start_student(
     network: NetworkSpec,
     weights: Mapping[str, Tensor],
-    targets: TargetSet,
+    targets: Targets,
     neuron: NeuronSettings,
 ) -> Student:
     """The warm start, rounded to codes: each layer's step fits its weights best."""
@@ -134,7 +134,7 @@ def start_student(
     return student.with_codes(codes)
 
 
-def set_ranges(student: Student, targets: TargetSet) -> Student:
+def set_ranges(student: Student, targets: Targets) -> Student:
     """Converter ranges that hold all but the rarest column sums of the hidden layers.
 
     The readout keeps its own, since the unit of its biases hangs on it.
@@ -147,7 +147,7 @@ def set_ranges(student: Student, targets: TargetSet) -> Student:
 
 
 def _largest_sums(
-    network: NetworkSpec, weights: Mapping[str, Tensor], targets: TargetSet, neuron: NeuronSettings
+    network: NetworkSpec, weights: Mapping[str, Tensor], targets: Targets, neuron: NeuronSettings
 ) -> dict[str, float]:
     """The 99.9th percentile of |column sum| of each layer, without its bias.
 

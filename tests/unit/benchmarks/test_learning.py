@@ -24,6 +24,8 @@ def test_students_come_near_their_teacher(lesson: Lesson, rule: RuleName) -> Non
     assert complaints_about(run) == []
     assert len(run.accuracy) == 1 + lesson.task.epochs
     assert run.peak_bytes > 0
+    assert 0 < run.firing_rate < 1
+    assert run.synops_ratio > 0
     wrong = run._replace(accuracy=(*run.accuracy[:-1], run.teacher - 0.02))
     assert "2.00 points behind its teacher" in complaints_about(wrong)[0]
 
@@ -35,7 +37,9 @@ def test_default_start_begins_at_chance_and_learns(lesson: Lesson) -> None:
 
 
 def test_runs_survive_their_file(tmp_path: Path) -> None:
-    runs = [Run("digits", "bptt", "warm", 1, 9, 0.9, (0.1, 0.8), (0.05,), (1.5,), 10)]
+    measured = {"firing_rate": 0.1, "synops": 5.0, "synops_ratio": 0.5}
+    which = ("digits", "bptt", "warm", 1)
+    runs = [Run(*which, 9, 8, 0.9, (0.1, 0.8), (0.05,), (1.5,), 10, **measured)]
     write(tmp_path / "runs.json", {"command": "x"}, runs)
     assert earlier(tmp_path / "runs.json") == runs
     assert earlier(tmp_path / "none.json") == []
