@@ -1,4 +1,7 @@
-"""Shared by all tests: a small network, its blocks, and a service of one's own."""
+"""Shared by all tests: a small network, its blocks, and a service of one's own.
+
+A test marked `both_databases` runs on SQLite and on PostgreSQL; all others run on SQLite.
+"""
 
 import base64
 import hashlib
@@ -27,6 +30,7 @@ from service.db.session import Database
 from service.db.tables import Base, Job
 from service.settings import Settings
 from service.states import JobStatus
+from tests.postgres import Server, as_text, running_server
 
 NETWORK: dict[str, Any] = {
     "input_shape": [1, 4, 4],
@@ -220,6 +224,13 @@ class World:
         return token
 
 
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Both databases for the tests that ask for both."""
+    both = metafunc.definition.get_closest_marker("both_databases") is not None
+    if both and "database_kind" in metafunc.fixturenames:
+        metafunc.parametrize("database_kind", ["sqlite", "postgresql"], indirect=True)
+
+
 @pytest.fixture(scope="session")
 def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A database that the migrations have built, to be copied."""
@@ -228,13 +239,57 @@ def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Server]:
+    """A server for all tests of this process."""
+    with running_server() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def migrated_postgres(postgres: Server) -> Iterator[str]:
+    """The name of a database that the migrations have built, to be copied."""
+    url = postgres.create()
+    upgrade(as_text(url))
+    yield str(url.database)
+    postgres.drop(url)
+
+
 @pytest.fixture
-def settings(tmp_path: Path, migrated: Path) -> Settings:
+def database_kind(request: pytest.FixtureRequest) -> str:
+    """sqlite or postgresql."""
+    return str(getattr(request, "param", "sqlite"))
+
+
+@pytest.fixture
+def empty_database(
+    database_kind: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> Iterator[str]:
+    """The URL of a database with nothing in it."""
+    if database_kind == "sqlite":
+        yield f"sqlite:///{tmp_path / 'empty.sqlite'}"
+    else:
+        server: Server = request.getfixturevalue("postgres")
+        url = server.create()
+        yield as_text(url)
+        server.drop(url)
+
+
+@pytest.fixture
+def settings(
+    database_kind: str, tmp_path: Path, migrated: Path, request: pytest.FixtureRequest
+) -> Iterator[Settings]:
     """Those of an installation that has its tables and nothing else."""
     data_dir = tmp_path / "data"
     data_dir.mkdir()
-    shutil.copy(migrated, data_dir)
-    return Settings(data_dir=data_dir)
+    if database_kind == "sqlite":
+        shutil.copy(migrated, data_dir)
+        yield Settings(data_dir=data_dir)
+    else:
+        server: Server = request.getfixturevalue("postgres")
+        url = server.create(request.getfixturevalue("migrated_postgres"))
+        yield Settings(data_dir=data_dir, database_url=as_text(url))
+        server.drop(url)
 
 
 @pytest.fixture

@@ -7,9 +7,10 @@ from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Engine
+from sqlalchemy import Engine, text
 
 import service.db
+from service.db import locks
 from service.db.session import make_engine
 
 
@@ -42,6 +43,9 @@ def _run(url: str, alembic_command: Callable[[Config, str], None], revision: str
     config = alembic_config()
     try:
         with engine.begin() as connection:
+            if engine.dialect.name == "postgresql":
+                connection.execute(text("SET LOCAL lock_timeout = 0"))  # however long it takes
+            locks.hold(connection, locks.MIGRATIONS)
             config.attributes["connection"] = connection
             alembic_command(config, revision)
     finally:

@@ -2,20 +2,25 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy import URL, Connection, Engine, create_engine, event, func, select
 from sqlalchemy.engine import make_url
 from sqlalchemy.orm import Session, sessionmaker
 
-BUSY_TIMEOUT = 15.0  # s a writer waits for another before SQLite gives up
+BUSY_TIMEOUT = 15.0  # s a writer waits for another before the database gives up
+CONNECTIONS = 20  # of one process to PostgreSQL, beside the job engine's own
+_IDLE_TIMEOUT = 60.0  # s after which PostgreSQL ends a transaction whose client fell silent
+_SILENCE = 10.0  # s without an acknowledgement after which a connection is taken for dead
 
 
 class Database:
     """Hands out sessions. `writing()` commits at the end of its block, or rolls back."""
 
     def __init__(self, url: str) -> None:
+        """SQLite or PostgreSQL, as the URL says: `postgresql+psycopg://user@host/name`."""
         self.url = url
         self.engine = make_engine(url)
         self._readers = _sessions(self.engine, writes=False)
@@ -41,15 +46,52 @@ class Database:
         self.engine.dispose()
 
 
+def clock(session: Session) -> datetime:
+    """The time by which leases and heartbeats are judged: on PostgreSQL that of its machine.
+
+    Workers on several machines need not agree about the time.
+    """
+    if session.get_bind().dialect.name == "sqlite":
+        return datetime.now(UTC)
+    now: datetime = session.scalars(select(func.clock_timestamp())).one()
+    return now.astimezone(UTC)
+
+
 def make_engine(url: str) -> Engine:
     """An engine that behaves the same on SQLite and PostgreSQL."""
-    if make_url(url).get_backend_name() != "sqlite":
-        return create_engine(url, pool_size=10, max_overflow=30)
+    parsed = make_url(url)
+    if parsed.get_backend_name() != "sqlite":
+        return create_engine(
+            parsed,
+            pool_size=CONNECTIONS // 2,
+            max_overflow=CONNECTIONS - CONNECTIONS // 2,
+            pool_pre_ping=True,  # a server that was restarted costs nobody an error
+            connect_args=_postgres_arguments(parsed),
+        )
     _make_directory(url)
     engine = create_engine(url, pool_size=10, max_overflow=40, connect_args=_sqlite_arguments())
     event.listen(engine, "connect", _prepare_sqlite)
     event.listen(engine, "begin", _begin_sqlite)
     return engine
+
+
+def _postgres_arguments(url: URL) -> dict[str, Any]:
+    """What libpq is told, unless the URL says otherwise."""
+    milliseconds = {
+        "lock_timeout": BUSY_TIMEOUT,
+        "idle_in_transaction_session_timeout": _IDLE_TIMEOUT,
+    }
+    limits = " ".join(f"-c {name}={seconds * 1000:.0f}" for name, seconds in milliseconds.items())
+    wanted = {
+        "application_name": "tandemcal",
+        "options": f"-c timezone=UTC {limits}",
+        "connect_timeout": 5,
+        "keepalives_idle": 5,
+        "keepalives_interval": 2,
+        "keepalives_count": 3,
+        "tcp_user_timeout": int(_SILENCE * 1000),
+    }
+    return {name: value for name, value in wanted.items() if name not in url.query}
 
 
 def _sqlite_arguments() -> dict[str, Any]:
@@ -76,5 +118,12 @@ def _begin_sqlite(connection: Connection) -> None:
 
 
 def _sessions(engine: Engine, *, writes: bool) -> sessionmaker[Session]:
-    options: dict[str, Any] = {} if writes else {"reads_only": True, "postgresql_readonly": True}
+    options: dict[str, Any] = {} if writes else _READS_ONLY[engine.dialect.name]
     return sessionmaker(engine.execution_options(**options), expire_on_commit=False)
+
+
+_READS_ONLY: dict[str, dict[str, Any]] = {
+    "sqlite": {"reads_only": True},
+    # All queries of one unit see the same moment, as they do on SQLite.
+    "postgresql": {"postgresql_readonly": True, "isolation_level": "REPEATABLE READ"},
+}

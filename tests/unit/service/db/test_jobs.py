@@ -18,6 +18,7 @@ from service.db.tables import Chip, Event, Job, Student, TargetSet, Teacher, Wei
 from service.errors import AttemptSupersededError, JobNotFoundError, JobStateError
 from service.states import ChipHealth, JobStatus
 
+pytestmark = pytest.mark.both_databases
 NOON = datetime(2030, 1, 1, 12, tzinfo=UTC)
 TTL = timedelta(seconds=10)
 

@@ -3,10 +3,13 @@
 import threading
 from datetime import UTC, datetime, timedelta
 
+import pytest
+
 from service.db.repositories.leases import LeaseRepository
 from service.db.session import Database
 from service.db.tables import Chip, ChipLease
 
+pytestmark = pytest.mark.both_databases
 NOON = datetime(2030, 1, 1, 12, tzinfo=UTC)
 TTL = timedelta(seconds=10)
 
