@@ -7,6 +7,7 @@ double precision, which is exact for them.
 """
 
 import math
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -33,6 +34,9 @@ class Array(NamedTuple):
     read_noise: float  # sd of one weight in one multiply, code units
 
 
+Watch = Callable[[Tensor], None]  # is shown the codes of one row of tiles
+
+
 class Play(NamedTuple):
     """What is played into the rows."""
 
@@ -41,10 +45,32 @@ class Play(NamedTuple):
     analog: bool
 
 
+class ClipMeter:
+    """Counts conversions, and those that answered with the largest or smallest code."""
+
+    def __init__(self, code_max: int) -> None:
+        self._code_max = code_max
+        self._seen = self._clipped = 0
+
+    def watch(self, codes: Tensor) -> None:
+        """Count these."""
+        self._seen += codes.numel()
+        self._clipped += int((codes.abs() >= self._code_max).sum())
+
+    @property
+    def part(self) -> float:
+        """Of the conversions so far."""
+        return self._clipped / max(self._seen, 1)
+
+
 def read_columns(
-    array: Array, play: Play, stage: Stage, rng: torch.Generator
+    array: Array,
+    play: Play,
+    stage: Stage,
+    rng: torch.Generator,
+    watch: Watch | None = None,
 ) -> Float[Tensor, "times batch column *position"]:
-    """ADC codes of every column, added up over the rows of tiles."""
+    """ADC codes of every column, added up over the rows of tiles; each is shown to `watch`."""
     exact = play.analog and array.bits > _COARSE_BITS
     if exact:
         play = play._replace(values=play.values.to(torch.float64))
@@ -54,7 +80,8 @@ def read_columns(
     tiles = [array.weight[:, block] for block in array.row_blocks]
     guarded = play.analog and not exact
     for rows in rows_of(play.values, stage, play.times):
-        total = _read(array, tiles, rows, (play.times, guarded), rng)
+        how = _How(play.times, guarded, watch)
+        total = _read(array, tiles, rows, how, rng)
         codes[:, rows.samples] = total.unflatten(2, (-1, *where)).transpose(1, 2)
     return codes
 
@@ -76,25 +103,34 @@ class _Tile(NamedTuple):
     adc: AdcBank
 
 
+class _How(NamedTuple):
+    """How often each value is read, whether sums may be inexact, and who is shown the codes."""
+
+    times: int
+    guarded: bool
+    watch: Watch | None
+
+
 def _read(
     array: Array,
     tiles: list[Tensor],
     rows: Rows,
-    how: tuple[int, bool],
+    how: _How,
     rng: torch.Generator,
 ) -> Float[Tensor, "times column point"]:
-    times, guarded = how
     top, total = level_max(array.bits), None
     for weight, block, adc in zip(tiles, array.row_blocks, array.adcs, strict=True):
         tile = _Tile(weight, rows.values[block], adc)
         sums = _product(tile)
-        noise = _noise(sums, tile, (times, array.read_noise), rng) if array.read_noise else None
+        noise = _noise(sums, tile, (how.times, array.read_noise), rng) if array.read_noise else None
         seen = sums[None] if noise is None else sums + noise
         levels = column_levels(seen, adc, array.full_scale, array.bits)
         codes = levels.round()
-        if guarded:
+        if how.guarded:
             _settle(codes, levels, (array, tile), noise)
         codes.clamp_(-top, top)
+        if how.watch is not None:
+            how.watch(codes)
         total = codes if total is None else total.add_(codes)
     assert total is not None, "a layer has at least one row of tiles"
     return total

@@ -6,21 +6,20 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from chip_sim.array import ClipMeter, Watch
 from chip_sim.checks import check_codes, check_trims, drive_of
 from chip_sim.clock import Clock, Spell
 from chip_sim.column import Show
-from chip_sim.device import DeviceModel, PerfectDevice
+from chip_sim.converter import level_max
 from chip_sim.errors import ForeignStateError, NotPlacedError
+from chip_sim.facilities import convert, excite
 from chip_sim.fingerprint import fingerprint, probe_record, probe_stimulus
-from chip_sim.hermes import HermesDevice
-from chip_sim.identity import layer_identity
 from chip_sim.layer import (
     Drive,
     PlacedLayer,
     Trims,
     changed,
     column_sums,
-    empty_cells,
     fire,
     integrate,
     layer_tensors,
@@ -29,13 +28,13 @@ from chip_sim.layer import (
     weights,
     with_tensors,
 )
-from chip_sim.pcm import PcmDevice
+from chip_sim.layout import fresh_layers
+from chip_sim.models import device_model
 from chip_sim.placement import check_placement, placement_from_json, placement_to_json
 from chip_sim.randomness import stream
-from chip_sim.reram import ReramDevice
-from chip_sim.spec import ChipSpec, DeviceSpec, info_of
-from chip_sim.tiling import Tiling, lay_out
-from chip_sim.unrest import Unrest
+from chip_sim.saved import tensor_text, text_tensor, under
+from chip_sim.spec import ChipSpec, info_of
+from chip_sim.tuning import TuningMemory, checked
 from chip_sim.wear import Wear
 from ltl_core.chip import (
     ChipInfo,
@@ -45,27 +44,14 @@ from ltl_core.chip import (
     Placement,
     Recording,
     Stimulus,
+    Tuning,
     WriteReport,
 )
-from ltl_core.network import Stage
 
 
 def make_chip(chip_id: str, spec: ChipSpec, seed: int) -> "SimulatedChip":
     """The chip of this kind with this seed: the same one every time, as it left the fab."""
     return SimulatedChip(chip_id, spec, seed)
-
-
-def device_model(spec: DeviceSpec) -> DeviceModel:
-    """The physics of the chip's cells."""
-    match spec.model:
-        case "none":
-            return PerfectDevice()
-        case "pcm":
-            return PcmDevice(spec.g_max, spec.programming_scale)
-        case "hermes":
-            return HermesDevice(spec.g_max, spec.programming_scale)
-        case "reram":
-            return ReramDevice(spec.g_max, spec.programming_scale)
 
 
 class SimulatedChip:
@@ -82,6 +68,7 @@ class SimulatedChip:
         self._model = device_model(spec.device)
         self._clock = Clock(0.0, (Spell(0.0, spec.temperature),))
         self._wear = Wear()
+        self._tuning = TuningMemory(spec.tile_columns, {})
         self._rng = stream(seed, "life")
         self._placement: Placement | None = None
         self._layers: dict[str, PlacedLayer] = {}
@@ -121,21 +108,56 @@ class SimulatedChip:
         trims = Trims(threshold.to(torch.int32, copy=True), bias.to(torch.int32, copy=True))
         self._layers[layer] = placed._replace(trims=trims)
 
+    def tuning(self, layer: str) -> Tuning:
+        """What stands in the registers under a layer; see the port."""
+        placed = self._placed(layer)
+        return checked(placed.stage, placed.tuning, placed.tiling, self._spec)
+
+    def tune(self, layer: str, tuning: Tuning) -> None:
+        """Set the registers that make circuits alike; see the port."""
+        placed = self._placed(layer)
+        codes = checked(placed.stage, tuning, placed.tiling, self._spec)
+        self._tuning.keep(placed.tiling, codes)
+        self._layers[layer] = placed._replace(tuning=codes)
+
+    def convert(self, layer: str, level: float, repeats: int) -> Int[Tensor, "repeat tile column"]:
+        """Codes of every converter on the reference current; see the port."""
+        codes = convert(self._placed(layer), level, repeats, (self._spec, self._rng))
+        self._clock.advance(self._spec.time_step * repeats)
+        return codes
+
+    def excite(
+        self, layer: str, current: Float[Tensor, "time column"], repeats: int
+    ) -> Int[Tensor, "repeat column"]:
+        """Spike counts of neurons on the test current; see the port."""
+        parts = (self._spec, self._clock.kelvin, self._rng)
+        counts = excite(self._placed(layer), current, repeats, parts)
+        self._clock.advance(self._spec.time_step * len(current) * repeats)
+        return counts
+
+    def clipped(self, stimulus: Stimulus) -> Mapping[str, float]:
+        """The part of each layer's conversions that ended at an end of the range; see the port."""
+        reached = self._reached(stimulus)
+        drive = self._drive(stimulus, reached)
+        meters = {name: ClipMeter(level_max(self._spec.converter.adc_bits)) for name in reached}
+        for name in reached:
+            _, drive = self._answer(self._layers[name], drive, None, meters[name].watch)
+        self._pass(stimulus)
+        return {name: meter.part for name, meter in meters.items()}
+
     def run(self, stimulus: Stimulus, record: Mapping[str, Observable]) -> Recording:
         """Play the stimulus; layers above the last recorded one are not computed."""
         reached = self._reached(stimulus)
         for name in record:
             if name not in reached:
                 raise NotPlacedError(name, reached)
-        first = self._layers[reached[0]].stage
-        drive = drive_of(stimulus, first, self._placed_network().input_full_scale)
-        batch = drive.values.shape[1 if drive.analog_full_scale is None else 0]
+        drive = self._drive(stimulus, reached)
         recordings: dict[str, LayerRecording] = {}
         for name in reached[: max((reached.index(name) + 1 for name in record), default=0)]:
             answer, drive = self._answer(self._layers[name], drive, record.get(name))
             if name in record:
                 recordings[name] = answer
-        self._clock.advance(self._spec.time_step * stimulus.steps * batch)
+        self._pass(stimulus)
         return Recording(recordings, self._clock.now)
 
     def probe(self) -> Fingerprint:
@@ -180,51 +202,33 @@ class SimulatedChip:
             for key, tensor in layer_tensors(layer).items()
         }
         placed = "" if self._placement is None else placement_to_json(self._placement)
-        tensors |= self._wear.tensors()
-        tensors["spec"] = _text(self._spec.model_dump_json())
+        tensors |= self._wear.tensors() | self._tuning.tensors() | self._clock.tensors()
+        tensors["spec"] = text_tensor(self._spec.model_dump_json())
         tensors["seed"] = torch.tensor([self._seed])
-        tensors["placement"] = _text(placed)
-        tensors["clock"] = torch.tensor([self._clock.now], dtype=torch.float64)
-        tensors["temperatures"] = torch.tensor(self._clock.spells, dtype=torch.float64)
+        tensors["placement"] = text_tensor(placed)
         tensors["rng"] = self._rng.get_state()
         return {name: tensor.clone() for name, tensor in tensors.items()}
 
     def restore(self, tensors: Mapping[str, Tensor]) -> None:
         """Go on from a saved state. Raises ForeignStateError before anything is changed."""
-        if ChipSpec.model_validate_json(_read(tensors["spec"])) != self._spec:
+        if ChipSpec.model_validate_json(tensor_text(tensors["spec"])) != self._spec:
             raise ForeignStateError(self._info.chip_id, "spec")
         if int(tensors["seed"]) != self._seed:
             raise ForeignStateError(self._info.chip_id, "seed")
-        text = _read(tensors["placement"])
+        self._tuning = TuningMemory.from_tensors(self._spec.tile_columns, tensors)
+        text = tensor_text(tensors["placement"])
         self._placement = placement_from_json(text) if text else None
         layers = self._lay_out(self._placement) if self._placement else {}
         self._layers = {
-            name: with_tensors(layer, _under(f"layer/{name}/", tensors))
+            name: with_tensors(layer, under(f"layer/{name}/", tensors))
             for name, layer in layers.items()
         }
         self._wear = Wear.from_tensors(tensors)
-        spells = tensors["temperatures"].tolist() if "temperatures" in tensors else []
-        kept = tuple(Spell(*spell) for spell in spells) or (Spell(0.0, self._spec.temperature),)
-        self._clock = Clock(float(tensors["clock"]), kept)
+        self._clock = Clock.from_tensors(tensors, self._spec.temperature)
         self._rng.set_state(tensors["rng"].clone())
 
     def _lay_out(self, placement: Placement) -> dict[str, PlacedLayer]:
-        tilings = lay_out(placement.network, self._spec)
-        return {
-            stage.name: PlacedLayer(
-                stage,
-                placement.layers[stage.name],
-                tilings[stage.name],
-                layer_identity(self._spec, self._seed, tilings[stage.name]),
-                empty_cells(stage.columns, stage.rows),
-                Trims(*(torch.zeros(stage.columns, dtype=torch.int32),) * 2),
-                self._unrest(stage, tilings[stage.name]),
-            )
-            for stage in placement.network.stages
-        }
-
-    def _unrest(self, stage: Stage, tiling: Tiling) -> Unrest:
-        return Unrest(self._seed, tiling.regions[0].tile, (2, stage.columns, stage.rows))
+        return fresh_layers(placement, (self._spec, self._seed), self._tuning)
 
     def _write(self, name: str, codes: Tensor, chosen: Tensor) -> tuple[int, Tensor]:
         layer = self._layers[name]
@@ -235,12 +239,25 @@ class SimulatedChip:
         self._wear.add(layer.tiling, done.pulses)
         return pulses, done.failed
 
+    def _drive(self, stimulus: Stimulus, reached: list[str]) -> Drive:
+        first = self._layers[reached[0]].stage
+        return drive_of(stimulus, first, self._placed_network().input_full_scale)
+
+    def _pass(self, stimulus: Stimulus) -> None:
+        """The time that playing it takes: one sample after the other."""
+        batch = stimulus.values.shape[0 if stimulus.layer is None else 1]
+        self._clock.advance(self._spec.time_step * stimulus.steps * batch)
+
     def _answer(
-        self, layer: PlacedLayer, drive: Drive, asked: Observable | None
+        self,
+        layer: PlacedLayer,
+        drive: Drive,
+        asked: Observable | None,
+        watch: Watch | None = None,
     ) -> tuple[LayerRecording, Drive]:
         """What one layer shows, and what it plays to the next."""
         weight = weights(layer, self._spec, self._model, self._clock)
-        sums = column_sums(layer, drive, weight, self._spec, self._rng)
+        sums = column_sums(layer, drive, weight, (self._spec, self._rng), watch)
         if layer.stage.is_readout:
             membrane = integrate(layer, sums, self._spec) if asked is Observable.MEMBRANE else None
             return LayerRecording(membrane=membrane), drive
@@ -269,15 +286,3 @@ class SimulatedChip:
         if layer not in self._layers:
             raise NotPlacedError(layer, tuple(self._layers))
         return self._layers[layer]
-
-
-def _text(text: str) -> Tensor:
-    return torch.tensor(list(text.encode()), dtype=torch.uint8)
-
-
-def _read(tensor: Tensor) -> str:
-    return bytes(tensor.tolist()).decode()
-
-
-def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    return {k[len(prefix) :]: v for k, v in tensors.items() if k.startswith(prefix)}

@@ -1,6 +1,7 @@
 """The chip's own time and temperature. Physics is given both; nothing here reads the wall clock."""
 
 import math
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import torch
@@ -52,6 +53,20 @@ class Clock:
             raise ImpossibleTemperatureError(kelvin)
         before = tuple(s for s in self._spells if s.since < self._now)
         self._spells = (*before, Spell(self._now, kelvin))
+
+    def tensors(self) -> dict[str, Tensor]:
+        """To be saved."""
+        return {
+            "clock": torch.tensor([self._now], dtype=torch.float64),
+            "temperatures": torch.tensor(self._spells, dtype=torch.float64),
+        }
+
+    @classmethod
+    def from_tensors(cls, tensors: Mapping[str, Tensor], kelvin: float) -> "Clock":
+        """What `tensors` gave, among other things; without temperatures it was always that warm."""
+        spells = tensors["temperatures"].tolist() if "temperatures" in tensors else []
+        kept = tuple(Spell(*spell) for spell in spells) or (Spell(0.0, kelvin),)
+        return cls(float(tensors["clock"]), kept)
 
 
 def arrhenius(kelvin: float, reference: float, activation: float) -> float:

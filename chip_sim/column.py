@@ -29,6 +29,7 @@ class Registers(NamedTuple):
     decay: float  # at the chip's temperature
     threshold_trim: Float[Tensor, " column"]
     bias_trim: Float[Tensor, " column"]
+    leak_factor: Float[Tensor, " column"] | float = 1.0  # of the time constant
 
 
 class Activity(NamedTuple):
@@ -51,10 +52,12 @@ def neuron_params(
 ) -> NeuronParams:
     """Registers as these circuits realise them.
 
-    threshold = T (1 + m) + trim; decay = d ** (1 / (1 + m)), a time constant that is m longer; a
-    spike takes away the part 1 + m of the membrane; the bias current is 1 + m of what is set.
+    threshold = T (1 + m) + trim; decay = d ** (1 / (f (1 + m))), a time constant that is m longer
+    and f times that; a spike takes away the part 1 + m of the membrane; the bias current is 1 + m
+    of what is set.
     """
-    decay = registers.decay ** (1 / (1 + mismatch.leak).clamp(min=_SHORTEST))
+    longer = (1 + mismatch.leak) * registers.leak_factor
+    decay = registers.decay ** (1 / longer.clamp(min=_SHORTEST))
     threshold = registers.threshold * (1 + mismatch.threshold) + registers.threshold_trim
     return NeuronParams(
         threshold=torch.where(mismatch.dead, torch.inf, threshold),

@@ -8,7 +8,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from chip_sim import pair
-from chip_sim.array import Array, Play, read_columns
+from chip_sim.array import Array, Play, Watch, read_columns
 from chip_sim.clock import Clock, arrhenius, log_age
 from chip_sim.column import Activity, NeuronParams, Registers, Show, integrate_and_fire
 from chip_sim.column import neuron_params as realise
@@ -19,10 +19,11 @@ from chip_sim.identity import LayerIdentity
 from chip_sim.rows import pool
 from chip_sim.spec import ChipSpec
 from chip_sim.tiling import Tiling
+from chip_sim.tuning import range_factor, tuned
 from chip_sim.unrest import Unrest
 from chip_sim.wire import seen_through_wire
 from chip_sim.writer import Fault, Written, write
-from ltl_core.chip import LayerSettings
+from ltl_core.chip import LayerSettings, Tuning
 from ltl_core.network import Stage
 
 
@@ -52,6 +53,7 @@ class PlacedLayer(NamedTuple):
     identity: LayerIdentity
     cells: Cells
     trims: Trims
+    tuning: Tuning
     unrest: Unrest
 
 
@@ -158,28 +160,30 @@ def column_sums(
     layer: PlacedLayer,
     drive: Drive,
     weight: Float[Tensor, "column row"],
-    spec: ChipSpec,
-    rng: torch.Generator,
+    parts: tuple[ChipSpec, torch.Generator],
+    watch: Watch | None = None,
 ) -> Float[Tensor, "time batch column *position"]:
     """What the ADCs hand to the neurons at every step, code units.
 
     Held analog values are multiplied once; their converters answer again at every step only
-    where read noise makes the answers differ.
+    where read noise makes the answers differ. Each conversion is shown to `watch`.
     """
+    spec, rng = parts
     analog = drive.analog_full_scale is not None
+    full_scale = layer.settings.full_scale * range_factor(layer.tuning, spec)
     sigma = pair.read_noise(spec.device, spec.code_max)
     values, unit = _rows(layer, drive, spec)
     array = Array(
         weight,
         layer.tiling.row_blocks,
-        layer.identity.adcs,
-        layer.settings.full_scale / unit,
+        tuned(layer.identity.adcs, layer.tuning, spec),
+        full_scale / unit,
         spec.converter.adc_bits,
         sigma,
     )
     play = Play(values, drive.steps if sigma and analog else 1, analog)
-    codes = read_columns(array, play, layer.stage, rng)
-    sums = codes.mul_(layer.settings.full_scale / level_max(spec.converter.adc_bits))
+    codes = read_columns(array, play, layer.stage, rng, watch)
+    sums = codes.mul_(full_scale / level_max(spec.converter.adc_bits))
     batch = drive.values.shape[0 if analog else 1]
     return sums.view(-1, batch, *sums.shape[2:]).expand(drive.steps, -1, *sums.shape[2:])
 
@@ -200,11 +204,13 @@ def neurons(layer: PlacedLayer, spec: ChipSpec, kelvin: float) -> NeuronParams:
     """The layer's neurons as they are: a leak that is s times faster decays by decay ** s."""
     settings, lsb = layer.settings, spec.trim.lsb * layer.settings.threshold
     speed = arrhenius(kelvin, spec.temperature, spec.neuron.leak_activation_ev)
+    tuning_lsb = spec.tuning.threshold.lsb * settings.threshold
     registers = Registers(
         settings.threshold,
         settings.decay**speed,
-        layer.trims.threshold * lsb,
+        layer.trims.threshold * lsb + layer.tuning.threshold * tuning_lsb,
         layer.trims.bias * lsb,
+        1 + layer.tuning.leak * spec.tuning.leak.lsb,
     )
     return realise(registers, layer.identity.neuron, spec.neuron.thermal_noise, settings.window)
 
@@ -219,14 +225,16 @@ def integrate(
 
 def layer_tensors(layer: PlacedLayer) -> dict[str, Tensor]:
     """What of this layer is not in the chip's spec, seed and placement."""
-    return {**layer.cells._asdict(), **{f"trim_{k}": v for k, v in layer.trims._asdict().items()}}
+    trims = {f"trim_{name}": codes for name, codes in layer.trims._asdict().items()}
+    return {**layer.cells._asdict(), **trims, "adc_range": torch.tensor(layer.tuning.adc_range)}
 
 
 def with_tensors(layer: PlacedLayer, tensors: Mapping[str, Tensor]) -> PlacedLayer:
     """The layer with the cells and trims that `layer_tensors` gave."""
     cells = Cells(*(tensors[name] for name in Cells._fields))
     trims = Trims(*(tensors[f"trim_{name}"] for name in Trims._fields))
-    return layer._replace(cells=cells, trims=trims)
+    tuning = layer.tuning._replace(adc_range=int(tensors.get("adc_range", 0)))
+    return layer._replace(cells=cells, trims=trims, tuning=tuning)
 
 
 def _rows(layer: PlacedLayer, drive: Drive, spec: ChipSpec) -> tuple[Tensor, float]:

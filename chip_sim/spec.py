@@ -7,7 +7,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt, model_validator
 
-from ltl_core.chip import ChipInfo, Observable
+from ltl_core.chip import ChipInfo, Observable, Register, TuningInfo
 from ltl_core.network import NetworkSpec, Stage
 
 Siemens = Annotated[float, Field(ge=0, allow_inf_nan=False, json_schema_extra={"unit": "S"})]
@@ -101,6 +101,35 @@ class TrimSpec(_Spec):
     lsb: Annotated[float, Field(gt=0)] = 1 / 256  # of the layer's threshold: 8 bits over +-50 %
 
 
+class RegisterSpec(_Spec):
+    """One register: signed codes, zero in the middle."""
+
+    bits: Bits
+    lsb: Annotated[float, Field(gt=0)]
+
+    @property
+    def codes(self) -> Register:
+        half = 1 << (self.bits - 1)
+        return Register(-half, half - 1, self.lsb)
+
+
+class TuningSpec(_Spec):
+    """Registers that make circuits alike, and the facilities to test them with.
+
+    The noises are those of a test, as good as a bench has them; nothing else ever meets them.
+    """
+
+    adc_offset: RegisterSpec = RegisterSpec(bits=6, lsb=0.5)  # LSB of the converter: +-16
+    adc_gain: RegisterSpec = RegisterSpec(bits=7, lsb=1 / 128)  # +-50 %
+    adc_range: RegisterSpec = RegisterSpec(bits=4, lsb=0.25)  # octaves: a quarter to 3.4 times
+    threshold: RegisterSpec = RegisterSpec(bits=8, lsb=0.005)  # of the threshold: +-64 %
+    leak: RegisterSpec = RegisterSpec(bits=7, lsb=0.01)  # of the time constant: +-64 %
+    reference_noise_lsb: Annotated[float, Field(ge=0, json_schema_extra={"unit": "LSB"})] = 0.5
+    current_noise: Relative = 0.002  # sd a step, in parts of the layer's threshold
+    current_max: Annotated[float, Field(gt=0)] = 2.0  # likewise
+    current_lsb: Annotated[float, Field(gt=0)] = 1 / 512  # likewise
+
+
 class ChipSpec(_Spec):
     """One kind of chip. With a seed it becomes one chip."""
 
@@ -111,6 +140,7 @@ class ChipSpec(_Spec):
     neuron: NeuronSpec = NeuronSpec()
     wire: WireSpec = WireSpec()
     trim: TrimSpec = TrimSpec()
+    tuning: TuningSpec = TuningSpec()
     weight_bits: Annotated[int, Field(ge=1, le=12)] = 6  # beside the sign
     tile_rows: PositiveInt = 256
     tile_columns: PositiveInt = 256
@@ -147,6 +177,21 @@ def info_of(spec: ChipSpec, chip_id: str) -> ChipInfo:
         observables=frozenset(Observable),
         time_step=spec.time_step,
         endurance_writes=spec.endurance_writes,
+        tuning=_tuning_info(spec),
+    )
+
+
+def _tuning_info(spec: ChipSpec) -> TuningInfo:
+    tuning = spec.tuning
+    return TuningInfo(
+        adc_offset=tuning.adc_offset.codes,
+        adc_gain=tuning.adc_gain.codes,
+        adc_range=tuning.adc_range.codes,
+        threshold=tuning.threshold.codes,
+        leak=tuning.leak.codes,
+        adc_code_max=(1 << (spec.converter.adc_bits - 1)) - 1,
+        current_max=tuning.current_max,
+        current_lsb=tuning.current_lsb,
     )
 
 

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
 
+from ltl_core.errors import NotTunableError
 from ltl_core.network import NetworkSpec
 
 if TYPE_CHECKING:
@@ -223,6 +224,13 @@ class TunableChip(Protocol):
         A conversion counts as clipped where its code is the largest or the smallest there is.
         """
         ...
+
+
+def tunable(chip: ChipBackend) -> TunableChip:
+    """The chip with its registers for tuning. Raises NotTunableError."""
+    if chip.info.tuning is None or not isinstance(chip, TunableChip):
+        raise NotTunableError(chip.info.chip_id)
+    return chip
 
 
 def info_to_json(info: ChipInfo) -> dict[str, Any]:

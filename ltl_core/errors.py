@@ -139,6 +139,17 @@ class CapacityError(ChipError):
         self.available = available
 
 
+class NotTunableError(ChipError):
+    """A chip without registers that make its circuits alike."""
+
+    def __init__(self, chip_id: str) -> None:
+        super().__init__(
+            f"Chip {chip_id} has no registers to tune, or its driver does not reach them: "
+            "calibrate it as it is."
+        )
+        self.chip_id = chip_id
+
+
 class CodeRangeError(ChipError):
     """A weight or trim code that the chip has no level for. Nothing was written."""
 

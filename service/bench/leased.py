@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 
-from jaxtyping import Int
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from ltl_core.chip import (
@@ -13,7 +13,9 @@ from ltl_core.chip import (
     Placement,
     Recording,
     Stimulus,
+    Tuning,
     WriteReport,
+    tunable,
 )
 from ltl_core.errors import LeaseLostError
 
@@ -52,6 +54,23 @@ class LeasedBackend:
 
     def now(self) -> float:
         return self._driven().now()
+
+    def tuning(self, layer: str) -> Tuning:
+        return tunable(self._driven()).tuning(layer)
+
+    def tune(self, layer: str, tuning: Tuning) -> None:
+        tunable(self._driven()).tune(layer, tuning)
+
+    def convert(self, layer: str, level: float, repeats: int) -> Int[Tensor, "repeat tile column"]:
+        return tunable(self._driven()).convert(layer, level, repeats)
+
+    def excite(
+        self, layer: str, current: Float[Tensor, "time column"], repeats: int
+    ) -> Int[Tensor, "repeat column"]:
+        return tunable(self._driven()).excite(layer, current, repeats)
+
+    def clipped(self, stimulus: Stimulus) -> Mapping[str, float]:
+        return tunable(self._driven()).clipped(stimulus)
 
     def _driven(self) -> ChipBackend:
         if not self._held():

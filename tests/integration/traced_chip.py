@@ -22,6 +22,7 @@ from ltl_core.chip import (
     Placement,
     Recording,
     Stimulus,
+    Tuning,
     WriteReport,
 )
 from ltl_core.errors import ChipUnavailableError
@@ -82,6 +83,27 @@ class TracedChip:
 
     def now(self) -> float:
         return self._chip.now()
+
+    def tuning(self, layer: str) -> Tuning:
+        return self._chip.tuning(layer)
+
+    def tune(self, layer: str, tuning: Tuning) -> None:
+        with self._noted("tune"):
+            self._chip.tune(layer, tuning)
+
+    def convert(self, layer: str, level: float, repeats: int) -> Tensor:
+        with self._noted("convert"):
+            self._fail_when_due()
+            time.sleep(self._faults.run_s)
+            return self._chip.convert(layer, level, repeats)
+
+    def excite(self, layer: str, current: Tensor, repeats: int) -> Tensor:
+        with self._noted("excite"):
+            return self._chip.excite(layer, current, repeats)
+
+    def clipped(self, stimulus: Stimulus) -> Mapping[str, float]:
+        with self._noted("clipped"):
+            return self._chip.clipped(stimulus)
 
     def state(self) -> dict[str, Tensor]:
         return self._chip.state()

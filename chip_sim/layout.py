@@ -1,0 +1,37 @@
+"""The layers of a network as they stand on a chip before anything was written."""
+
+import torch
+
+from chip_sim.identity import layer_identity
+from chip_sim.layer import PlacedLayer, Trims, empty_cells
+from chip_sim.spec import ChipSpec
+from chip_sim.tiling import Tiling, lay_out
+from chip_sim.tuning import TuningMemory
+from chip_sim.unrest import Unrest
+from ltl_core.chip import Placement
+from ltl_core.network import Stage
+
+
+def fresh_layers(
+    placement: Placement, kind: tuple[ChipSpec, int], tuning: TuningMemory
+) -> dict[str, PlacedLayer]:
+    """Codes and trims at zero, tuned as the tiles underneath are. `kind` is a spec and a seed."""
+    spec, seed = kind
+    tilings = lay_out(placement.network, spec)
+    return {
+        stage.name: PlacedLayer(
+            stage,
+            placement.layers[stage.name],
+            tilings[stage.name],
+            layer_identity(spec, seed, tilings[stage.name]),
+            empty_cells(stage.columns, stage.rows),
+            Trims(*(torch.zeros(stage.columns, dtype=torch.int32),) * 2),
+            tuning.of(tilings[stage.name]),
+            _unrest(stage, tilings[stage.name], seed),
+        )
+        for stage in placement.network.stages
+    }
+
+
+def _unrest(stage: Stage, tiling: Tiling, seed: int) -> Unrest:
+    return Unrest(seed, tiling.regions[0].tile, (2, stage.columns, stage.rows))

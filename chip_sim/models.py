@@ -1,0 +1,20 @@
+"""The physics of the cells that a spec names."""
+
+from chip_sim.device import DeviceModel, PerfectDevice
+from chip_sim.hermes import HermesDevice
+from chip_sim.pcm import PcmDevice
+from chip_sim.reram import ReramDevice
+from chip_sim.spec import DeviceSpec
+
+
+def device_model(spec: DeviceSpec) -> DeviceModel:
+    """The physics of the chip's cells."""
+    match spec.model:
+        case "none":
+            return PerfectDevice()
+        case "pcm":
+            return PcmDevice(spec.g_max, spec.programming_scale)
+        case "hermes":
+            return HermesDevice(spec.g_max, spec.programming_scale)
+        case "reram":
+            return ReramDevice(spec.g_max, spec.programming_scale)

@@ -1,0 +1,127 @@
+"""The registers that make a chip's circuits alike. They belong to a place: tile and column."""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Int
+from torch import Tensor
+
+from chip_sim.converter import AdcBank
+from chip_sim.spec import ChipSpec
+from chip_sim.tiling import Region, Tiling
+from ltl_core.chip import Register, Tuning
+from ltl_core.errors import CodeRangeError, LayerShapeError
+from ltl_core.network import Stage
+
+_NAME = "tuning/"
+
+
+class _Row(NamedTuple):
+    """Of the registers of one tile, kept as one tensor [register, column]."""
+
+    adc_offset: Int[Tensor, " column"]
+    adc_gain: Int[Tensor, " column"]
+    threshold: Int[Tensor, " column"]
+    leak: Int[Tensor, " column"]
+
+
+class TuningMemory:
+    """Registers of every tile that was ever tuned, whatever network stands there; else zero."""
+
+    def __init__(self, columns: int, tiles: Mapping[int, Int[Tensor, "4 column"]]) -> None:
+        self._columns = columns
+        self._tiles = dict(tiles)
+
+    def keep(self, tiling: Tiling, tuning: Tuning) -> None:
+        """Set what stands under a layer. Its neurons are those of the first row of tiles."""
+        for region in tiling.regions:
+            row, width = _row_of(tiling, region), _width(region)
+            whole = self._tile(region.tile).clone()
+            tile = _Row(*whole)
+            tile.adc_offset[:width] = tuning.adc_offset[row, region.columns]
+            tile.adc_gain[:width] = tuning.adc_gain[row, region.columns]
+            if row == 0:
+                tile.threshold[:width] = tuning.threshold[region.columns]
+                tile.leak[:width] = tuning.leak[region.columns]
+            self._tiles[region.tile] = whole
+
+    def of(self, tiling: Tiling) -> Tuning:
+        """What stands under a layer; its range is nominal."""
+        rows: list[list[Tensor]] = [[] for _ in tiling.row_blocks]
+        for region in tiling.regions:
+            rows[_row_of(tiling, region)].append(self._tile(region.tile)[:, : _width(region)])
+        banks = [_Row(*torch.cat(tiles, 1)) for tiles in rows]
+        return Tuning(
+            torch.stack([bank.adc_offset for bank in banks]),
+            torch.stack([bank.adc_gain for bank in banks]),
+            banks[0].threshold,
+            banks[0].leak,
+            adc_range=0,
+        )
+
+    def tensors(self) -> dict[str, Tensor]:
+        """To be saved."""
+        return {f"{_NAME}{tile}": codes for tile, codes in self._tiles.items()}
+
+    @classmethod
+    def from_tensors(cls, columns: int, tensors: Mapping[str, Tensor]) -> "TuningMemory":
+        """What `tensors` gave, among other things."""
+        prefix = len(_NAME)
+        tiles = {int(k[prefix:]): v for k, v in tensors.items() if k.startswith(_NAME)}
+        return cls(columns, tiles)
+
+    def _tile(self, tile: int) -> Int[Tensor, "4 column"]:
+        untouched = torch.zeros(len(_Row._fields), self._columns, dtype=torch.int32)
+        return self._tiles.get(tile, untouched)
+
+
+def tuned(adcs: tuple[AdcBank, ...], tuning: Tuning, spec: ChipSpec) -> tuple[AdcBank, ...]:
+    """The converters behind their registers: gain times 1 + code lsb, offset plus code lsb."""
+    offset, gain = spec.tuning.adc_offset.lsb, spec.tuning.adc_gain.lsb
+    return tuple(
+        bank._replace(
+            gain=bank.gain * (1 + gain * tuning.adc_gain[row]),
+            offset_lsb=bank.offset_lsb + offset * tuning.adc_offset[row],
+        )
+        for row, bank in enumerate(adcs)
+    )
+
+
+def range_factor(tuning: Tuning, spec: ChipSpec) -> float:
+    """How much larger than nominal the full scale of a layer is set."""
+    return float(2.0 ** (tuning.adc_range * spec.tuning.adc_range.lsb))
+
+
+def checked(stage: Stage, tuning: Tuning, tiling: Tiling, spec: ChipSpec) -> Tuning:
+    """A copy of registers that this layer's circuits have. LayerShapeError or CodeRangeError."""
+    shapes = {
+        "adc_offset": (len(tiling.row_blocks), stage.columns),
+        "adc_gain": (len(tiling.row_blocks), stage.columns),
+        "threshold": (stage.columns,),
+        "leak": (stage.columns,),
+    }
+    codes = {name: getattr(tuning, name) for name in shapes}
+    for name, wanted in shapes.items():
+        if codes[name].is_floating_point() or tuple(codes[name].shape) != wanted:
+            found = f"{tuple(codes[name].shape)} of {codes[name].dtype}"
+            raise LayerShapeError(stage.name, wanted, found, f"integer {name} codes")
+    for name, found in (codes | {"adc_range": torch.tensor(tuning.adc_range)}).items():
+        low, high, _ = register_of(spec, name)
+        if found.min() < low or found.max() > high:
+            raise CodeRangeError(stage.name, name, low, high)
+    copies = {name: found.to(torch.int32, copy=True) for name, found in codes.items()}
+    return Tuning(**copies, adc_range=int(tuning.adc_range))
+
+
+def register_of(spec: ChipSpec, name: str) -> Register:
+    """The codes of the register of that name."""
+    return Register(*getattr(spec.tuning, name).codes)
+
+
+def _row_of(tiling: Tiling, region: Region) -> int:
+    return tiling.row_blocks.index(region.rows)
+
+
+def _width(region: Region) -> int:
+    return int(region.columns.stop - region.columns.start)
