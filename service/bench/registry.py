@@ -11,12 +11,15 @@ from chip_sim.chip import make_chip
 from ltl_core.chip import ChipBackend
 from ltl_core.packing import pack, unpack
 from service.artifacts import ArtifactStore
+from service.bench.driver import open_http_chip
+from service.bench.line import AgentAddress
 from service.bench.simulated import spec_of
 from service.errors import UnknownChipBackendError
 from service.jobs.messages import ChipRef
 
 ENTRY_POINTS = "tandemcal.chip_backends"
 SIMULATED = "simulated"
+HTTP = "http"
 
 Factory = Callable[[str, Mapping[str, Any]], ChipBackend]
 
@@ -33,10 +36,13 @@ class Stored(Protocol):
 
 
 def open_chip(chip: ChipRef, backends: Mapping[str, str], artifacts: ArtifactStore) -> ChipBackend:
-    """The chip as it was left, older by the time since.
+    """The chip as it was left, older by the time since; one behind an agent is bound to the token.
 
     `backends` names further drivers as "module:factory". Raises UnknownChipBackendError.
     """
+    if chip.backend == HTTP:
+        address = AgentAddress.model_validate(chip.settings)
+        return open_http_chip(chip.chip_id, address, chip.token)
     backend = find_factory(chip.backend, backends)(chip.chip_id, chip.settings)
     if isinstance(backend, Stored):
         if chip.state_sha256 is not None:
@@ -64,7 +70,7 @@ def find_factory(name: str, backends: Mapping[str, str]) -> Factory:
         return factory
     installed = {point.name: point for point in entry_points(group=ENTRY_POINTS)}
     if name not in installed:
-        raise UnknownChipBackendError(name, (SIMULATED, *sorted({*backends, *installed})))
+        raise UnknownChipBackendError(name, (SIMULATED, HTTP, *sorted({*backends, *installed})))
     loaded: Factory = installed[name].load()
     return loaded
 

@@ -1,17 +1,29 @@
 """Every backend that must keep the contract, and a network that all of them can hold."""
 
+from collections.abc import Iterator
+from pathlib import Path
+
 import pytest
 
 from chip_sim.chip import make_chip
 from chip_sim.presets import NAMES, preset
 from ltl_core.chip import ChipBackend, LayerSettings, Placement
 from ltl_core.network import AvgPool2d, Conv2d, Linear, NetworkSpec
+from tests.agents import bench
+
+OVER_HTTP = ("ideal", "harsh")
 
 
-@pytest.fixture(params=NAMES)
-def chip(request: pytest.FixtureRequest) -> ChipBackend:
-    """A chip on which nothing stands yet."""
-    return make_chip("bench-1", preset(request.param), seed=7)
+@pytest.fixture(params=[*NAMES, *(f"http-{name}" for name in OVER_HTTP)])
+def chip(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[ChipBackend]:
+    """A chip on which nothing stands yet; some stand behind an agent on a socket."""
+    name = request.param.removeprefix("http-")
+    made = make_chip("bench-1", preset(name), seed=7)
+    if name == request.param:
+        yield made
+        return
+    with bench(tmp_path, made) as agent, agent.drive() as driver:
+        yield driver
 
 
 def placed(network: NetworkSpec) -> Placement:

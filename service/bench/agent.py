@@ -1,0 +1,128 @@
+"""The chip agent: an HTTP server in front of one chip, for whoever knows its secret."""
+
+import asyncio
+import hmac
+import json
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+
+import torch
+from fastapi import FastAPI, Request, Response
+from fastapi.responses import StreamingResponse
+
+from service.bench.line import DIGEST, REQUEST_ID, TOKEN
+from service.bench.station import Answer, Call, Station
+from service.bench.wire import MEDIA_TYPE, Body, digest_of
+
+_CALL_MAX = 1 << 30  # bytes
+_WHOLE = 1 << 20  # bytes up to which an answer is sent in one piece
+
+Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
+
+
+def create_agent(
+    station: Station, secret: str, threads: int = 1, beside: Lifespan | None = None
+) -> FastAPI:
+    """The chip's verbs under /v1/chip. `beside` runs as long as the agent does."""
+    desk = _Desk(station, secret, threads)
+    app = FastAPI(
+        title="Tandemcal chip agent",
+        lifespan=_lifespan(desk, beside),
+        docs_url=None,
+        redoc_url=None,
+        openapi_url=None,
+    )
+    app.add_api_route("/healthz", _healthy)
+    app.add_api_route("/v1/chip/{verb}", desk.drive, methods=["POST"], response_model=None)
+    return app
+
+
+async def _healthy() -> dict[str, str]:
+    return {"status": "ok"}
+
+
+def _lifespan(desk: "_Desk", beside: Lifespan | None) -> Lifespan:
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        try:
+            if beside is None:
+                yield
+            else:
+                async with beside(app):
+                    yield
+        finally:
+            await asyncio.to_thread(desk.close)
+
+    return lifespan
+
+
+class _Desk:
+    """Where calls arrive."""
+
+    def __init__(self, station: Station, secret: str, threads: int) -> None:
+        self._station = station
+        self._secret = secret.encode()
+        # One thread drives the chip: a call repeated while it is being done waits for its answer.
+        self._driver = ThreadPoolExecutor(1, "chip", torch.set_num_threads, (threads,))
+
+    async def drive(self, verb: str, request: Request) -> Response:
+        """One verb of the port, done once."""
+        if not self._knows(request):
+            return _refusal(401, "send the agent's secret: 'Authorization: Bearer SECRET'")
+        token, request_id = request.headers.get(TOKEN, ""), request.headers.get(REQUEST_ID, "")
+        if not (token.isdecimal() and len(token) < 19 and 0 < len(request_id) <= 100):
+            return _refusal(400, f"a call needs the headers {TOKEN} and {REQUEST_ID}")
+        content = await _content(request)
+        if content is None:
+            return _refusal(413, f"a call has at most {_CALL_MAX} bytes")
+        call = Call(verb, int(token), request_id, content)
+        return await asyncio.get_running_loop().run_in_executor(
+            self._driver, self._answer, call, request.headers.get(DIGEST)
+        )
+
+    def close(self) -> None:
+        """After the call that is being done."""
+        self._driver.shutdown()
+        self._station.close()
+
+    def _answer(self, call: Call, announced: str | None) -> Response:
+        if digest_of(call.content) != announced:
+            return _refusal(400, "the bytes do not have their checksum; send them again", DIGEST)
+        return _response(self._station.call(call))
+
+    def _knows(self, request: Request) -> bool:
+        scheme, _, given = request.headers.get("authorization", "").partition(" ")
+        known = hmac.compare_digest(given.strip().encode(), self._secret)
+        return scheme.lower() == "bearer" and known
+
+
+async def _content(request: Request) -> bytes | None:
+    """The whole body, unless it is too large."""
+    parts, size = [], 0
+    async for part in request.stream():
+        size += len(part)
+        if size > _CALL_MAX:
+            return None
+        parts.append(part)
+    return b"".join(parts)
+
+
+def _response(answer: Answer) -> Response:
+    body = answer.body
+    headers = {DIGEST: body.digest, "Content-Length": str(body.size)}
+    kind = MEDIA_TYPE if answer.status == 200 else "application/json"
+    if body.size <= _WHOLE:
+        return Response(body.whole(), answer.status, headers, kind)
+    return StreamingResponse(_sliced(body), answer.status, headers, kind)
+
+
+async def _sliced(body: Body) -> AsyncIterator[memoryview]:
+    for piece in body.slices():
+        yield piece
+
+
+def _refusal(status: int, detail: str, error: str | None = None) -> Response:
+    content = json.dumps({"error": error, "detail": f"This call was refused: {detail}."}).encode()
+    headers = {DIGEST: digest_of(content)}
+    return Response(content, status, headers, "application/json")

@@ -1,0 +1,226 @@
+"""What travels between a driver and its agent: one safetensors block a body.
+
+Booleans travel as bits and integers in the smallest type that holds them; on arrival every tensor
+has the type and shape that it had before. Fields that are no tensors stand in the metadata.
+"""
+
+import base64
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+import safetensors.numpy
+import torch
+from jaxtyping import Shaped
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from torch import Tensor
+
+from ltl_core.network import size
+from ltl_core.packing import read_metadata
+from service.errors import ServiceError
+
+MEDIA_TYPE = "application/vnd.safetensors"
+_SLICE = 1 << 20  # bytes sent at a time
+_ALIGNMENT = 8  # bytes; of the header, as the format asks
+_NAMES = {
+    "uint8": "U8",
+    "int8": "I8",
+    "uint16": "U16",
+    "int16": "I16",
+    "int32": "I32",
+    "int64": "I64",
+    "float16": "F16",
+    "float32": "F32",
+    "float64": "F64",
+}
+_INTEGERS = (np.uint8, np.int8, np.uint16, np.int16, np.int32, np.int64)  # smallest first
+_TYPES: Mapping[str, torch.dtype] = {
+    "bool": torch.bool,
+    "uint8": torch.uint8,
+    "int8": torch.int8,
+    "int16": torch.int16,
+    "int32": torch.int32,
+    "int64": torch.int64,
+    "float16": torch.float16,
+    "float32": torch.float32,
+    "float64": torch.float64,
+}
+
+
+class MalformedBodyError(ServiceError):
+    """Bytes that are no message, or a message that cannot be meant."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"This is no message of a chip agent or its driver: {reason}.")
+        self.reason = reason
+
+
+class Message(NamedTuple):
+    """One call, or one answer."""
+
+    fields: Mapping[str, Any] = {}
+    tensors: Mapping[str, Shaped[Tensor, "..."]] = {}
+
+    def tensor(self, name: str) -> Tensor:
+        """Raises MalformedBodyError."""
+        if name not in self.tensors:
+            raise MalformedBodyError(f"it lacks the tensor '{name}'")
+        return self.tensors[name]
+
+    def field(self, name: str, kind: type) -> Any:
+        """Raises MalformedBodyError where it is absent or of another type."""
+        value = self.fields.get(name)
+        if not isinstance(value, kind) or (kind is not bool and isinstance(value, bool)):
+            raise MalformedBodyError(f"it lacks the {kind.__name__} '{name}'")
+        return value
+
+
+class Body(NamedTuple):
+    """The bytes of a message, as the buffers in which they lie."""
+
+    parts: tuple[memoryview, ...]
+
+    @property
+    def size(self) -> int:
+        return sum(part.nbytes for part in self.parts)
+
+    @property
+    def digest(self) -> str:
+        """The Content-Digest of RFC 9530."""
+        found = hashlib.sha256()
+        for part in self.parts:
+            found.update(part)
+        return digest_header(found.digest())
+
+    def whole(self) -> bytes:
+        """In one piece."""
+        return b"".join(self.parts)
+
+    def slices(self) -> Iterator[memoryview]:
+        """In pieces to be sent one after another, without a copy."""
+        for part in self.parts:
+            for start in range(0, part.nbytes, _SLICE):
+                yield part[start : start + _SLICE]
+
+
+def encode(message: Message) -> Body:
+    """The tensors are not copied where they can travel as they are."""
+    stored = {name: _stored(tensor) for name, tensor in message.tensors.items()}
+    order = sorted(stored, key=lambda name: (-stored[name].itemsize, name))
+    types = {name: [_type_name(t), list(t.shape)] for name, t in message.tensors.items()}
+    metadata = {"fields": json.dumps(message.fields), "types": json.dumps(types)}
+    header: dict[str, Any] = {"__metadata__": metadata}
+    offset = 0
+    for name in order:
+        array = stored[name]
+        header[name] = {
+            "dtype": _NAMES[array.dtype.name],
+            "shape": list(array.shape),
+            "data_offsets": [offset, offset + array.nbytes],
+        }
+        offset += array.nbytes
+    buffers = (_buffer(stored[name]) for name in order if stored[name].nbytes)
+    return Body((_head(header), *buffers))
+
+
+def decode(data: bytes) -> Message:
+    """What `encode` was given. Raises MalformedBodyError."""
+    try:
+        arrays = safetensors.numpy.load(data)
+        metadata = read_metadata(data)
+        fields, types = json.loads(metadata["fields"]), json.loads(metadata["types"])
+    except (SafetensorError, ValueError, KeyError, RecursionError) as error:
+        raise MalformedBodyError(f"it is no safetensors block ({error!r})") from error
+    if not isinstance(fields, dict) or not isinstance(types, dict) or set(types) != set(arrays):
+        raise MalformedBodyError("its metadata does not belong to its tensors")
+    return Message(fields, {name: _restored(name, arrays[name], types[name]) for name in arrays})
+
+
+def digest_of(data: bytes) -> str:
+    """The Content-Digest of bytes that arrived."""
+    return digest_header(hashlib.sha256(data).digest())
+
+
+def digest_header(sha256: bytes) -> str:
+    """RFC 9530."""
+    return f"sha-256=:{base64.b64encode(sha256).decode()}:"
+
+
+def _head(header: Mapping[str, Any]) -> memoryview:
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % _ALIGNMENT)
+    return memoryview(len(text).to_bytes(8, "little") + text)
+
+
+def _buffer(array: NDArray[Any]) -> memoryview:
+    flat: Any = array.reshape(-1)
+    return memoryview(flat).cast("B")
+
+
+def _type_name(tensor: Tensor) -> str:
+    return str(tensor.dtype).removeprefix("torch.")
+
+
+def _stored(tensor: Tensor) -> NDArray[Any]:
+    if _type_name(tensor) not in _TYPES:
+        raise MalformedBodyError(f"tensors of type {tensor.dtype} do not travel")
+    array: NDArray[Any] = tensor.detach().cpu().contiguous().numpy()
+    if array.dtype == np.bool_:
+        return np.packbits(array)
+    return _narrowed(array) if array.dtype.kind in "iu" else array
+
+
+def _narrowed(array: NDArray[Any]) -> NDArray[Any]:
+    """In the smallest integer type that holds every value."""
+    if array.size == 0:
+        return array.astype(np.uint8)
+    low, high = int(array.min()), int(array.max())
+    for kind in _INTEGERS:
+        if np.iinfo(kind).min <= low and high <= np.iinfo(kind).max:
+            return array.astype(kind, copy=False)
+    raise AssertionError("64 bits hold every integer of a tensor")
+
+
+def _restored(name: str, array: NDArray[Any], described: object) -> Tensor:
+    kind, shape = _described(name, described)
+    if kind == "bool":
+        return torch.from_numpy(_unpacked(name, array, shape))
+    alike = array.dtype.name == kind or (array.dtype.kind in "iu" and "int" in kind)
+    if not alike or array.shape != shape:
+        raise _unlike(name, array, kind, shape)
+    found: NDArray[Any] = array.astype(kind, copy=False)
+    if array.dtype.kind in "iu" and not np.array_equal(found, array):
+        raise _unlike(name, array, kind, shape)
+    return torch.from_numpy(found)
+
+
+def _unpacked(name: str, array: NDArray[Any], shape: tuple[int, ...]) -> NDArray[np.bool_]:
+    count = size(shape)
+    if array.dtype != np.uint8 or array.shape != ((count + 7) // 8,):
+        raise _unlike(name, array, "bool", shape)
+    return np.unpackbits(array, count=count).view(np.bool_).reshape(shape)
+
+
+def _described(name: str, described: object) -> tuple[str, tuple[int, ...]]:
+    if isinstance(described, list) and len(described) == 2:
+        kind, shape = described
+        extents = shape if isinstance(shape, list) else [None]
+        if (
+            isinstance(kind, str)
+            and kind in _TYPES
+            and all(type(extent) is int and extent >= 0 for extent in extents)
+        ):
+            return kind, tuple(extents)
+    raise MalformedBodyError(f"the type of tensor '{name}' is not told")
+
+
+def _unlike(
+    name: str, array: NDArray[Any], kind: str, shape: tuple[int, ...]
+) -> MalformedBodyError:
+    found = f"{array.dtype.name} of shape {list(array.shape)}"
+    return MalformedBodyError(
+        f"tensor '{name}' was told to be {kind} of shape {list(shape)}, but {found} arrived"
+    )

@@ -1,0 +1,64 @@
+"""A chip agent on a real socket, in this process, and the driver that drives it."""
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+import uvicorn
+from fastapi import FastAPI
+
+from chip_sim.chip import make_chip
+from chip_sim.presets import preset
+from ltl_core.chip import ChipBackend
+from service.bench.agent import create_agent
+from service.bench.driver import HttpChip, open_http_chip
+from service.bench.journal import Journal
+from service.bench.line import AgentAddress
+from service.bench.station import Station
+from service.client.serve import listen
+
+START_WITHIN = 20.0  # s
+
+
+class Bench(NamedTuple):
+    """An agent that answers."""
+
+    address: AgentAddress
+    station: Station
+
+    @contextmanager
+    def drive(self, token: int = 1) -> Iterator[HttpChip]:
+        chip = open_http_chip("bench-1", self.address, token)
+        yield chip
+        chip.close()
+
+
+@contextmanager
+def serving(app: FastAPI) -> Iterator[str]:
+    """The address at which it answers."""
+    listener = listen("127.0.0.1", 0)
+    config = uvicorn.Config(app, log_config=None, access_log=False, timeout_graceful_shutdown=1)
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=server.run, args=([listener],), daemon=True)
+    thread.start()
+    deadline = time.monotonic() + START_WITHIN
+    while not server.started and time.monotonic() < deadline:
+        time.sleep(0.002)
+    try:
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+    finally:
+        server.should_exit = True
+        thread.join(START_WITHIN)
+
+
+@contextmanager
+def bench(folder: Path, chip: ChipBackend | None = None, **limits: float) -> Iterator[Bench]:
+    """An agent in front of this chip, or of a `pcm`; it keeps its journal in the folder."""
+    journal = Journal(folder / "agent.sqlite")
+    secret = journal.about().secret
+    station = Station(chip or make_chip("bench-1", preset("pcm"), 7), journal, aging=0.0)
+    with serving(create_agent(station, secret)) as url:
+        yield Bench(AgentAddress(url=url, secret=secret, **limits), station)
