@@ -9,7 +9,18 @@ from fastapi import FastAPI
 from fastapi.responses import JSONResponse
 from starlette.concurrency import run_in_threadpool
 
-from service.api import access, chips, events, health, jobs, students, target_sets, teachers
+from service.api import (
+    access,
+    agents,
+    chips,
+    events,
+    health,
+    jobs,
+    metrics,
+    students,
+    target_sets,
+    teachers,
+)
 from service.api.auth import READ
 from service.api.bell import EventBell
 from service.api.context import Context
@@ -20,6 +31,7 @@ from service.artifacts import ArtifactStore
 from service.db.session import Database
 from service.jobs.engine import JobEngine
 from service.keys import prepare
+from service.metrics import make_registry
 from service.settings import Settings
 from service.version import code_version
 from service.web import pages
@@ -35,6 +47,7 @@ _ROUTERS = (  # looked through from the top: first what is asked for most
     jobs.router,
     events.router,
     chips.router,
+    agents.router,
     teachers.router,
     target_sets.router,
     students.router,
@@ -57,6 +70,8 @@ def create_app(settings: Settings, engine: JobEngine | None = None) -> FastAPI:
     )
     for router in _ROUTERS:
         app.include_router(router)
+    if settings.metrics_port is None:
+        app.include_router(metrics.router)
     app.include_router(pages.router)
     app.add_api_route("/v1/openapi.json", _describe(app), dependencies=[READ])
     add_error_handlers(app)
@@ -74,7 +89,8 @@ def _lifespan(
         context.artifacts.sweep(before=time.time() - _ABANDONED)
         await run_in_threadpool(context.engine.launch)
         try:
-            yield
+            with metrics.metrics_server(settings, context.database):
+                yield
         finally:
             await context.bell.close()
             await run_in_threadpool(context.engine.stop)
@@ -92,6 +108,7 @@ def _compose(settings: Settings, engine: JobEngine | None) -> Context:
         engine=engine or _default_engine(settings, database),
         keys=KeyRing(database, settings.session_days),
         bell=EventBell(database),
+        metrics=make_registry(database),
     )
 
 

@@ -22,6 +22,7 @@ class Settings(BaseSettings):
     port: int = Field(default=8765, ge=0, le=65535)
     database_url: str | None = None  # None: a SQLite file in data_dir
     max_upload_bytes: PositiveInt = 512 * 1024 * 1024
+    metrics_port: int | None = Field(default=None, ge=1, le=65535)  # None: with everything else
     session_days: PositiveInt = 30  # how long a browser stays logged in
 
     parallel_jobs: PositiveInt = 2
@@ -29,6 +30,8 @@ class Settings(BaseSettings):
     heartbeat_s: PositiveFloat = 5.0
     lease_s: PositiveFloat = 15.0  # a chip is free again this long after its holder fell silent
     job_limit_s: PositiveFloat = 6 * 3600.0  # of a job without a budget of seconds; then killed
+    agent_heartbeat_s: PositiveFloat = 5.0  # how often a chip agent is to be heard of
+    agent_silence_s: PositiveFloat = 20.0  # after that its chip is offline
     chip_backends: dict[str, str] = {}  # further backends: name -> "module:factory"
     simulated_seconds_per_second: float = Field(default=1.0, ge=0)  # how fast idle chips age
 

@@ -4,6 +4,7 @@ from datetime import UTC, datetime
 from typing import Annotated, Any, NamedTuple, cast
 
 from fastapi import Depends, Query, Request
+from prometheus_client import CollectorRegistry
 
 from service.api.bell import EventBell
 from service.api.keyring import KeyRing
@@ -25,6 +26,7 @@ class Context(NamedTuple):
     engine: JobEngine
     keys: KeyRing
     bell: EventBell
+    metrics: CollectorRegistry
 
 
 async def _context(request: Request) -> Context:

@@ -1,0 +1,36 @@
+"""`/metrics`, for Prometheus. It needs no key; by setting it answers on a port of its own."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from fastapi import APIRouter, Response
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest, start_http_server
+
+from service.api.context import ContextDep
+from service.db.session import Database
+from service.metrics import make_registry
+from service.settings import Settings
+
+router = APIRouter(tags=["health"])
+
+
+@router.get("/metrics", response_class=Response)
+def metrics(context: ContextDep) -> Response:
+    """The state of jobs, chips, leases and workers, as text."""
+    return Response(generate_latest(context.metrics), media_type=CONTENT_TYPE_LATEST)
+
+
+@contextmanager
+def metrics_server(settings: Settings, database: Database) -> Iterator[None]:
+    """Where a port is set, answers there until the block ends."""
+    if settings.metrics_port is None:
+        yield
+        return
+    registry = make_registry(database)
+    server, thread = start_http_server(settings.metrics_port, settings.host, registry)
+    try:
+        yield
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()

@@ -1,0 +1,102 @@
+"""What Prometheus is told follows what happens, and nothing is counted twice."""
+
+import socket
+import urllib.request
+from typing import Any
+
+import pytest
+from fastapi.testclient import TestClient
+from prometheus_client.parser import text_string_to_metric_families
+
+from service.api.context import utc_now
+from service.app import create_app
+from service.db.repositories.jobs import JobRepository
+from service.settings import Settings
+from service.states import JobStatus
+from tests.conftest import RecordingEngine, World
+
+
+def parsed(text: str) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
+    return {
+        (sample.name, tuple(sorted(sample.labels.items()))): sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+    }
+
+
+def scrape(world: World) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
+    answer = world.client.get("/metrics", headers={"Authorization": ""})
+    assert answer.status_code == 200
+    return parsed(answer.text)
+
+
+def named(name: str, **labels: str) -> tuple[str, tuple[tuple[str, str], ...]]:
+    return name, tuple(sorted(labels.items()))
+
+
+def run_to_end(world: World, job: Any, result: dict[str, Any]) -> None:
+    token = world.drive(job["id"]) if job["chip_id"] else _begin(world, job["id"])
+    with world.context.database.writing() as session:
+        jobs = JobRepository(session)
+        jobs.end(job["id"], token, JobStatus.SUCCEEDED, None, result, utc_now())
+
+
+def _begin(world: World, job_id: str) -> int:
+    with world.context.database.writing() as session:
+        JobRepository(session).start(job_id, 1, "worker", utc_now())
+    return 1
+
+
+def test_jobs_are_counted_while_they_wait_and_once_when_they_end(world: World) -> None:
+    scrape(world)  # counters begin with what stands there
+    targets = world.ready_targets()
+    job = world.submit({"kind": "train", "target_set_id": targets})
+    waiting = scrape(world)
+    assert waiting[named("tandemcal_database_up")] == 1
+    assert waiting[named("tandemcal_jobs_open", kind="train", status="queued")] == 1
+    assert waiting[named("tandemcal_queue_oldest_seconds", kind="train")] >= 0
+    run_to_end(world, job, {"accuracy": {}})
+    ended = named("tandemcal_jobs_ended_total", kind="train", status="succeeded")
+    for _ in range(2):
+        found = scrape(world)
+        assert named("tandemcal_jobs_open", kind="train", status="queued") not in found
+        assert found[ended] == 1
+        assert found[named("tandemcal_job_wait_seconds_count", kind="train")] == 1
+
+
+def test_what_ended_before_the_process_began_is_counted(settings: Settings, world: World) -> None:
+    run_to_end(world, world.submit({"kind": "train", "target_set_id": world.ready_targets()}), {})
+    with TestClient(create_app(settings, RecordingEngine())) as client:
+        found = parsed(client.get("/metrics").text)
+    assert found[named("tandemcal_jobs_ended_total", kind="train", status="succeeded")] == 1
+
+
+def test_calibrations_tell_what_they_recovered(world: World) -> None:
+    scrape(world)
+    chip, student = world.register_chip()["id"], world.trained_student()
+    scrape(world)
+    run_to_end(world, world.calibrate(chip, student), {"recovered_fraction": 0.8})
+    found = scrape(world)
+    assert found[named("tandemcal_recovered_fraction_sum")] == pytest.approx(0.8)
+    assert found[named("tandemcal_chips", health="unknown")] == 1
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return int(listener.getsockname()[1])
+
+
+def test_metrics_can_have_a_port_of_their_own(settings: Settings) -> None:
+    unused_port = free_port()
+    apart = settings.model_copy(update={"metrics_port": unused_port})
+    with TestClient(create_app(apart, RecordingEngine())) as client:
+        assert client.get("/metrics").status_code == 404
+        with urllib.request.urlopen(f"http://127.0.0.1:{unused_port}/metrics") as answer:
+            assert parsed(answer.read().decode())[named("tandemcal_database_up")] == 1
+
+
+def test_a_database_that_is_gone_is_told(settings: Settings, world: World) -> None:
+    assert scrape(world)[named("tandemcal_database_up")] == 1
+    world.context.database.engine.dispose()
+    (settings.data_dir / "tandemcal.sqlite").unlink()
+    assert scrape(world)[named("tandemcal_database_up")] == 0
