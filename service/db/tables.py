@@ -150,6 +150,12 @@ class Job(Base):
     result: Mapped[Json | None]
     weights_in_force: Mapped[int | None]  # the chip's version when the job started
     priority: Mapped[int]
+    key_id: Mapped[str | None] = mapped_column(Id)  # whose job it is; None is the service's own
+    not_before: Mapped[datetime | None]
+    queue_deadline: Mapped[datetime | None]  # one that has not started by then expires
+    turn: Mapped[int] = mapped_column(server_default="0")  # how often it was called
+    called_at: Mapped[datetime | None]  # None while it waits for its turn
+    held_until: Mapped[datetime | None]  # it is not called again before that
     attempt: Mapped[int]
     token: Mapped[int | None]  # of the chip's lease, while it runs
     executor_id: Mapped[str | None]
@@ -199,6 +205,16 @@ class Executor(Base):
 
     id: Mapped[str] = mapped_column(primary_key=True)
     heartbeat_at: Mapped[datetime]
+    slots: Mapped[int] = mapped_column(server_default="0")  # jobs that it runs at once
+
+
+class KeyTurn(Base):
+    """When a job of each key was called last: who waited longest goes first."""
+
+    __tablename__ = "key_turns"
+
+    key_id: Mapped[str] = mapped_column(Id, primary_key=True)  # empty: the service's own jobs
+    called_at: Mapped[datetime]
 
 
 class WeightVersion(Base):
