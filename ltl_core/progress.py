@@ -11,6 +11,7 @@ class Phase(StrEnum):
     TRAINING = "training"
     PLACING = "placing"
     BEFORE = "measuring before"
+    TUNING = "tuning"
     CALIBRATING = "calibrating"
     VERIFYING = "verifying"
     AFTER = "measuring after"

@@ -133,3 +133,11 @@ class CalibrationSettings(_Settings):
                 "a chip is calibrated with ltl-online or ltl-offline"
             )
         return self
+
+
+class TuneSettings(_Settings):
+    """How the circuits of one chip are made alike."""
+
+    repeats: int = Field(default=256, ge=32, le=65536)  # of each test of a neuron
+    samples: int = Field(default=256, ge=1, le=65536)  # played to set the range of the converters
+    clipped_max: float = Field(default=1e-3, ge=0, le=1)  # part of the conversions, of each layer
