@@ -2,8 +2,10 @@
 
 from alembic import context
 
+from service.db import agent_tables
 from service.db.tables import Base
 
+assert agent_tables.Agent.metadata is Base.metadata  # every module of tables is loaded
 context.configure(
     connection=context.config.attributes["connection"],
     target_metadata=Base.metadata,

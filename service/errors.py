@@ -48,6 +48,10 @@ class KeyNotFoundError(NotFoundError):
     what = "key"
 
 
+class AgentNotFoundError(NotFoundError):
+    what = "agent"
+
+
 class ConflictError(ServiceError):
     """The state of things does not allow it now."""
 

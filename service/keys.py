@@ -17,6 +17,7 @@ from service.db.tables import ApiKey
 from service.settings import Settings
 from service.states import Scope
 
+_JOIN_KEY = "join key (TANDEMCAL_JOIN_KEY)"
 _PREFIX = "tcal_"  # so that a key in the wrong place is recognised
 
 
@@ -30,10 +31,7 @@ class NewKey(NamedTuple):
 def make_key(name: str, scopes: Sequence[Scope], now: datetime) -> NewKey:
     """256 random bits."""
     key = _PREFIX + secrets.token_urlsafe(32)
-    row = ApiKey(
-        id=str(uuid7()), name=name, sha256=hash_key(key), scopes=list(scopes), created_at=now
-    )
-    return NewKey(key, row)
+    return NewKey(key, _key_row(name, key, scopes, now))
 
 
 def hash_key(key: str) -> str:
@@ -50,9 +48,18 @@ def prepare(settings: Settings) -> str | None:
     upgrade(settings.database)
     database = Database(settings.database)
     try:
-        return _first_key(database, settings.key_file)
+        made = _first_key(database, settings.key_file)
+        if settings.join_key is not None:
+            _accept_join_key(database, settings.join_key.get_secret_value())
+        return made
     finally:
         database.close()
+
+
+def _key_row(name: str, key: str, scopes: Sequence[Scope], now: datetime) -> ApiKey:
+    return ApiKey(
+        id=str(uuid7()), name=name, sha256=hash_key(key), scopes=list(scopes), created_at=now
+    )
 
 
 def _first_key(database: Database, path: Path) -> str | None:
@@ -64,6 +71,19 @@ def _first_key(database: Database, path: Path) -> str | None:
         keys.add(new.row)
         _leave(path, new.key)
     return new.key
+
+
+def _accept_join_key(database: Database, key: str) -> None:
+    """Beside it no join key of an earlier start opens anything. A revoked one stays revoked."""
+    now = datetime.now(UTC)
+    with database.writing() as session:
+        keys = KeyRepository(session)
+        rows = [row for row in keys.list() if row.name == _JOIN_KEY]
+        for row in rows:
+            if row.sha256 != hash_key(key):
+                keys.revoke(row.id, now)
+        if all(row.sha256 != hash_key(key) for row in rows):
+            keys.add(_key_row(_JOIN_KEY, key, (Scope.AGENT,), now))
 
 
 def _leave(path: Path, key: str) -> None:

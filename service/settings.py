@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from pydantic import Field, PositiveFloat, PositiveInt
+from pydantic import Field, PositiveFloat, PositiveInt, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
@@ -30,6 +30,8 @@ class Settings(BaseSettings):
     heartbeat_s: PositiveFloat = 5.0
     lease_s: PositiveFloat = 15.0  # a chip is free again this long after its holder fell silent
     job_limit_s: PositiveFloat = 6 * 3600.0  # of a job without a budget of seconds; then killed
+    # With this chip agents register, beside keys of the scope `agent`.
+    join_key: SecretStr | None = Field(default=None, min_length=20)
     agent_heartbeat_s: PositiveFloat = 5.0  # how often a chip agent is to be heard of
     agent_silence_s: PositiveFloat = 20.0  # after that its chip is offline
     chip_backends: dict[str, str] = {}  # further backends: name -> "module:factory"

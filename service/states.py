@@ -21,6 +21,7 @@ class JobStatus(StrEnum):
     EXPIRED = "expired"
 
 
+WAITING = frozenset({JobStatus.QUEUED, JobStatus.WAITING_FOR_CHIP})
 ACTIVE = frozenset({JobStatus.RUNNING, JobStatus.CANCELLING})
 TERMINAL = frozenset(
     {JobStatus.SUCCEEDED, JobStatus.FAILED, JobStatus.CANCELLED, JobStatus.EXPIRED}
@@ -30,6 +31,7 @@ TERMINAL = frozenset(
 class ChipState(StrEnum):
     IDLE = "idle"
     RUNNING = "running"
+    OFFLINE = "offline"  # its agent is silent
 
 
 class ChipHealth(StrEnum):
@@ -56,3 +58,4 @@ class Scope(StrEnum):
     READ = "read"
     OPERATE = "operate"
     ADMIN = "admin"
+    AGENT = "agent"  # registers chips and is heard of, nothing else

@@ -49,6 +49,7 @@ def require(scope: Scope) -> Callable[..., Awaitable[None]]:
 READ = Depends(require(Scope.READ))
 OPERATE = Depends(require(Scope.OPERATE))
 ADMIN = Depends(require(Scope.ADMIN))
+AGENT = Depends(require(Scope.AGENT))
 
 
 def refuse_foreign_pages(request: Request) -> None:

@@ -30,6 +30,7 @@ from service.api.schemas import (
 from service.api.uploads import content_digest
 from service.api.views import chip_view, chip_views, job_view
 from service.bench.simulated import spec_of
+from service.db.repositories.agents import BACKEND
 from service.db.repositories.chips import ChipFilter, ChipRepository, WeightRepository
 from service.db.repositories.jobs import JobFilter, JobRepository
 from service.db.repositories.paging import PageOf
@@ -178,6 +179,9 @@ def _invalid(error: ValidationError, prefix: str) -> InvalidFieldsError:
 
 
 def _check_backend(backend: str, context: Context) -> None:
+    if backend == BACKEND:
+        message = "a chip behind an agent is registered by its agent; start `tandemcal agent` there"
+        raise InvalidFieldsError(FieldProblem("/backend", message))
     installed = entry_points(group="tandemcal.chip_backends").names
     known = sorted({"simulated", *context.settings.chip_backends, *installed})
     if backend not in known:

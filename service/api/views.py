@@ -1,12 +1,13 @@
 """From rows to what the API shows."""
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from datetime import datetime
 from typing import Any
 
 from sqlalchemy.orm import Session
 
 from service.api.schemas import ChipView, JobView, TargetSetView, View
+from service.db.repositories.agents import AgentRepository
 from service.db.repositories.chips import ChipRepository
 from service.db.repositories.jobs import JobRepository
 from service.db.repositories.teachers import TargetSetRepository
@@ -24,14 +25,15 @@ def job_view(job: Job) -> JobView:
 
 
 def chip_views(session: Session, chips: Sequence[Chip], now: datetime) -> list[ChipView]:
-    """Chips with what waits for them and what runs on them, in three queries for all."""
+    """Chips with what waits for them and what runs on them, in a few queries for all."""
     ids = [chip.id for chip in chips]
     depths = JobRepository(session).queue_depth(ids)
     leased = ChipRepository(session).leased(ids, now)
+    offline = AgentRepository(session).offline(ids, now)
     return [
         ChipView(
             **_shared(chip, ChipView),
-            state=ChipState.RUNNING if chip.id in leased else ChipState.IDLE,
+            state=_state(chip.id, leased, offline),
             queue_depth=depths.get(chip.id, 0),
             running_job_id=leased.get(chip.id),
         )
@@ -42,6 +44,12 @@ def chip_views(session: Session, chips: Sequence[Chip], now: datetime) -> list[C
 def chip_view(session: Session, chip: Chip, now: datetime) -> ChipView:
     """One chip."""
     return chip_views(session, [chip], now)[0]
+
+
+def _state(chip_id: str, leased: Container[str], offline: Container[str]) -> ChipState:
+    if chip_id in offline:
+        return ChipState.OFFLINE
+    return ChipState.RUNNING if chip_id in leased else ChipState.IDLE
 
 
 def target_set_views(session: Session, sets: Sequence[TargetSet]) -> list[TargetSetView]:

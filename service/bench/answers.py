@@ -6,10 +6,8 @@ Every reader raises MalformedBodyError with what is wrong.
 import math
 from collections.abc import Mapping
 from enum import StrEnum
-from typing import Any
 
 import torch
-from pydantic import ConfigDict, TypeAdapter, ValidationError
 from torch import Tensor
 
 from ltl_core.chip import (
@@ -22,9 +20,9 @@ from ltl_core.chip import (
     Tuning,
     TuningInfo,
     WriteReport,
-    info_from_json,
 )
 from ltl_core.network import NetworkSpec, Stage
+from service.bench.described import read_info as read_chip_info
 from service.bench.verbs import read_tuning
 from service.bench.wire import MalformedBodyError, Message
 
@@ -42,11 +40,9 @@ class _Kind(StrEnum):
 def read_info(answer: Message, chip_id: str) -> ChipInfo:
     """What the chip is, under the name that the service knows it by."""
     try:
-        info = info_from_json(answer.field("info", dict))
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise MalformedBodyError(f"its chip info cannot be read ({error!r})") from error
-    _check_info(info)
-    return info._replace(chip_id=chip_id)
+        return read_chip_info(answer.field("info", dict))._replace(chip_id=chip_id)
+    except ValueError as error:
+        raise MalformedBodyError(str(error)) from error
 
 
 def read_report(answer: Message, codes: Tensor) -> WriteReport:
@@ -230,19 +226,3 @@ def _number(value: object, name: str, low: float, high: float) -> float:
     if not real or not math.isfinite(value) or not low <= value <= high:  # type: ignore[arg-type, operator]
         raise MalformedBodyError(f"{name} is {value!r}, not a number from {low} to {high}")
     return value  # type: ignore[return-value]
-
-
-def _check_info(info: ChipInfo) -> None:
-    try:
-        TypeAdapter(ChipInfo, config=ConfigDict(strict=True, allow_inf_nan=False)).validate_python(
-            info
-        )
-    except ValidationError as error:
-        first: Any = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
-        raise MalformedBodyError(f"its chip info is wrong at {where}: {first['msg']}") from error
-    least = min(info.tile_rows, info.tile_columns, info.tiles, info.weight_code_max)
-    if least < 1 or not info.trim_code_min <= 0 <= info.trim_code_max or not info.observables:
-        raise MalformedBodyError("its chip info describes no chip")
-    if not (info.trim_lsb > 0 and info.time_step > 0):
-        raise MalformedBodyError("its chip info has steps that are not above zero")

@@ -4,13 +4,14 @@ from datetime import datetime
 
 from sqlalchemy.orm import Session
 
+from service.db.repositories.agents import AgentRepository
 from service.db.repositories.chips import ChipRepository, WeightRepository
 from service.db.repositories.teachers import (
     StudentRepository,
     TargetSetRepository,
     TeacherRepository,
 )
-from service.db.tables import Job
+from service.db.tables import Chip, Job
 from service.jobs.messages import ChipRef, ChunkRef, House, JobDescription, Json
 from service.states import JobKind, Split
 
@@ -85,8 +86,13 @@ class Describer:
         return ChipRef(
             chip_id=chip.id,
             backend=chip.backend,
-            settings=chip.settings,
+            settings=chip.settings | self._address(chip),
             state_sha256=chip.state_sha256,
             idle_s=max(0.0, idle) * self._aging,
             token=job.token,
         )
+
+    def _address(self, chip: Chip) -> Json:
+        """Where the agent of a chip answers, and with what the service proves itself there."""
+        agent = AgentRepository(self._session).of_chip(chip.id)
+        return {} if agent is None else {"url": agent.url, "secret": agent.secret} | agent.limits

@@ -28,7 +28,7 @@ class ChipRef(_Message):
 
     chip_id: str
     backend: str
-    settings: Json
+    settings: Json = Field(repr=False)  # of a chip behind an agent: its secret too
     state_sha256: str | None  # of a simulated chip
     idle_s: float = Field(ge=0)  # how long it lay there since that state was saved
     token: int

@@ -6,12 +6,13 @@ from typing import Any, NamedTuple
 
 from sqlalchemy.orm import Session
 
+from service.db.repositories.agents import AgentRepository
 from service.db.repositories.chips import ChipFilter, ChipRepository
 from service.db.repositories.jobs import JobFilter, JobRepository
 from service.db.repositories.overview import LastCalibration, OverviewRepository
 from service.db.repositories.paging import PageOf
 from service.db.tables import Chip, Job
-from service.states import TERMINAL, ChipHealth, JobStatus
+from service.states import TERMINAL, ChipHealth, ChipState, JobStatus
 from service.web.words import percent, plural, points, short_id
 
 _LEFT, _RIGHT = 8, 192  # of the small drawing of a recovery, px
@@ -180,9 +181,13 @@ def _chip_rows(session: Session, chips: Sequence[Chip], now: datetime) -> tuple[
     overview = OverviewRepository(session)
     last, running = overview.last_calibrations(ids), overview.running_jobs(ids)
     depth = JobRepository(session).queue_depth(ids)
-    return tuple(
+    offline = AgentRepository(session).offline(ids, now)
+    rows = (
         _chip_row(chip, last.get(chip.id), depth.get(chip.id, 0), _running(running, chip, now))
         for chip in chips
+    )
+    return tuple(
+        row._replace(state=ChipState.OFFLINE) if row.id in offline else row for row in rows
     )
 
 

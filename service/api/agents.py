@@ -1,0 +1,72 @@
+"""Chip agents: they register with a key of their own scope, and are heard of now and then."""
+
+from datetime import datetime, timedelta
+from typing import Annotated
+
+from fastapi import APIRouter, Path
+
+from ltl_core.chip import info_to_json
+from service.api.agent_schemas import AgentRequest, AgentView, RegisteredView
+from service.api.auth import AGENT, READ
+from service.api.context import Context, ContextDep
+from service.db.repositories.agents import AgentRepository, Registration
+from service.db.session import clock
+from service.bench.described import read_info
+from service.errors import FieldProblem, InvalidFieldsError
+
+router = APIRouter(prefix="/v1/agents", tags=["agents"])
+_AgentId = Annotated[str, Path(max_length=36)]
+
+
+@router.post("", dependencies=[AGENT])
+def register_agent(body: AgentRequest, context: ContextDep) -> RegisteredView:
+    """Take an agent up, with its chip; the chip is made where nobody knows it."""
+    with context.database.writing() as session:
+        now = clock(session)
+        agent = AgentRepository(session).register(
+            _registration(body), now, _alive_until(context, now)
+        )
+        return _registered(AgentView.model_validate(agent), context)
+
+
+@router.post("/{agent_id}/heartbeat", dependencies=[AGENT])
+def hear_agent(agent_id: _AgentId, context: ContextDep) -> RegisteredView:
+    """It lives. 404 asks it to register again."""
+    with context.database.writing() as session:
+        now = clock(session)
+        agent = AgentRepository(session).beat(agent_id, now, _alive_until(context, now))
+        return _registered(AgentView.model_validate(agent), context)
+
+
+@router.get("/{agent_id}", dependencies=[READ])
+def get_agent(agent_id: _AgentId, context: ContextDep) -> AgentView:
+    with context.database.reading() as session:
+        return AgentView.model_validate(AgentRepository(session).get(agent_id))
+
+
+def _registration(body: AgentRequest) -> Registration:
+    return Registration(
+        agent_id=body.agent_id,
+        name=body.name,
+        url=str(body.url).rstrip("/"),
+        secret=body.secret,
+        version=body.version,
+        limits=body.limits.model_dump(),
+        info=_checked_info(body),
+        token=body.token,
+    )
+
+
+def _checked_info(body: AgentRequest) -> dict[str, object]:
+    try:
+        return info_to_json(read_info(body.info))
+    except ValueError as error:
+        raise InvalidFieldsError(FieldProblem("/info", str(error))) from error
+
+
+def _alive_until(context: Context, now: datetime) -> datetime:
+    return now + timedelta(seconds=context.settings.agent_silence_s)
+
+
+def _registered(view: AgentView, context: Context) -> RegisteredView:
+    return RegisteredView(**view.model_dump(), heartbeat_s=context.settings.agent_heartbeat_s)

@@ -1,0 +1,33 @@
+"""What a bench says a chip is, read and doubted. Needs no torch."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+
+from ltl_core.chip import ChipInfo, info_from_json
+
+
+def read_info(data: Mapping[str, Any]) -> ChipInfo:
+    """Raises ValueError with what is wrong."""
+    try:
+        info = info_from_json(data)
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise ValueError(f"the chip info cannot be read ({error!r})") from error
+    _check_types(info)
+    least = min(info.tile_rows, info.tile_columns, info.tiles, info.weight_code_max)
+    if least < 1 or not info.trim_code_min <= 0 <= info.trim_code_max or not info.observables:
+        raise ValueError("the chip info describes no chip")
+    if not (info.trim_lsb > 0 and info.time_step > 0):
+        raise ValueError("the chip info has steps that are not above zero")
+    return info
+
+
+def _check_types(info: ChipInfo) -> None:
+    strict = ConfigDict(strict=True, allow_inf_nan=False)
+    try:
+        TypeAdapter(ChipInfo, config=strict).validate_python(info)
+    except ValidationError as error:
+        first: Any = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        raise ValueError(f"the chip info is wrong at {where}: {first['msg']}") from error
