@@ -15,7 +15,7 @@ class AgentLimits(Request):
     """How patient a job is with this agent."""
 
     answer_s: Seconds = 300.0  # an answer that takes longer is given up
-    silence_s: Seconds = 30.0  # so long is it called when it cannot be reached
+    reach_s: Seconds = 30.0  # so long is it called when it cannot be reached
 
 
 class AgentRequest(Request):

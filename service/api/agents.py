@@ -9,9 +9,9 @@ from ltl_core.chip import info_to_json
 from service.api.agent_schemas import AgentRequest, AgentView, RegisteredView
 from service.api.auth import AGENT, READ
 from service.api.context import Context, ContextDep
+from service.bench.described import read_info
 from service.db.repositories.agents import AgentRepository, Registration
 from service.db.session import clock
-from service.bench.described import read_info
 from service.errors import FieldProblem, InvalidFieldsError
 
 router = APIRouter(prefix="/v1/agents", tags=["agents"])

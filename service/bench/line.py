@@ -30,7 +30,7 @@ class AgentAddress(BaseModel):
     url: str
     secret: str = Field(repr=False)
     answer_s: PositiveFloat = 300.0  # an answer that takes longer is given up
-    silence_s: PositiveFloat = 30.0  # so long is an agent called that cannot be reached
+    reach_s: PositiveFloat = 30.0  # so long is an agent called that cannot be reached
 
 
 class _Question(NamedTuple):
@@ -69,7 +69,7 @@ class Line:
                 return self._read(verb, *self._try(question))
             except (httpx.ConnectError, httpx.ConnectTimeout) as error:
                 silent_since = time.monotonic() if silent_since is None else silent_since
-                until = min(silent_since + self._address.silence_s, question.deadline)
+                until = min(silent_since + self._address.reach_s, question.deadline)
                 if time.monotonic() + pause > until:
                     self._give_up(f"its agent cannot be reached at {self._address.url}", error)
             except (httpx.TransportError, _BrokenError) as error:

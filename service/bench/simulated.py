@@ -8,15 +8,20 @@ from chip_sim.spec import ChipSpec, tiles_needed
 from ltl_core.errors import CapacityError, UnsupportedLayerError
 from ltl_core.network import Conv2d, NetworkSpec
 
-# A chip of a fleet grows old whether its device was published for that age or not; a job must not
-# fail of it. Past the published times its spread stays what it was last measured to be.
-_LIVES_ON: Mapping[str, Any] = {"device": {"after_data": "hold"}}
-
 
 def spec_of(settings: Mapping[str, Any]) -> ChipSpec:
     """The preset with the changes laid over it. Raises UnknownPresetError, ValidationError."""
-    chosen = _overlaid(preset(str(settings["preset"])).model_dump(), _LIVES_ON)
+    chosen = living(preset(str(settings["preset"]))).model_dump()
     return ChipSpec.model_validate(_overlaid(chosen, settings.get("overrides") or {}))
+
+
+def living(spec: ChipSpec) -> ChipSpec:
+    """A chip of a fleet grows old whether its device was published for that age or not.
+
+    A job must not fail of it: past the published times its spread stays what it was last measured.
+    """
+    device = spec.device.model_copy(update={"after_data": "hold"})
+    return spec.model_copy(update={"device": device})
 
 
 def check_fit(network: NetworkSpec, spec: ChipSpec) -> None:

@@ -14,6 +14,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from service.client.agent import agent
 from service.client.errors import TandemcalError
 from service.client.plots import chip_app
 from service.client.sdk import Tandemcal
@@ -25,6 +26,7 @@ app = typer.Typer(
     help="Calibrates mixed-signal spiking chips with the chip in the loop.",
 )
 app.add_typer(chip_app, name="chip")
+app.command()(agent)
 
 Host = Annotated[str | None, typer.Option(help="Address to listen on [default: 127.0.0.1].")]
 Port = Annotated[

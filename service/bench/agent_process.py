@@ -1,0 +1,140 @@
+"""One agent process: its folder, its chip, its socket."""
+
+import fcntl
+import socket
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import uvicorn
+from fastapi import FastAPI
+from rich.console import Console
+
+from chip_sim.chip import make_chip
+from chip_sim.presets import NAMES, preset
+from chip_sim.spec import ChipSpec
+from chip_sim.spec_file import load_spec
+from ltl_core.chip import ChipBackend
+from service.bench.agent import Lifespan, create_agent
+from service.bench.agent_settings import AgentSettings
+from service.bench.joining import Membership, joining
+from service.bench.journal import Journal
+from service.bench.registry import SIMULATED, find_factory
+from service.bench.simulated import living
+from service.bench.station import Station
+from service.client.serve import GRACE, SWITCH, PortTakenError, listen
+from service.errors import ServiceError
+from service.logs import configure_logging
+
+_KEEP_ALIVE = 75  # s that a line stays open without a call: longer than a step of learning
+
+
+class AgentRunningError(ServiceError):
+    """Two agents would drive the same chip."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(
+            f"Another agent works in {folder}; stop it, or give this one another --name."
+        )
+
+
+class AgentPortTakenError(ServiceError):
+    """Somebody else listens there."""
+
+    def __init__(self, host: str, port: int) -> None:
+        super().__init__(
+            f"The agent cannot listen on {host}, port {port}; give another --port, or 0 for any."
+        )
+
+
+class JoinKeyError(ServiceError):
+    """An agent that is to register has nothing to register with."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"The agent cannot register: {reason}; give --join-key-file.")
+
+
+def run_agent(settings: AgentSettings, console: Console) -> None:
+    """Serve the chip until a signal ends it.
+
+    Raises AgentRunningError, JoinKeyError, AgentPortTakenError, and what stands against the chip.
+    """
+    sys.setswitchinterval(SWITCH)
+    configure_logging(settings.log_level, as_json=settings.log_json)
+    with _alone(settings.folder):
+        chip = open_bench(settings)
+        station = Station(chip, Journal(settings.folder / "agent.sqlite"), settings.aging)
+        listener = _listen(settings)
+        url = settings.url(listener.getsockname()[1])
+        beside = _joining(settings, station, url)
+        app = create_agent(station, station.about.secret, settings.threads, beside)
+        said = f"Chip {settings.name} ({chip.info.model}) answers at {url}"
+        _Server(_config(app), console, said).run(sockets=[listener])
+
+
+def open_bench(settings: AgentSettings) -> ChipBackend:
+    """The chip that stands on this bench."""
+    if settings.backend == SIMULATED:
+        return make_chip(settings.name, living(_spec(settings.chip)), settings.chip_seed)
+    return find_factory(settings.backend, {})(settings.name, settings.backend_settings)
+
+
+def _spec(chip: str) -> ChipSpec:
+    """Of a named chip, or of a file."""
+    return preset(chip) if chip in NAMES or not Path(chip).suffix else load_spec(Path(chip))
+
+
+def _listen(settings: AgentSettings) -> socket.socket:
+    try:
+        return listen(settings.host, settings.port)
+    except PortTakenError as error:
+        raise AgentPortTakenError(settings.host, settings.port) from error
+
+
+def _joining(settings: AgentSettings, station: Station, url: str) -> Lifespan | None:
+    if settings.service is None:
+        return None
+    try:
+        key = settings.key()
+    except OSError as error:
+        raise JoinKeyError(str(error)) from error
+    if not key:
+        raise JoinKeyError("it has no join key")
+    limits = {"answer_s": settings.answer_s, "reach_s": settings.reach_s}
+    return joining(station, Membership(settings.service, key, settings.name, url, limits))
+
+
+def _config(app: FastAPI) -> uvicorn.Config:
+    return uvicorn.Config(
+        app,
+        log_config=None,
+        access_log=False,
+        timeout_keep_alive=_KEEP_ALIVE,
+        timeout_graceful_shutdown=GRACE,
+    )
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """The kernel frees the lock when the process is gone."""
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with (folder / "lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise AgentRunningError(folder) from None
+        yield
+
+
+class _Server(uvicorn.Server):
+    """Says where the chip answers, once it does."""
+
+    def __init__(self, config: uvicorn.Config, console: Console, said: str) -> None:
+        super().__init__(config)
+        self._console, self._said = console, said
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets=sockets)
+        if self.started:
+            self._console.print(self._said, highlight=False, markup=False, soft_wrap=True)
