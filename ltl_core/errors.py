@@ -139,6 +139,16 @@ class CapacityError(ChipError):
         self.available = available
 
 
+class FingerprintError(ChipError):
+    """A fingerprint that cannot be compared with the chip's answers of now."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(
+            f"The fingerprint of publication does not fit: {reason}. Calibrate the chip, "
+            "which takes a new one."
+        )
+
+
 class NotTunableError(ChipError):
     """A chip without registers that make its circuits alike."""
 

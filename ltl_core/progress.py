@@ -12,6 +12,7 @@ class Phase(StrEnum):
     PLACING = "placing"
     BEFORE = "measuring before"
     TUNING = "tuning"
+    PROBING = "probing"
     CALIBRATING = "calibrating"
     VERIFYING = "verifying"
     AFTER = "measuring after"
