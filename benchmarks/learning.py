@@ -25,9 +25,9 @@ from benchmarks.datasets import MissingDataError, Split, default_folder
 from benchmarks.machine import about
 from benchmarks.memory import peak_memory
 from benchmarks.tasks import Task, tasks
-from benchmarks.teachers import default_start, scaled, teacher_of
+from benchmarks.teachers import default_start, scaled, shown, teacher_of
 from ltl_core.data.augment import crop_and_flip
-from ltl_core.data.images import Images, as_samples
+from ltl_core.data.images import Images
 from ltl_core.effort import student_effort
 from ltl_core.errors import DataFormatError
 from ltl_core.evaluate import Quality, student_quality
@@ -59,6 +59,7 @@ class Options(NamedTuple):
     data: Path
     cache: Path | None
     json: Path | None
+    device: str
     check: bool
 
 
@@ -98,6 +99,7 @@ class Lesson(NamedTuple):
 def main(arguments: Sequence[str] | None = None) -> int:
     """Exit code 1 where --check is given and something stayed behind."""
     options = parse(arguments)
+    torch.set_default_device(options.device)
     console = Console(width=None if sys.stdout.isatty() else WIDE)
     heading, runs = about("benchmarks.learning"), earlier(options.json)
     for run in perform(options, runs, console):
@@ -122,8 +124,8 @@ def perform(options: Options, done: Sequence[Run], console: Console) -> Iterator
                 continue
             split = split or task.load(options.data)
             console.print(f"{name} {seed}: the teacher.")
-            shown = split._replace(test=first_of(split.test, options.test_samples))
-            lesson = prepare(task, shown, seed, options.cache)
+            measured = split._replace(test=first_of(split.test, options.test_samples))
+            lesson = prepare(task, measured, seed, options.cache)
             for rule in wanted:
                 console.print(f"{name} {seed}: {rule}.")
                 yield learn(lesson, rule, options.start, options.samples)
@@ -132,17 +134,17 @@ def perform(options: Options, done: Sequence[Run], console: Console) -> Iterator
 def prepare(task: Task, split: Split, seed: int, cache: Path | None = None) -> Lesson:
     """Train the teacher, or find it, and measure it."""
     teacher = teacher_of(task, split, seed, cache)
-    accuracy = teacher_accuracy(*teacher, as_samples(split.test, task.scaling))
+    accuracy = teacher_accuracy(*teacher, shown(split.test, task.scaling))
     return Lesson(task, split, teacher, accuracy, seed)
 
 
 def learn(lesson: Lesson, rule: RuleName, start: str = "warm", limit: int | None = None) -> Run:
     """Train one student, from the first `limit` samples or all, and measure it every epoch."""
     task, seed = lesson.task, lesson.seed
-    train = as_samples(first_of(lesson.split.train, limit), task.scaling)
+    train = shown(first_of(lesson.split.train, limit), task.scaling)
     teacher = scaled(lesson.teacher, train, PERCENTILES.get(rule, 99.9))
     targets = LiveTargets(teacher, train, varied(task, seed))
-    test = LiveTargets(teacher, as_samples(lesson.split.test, task.scaling))
+    test = LiveTargets(teacher, shown(lesson.split.test, task.scaling))
     settings = task.settings(rule, seed)
     weights = teacher.weights
     if start == "default":
@@ -272,6 +274,7 @@ def parse(arguments: Sequence[str] | None) -> Options:
     parser.add_argument("--data", type=Path, default=default_folder(), help="where data sets lie")
     parser.add_argument("--cache", type=Path, help="keep teachers here")
     parser.add_argument("--json", type=Path, help="write, or add to, this file")
+    parser.add_argument("--device", default=accelerator(), help="such as cpu or cuda")
     parser.add_argument("--quick", action="store_true", help="the digits, one seed")
     parser.add_argument("--check", action="store_true", help="fail where a target is missed")
     given = parser.parse_args(arguments)
@@ -281,6 +284,11 @@ def parse(arguments: Sequence[str] | None) -> Options:
         seeds=(0,) if given.quick else tuple(given.seed or SEEDS),
         **{name: getattr(given, name) for name in Options._fields[3:]},
     )
+
+
+def accelerator() -> str:
+    """What there is, and where there is none, the processor."""
+    return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def _read(run: dict[str, Any]) -> Run:

@@ -30,13 +30,21 @@ def teacher_of(task: Task, split: Split, seed: int, cache: Path | None) -> Impor
     kept = None if cache is None else cache / f"{task.name}-{seed}.safetensors"
     if kept is not None and kept.is_file():
         weights, about = unpack(kept.read_bytes())
-        return Imported(NetworkSpec.model_validate_json(about["network"]), weights)
+        device = torch.get_default_device()
+        placed = {name: weight.to(device) for name, weight in weights.items()}
+        return Imported(NetworkSpec.model_validate_json(about["network"]), placed)
     teacher = _train(task, split.train, seed)
     if kept is not None:
         kept.parent.mkdir(parents=True, exist_ok=True)
         about = {"network": teacher.network.model_dump_json()}
-        kept.write_bytes(pack(teacher.weights, about))
+        kept.write_bytes(pack({n: weight.cpu() for n, weight in teacher.weights.items()}, about))
     return teacher
+
+
+def shown(images: Images, scaling: Scaling) -> Samples:
+    """Scaled pictures, where tensors are made now: in main memory, or on an accelerator."""
+    samples, device = as_samples(images, scaling), torch.get_default_device()
+    return Samples(*(None if part is None else part.to(device) for part in samples))
 
 
 def scaled(teacher: Imported, samples: Samples, percentile: float) -> Teacher:
@@ -94,8 +102,10 @@ def _schedule(optimizer: SGD, recipe: Recipe, steps: int) -> lr_scheduler.LRSche
 def _batches(images: Images, scaling: Scaling, recipe: Recipe, seed: int) -> Iterator[Samples]:
     generator = torch.Generator().manual_seed(seed)
     for _ in range(recipe.epochs):
-        for index in torch.randperm(images.size, generator=generator).split(recipe.batch):
-            samples = as_samples(images.take(index), scaling)
+        for index in torch.randperm(images.size, generator=generator, device="cpu").split(
+            recipe.batch
+        ):
+            samples = shown(images.take(index), scaling)
             if recipe.padding or recipe.flip:
                 varied = crop_and_flip(
                     samples.inputs, generator, padding=recipe.padding, flip=recipe.flip

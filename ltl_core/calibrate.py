@@ -236,7 +236,7 @@ class Calibration:
         per_epoch = self._learn.size // size
         epoch, place = divmod(step, per_epoch)
         generator = torch.Generator().manual_seed(self._settings.seed * 100_003 + epoch)
-        order = torch.randperm(self._learn.size, generator=generator)
+        order = torch.randperm(self._learn.size, generator=generator, device="cpu")
         return self._learn.take(order[place * size : (place + 1) * size])
 
     @property
@@ -280,7 +280,7 @@ def split(targets: TargetSet, settings: CalibrationSettings) -> tuple[TargetSet,
             f"{targets.size} samples are too few to keep {kept} of them for verifying; upload more."
         )
     generator = torch.Generator().manual_seed(settings.seed)
-    order = torch.randperm(targets.size, generator=generator)
+    order = torch.randperm(targets.size, generator=generator, device="cpu")
     return targets.subset(order[kept:]), targets.subset(order[:kept])
 
 

@@ -87,7 +87,7 @@ class Training:
 
     def _run_epoch(self) -> float:
         generator = torch.Generator().manual_seed(self._settings.seed * 100_003 + self._epoch)
-        order = torch.randperm(self._targets.size, generator=generator)
+        order = torch.randperm(self._targets.size, generator=generator, device="cpu")
         batches = order.split(self._settings.batch)
         student = self._student.with_codes(self._shadow.emit())
         done = self._epoch / self._settings.epochs

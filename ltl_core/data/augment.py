@@ -13,15 +13,20 @@ def crop_and_flip(
     padding: int = 4,
     flip: bool = True,
 ) -> Float[Tensor, "sample channel row column"]:
-    """Each sample shifted by up to `padding` pixels, zeros moving in, and mirrored one in two."""
+    """Each sample shifted by up to `padding` pixels, zeros moving in, and mirrored one in two.
+
+    Chance is drawn where the generator is, so that a seed means the same on every device.
+    """
     samples, channels, rows, columns = inputs.shape
-    padded = F.pad(inputs, (padding,) * 4)
-    top, left = torch.randint(0, 2 * padding + 1, (2, samples), generator=generator)
-    down = top[:, None] + torch.arange(rows)
-    across = left[:, None] + torch.arange(columns)
+    padded, drawn_on = F.pad(inputs, (padding,) * 4), generator.device
+    shifts = torch.randint(
+        0, 2 * padding + 1, (2, samples), generator=generator, device=drawn_on
+    ).to(inputs.device)
+    down = shifts[0][:, None] + torch.arange(rows, device=inputs.device)
+    across = shifts[1][:, None] + torch.arange(columns, device=inputs.device)
     if flip:
-        mirrored = torch.rand(samples, generator=generator) < 0.5
-        across = torch.where(mirrored[:, None], across.flip(1), across)
-    sample = torch.arange(samples).view(-1, 1, 1, 1)
-    channel = torch.arange(channels).view(1, -1, 1, 1)
+        drawn = torch.rand(samples, generator=generator, device=drawn_on).to(inputs.device)
+        across = torch.where(drawn[:, None] < 0.5, across.flip(1), across)
+    sample = torch.arange(samples, device=inputs.device).view(-1, 1, 1, 1)
+    channel = torch.arange(channels, device=inputs.device).view(1, -1, 1, 1)
     return padded[sample, channel, down[:, None, :, None], across[:, None, None, :]]

@@ -44,7 +44,10 @@ class Scaling(NamedTuple):
                 f"The scaling has {len(self.mean)} means and {len(self.deviation)} deviations "
                 f"for {channels} channels: give one of each a channel."
             )
-        mean, deviation = (torch.tensor(v).view(-1, 1, 1) for v in (self.mean, self.deviation))
+        mean, deviation = (
+            torch.tensor(values, device=pixels.device).view(-1, 1, 1)
+            for values in (self.mean, self.deviation)
+        )
         return (pixels.float() / 255 - mean) / deviation
 
 
