@@ -6,6 +6,7 @@ from enum import StrEnum
 class JobKind(StrEnum):
     COLLECT = "collect"  # run the teacher over a target set; enqueued when that is complete
     TRAIN = "train"
+    TUNE = "tune"  # make the circuits of a chip alike, before anything is learned on it
     CALIBRATE = "calibrate"
     EVALUATE = "evaluate"
 

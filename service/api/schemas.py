@@ -9,7 +9,7 @@ from pydantic import Json as JsonText
 
 from ltl_core.network import NetworkSpec
 from ltl_core.presets import PRESETS, PresetName
-from ltl_core.settings import CalibrationSettings, TrainingSettings
+from ltl_core.settings import CalibrationSettings, TrainingSettings, TuneSettings
 from service.states import (
     ChipHealth,
     ChipState,
@@ -204,9 +204,18 @@ class EvaluateRequest(_Submission):
     student_id: ResourceId
 
 
-JobRequest = Annotated[
-    TrainRequest | CalibrateRequest | EvaluateRequest, Field(discriminator="kind")
-]
+class TuneRequest(_Submission):
+    """Make the circuits of a chip alike by its registers; the student says what stands on it."""
+
+    kind: Literal["tune"]
+    chip_id: ResourceId
+    student_id: ResourceId | None = None  # None: that of the version in force
+    registers_of: ResourceId | None = None  # an earlier tune job, whose registers are set again
+    settings: TuneSettings = TuneSettings()
+
+
+ChipJobRequest = TuneRequest | CalibrateRequest | EvaluateRequest
+JobRequest = Annotated[TrainRequest | ChipJobRequest, Field(discriminator="kind")]
 
 
 class JobView(View):

@@ -9,9 +9,15 @@ from uuid_utils import uuid7
 
 from ltl_core.network import NetworkSpec
 from ltl_core.settings import Reset, TrainingSettings
-from service.api.schemas import CalibrateRequest, EvaluateRequest, JobRequest, TrainRequest
+from service.api.schemas import (
+    CalibrateRequest,
+    ChipJobRequest,
+    JobRequest,
+    TrainRequest,
+    TuneRequest,
+)
 from service.bench.simulated import check_fit, spec_of
-from service.db.repositories.chips import ChipRepository
+from service.db.repositories.chips import ChipRepository, WeightRepository
 from service.db.repositories.jobs import JobRepository
 from service.db.repositories.teachers import (
     StudentRepository,
@@ -87,13 +93,16 @@ class Submitter:
             target_set_id=target_set.id,
         )
 
-    def _on_chip(self, request: CalibrateRequest | EvaluateRequest) -> Job:
+    def _on_chip(self, request: ChipJobRequest) -> Job:
         chip = ChipRepository(self._session).get_usable(request.chip_id)
-        student = StudentRepository(self._session).get(request.student_id)
+        student = StudentRepository(self._session).get(self._student_id(chip, request))
         self._check_fit(chip, student)
         self._check_drivable(student)
         if isinstance(request, CalibrateRequest):
             _check_observable(chip, request.settings.observable)
+        if isinstance(request, TuneRequest):
+            _check_tunable(chip)
+            self._check_registers(request, student)
         return self._queue(
             JobKind(request.kind),
             request.model_dump(mode="json"),
@@ -102,6 +111,24 @@ class Submitter:
             student_id=student.id,
             chip_id=chip.id,
         )
+
+    def _student_id(self, chip: Chip, request: ChipJobRequest) -> str:
+        """Whose codes are in force, where none was named. Raises InvalidFieldsError."""
+        if request.student_id is not None:
+            return request.student_id
+        if chip.version_in_force is None:
+            raise _wrong_student("the chip has no weights in force: name a student")
+        return WeightRepository(self._session).get(chip.id, chip.version_in_force).student_id
+
+    def _check_registers(self, request: TuneRequest, student: Student) -> None:
+        """Registers belong to one chip, and a job keeps those under one network."""
+        if request.registers_of is None:
+            return
+        job = JobRepository(self._session).get(request.registers_of)
+        fits = (job.kind, job.chip_id) == (JobKind.TUNE, request.chip_id)
+        if not fits or job.status != JobStatus.SUCCEEDED or job.teacher_id != student.teacher_id:
+            message = "name a tune job of this chip that succeeded, with the same network"
+            raise InvalidFieldsError(FieldProblem("/registers_of", message))
 
     def _queue(self, kind: JobKind, request: dict[str, Any], **parts: str) -> Job:
         job = Job(
@@ -156,6 +183,13 @@ def _check_frames(target_set: TargetSet, steps: int) -> None:
     if frames and frames != steps:
         message = f"each sample has {frames} frames, so the window must have {frames} steps"
         raise InvalidFieldsError(FieldProblem("/settings/neuron/steps", message))
+
+
+def _check_tunable(chip: Chip) -> None:
+    """A bench that has not been heard of is asked when the job starts."""
+    if chip.info and chip.backend != "simulated" and chip.info.get("tuning") is None:
+        message = "this chip has no registers to tune, or its driver does not reach them"
+        raise InvalidFieldsError(FieldProblem("/chip_id", message))
 
 
 def _check_observable(chip: Chip, observable: str) -> None:

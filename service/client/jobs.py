@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 
 from ltl_core.presets import PresetName
-from ltl_core.settings import CalibrationSettings, TrainingSettings
+from ltl_core.settings import CalibrationSettings, TrainingSettings, TuneSettings
 from service.api.schemas import EventView, JobView
 from service.client.errors import ServiceUnreachableError
 from service.client.transport import Transport
@@ -54,6 +54,23 @@ class Jobs:
                 "settings": _json(chosen),
             }
         )
+
+    def tune(
+        self,
+        chip_id: str,
+        student_id: str | None = None,
+        settings: TuneSettings | None = None,
+        *,
+        registers_of: str | None = None,
+    ) -> JobView:
+        """Make the circuits of a chip alike, before a calibration.
+
+        Without a student, that of the version in force stands on it. `registers_of` names an
+        earlier job of this kind, whose registers are set again instead of searched.
+        """
+        body = {"kind": "tune", "chip_id": chip_id, "settings": _json(settings or TuneSettings())}
+        named = {"student_id": student_id, "registers_of": registers_of}
+        return self._submit(body | {name: value for name, value in named.items() if value})
 
     def evaluate(self, chip_id: str, student_id: str) -> JobView:
         """Measure a chip as it is."""
@@ -151,7 +168,7 @@ class _EverythingToldError(Exception):
     """The job has ended, and there is no event after the one that was asked for."""
 
 
-def _json(settings: TrainingSettings | CalibrationSettings) -> dict[str, Any]:
+def _json(settings: TrainingSettings | CalibrationSettings | TuneSettings) -> dict[str, Any]:
     return settings.model_dump(mode="json")
 
 

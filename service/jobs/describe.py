@@ -6,6 +6,7 @@ from sqlalchemy.orm import Session
 
 from service.db.repositories.agents import AgentRepository
 from service.db.repositories.chips import ChipRepository, WeightRepository
+from service.db.repositories.jobs import JobRepository
 from service.db.repositories.teachers import (
     StudentRepository,
     TargetSetRepository,
@@ -17,7 +18,7 @@ from service.states import JobKind, Split
 
 
 class Describer:
-    """Reads what one job needs. `aging` is how many seconds idle chips age in one."""
+    """Reads what one job needs. `aging` is how many seconds simulated chips age in one."""
 
     def __init__(self, session: Session, house: House, aging: float) -> None:
         self._session = session
@@ -69,7 +70,16 @@ class Describer:
             "student_sha256": student.sha256,
             "accuracy": student.accuracy,
             "in_force_sha256": self._in_force(job),
+            "registers_sha256": self._registers(job),
         }
+
+    def _registers(self, job: Job) -> str | None:
+        """Those that an earlier tuning found, where they are to be set again."""
+        earlier = job.request.get("registers_of")
+        if earlier is None:
+            return None
+        found = JobRepository(self._session).get(earlier).result or {}
+        return str(found["registers_sha256"])
 
     def _in_force(self, job: Job) -> str | None:
         """The chip's codes when the job started, unless they belong to another student."""
@@ -90,6 +100,7 @@ class Describer:
             state_sha256=chip.state_sha256,
             idle_s=max(0.0, idle) * self._aging,
             token=job.token,
+            seconds_per_second=self._aging,
         )
 
     def _address(self, chip: Chip) -> Json:

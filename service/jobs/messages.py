@@ -32,6 +32,7 @@ class ChipRef(_Message):
     state_sha256: str | None  # of a simulated chip
     idle_s: float = Field(ge=0)  # how long it lay there since that state was saved
     token: int
+    seconds_per_second: float = Field(default=0.0, ge=0)  # how fast a simulated one ages
 
 
 class House(_Message):
@@ -58,6 +59,7 @@ class JobDescription(_Message):
     targets: dict[Split, str] = {}  # SHA-256 of each collected target set
     student_sha256: str | None = None
     in_force_sha256: str | None = None  # the codes that a calibration of this student left
+    registers_sha256: str | None = None  # what an earlier tuning found, to be set again
     accuracy: Json | None = None  # of teacher and golden student
     chip: ChipRef | None = None
     checkpoint_sha256: str | None = None

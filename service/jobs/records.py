@@ -73,7 +73,7 @@ class Recorder:
             case JobKind.CALIBRATE:
                 self._measured(float(result["accuracy"]["after"]), result)
                 return self._keep_weights(ended.blocks, result, artifacts)
-            case JobKind.EVALUATE:
+            case JobKind.TUNE | JobKind.EVALUATE:
                 self._measured(float(result["accuracy"]["now"]), result)
                 return {}
 

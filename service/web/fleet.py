@@ -12,7 +12,7 @@ from service.db.repositories.jobs import JobFilter, JobRepository
 from service.db.repositories.overview import LastCalibration, OverviewRepository
 from service.db.repositories.paging import PageOf
 from service.db.tables import Chip, Job
-from service.states import TERMINAL, ChipHealth, ChipState, JobStatus
+from service.states import TERMINAL, ChipHealth, ChipState, JobKind, JobStatus
 from service.web.words import percent, plural, points, short_id
 
 _LEFT, _RIGHT = 8, 192  # of the small drawing of a recovery, px
@@ -150,6 +150,8 @@ def outcome(job: Job) -> str:
     if job.status != JobStatus.SUCCEEDED:
         return (job.reason or "").rstrip(".")
     result = job.result or {}
+    if job.kind == JobKind.TUNE:
+        return tuning_outcome(result)
     if (recovery := recovery_of(job.id, result)) is None:
         return ""
     change = f"{percent(recovery.before)} before, {percent(recovery.after)} after"
@@ -157,6 +159,14 @@ def outcome(job: Job) -> str:
         return f"{change}; not better, old codes put back"
     version = result.get("weights_version")
     return f"{change}; published as version {version}" if version else f"{change}; published"
+
+
+def tuning_outcome(result: Mapping[str, Any]) -> str:
+    """What a tuning came to: whether all circuits are alike, and how good the chip is now."""
+    accuracy = result.get("accuracy") or {}
+    change = f"{percent(accuracy['untuned'])} before, {percent(accuracy['now'])} after"
+    failures = result.get("failures") or ()
+    return f"{change}; {'; '.join(failures) if failures else 'all circuits alike'}"
 
 
 def recovery_of(job_id: str, result: Mapping[str, Any] | None) -> Recovery | None:

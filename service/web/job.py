@@ -27,6 +27,7 @@ _NAMES = {
 _NOUNS = {
     JobKind.COLLECT: "Collection of activations",
     JobKind.TRAIN: "Training of the golden student",
+    JobKind.TUNE: "Tuning",
     JobKind.CALIBRATE: "Calibration",
     JobKind.EVALUATE: "Evaluation",
 }
@@ -154,7 +155,22 @@ def _facts(job: Job) -> tuple[tuple[str, str], ...]:
         facts.append(("Attempt", str(job.attempt)))
     if ended_by := (job.result or {}).get("ended_by"):
         facts.append(("Ended by", str(ended_by).replace("_", " ")))
-    return tuple(facts)
+    return (*facts, *_tuned(job.result or {}))
+
+
+def _tuned(result: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """How alike the circuits of each layer were and are."""
+    facts = []
+    for name, layer in (result.get("layers") or {}).items():
+        before, after = layer["before"], layer["after"]
+        said = [f"converters {before['adc_lsb']:.1f} to {after['adc_lsb']:.1f} LSB"]
+        for what, field in (("thresholds", "threshold"), ("leaks", "leak")):
+            if before[field] is not None:
+                said.append(f"{what} {before[field]:.1%} to {after[field]:.1%}")
+        if left := sum(layer["not_tuned"].values()):
+            said.append(f"{left} not tuned")
+        facts.append((f"Spread in {name}", ", ".join(said)))
+    return facts
 
 
 def _plots(events: Sequence[Event], recovery: Recovery | None) -> tuple[Plot, ...]:
