@@ -36,6 +36,8 @@ from service.settings import Settings
 from service.version import code_version
 from service.web import pages
 
+MakeEngine = Callable[[Settings, Database], JobEngine]
+
 _ABANDONED = 24 * 3600.0  # s after which nobody goes on with an upload
 _PROBLEM: dict[int | str, dict[str, Any]] = {
     "4XX": {
@@ -57,8 +59,22 @@ _ROUTERS = (  # looked through from the top: first what is asked for most
 )
 
 
-def create_app(settings: Settings, engine: JobEngine | None = None) -> FastAPI:
-    """The service; without an engine of its own it runs jobs with DBOS."""
+def run_jobs_here(settings: Settings, database: Database) -> JobEngine:
+    """The engine of a service that runs its own jobs."""
+    from service.jobs.dbos_engine import Executor  # loaded where it is used
+
+    return Executor(settings, database)
+
+
+def leave_jobs_to_workers(settings: Settings, database: Database) -> JobEngine:
+    """The engine of a service that only answers requests."""
+    from service.jobs.dbos_engine import Submitter
+
+    return Submitter(settings, database)
+
+
+def create_app(settings: Settings, engine: MakeEngine | JobEngine = run_jobs_here) -> FastAPI:
+    """The service; `engine` decides where its jobs run."""
     app = FastAPI(
         title="Tandemcal",
         version=code_version(),
@@ -79,7 +95,7 @@ def create_app(settings: Settings, engine: JobEngine | None = None) -> FastAPI:
 
 
 def _lifespan(
-    settings: Settings, engine: JobEngine | None
+    settings: Settings, engine: MakeEngine | JobEngine
 ) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -99,23 +115,17 @@ def _lifespan(
     return lifespan
 
 
-def _compose(settings: Settings, engine: JobEngine | None) -> Context:
+def _compose(settings: Settings, engine: MakeEngine | JobEngine) -> Context:
     database = Database(settings.database)
     return Context(
         settings=settings,
         database=database,
         artifacts=ArtifactStore(settings.artifacts_dir),
-        engine=engine or _default_engine(settings, database),
+        engine=engine(settings, database) if callable(engine) else engine,
         keys=KeyRing(database, settings.session_days),
         bell=EventBell(database),
         metrics=make_registry(database),
     )
-
-
-def _default_engine(settings: Settings, database: Database) -> JobEngine:
-    from service.jobs.dbos_engine import embedded_engine  # not where another engine is given
-
-    return embedded_engine(settings, database)
 
 
 def _describe(app: FastAPI) -> Callable[[], JSONResponse]:

@@ -10,9 +10,10 @@ from typing import NamedTuple
 
 from uuid_utils import uuid7
 
+from service.db import locks
 from service.db.migrate import upgrade
 from service.db.repositories.access import KeyRepository
-from service.db.session import Database
+from service.db.session import Database, wait_for
 from service.db.tables import ApiKey
 from service.settings import Settings
 from service.states import Scope
@@ -45,6 +46,7 @@ def prepare(settings: Settings) -> str | None:
     It is also left in `settings.key_file`, which only its owner can read.
     """
     settings.data_dir.mkdir(parents=True, exist_ok=True)
+    wait_for(settings.database, settings.database_wait_s)
     upgrade(settings.database)
     database = Database(settings.database)
     try:
@@ -64,6 +66,7 @@ def _key_row(name: str, key: str, scopes: Sequence[Scope], now: datetime) -> Api
 
 def _first_key(database: Database, path: Path) -> str | None:
     with database.writing() as session:
+        locks.hold(session, locks.MIGRATIONS)  # one first key, whoever starts at the same time
         keys = KeyRepository(session)
         if keys.any_valid():
             return None

@@ -26,8 +26,12 @@ class Settings(BaseSettings):
     session_days: PositiveInt = 30  # how long a browser stays logged in
 
     parallel_jobs: PositiveInt = 2
-    executor_id: str = Field(default="embedded", min_length=1, max_length=200)
+    executor_id: str | None = Field(default=None, min_length=1, max_length=200)  # None: by machine
     heartbeat_s: PositiveFloat = 5.0
+    executor_silence_s: PositiveFloat = 15.0  # others take over from a worker silent for so long
+    handover_s: PositiveFloat = 5.0  # for a job's last checkpoint, when its worker is stopped
+    database_wait_s: PositiveFloat = 60.0  # for the database to answer at the start
+    database_patience_s: PositiveFloat = 600.0  # for one that is away while jobs run
     lease_s: PositiveFloat = 15.0  # a chip is free again this long after its holder fell silent
     job_limit_s: PositiveFloat = 6 * 3600.0  # of a job without a budget of seconds; then killed
     # With this chip agents register, beside keys of the scope `agent`.

@@ -1,4 +1,4 @@
-"""The command line: `tandemcal up`, `demo`, `migrate`, `chips`, `jobs`.
+"""The command line: `tandemcal up`, `api`, `worker`, `demo`, `migrate`, `chips`, `jobs`.
 
 What needs the server's packages is imported where it is used, so that the client alone works.
 """
@@ -39,13 +39,36 @@ DEFAULT_URL = "http://127.0.0.1:8765"
 
 @app.command()
 def up(host: Host = None, port: Port = None) -> None:
-    """Run the service and its pages."""
+    """Run the service, its pages and its jobs, all in one."""
     with _server_packages():
         from service.client.serve import PortTakenError, serve
         from service.jobs.errors import ExecutorRunningError
     try:
         serve(host, port, Console())
     except (PortTakenError, ExecutorRunningError) as error:
+        _fail(str(error))
+
+
+@app.command()
+def api(host: Host = None, port: Port = None) -> None:
+    """Run the service and its pages; workers run the jobs."""
+    with _server_packages():
+        from service.client.serve import PortTakenError, serve_api
+    try:
+        serve_api(host, port, Console())
+    except PortTakenError as error:
+        _fail(str(error))
+
+
+@app.command()
+def worker() -> None:
+    """Run jobs, one worker of as many as there are on a PostgreSQL database."""
+    with _server_packages():
+        from service.client.work import work
+        from service.jobs.errors import ExecutorNameTakenError, ExecutorRunningError
+    try:
+        work()
+    except (ExecutorRunningError, ExecutorNameTakenError) as error:
         _fail(str(error))
 
 

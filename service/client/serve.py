@@ -2,11 +2,13 @@
 
 import socket
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import uvicorn
 from rich.console import Console
 
-from service.app import create_app
+from service.app import MakeEngine, create_app, leave_jobs_to_workers, run_jobs_here
 from service.jobs.executor import refuse_second
 from service.keys import prepare
 from service.logs import configure_logging
@@ -29,15 +31,38 @@ class PortTakenError(Exception):
 
 
 def serve(host: str | None, port: int | None, console: Console) -> None:
-    """Listen until a signal ends it. Raises PortTakenError and ExecutorRunningError."""
+    """All in one: requests and jobs. Raises PortTakenError and ExecutorRunningError."""
     settings = _settings(host, port)
-    sys.setswitchinterval(SWITCH)
+    with _listening(settings) as listener:
+        refuse_second(settings.database)
+        _answer(settings, run_jobs_here, listener, console)
+
+
+def serve_api(host: str | None, port: int | None, console: Console) -> None:
+    """Requests alone; workers run the jobs. Raises PortTakenError."""
+    settings = _settings(host, port)
+    with _listening(settings) as listener:
+        _answer(settings, leave_jobs_to_workers, listener, console)
+
+
+@contextmanager
+def _listening(settings: Settings) -> Iterator[socket.socket]:
     configure_logging(settings.log_level, as_json=settings.log_json)
     listener = listen(settings.host, settings.port)
-    refuse_second(settings.database)
+    try:
+        yield listener
+    finally:
+        listener.close()
+
+
+def _answer(
+    settings: Settings, engine: MakeEngine, listener: socket.socket, console: Console
+) -> None:
+    """Until a signal ends it."""
+    sys.setswitchinterval(SWITCH)
     new_key = prepare(settings)
     config = uvicorn.Config(
-        create_app(settings),
+        create_app(settings, engine),
         log_config=None,
         access_log=False,
         timeout_graceful_shutdown=GRACE,

@@ -1,5 +1,6 @@
 """The database: one engine, and a unit of work for reading and one for writing."""
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -8,6 +9,7 @@ from typing import Any
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, func, select
 from sqlalchemy.engine import make_url
+from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session, sessionmaker
 
 BUSY_TIMEOUT = 15.0  # s a writer waits for another before the database gives up
@@ -46,6 +48,17 @@ class Database:
         self.engine.dispose()
 
 
+def wait_for(url: str, seconds: float) -> None:
+    """Until the database answers. Raises OperationalError where it does not in so many seconds."""
+    engine = make_engine(url)
+    deadline = time.monotonic() + seconds
+    try:
+        while not _answers(engine, or_raise=time.monotonic() >= deadline):
+            time.sleep(0.5)
+    finally:
+        engine.dispose()
+
+
 def clock(session: Session) -> datetime:
     """The time by which leases and heartbeats are judged: on PostgreSQL that of its machine.
 
@@ -73,6 +86,16 @@ def make_engine(url: str) -> Engine:
     event.listen(engine, "connect", _prepare_sqlite)
     event.listen(engine, "begin", _begin_sqlite)
     return engine
+
+
+def _answers(engine: Engine, *, or_raise: bool) -> bool:
+    try:
+        with engine.connect():
+            return True
+    except OperationalError:
+        if or_raise:
+            raise
+        return False
 
 
 def _postgres_arguments(url: URL) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from service.jobs.messages import (
     JobDescription,
     Lease,
     Logged,
+    Pause,
     Progressed,
     read_for_child,
 )
@@ -27,6 +28,7 @@ from service.jobs.workbench import Workbench
 
 _NICENESS = 5  # the API answers first
 _PR_SET_PDEATHSIG = 1
+_UNTOLD = 3.0  # s that a lease is trusted which the parent has just taken, before it says more
 
 
 def main(connection: Connection) -> None:
@@ -49,7 +51,8 @@ class ParentLink:
         self._connection = connection
         self._sending = threading.Lock()
         self._cancelled = threading.Event()
-        self._lease_until = float("inf")
+        self._pausing = threading.Event()
+        self._lease_until = time.monotonic() + _UNTOLD
         threading.Thread(target=self._listen, name="parent-link", daemon=True).start()
 
     def send(self, message: Progressed | Logged | Checkpointed | Ended) -> None:
@@ -59,6 +62,10 @@ class ParentLink:
     def cancelled(self) -> bool:
         """Whether the job is to stop."""
         return self._cancelled.is_set()
+
+    def pausing(self) -> bool:
+        """Whether a checkpoint is wanted after this step."""
+        return self._pausing.is_set()
 
     def lease_held(self) -> bool:
         """Whether the chip may still be driven, by the last that was heard of the lease."""
@@ -71,9 +78,11 @@ class ParentLink:
         except (EOFError, OSError):
             os._exit(1)  # an orphan must not write, nor drive a chip
 
-    def _take(self, message: JobDescription | Lease | Cancel) -> None:
+    def _take(self, message: JobDescription | Lease | Cancel | Pause) -> None:
         if isinstance(message, Cancel):
             self._cancelled.set()
+        elif isinstance(message, Pause):
+            self._pausing.set()
         elif isinstance(message, Lease):
             self._lease_until = message.until_s
 

@@ -73,7 +73,8 @@ class CalibrationBench(ChipBench):
         limit = self.settings.budget.seconds
         if limit is not None and self.seconds() >= limit:
             calibration.stop(EndedBy.SECONDS)
-        due = time.monotonic() - self._kept_at >= _CHECKPOINT_INTERVAL
+        waited = time.monotonic() - self._kept_at >= _CHECKPOINT_INTERVAL
+        due = waited or self.workbench.link.pausing()
         learning = progress.phase in (Phase.BEFORE, Phase.CALIBRATING)
         if learning and (due or progress.phase is Phase.BEFORE):
             block = calibration.checkpoint().to_block()

@@ -1,135 +1,121 @@
-"""The job engine on DBOS. Its tables stand in our database: row and enqueue are one transaction."""
+"""The job engine on DBOS: turns of jobs come out of its queue, and the runner runs them."""
 
-import os
 from collections.abc import Callable
+from datetime import timedelta
 
-from dbos import DBOS, DBOSClient, DBOSConfig, DBOSPortableJSONSerializer
+from dbos import DBOS, DBOSConfig
 from sqlalchemy.orm import Session
 
 from service.db.session import Database
 from service.db.tables import Job
-from service.jobs.executor import ExecutorLock, Heartbeat
-from service.jobs.messages import House
+from service.jobs.dbos_queue import APPLICATION, QUEUE, VERSION, WORKFLOW, DbosQueue
+from service.jobs.executor import Heartbeat, executor_lock
+from service.jobs.keeper import Keeper
 from service.jobs.runner import JobRunner
+from service.jobs.seat import Claim
 from service.settings import Settings
 
-_APPLICATION = "tandemcal"
-_VERSION = "1"  # raised by hand, when jobs queued by older code could not be run any more
-_QUEUE = "jobs"
-_WORKFLOW = "run_job"
-_POLL = 1.0  # s: the latency that the queue adds; four times as often cost slow answers
-_CLAIMED = 64  # jobs that wait in this process for a slot or for their chip
+_POLL_SQLITE = 1.0  # s: the latency that the queue adds; four times as often cost slow answers
+_POLL = 0.5  # s, where the database is a server of its own
+_POOL = 5  # connections of DBOS's own
 
 
-class DbosEngine:
-    """Starts each enqueued job at least once; the runner knows what has been done before.
+class Submitter:
+    """For a process that answers requests and leaves the jobs to workers."""
 
-    DBOS lets one job a chip out at a time, in the order of priority. How many run at once is
-    decided by the runner's slots, so that a job that waits for its chip holds up no other.
-    """
-
-    def __init__(self, settings: Settings, database: Database, runner: JobRunner) -> None:
-        self._settings = settings
-        self._database = database
-        self._runner = runner
-        self._lock = ExecutorLock(database.url)
-        self._heartbeat = Heartbeat(database, settings.executor_id, settings.heartbeat_s)
-        self._serializer = DBOSPortableJSONSerializer()
-        self._client: DBOSClient | None = None
+    def __init__(self, settings: Settings, database: Database) -> None:
+        silence = timedelta(seconds=settings.executor_silence_s)
+        self._queue = DbosQueue(database, silence)
+        self._keeper = Keeper(database, self._queue, silence)
 
     def enqueue(self, session: Session, job: Job) -> None:
         """Queue the job in the caller's transaction: both are kept, or neither."""
-        self._connected().enqueue_in_transaction(
-            session,
-            {
-                "workflow_name": _WORKFLOW,
-                "workflow_id": job.id,
-                "queue_name": _QUEUE,
-                "queue_partition_key": self._partition(job),
-                "priority": job.priority + 1,
-                "app_version": _VERSION,
-            },
-            job.id,
-        )
+        self._queue.enqueue(session, job)
 
     def cancel_queued(self, job_id: str) -> None:
-        """Forget a job that has not started. A started one finds its row ended, and stops."""
-        status = self._connected().retrieve_workflow(job_id).get_status().status
-        if status == "ENQUEUED":
-            self._connected().cancel_workflow(job_id)
+        """Forget a job that has not started."""
+        self._queue.cancel_queued(job_id)
+
+    def launch(self) -> None:
+        """Workers need not have been there before."""
+        self._queue.migrate()
+        self._keeper.start()
+
+    def stop(self) -> None:
+        """Workers go on."""
+        self._keeper.stop()
+        self._queue.close()
+
+
+class Executor(Submitter):
+    """Starts each turn at least once; the runner knows what has been done before."""
+
+    def __init__(self, settings: Settings, database: Database) -> None:
+        super().__init__(settings, database)
+        self._settings = settings
+        self._database = database
+        self._lock = executor_lock(settings, database)
+        self._name: str | None = None
+        self._runner: JobRunner | None = None
+        self._heartbeat: Heartbeat | None = None
+
+    @property
+    def name(self) -> str | None:
+        """Under which it is known, while it runs."""
+        return self._name
 
     def launch(self) -> None:
         """Begin to start jobs; first those that a crash interrupted.
 
-        Raises ExecutorRunningError.
+        Raises ExecutorRunningError and ExecutorNameTakenError.
         """
-        self._lock.acquire()
+        executor = self._name = self._lock.acquire()
+        self._heartbeat = Heartbeat(self._database, self._lock, executor, self._settings)
         self._heartbeat.start()
+        self._runner = JobRunner(self._settings, self._database, executor)
         self._runner.warm_up()
-        DBOS(config=self._config())
-        DBOS.workflow(name=_WORKFLOW, max_recovery_attempts=None)(_workflow(self._runner.run))
+        DBOS(config=self._config(executor))
+        run = _workflow(self._runner, self._keeper)
+        DBOS.workflow(name=WORKFLOW, max_recovery_attempts=None)(run)
         DBOS.launch()
         DBOS.register_queue(
-            _QUEUE,
-            partition_concurrency=1,
-            worker_concurrency=_CLAIMED,
-            polling_interval_sec=_POLL,
+            QUEUE,
+            worker_concurrency=self._settings.parallel_jobs + 1,  # one more waits for a slot
+            polling_interval_sec=_POLL_SQLITE if self._database.is_sqlite else _POLL,
             on_conflict="always_update",
         )
-        self._client = DBOSClient(
-            system_database_engine=self._database.engine,
-            serializer=self._serializer,
-            application_name=_APPLICATION,
-        )
+        self._keeper.start()
 
     def stop(self) -> None:
-        """Start no more jobs; those that run go on at the next launch."""
-        self._runner.stop()
-        DBOS.destroy(destroy_registry=True)
-        self._runner.wait()
-        if self._client is not None:
-            self._client.destroy()
-            self._client = None
-        self._heartbeat.stop()
+        """Start no more jobs; those that run are handed over, others are called at once."""
+        if self._runner is not None and self._heartbeat is not None:
+            self._runner.stop()
+            DBOS.destroy(destroy_registry=True)
+            self._runner.wait()
+            self._heartbeat.stop()
+        self._keeper.stop()
+        self._keeper.look()
+        self._queue.close()
         self._lock.release()
 
-    def _config(self) -> DBOSConfig:
+    def _config(self, executor: str) -> DBOSConfig:
         return {
-            "name": _APPLICATION,
+            "name": APPLICATION,
             "system_database_url": self._database.url,
-            "application_version": _VERSION,
-            "executor_id": self._settings.executor_id,
-            "serializer": self._serializer,
+            "sys_db_pool_size": _POOL,
+            "application_version": VERSION,
+            "executor_id": executor,
+            "serializer": self._queue.serializer,
             "log_level": "WARNING",
             "enable_otlp": False,
         }
 
-    def _partition(self, job: Job) -> str:
-        """Jobs of one chip follow one another; jobs without a chip fill as many lanes as slots."""
-        lane = int(job.id[-4:], 16) % self._settings.parallel_jobs
-        return job.chip_id or f"software-{lane}"
 
-    def _connected(self) -> DBOSClient:
-        if self._client is None:
-            raise RuntimeError("The job engine has not been launched.")
-        return self._client
-
-
-def embedded_engine(settings: Settings, database: Database) -> DbosEngine:
-    """The engine of a service that runs its own jobs."""
-    cores = os.cpu_count() or 1
-    house = House(
-        artifacts_dir=str(settings.artifacts_dir),
-        threads=max(1, cores // settings.parallel_jobs),
-        chip_backends=settings.chip_backends,
-    )
-    return DbosEngine(settings, database, JobRunner(settings, database, house))
-
-
-def _workflow(run: Callable[[str], None]) -> Callable[[str], None]:
+def _workflow(runner: JobRunner, keeper: Keeper) -> Callable[[str, int], None]:
     """A function of its own for each engine: DBOS keeps what it registers by identity."""
 
-    def run_job(job_id: str) -> None:
-        run(job_id)
+    def run_job(job_id: str, turn: int) -> None:
+        runner.run(Claim(job_id, turn))
+        keeper.wake()
 
     return run_job

@@ -19,9 +19,9 @@ class JobEngine(Protocol):
         ...
 
     def launch(self) -> None:
-        """Begin to start jobs; first those that a crash interrupted."""
+        """Begin: what was queued is started, here or by workers."""
         ...
 
     def stop(self) -> None:
-        """Start no more jobs."""
+        """Start no more jobs; those that run here go on elsewhere, or at the next launch."""
         ...

@@ -4,7 +4,7 @@ from service.errors import ServiceError
 
 
 class ServiceStoppingError(BaseException):
-    """The service is being stopped; the job goes on at its next start.
+    """The service is being stopped; the job goes on elsewhere, or at its next start.
 
     No `Exception`: the engine must not take it for the job's answer.
     """
@@ -19,3 +19,14 @@ class ExecutorRunningError(ServiceError):
             "or give this one a database of its own (TANDEMCAL_DATA_DIR)."
         )
         self.database = database
+
+
+class ExecutorNameTakenError(ServiceError):
+    """Two workers were given one name."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(
+            f"Another worker named {name} lives; give this one a name of its own "
+            "(TANDEMCAL_EXECUTOR_ID), or none."
+        )
+        self.name = name

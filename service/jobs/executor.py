@@ -1,30 +1,65 @@
-"""Which processes run jobs: on SQLite one, and it holds a lock on the file beside the database."""
+"""Which processes run jobs, under which name: on SQLite one, on PostgreSQL many.
+
+A name belongs to one living process, and a process that starts again has its name again.
+"""
 
 import fcntl
+import platform
 import threading
-from datetime import UTC, datetime
 from io import TextIOWrapper
 from pathlib import Path
+from typing import Protocol
 
-from sqlalchemy import make_url
+import structlog
+from sqlalchemy import Connection, func, make_url, select
 
+from service.db.locks import lock_key
 from service.db.repositories.executors import ExecutorRepository
 from service.db.repositories.leases import LeaseRepository
-from service.db.session import Database
-from service.jobs.errors import ExecutorRunningError
+from service.db.session import Database, clock
+from service.jobs.errors import ExecutorNameTakenError, ExecutorRunningError
+from service.jobs.patience import AWAY
+from service.settings import Settings
+
+_EMBEDDED = "embedded"
+_MOST = 1000  # workers on one machine
 
 
-class ExecutorLock:
-    """Held while this process runs the jobs of a SQLite database; the kernel frees it at death."""
+class ExecutorLock(Protocol):
+    """Held while this process runs jobs; it frees itself at its death."""
 
-    def __init__(self, database_url: str) -> None:
+    def acquire(self) -> str:
+        """The executor's name. Raises ExecutorRunningError and ExecutorNameTakenError."""
+        ...
+
+    def keep(self) -> None:
+        """Take it again where it was lost."""
+        ...
+
+    def release(self) -> None:
+        """Let another process have it."""
+        ...
+
+
+def executor_lock(settings: Settings, database: Database) -> ExecutorLock:
+    """The one that fits the database."""
+    if database.is_sqlite:
+        return FileLock(database.url, settings.executor_id or _EMBEDDED)
+    return DatabaseLock(database, settings.executor_id)
+
+
+class FileLock:
+    """On a file beside the SQLite database: one process runs its jobs."""
+
+    def __init__(self, database_url: str, name: str = _EMBEDDED) -> None:
+        self._name = name
         self._path = lock_path(database_url)
         self._file: TextIOWrapper | None = None
 
-    def acquire(self) -> None:
+    def acquire(self) -> str:
         """Raises ExecutorRunningError while another process holds it."""
         if self._path is None:
-            return
+            return self._name
         self._path.parent.mkdir(parents=True, exist_ok=True)
         file = self._path.open("w")
         try:
@@ -33,12 +68,69 @@ class ExecutorLock:
             file.close()
             raise ExecutorRunningError(str(self._path.with_suffix(""))) from None
         self._file = file
+        return self._name
+
+    def keep(self) -> None:
+        """The kernel keeps it."""
 
     def release(self) -> None:
-        """Let another process run the jobs."""
         if self._file is not None:
             self._file.close()
             self._file = None
+
+
+class DatabaseLock:
+    """On a name, held by a connection of its own to PostgreSQL.
+
+    Without a given name it is that of the machine, with a number where several run there.
+    """
+
+    def __init__(self, database: Database, name: str | None) -> None:
+        self._database = database
+        self._given = name
+        self._name: str | None = None
+        self._connection: Connection | None = None
+
+    def acquire(self) -> str:
+        """Raises ExecutorNameTakenError where a living process has the given name."""
+        for name in self._names():
+            if self._try(name):
+                self._name = name
+                return name
+        raise ExecutorNameTakenError(str(self._given))
+
+    def keep(self) -> None:
+        """A server that was restarted has forgotten it."""
+        try:
+            if self._connection is not None:
+                self._connection.scalar(select(1))
+                return
+        except AWAY:
+            self.release()
+        if self._name is not None and not self._try(self._name):
+            structlog.get_logger(__name__).error("another process has my name", name=self._name)
+
+    def release(self) -> None:
+        if self._connection is not None:
+            self._connection.invalidate()  # the session ends, and the lock with it
+            self._connection.close()
+            self._connection = None
+
+    def _names(self) -> list[str]:
+        if self._given is not None:
+            return [self._given]
+        machine = platform.node() or "worker"
+        return [machine if number == 1 else f"{machine}-{number}" for number in range(1, _MOST + 1)]
+
+    def _try(self, name: str) -> bool:
+        connection = self._database.engine.connect()
+        connection = connection.execution_options(isolation_level="AUTOCOMMIT")
+        key = lock_key(f"executor {name}")
+        if connection.scalar(select(func.pg_try_advisory_lock(key))):
+            self._connection = connection
+            return True
+        connection.close()
+        return False
 
 
 def lock_path(database_url: str) -> Path | None:
@@ -51,8 +143,8 @@ def lock_path(database_url: str) -> Path | None:
 
 
 def refuse_second(database_url: str) -> None:
-    """Raises ExecutorRunningError where a service already runs on this database."""
-    lock = ExecutorLock(database_url)
+    """Raises ExecutorRunningError where a service already runs on this SQLite database."""
+    lock = FileLock(database_url)
     lock.acquire()
     lock.release()
 
@@ -60,26 +152,46 @@ def refuse_second(database_url: str) -> None:
 class Heartbeat:
     """Says now and then that this executor lives."""
 
-    def __init__(self, database: Database, executor: str, interval: float) -> None:
+    def __init__(
+        self, database: Database, lock: ExecutorLock, executor: str, settings: Settings
+    ) -> None:
         self._database = database
+        self._lock = lock
         self._executor = executor
-        self._interval = interval
+        self._slots = settings.parallel_jobs
+        self._interval = settings.heartbeat_s
         self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
+        self._thread = threading.Thread(target=self._go_on, name="heartbeat", daemon=True)
 
     def start(self) -> None:
-        """Leases that the last process of this executor held are free: it is dead."""
-        with self._database.writing() as session:
-            LeaseRepository(session).release_held_by(self._executor)
+        """The first beat. On SQLite the last process of this executor is dead: its chips are free.
+
+        On PostgreSQL it may be cut off and still drive: its leases run out by themselves.
+        """
+        if self._database.is_sqlite:
+            with self._database.writing() as session:
+                LeaseRepository(session).release_held_by(self._executor)
+        self._beat()
         self._thread.start()
 
     def stop(self) -> None:
+        """The last one: this executor is not missed."""
         self._stopping.set()
         self._thread.join()
+        try:
+            with self._database.writing() as session:
+                ExecutorRepository(session).forget(self._executor)
+        except AWAY:
+            structlog.get_logger(__name__).warning("stopped without a database")
+
+    def _go_on(self) -> None:
+        while not self._stopping.wait(self._interval):
+            try:
+                self._lock.keep()
+                self._beat()
+            except AWAY as error:
+                structlog.get_logger(__name__).warning("no heartbeat", error=str(error.orig))
 
     def _beat(self) -> None:
-        while True:
-            with self._database.writing() as session:
-                ExecutorRepository(session).beat(self._executor, datetime.now(UTC))
-            if self._stopping.wait(self._interval):
-                return
+        with self._database.writing() as session:
+            ExecutorRepository(session).beat(self._executor, self._slots, clock(session))

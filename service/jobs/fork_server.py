@@ -12,6 +12,7 @@ from service.jobs.messages import (
     JobDescription,
     Lease,
     Logged,
+    Pause,
     Progressed,
     read_for_parent,
 )
@@ -42,7 +43,7 @@ class ChildProcess:
         except ConnectionResetError as error:
             raise EOFError from error
 
-    def tell(self, message: JobDescription | Lease | Cancel) -> None:
+    def tell(self, message: JobDescription | Lease | Cancel | Pause) -> None:
         """Send. A child that is gone hears nothing; `listen` notices."""
         try:
             self._connection.send_bytes(message.model_dump_json().encode())

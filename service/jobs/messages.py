@@ -83,6 +83,12 @@ class Progressed(_Message):
     """A step has ended."""
 
     type: Literal["progress"] = "progress"
+class Pause(_Message):
+    """Keep a checkpoint after this step: the job goes on elsewhere."""
+
+    type: Literal["pause"] = "pause"
+
+
     progress: Json
     spent: Json
 
@@ -115,13 +121,13 @@ class Ended(_Message):
     chip_state_sha256: str | None = None
 
 
-ToChild = Annotated[JobDescription | Lease | Cancel, Field(discriminator="type")]
+ToChild = Annotated[JobDescription | Lease | Cancel | Pause, Field(discriminator="type")]
 ToParent = Annotated[Progressed | Logged | Checkpointed | Ended, Field(discriminator="type")]
 
 
-def read_for_child(data: bytes) -> JobDescription | Lease | Cancel:
+def read_for_child(data: bytes) -> JobDescription | Lease | Cancel | Pause:
     """What the parent sent."""
-    return TypeAdapter[JobDescription | Lease | Cancel](ToChild).validate_json(data)
+    return TypeAdapter[JobDescription | Lease | Cancel | Pause](ToChild).validate_json(data)
 
 
 def read_for_parent(data: bytes) -> Progressed | Logged | Checkpointed | Ended:

@@ -1,23 +1,37 @@
 """One job, from the free slot to its last row: the parent's side."""
 
+import os
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 
 import structlog
+from sqlalchemy.orm import Session
 
+from ltl_core.errors import LeaseLostError
 from service.artifacts import ArtifactStore
 from service.db.repositories.jobs import JobRepository
-from service.db.session import Database
+from service.db.repositories.turns import take_back
+from service.db.session import Database, clock
 from service.errors import AttemptSupersededError, ServiceError
 from service.jobs.describe import Describer
 from service.jobs.errors import ServiceStoppingError
 from service.jobs.fork_server import ChildProcess, ForkServer
 from service.jobs.leftovers import Leftovers
 from service.jobs.messages import Checkpointed, Ended, House, Logged, Progressed
+from service.jobs.patience import AWAY, write_patiently
 from service.jobs.records import Recorder
-from service.jobs.seat import Holder, Refusal, Seat, leave_seat, lose_seat, release, take_seat
+from service.jobs.seat import (
+    Claim,
+    Holder,
+    Refusal,
+    Seat,
+    leave_seat,
+    lose_seat,
+    release,
+    take_seat,
+)
 from service.jobs.slots import Slots
 from service.jobs.supervision import Supervisor, Verdict
 from service.settings import Settings
@@ -32,73 +46,85 @@ Message = Progressed | Logged | Checkpointed | Ended
 class JobRunner:
     """Runs jobs of one database, each in a child, as many at once as there are slots."""
 
-    def __init__(self, settings: Settings, database: Database, house: House) -> None:
+    def __init__(self, settings: Settings, database: Database, executor: str) -> None:
         self._settings = settings
         self._database = database
-        self._house = house
+        self._house = house_of(settings)
         self._artifacts = ArtifactStore(settings.artifacts_dir)
-        self._holder = Holder(settings.executor_id, timedelta(seconds=settings.lease_s))
+        self._holder = Holder(executor, timedelta(seconds=settings.lease_s))
         self._slots = Slots(settings.parallel_jobs)
         self._children = ForkServer()
         self._stopping = threading.Event()
-        self._idle = threading.Condition()
-        self._count = 0
+        self._changed = threading.Condition()
+        self._running: set[str] = set()
 
     def warm_up(self) -> None:
         """Load torch where the children come from."""
         self._children.warm_up()
 
-    def run(self, job_id: str) -> None:
-        """Run the job to its end, over as many attempts as it takes.
+    def run(self, claim: Claim) -> None:
+        """Run the job until it has ended or has to wait, over as many attempts as it takes.
 
         Raises ServiceStoppingError when the service is stopped before that.
         """
-        with self._running_one():
-            rank = self._rank(job_id)
-            while self._try(job_id, rank) is not Refusal.OVER:
-                if self._stopping.wait(_PAUSE):
-                    raise ServiceStoppingError()
+        with self._alone(claim.job_id):
+            try:
+                while self._try(claim) not in (Refusal.OVER, Refusal.LATER):
+                    if self._stopping.wait(_PAUSE):
+                        raise ServiceStoppingError()
+            except ServiceStoppingError:
+                self._hand_over(claim)
+                raise
 
-    def _try(self, job_id: str, rank: tuple[int, str]) -> Seat | Refusal | None:
+    def _try(self, claim: Claim) -> Seat | Refusal | None:
         """One attempt. An error of the service itself leaves the job to its next attempt."""
         try:
-            with self._slots.one(rank):
-                seat = self._begin(job_id)
+            with self._slots.one(self._rank(claim.job_id)):
+                seat = self._begin(claim)
                 if isinstance(seat, Seat):
                     self._attempt(seat)
             return seat
         except Exception:
-            structlog.get_logger(__name__).exception("an attempt broke off", job_id=job_id)
+            structlog.get_logger(__name__).exception("an attempt broke off", job_id=claim.job_id)
             return None
 
     def stop(self) -> None:
-        """Start nothing more; break off what runs. It goes on at the next start."""
+        """Start nothing more; break off what runs. Others go on with it, or the next start."""
         self._stopping.set()
         self._slots.stop()
 
     def wait(self) -> None:
         """After `stop`: until no attempt is left that could write."""
-        with self._idle:
-            self._idle.wait_for(lambda: self._count == 0)
+        with self._changed:
+            self._changed.wait_for(lambda: not self._running)
 
     @contextmanager
-    def _running_one(self) -> Iterator[None]:
-        with self._idle:
-            self._count += 1
+    def _alone(self, job_id: str) -> Iterator[None]:
+        """A job that was called again while it still runs here waits for that."""
+        with self._changed:
+            self._changed.wait_for(lambda: job_id not in self._running)
+            self._running.add(job_id)
         try:
             yield
         finally:
-            with self._idle:
-                self._count -= 1
-                self._idle.notify_all()
+            with self._changed:
+                self._running.remove(job_id)
+                self._changed.notify_all()
 
     def _rank(self, job_id: str) -> tuple[int, str]:
         with self._database.reading() as session:
             return (JobRepository(session).get(job_id).priority, job_id)
 
-    def _begin(self, job_id: str) -> Seat | Refusal:
+    def _begin(self, claim: Claim) -> Seat | Refusal:
         with self._database.writing() as session:
-            return take_seat(session, job_id, self._holder, _now())
+            return take_seat(session, claim, self._holder, clock(session))
+
+    def _hand_over(self, claim: Claim) -> None:
+        """The job waits to be called again. Without a database others find out by the silence."""
+        try:
+            self._patiently(lambda session: take_back(session, claim.job_id, claim.turn))
+        except AWAY as error:
+            structlog.get_logger(__name__).warning("not handed over", error=str(error.orig))
 
     def _attempt(self, seat: Seat) -> None:
         log = structlog.get_logger(__name__).bind(job_id=seat.job.id, chip_id=seat.job.chip_id)
@@ -136,8 +162,7 @@ class JobRunner:
         while True:
             message = child.listen(_LISTEN)
             if isinstance(message, Ended):
-                self._end(seat, message)
-                leftovers.ended(message)
+                self._finish(seat, message, leftovers)
                 child.finish()
                 return
             if message is not None:
@@ -145,11 +170,20 @@ class JobRunner:
                 self._record(seat, message, lines)
             if isinstance(message, Checkpointed):
                 leftovers.kept(message)
+                supervisor.kept()
             verdict = supervisor.look()
             if verdict is not Verdict.GO_ON:
                 child.finish(patience=0)
                 self._break_off(seat, verdict)
                 return
+
+    def _finish(self, seat: Seat, ended: Ended, leftovers: Leftovers) -> None:
+        """A child that found its lease run out has not failed: the job goes on later."""
+        if ended.error == LeaseLostError.__name__:
+            self._lose(seat)
+        else:
+            self._end(seat, ended)
+            leftovers.ended(ended)
 
     def _record(self, seat: Seat, message: Message, lines: int) -> None:
         self._write(seat, lambda recorder: _record(recorder, message, lines))
@@ -158,8 +192,15 @@ class JobRunner:
         self._write(seat, lambda recorder: recorder.end(ended, self._artifacts))
 
     def _write(self, seat: Seat, write: Callable[[Recorder], None]) -> None:
-        with self._database.writing() as session:
+        def record(session: Session) -> None:
             write(Recorder(session, seat.job, seat.token, _now()))
+
+        self._patiently(record)
+
+    def _patiently(self, write: Callable[[Session], None]) -> None:
+        """Write, and where the database is away, wait for it: the child works on meanwhile."""
+        patience = 0.0 if self._stopping.is_set() else self._settings.database_patience_s
+        write_patiently(self._database, write, patience)
 
     def _break_off(self, seat: Seat, verdict: Verdict) -> None:
         """The child is dead already."""
@@ -175,16 +216,27 @@ class JobRunner:
                 self._end(seat, Ended(status=JobStatus.CANCELLED, reason=verdict.value))
 
     def _pause(self, seat: Seat) -> None:
-        with self._database.writing() as session:
-            leave_seat(session, seat, "the service was stopped; it goes on at the next start")
+        self._patiently(lambda session: _leave(session, seat))
 
     def _lose(self, seat: Seat) -> None:
-        with self._database.writing() as session:
-            lose_seat(session, seat, _now())
+        self._patiently(lambda session: lose_seat(session, seat, _now()))
 
     def _free(self, seat: Seat) -> None:
-        with self._database.writing() as session:
-            release(session, seat)
+        self._patiently(lambda session: release(session, seat))
+
+
+def house_of(settings: Settings) -> House:
+    """What is the same for all jobs of one executor."""
+    cores = os.cpu_count() or 1
+    return House(
+        artifacts_dir=str(settings.artifacts_dir),
+        threads=max(1, cores // settings.parallel_jobs),
+        chip_backends=settings.chip_backends,
+    )
+
+
+def _leave(session: Session, seat: Seat) -> None:
+    leave_seat(session, seat, "its worker was stopped; it goes on from its checkpoint", _now())
 
 
 def _record(recorder: Recorder, message: Message, lines: int) -> None:

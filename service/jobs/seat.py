@@ -9,6 +9,7 @@ from sqlalchemy.orm import Session
 from service.db.repositories.events import EventRepository
 from service.db.repositories.jobs import JobRepository
 from service.db.repositories.leases import LeaseRepository
+from service.db.repositories.turns import take_back
 from service.db.tables import Job, Json
 from service.errors import AttemptSupersededError
 from service.states import ACTIVE, TERMINAL, JobStatus
@@ -17,13 +18,22 @@ INTERRUPTED = "job.interrupted"
 LEASE_LOST = "lease.lost"
 INTERRUPTIONS_MAX = 3  # a job that takes its worker down so often is not tried again
 _BUSY = "its chip is driven by somebody else"
+_LOOK_AGAIN = timedelta(seconds=1)  # before a job whose chip was not free is called again
 
 
 class Refusal(Enum):
     """Why a job does not start."""
 
-    OVER = "it has ended"
-    BUSY = "its chip is held"
+    OVER = "it has ended, or was called again since"
+    LATER = "its chip is held, so its turn was given back"
+    BUSY = "an earlier attempt still holds its chip"
+
+
+class Claim(NamedTuple):
+    """A job that was called, and which of its turns it is."""
+
+    job_id: str
+    turn: int
 
 
 class Seat(NamedTuple):
@@ -40,36 +50,44 @@ class Holder(NamedTuple):
     ttl: timedelta
 
 
-def take_seat(session: Session, job_id: str, holder: Holder, now: datetime) -> Seat | Refusal:
+def take_seat(session: Session, claim: Claim, holder: Holder, now: datetime) -> Seat | Refusal:
     """Begin an attempt, the first one or the one after a crash."""
-    jobs = JobRepository(session)
-    job = jobs.get(job_id)
-    if job.status in TERMINAL:
+    job = JobRepository(session).lock(claim.job_id)
+    if job.status in TERMINAL or job.turn != claim.turn or job.called_at is None:
         return Refusal.OVER
     broke_off = job.status in ACTIVE and job.executor_id is not None
-    if broke_off and _interrupted_too_often(session, job, now):
-        return Refusal.OVER
     token = _token(session, job, holder, now)
-    if token is None:
-        _wait(jobs, job, broke_off=broke_off)
+    if token is None and broke_off and _holds_its_chip(session, job):
         return Refusal.BUSY
-    return Seat(jobs.start(job_id, token, holder.executor, now), token)
+    if token is None:
+        _wait(session, job, broke_off=broke_off, now=now)
+        return Refusal.LATER
+    if broke_off and _interrupted_too_often(session, job, now):
+        release(session, Seat(job, token))
+        return Refusal.OVER
+    return Seat(JobRepository(session).start(job.id, token, holder.executor, now), token)
 
 
-def leave_seat(session: Session, seat: Seat, reason: str) -> None:
-    """The attempt stops without an answer; the job waits, and its chip is free."""
+def leave_seat(session: Session, seat: Seat, reason: str, now: datetime) -> bool:
+    """The attempt stops without an answer; the job waits, and its chip is free.
+
+    False where another attempt drives the job already, or it has ended.
+    """
     try:
-        JobRepository(session).put_back(seat.job.id, seat.token, reason)
+        JobRepository(session).put_back(seat.job.id, seat.token, reason, now)
     except AttemptSupersededError:
-        return  # another attempt drives it already
+        return False
+    take_back(session, seat.job.id, seat.job.turn)
     release(session, seat)
+    return True
 
 
 def lose_seat(session: Session, seat: Seat, now: datetime) -> None:
     """Somebody else drives the chip: tell it, and wait."""
-    told = {"token": seat.token, "attempt": seat.job.attempt}
-    _tell(session, seat.job, LEASE_LOST, str(seat.token), told, now)
-    leave_seat(session, seat, "the lease of its chip was lost; it goes on from its checkpoint")
+    reason = "the lease of its chip was lost; it goes on from its checkpoint"
+    if leave_seat(session, seat, reason, now):
+        told = {"token": seat.token, "attempt": seat.job.attempt}
+        _tell(session, seat.job, LEASE_LOST, str(seat.token), told, now)
 
 
 def release(session: Session, seat: Seat) -> None:
@@ -78,11 +96,14 @@ def release(session: Session, seat: Seat) -> None:
         LeaseRepository(session).release(seat.job.chip_id, seat.token)
 
 
-def _wait(jobs: JobRepository, job: Job, *, broke_off: bool) -> None:
+def _wait(session: Session, job: Job, *, broke_off: bool, now: datetime) -> None:
+    """Give the turn back, so that a job with a free chip can have it."""
+    jobs = JobRepository(session)
     if broke_off and job.token is not None:
-        jobs.put_back(job.id, job.token, _BUSY)
+        jobs.put_back(job.id, job.token, _BUSY, now)
     else:
-        jobs.set_waiting(job.id, _BUSY)
+        jobs.set_waiting(job.id, _BUSY, now)
+    take_back(session, job.id, job.turn, held_until=now + _LOOK_AGAIN)
 
 
 def _token(session: Session, job: Job, holder: Holder, now: datetime) -> int | None:
@@ -90,6 +111,12 @@ def _token(session: Session, job: Job, holder: Holder, now: datetime) -> int | N
         return job.attempt + 1
     leases = LeaseRepository(session)
     return leases.take(job.chip_id, holder.executor, job.id, holder.ttl, now)
+
+
+def _holds_its_chip(session: Session, job: Job) -> bool:
+    """The lease was not free: does an attempt of this very job hold it?"""
+    lease = LeaseRepository(session).get(str(job.chip_id))
+    return lease is not None and lease.job_id == job.id and lease.token == job.token
 
 
 def _interrupted_too_often(session: Session, job: Job, now: datetime) -> bool:

@@ -2,14 +2,15 @@
 
 import threading
 import time
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from enum import Enum
 
 from service.db.repositories.jobs import JobRepository
 from service.db.repositories.leases import LeaseRepository
-from service.db.session import Database
+from service.db.session import Database, clock
 from service.jobs.fork_server import ChildProcess
-from service.jobs.messages import Cancel, Lease
+from service.jobs.messages import Cancel, Lease, Pause
+from service.jobs.patience import AWAY
 from service.jobs.seat import Seat
 from service.settings import Settings
 
@@ -43,52 +44,80 @@ class Supervisor:
         self._child = child
         self._database = database
         self._ttl = settings.lease_s
+        self._handover = settings.handover_s
         self._stopping = stopping
         now = time.monotonic()
         self._next_look = now
         self._next_renewal = now
+        self._held_until = now + self._ttl
         self._deadline = now + _allowed_seconds(seat, settings)
         self._cancel_deadline: float | None = None
+        self._handover_deadline: float | None = None
+
+    def kept(self) -> None:
+        """A checkpoint was recorded: where one was asked for, there is nothing to wait for."""
+        if self._handover_deadline is not None:
+            self._handover_deadline = 0.0
 
     def look(self) -> Verdict:
         """Renew the lease when a third of it is over; pass on a wish to cancel."""
         now = time.monotonic()
-        if self._stopping.is_set():
+        if self._stopping.is_set() and self._handed_over(now):
             return Verdict.STOPPING
         if now >= self._deadline:
             return Verdict.TOO_LONG
         if self._cancel_deadline is not None and now >= self._cancel_deadline:
             return Verdict.DEAF
+        try:
+            return self._ask_database(now)
+        except AWAY:
+            return self._without_database(now)
+
+    def _handed_over(self, now: float) -> bool:
+        """The child finishes its step and keeps a checkpoint, if that does not take too long."""
+        if self._handover_deadline is None:
+            self._child.tell(Pause())
+            self._handover_deadline = now + self._handover
+        return now >= self._handover_deadline
+
+    def _ask_database(self, now: float) -> Verdict:
         if now >= self._next_renewal and not self._renewed(now):
             return Verdict.LEASE_LOST
-        if now >= self._next_look:
-            self._pass_on_cancel(now)
+        if now >= self._next_look and not self._still_mine(now):
+            return Verdict.LEASE_LOST
         return Verdict.GO_ON
 
+    def _without_database(self, now: float) -> Verdict:
+        """The child works on while its lease lasts; then another may hold the chip."""
+        self._next_look = self._next_renewal = now + _LOOK
+        on_lease = self._seat.job.chip_id is not None
+        return Verdict.LEASE_LOST if on_lease and now >= self._held_until else Verdict.GO_ON
+
     def _renewed(self, now: float) -> bool:
-        self._next_renewal = now + self._ttl / 3
         if self._seat.job.chip_id is None:
+            self._next_renewal = float("inf")
             return True
         held = self._renew(self._seat.job.chip_id)
         if held:
-            self._child.tell(Lease(until_s=now + self._ttl))
+            self._held_until, self._next_renewal = now + self._ttl, now + self._ttl / 3
+            self._child.tell(Lease(until_s=self._held_until))
         return held
 
     def _renew(self, chip_id: str) -> bool:
         with self._database.writing() as session:
             return LeaseRepository(session).renew(
-                chip_id, self._seat.token, timedelta(seconds=self._ttl), datetime.now(UTC)
+                chip_id, self._seat.token, timedelta(seconds=self._ttl), clock(session)
             )
 
-    def _pass_on_cancel(self, now: float) -> None:
+    def _still_mine(self, now: float) -> bool:
+        """Pass on a wish to cancel; False where a later attempt has begun."""
+        with self._database.reading() as session:
+            wishes = JobRepository(session).wishes(self._seat.job.id, self._seat.token)
         self._next_look = now + _LOOK
-        if self._cancel_deadline is None and self._cancel_requested():
+        if wishes.cancelled and self._cancel_deadline is None:
             self._child.tell(Cancel())
             self._cancel_deadline = now + _CANCEL_PATIENCE
-
-    def _cancel_requested(self) -> bool:
-        with self._database.reading() as session:
-            return JobRepository(session).cancel_requested(self._seat.job.id)
+        return wishes.is_mine
 
 
 def _allowed_seconds(seat: Seat, settings: Settings) -> float:

@@ -20,6 +20,8 @@ class Link(Protocol):
 
     def lease_held(self) -> bool: ...
 
+    def pausing(self) -> bool: ...
+
 
 class Workbench:
     """Reports and stored blocks, in the words of the work."""

@@ -284,6 +284,9 @@ class _Nobody:
     def lease_held(self) -> bool:
         return True
 
+    def pausing(self) -> bool:
+        return False
+
 
 def _weights() -> bytes:
     rng = np.random.default_rng(0)

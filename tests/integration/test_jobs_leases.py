@@ -16,8 +16,8 @@ from service.db.repositories.leases import LeaseRepository
 from service.db.session import Database
 from service.db.tables import Job
 from service.errors import AttemptSupersededError
-from service.jobs.dbos_engine import DbosEngine, embedded_engine
-from service.jobs.seat import Holder, Refusal, Seat, leave_seat, take_seat
+from service.jobs.dbos_engine import Executor
+from service.jobs.seat import Claim, Holder, Refusal, Seat, leave_seat, take_seat
 from service.states import JobStatus
 from tests.integration.jobs_lab import Lab, new_id, now
 
@@ -79,7 +79,7 @@ def test_whoever_lost_the_lease_writes_nothing(lab: Lab) -> None:
     with lab.database.writing() as session, pytest.raises(AttemptSupersededError):
         JobRepository(session).end(job, seat.token, JobStatus.SUCCEEDED, None, {}, now())
     with lab.database.writing() as session:
-        leave_seat(session, seat, "too late")
+        assert not leave_seat(session, seat, "too late", now())
         assert not LeaseRepository(session).renew(chip, seat.token, SECOND, now())
         JobRepository(session).write_progress(job, second.token, {"phase": "x"}, {}, now())
     assert lab.lease(chip).holder == "quick"
@@ -91,13 +91,15 @@ def test_a_job_waits_while_its_chip_is_held(lab: Lab) -> None:
     seated(lab, queued(lab, chip), "first", ttl=60 * SECOND)
     waiting = queued(lab, chip)
     with lab.database.writing() as session:
-        assert take_seat(session, waiting, Holder("second", SECOND), now()) is Refusal.BUSY
+        holder = Holder("second", SECOND)
+        assert take_seat(session, Claim(waiting, 1), holder, now()) is Refusal.LATER
     assert lab.job(waiting).status == JobStatus.WAITING_FOR_CHIP
+    assert lab.job(waiting).called_at is None
 
 
 def test_row_and_enqueue_are_one_transaction(lab: Lab) -> None:
     database = Database(lab.settings.database)
-    engine = embedded_engine(lab.settings, database)
+    engine = Executor(lab.settings, database)
     engine.launch()
     try:
         kept = enqueued(database, engine, lab, fails=False)
@@ -106,7 +108,8 @@ def test_row_and_enqueue_are_one_transaction(lab: Lab) -> None:
         with database.reading() as session:
             names = session.scalars(text("SELECT workflow_uuid FROM workflow_status")).all()
             jobs = session.scalars(text("SELECT id FROM jobs WHERE kind = 'evaluate'")).all()
-        assert names == jobs == [kept]
+        assert names == [f"{kept}.1"]
+        assert jobs == [kept]
     finally:
         engine.stop()
         database.close()
@@ -146,6 +149,7 @@ def a_job(lab: Lab, chip: str) -> Job:
         student_id=lab.seeded.student_id,
         chip_id=chip,
         priority=5,
+        turn=0,
         attempt=0,
         created_at=now(),
         code_version="test",
@@ -153,7 +157,9 @@ def a_job(lab: Lab, chip: str) -> Job:
 
 
 def queued(lab: Lab, chip: str) -> str:
+    """Called once, as if an executor had it."""
     job = a_job(lab, chip)
+    job.turn, job.called_at = 1, now()
     with lab.database.writing() as session:
         JobRepository(session).add(job)
     return job.id
@@ -161,12 +167,12 @@ def queued(lab: Lab, chip: str) -> str:
 
 def seated(lab: Lab, job_id: str, executor: str, ttl: timedelta) -> Seat:
     with lab.database.writing() as session:
-        seat = take_seat(session, job_id, Holder(executor, ttl), now())
+        seat = take_seat(session, Claim(job_id, 1), Holder(executor, ttl), now())
     assert isinstance(seat, Seat)
     return seat
 
 
-def enqueued(database: Database, engine: DbosEngine, lab: Lab, *, fails: bool) -> str:
+def enqueued(database: Database, engine: Executor, lab: Lab, *, fails: bool) -> str:
     job = a_job(lab, lab.chip(f"chip {fails}"))
     with database.writing() as session:
         JobRepository(session).add(job)

@@ -1,13 +1,22 @@
-"""Events: append-only, told once, read in the order of their numbers."""
+"""Events: append-only, told once, read in the order of their numbers.
+
+An event's number is drawn when its transaction commits, under a lock that is held until the commit
+is over. Whoever has read up to a number has therefore seen every event below it. Nothing is locked
+after that lock, so it takes part in no deadlock.
+"""
 
 from collections.abc import Sequence
 from datetime import datetime
+from typing import Any
 
-from sqlalchemy import func, select
+from sqlalchemy import event, func, select
 from sqlalchemy.orm import Session
 
+from service.db import locks
 from service.db.repositories.paging import insert_if_new
 from service.db.tables import Event, Json
+
+_TOLD = "events that are written at the commit"
 
 
 class EventRepository:
@@ -24,10 +33,10 @@ class EventRepository:
         now: datetime,
         job_id: str | None = None,
         chip_id: str | None = None,
-    ) -> bool:
+    ) -> None:
         """Tell it once: the same subject, type and key a second time changes nothing."""
         values = {"subject": subject, "type": type, "key": key, "data": data, "created_at": now}
-        return insert_if_new(self._session, Event, values | {"job_id": job_id, "chip_id": chip_id})
+        _told(self._session).append(values | {"job_id": job_id, "chip_id": chip_id})
 
     def after(
         self,
@@ -39,6 +48,7 @@ class EventRepository:
         limit: int = 200,
     ) -> list[Event]:
         """The events numbered above `seq`, of one job, of one chip, or of everything."""
+        write_told(self._session)
         query = select(Event).where(Event.seq > seq)
         if job_id is not None:
             query = query.where(Event.job_id == job_id)
@@ -51,3 +61,22 @@ class EventRepository:
     def last(self) -> int:
         """The highest number so far, 0 before the first event."""
         return self._session.scalar(select(func.max(Event.seq))) or 0
+
+
+def write_told(session: Session) -> None:
+    """Give what was told its numbers. Done at the commit, or when the same unit asks for events."""
+    told: list[dict[str, Any]] = session.info.get(_TOLD, [])
+    if not told:
+        return
+    locks.hold(session, locks.EVENTS)
+    for values in told:
+        insert_if_new(session, Event, values)
+    told.clear()
+
+
+def _told(session: Session) -> list[dict[str, Any]]:
+    if _TOLD not in session.info:
+        session.info[_TOLD] = []
+        event.listen(session, "before_commit", write_told)
+    told: list[dict[str, Any]] = session.info[_TOLD]
+    return told

@@ -15,16 +15,22 @@ from service.db.repositories.events import EventRepository
 from service.db.repositories.paging import PageOf, fetch_page
 from service.db.tables import Chip, ChipLease, Job, Json, TargetSet
 from service.errors import AttemptSupersededError, JobNotFoundError, JobStateError
-from service.states import ACTIVE, TERMINAL, JobKind, JobStatus, TargetSetState
+from service.states import ACTIVE, TERMINAL, WAITING, JobKind, JobStatus, TargetSetState
 
-_WAITING = (JobStatus.QUEUED, JobStatus.WAITING_FOR_CHIP)
-_STARTABLE = (*_WAITING, *ACTIVE)
+_STARTABLE = (*WAITING, *ACTIVE)
 
 
 class JobFilter(NamedTuple):
     status: Sequence[JobStatus] = ()
     kind: JobKind | None = None
     chip_id: str | None = None
+
+
+class Wishes(NamedTuple):
+    """What was decided about a job while a worker drives it."""
+
+    cancelled: bool
+    is_mine: bool  # no later attempt has begun
 
 
 class JobRepository:
@@ -35,6 +41,13 @@ class JobRepository:
     def get(self, job_id: str) -> Job:
         """Raises JobNotFoundError."""
         job = self._session.get(Job, job_id, populate_existing=True)
+        if job is None:
+            raise JobNotFoundError(job_id)
+        return job
+
+    def lock(self, job_id: str) -> Job:
+        """The job, which nobody else changes before this unit ends. Raises JobNotFoundError."""
+        job = self._session.get(Job, job_id, populate_existing=True, with_for_update=True)
         if job is None:
             raise JobNotFoundError(job_id)
         return job
@@ -57,10 +70,9 @@ class JobRepository:
 
     def queue_depth(self, chip_ids: Sequence[str]) -> dict[str, int]:
         """How many jobs wait for each of these chips."""
-        waiting = (JobStatus.QUEUED, JobStatus.WAITING_FOR_CHIP)
         query = (
             select(Job.chip_id, func.count())
-            .where(Job.chip_id.in_(chip_ids), Job.status.in_(waiting))
+            .where(Job.chip_id.in_(chip_ids), Job.status.in_(WAITING))
             .group_by(Job.chip_id)
         )
         return {chip_id: count for chip_id, count in self._session.execute(query) if chip_id}
@@ -117,6 +129,7 @@ class JobRepository:
 
     def save_chip_state(self, job_id: str, token: int, sha256: str, now: datetime) -> None:
         """Where a simulated chip's devices stand, written by the job that drives it."""
+        self._lock_with_lease(job_id)
         chip_id = select(Job.chip_id).where(Job.id == job_id, *_drives(token)).scalar_subquery()
         saved = self._session.scalar(
             update(Chip)
@@ -145,20 +158,24 @@ class JobRepository:
 
     def check_driven_by(self, job_id: str, token: int) -> None:
         """Raises JobNotFoundError, and AttemptSupersededError where it is not this token's."""
+        self._lock_with_lease(job_id)
         driven = select(Job.id).where(Job.id == job_id, *_drives(token))
-        if self._session.scalar(driven.with_for_update()) is None:
-            self.get(job_id)
+        if self._session.scalar(driven) is None:
             raise AttemptSupersededError(job_id, token)
 
-    def set_waiting(self, job_id: str, reason: str) -> None:
-        """A queued job whose chip is busy. Any other status stays."""
-        self._session.execute(
+    def set_waiting(self, job_id: str, reason: str, now: datetime) -> None:
+        """A queued job whose chip is not free. Told once an attempt; any other status stays."""
+        changed = self._session.scalar(
             update(Job)
-            .where(Job.id == job_id, Job.status.in_(("queued", "waiting_for_chip")))
+            .where(Job.id == job_id, Job.status.in_(WAITING))
             .values(status=JobStatus.WAITING_FOR_CHIP, reason=reason)
+            .returning(Job.id)
         )
+        if changed is not None:
+            job = self.get(job_id)
+            self._tell(job, "job.waiting", f"{job.attempt}:chip", {"reason": reason}, now)
 
-    def put_back(self, job_id: str, token: int, reason: str) -> None:
+    def put_back(self, job_id: str, token: int, reason: str, now: datetime) -> None:
         """The attempt of `token` is over without an answer: the job waits for its next one.
 
         Raises AttemptSupersededError where another attempt drives it already.
@@ -168,6 +185,9 @@ class JobRepository:
         )
         values = {"status": _unless_cancelling(waiting), "reason": reason, "executor_id": None}
         self._change(job_id, token, values, Job.token == token, Job.status.in_(ACTIVE))
+        job = self.get(job_id)
+        told = {"reason": reason, "checkpoint_step": job.checkpoint_step}
+        self._tell(job, "job.waiting", f"{job.attempt}:{token}", told, now)
 
     def give_up(self, job_id: str, reason: str, now: datetime) -> None:
         """Fail a job that nobody drives any more. Raises AttemptSupersededError."""
@@ -176,26 +196,44 @@ class JobRepository:
         self._change(job_id, token, values, Job.token == token, Job.status.in_(ACTIVE))
         self._tell_end(self.get(job_id), now)
 
+    def any_late(self, now: datetime) -> bool:
+        """Has a job missed its deadline?"""
+        return self._session.scalar(select(Job.id).where(*_late(now)).limit(1)) is not None
+
+    def expire(self, now: datetime) -> Sequence[Job]:
+        """End what has not started before its deadline; the jobs that ended."""
+        values = {
+            "status": JobStatus.EXPIRED,
+            "reason": "it did not start before its queue_deadline",
+            "ended_at": now,
+        }
+        expired = self._session.scalars(
+            update(Job)
+            .where(Job.id.in_(select(Job.id).where(*_late(now)).with_for_update(skip_locked=True)))
+            .values(**values)
+            .returning(Job.id)
+        ).all()
+        jobs = [self.get(job_id) for job_id in sorted(expired)]
+        for job in jobs:
+            self._tell_end(job, now)
+        return jobs
+
     def request_cancel(self, job_id: str, now: datetime) -> Job:
         """Cancelled at once where nothing has started; else `cancelling`, and its worker stops."""
-        self._session.execute(select(Job.id).where(Job.id == job_id).with_for_update())
-        job = self.get(job_id)
+        job = self.lock(job_id)
         if job.status in TERMINAL:
             raise JobStateError(job_id, job.status, "only a job that has not ended is cancelled")
-        if job.status in _WAITING and job.started_at is None:
+        if job.status in WAITING and job.started_at is None:
             self._cancel_waiting(job, now)
         elif job.status != JobStatus.CANCELLING:
             self._mark_cancelling(job, now)
         return self.get(job_id)
 
-    def cancel_requested(self, job_id: str) -> bool:
-        query = select(Job.cancel_requested_at).where(Job.id == job_id)
-        return self._session.scalar(query) is not None
-
-    def abandoned(self, executor: str) -> Sequence[Job]:
-        """Jobs that this executor had begun and not ended: after its start, nobody runs them."""
-        query = select(Job).where(Job.executor_id == executor, Job.status.in_(ACTIVE))
-        return self._session.scalars(query.order_by(Job.id)).all()
+    def wishes(self, job_id: str, token: int) -> Wishes:
+        """What a worker has to know of a job that it drives with this token."""
+        query = select(Job.cancel_requested_at, Job.token).where(Job.id == job_id)
+        row = self._session.execute(query).one()
+        return Wishes(row.cancel_requested_at is not None, row.token == token)
 
     def _cancel_waiting(self, job: Job, now: datetime) -> None:
         values = {"status": JobStatus.CANCELLED, "reason": "cancelled before it started"}
@@ -217,13 +255,19 @@ class JobRepository:
     def _change(
         self, job_id: str, token: int, values: dict[str, Any], *conditions: ColumnElement[bool]
     ) -> None:
+        self._lock_with_lease(job_id)
         statement = update(Job).where(Job.id == job_id, *conditions).values(**values)
         changed = self._session.scalar(
             statement.returning(Job.id).execution_options(synchronize_session=False)
         )
         if changed is None:
-            self.get(job_id)
             raise AttemptSupersededError(job_id, token)
+
+    def _lock_with_lease(self, job_id: str) -> None:
+        """Nobody takes the job or the lease of its chip before this unit has committed."""
+        chip_id = self.lock(job_id).chip_id
+        lease = select(ChipLease.token).where(ChipLease.chip_id == chip_id)
+        self._session.execute(lease.with_for_update(read=True))
 
     def _version_in_force(self, chip_id: str | None) -> int | None:
         return self._session.scalar(select(Chip.version_in_force).where(Chip.id == chip_id))
@@ -242,6 +286,10 @@ class JobRepository:
                 .where(TargetSet.id == job.target_set_id)
                 .values(state=TargetSetState.FAILED, reason=job.reason)
             )
+
+
+def _late(now: datetime) -> tuple[ColumnElement[bool], ...]:
+    return (Job.status.in_(WAITING), Job.started_at.is_(None), Job.queue_deadline < now)
 
 
 def _unless_cancelling(status: JobStatus | ColumnElement[str]) -> ColumnElement[str]:

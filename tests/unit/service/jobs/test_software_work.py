@@ -33,6 +33,9 @@ class Silent:
     def lease_held(self) -> bool:
         return True
 
+    def pausing(self) -> bool:
+        return False
+
 
 class Desk:
     """Artifacts, a teacher, and jobs done one after the other."""

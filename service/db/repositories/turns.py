@@ -1,0 +1,176 @@
+"""Whose turn it is: which of the jobs that wait are handed to the engine, and in what order.
+
+The engine's own queue is kept short, because what stands in it can no longer be overtaken. The next
+job is, of those that could start now,
+
+1. one of the highest priority,
+2. of the key that has the fewest jobs called, then of the one that was served longest ago,
+3. of the chip that was driven longest ago,
+4. the oldest.
+
+At most one job of a chip is called at a time.
+"""
+
+from datetime import datetime, timedelta
+from typing import Any, NamedTuple
+
+from sqlalchemy import ColumnElement, CompoundSelect, Select, Subquery, func, or_, select, update
+from sqlalchemy.orm import Session
+
+from service.db.repositories.executors import ExecutorRepository
+from service.db.repositories.paging import put
+from service.db.tables import ChipLease, Job, KeyTurn
+from service.states import ACTIVE, WAITING, JobStatus
+
+_AHEAD = 2  # jobs called for each slot, so that a slot that becomes free is filled at once
+_LEAST = 2  # jobs called where no executor lives: the first one to come finds work
+_OPEN = (*WAITING, *ACTIVE)
+_CALLABLE = (*WAITING, JobStatus.CANCELLING)  # one that was stopped has to put its chip back
+_NOBODY = ""  # whose jobs the service's own are
+
+
+class Turn(NamedTuple):
+    """One handing over of a job; a later one makes it void."""
+
+    job_id: str
+    number: int
+    priority: int
+
+    @property
+    def name(self) -> str:
+        """Under which the engine knows it."""
+        return f"{self.job_id}.{self.number}"
+
+
+class TurnRepository:
+    def __init__(self, session: Session, silence: timedelta) -> None:
+        self._session = session
+        self._silence = silence  # s after which an executor is taken for dead
+
+    def call_next(self, now: datetime) -> list[Turn]:
+        """Call as many as there is room for."""
+        room = self._room(now)
+        if room <= 0:
+            return []
+        chosen = self._session.scalars(_in_order(now).limit(room)).all()
+        called = (self._call(job_id, now) for job_id in chosen)
+        return [turn for turn in called if turn is not None]
+
+    def call_new(self, job: Job, now: datetime) -> Turn | None:
+        """Call a job that was just added, unless it has to wait behind another one."""
+        first = self._session.scalars(_in_order(now).limit(1)).first()
+        return self._call(job.id, now) if first == job.id and self._room(now) > 0 else None
+
+    def any_waiting(self, now: datetime) -> bool:
+        """Is there a job that could be called?"""
+        return (
+            self._session.scalars(select(Job.id).where(*_ready(now)).limit(1)).first() is not None
+        )
+
+    def _room(self, now: datetime) -> int:
+        slots = ExecutorRepository(self._session).slots(self._silence, now)
+        query = select(func.count()).select_from(Job)
+        called = self._session.scalar(
+            query.where(Job.status.in_(_OPEN), Job.called_at.is_not(None))
+        )
+        return max(_LEAST, _AHEAD * slots) - (called or 0)
+
+    def _call(self, job_id: str, now: datetime) -> Turn | None:
+        """None where somebody else has just called it."""
+        row = self._session.execute(
+            update(Job)
+            .where(Job.id == job_id, Job.called_at.is_(None), Job.status.in_(_CALLABLE))
+            .values(turn=Job.turn + 1, called_at=now, held_until=None)
+            .returning(Job.turn, Job.priority, Job.key_id)
+            .execution_options(synchronize_session=False)
+        ).one_or_none()
+        if row is None:
+            return None
+        put(self._session, KeyTurn, {"key_id": row.key_id or _NOBODY, "called_at": now})
+        return Turn(job_id, row.turn, row.priority)
+
+
+def take_back(
+    session: Session, job_id: str, number: int, held_until: datetime | None = None
+) -> None:
+    """The turn is over without an answer: the job waits to be called again."""
+    session.execute(
+        update(Job)
+        .where(Job.id == job_id, Job.turn == number, Job.called_at.is_not(None))
+        .values(called_at=None, held_until=held_until)
+    )
+
+
+def _ready(now: datetime) -> tuple[ColumnElement[bool], ...]:
+    """Waits, and nothing but the order stands in its way."""
+    return (
+        Job.status.in_(_CALLABLE),
+        Job.called_at.is_(None),
+        or_(Job.not_before.is_(None), Job.not_before <= now),
+        or_(Job.held_until.is_(None), Job.held_until <= now),
+        or_(Job.chip_id.is_(None), Job.chip_id.not_in(_taken_chips(now))),
+    )
+
+
+def _taken_chips(now: datetime) -> CompoundSelect[Any]:
+    """Chips that are driven, or for which a job is called already."""
+    called = select(Job.chip_id).where(
+        Job.status.in_(_OPEN), Job.called_at.is_not(None), Job.chip_id.is_not(None)
+    )
+    leased = select(ChipLease.chip_id).where(
+        ChipLease.holder.is_not(None), ChipLease.expires_at >= now
+    )
+    return called.union(leased)
+
+
+def _in_order(now: datetime) -> Select[Any]:
+    """The jobs that could be called, one a chip, the next one first."""
+    shares = _shares(now)
+    order = (
+        shares.c.priority,
+        shares.c.share,
+        shares.c.served_at.nulls_first(),
+        shares.c.idle_since,
+        shares.c.id,
+    )
+    lane = func.coalesce(shares.c.chip_id, shares.c.id)
+    in_lane = func.row_number().over(partition_by=lane, order_by=order)
+    ranked = select(*shares.c, in_lane.label("in_lane")).subquery()
+    return (
+        select(ranked.c.id)
+        .where(ranked.c.in_lane == 1)
+        .order_by(
+            ranked.c.priority,
+            ranked.c.share,
+            ranked.c.served_at.nulls_first(),
+            ranked.c.idle_since,
+            ranked.c.id,
+        )
+    )
+
+
+def _shares(now: datetime) -> Subquery:
+    """Each job with how many of its key's would have been called before it."""
+    key = func.coalesce(Job.key_id, _NOBODY)
+    load = (
+        select(key.label("key_id"), func.count().label("called"))
+        .where(Job.status.in_(_OPEN), Job.called_at.is_not(None))
+        .group_by(key)
+        .subquery()
+    )
+    nth = func.row_number().over(partition_by=key, order_by=(Job.priority, Job.id))
+    return (
+        select(
+            Job.id,
+            Job.chip_id,
+            Job.priority,
+            (func.coalesce(load.c.called, 0) + nth).label("share"),
+            KeyTurn.called_at.label("served_at"),
+            func.coalesce(ChipLease.expires_at, Job.created_at).label("idle_since"),
+        )
+        .outerjoin(load, load.c.key_id == key)
+        .outerjoin(KeyTurn, KeyTurn.key_id == key)
+        .outerjoin(ChipLease, ChipLease.chip_id == Job.chip_id)
+        .where(*_ready(now))
+        .subquery()
+    )
