@@ -76,13 +76,9 @@ class Journal:
         ).fetchone()
         return None if row is None else Reply(*row)
 
-    def take_token(
-        self, token: int, changed: Mapping[str, Tensor | None], driven_at: float
-    ) -> None:
+    def take_token(self, token: int) -> None:
         """From now on nothing older is obeyed."""
-        with _transaction(self._connection) as unit:
-            unit.execute("UPDATE about SET token = ?, driven_at = ?", (token, driven_at))
-            _write(unit, changed)
+        self._connection.execute("UPDATE about SET token = ?", (token,))
 
     def keep(
         self,

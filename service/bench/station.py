@@ -17,6 +17,7 @@ from service.bench.faults import fault_to_json
 from service.bench.journal import About, Journal, Reply
 from service.bench.registry import Stored
 from service.bench.verbs import VERBS
+from service.bench.wall_time import WallTime
 from service.bench.wire import Body, MalformedBodyError, decode, digest_of, encode
 
 _REFUSED = 422
@@ -44,20 +45,25 @@ class Answer(NamedTuple):
 class Station:
     """Owns the chip. A chip that lives in software goes on from where it was left.
 
-    Between two holders it ages by the time that passed, times `aging`; while it is driven its clock
-    goes on by what it does, as it does in the process of a job.
+    Its clock follows wall time times `aging`, also over the time in which no agent ran.
     """
 
     def __init__(self, chip: ChipBackend, journal: Journal, aging: float = 1.0) -> None:
         self._chip = chip
         self._journal = journal
-        self._aging = aging
         self._busy = threading.Lock()
         self._last: tuple[str, str, Answer] | None = None  # request id, digest of what was asked
         self._kept: dict[str, Tensor] = journal.tensors()
         self._token = journal.about().token
         if isinstance(chip, Stored) and self._kept:
             chip.restore(self._kept)
+            chip.advance(_seconds_since(journal.about().driven_at) * aging)
+        self._wall_time = WallTime(chip, aging)
+
+    @property
+    def chip(self) -> ChipBackend:
+        """Not to be driven past the token."""
+        return self._chip
 
     @property
     def info(self) -> ChipInfo:
@@ -97,10 +103,7 @@ class Station:
 
     def _hand_over(self, token: int) -> None:
         """The next holder; those before are not obeyed any more."""
-        now, left = time.time(), self._journal.about().driven_at
-        if isinstance(self._chip, Stored) and left is not None:
-            self._chip.advance(max(0.0, now - left) * self._aging)
-        self._journal.take_token(token, self._changed(), now)
+        self._journal.take_token(token)
         self._token = token
 
     def _answered(self, request_id: str, asked: str) -> Answer | None:
@@ -116,6 +119,7 @@ class Station:
 
     def _perform(self, call: Call) -> Answer:
         with torch.no_grad():
+            self._wall_time.follow()
             try:
                 answer = VERBS[call.verb].perform(self._chip, decode(call.content))
                 return Answer(200, encode(answer))
@@ -147,6 +151,10 @@ class Station:
             for name, tensor in state.items()
             if name not in kept or not _same(tensor, kept[name])
         }
+
+
+def _seconds_since(then: float | None) -> float:
+    return 0.0 if then is None else max(0.0, time.time() - then)
 
 
 def _same(one: Tensor, other: Tensor) -> bool:

@@ -1,0 +1,240 @@
+"""The agent: who may drive, each call once, and nothing forgotten."""
+
+import sqlite3
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import torch
+
+from chip_sim.chip import make_chip
+from chip_sim.errors import ForeignStateError, NotPlacedError
+from chip_sim.presets import preset
+from ltl_core.chip import Observable, Placement, Stimulus
+from ltl_core.errors import (
+    ChipUnavailableError,
+    CodeRangeError,
+    LayerShapeError,
+    LeaseLostError,
+    NonFiniteError,
+)
+from service.bench import verbs
+from service.bench.driver import HttpChip
+from service.bench.journal import Journal
+from service.bench.station import Station
+from service.bench.wire import MEDIA_TYPE, Message, decode, digest_of, encode
+from tests.agents import Bench, bench
+
+IMAGES = Stimulus(torch.rand(5, 6, generator=torch.Generator().manual_seed(1)), 12)
+CODES = torch.arange(24).view(4, 6) - 12
+
+
+def call(agent: Bench, verb: str, message: Message, **headers: str) -> httpx.Response:
+    """One call as a driver makes it, but for the headers that are given."""
+    content = encode(message).whole()
+    usual = {
+        "Authorization": f"Bearer {agent.address.secret}",
+        "Content-Type": MEDIA_TYPE,
+        "Content-Digest": digest_of(content),
+        "Lease-Token": "1",
+        "Request-Id": "one",
+    }
+    sent = {**usual, **{name.replace("_", "-"): value for name, value in headers.items()}}
+    return httpx.post(f"{agent.address.url}/v1/chip/{verb}", content=content, headers=sent)
+
+
+def clock(agent: Bench, token: str = "1") -> Any:
+    answer = call(agent, "now", Message(), Lease_Token=token, Request_Id="look")
+    return decode(answer.content).fields["chip_time_s"]
+
+
+def prepared(chip: HttpChip, placement: Placement) -> HttpChip:
+    chip.place(placement)
+    chip.program("hidden", CODES)
+    return chip
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Authorization": ""},
+        {"Authorization": "Bearer wrong"},
+        {"Authorization": "Basic wrong"},
+        {"Authorization": "Bearer ü".encode("latin-1").decode("latin-1")},
+    ],
+)
+def test_without_its_secret_an_agent_does_nothing(agent: Bench, headers: dict[str, str]) -> None:
+    settle = verbs.ask_settle(100.0)
+    encoded = {name: value.encode("latin-1") for name, value in headers.items()}
+    assert call(agent, "settle", settle, **encoded).status_code == 401  # type: ignore[arg-type]
+    assert clock(agent) == 0.0
+    assert call(agent, "settle", settle).status_code == 200
+    assert clock(agent) == 100.0
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Content_Digest": digest_of(b"something else")},
+        {"Lease_Token": "-1"},
+        {"Lease_Token": "many"},
+        {"Request_Id": ""},
+    ],
+)
+def test_a_call_that_arrives_damaged_is_not_done(agent: Bench, headers: dict[str, str]) -> None:
+    assert call(agent, "settle", verbs.ask_settle(100.0), **headers).status_code == 400
+    assert clock(agent) == 0.0
+
+
+@pytest.mark.parametrize("message", [Message(), Message({"seconds": "long"})])
+def test_a_call_that_makes_no_sense_is_refused(agent: Bench, message: Message) -> None:
+    assert call(agent, "settle", message).status_code == 400
+    assert call(agent, "shred", message, Request_Id="two").status_code == 400
+
+
+def test_an_older_token_is_refused_whatever_it_asks(agent: Bench, placement: Placement) -> None:
+    with agent.drive(3) as old:
+        prepared(old, placement)
+        with agent.drive(4) as new:
+            assert new.program("hidden", CODES).cells == 0
+            attempts = {
+                "place": lambda: old.place(placement),
+                "program": lambda: old.program("hidden", -CODES),
+                "trim": lambda: old.trim("hidden", CODES[:, 0], CODES[:, 0]),
+                "run": lambda: old.run(IMAGES, {"hidden": Observable.COUNTS}),
+                "settle": lambda: old.settle(1.0),
+                "probe": old.probe,
+                "now": old.now,
+            }
+            for verb, attempt in attempts.items():
+                with pytest.raises(LeaseLostError, match="token 3"):
+                    attempt()
+                assert new.program("hidden", CODES).cells == 0, verb
+
+
+def test_the_highest_token_outlives_the_agent(tmp_path: Path) -> None:
+    with bench(tmp_path) as first, first.drive(7):
+        pass
+    with bench(tmp_path) as again, pytest.raises(LeaseLostError), again.drive(6):
+        pass
+
+
+def test_a_repeated_call_is_done_once_and_answered_alike(agent: Bench) -> None:
+    first, again = (call(agent, "settle", verbs.ask_settle(100.0)) for _ in range(2))
+    assert first.content == again.content
+    assert clock(agent) == 100.0
+    call(agent, "settle", verbs.ask_settle(100.0), Request_Id="two")
+    assert clock(agent) == 200.0
+
+
+def test_a_refusal_is_repeated_too(agent: Bench) -> None:
+    first, again = (call(agent, "program", verbs.ask_program("hidden", CODES)) for _ in range(2))
+    assert first.status_code == again.status_code == 422
+    assert first.content == again.content
+
+
+def test_one_request_id_means_one_call(agent: Bench) -> None:
+    assert call(agent, "settle", verbs.ask_settle(100.0)).status_code == 200
+    assert call(agent, "settle", verbs.ask_settle(200.0)).status_code == 400
+    assert clock(agent) == 100.0
+
+
+def test_an_answer_outlives_the_agent(tmp_path: Path, placement: Placement) -> None:
+    question = verbs.ask_run(IMAGES, {"hidden": Observable.SPIKES})
+    with bench(tmp_path) as first, first.drive() as chip:
+        prepared(chip, placement)
+        answer = call(first, "run", question)
+        stood = clock(first)
+    with bench(tmp_path) as again:
+        assert call(again, "run", question).content == answer.content
+        assert clock(again) == stood
+        other = call(again, "run", question, Request_Id="two")
+        assert other.content != answer.content
+        assert clock(again) > stood
+
+
+def test_a_chip_outlives_its_agent(tmp_path: Path, placement: Placement) -> None:
+    nothing = torch.zeros(4, dtype=torch.int64)
+    with bench(tmp_path) as first, first.drive() as chip:
+        prepared(chip, placement)
+        chip.trim("hidden", nothing + 3, nothing)
+        stood = chip.now()
+    with bench(tmp_path) as again, again.drive() as chip:
+        assert chip.now() == stood
+        assert chip.program("hidden", CODES).cells == 0
+        answer = chip.run(IMAGES, {"hidden": Observable.SPIKES})
+    twin = make_chip("twin", preset("pcm"), 7)
+    twin.place(placement)
+    twin.program("hidden", CODES)
+    twin.trim("hidden", nothing + 3, nothing)
+    expected = twin.run(IMAGES, {"hidden": Observable.SPIKES})
+    found = answer.layers["hidden"].spikes
+    assert found is not None
+    assert torch.equal(found, expected.layers["hidden"].spikes)  # type: ignore[arg-type]
+
+
+def test_another_chip_is_not_mistaken_for_it(tmp_path: Path, placement: Placement) -> None:
+    with bench(tmp_path) as first, first.drive() as chip:
+        prepared(chip, placement)
+    other = make_chip("bench-1", preset("pcm"), 8)
+    with pytest.raises(ForeignStateError), bench(tmp_path, other):
+        pass
+
+
+def test_an_idle_chip_ages_as_fast_as_it_is_told(tmp_path: Path) -> None:
+    def clock_after(aging: float) -> float:
+        journal = Journal(tmp_path / "agent.sqlite")
+        station = Station(make_chip("bench-1", preset("pcm"), 7), journal, aging)
+        stood = float(station.chip.now())
+        station.close()
+        return stood
+
+    with bench(tmp_path) as first, first.drive() as chip:
+        chip.settle(5.0)
+    with sqlite3.connect(tmp_path / "agent.sqlite") as journal:
+        journal.execute("UPDATE about SET driven_at = driven_at - 1000")
+    journal.close()
+    assert clock_after(0.0) == 5.0
+    assert clock_after(1.0) == pytest.approx(1005.0, abs=60.0)
+    assert clock_after(10.0) == pytest.approx(10_005.0, abs=600.0)
+
+
+def test_errors_of_the_port_keep_their_type_and_their_attributes(
+    agent: Bench, placement: Placement
+) -> None:
+    with agent.drive() as chip:
+        prepared(chip, placement)
+        with pytest.raises(CodeRangeError) as code_range:
+            chip.program("hidden", CODES + 1000)
+        assert (code_range.value.layer, code_range.value.highest) == ("hidden", 63)
+        with pytest.raises(LayerShapeError) as shape:
+            chip.program("hidden", CODES.T.contiguous())
+        assert shape.value.expected == (4, 6)
+        with pytest.raises(NotPlacedError) as absent:
+            chip.run(IMAGES, {"attic": Observable.COUNTS})
+        assert absent.value.reachable == ("hidden", "readout")
+        with pytest.raises(NonFiniteError) as hole:
+            chip.run(Stimulus(IMAGES.values * torch.nan, 12), {"hidden": Observable.COUNTS})
+        assert hole.value.count == 30
+
+
+def test_what_a_bench_raises_reaches_the_job(tmp_path: Path) -> None:
+    with bench(tmp_path, Broken()) as agent, agent.drive() as chip:  # type: ignore[arg-type]
+        with pytest.raises(ChipUnavailableError, match="the supply is off") as unplugged:
+            chip.now()
+        assert unplugged.value.chip_id == "bench-1"
+        with pytest.raises(ChipUnavailableError, match=r"settle failed.*division by zero"):
+            chip.settle(1.0)
+
+
+class Broken:
+    """A driver of silicon on a bad day."""
+
+    info = make_chip("silicon", preset("pcm"), 1).info
+
+    def now(self) -> float:
+        raise ChipUnavailableError("silicon", "the supply is off")
+
+    def settle(self, seconds: float) -> None:
+        raise ZeroDivisionError(f"division by zero after {seconds} s")

@@ -1,0 +1,311 @@
+"""The driver: asks again where that may help, and believes nothing that no chip could mean."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import torch
+from fastapi import FastAPI, Request, Response
+from fastapi.responses import StreamingResponse
+
+from ltl_core.chip import Observable, Placement, Stimulus
+from ltl_core.errors import ChipUnavailableError
+from service.bench.driver import HttpChip, open_http_chip
+from service.bench.wire import Message, decode, digest_of, encode
+from tests.agents import Bench, bench, serving
+
+IMAGES = Stimulus(torch.rand(5, 6, generator=torch.Generator().manual_seed(1)), 12)
+RECORD = {"hidden": Observable.WINDOW, "readout": Observable.MEMBRANE}
+CODES = torch.arange(24).view(4, 6) - 12
+
+Tamper = Callable[[Response], Any]
+
+
+class Proxy:
+    """Stands between driver and agent, and hands on what it is told to make of an answer."""
+
+    def __init__(self, agent: Bench) -> None:
+        self.asked = 0
+        self._agent = agent
+        self._tamper: dict[str, tuple[int, Tamper]] = {}
+        self.app = FastAPI()
+        self.app.add_api_route("/v1/chip/{verb}", self._pass_on, methods=["POST"])
+
+    def tamper(self, verb: str, how: Tamper, times: int = 10**9) -> None:
+        self._tamper[verb] = (times, how)
+
+    def be_honest(self) -> None:
+        self._tamper.clear()
+
+    async def _pass_on(self, verb: str, request: Request) -> Response:
+        self.asked += 1
+        async with httpx.AsyncClient(base_url=self._agent.address.url) as client:
+            content = await request.body()
+            answer = await client.post(request.url.path, content=content, headers=request.headers)
+        digest = {"Content-Digest": answer.headers["Content-Digest"]}
+        response = Response(answer.content, answer.status_code, digest)
+        left, how = self._tamper.get(verb, (0, None))
+        if how is None or left == 0:
+            return response
+        self._tamper[verb] = (left - 1, how)
+        changed = how(response)
+        return await changed if asyncio.iscoroutine(changed) else changed
+
+
+@pytest.fixture(scope="module")
+def agent(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
+    """One for all: no test leaves its chip in a state that another one minds."""
+    with bench(tmp_path_factory.mktemp("agent"), answer_s=10.0, reach_s=1.0) as served:
+        yield served
+
+
+@pytest.fixture(scope="module")
+def shared(agent: Bench, placement: Placement) -> Iterator[tuple[Proxy, HttpChip]]:
+    proxy = Proxy(agent)
+    with driven(proxy, agent) as chip:
+        chip.place(placement)
+        chip.program("hidden", CODES)
+        yield proxy, chip
+
+
+@pytest.fixture
+def proxy(shared: tuple[Proxy, HttpChip]) -> Proxy:
+    """It hands on what it gets, until it is told otherwise."""
+    shared[0].be_honest()
+    return shared[0]
+
+
+@contextmanager
+def driven(proxy: Proxy, agent: Bench, **limits: float) -> Iterator[HttpChip]:
+    with serving(proxy.app) as url:
+        address = agent.address.model_copy(update={"url": url, **limits})
+        chip = open_http_chip("bench-1", address, 1)
+        yield chip
+        chip.close()
+
+
+@pytest.fixture
+def chip(shared: tuple[Proxy, HttpChip]) -> HttpChip:
+    return shared[1]
+
+
+def lie(change: Callable[[dict[str, Any], dict[str, Any]], None]) -> Tamper:
+    """Another answer, under a checksum that is right."""
+
+    def told(response: Response) -> Response:
+        message = decode(bytes(response.body))
+        fields, tensors = dict(message.fields), dict(message.tensors)
+        change(fields, tensors)
+        content = encode(Message(fields, tensors)).whole()
+        return Response(content, 200, {"Content-Digest": digest_of(content)})
+
+    return told
+
+
+def put(name: str, make: Callable[[torch.Tensor], torch.Tensor]) -> Tamper:
+    """Another tensor in the place of this one."""
+
+    def change(_fields: dict[str, Any], tensors: dict[str, Any]) -> None:
+        tensors[name] = make(tensors[name])
+
+    return lie(change)
+
+
+def say(name: str, value: Any) -> Tamper:
+    """Another field."""
+    return lie(lambda fields, _tensors: fields.update({name: value}))
+
+
+def drop(name: str) -> Tamper:
+    return lie(lambda _fields, tensors: tensors.pop(name))
+
+
+def with_hole(tensor: torch.Tensor) -> torch.Tensor:
+    holed = tensor.clone()
+    holed.view(-1)[3] = torch.nan
+    return holed
+
+
+RUN_LIES: dict[str, tuple[Tamper, str]] = {
+    "counts of another shape": (put("counts/hidden", lambda t: t[:4]), "counts/hidden.*shape"),
+    "spikes of another shape": (put("spikes/hidden", lambda t: t[:, :, :3]), "spikes/hidden"),
+    "spikes of one step more": (
+        put("spikes/hidden", lambda t: torch.cat((t, t[:1]))),
+        r"shape \[13, 5, 4\], not \[12, 5, 4\]",
+    ),
+    "counts as reals": (put("counts/hidden", lambda t: t.float()), "float32, not integers"),
+    "spikes as bytes": (put("spikes/hidden", lambda t: t.to(torch.uint8)), "uint8, not bits"),
+    "flags as reals": (put("window/hidden", lambda t: t.float()), "not bits"),
+    "membranes as integers": (put("membrane/readout", lambda t: t.int()), "int32, not reals"),
+    "more spikes than steps": (put("counts/hidden", lambda t: t + 13), "range 0 to 12"),
+    "fewer spikes than none": (put("counts/hidden", lambda t: t - 13), "range 0 to 12"),
+    "a membrane that is no number": (put("membrane/readout", with_hole), "NaN or infinite"),
+    "an infinite membrane": (put("membrane/readout", lambda t: t / 0), "NaN or infinite"),
+    "no spikes": (drop("spikes/hidden"), "lacks the tensor 'spikes/hidden'"),
+    "no flags": (drop("window/hidden"), "lacks the tensor 'window/hidden'"),
+    "a readout that fires": (
+        lie(lambda _f, tensors: tensors.update({"counts/readout": tensors["counts/hidden"]})),
+        "nobody asked for the counts of layer 'readout'",
+    ),
+    "a layer too many": (say("layers", ["hidden", "readout", "attic"]), "tells of layers"),
+    "a layer too few": (say("layers", ["hidden"]), "tells of layers"),
+    "no layers": (say("layers", None), "lacks the list 'layers'"),
+    "a clock that is no number": (say("chip_time_s", float("nan")), "chip_time_s is nan"),
+    "a clock of words": (say("chip_time_s", "late"), "chip_time_s is 'late'"),
+    "a clock that goes back": (say("chip_time_s", 0.0), "clock went back"),
+}
+
+
+@pytest.mark.parametrize(("tamper", "reason"), RUN_LIES.values(), ids=RUN_LIES.keys())
+def test_an_impossible_recording_is_not_believed(
+    chip: HttpChip, proxy: Proxy, tamper: Tamper, reason: str
+) -> None:
+    assert chip.now() > 0
+    chip.run(IMAGES, RECORD)
+    proxy.tamper("run", tamper)
+    with pytest.raises(ChipUnavailableError, match=f"impossible answer to 'run'.*{reason}") as lied:
+        chip.run(IMAGES, RECORD)
+    assert lied.value.chip_id == "bench-1"
+
+
+OTHER_LIES: dict[str, tuple[str, Tamper, str]] = {
+    "a map of another shape": ("program", put("failed", lambda t: t.T), "failed.*shape"),
+    "a map of reals": ("program", put("failed", lambda t: t.float()), "not bits"),
+    "more cells than there are": ("program", say("cells", 25), "cells is 25"),
+    "fewer pulses than none": ("program", say("pulses", -1), "pulses is -1"),
+    "cells in parts": ("program", say("cells", 1.5), "lacks the int 'cells'"),
+    "a layer without a rate": ("probe", drop("readout"), "tells of layers"),
+    "rates of another shape": ("probe", put("hidden", lambda t: t[:2]), "hidden.*shape"),
+    "rates above one": ("probe", put("hidden", lambda t: t + 2), "range 0 to 1"),
+    "a rate that is no number": ("probe", put("readout", lambda t: t * torch.nan), "NaN"),
+    "an infinite clock": ("now", say("chip_time_s", float("inf")), "chip_time_s is inf"),
+    "a register out of range": (
+        "tuning",
+        put("threshold", lambda t: t + 10_000),
+        "threshold.*leaves the range",
+    ),
+}
+
+
+@pytest.mark.parametrize(("verb", "tamper", "reason"), OTHER_LIES.values(), ids=OTHER_LIES.keys())
+def test_no_other_impossible_answer_is_believed(
+    chip: HttpChip, proxy: Proxy, verb: str, tamper: Tamper, reason: str
+) -> None:
+    asked = {
+        "program": lambda: chip.program("hidden", CODES),
+        "probe": chip.probe,
+        "now": chip.now,
+        "tuning": lambda: chip.tuning("hidden"),
+    }[verb]
+    asked()
+    proxy.tamper(verb, tamper)
+    with pytest.raises(ChipUnavailableError, match=f"impossible answer to '{verb}'.*{reason}"):
+        asked()
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("tile_rows", 0), ("weight_code_max", "63"), ("observables", ["smell"]), ("time_step", 0.0)],
+)
+def test_a_chip_that_cannot_be_is_not_driven(
+    proxy: Proxy, agent: Bench, name: str, value: object
+) -> None:
+    proxy.tamper("info", lie(lambda fields, _t: fields["info"].update({name: value})))
+    with pytest.raises(ChipUnavailableError, match="'info'"), driven(proxy, agent):
+        pass
+
+
+def garbled(response: Response) -> Response:
+    content = bytearray(response.body)
+    content[-1] ^= 1
+    return Response(bytes(content), 200, dict(response.headers))
+
+
+def without_checksum(response: Response) -> Response:
+    return Response(response.body, 200)
+
+
+def of_a_stranger(_response: Response) -> Response:
+    return Response("<h1>Bad gateway</h1>", 502)
+
+
+def cut(response: Response) -> Response:
+    content = bytes(response.body)
+
+    async def half() -> AsyncIterator[bytes]:
+        yield content[: len(content) // 2]
+
+    return StreamingResponse(half(), 200, dict(response.headers))
+
+
+DAMAGES = (garbled, without_checksum, of_a_stranger, cut)
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_answer_is_asked_for_again_and_the_call_is_done_once(
+    chip: HttpChip, proxy: Proxy, damage: Tamper
+) -> None:
+    before = chip.now()
+    expected = before + 12 * 5 * chip.info.time_step
+    proxy.tamper("run", damage, times=2)
+    asked = proxy.asked
+    recording = chip.run(IMAGES, RECORD)
+    assert proxy.asked == asked + 3
+    assert recording.chip_time == pytest.approx(expected, rel=1e-12)
+    assert chip.now() == recording.chip_time
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_an_agent_whose_answers_stay_damaged_is_given_up(
+    chip: HttpChip, proxy: Proxy, damage: Tamper
+) -> None:
+    proxy.tamper("run", damage)
+    with pytest.raises(ChipUnavailableError, match="answers of its agent to 'run' break off"):
+        chip.run(IMAGES, RECORD)
+
+
+async def late(response: Response) -> Response:
+    await asyncio.sleep(2.0)
+    return response
+
+
+async def trickling(response: Response) -> Response:
+    async def drops() -> AsyncIterator[bytes]:
+        for start in range(len(response.body)):
+            yield bytes(response.body[start : start + 1])
+            await asyncio.sleep(0.01)
+
+    return StreamingResponse(drops(), 200, dict(response.headers))
+
+
+@pytest.mark.parametrize("delay", [late, trickling])
+def test_an_answer_beyond_the_deadline_is_given_up(
+    proxy: Proxy, agent: Bench, placement: Placement, delay: Tamper
+) -> None:
+    with driven(proxy, agent, answer_s=0.5) as chip:
+        chip.place(placement)
+        proxy.tamper("run", delay)
+        with pytest.raises(ChipUnavailableError, match="did not answer to 'run' in time"):
+            chip.run(IMAGES, RECORD)
+
+
+def test_an_agent_that_is_gone_is_given_up(tmp_path: Path) -> None:
+    with bench(tmp_path, reach_s=0.2) as agent:
+        chip = open_http_chip("bench-1", agent.address, 1)
+    with pytest.raises(ChipUnavailableError, match="cannot be reached"):
+        chip.now()
+    chip.close()
+
+
+def test_a_wrong_secret_is_told_as_such(agent: Bench) -> None:
+    address = agent.address.model_copy(update={"secret": "another one"})
+    with pytest.raises(ChipUnavailableError, match="refused: send the agent's secret"):
+        open_http_chip("bench-1", address, 1)
+
+
+def test_no_secret_is_shown_where_an_address_is(agent: Bench) -> None:
+    assert agent.address.secret not in repr(agent.address)
