@@ -20,6 +20,7 @@ from service.api import (
     students,
     target_sets,
     teachers,
+    upkeep,
 )
 from service.api.auth import READ
 from service.api.bell import EventBell
@@ -53,6 +54,7 @@ _ROUTERS = (  # looked through from the top: first what is asked for most
     teachers.router,
     target_sets.router,
     students.router,
+    upkeep.router,
     access.keys,
     access.session,
     health.router,

@@ -40,6 +40,10 @@ class WeightVersionNotFoundError(NotFoundError):
     what = "weight version"
 
 
+class FingerprintNotFoundError(NotFoundError):
+    what = "fingerprint"
+
+
 class JobNotFoundError(NotFoundError):
     what = "job"
 
@@ -71,6 +75,15 @@ class InUseError(ConflictError):
 class ChipRetiredError(ConflictError):
     def __init__(self, chip_id: str) -> None:
         super().__init__(f"Chip {chip_id} is retired and takes no more jobs; choose another chip.")
+        self.chip_id = chip_id
+
+
+class ChipNotCalibratedError(ConflictError):
+    def __init__(self, chip_id: str) -> None:
+        super().__init__(
+            f"Chip {chip_id} has no weights in force, so there is nothing to compare it with; "
+            "calibrate it first."
+        )
         self.chip_id = chip_id
 
 

@@ -16,6 +16,7 @@ from sqlalchemy import (
     String,
     Text,
     UniqueConstraint,
+    text,
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from sqlalchemy.types import TypeDecorator
@@ -122,6 +123,7 @@ class Chip(Base):
     info: Mapped[Json]  # ChipInfo
     health: Mapped[str] = mapped_column(String(20))  # good, drifting, bad, unknown, retired
     accuracy: Mapped[float | None]  # as last measured
+    drift_score: Mapped[float | None]  # as last probed; 0 when weights are published
     version_in_force: Mapped[int | None]
     state_sha256: Mapped[str | None] = mapped_column(Sha256)  # a simulated chip's devices
     state_saved_at: Mapped[datetime | None]
@@ -168,6 +170,9 @@ class Job(Base):
     code_version: Mapped[str] = mapped_column(String(60))
 
 
+_PASSING = "type IN ('job.progress', 'job.log')"  # forgotten some time after the job's end
+
+
 class Event(Base):
     """Append-only: audit trail and source of the event stream."""
 
@@ -176,6 +181,12 @@ class Event(Base):
         UniqueConstraint("subject", "type", "key"),
         Index("ix_events_job_id_seq", "job_id", "seq"),
         Index("ix_events_chip_id_seq", "chip_id", "seq"),
+        Index(
+            "ix_events_passing",
+            "created_at",
+            postgresql_where=text(_PASSING),
+            sqlite_where=text(_PASSING),
+        ),
     )
 
     seq: Mapped[int] = mapped_column(

@@ -1,0 +1,84 @@
+"""Fingerprints: what chips answered to probes, and how far that was from publication."""
+
+import json
+import zlib
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from sqlalchemy import func, select, update
+from sqlalchemy.orm import Session, defer
+from uuid_utils import uuid7
+
+from service.db.repositories.paging import PageOf, fetch_page, insert_if_new
+from service.db.tables import Chip, Json
+from service.db.upkeep_tables import Fingerprint
+from service.errors import FingerprintNotFoundError
+
+
+class Probed(NamedTuple):
+    """What a probe found."""
+
+    chip_id: str
+    job_id: str
+    version: int | None
+    answer: Json  # the fingerprint itself
+    score: float | None
+    chip_time: float  # s, on the chip's clock
+
+
+class FingerprintRepository:
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    def keep(self, probed: Probed, now: datetime) -> None:
+        """Once a job. The chip's drift score is that of the newest fingerprint."""
+        values: dict[str, Any] = {
+            "id": str(uuid7()),
+            "chip_id": probed.chip_id,
+            "job_id": probed.job_id,
+            "version": probed.version,
+            "answer": zlib.compress(json.dumps(probed.answer).encode()),
+            "score": probed.score,
+            "chip_time_s": probed.chip_time,
+            "created_at": now,
+        }
+        if insert_if_new(self._session, Fingerprint, values):
+            self._session.execute(
+                update(Chip).where(Chip.id == probed.chip_id).values(drift_score=probed.score)
+            )
+
+    def last_scores(self, chip_ids: Sequence[str], count: int) -> dict[str, list[float]]:
+        """By chip the scores of its last probes, the oldest first."""
+        place = func.row_number().over(
+            partition_by=Fingerprint.chip_id, order_by=Fingerprint.id.desc()
+        )
+        newest = (
+            select(Fingerprint.chip_id, Fingerprint.score, place.label("place"))
+            .where(Fingerprint.chip_id.in_(chip_ids), Fingerprint.score.is_not(None))
+            .subquery()
+        )
+        query = select(newest).where(newest.c.place <= count).order_by(newest.c.place.desc())
+        scores: dict[str, list[float]] = {}
+        for row in self._session.execute(query):
+            scores.setdefault(row.chip_id, []).append(row.score)
+        return scores
+
+    def get(self, chip_id: str, fingerprint_id: str) -> Fingerprint:
+        """Raises FingerprintNotFoundError."""
+        found = self._session.get(Fingerprint, fingerprint_id)
+        if found is None or found.chip_id != chip_id:
+            raise FingerprintNotFoundError(fingerprint_id)
+        return found
+
+    def list(self, chip_id: str, page: PageOf) -> tuple[list[Fingerprint], str | None]:
+        """Without the answers."""
+        query = select(Fingerprint).where(Fingerprint.chip_id == chip_id)
+        query = query.options(defer(Fingerprint.answer))
+        return fetch_page(self._session, query, Fingerprint.id, page)
+
+
+def answer_of(fingerprint: Fingerprint) -> Json:
+    """The rates of each column, layer by layer, with their noise and the number of probes."""
+    answer: Json = json.loads(zlib.decompress(fingerprint.answer))
+    return answer
