@@ -137,6 +137,7 @@ class ChipView(View):
     state: ChipState
     health: ChipHealth
     accuracy: float | None  # as last measured
+    drift_score: float | None  # as last probed: the distance from publication, without dimension
     version_in_force: int | None
     queue_depth: int
     running_job_id: str | None
@@ -187,34 +188,42 @@ class TrainRequest(_Submission):
         return {**data, "settings": published | dict(given)}
 
 
-class CalibrateRequest(_Submission):
+class _OnChip(_Submission):
+    chip_id: ResourceId
+    if_unavailable: Literal["queue", "reject"] = "queue"  # where the chip is offline
+
+
+class CalibrateRequest(_OnChip):
     """Bring a chip to what the golden student does."""
 
     kind: Literal["calibrate"]
-    chip_id: ResourceId
     student_id: ResourceId
     settings: CalibrationSettings = CalibrationSettings()
 
 
-class EvaluateRequest(_Submission):
+class EvaluateRequest(_OnChip):
     """Measure a chip with the weights in force, or with the student's own if it has none."""
 
     kind: Literal["evaluate"]
-    chip_id: ResourceId
     student_id: ResourceId
 
 
-class TuneRequest(_Submission):
+class TuneRequest(_OnChip):
     """Make the circuits of a chip alike by its registers; the student says what stands on it."""
 
     kind: Literal["tune"]
-    chip_id: ResourceId
     student_id: ResourceId | None = None  # None: that of the version in force
     registers_of: ResourceId | None = None  # an earlier tune job, whose registers are set again
     settings: TuneSettings = TuneSettings()
 
 
-ChipJobRequest = TuneRequest | CalibrateRequest | EvaluateRequest
+class ProbeRequest(_OnChip):
+    """Compare a chip's answers to its fixed stimulus with those at publication; needs no labels."""
+
+    kind: Literal["probe"]
+
+
+ChipJobRequest = TuneRequest | CalibrateRequest | EvaluateRequest | ProbeRequest
 JobRequest = Annotated[TrainRequest | ChipJobRequest, Field(discriminator="kind")]
 
 

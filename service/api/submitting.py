@@ -7,16 +7,19 @@ from pydantic import TypeAdapter
 from sqlalchemy.orm import Session
 from uuid_utils import uuid7
 
+from ltl_core.errors import ChipUnavailableError
 from ltl_core.network import NetworkSpec
 from ltl_core.settings import Reset, TrainingSettings
 from service.api.schemas import (
     CalibrateRequest,
     ChipJobRequest,
     JobRequest,
+    ProbeRequest,
     TrainRequest,
     TuneRequest,
 )
 from service.bench.simulated import check_fit, spec_of
+from service.db.repositories.agents import AgentRepository
 from service.db.repositories.chips import ChipRepository, WeightRepository
 from service.db.repositories.jobs import JobRepository
 from service.db.repositories.teachers import (
@@ -24,8 +27,10 @@ from service.db.repositories.teachers import (
     TargetSetRepository,
     TeacherRepository,
 )
+from service.db.session import clock
 from service.db.tables import Chip, Job, Student, TargetSet
 from service.errors import (
+    ChipNotCalibratedError,
     ChunksMissingError,
     FieldProblem,
     InvalidFieldsError,
@@ -103,7 +108,8 @@ class Submitter:
         if isinstance(request, TuneRequest):
             _check_tunable(chip)
             self._check_registers(request, student)
-        return self._queue(
+        silent = self._silence(chip, request)
+        job = self._queue(
             JobKind(request.kind),
             request.model_dump(mode="json"),
             teacher_id=student.teacher_id,
@@ -111,12 +117,28 @@ class Submitter:
             student_id=student.id,
             chip_id=chip.id,
         )
+        if silent is not None:
+            reason = f"its chip is offline: {silent}"
+            JobRepository(self._session).set_waiting(job.id, reason, self._now)
+        return job
+
+    def _silence(self, chip: Chip, request: ChipJobRequest) -> str | None:
+        """Why the chip is offline, for a job that waits. Raises ChipUnavailableError."""
+        silent = AgentRepository(self._session).why_silent(chip.id, clock(self._session))
+        if silent is not None and request.if_unavailable == "reject":
+            raise ChipUnavailableError(chip.id, silent)
+        return silent
 
     def _student_id(self, chip: Chip, request: ChipJobRequest) -> str:
-        """Whose codes are in force, where none was named. Raises InvalidFieldsError."""
-        if request.student_id is not None:
+        """Whose codes are in force, where none was named.
+
+        Raises InvalidFieldsError and ChipNotCalibratedError.
+        """
+        if not isinstance(request, ProbeRequest) and request.student_id is not None:
             return request.student_id
         if chip.version_in_force is None:
+            if isinstance(request, ProbeRequest):
+                raise ChipNotCalibratedError(chip.id)
             raise _wrong_student("the chip has no weights in force: name a student")
         return WeightRepository(self._session).get(chip.id, chip.version_in_force).student_id
 

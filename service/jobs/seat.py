@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from sqlalchemy.orm import Session
 
+from service.db.repositories.agents import AgentRepository
 from service.db.repositories.events import EventRepository
 from service.db.repositories.jobs import JobRepository
 from service.db.repositories.leases import LeaseRepository
@@ -25,7 +26,7 @@ class Refusal(Enum):
     """Why a job does not start."""
 
     OVER = "it has ended, or was called again since"
-    LATER = "its chip is held, so its turn was given back"
+    LATER = "its chip is held or offline, so its turn was given back"
     BUSY = "an earlier attempt still holds its chip"
 
 
@@ -99,18 +100,27 @@ def release(session: Session, seat: Seat) -> None:
 def _wait(session: Session, job: Job, *, broke_off: bool, now: datetime) -> None:
     """Give the turn back, so that a job with a free chip can have it."""
     jobs = JobRepository(session)
+    reason = _silence(session, job, now) or _BUSY
     if broke_off and job.token is not None:
-        jobs.put_back(job.id, job.token, _BUSY, now)
+        jobs.put_back(job.id, job.token, reason, now)
     else:
-        jobs.set_waiting(job.id, _BUSY, now)
+        jobs.set_waiting(job.id, reason, now)
     take_back(session, job.id, job.turn, held_until=now + _LOOK_AGAIN)
 
 
 def _token(session: Session, job: Job, holder: Holder, now: datetime) -> int | None:
     if job.chip_id is None:
         return job.attempt + 1
+    if _silence(session, job, now) is not None:
+        return None
     leases = LeaseRepository(session)
     return leases.take(job.chip_id, holder.executor, job.id, holder.ttl, now)
+
+
+def _silence(session: Session, job: Job, now: datetime) -> str | None:
+    """Why the job's chip is offline; None where it can be driven."""
+    silent = AgentRepository(session).why_silent(str(job.chip_id), now)
+    return None if silent is None else f"its chip is offline: {silent}"
 
 
 def _holds_its_chip(session: Session, job: Job) -> bool:

@@ -77,15 +77,15 @@ class AgentRepository:
         query = silent_chips(now).where(Chip.id.in_(chip_ids))
         return set(self._session.scalars(query))
 
-    def why_offline(self, chip_id: str, now: datetime) -> str | None:
-        """A sentence for whoever waits for the chip; None where it can be driven."""
+    def why_silent(self, chip_id: str, now: datetime) -> str | None:
+        """For whoever waits for the chip; None where it can be driven."""
         if not self.offline([chip_id], now):
             return None
         agent = self.of_chip(chip_id)
         if agent is None:
-            return "its chip is offline: no agent stands in front of it"
+            return "no agent stands in front of it"
         heard = f"{agent.heartbeat_at:%Y-%m-%dT%H:%M:%SZ}"
-        return f"its chip is offline: its agent at {agent.url} was last heard of at {heard}"
+        return f"its agent at {agent.url} was last heard of at {heard}"
 
     def _chip_of(self, known: Agent | None, said: Registration, now: datetime) -> Chip:
         chips = ChipRepository(self._session)

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import ColumnElement, CompoundSelect, Select, Subquery, func, or_, select, update
 from sqlalchemy.orm import Session
 
+from service.db.repositories.agents import silent_chips
 from service.db.repositories.executors import ExecutorRepository
 from service.db.repositories.paging import put
 from service.db.tables import ChipLease, Job, KeyTurn
@@ -113,14 +114,14 @@ def _ready(now: datetime) -> tuple[ColumnElement[bool], ...]:
 
 
 def _taken_chips(now: datetime) -> CompoundSelect[Any]:
-    """Chips that are driven, or for which a job is called already."""
+    """Chips that are driven, for which a job is called already, or whose agent is silent."""
     called = select(Job.chip_id).where(
         Job.status.in_(_OPEN), Job.called_at.is_not(None), Job.chip_id.is_not(None)
     )
     leased = select(ChipLease.chip_id).where(
         ChipLease.holder.is_not(None), ChipLease.expires_at >= now
     )
-    return called.union(leased)
+    return called.union(leased, silent_chips(now))
 
 
 def _in_order(now: datetime) -> Select[Any]:
