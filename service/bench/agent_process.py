@@ -1,10 +1,7 @@
 """One agent process: its folder, its chip, its socket."""
 
-import fcntl
 import socket
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import uvicorn
@@ -18,6 +15,7 @@ from chip_sim.spec_file import load_spec
 from ltl_core.chip import ChipBackend
 from service.bench.agent import Lifespan, create_agent
 from service.bench.agent_settings import AgentSettings
+from service.bench.claims import claimed
 from service.bench.joining import Membership, joining
 from service.bench.journal import Journal
 from service.bench.registry import SIMULATED, find_factory
@@ -28,15 +26,6 @@ from service.errors import ServiceError
 from service.logs import configure_logging
 
 _KEEP_ALIVE = 75  # s that a line stays open without a call: longer than a step of learning
-
-
-class AgentRunningError(ServiceError):
-    """Two agents would drive the same chip."""
-
-    def __init__(self, folder: Path) -> None:
-        super().__init__(
-            f"Another agent works in {folder}; stop it, or give this one another --name."
-        )
 
 
 class AgentPortTakenError(ServiceError):
@@ -62,14 +51,14 @@ def run_agent(settings: AgentSettings, console: Console) -> None:
     """
     sys.setswitchinterval(SWITCH)
     configure_logging(settings.log_level, as_json=settings.log_json)
-    with _alone(settings.folder):
-        chip = open_bench(settings)
-        station = Station(chip, Journal(settings.folder / "agent.sqlite"), settings.aging)
-        listener = _listen(settings)
-        url = settings.url(listener.getsockname()[1])
-        beside = _joining(settings, station, url)
-        app = create_agent(station, station.about.secret, settings.threads, beside)
-        said = f"Chip {settings.name} ({chip.info.model}) answers at {url}"
+    with claimed(settings) as own:
+        chip = open_bench(own)
+        station = Station(chip, Journal(own.folder / "agent.sqlite"), own.aging)
+        listener = _listen(own)
+        url = own.url(listener.getsockname()[1])
+        beside = _joining(own, station, url)
+        app = create_agent(station, station.about.secret, own.threads, beside)
+        said = f"Chip {own.name} ({chip.info.model}) answers at {url}"
         _Server(_config(app), console, said).run(sockets=[listener])
 
 
@@ -113,18 +102,6 @@ def _config(app: FastAPI) -> uvicorn.Config:
         timeout_keep_alive=_KEEP_ALIVE,
         timeout_graceful_shutdown=GRACE,
     )
-
-
-@contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """The kernel frees the lock when the process is gone."""
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    with (folder / "lock").open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise AgentRunningError(folder) from None
-        yield
 
 
 class _Server(uvicorn.Server):
