@@ -1,25 +1,40 @@
-FROM python:3.11-slim
+# One image for every role: the command says which. `demo` adds what the demonstration needs.
+#   docker build --target service .
+#   docker build --target service --build-arg TORCH_INDEX=https://download.pytorch.org/whl/cu130 .
 
-# More for pip, such as another index that holds a CPU build of torch.
-ARG PIP_ARGS=""
+FROM python:3.11-slim AS service
+
+# Where torch comes from: the index of CPU builds unless told otherwise; empty for pip's own.
+ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu
 
 RUN useradd --create-home --uid 10001 tandemcal \
-    && mkdir /data && chown tandemcal /data
+    && mkdir /data \
+    && chown tandemcal /data
 WORKDIR /app
-COPY pyproject.toml constraints.txt README.md ./
+COPY constraints.txt ./
+# The largest part by far, and the one that changes least.
+RUN pip install --no-cache-dir --no-compile --constraint constraints.txt \
+    ${TORCH_INDEX:+--extra-index-url $TORCH_INDEX} torch
+COPY pyproject.toml README.md ./
 COPY migrations ./migrations
 COPY ltl_core ./ltl_core
 COPY chip_sim ./chip_sim
 COPY service ./service
-RUN pip install --no-cache-dir --constraint constraints.txt ${PIP_ARGS} '.[server]'
+RUN pip install --no-cache-dir --constraint constraints.txt '.[server]'
 
 USER tandemcal
 ENV TANDEMCAL_DATA_DIR=/data \
     TANDEMCAL_HOST=0.0.0.0 \
-    TANDEMCAL_PORT=8765
+    PYTHONUNBUFFERED=1
 VOLUME /data
-EXPOSE 8765
-HEALTHCHECK --interval=10s --timeout=3s --start-period=30s \
-    CMD ["python", "-c", "import urllib.request; urllib.request.urlopen('http://127.0.0.1:8765/readyz', timeout=2)"]
 ENTRYPOINT ["tandemcal"]
 CMD ["up"]
+
+FROM service AS demo
+
+USER root
+RUN pip install --no-cache-dir --constraint constraints.txt scikit-learn
+COPY examples ./examples
+USER tandemcal
+ENTRYPOINT ["python", "examples/fleet_script.py"]
+CMD []
