@@ -41,6 +41,10 @@ class Settings(BaseSettings):
     chip_backends: dict[str, str] = {}  # further backends: name -> "module:factory"
     simulated_seconds_per_second: float = Field(default=1.0, ge=0)  # how fast idle chips age
 
+    # From which drift scores on a chip is no longer good, and bad; see docs/results/drift-score.md.
+    drift_score_drifting: PositiveFloat = 0.8
+    drift_score_bad: PositiveFloat = 1.4
+
     log_json: bool = False
     log_level: str = Field(default="info", pattern="^(debug|info|warning|error)$")
 

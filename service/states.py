@@ -9,6 +9,7 @@ class JobKind(StrEnum):
     TUNE = "tune"  # make the circuits of a chip alike, before anything is learned on it
     CALIBRATE = "calibrate"
     EVALUATE = "evaluate"
+    PROBE = "probe"  # the chip's fingerprint, and how far it is from that of publication
 
 
 class JobStatus(StrEnum):

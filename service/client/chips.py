@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from service.api.schemas import ChipView, JobView, WeightVersionView
+from service.api.upkeep_schemas import FingerprintView
 from service.client.tensors import Array, unpack
 from service.client.transport import Transport
 
@@ -59,6 +60,10 @@ class Chips:
     def weights(self, chip_id: str) -> Iterator[WeightVersionView]:
         """Its weight versions, newest first."""
         return self._transport.every(f"/v1/chips/{chip_id}/weights", WeightVersionView)
+
+    def fingerprints(self, chip_id: str) -> Iterator[FingerprintView]:
+        """What its probes found, newest first."""
+        return self._transport.every(f"/v1/chips/{chip_id}/fingerprints", FingerprintView)
 
     def read_weights(self, chip_id: str, version: int) -> dict[str, Array]:
         """The codes and trims of one version."""

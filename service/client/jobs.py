@@ -76,6 +76,10 @@ class Jobs:
         """Measure a chip as it is."""
         return self._submit({"kind": "evaluate", "chip_id": chip_id, "student_id": student_id})
 
+    def probe(self, chip_id: str) -> JobView:
+        """Ask how far a chip has drifted since its weights were published; no labels are needed."""
+        return self._submit({"kind": "probe", "chip_id": chip_id})
+
     def get(self, job_id: str) -> JobView:
         return self._transport.get(f"/v1/jobs/{job_id}", JobView)
 

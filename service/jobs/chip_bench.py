@@ -14,10 +14,6 @@ from service.jobs.messages import ChipRef, JobDescription
 from service.jobs.outcome import CancelledWorkError, cancelled
 from service.jobs.software_work import as_json
 from service.jobs.workbench import Workbench
-from service.states import ChipHealth
-
-_GOOD = 0.02  # accuracy that a good chip may lack of the golden student's
-_DRIFTING = 0.10  # and one that is worth calibrating; beyond, it is bad
 
 
 class ChipBench:
@@ -66,14 +62,6 @@ class ChipBench:
     def seconds(self) -> float:
         """That all attempts took."""
         return round(time.monotonic() - self._began, 3)
-
-
-def health_of(accuracy: float, golden: float) -> ChipHealth:
-    """How far the chip is from the golden student, in words."""
-    lacking = golden - accuracy
-    if lacking <= _GOOD:
-        return ChipHealth.GOOD
-    return ChipHealth.DRIFTING if lacking <= _DRIFTING else ChipHealth.BAD
 
 
 def _chip(description: JobDescription) -> ChipRef:

@@ -4,9 +4,11 @@ import time
 
 from ltl_core.calibrate import Calibration, CalibrationResult, Checkpoint, EndedBy
 from ltl_core.evaluate import Quality
+from ltl_core.fingerprint import read_fingerprint
 from ltl_core.progress import Phase, Progress
 from ltl_core.settings import CalibrationSettings
-from service.jobs.chip_bench import ChipBench, health_of
+from service.jobs.chip_bench import ChipBench
+from service.jobs.health import health_by_accuracy
 from service.jobs.messages import Ended, JobDescription, Json
 from service.jobs.software_work import read_targets
 from service.jobs.workbench import Workbench
@@ -96,7 +98,6 @@ class CalibrationBench(ChipBench):
             "before": before.accuracy,
             "after": after.accuracy,
         }
-        fingerprint = self.backend.probe()
         return {
             "accuracy": accuracy,
             "recovered_fraction": recovered(accuracy),
@@ -105,12 +106,9 @@ class CalibrationBench(ChipBench):
             "published": found.improved,
             "rule": self.settings.rule,
             "observable": self.settings.observable,
-            "health": health_of(after.accuracy, accuracy["golden"]),
+            "health": health_by_accuracy(after.accuracy, accuracy["golden"]),
             "chip_time_s": self.backend.now(),
-            "fingerprint": {
-                "rates": {name: rates.tolist() for name, rates in fingerprint.rates.items()},
-                "chip_time_s": fingerprint.chip_time,
-            },
+            "fingerprint": read_fingerprint(self.backend).to_json(),
             "spent": found.spent._asdict() | {"seconds": self.seconds()},
         }
 
@@ -127,7 +125,7 @@ def _measured(bench: ChipBench, quality: Quality) -> Ended:
         result={
             "accuracy": accuracy,
             "rate_error": list(quality.rate_error),
-            "health": health_of(quality.accuracy, accuracy["golden"]),
+            "health": health_by_accuracy(quality.accuracy, accuracy["golden"]),
             "chip_time_s": bench.backend.now(),
         },
         chip_state_sha256=bench.saved_chip(),

@@ -65,6 +65,8 @@ class Describer:
     def _student(self, job: Job) -> Json:
         if job.student_id is None or job.kind == JobKind.TRAIN:
             return {}
+        if job.kind == JobKind.PROBE:
+            return self._version(job)
         student = StudentRepository(self._session).get(job.student_id)
         return {
             "student_sha256": student.sha256,
@@ -80,6 +82,18 @@ class Describer:
             return None
         found = JobRepository(self._session).get(earlier).result or {}
         return str(found["registers_sha256"])
+
+    def _version(self, job: Job) -> Json:
+        """What was in force when the job started, whose student it ever was."""
+        if job.chip_id is None or job.weights_in_force is None:
+            return {}
+        version = WeightRepository(self._session).get(job.chip_id, job.weights_in_force)
+        return {
+            "student_sha256": StudentRepository(self._session).get(version.student_id).sha256,
+            "in_force_sha256": version.sha256,
+            "version_in_force": version.version,
+            "fingerprint": version.fingerprint,
+        }
 
     def _in_force(self, job: Job) -> str | None:
         """The chip's codes when the job started, unless they belong to another student."""

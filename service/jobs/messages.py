@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
+from service.jobs.health import DriftThresholds
 from service.states import JobKind, JobStatus, Split
 
 Json = dict[str, Any]
@@ -40,6 +41,7 @@ class House(_Message):
 
     artifacts_dir: str
     threads: int = Field(ge=1)
+    drift: DriftThresholds = DriftThresholds()
     chip_backends: dict[str, str] = {}
 
 
@@ -59,6 +61,8 @@ class JobDescription(_Message):
     targets: dict[Split, str] = {}  # SHA-256 of each collected target set
     student_sha256: str | None = None
     in_force_sha256: str | None = None  # the codes that a calibration of this student left
+    version_in_force: int | None = None  # of a probe: the version that it is compared with
+    fingerprint: Json | None = None  # of that version, at publication
     registers_sha256: str | None = None  # what an earlier tuning found, to be set again
     accuracy: Json | None = None  # of teacher and golden student
     chip: ChipRef | None = None

@@ -7,10 +7,12 @@ from sqlalchemy.orm import Session
 from service.artifacts import ArtifactStore
 from service.db.repositories.chips import ChipRepository, Publication, WeightRepository
 from service.db.repositories.events import EventRepository
+from service.db.repositories.fingerprints import FingerprintRepository, Probed
 from service.db.repositories.jobs import JobRepository
 from service.db.repositories.leases import LeaseRepository
 from service.db.repositories.teachers import StudentRepository, TargetSetRepository
 from service.db.tables import Job
+from service.jobs.health import health_by_accuracy, worse
 from service.jobs.messages import Checkpointed, Ended, Json, Logged, Progressed
 from service.states import ChipHealth, JobKind, JobStatus, Split, TargetSetState
 
@@ -58,7 +60,8 @@ class Recorder:
             self._jobs.save_chip_state(
                 self._job.id, self._token, ended.chip_state_sha256, self._now
             )
-        self._jobs.end(self._job.id, self._token, ended.status, ended.reason, result, self._now)
+        shown = _without_rates(result) if self._job.kind == JobKind.PROBE else result
+        self._jobs.end(self._job.id, self._token, ended.status, ended.reason, shown, self._now)
         if self._job.chip_id is not None:
             LeaseRepository(self._session).release(self._job.chip_id, self._token)
 
@@ -76,6 +79,34 @@ class Recorder:
             case JobKind.TUNE | JobKind.EVALUATE:
                 self._measured(float(result["accuracy"]["now"]), result)
                 return {}
+            case JobKind.PROBE:
+                return self._keep_probe(result)
+
+    def _keep_probe(self, result: Json) -> Json:
+        """The chip is as bad as its answers say, or as its accuracy said when that was measured."""
+        chip_id = str(self._job.chip_id)
+        self._keep_fingerprint(result, result["version"], result["score"])
+        health = worse(ChipHealth(result["health"]), self._health_by_accuracy(chip_id))
+        ChipRepository(self._session).set_health(chip_id, health, self._job.id, self._now)
+        return {"health": health}
+
+    def _keep_fingerprint(self, result: Json, version: int, score: float | None) -> None:
+        probed = Probed(
+            chip_id=str(self._job.chip_id),
+            job_id=self._job.id,
+            version=version,
+            answer=result["fingerprint"],
+            score=score,
+            chip_time=float(result["fingerprint"]["chip_time_s"]),
+        )
+        FingerprintRepository(self._session).keep(probed, self._now)
+
+    def _health_by_accuracy(self, chip_id: str) -> ChipHealth:
+        chip = ChipRepository(self._session).get(chip_id)
+        golden = StudentRepository(self._session).get(str(self._job.student_id)).accuracy["golden"]
+        if chip.accuracy is None:
+            return ChipHealth.UNKNOWN
+        return health_by_accuracy(chip.accuracy, float(golden))
 
     def _keep_targets(self, blocks: dict[str, str], result: Json) -> Json:
         TargetSetRepository(self._session).set_ready(
@@ -104,15 +135,24 @@ class Recorder:
             code_version=self._job.code_version,
         )
         version = WeightRepository(self._session).publish(publication, self._now)
+        if publication.fingerprint is not None:
+            self._keep_fingerprint(result, version.version, 0.0)
         return {"weights_version": version.version}
 
     def _measured(self, accuracy: float, result: Json) -> None:
         if self._job.chip_id is not None:
             health = ChipHealth(result.get("health", ChipHealth.UNKNOWN))
-            ChipRepository(self._session).record_accuracy(self._job.chip_id, accuracy, health)
+            chips = ChipRepository(self._session)
+            chips.record_accuracy(self._job.chip_id, accuracy)
+            chips.set_health(self._job.chip_id, health, self._job.id, self._now)
 
     def _tell(self, type: str, key: str, data: Json) -> None:
         job = self._job
         EventRepository(self._session).append(
             job.id, type, key, data, now=self._now, job_id=job.id, chip_id=job.chip_id
         )
+
+
+def _without_rates(result: Json | None) -> Json | None:
+    """They stand in the fingerprint's own row."""
+    return result and {name: value for name, value in result.items() if name != "fingerprint"}

@@ -18,6 +18,7 @@ from service.errors import AttemptSupersededError, ServiceError
 from service.jobs.describe import Describer
 from service.jobs.errors import ServiceStoppingError
 from service.jobs.fork_server import ChildProcess, ForkServer
+from service.jobs.health import DriftThresholds
 from service.jobs.leftovers import Leftovers
 from service.jobs.messages import Checkpointed, Ended, House, Logged, Progressed
 from service.jobs.patience import AWAY, write_patiently
@@ -232,6 +233,7 @@ def house_of(settings: Settings) -> House:
         artifacts_dir=str(settings.artifacts_dir),
         threads=max(1, cores // settings.parallel_jobs),
         chip_backends=settings.chip_backends,
+        drift=DriftThresholds(drifting=settings.drift_score_drifting, bad=settings.drift_score_bad),
     )
 
 

@@ -8,7 +8,8 @@ from ltl_core.progress import Phase, Progress
 from ltl_core.settings import TuneSettings
 from ltl_core.tune import Bench, Tuner
 from ltl_core.tuned import LayerTuned, Verdict, from_block, to_block
-from service.jobs.chip_bench import ChipBench, health_of
+from service.jobs.chip_bench import ChipBench
+from service.jobs.health import health_by_accuracy
 from service.jobs.messages import Ended, JobDescription, Json
 from service.jobs.software_work import read_targets
 from service.jobs.workbench import Workbench
@@ -70,7 +71,7 @@ def _accuracy(bench: ChipBench, before: Quality, now: Quality) -> Json:
     return {
         "accuracy": accuracy,
         "rate_error": list(now.rate_error),
-        "health": health_of(now.accuracy, accuracy["golden"]),
+        "health": health_by_accuracy(now.accuracy, accuracy["golden"]),
     }
 
 

@@ -8,7 +8,7 @@ import torch
 from pydantic import ValidationError
 
 from ltl_core.errors import CalibrationError
-from service.jobs import chip_work, software_work, tune_work
+from service.jobs import chip_work, probe_work, software_work, tune_work
 from service.jobs.messages import Ended, JobDescription
 from service.jobs.outcome import CancelledWorkError
 from service.jobs.workbench import Workbench
@@ -22,6 +22,7 @@ _KINDS: Mapping[JobKind, Work] = {
     JobKind.TUNE: tune_work.tune,
     JobKind.CALIBRATE: chip_work.calibrate,
     JobKind.EVALUATE: chip_work.evaluate,
+    JobKind.PROBE: probe_work.probe,
 }
 
 

@@ -30,6 +30,7 @@ _NOUNS = {
     JobKind.TUNE: "Tuning",
     JobKind.CALIBRATE: "Calibration",
     JobKind.EVALUATE: "Evaluation",
+    JobKind.PROBE: "Probe",
 }
 _LEARNING = ("training", "calibrating")
 _EVENTS_SHOWN = 5000

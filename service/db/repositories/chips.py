@@ -82,12 +82,26 @@ class ChipRepository:
             self._tell(chip_id, "chip.retired", {"name": chip.name}, now)
         return chip
 
-    def record_accuracy(self, chip_id: str, accuracy: float, health: ChipHealth) -> None:
-        """As last measured. A retired chip stays retired."""
-        self._session.execute(
+    def record_accuracy(self, chip_id: str, accuracy: float) -> None:
+        """As last measured."""
+        self._session.execute(update(Chip).where(Chip.id == chip_id).values(accuracy=accuracy))
+
+    def set_health(self, chip_id: str, health: ChipHealth, job_id: str, now: datetime) -> None:
+        """As a job found it, told where it changed. A retired chip stays retired."""
+        before = self._session.scalar(
+            select(Chip.health).where(Chip.id == chip_id, Chip.retired_at.is_(None))
+        )
+        if before is None or before == health:
+            return
+        chip = self._session.execute(
             update(Chip)
-            .where(Chip.id == chip_id, Chip.retired_at.is_(None))
-            .values(accuracy=accuracy, health=health)
+            .where(Chip.id == chip_id)
+            .values(health=health)
+            .returning(Chip.accuracy, Chip.drift_score)
+        ).one()
+        told = {"from": before, "to": health} | chip._asdict()
+        EventRepository(self._session).append(
+            job_id, "chip.health_changed", "", told, now=now, job_id=job_id, chip_id=chip_id
         )
 
     def leased(self, chip_ids: Sequence[str], now: datetime) -> dict[str, str | None]:

@@ -237,8 +237,19 @@ def test_the_version_in_force_at_the_start_is_kept(laid: Database) -> None:
 def test_a_retired_chip_stays_retired(laid: Database) -> None:
     with laid.writing() as session:
         chips = ChipRepository(session)
-        chips.record_accuracy("chip", 0.5, ChipHealth.BAD)
+        chips.set_health("chip", ChipHealth.BAD, "tune", NOON)
         assert chips.get("chip").health == "bad"
         chips.retire("chip", NOON)
-        chips.record_accuracy("chip", 0.9, ChipHealth.GOOD)
+        chips.set_health("chip", ChipHealth.GOOD, "tune", NOON)
         assert chips.get("chip").health == "retired"
+
+
+def test_health_is_told_when_it_changes_and_only_then(laid: Database) -> None:
+    with laid.writing() as session:
+        chips = ChipRepository(session)
+        chips.record_accuracy("chip", 0.5)
+        chips.set_health("chip", ChipHealth.BAD, "tune", NOON)
+        chips.set_health("chip", ChipHealth.BAD, "train", NOON)
+        (told,) = EventRepository(session).after(0, types=["chip.health_changed"])
+    assert told.data == {"from": "unknown", "to": "bad", "accuracy": 0.5, "drift_score": None}
+    assert (told.job_id, told.chip_id) == ("tune", "chip")
