@@ -18,7 +18,7 @@ from service.bench.driver import HttpChip, open_http_chip
 from service.bench.journal import Journal
 from service.bench.line import AgentAddress
 from service.bench.station import Station
-from service.client.serve import listen
+from service.listening import listen
 
 START_WITHIN = 20.0  # s
 

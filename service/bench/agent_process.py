@@ -21,8 +21,8 @@ from service.bench.journal import Journal
 from service.bench.registry import SIMULATED, find_factory
 from service.bench.simulated import living
 from service.bench.station import Station
-from service.client.serve import GRACE, SWITCH, PortTakenError, listen
 from service.errors import ServiceError
+from service.listening import GRACE, SWITCH, PortTakenError, listen
 from service.logs import configure_logging
 
 _KEEP_ALIVE = 75  # s that a line stays open without a call: longer than a step of learning

@@ -41,8 +41,9 @@ DEFAULT_URL = "http://127.0.0.1:8765"
 def up(host: Host = None, port: Port = None) -> None:
     """Run the service, its pages and its jobs, all in one."""
     with _server_packages():
-        from service.client.serve import PortTakenError, serve
+        from service.client.serve import serve
         from service.jobs.errors import ExecutorRunningError
+        from service.listening import PortTakenError
     try:
         serve(host, port, Console())
     except (PortTakenError, ExecutorRunningError) as error:
@@ -53,7 +54,8 @@ def up(host: Host = None, port: Port = None) -> None:
 def api(host: Host = None, port: Port = None) -> None:
     """Run the service and its pages; workers run the jobs."""
     with _server_packages():
-        from service.client.serve import PortTakenError, serve_api
+        from service.client.serve import serve_api
+        from service.listening import PortTakenError
     try:
         serve_api(host, port, Console())
     except PortTakenError as error:

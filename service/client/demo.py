@@ -13,8 +13,8 @@ from typing import NamedTuple
 import httpx
 from rich.console import Console
 
-from service.client.serve import PortTakenError, listen
 from service.keys import prepare
+from service.listening import PortTakenError, listen
 from service.settings import Settings
 
 SCRIPT = Path(__file__).resolve().parents[2] / "examples" / "bench_script.py"

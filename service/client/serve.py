@@ -11,23 +11,9 @@ from rich.console import Console
 from service.app import MakeEngine, create_app, leave_jobs_to_workers, run_jobs_here
 from service.jobs.executor import refuse_second
 from service.keys import prepare
+from service.listening import GRACE, SWITCH, listen
 from service.logs import configure_logging
 from service.settings import Settings
-
-GRACE = 5  # s that open requests, such as event streams, get at the end
-# Longest time that one thread keeps the interpreter while another waits. The queue's polls are pure
-# Python, and with the default of 5 ms a request behind one of them waits as long at each hand-over.
-SWITCH = 0.0005  # s
-
-
-class PortTakenError(Exception):
-    """Somebody else listens there."""
-
-    def __init__(self, host: str, port: int, reason: str) -> None:
-        super().__init__(
-            f"Cannot listen on {host}, port {port} ({reason}). "
-            f"Choose another port: tandemcal up --port {port + 1}, or set TANDEMCAL_PORT."
-        )
 
 
 def serve(host: str | None, port: int | None, console: Console) -> None:
@@ -78,21 +64,6 @@ def _settings(host: str | None, port: int | None) -> Settings:
         "port": settings.port if port is None else port,
     }
     return settings.model_copy(update=chosen)
-
-
-def listen(host: str, port: int) -> socket.socket:
-    """A bound socket, so that the port is ours before anything else is started."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    # The protocol is named because asyncio sends without delay only on sockets that name it:
-    # with the 0 of the default, each answer waits 40 ms for an acknowledgement.
-    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listener.bind((host, port))
-    except OSError as error:
-        listener.close()
-        raise PortTakenError(host, port, error.strerror or str(error)) from error
-    return listener
 
 
 def _sentences(settings: Settings, new_key: str | None) -> list[str]:

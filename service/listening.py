@@ -1,0 +1,33 @@
+"""The socket on which a process of ours answers."""
+
+import socket
+
+GRACE = 5  # s that open requests, such as event streams, get at the end
+# Longest time that one thread keeps the interpreter while another waits. The queue's polls are pure
+# Python, and with the default of 5 ms a request behind one of them waits as long at each hand-over.
+SWITCH = 0.0005  # s
+
+
+class PortTakenError(Exception):
+    """Somebody else listens there."""
+
+    def __init__(self, host: str, port: int, reason: str) -> None:
+        super().__init__(
+            f"Cannot listen on {host}, port {port} ({reason}). "
+            f"Choose another port: tandemcal up --port {port + 1}, or set TANDEMCAL_PORT."
+        )
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A bound socket, so that the port is ours before anything else is started."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    # The protocol is named because asyncio sends without delay only on sockets that name it:
+    # with the 0 of the default, each answer waits 40 ms for an acknowledgement.
+    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+    except OSError as error:
+        listener.close()
+        raise PortTakenError(host, port, error.strerror or str(error)) from error
+    return listener
