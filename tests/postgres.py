@@ -1,5 +1,6 @@
 """A PostgreSQL server of the tests' own, from the pip package: nothing is installed by hand."""
 
+import atexit
 import os
 import shutil
 import signal
@@ -89,7 +90,8 @@ def embedded_server() -> Iterator[EmbeddedServer]:
             server._execute(f"ALTER SYSTEM SET {setting} = off")
         server._execute("SELECT pg_reload_conf()")
         yield server
-    shutil.rmtree(root, ignore_errors=True)
+    atexit.unregister(embedded._cleanup)  # has been done, and would make the directory again
+    shutil.rmtree(root)
 
 
 def _imported(runtime: Path) -> Any:

@@ -16,7 +16,7 @@ from service.db.session import Database, clock
 from service.jobs.dbos_queue import DbosQueue
 
 _LOCK = "failover"
-_INTERVAL = 2.0  # s
+_LOOKS = 4  # in the time that a living executor may be silent
 
 
 class Failover:
@@ -38,11 +38,10 @@ class Failover:
 
     def look(self) -> None:
         """Put the turns of dead executors back into the queue."""
-        now = time.monotonic()
-        if self._database.is_sqlite or now - self._last_look < _INTERVAL:
+        now, silence = time.monotonic(), self._silence.total_seconds()
+        if self._database.is_sqlite or now - self._last_look < silence / _LOOKS:
             return
-        silence = self._silence.total_seconds()
-        if now - self._last_look > silence / 2:  # this process was frozen itself
+        if now - self._last_look > silence:  # this process was frozen, and maybe all of them
             self.unsure()
         self._last_look = now
         if now - self._watched_since >= silence:

@@ -83,16 +83,16 @@ class Cancel(_Message):
     type: Literal["cancel"] = "cancel"
 
 
-class Progressed(_Message):
-    """A step has ended."""
-
-    type: Literal["progress"] = "progress"
 class Pause(_Message):
     """Keep a checkpoint after this step: the job goes on elsewhere."""
 
     type: Literal["pause"] = "pause"
 
 
+class Progressed(_Message):
+    """A step has ended."""
+
+    type: Literal["progress"] = "progress"
     progress: Json
     spent: Json
 

@@ -5,7 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.integration.fleet_lab import Fleet, a_fleet
 from tests.integration.jobs_lab import Lab, Seeded, copy_of, seed
+from tests.postgres import Server
 
 
 @pytest.fixture(scope="session")
@@ -22,3 +24,12 @@ def lab(seeded_lab: tuple[Path, Seeded], tmp_path: Path) -> Iterator[Lab]:
     lab = Lab(tmp_path, seeded_lab[1])
     yield lab
     lab.close()
+
+
+@pytest.fixture
+def fleet(
+    seeded_lab: tuple[Path, Seeded], postgres: Server, migrated_postgres: str, tmp_path: Path
+) -> Iterator[Fleet]:
+    """A lab on PostgreSQL, whose workers notice a death within seconds."""
+    with a_fleet(postgres, migrated_postgres, seeded_lab, tmp_path) as fleet:
+        yield fleet

@@ -44,7 +44,7 @@ from service.states import JobKind, JobStatus, Split, TargetSetState
 from tests.integration.traced_chip import Drive, Faults, read_trace
 
 ROOT = Path(__file__).parents[2]
-PATIENCE = 90.0  # s; other work may share the machine
+PATIENCE = 240.0  # s; other work may share the machine
 Json = dict[str, Any]
 T = TypeVar("T")
 
@@ -68,8 +68,8 @@ class Seeded(NamedTuple):
 class Lab:
     """One data directory, and what tests ask of it."""
 
-    def __init__(self, root: Path, seeded: Seeded) -> None:
-        self.settings = settings_for(root)
+    def __init__(self, root: Path, seeded: Seeded, database_url: str | None = None) -> None:
+        self.settings = Settings(data_dir=root, database_url=database_url)
         self.database = Database(self.settings.database)
         self.seeded = seeded
         self.trace = root / "trace.jsonl"
@@ -135,22 +135,58 @@ class Lab:
         self.database.close()
 
 
-class Service:
-    """The service as its own process, started by the command that users type."""
+class Process:
+    """A process of ours, started by the command that users type; its output goes to a file."""
 
-    def __init__(self, lab: Lab, **environment: str) -> None:
+    def __init__(self, lab: Lab, name: str, *words: str, **environment: str) -> None:
         self._lab = lab
-        self._output = (lab.settings.data_dir / "service.log").open("ab")
-        environment = environment_for(lab.settings.data_dir) | environment
+        self._output = (lab.settings.data_dir / f"{name}.log").open("ab")
+        self._mark = self._output.tell()
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "service.client", "up", "--port", "0"],
-            env=environment,
+            [sys.executable, "-m", "service.client", *words],
+            env=environment_for(lab.settings) | environment,
             cwd=ROOT,
             stdout=self._output,
             stderr=subprocess.STDOUT,
         )
-        self._mark = self._output.tell()
-        address = until(self._address, f"the service starts: {self._log()}")
+
+    def kill(self) -> None:
+        """As a power cut would."""
+        self.process.send_signal(signal.SIGKILL)
+        self.gone()
+
+    def stop(self) -> int:
+        """As Ctrl-C does; its exit code."""
+        self.process.send_signal(signal.SIGTERM)
+        return self.gone()
+
+    def gone(self) -> int:
+        """Wait for its end; its exit code."""
+        code = self.process.wait(PATIENCE)
+        self._output.close()
+        return code
+
+    def log(self) -> str:
+        """What it has written since its start."""
+        return Path(self._output.name).read_bytes()[self._mark :].decode()
+
+    def said(self, pattern: str) -> str:
+        """Wait until it has written this; the first group, or all of it."""
+
+        def found() -> str | None:
+            match = re.search(pattern, self.log())
+            assert match or self.process.poll() is None, self.log()
+            return match[match.re.groups and 1] if match else None
+
+        return until(found, f"it writes {pattern!r}; so far: {self.log()}")
+
+
+class Service(Process):
+    """What answers requests: `up`, which runs jobs too, or `api`, which does not."""
+
+    def __init__(self, lab: Lab, command: str = "up", **environment: str) -> None:
+        super().__init__(lab, "service", command, "--port", "0", **environment)
+        address = self.said(r"answers at (http://\S+)")
         key = lab.settings.key_file.read_text().strip()
         self.http = httpx.Client(
             base_url=address, headers={"Authorization": f"Bearer {key}"}, timeout=30
@@ -174,33 +210,14 @@ class Service:
     def evaluate(self, chip_id: str) -> str:
         return self.submit(kind="evaluate", chip_id=chip_id, student_id=self._lab.seeded.student_id)
 
-    def kill(self) -> None:
-        """As a power cut would."""
-        self.process.send_signal(signal.SIGKILL)
-        self._gone()
-
-    def stop(self) -> None:
-        """As Ctrl-C does."""
-        self.process.send_signal(signal.SIGTERM)
-        self._gone()
-
-    def _gone(self) -> None:
-        self.process.wait(PATIENCE)
+    def gone(self) -> int:
         self.http.close()
-        self._output.close()
-
-    def _address(self) -> str | None:
-        found = re.search(r"answers at (http://\S+)", self._log())
-        assert self.process.poll() is None, self._log()
-        return found[1] if found else None
-
-    def _log(self) -> str:
-        return Path(self._output.name).read_bytes()[self._mark :].decode()
+        return super().gone()
 
 
 def seed(root: Path) -> Seeded:
     """A teacher, its collected targets and a student, made by the code that jobs run."""
-    settings = settings_for(root)
+    settings = Settings(data_dir=root)
     migrate.upgrade(settings.database)
     store = ArtifactStore(settings.artifacts_dir)
     description = JobDescription(
@@ -235,15 +252,12 @@ def copy_of(seeded_root: Path, root: Path) -> None:
     shutil.copytree(seeded_root, root, dirs_exist_ok=True)
 
 
-def settings_for(root: Path) -> Settings:
-    return Settings(data_dir=root)
-
-
-def environment_for(root: Path) -> dict[str, str]:
+def environment_for(settings: Settings) -> dict[str, str]:
     return os.environ | {
         "PYTHONPATH": str(ROOT),
         "OMP_NUM_THREADS": "1",
-        "TANDEMCAL_DATA_DIR": str(root),
+        "TANDEMCAL_DATA_DIR": str(settings.data_dir),
+        "TANDEMCAL_DATABASE_URL": settings.database,
         "TANDEMCAL_CHIP_BACKENDS": '{"traced": "tests.integration.traced_chip:make"}',
         "TANDEMCAL_SIMULATED_SECONDS_PER_SECOND": "0",
     }

@@ -157,7 +157,7 @@ def test_a_second_service_on_the_same_database_is_refused(lab: Lab, service: Ser
     assert service.process.poll() is None
     second = subprocess.run(
         [sys.executable, "-m", "service.client", "up", "--port", "0"],
-        env=environment_for(lab.settings.data_dir),
+        env=environment_for(lab.settings),
         cwd=ROOT,
         capture_output=True,
         text=True,
