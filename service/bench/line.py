@@ -5,6 +5,7 @@ import json
 import socket
 import time
 import uuid
+import weakref
 from collections.abc import Iterator
 from typing import NamedTuple, NoReturn
 
@@ -56,6 +57,7 @@ class Line:
             base_url=address.url,
             headers={"Authorization": f"Bearer {address.secret}", TOKEN: str(token)},
         )
+        weakref.finalize(self, self._client.close)  # the port has no verb for hanging up
 
     def ask(self, verb: str, message: Message, patience: float = 0.0) -> Message:
         """The answer. `patience` is what this call may take beyond the usual time, s.

@@ -1,0 +1,112 @@
+"""Whole jobs on a chip behind an agent: alike to the bit, or failed with a reason."""
+
+from datetime import timedelta
+from pathlib import Path
+
+import torch
+
+from chip_sim.chip import make_chip
+from chip_sim.presets import preset
+from chip_sim.spec import info_of
+from ltl_core.chip import info_to_json
+from service.artifacts import ArtifactStore
+from service.bench.line import AgentAddress
+from service.db.repositories.agents import AgentRepository, Registration
+from service.db.repositories.jobs import JobRepository
+from service.db.repositories.leases import LeaseRepository
+from service.db.tables import Job
+from service.jobs.describe import Describer
+from service.jobs.messages import Ended, House, JobDescription
+from service.jobs.work import perform
+from service.jobs.workbench import Workbench
+from service.states import JobKind, JobStatus
+from tests.agents import bench, serving
+from tests.integration.jobs_lab import Lab, new_id, now
+from tests.unit.service.bench.test_driver import Proxy, put
+
+HOUR = timedelta(hours=1)
+
+
+class Quiet:
+    """A line to a parent that has nothing to say."""
+
+    def send(self, message: object) -> None:
+        del message
+
+    def cancelled(self) -> bool:
+        return False
+
+    def pausing(self) -> bool:
+        return False
+
+    def lease_held(self) -> bool:
+        return True
+
+
+def described(lab: Lab, address: AgentAddress) -> JobDescription:
+    """An evaluation of the lab's student on the chip behind this agent, ready to be done."""
+    info = info_to_json(info_of(preset("pcm"), "bench-1"))
+    limits = {"answer_s": address.answer_s, "reach_s": address.reach_s}
+    said = Registration("a", "bench-1", address.url, address.secret, "1", limits, info, 0)
+    with lab.database.writing() as session:
+        chip_id = AgentRepository(session).register(said, now(), now() + HOUR).chip_id
+        job = Job(
+            id=new_id(),
+            kind=JobKind.EVALUATE,
+            status=JobStatus.QUEUED,
+            request={"settings": {}},
+            teacher_id=lab.seeded.teacher_id,
+            target_set_id=lab.seeded.target_set_id,
+            student_id=lab.seeded.student_id,
+            chip_id=chip_id,
+            priority=5,
+            attempt=0,
+            created_at=now(),
+            code_version="test",
+        )
+        JobRepository(session).add(job)
+        token = LeaseRepository(session).take(chip_id, "worker", job.id, HOUR, now())
+        assert token is not None
+        started = JobRepository(session).start(job.id, token, "worker", now())
+        house = House(artifacts_dir=str(lab.settings.artifacts_dir), threads=1)
+        return Describer(session, house, 0.0).describe(started, now())
+
+
+def done(lab: Lab, description: JobDescription) -> Ended:
+    store = ArtifactStore(lab.settings.artifacts_dir)
+    return perform(description, Workbench(store, Quiet(), description))
+
+
+def test_a_job_over_http_ends_as_it_does_in_process(lab: Lab, tmp_path: Path) -> None:
+    with bench(tmp_path, make_chip("bench-1", preset("pcm"), 7)) as agent:
+        description = described(lab, agent.address)
+        over_http = done(lab, description)
+    assert description.chip is not None
+    beside = description.chip.model_copy(
+        update={"backend": "simulated", "settings": {"preset": "pcm", "seed": 7}}
+    )
+    in_process = done(lab, description.model_copy(update={"chip": beside}))
+    assert over_http.status == in_process.status == JobStatus.SUCCEEDED, over_http.reason
+    assert over_http.result == in_process.result
+    assert over_http.chip_state_sha256 is None  # the agent keeps its chip
+
+
+def test_a_job_fails_with_the_reason_where_its_agent_lies(lab: Lab, tmp_path: Path) -> None:
+    with bench(tmp_path) as agent:
+        proxy = Proxy(agent)
+        proxy.tamper("run", put("membrane/readout", lambda sums: sums * torch.nan))
+        with serving(proxy.app) as url:
+            ended = done(lab, described(lab, agent.address.model_copy(update={"url": url})))
+    assert (ended.status, ended.error) == (JobStatus.FAILED, "ChipUnavailableError")
+    assert ended.reason is not None
+    assert "impossible answer to 'run'" in ended.reason
+    assert "'membrane/readout' holds NaN or infinite values" in ended.reason
+
+
+def test_a_job_fails_with_the_reason_where_its_agent_is_gone(lab: Lab, tmp_path: Path) -> None:
+    with bench(tmp_path, reach_s=0.2) as agent:
+        description = described(lab, agent.address)
+    ended = done(lab, description)
+    assert ended.status == JobStatus.FAILED
+    assert f"its agent cannot be reached at {agent.address.url}" in str(ended.reason)
+    assert agent.address.secret not in str(ended)

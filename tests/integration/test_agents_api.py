@@ -1,0 +1,275 @@
+"""Agents register, are heard of and fall silent; what that means for their chips and jobs."""
+
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fastapi.testclient import TestClient
+from httpx2 import Response
+from sqlalchemy import update
+
+from chip_sim.presets import preset
+from chip_sim.spec import info_of
+from ltl_core.chip import info_to_json
+from service.api.context import utc_now
+from service.app import create_app
+from service.db.agent_tables import Agent
+from service.db.repositories.agents import AgentRepository
+from service.db.repositories.events import EventRepository
+from service.db.repositories.jobs import JobRepository
+from service.db.repositories.leases import LeaseRepository
+from service.db.repositories.turns import TurnRepository
+from service.jobs.describe import Describer
+from service.jobs.messages import House
+from service.jobs.seat import Claim, Holder, Refusal, Seat, take_seat
+from service.settings import Settings
+from tests.conftest import RecordingEngine, World
+
+pytestmark = pytest.mark.both_databases
+
+SECRET = "s" * 43
+MINUTE = timedelta(minutes=1)
+HOLDER = Holder("worker", MINUTE)
+
+
+def introduction(**changes: Any) -> dict[str, Any]:
+    """What an agent says of itself."""
+    return {
+        "agent_id": "agent-1",
+        "name": "bench 1",
+        "url": "http://bench-1:8770",
+        "secret": SECRET,
+        "version": "0.1.0",
+        "info": info_to_json(info_of(preset("pcm"), "bench 1")),
+        "token": 0,
+        **changes,
+    }
+
+
+def register(world: World, **changes: Any) -> Response:
+    return world.client.post("/v1/agents", json=introduction(**changes))
+
+
+def registered(world: World, **changes: Any) -> str:
+    """The id of the agent's chip."""
+    answer = register(world, **changes)
+    assert answer.status_code == 200, answer.text
+    return str(answer.json()["chip_id"])
+
+
+def chip(world: World, chip_id: str) -> Any:
+    return world.client.get(f"/v1/chips/{chip_id}").json()
+
+
+def fall_silent(world: World) -> None:
+    """As if the last sign of life were long ago."""
+    then = utc_now() - 10 * MINUTE
+    with world.context.database.writing() as session:
+        session.execute(update(Agent).values(heartbeat_at=then - MINUTE, alive_until=then))
+
+
+def events(world: World, chip_id: str) -> list[str]:
+    with world.context.database.reading() as session:
+        return [event.type for event in EventRepository(session).after(0, chip_id=chip_id)]
+
+
+def submit(world: World, chip_id: str, **more: Any) -> Response:
+    body = {"kind": "evaluate", "chip_id": chip_id, "student_id": world.trained_student(), **more}
+    return world.client.post("/v1/jobs", json=body, headers={"Idempotency-Key": "one"})
+
+
+def test_an_agent_brings_its_chip(world: World) -> None:
+    answer = register(world)
+    assert answer.json()["heartbeat_s"] == world.context.settings.agent_heartbeat_s
+    found = chip(world, answer.json()["chip_id"])
+    assert (found["name"], found["backend"], found["state"]) == ("bench 1", "http", "idle")
+    assert found["info"]["weight_code_max"] == 63
+    assert found["info"]["chip_id"] == found["id"]
+
+
+def test_an_agent_that_starts_again_keeps_its_chip(world: World) -> None:
+    first = registered(world)
+    world.client.patch(f"/v1/chips/{first}", json={"name": "renamed"})
+    again = registered(world, url="http://bench-1:9999", secret="t" * 43)
+    assert again == first
+    assert chip(world, first)["name"] == "renamed"
+    assert world.client.get("/v1/agents/agent-1").json()["url"] == "http://bench-1:9999"
+    assert len(world.client.get("/v1/chips").json()["items"]) == 1
+
+
+def test_the_secret_is_shown_to_nobody(world: World) -> None:
+    chip_id = registered(world)
+    paths = (f"/v1/chips/{chip_id}", "/v1/chips", "/v1/agents/agent-1", "/v1/audit", "/")
+    for path in paths:
+        assert SECRET not in world.client.get(path).text
+    assert SECRET not in register(world).text
+    assert SECRET not in register(world, info={}).text
+
+
+def test_two_agents_do_not_share_a_chip(world: World) -> None:
+    chip_id = registered(world)
+    assert register(world, agent_id="agent-2").status_code == 409
+    fall_silent(world)
+    assert registered(world, agent_id="agent-2") == chip_id
+    assert register(world, agent_id="agent-1").status_code == 409
+
+
+def test_a_simulated_chip_is_not_taken_over(world: World) -> None:
+    world.register_chip("bench 1")
+    assert register(world).status_code == 409
+
+
+def test_a_retired_chip_stays_retired(world: World) -> None:
+    chip_id = registered(world)
+    world.client.delete(f"/v1/chips/{chip_id}")
+    assert register(world).status_code == 409
+    assert chip(world, chip_id)["health"] == "retired"
+
+
+def test_a_chip_behind_an_agent_is_not_registered_by_hand(world: World) -> None:
+    body = {"name": "by hand", "backend": "http", "settings": {"url": "http://x"}}
+    answer = world.client.post("/v1/chips", json=body)
+    assert answer.status_code == 422
+    assert "tandemcal agent" in answer.json()["errors"][0]["message"]
+
+
+BAD: dict[str, tuple[dict[str, Any], str]] = {
+    "no address": ({"url": "bench-1"}, "/url"),
+    "an address of files": ({"url": "file:///etc/passwd"}, "/url"),
+    "a short secret": ({"secret": "short"}, "/secret"),
+    "a chip that is nothing": ({"info": {}}, "/info"),
+    "a chip without tiles": (
+        {"info": info_to_json(info_of(preset("pcm"), "x")._replace(tiles=0))},
+        "/info",
+    ),
+    "a negative token": ({"token": -1}, "/token"),
+    "a token without end": ({"token": 2**31}, "/token"),
+    "an endless answer": ({"limits": {"answer_s": 1e9}}, "/limits/answer_s"),
+    "something unknown": ({"colour": "red"}, "/colour"),
+}
+
+
+@pytest.mark.parametrize(("changes", "pointer"), BAD.values(), ids=BAD.keys())
+def test_a_bad_introduction_is_refused(world: World, changes: dict[str, Any], pointer: str) -> None:
+    before = world.stored()
+    answer = register(world, **changes)
+    assert answer.status_code == 422
+    assert [error["pointer"] for error in answer.json()["errors"]] == [pointer]
+    assert world.stored() == before
+
+
+def test_a_silent_agent_takes_its_chip_offline_and_a_heartbeat_brings_it_back(
+    world: World,
+) -> None:
+    chip_id = registered(world)
+    fall_silent(world)
+    assert chip(world, chip_id)["state"] == "offline"
+    assert "offline" in world.client.get("/").text
+    assert world.client.post("/v1/agents/agent-1/heartbeat").status_code == 200
+    assert chip(world, chip_id)["state"] == "idle"
+    assert events(world, chip_id).count("chip.online") == 1
+
+
+def test_a_forgotten_agent_is_told_so(world: World) -> None:
+    assert world.client.post("/v1/agents/agent-1/heartbeat").status_code == 404
+
+
+def test_a_job_that_cannot_wait_is_refused_while_its_chip_is_offline(world: World) -> None:
+    chip_id = registered(world)
+    fall_silent(world)
+    jobs = world.stored()["jobs"]
+    answer = submit(world, chip_id, if_unavailable="reject")
+    assert answer.status_code == 503
+    assert answer.json()["type"] == "/problems/chip-unavailable"
+    assert "http://bench-1:8770 was last heard of" in answer.json()["detail"]
+    world.client.post("/v1/agents/agent-1/heartbeat")
+    assert submit(world, chip_id, if_unavailable="reject").status_code == 202
+    assert world.stored()["jobs"] > jobs
+
+
+def test_a_job_waits_for_its_chip_and_starts_when_the_agent_is_back(world: World) -> None:
+    chip_id = registered(world)
+    fall_silent(world)
+    job = submit(world, chip_id).json()
+    assert job["status"] == "waiting_for_chip"
+    assert "its chip is offline: its agent at http://bench-1:8770" in job["reason"]
+    database = world.context.database
+    with database.writing() as session:
+        assert not TurnRepository(session, MINUTE).any_waiting(utc_now())
+    world.client.post("/v1/agents/agent-1/heartbeat")
+    with database.writing() as session:
+        (turn,) = TurnRepository(session, MINUTE).call_next(utc_now())
+        assert turn.job_id == job["id"]
+    fall_silent(world)  # between the call and the start
+    with database.writing() as session:
+        assert take_seat(session, Claim(*turn[:2]), HOLDER, utc_now()) is Refusal.LATER
+    later = utc_now() + 2 * MINUTE
+    with database.writing() as session:
+        AgentRepository(session).beat("agent-1", later, later + MINUTE)
+        (turn,) = TurnRepository(session, MINUTE).call_next(later)
+        seat = take_seat(session, Claim(*turn[:2]), HOLDER, later)
+        assert isinstance(seat, Seat)
+        assert JobRepository(session).get(job["id"]).reason is None
+
+
+def test_tokens_begin_above_what_the_agent_has_seen(world: World) -> None:
+    chip_id = registered(world, token=41)
+    with world.context.database.writing() as session:
+        leases = LeaseRepository(session)
+        assert leases.take(chip_id, "worker", "job", MINUTE, utc_now()) == 42
+    registered(world, token=7)
+    with world.context.database.reading() as session:
+        lease = LeaseRepository(session).get(chip_id)
+        assert lease is not None
+        assert lease.token == 42
+
+
+def test_a_job_is_told_where_the_agent_answers(world: World) -> None:
+    chip_id = registered(world, limits={"answer_s": 12.0})
+    job = submit(world, chip_id).json()
+    world.drive(job["id"])
+    with world.context.database.reading() as session:
+        describer = Describer(session, House(artifacts_dir="x", threads=1), 1.0)
+        told = describer.describe(JobRepository(session).get(job["id"]), utc_now()).chip
+    assert told is not None
+    assert told.settings == {
+        "url": "http://bench-1:8770",
+        "secret": SECRET,
+        "answer_s": 12.0,
+        "reach_s": 30.0,
+    }
+    assert SECRET not in repr(told)
+
+
+def test_agents_need_their_scope_and_can_do_nothing_else(world: World) -> None:
+    def key(scope: str) -> dict[str, str]:
+        made = world.client.post("/v1/keys", json={"name": scope, "scopes": [scope]}).json()
+        return {"Authorization": f"Bearer {made['key']}"}
+
+    for scope, status in (("read", 403), ("operate", 403), ("agent", 200)):
+        answer = world.client.post("/v1/agents", json=introduction(), headers=key(scope))
+        assert answer.status_code == status
+    assert world.client.get("/v1/chips", headers=key("agent")).status_code == 403
+    assert world.client.post("/v1/agents", json=introduction(), headers={}).status_code == 200
+    nobody = {"Authorization": "Bearer wrong"}
+    assert world.client.post("/v1/agents", json=introduction(), headers=nobody).status_code == 401
+
+
+def test_a_join_key_opens_registration_until_it_is_changed(settings: Settings) -> None:
+    def status(configured: str, used: str) -> int:
+        changed = settings.model_copy(update={"join_key": _secret(configured)})
+        with TestClient(create_app(changed, RecordingEngine())) as client:
+            headers = {"Authorization": f"Bearer {used}"}
+            return client.post("/v1/agents", json=introduction(), headers=headers).status_code
+
+    first, second = "first join key of the lab", "second join key of the lab"
+    assert status(first, first) == 200
+    assert status(first, first) == 200
+    assert status(first, second) == 401
+    assert status(second, second) == 200
+    assert status(second, first) == 401
+
+
+def _secret(value: str) -> Any:
+    return Settings(data_dir=Path("x"), join_key=value).join_key
