@@ -74,13 +74,13 @@ class Tuner:
             layer.search()
             yield self._progress(Phase.TUNING)
         self._set_trims()
-        margins = self._set_ranges()
+        ranged = self._set_ranges()
         yield self._progress(Phase.TUNING)
         seen, clipped_after = self._look()
         yield self._progress(Phase.AFTER)
         self._result = {
             name: _tuned(
-                (layer.tuning, margins[name] >= 0),
+                (layer.tuning, ranged[name]),
                 (before[name], clipped[name]),
                 (seen[name], clipped_after[name]),
             )
@@ -116,8 +116,11 @@ class Tuner:
         self._set_trims()
         return seen, clipped
 
-    def _set_ranges(self) -> dict[str, float]:
-        """The smallest range of each layer in which few enough conversions end at an end."""
+    def _set_ranges(self) -> dict[str, bool]:
+        """The smallest range of each layer in which few enough conversions end at an end.
+
+        Tells of which layers there is one; of the others the widest is set.
+        """
         names, limit = list(self._layers), self._settings.clipped_max
 
         def margin(codes: Int[Tensor, " layer"]) -> Float[Tensor, " layer"]:
@@ -128,7 +131,8 @@ class Tuner:
             return torch.tensor([limit - clipped[name] for name in names])
 
         found = lowest_codes(self._info.adc_range, (len(names),), margin)
-        return dict(zip(names, found.error.tolist(), strict=True))
+        enough = (found.error >= 0) | (found.codes < self._info.adc_range.code_max)
+        return dict(zip(names, enough.tolist(), strict=True))
 
     def _clipped(self) -> dict[str, float]:
         stimulus = self._bench.stimulus
