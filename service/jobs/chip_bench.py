@@ -53,6 +53,7 @@ class ChipBench:
 
     def saved_chip(self) -> str | None:
         """Keep the devices of a chip that lives in software."""
+        self._wall_time.follow()
         return save_chip(self._chip, self.workbench.artifacts)
 
     def golden(self, otherwise: float) -> dict[str, float]:
