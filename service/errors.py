@@ -44,6 +44,10 @@ class FingerprintNotFoundError(NotFoundError):
     what = "fingerprint"
 
 
+class PolicyNotFoundError(NotFoundError):
+    what = "policy for chip"
+
+
 class JobNotFoundError(NotFoundError):
     what = "job"
 

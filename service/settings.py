@@ -41,6 +41,11 @@ class Settings(BaseSettings):
     chip_backends: dict[str, str] = {}  # further backends: name -> "module:factory"
     simulated_seconds_per_second: float = Field(default=1.0, ge=0)  # how fast idle chips age
 
+    planner_s: PositiveFloat = 5.0  # how often chips that are due are looked for
+    planner_jobs: PositiveInt = 64  # planned jobs that may be open at a time
+    keep_progress_days: PositiveFloat = 90.0  # of jobs that have ended
+    keep_logs_days: PositiveFloat = 365.0
+    keep_checkpoints_days: PositiveFloat = 7.0
     # From which drift scores on a chip is no longer good, and bad; see docs/results/drift-score.md.
     drift_score_drifting: PositiveFloat = 0.8
     drift_score_bad: PositiveFloat = 1.4

@@ -34,6 +34,7 @@ from service.db.repositories.agents import BACKEND
 from service.db.repositories.chips import ChipFilter, ChipRepository, WeightRepository
 from service.db.repositories.jobs import JobFilter, JobRepository
 from service.db.repositories.paging import PageOf
+from service.db.repositories.policies import PolicyRepository
 from service.db.tables import Chip
 from service.errors import FieldProblem, InvalidFieldsError, UnknownChipBackendError
 from service.states import ChipHealth, JobStatus
@@ -96,6 +97,7 @@ def retire_chip(chip_id: str, context: ContextDep) -> ChipView:
     now = utc_now()
     with context.database.writing() as session:
         chip = ChipRepository(session).retire(chip_id, now)
+        PolicyRepository(session).stop_for(chip_id)
         cancelled = _cancel_waiting(session, chip_id, now)
         view = chip_view(session, chip, now)
     for job_id in cancelled:

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from service.api.schemas import ChipView, JobView, WeightVersionView
-from service.api.upkeep_schemas import FingerprintView
+from service.api.upkeep_schemas import FingerprintView, PolicyRequest, PolicyView
 from service.client.tensors import Array, unpack
 from service.client.transport import Transport
 
@@ -64,6 +64,20 @@ class Chips:
     def fingerprints(self, chip_id: str) -> Iterator[FingerprintView]:
         """What its probes found, newest first."""
         return self._transport.every(f"/v1/chips/{chip_id}/fingerprints", FingerprintView)
+
+    def policy(self, chip_id: str) -> PolicyView:
+        """When it is probed and calibrated without being asked."""
+        return self._transport.get(f"/v1/chips/{chip_id}/policy", PolicyView)
+
+    def set_policy(self, chip_id: str, policy: PolicyRequest) -> PolicyView:
+        """Probe and calibrate it by these rules from now on."""
+        body = policy.model_dump(mode="json")
+        answer = self._transport.send("PUT", f"/v1/chips/{chip_id}/policy", json=body)
+        return PolicyView.model_validate_json(answer.content)
+
+    def drop_policy(self, chip_id: str) -> None:
+        """Leave it alone; what is queued stays."""
+        self._transport.send("DELETE", f"/v1/chips/{chip_id}/policy")
 
     def read_weights(self, chip_id: str, version: int) -> dict[str, Array]:
         """The codes and trims of one version."""

@@ -11,6 +11,8 @@ from sqlalchemy.orm import Session
 MIGRATIONS = "migrations"
 EVENTS = "events"
 KEEPER = "keeper"
+PLANNER = "planner"
+RETENTION = "retention"
 
 
 def hold(unit: Session | Connection, name: str) -> None:

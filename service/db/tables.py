@@ -170,7 +170,7 @@ class Job(Base):
     code_version: Mapped[str] = mapped_column(String(60))
 
 
-_PASSING = "type IN ('job.progress', 'job.log')"  # forgotten some time after the job's end
+PASSING = "type IN ('job.progress', 'job.log')"  # forgotten some time after the job's end
 
 
 class Event(Base):
@@ -184,8 +184,8 @@ class Event(Base):
         Index(
             "ix_events_passing",
             "created_at",
-            postgresql_where=text(_PASSING),
-            sqlite_where=text(_PASSING),
+            postgresql_where=text(PASSING),
+            sqlite_where=text(PASSING),
         ),
     )
 

@@ -13,6 +13,7 @@ from service.jobs.executor import Heartbeat, executor_lock
 from service.jobs.keeper import Keeper
 from service.jobs.runner import JobRunner
 from service.jobs.seat import Claim
+from service.jobs.upkeep import Upkeep
 from service.settings import Settings
 
 _POLL_SQLITE = 1.0  # s: the latency that the queue adds; four times as often cost slow answers
@@ -55,6 +56,7 @@ class Executor(Submitter):
         self._settings = settings
         self._database = database
         self._lock = executor_lock(settings, database)
+        self._upkeep = Upkeep(settings, database, self)
         self._name: str | None = None
         self._runner: JobRunner | None = None
         self._heartbeat: Heartbeat | None = None
@@ -85,9 +87,11 @@ class Executor(Submitter):
             on_conflict="always_update",
         )
         self._keeper.start()
+        self._upkeep.start()
 
     def stop(self) -> None:
         """Start no more jobs; those that run are handed over, others are called at once."""
+        self._upkeep.stop()
         if self._runner is not None and self._heartbeat is not None:
             self._runner.stop()
             DBOS.destroy(destroy_registry=True)

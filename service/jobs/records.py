@@ -10,6 +10,7 @@ from service.db.repositories.events import EventRepository
 from service.db.repositories.fingerprints import FingerprintRepository, Probed
 from service.db.repositories.jobs import JobRepository
 from service.db.repositories.leases import LeaseRepository
+from service.db.repositories.policies import PolicyRepository
 from service.db.repositories.teachers import StudentRepository, TargetSetRepository
 from service.db.tables import Job
 from service.jobs.health import health_by_accuracy, worse
@@ -63,6 +64,7 @@ class Recorder:
         shown = _without_rates(result) if self._job.kind == JobKind.PROBE else result
         self._jobs.end(self._job.id, self._token, ended.status, ended.reason, shown, self._now)
         if self._job.chip_id is not None:
+            PolicyRepository(self._session).after_job(self._jobs.get(self._job.id), self._now)
             LeaseRepository(self._session).release(self._job.chip_id, self._token)
 
     def _keep_what_was_made(self, ended: Ended, artifacts: ArtifactStore) -> Json:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import Select, select, update
+from sqlalchemy import ColumnElement, Select, or_, select, update
 from sqlalchemy.orm import Session
 from uuid_utils import uuid7
 
@@ -148,6 +148,12 @@ class AgentRepository:
         EventRepository(self._session).append(
             chip_id, type, now.isoformat(), data, now=now, chip_id=chip_id
         )
+
+
+def reachable(now: datetime) -> ColumnElement[bool]:
+    """Of a chip in the same query: no agent stands in front of it, or one that is alive."""
+    alive = select(Agent.id).where(Agent.chip_id == Chip.id, Agent.alive_until >= now)
+    return or_(Chip.backend != BACKEND, alive.exists())
 
 
 def silent_chips(now: datetime) -> Select[Any]:

@@ -1,0 +1,59 @@
+"""What is kept for a time only: progress and log lines, checkpoints, the planner's keys.
+
+Everything else that was told stays: it is the audit trail.
+"""
+
+from datetime import datetime
+
+from sqlalchemy import delete, select, text, update
+from sqlalchemy.orm import Session
+
+from service.db.tables import PASSING, Event, IdempotencyKey, Job
+
+
+class PassingRepository:
+    """Deletes a few rows at a time, so that nobody waits long for the database."""
+
+    def __init__(self, session: Session, batch: int) -> None:
+        self._session = session
+        self._batch = batch
+
+    def forget_events(self, type: str, before: datetime) -> int:
+        """Of jobs that have ended, told before then; how many there were."""
+        ended = select(Job.id).where(Job.id == Event.job_id, Job.ended_at.is_not(None))
+        old = (
+            select(Event.seq)
+            .where(text(PASSING), Event.type == type, Event.created_at < before, ended.exists())
+            .order_by(Event.created_at)
+            .limit(self._batch)
+        )
+        return self._count(delete(Event).where(Event.seq.in_(old)).returning(Event.seq))
+
+    def forget_keys(self, route: str, before: datetime) -> int:
+        """Of the planner: a time at which a chip was due does not come again."""
+        old = select(IdempotencyKey.key).where(
+            IdempotencyKey.route == route, IdempotencyKey.created_at < before
+        )
+        return self._count(
+            delete(IdempotencyKey)
+            .where(IdempotencyKey.route == route, IdempotencyKey.key.in_(old.limit(self._batch)))
+            .returning(IdempotencyKey.key)
+        )
+
+    def checkpoints(self, before: datetime) -> list[str]:
+        """Blocks of jobs that ended before then; no row names them any more."""
+        old = (
+            select(Job.id, Job.checkpoint_sha256)
+            .where(Job.checkpoint_sha256.is_not(None), Job.ended_at < before)
+            .limit(self._batch)
+        )
+        found = self._session.execute(old).all()
+        self._session.execute(
+            update(Job)
+            .where(Job.id.in_([row.id for row in found]))
+            .values(checkpoint_sha256=None, checkpoint_step=None)
+        )
+        return [str(row.checkpoint_sha256) for row in found]
+
+    def _count(self, statement: object) -> int:
+        return len(self._session.execute(statement).all())  # type: ignore[call-overload]

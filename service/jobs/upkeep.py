@@ -1,0 +1,61 @@
+"""What is done for the fleet without being asked: plans for chips that are due, and forgetting."""
+
+import threading
+import time
+from datetime import timedelta
+
+import structlog
+
+from service.artifacts import ArtifactStore
+from service.db.session import Database
+from service.jobs.engine import JobEngine
+from service.jobs.planner import Planner
+from service.jobs.retention import Keep, Retention
+from service.settings import Settings
+
+_FORGETTING = 60.0  # s between two looks for what has grown old, where the last one found nothing
+
+
+class Upkeep:
+    """A thread of every process that runs jobs; locks let one of them work at a time."""
+
+    def __init__(self, settings: Settings, database: Database, engine: JobEngine) -> None:
+        self._interval = settings.planner_s
+        self._planner = Planner(database, engine, settings.planner_jobs)
+        self._retention = Retention(database, ArtifactStore(settings.artifacts_dir), keep(settings))
+        self._next_forgetting = 0.0
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="upkeep", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        if self._thread.is_alive():
+            self._stopping.set()
+            self._thread.join()
+
+    def look(self) -> None:
+        """Once. An error, such as a database that is away, is told and forgotten."""
+        try:
+            self._planner.plan()
+            self._forget()
+        except Exception:
+            structlog.get_logger(__name__).warning("the fleet was not kept up", exc_info=True)
+
+    def _forget(self) -> None:
+        if time.monotonic() >= self._next_forgetting and self._retention.forget() == 0:
+            self._next_forgetting = time.monotonic() + _FORGETTING
+
+    def _run(self) -> None:
+        while not self._stopping.wait(self._interval):
+            self.look()
+
+
+def keep(settings: Settings) -> Keep:
+    """How long, as the settings say."""
+    return Keep(
+        progress=timedelta(days=settings.keep_progress_days),
+        logs=timedelta(days=settings.keep_logs_days),
+        checkpoints=timedelta(days=settings.keep_checkpoints_days),
+    )
