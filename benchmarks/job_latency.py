@@ -82,7 +82,7 @@ def main(arguments: Sequence[str]) -> int:
     options = _options(arguments)
     console = Console(soft_wrap=True, highlight=False)
     duration = QUICK_DURATION if options.quick else DURATION
-    with tempfile.TemporaryDirectory() as folder, _service(Path(folder)) as service:
+    with tempfile.TemporaryDirectory() as folder, running_service(Path(folder)) as service:
         found = _measure(service, duration)
     console.print(f"GET /v1/jobs/{{id}} while a calibration runs, {os.cpu_count()} cores")
     console.print(f"  requests       {found.requests:8d}   at {found.rate:.1f} a second")
@@ -105,7 +105,7 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
 
 def _measure(service: Service, duration: float) -> Latency:
     with Tandemcal(service.url, service.key) as client:
-        student = _golden_student(client)
+        student = golden_student(client)
         chip = client.chips.register("bench", preset="harsh", seed=1)
         settings = CalibrationSettings(budget=Budget(samples=64 * 100_000))
         job = client.jobs.calibrate(chip.id, student, settings)
@@ -118,7 +118,7 @@ def _measure(service: Service, duration: float) -> Latency:
     return latency
 
 
-def _golden_student(client: Tandemcal) -> str:
+def golden_student(client: Tandemcal) -> str:
     """Accuracy does not matter here, only that a chip has work: the digits are random."""
     rng = np.random.default_rng(0)
     weights = {
@@ -197,11 +197,12 @@ class Lines:
 
 
 @contextmanager
-def _service(folder: Path) -> Iterator[Service]:
+def running_service(folder: Path, **environment: str) -> Iterator[Service]:
+    """`tandemcal up` with a folder of its own, on any port."""
     command = [sys.executable, "-m", "service.client", "up", "--port", "0"]
-    environment = os.environ | {"TANDEMCAL_DATA_DIR": str(folder)}
+    settings = os.environ | {"TANDEMCAL_DATA_DIR": str(folder)} | environment
     process = subprocess.Popen(
-        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+        command, env=settings, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
     )
     try:
         url = _address(process)

@@ -1,0 +1,1 @@
+"""What a fleet can do, measured: one part a file."""

@@ -1,0 +1,126 @@
+"""What HTTP adds to a job: one calibration on a chip in its process, and on one behind an agent.
+
+Both chips are of the same kind and seed and do not age, so that every pair of jobs does the same
+work and ends in the same accuracy, to the bit. The jobs of a pair run one after the other, in turn
+first; a job's time is from its start to its end, as the service tells it.
+"""
+
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from rich.console import Console
+
+from benchmarks.job_latency import Service, golden_student, running_service
+from ltl_core.settings import Budget, CalibrationSettings
+from service.api.schemas import JobView
+from service.client.sdk import Tandemcal
+
+LIMIT = 1.15  # times as long as in process
+PAIRS, QUICK_PAIRS = 6, 2
+SAMPLES, QUICK_SAMPLES = 6400, 1280
+CHIP, SEED = "harsh", 1
+START_WITHIN = 120.0  # s
+STILL = {"TANDEMCAL_SIMULATED_SECONDS_PER_SECOND": "0", "TANDEMCAL_AGENT_AGING": "0"}
+
+
+class Pair(NamedTuple):
+    """Seconds of the same job."""
+
+    in_process: float
+    over_http: float
+    alike: bool  # both ended in the same result
+
+    @property
+    def ratio(self) -> float:
+        return self.over_http / self.in_process
+
+
+def measure(console: Console, quick: bool) -> dict[str, Any]:
+    """Pairs of jobs, and the median of their ratios."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        with running_service(folder, **STILL) as service, _agent(folder, service):
+            pairs = _pairs(service, quick)
+    ratio = statistics.median(pair.ratio for pair in pairs)
+    console.print("A calibration in process and over HTTP, in turn")
+    for pair in pairs:
+        console.print(
+            f"  {pair.in_process:7.2f} s  {pair.over_http:7.2f} s  {pair.ratio:5.3f}"
+            f"  {'same result' if pair.alike else 'ANOTHER RESULT'}"
+        )
+    console.print(f"  median of the ratios {ratio:5.3f}   (limit {LIMIT})")
+    return {
+        "pairs": [pair._asdict() | {"ratio": pair.ratio} for pair in pairs],
+        "ratio": ratio,
+        "limit": LIMIT,
+        "passed": ratio <= LIMIT and all(pair.alike for pair in pairs),
+    }
+
+
+def _pairs(service: Service, quick: bool) -> list[Pair]:
+    settings = CalibrationSettings(budget=Budget(samples=QUICK_SAMPLES if quick else SAMPLES))
+    with Tandemcal(service.url, service.key) as client:
+        student = golden_student(client)
+        near = client.chips.register("near", preset=CHIP, seed=SEED).id
+        far = _wait_for(client, "far")
+        found = []
+        for number in range(1 + (QUICK_PAIRS if quick else PAIRS)):
+            order = (near, far) if number % 2 == 0 else (far, near)
+            jobs = {chip: _run(client, chip, student, settings) for chip in order}
+            found.append(Pair(_took(jobs[near]), _took(jobs[far]), _alike(jobs[near], jobs[far])))
+    return found[1:]  # the first pair pays for what is loaded once
+
+
+def _run(client: Tandemcal, chip: str, student: str, settings: CalibrationSettings) -> JobView:
+    job = client.jobs.wait(client.jobs.calibrate(chip, student, settings).id, timeout=600)
+    if job.status != "succeeded":
+        raise SystemExit(f"A job {job.status}: {job.reason}")
+    return job
+
+
+def _took(job: JobView) -> float:
+    assert job.started_at is not None
+    assert job.ended_at is not None
+    return (job.ended_at - job.started_at).total_seconds()
+
+
+def _alike(one: JobView, other: JobView) -> bool:
+    names = ("accuracy", "rate_error", "fingerprint", "published")
+    return all((one.result or {})[name] == (other.result or {})[name] for name in names)
+
+
+def _wait_for(client: Tandemcal, name: str) -> str:
+    """The id of the chip of this name, once its agent has registered it."""
+    deadline = time.monotonic() + START_WITHIN
+    while time.monotonic() < deadline:
+        for chip in client.chips.list():
+            if chip.name == name:
+                return chip.id
+        time.sleep(0.2)
+    raise SystemExit("The agent did not register.")
+
+
+@contextmanager
+def _agent(folder: Path, service: Service) -> Iterator[None]:
+    command = [sys.executable, "-m", "service.client", "agent", "--name", "far", "--port", "0"]
+    command += ["--chip", CHIP, "--seed", str(SEED), "--data-dir", str(folder / "agents")]
+    command += ["--service", service.url, "--join-key-file", str(folder / "key")]
+    process = subprocess.Popen(
+        command,
+        env=os.environ | STILL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        yield
+    finally:
+        process.terminate()
+        process.wait(30)

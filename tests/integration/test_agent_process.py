@@ -1,0 +1,94 @@
+"""Real agents beside a real service: registered, killed, and back again."""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from ltl_core.chip import LayerSettings, Observable, Placement, Stimulus
+from ltl_core.network import Linear, NetworkSpec
+from service.bench.driver import open_http_chip
+from tests.integration.agent_lab import AgentProcess
+from tests.integration.jobs_lab import Lab, Service, until
+
+QUICK = {"TANDEMCAL_AGENT_HEARTBEAT_S": "0.2", "TANDEMCAL_AGENT_SILENCE_S": "1.5"}
+CODES = torch.arange(24).view(4, 6) - 12
+
+
+@contextmanager
+def agent(folder: Path, name: str, *arguments: str, **environment: str) -> Iterator[AgentProcess]:
+    started = AgentProcess(folder, name, *arguments, **environment)
+    try:
+        yield started
+    finally:
+        if started.process.poll() is None:
+            started.kill()
+
+
+def small() -> Placement:
+    layers = (
+        Linear(name="hidden", in_features=6, out_features=4),
+        Linear(name="readout", in_features=4, out_features=3),
+    )
+    settings = LayerSettings(60.0, 0.9, 20.0, 240.0)
+    network = NetworkSpec(input_shape=(6,), layers=layers)
+    return Placement(network, {"hidden": settings, "readout": settings}, 1.0)
+
+
+def test_a_killed_agent_comes_back_with_its_chip_and_stays_alone_with_it(tmp_path: Path) -> None:
+    still = {"TANDEMCAL_AGENT_AGING": "0"}
+    with agent(tmp_path, "bench-1", "--chip", "pcm", "--seed", "3", **still) as bench:
+        chip = open_http_chip("bench-1", bench.address(), 5)
+        chip.place(small())
+        chip.program("hidden", CODES)
+        stimulus = Stimulus(torch.ones(4, 6), 12)
+        before = chip.run(stimulus, {"hidden": Observable.COUNTS}).chip_time
+        bench.kill()
+        back = threading.Timer(1.0, bench.start_again)
+        back.start()
+        assert chip.now() == before  # it is asked for until it is back
+        back.join()
+        assert chip.program("hidden", CODES).cells == 0
+        chip.close()
+        with pytest.raises(AssertionError, match="Another agent works in"):
+            AgentProcess(tmp_path, "bench-1")
+        assert bench.stop() in (0, -15)
+        assert bench.address().secret not in bench.log()
+
+
+@pytest.fixture
+def service(lab: Lab) -> Iterator[Service]:
+    running = Service(lab, **QUICK)
+    yield running
+    running.stop()
+
+
+def of_agent(service: Service, name: str) -> Any:
+    """The chip of this name; None as long as there is none."""
+    found = service.http.get("/v1/chips", params={"name": name}).json()["items"]
+    return found[0] if found else None
+
+
+def test_jobs_run_on_a_chip_behind_an_agent_whatever_happens_to_it(
+    lab: Lab, service: Service, tmp_path: Path
+) -> None:
+    joined = ("--service", str(service.http.base_url), "--join-key-file", str(tmp_path / "key"))
+    with agent(tmp_path, "bench-1", "--chip", "ideal", *joined) as bench:
+        chip = until(lambda: of_agent(service, "bench-1"), "the agent has registered")
+        first = service.calibrate(chip["id"], samples=6400)
+        until(lambda: lab.job(first).progress, "the calibration is under way")
+        bench.kill()
+        bench.start_again()
+        assert lab.ended(first).status == "succeeded", lab.job(first).reason
+        bench.kill()
+        until(lambda: of_agent(service, "bench-1")["state"] == "offline", "the chip is offline")
+        second = service.evaluate(chip["id"])
+        assert lab.job(second).status == "waiting_for_chip"
+        bench.start_again()
+        assert lab.ended(second).status == "succeeded", lab.job(second).reason
+        assert of_agent(service, "bench-1")["id"] == chip["id"]
+        assert len(service.http.get(f"/v1/chips/{chip['id']}/history").json()["items"]) == 2
