@@ -45,8 +45,10 @@ RULES = (RuleName.LTL_OFFLINE, RuleName.LTL_ONLINE)
 WINDOWS = (4, 16, 64)  # steps, for the table of memory
 LIMIT, CODES_LIMIT, MEMORY_LIMIT, EQUAL = 1.4, 0.8, 700e6, 1e-6
 GROWTH = 1.25  # of the online rule's memory from 16 to 64 steps: what the allocator scatters
-CLOSED, CODES, PLAIN = "closed form, float32", "closed form, in codes", "plain autograd"
-LIMITS = {CLOSED: LIMIT, CODES: CODES_LIMIT}
+CLOSED, PLAIN = "closed form, float32", "plain autograd"
+CODES, BYTES = "in codes, float32 deltas", "in codes, deltas in bytes"
+DELTA_BITS = {CODES: None, BYTES: 8}
+LIMITS = {CLOSED: LIMIT, CODES: CODES_LIMIT, BYTES: CODES_LIMIT}
 ROUNDS, QUICK_ROUNDS = 7, 2
 
 
@@ -161,20 +163,20 @@ WAYS = {CLOSED: ours, PLAIN: plain}
 
 def step(world: World, rule: RuleName, way: str) -> Callable[[], None]:
     """Gradients, and one step of Adam over all weights."""
-    if way == CODES:
-        return step_in_codes(world, rule)
-    adam = torch.optim.Adam(list(world.weights.values()), lr=1e-4)
+    if way in DELTA_BITS:
+        return step_in_codes(world, rule, DELTA_BITS[way])
+    adam = torch.optim.Adam(list(world.weights.values()), lr=1e-4, fused=True)
 
     def go() -> None:
         for name, gradient in WAYS[way](world, rule).items():
-            world.weights[name].grad = gradient
+            world.weights[name].grad = gradient.contiguous()
         adam.step()
         adam.zero_grad()
 
     return go
 
 
-def step_in_codes(world: World, rule: RuleName) -> Callable[[], None]:
+def step_in_codes(world: World, rule: RuleName, delta_bits: int | None) -> Callable[[], None]:
     """As a `train` job does it: forward in integer codes, Adam on their float shadow."""
     targets = collect(world.network, world.teacher, world.batch, scales=world.scales)
     student = start_student(world.network, world.teacher, targets, world.neuron)
@@ -182,7 +184,7 @@ def step_in_codes(world: World, rule: RuleName) -> Callable[[], None]:
     goal = Classes(world.batch.labels)
 
     def go() -> None:
-        lesson = Lesson(select_rule(rule), targets_of(world), goal)
+        lesson = Lesson(select_rule(rule), targets_of(world), goal, delta_bits)
         swept = sweep_student(student.with_codes(shadow.emit()), world.batch.inputs, lesson)
         for name, gradient in swept.gradients.items():
             shadow.hold(name, gradient)
@@ -235,10 +237,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     torch.set_num_threads(options.threads)
     rounds = QUICK_ROUNDS if options.quick else ROUNDS
     world = make_world(options.batch, options.steps, options.width)
-    speeds = [speed(world, rule, way, rounds) for rule in RULES for way in (CLOSED, CODES)]
+    speeds = [speed(world, rule, way, rounds) for rule in RULES for way in (CLOSED, *DELTA_BITS)]
     speeds += [speed(world, rule, PLAIN, 1) for rule in RULES if not options.quick]
     memories = [
-        _apart(rule, way, t, options) for rule in RULES for way in (CLOSED, CODES) for t in WINDOWS
+        _apart(rule, way, t, options)
+        for rule in RULES
+        for way in (CLOSED, *DELTA_BITS)
+        for t in WINDOWS
     ]
     if not options.quick:
         memories += [_apart(rule, PLAIN, options.steps, options) for rule in RULES]

@@ -4,14 +4,21 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Real
 from torch import Tensor
 
-from ltl_core.layers import Rows, add_weight_gradient, as_weight, bias_gradient, lay_rows
+from ltl_core.layers import (
+    Rows,
+    add_byte_gradient,
+    add_weight_gradient,
+    as_weight,
+    bias_gradient,
+    lay_rows,
+)
 from ltl_core.network import Branch, Shape, Stage, Weighted, size
 from ltl_core.neuron import sum_time
 
-NUMBERS_AT_ONCE = 2**21  # rows, membranes and spikes of a few samples that stay in the cache
+NUMBERS_AT_ONCE = 2**22  # rows, membranes and spikes of a few samples that stay in the cache
 NUMBERS_AT_ONCE_ON_GPU = 2**28
 
 
@@ -23,13 +30,17 @@ class Gradient(NamedTuple):
 
 
 class GradientSum:
-    """Gradients of a network's matrices, summed in place over samples and steps."""
+    """Gradients of a network's matrices, summed in place over samples and steps.
 
-    def __init__(self, layers: Sequence[Weighted], like: Tensor) -> None:
-        self._layers = layers
+    With bytes, deltas that meet spikes are rounded to eight bits, slice by slice of the samples.
+    """
+
+    def __init__(self, layers: Sequence[Weighted], like: Tensor, *, in_bytes: bool = False) -> None:
+        self._layers, self._in_bytes = layers, in_bytes
+        # Rows outermost, as the product in bytes has them; BLAS does not mind.
         self._matrices = {
             layer.name: Gradient(
-                like.new_zeros(layer.weight_shape[0], size(layer.weight_shape[1:])),
+                like.new_zeros(size(layer.weight_shape[1:]), layer.weight_shape[0]).T,
                 like.new_zeros(layer.weight_shape[0]),
             )
             for layer in layers
@@ -46,7 +57,8 @@ class GradientSum:
             whole = self._matrices[layer.name]
             once = laid.samples == deltas.shape[1] and len(deltas) > 1
             delta = total if once else join_time(deltas)
-            add_weight_gradient(whole.weight, laid, delta, part)
+            add = add_byte_gradient if self._in_bytes and laid.in_bytes else add_weight_gradient
+            add(whole.weight, laid, delta, part)
             whole.bias.add_(bias_gradient(total), alpha=part)
 
     @property
@@ -81,24 +93,25 @@ def stage_gradient(
 
 def lay(
     branch: Branch,
-    source: Float[Tensor, "time n *source"],
+    source: Real[Tensor, "time n *source"],
     row_type: torch.dtype | None = None,
 ) -> Rows:
     """The rows of a branch, step after step."""
     return lay_rows(branch, join_time(source), row_type)
 
 
-def join_time(values: Float[Tensor, "time n *shape"]) -> Float[Tensor, "both *shape"]:
-    """Steps and samples as one; channels stay innermost in memory."""
+def join_time(values: Real[Tensor, "time n *shape"]) -> Real[Tensor, "both *shape"]:
+    """Steps and samples as one, sample after sample; channels stay innermost in memory."""
+    values = values.transpose(0, 1)
     if values.dim() != 5:
         return values.flatten(0, 1)
     return values.permute(0, 1, 3, 4, 2).flatten(0, 1).permute(0, 3, 1, 2)
 
 
-def split_time(values: Float[Tensor, "both *shape"], steps: int) -> Float[Tensor, "time n *shape"]:
+def split_time(values: Real[Tensor, "both *shape"], steps: int) -> Real[Tensor, "time n *shape"]:
     """The inverse of `join_time`."""
-    split: Tensor = values.unflatten(0, (steps, -1))
-    return split
+    split: Tensor = values.unflatten(0, (-1, steps))
+    return split.transpose(0, 1)
 
 
 def sample_slices(stage: Stage, steps: int, batch: int, device: torch.device) -> Iterator[slice]:

@@ -8,10 +8,11 @@ from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, UInt8
+from jaxtyping import Float, Real
 from torch import Tensor
 from torch.nn.grad import conv2d_input, conv2d_weight
 
+from ltl_core.byte_products import add_outer_product, quantise, sums_of_bytes, turn
 from ltl_core.network import Branch, Conv2d, Linear, Shape, Stage, Weighted
 
 
@@ -19,7 +20,7 @@ class Rows(NamedTuple):
     """What reaches the rows of a branch, laid out for the product with its weights.
 
     A convolution becomes a matrix product: one line of `values` a position, channels innermost,
-    each patch of the input written out. Groups are left to torch's own convolution.
+    each patch of the input written out. Bytes and groups are left to convolutions as such.
     """
 
     branch: Branch
@@ -27,41 +28,62 @@ class Rows(NamedTuple):
     samples: int
     output_shape: Shape
 
+    @property
+    def in_bytes(self) -> bool:
+        """Spikes for a product in integers."""
+        return self.values.dtype == torch.uint8
+
 
 class BranchWeights(NamedTuple):
     """Weights in the order of the rows of a branch; a straight one has a gain and no bias.
 
-    A weight is `scale * matrix`. `packed`, where there is one, is the matrix as bytes for rows of
-    bytes: the same sums, in integers.
+    A weight is `scale * matrix`.
     """
 
     matrix: Tensor
     bias: Float[Tensor, " column"] | None
     scale: float | None = None
-    packed: Tensor | None = None
 
     @property
-    def row_type(self) -> torch.dtype | None:
-        """What the rows are laid out as; None: as they come."""
-        return None if self.packed is None else torch.uint8
+    def row_type(self) -> torch.dtype:
+        """What the rows are laid out as."""
+        return self.matrix.dtype
+
+
+class ByteWeights(NamedTuple):
+    """Codes for rows of bytes: the sums of `BranchWeights` with the same scale, in integers."""
+
+    layer: Weighted
+    packed: Tensor
+    bias: Float[Tensor, " column"]
+    scale: float
+
+    @property
+    def row_type(self) -> torch.dtype:
+        """What the rows are laid out as."""
+        return torch.uint8
+
+
+LaidWeights = BranchWeights | ByteWeights
 
 
 def lay_rows(
-    branch: Branch, source: Float[Tensor, "n *source"], row_type: torch.dtype | None = None
+    branch: Branch, source: Real[Tensor, "n *source"], row_type: torch.dtype | None = None
 ) -> Rows:
-    """Pool the source, and lay it out."""
-    values, shape = gather(branch, source), branch.input_shape
-    layer = branch.layer
+    """Pool the source, and lay it out as numbers of this type, or of its own."""
+    row_type = row_type or source.dtype
+    values = gather(branch, source.to(row_type) if branch.pools else source)
+    layer, shape = branch.layer, branch.input_shape
     if layer is not None:
         shape = layer.output_shape(shape)
-    if isinstance(layer, Conv2d) and layer.groups == 1:
+    if isinstance(layer, Conv2d) and layer.groups == 1 and row_type != torch.uint8:
         values = _patches(layer, values, shape, row_type)
-    elif row_type is not None:
+    else:
         values = values.to(row_type)
     return Rows(branch, values, len(source), shape)
 
 
-def gather(branch: Branch, values: Float[Tensor, "n *source"]) -> Float[Tensor, "n *input"]:
+def gather(branch: Branch, values: Real[Tensor, "n *source"]) -> Real[Tensor, "n *input"]:
     """What the rows of a branch see: its source, pooled, and flat in front of a linear layer."""
     for pool in branch.pools:
         values = F.avg_pool2d(values, pool.kernel, pool.stride)
@@ -100,9 +122,12 @@ def branch_weights(stage: Stage, weights: Mapping[str, Tensor]) -> tuple[BranchW
     )
 
 
-def column_sums(rows: Rows, weights: BranchWeights) -> Float[Tensor, "n *output"]:
+def column_sums(rows: Rows, weights: LaidWeights) -> Float[Tensor, "n *output"]:
     """sum_j W_ij x_j + b_i, channels innermost in memory."""
     layer = rows.branch.layer
+    if isinstance(weights, ByteWeights):
+        sums = sums_of_bytes(weights.layer, rows.values, weights.packed)
+        return _with_positions(_scaled(_lines(sums), weights), rows)
     if layer is None:
         return rows.values * weights.matrix
     if isinstance(layer, Conv2d) and layer.groups != 1:
@@ -116,8 +141,9 @@ def column_sums(rows: Rows, weights: BranchWeights) -> Float[Tensor, "n *output"
             layer.groups,
         )
         return sums.contiguous(memory_format=torch.channels_last)
-    product = _product(rows.values, weights)
-    return _with_positions(product, rows) if isinstance(layer, Conv2d) else product
+    if weights.scale is None:
+        return _with_positions(F.linear(rows.values, weights.matrix, weights.bias), rows)
+    return _with_positions(_scaled(F.linear(rows.values, weights.matrix), weights), rows)
 
 
 def add_weight_gradient(
@@ -131,8 +157,20 @@ def add_weight_gradient(
         )
         total.add_(as_matrix(layer, gradient), alpha=part)
         return
-    lines = delta.permute(0, 2, 3, 1).flatten(0, 2) if isinstance(layer, Conv2d) else delta
-    total.addmm_(lines.T, rows.values.to(lines.dtype), alpha=part)
+    values = rows.values
+    if isinstance(layer, Conv2d) and rows.in_bytes:
+        values = _patches(layer, values, rows.output_shape, delta.dtype)
+    total.addmm_(_lines(delta).T, values.to(delta.dtype), alpha=part)
+
+
+def add_byte_gradient(
+    total: Float[Tensor, "column row"], rows: Rows, delta: Float[Tensor, "n *output"], part: float
+) -> None:
+    """The same of rows of bytes, the deltas rounded to bytes; `total` has its rows outermost."""
+    layer, deltas = rows.branch.layer, quantise(delta)
+    if layer is not None and deltas is not None:
+        turned = turn(layer, rows.values, rows.output_shape[1:])
+        add_outer_product(total.T, turned, deltas, part)
 
 
 def input_gradient(
@@ -151,7 +189,7 @@ def input_gradient(
 
 def bias_gradient(delta: Float[Tensor, "n column *position"]) -> Float[Tensor, " column"]:
     """sum over samples and positions."""
-    return (delta.permute(0, 2, 3, 1).flatten(0, 2) if delta.dim() == 4 else delta).sum(0)
+    return _lines(delta).sum(0)
 
 
 def per_column(values: Float[Tensor, " column"], shape: Shape) -> Float[Tensor, "column *one"]:
@@ -172,45 +210,26 @@ def as_weight(layer: Weighted, matrix: Float[Tensor, "column row"]) -> Tensor:
     return matrix.view(columns, *kernel, channels).permute(0, 3, 1, 2)
 
 
-def pack_bytes(matrix: Float[Tensor, "column row"]) -> Tensor | None:
-    """The matrix for a product in bytes; None where the processor or torch has none.
-
-    Exact for rows of zeros and ones and codes within a signed byte: no sum of two products leaves
-    the sixteen bits that older processors add them up in, and oneDNN adds the rest in 32.
-    """
-    if matrix.device.type != "cpu" or not torch.backends.mkldnn.is_available():
-        return None
-    packed: Tensor = torch.ops.onednn.qlinear_prepack(matrix.to(torch.int8), None)
-    return packed
-
-
-def _product(rows: Tensor, weights: BranchWeights) -> Float[Tensor, "line column"]:
-    """Codes are summed exactly, whatever the order, before they meet scale and bias."""
-    if weights.scale is None:
-        return F.linear(rows, weights.matrix, weights.bias)
-    if rows.dtype == torch.uint8 and weights.packed is not None:
-        sums = _byte_product(rows, weights.packed, len(weights.matrix))
-    else:
-        sums = F.linear(rows, weights.matrix)
-    sums *= weights.scale
-    return sums if weights.bias is None else sums.add_(weights.bias)
-
-
-def _byte_product(
-    rows: UInt8[Tensor, "line row"], packed: Tensor, columns: int
+def _scaled(
+    sums: Float[Tensor, "line column"], weights: LaidWeights
 ) -> Float[Tensor, "line column"]:
-    ones, zeros = torch.ones(columns), torch.zeros(columns, dtype=torch.long)
-    sums: Tensor = torch.ops.onednn.qlinear_pointwise(
-        rows, 1.0, 0, packed, ones, zeros, None, 1.0, 0, torch.float32, "none", [], ""
-    )
-    return sums
+    """Codes are summed exactly, whatever the order, before they meet scale and bias."""
+    scale = 1.0 if weights.scale is None else weights.scale
+    if weights.bias is None:
+        return sums.mul_(scale)
+    return torch.add(weights.bias, sums, alpha=scale, out=sums)
+
+
+def _lines(values: Float[Tensor, "n column *position"]) -> Float[Tensor, "line column"]:
+    """One line a position."""
+    return values.permute(0, 2, 3, 1).flatten(0, 2) if values.dim() == 4 else values
 
 
 def _patches(
-    layer: Conv2d, values: Float[Tensor, "n c h w"], shape: Shape, row_type: torch.dtype | None
+    layer: Conv2d, values: Real[Tensor, "n c h w"], shape: Shape, row_type: torch.dtype
 ) -> Tensor:
     (high, wide), (down, right) = layer.kernel, layer.stride
-    values = _padded(layer, values, row_type or values.dtype)
+    values = _padded(layer, values, row_type)
     n, _, _, channels = values.shape
     by_sample, by_row, by_column, _ = values.stride()
     windows = values.as_strided(
@@ -221,7 +240,7 @@ def _patches(
 
 
 def _padded(
-    layer: Conv2d, values: Float[Tensor, "n c h w"], row_type: torch.dtype
+    layer: Conv2d, values: Real[Tensor, "n c h w"], row_type: torch.dtype
 ) -> Float[Tensor, "n h w c"]:
     """Channels innermost, zeros around."""
     (top, left), (n, channels, high, wide) = layer.padding, values.shape
@@ -234,6 +253,8 @@ def _padded(
     return padded
 
 
-def _with_positions(product: Tensor, rows: Rows) -> Float[Tensor, "n *output"]:
+def _with_positions(product: Float[Tensor, "line column"], rows: Rows) -> Tensor:
+    if not isinstance(rows.branch.layer, Conv2d):
+        return product
     columns, *positions = rows.output_shape
     return product.view(rows.samples, *positions, columns).permute(0, 3, 1, 2)

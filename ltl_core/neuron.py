@@ -9,11 +9,13 @@ import math
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Real
 from torch import Tensor
 
 from ltl_core.settings import NeuronSettings, Reset
 from ltl_core.surrogate import between
+
+_BYTE_STEPS = 255  # so many ones fit into a byte
 
 
 class LIFState(NamedTuple):
@@ -39,41 +41,60 @@ def lif_window(
     current: Float[Tensor, "time batch *neuron"], neuron: NeuronSettings
 ) -> tuple[Float[Tensor, "time batch *neuron"], Float[Tensor, "time batch *neuron"]]:
     """Membranes and spikes of every step, from rest."""
-    membranes = current.clone()
-    return membranes, fire_through(membranes, neuron)
+    membranes, spikes = torch.empty_like(current), torch.empty_like(current)
+    fire_through(current, Fired(membranes, spikes), neuron)
+    return membranes, spikes
+
+
+class Fired(NamedTuple):
+    """Where a window goes. The membranes may take the place of the currents."""
+
+    membranes: Float[Tensor, "time batch *neuron"]
+    spikes: Real[Tensor, "time batch *neuron"]
 
 
 def fire_through(
     current: Float[Tensor, "time batch *neuron"],
+    into: Fired,
     neuron: NeuronSettings,
     before: Float[Tensor, "batch *neuron"] | None = None,
-    out: Float[Tensor, "time batch *neuron"] | None = None,
-) -> Float[Tensor, "time batch *neuron"]:
-    """Spikes of every step; the currents *become* the membranes, in their own memory.
+) -> None:
+    """Membranes and spikes of every step, written where they are to go.
 
     `before` is the membrane of the step before the first, from rest where there is none. The hot
     loop of all learning: tested against `lif_step`.
     """
-    spikes = torch.empty_like(current) if out is None else out
-    kept = torch.empty_like(current[0])
-    ones, above = torch.ones_like(kept), just_above(neuron.threshold, current)
-    subtracts = neuron.reset is Reset.SUBTRACT
-    for step, membrane in enumerate(current):
-        if before is not None:
-            if subtracts:
-                fired = spikes[step - 1] if step else (before > neuron.threshold).to(before)
-                torch.add(before, fired, alpha=-neuron.threshold, out=kept)
+    kept, spikes = torch.empty_like(into.membranes[0]), torch.empty_like(into.membranes[0])
+    ones, above = torch.ones_like(kept), just_above(neuron.threshold, kept)
+    for drive, membrane, fired in zip(current, into.membranes, into.spikes, strict=True):
+        if before is None:
+            membrane.copy_(drive)
+        else:
+            if neuron.reset is Reset.SUBTRACT:
+                _fire(ones, before, neuron, spikes)
+                torch.add(before, spikes, alpha=-neuron.threshold, out=kept)
             else:
                 between(before, before, -math.inf, above, out=kept)
-            membrane.add_(kept, alpha=neuron.decay)
-        torch.ops.aten.threshold_backward.grad_input(
-            ones, membrane, neuron.threshold, grad_input=spikes[step]
-        )
+            torch.add(drive, kept, alpha=neuron.decay, out=membrane)
+        _fire(ones, membrane, neuron, spikes)
+        fired.copy_(spikes)
         before = membrane
-    return spikes
 
 
-def sum_time(values: Float[Tensor, "time *shape"]) -> Float[Tensor, "*shape"]:
+def _fire(ones: Tensor, membrane: Tensor, neuron: NeuronSettings, out: Tensor) -> None:
+    """1 where u > threshold, else 0: one pass."""
+    torch.ops.aten.threshold_backward.grad_input(ones, membrane, neuron.threshold, grad_input=out)
+
+
+def count_spikes(
+    spikes: Real[Tensor, "time *shape"], dtype: torch.dtype
+) -> Float[Tensor, "*shape"]:
+    """Of each neuron over the steps; in bytes as long as they cannot overflow."""
+    first, *others = (sum_time(part).to(dtype) for part in spikes.split(_BYTE_STEPS))
+    return sum(others, first)
+
+
+def sum_time(values: Real[Tensor, "time *shape"]) -> Real[Tensor, "*shape"]:
     """Over the steps, one after the other: torch's own sum takes three times as long."""
     total = values[0].clone()
     for value in values[1:]:

@@ -41,7 +41,7 @@ class Shadow:
         }
         self._emitted = dict(student.codes)
         groups = [group for layer in student.network.matrices for group in self._groups(layer.name)]
-        self._optimizer = torch.optim.Adam(groups)
+        self._optimizer = torch.optim.Adam(groups, fused=True)
 
     @property
     def emitted(self) -> dict[str, LayerCodes]:
@@ -57,7 +57,9 @@ class Shadow:
         """Keep a matrix's gradient until `step`. Adam does not mind its units."""
         layer, rates = self._layers[name], self._rates
         layer.bias.grad = gradient.bias if rates.bias else None
-        layer.weight.grad = gradient.weight.flatten(1) if rates.weight and not trims_only else None
+        moved = rates.weight and not trims_only
+        # Adam's fused form does not look at strides.
+        layer.weight.grad = gradient.weight.flatten(1).contiguous() if moved else None
         if rates.threshold and name != self._student.network.stages[-1].name:
             layer.threshold.grad = -gradient.bias
 

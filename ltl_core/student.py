@@ -8,11 +8,19 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from ltl_core.byte_products import LARGEST, has_byte_products, pack_bytes
 from ltl_core.chip import LayerSettings, Placement
 from ltl_core.codes import CodeFormat
 from ltl_core.errors import CorruptTensorsError
 from ltl_core.gradient import lay, split_time
-from ltl_core.layers import BranchWeights, as_matrix, branch_weights, column_sums, pack_bytes
+from ltl_core.layers import (
+    BranchWeights,
+    ByteWeights,
+    LaidWeights,
+    as_matrix,
+    branch_weights,
+    column_sums,
+)
 from ltl_core.network import Conv2d, NetworkSpec, Stage
 from ltl_core.neuron import lif_window
 from ltl_core.packing import pack, unpack
@@ -20,7 +28,6 @@ from ltl_core.settings import NeuronSettings
 from ltl_core.sweep import Lesson, Swept, as_frames, run_laid
 
 Weights = Mapping[str, Tensor]
-_BYTE_MAX = 127
 
 
 class LayerCodes(NamedTuple):
@@ -221,23 +228,23 @@ def sweep_student(
     return run_laid(student.network, laid, inputs, student.neuron, lesson)
 
 
-def _laid_codes(student: Student, stage: Stage, in_bytes: bool) -> Iterator[BranchWeights]:
+def _laid_codes(student: Student, stage: Stage, in_bytes: bool) -> Iterator[LaidWeights]:
     gains = iter(student.gains.get(stage.name, ()))
     for branch in stage.branches:
         if (layer := branch.layer) is None:
             yield BranchWeights(torch.tensor(next(gains)), None)
             continue
         codes = student.codes[layer.name].weight.view(layer.weight_shape)
-        matrix = as_matrix(layer, codes.float())
         spiking = branch.source is not None and not branch.pools
-        in_codes = not (isinstance(layer, Conv2d) and layer.groups != 1)
-        small = student.format.weight_max <= _BYTE_MAX
-        packed = pack_bytes(matrix) if in_bytes and spiking and small and in_codes else None
+        grouped = isinstance(layer, Conv2d) and layer.groups != 1
+        small = student.format.weight_max <= LARGEST
         scale, bias = student.lsb[layer.name], student.bias(layer.name)
-        if in_codes:
-            yield BranchWeights(matrix, bias, scale, packed)
+        if grouped:
+            yield BranchWeights(scale * as_matrix(layer, codes.float()), bias)
+        elif in_bytes and spiking and small and has_byte_products(codes.device):
+            yield ByteWeights(layer, pack_bytes(layer, codes.to(torch.int8)), bias, scale)
         else:
-            yield BranchWeights(scale * matrix, bias)
+            yield BranchWeights(as_matrix(layer, codes.float()), bias, scale)
 
 
 def run_student(student: Student, inputs: Float[Tensor, "batch *shape"]) -> list[Window]:

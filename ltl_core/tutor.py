@@ -62,7 +62,8 @@ class _LocalTutor:
     def learn(self, student: Student, batch: Batch) -> Taught:
         if self._settings.scales is Scales.BATCH:
             batch = batch.rescaled(self._settings.percentile)
-        lesson = Lesson(self._rule, batch.rates, batch.goal(self._settings.readout))
+        goal, bits = batch.goal(self._settings.readout), self._settings.delta_bits
+        lesson = Lesson(self._rule, batch.rates, goal, bits)
         swept = sweep_student(student, batch.inputs, lesson)
         return Taught(swept.gradients, swept.logits)
 

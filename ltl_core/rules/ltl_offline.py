@@ -8,7 +8,7 @@ d[t] = (e - decay u[t] d[t+1]) g[t] + decay (1 - s[t]) d[t+1]
 from jaxtyping import Float
 from torch import Tensor
 
-from ltl_core.neuron import sum_time
+from ltl_core.neuron import count_spikes
 from ltl_core.readout import Goal
 from ltl_core.rules.rule import LayerActivity
 from ltl_core.rules.through_time import deltas_through_time
@@ -28,10 +28,10 @@ class LtlOffline:
         self, activity: LayerActivity, neuron: NeuronSettings
     ) -> Float[Tensor, "learned batch *neuron"]:
         """The recursion of the module's heading; see rules/through_time.py."""
-        spikes, steps = activity.spikes, len(activity.spikes)
-        error = sum_time(spikes).div_(steps).sub_(activity.target)
-        error *= 2 / (activity.target.numel() * steps)
-        return deltas_through_time(error.expand_as(spikes), activity, neuron)
+        target, steps = activity.target, len(activity.spikes)
+        error = count_spikes(activity.spikes, target.dtype).div_(steps).sub_(target)
+        error *= 2 / (target.numel() * steps)
+        return deltas_through_time(error.expand_as(activity.spikes), activity, neuron)
 
     def readout_deltas(
         self,

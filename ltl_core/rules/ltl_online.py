@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from ltl_core.neuron import count_spikes
 from ltl_core.readout import Goal
 from ltl_core.rules.rule import LayerActivity
 from ltl_core.settings import NeuronSettings
@@ -26,15 +27,17 @@ class LtlOnline:
         self, activity: LayerActivity, neuron: NeuronSettings
     ) -> Float[Tensor, "learned batch *neuron"]:
         """d[t] = 2 / (N (t+1)) (r(t) - R) g[t] for t >= Tw."""
-        counts = activity.spikes.cumsum(0)
-        if activity.counted is not None:
-            counts += activity.counted
         skipped = max(0, neuron.warmup - activity.start)
-        counts = counts[skipped:]
-        elapsed = _elapsed(activity.start + skipped, counts)
-        error = counts.div_(elapsed).sub_(activity.target)
-        error *= 2 / (activity.target.numel() * elapsed)
-        return activity.gate(error, slice(skipped, None), neuron)
+        target, learned = activity.target, activity.spikes[skipped:]
+        count = _count_before(activity, skipped)
+        deltas = torch.empty_like(learned, dtype=target.dtype)
+        for step, (spikes, delta) in enumerate(zip(learned, deltas, strict=True), skipped):
+            count += spikes
+            elapsed = activity.start + step + 1
+            error = torch.sub(count, target, alpha=elapsed)
+            error *= 2 / (target.numel() * elapsed**2)
+            activity.gate(error, step, neuron, out=delta)
+        return deltas
 
     def readout_deltas(
         self,
@@ -47,6 +50,15 @@ class LtlOnline:
         skipped = max(0, neuron.warmup - start)
         elapsed = _elapsed(start + skipped, sums[skipped:])
         return goal.error(sums[skipped:] / elapsed) / elapsed
+
+
+def _count_before(activity: LayerActivity, step: int) -> Tensor:
+    """Of each neuron, all spikes before this step of the activity."""
+    dtype = activity.target.dtype
+    count = torch.zeros_like(activity.target)
+    if step:
+        count += count_spikes(activity.spikes[:step], dtype)
+    return count if activity.counted is None else count.add_(activity.counted)
 
 
 def _elapsed(first: int, like: Tensor) -> Tensor:

@@ -3,7 +3,7 @@
 from typing import NamedTuple, Protocol
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Real
 from torch import Tensor
 
 from ltl_core.readout import Goal
@@ -18,7 +18,7 @@ class LayerActivity(NamedTuple):
     follows from the membrane. `start` is the first of the steps, `counted` the spikes before it.
     """
 
-    spikes: Float[Tensor, "time batch *neuron"]
+    spikes: Real[Tensor, "time batch *neuron"]  # bytes where they were computed
     window: Float[Tensor, "time batch *neuron"] | None
     membrane: Float[Tensor, "time batch *neuron"] | None
     target: Float[Tensor, "batch *neuron"]

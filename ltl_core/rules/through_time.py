@@ -28,28 +28,30 @@ def deltas_through_time(
     A chip that shows only the window flag is read as u = threshold inside of it: g[t] is zero
     everywhere else.
     """
-    deltas = torch.empty_like(activity.spikes)
+    deltas = torch.empty_like(activity.spikes, dtype=errors.dtype)
+    above = just_above(neuron.threshold, errors)
     activity.gate(errors[-1], -1, neuron, out=deltas[-1])
+    through, kept = torch.empty_like(deltas[-1]), torch.empty_like(deltas[-1])
     for step in range(len(deltas) - 2, -1, -1):
-        later = deltas[step + 1]
+        later, delta = deltas[step + 1], deltas[step]
         if neuron.reset is Reset.SUBTRACT or activity.membrane is None:
-            through = errors[step] - (neuron.threshold * neuron.decay) * later
+            whole = neuron.threshold * neuron.decay
+            torch.sub(errors[step], later, alpha=whole, out=through)
         else:
             membrane = activity.membrane[step]
-            through = torch.addcmul(errors[step], membrane, later, value=-neuron.decay)
-        activity.gate(through, step, neuron, out=deltas[step])
-        kept = later
+            torch.addcmul(errors[step], membrane, later, value=-neuron.decay, out=through)
+        activity.gate(through, step, neuron, out=delta)
         if neuron.reset is Reset.ZERO:
-            kept = _where_silent(later, activity, step, neuron)
-        deltas[step].add_(kept, alpha=neuron.decay)
+            later = _where_silent(later, activity, (step, above), out=kept)
+        delta.add_(later, alpha=neuron.decay)
     return deltas
 
 
 def _where_silent(
-    values: Tensor, activity: LayerActivity, step: int, neuron: NeuronSettings
+    values: Tensor, activity: LayerActivity, at: tuple[int, float], out: Tensor
 ) -> Tensor:
     """values * (1 - s[t]); where both are computed, u <= threshold says the same in one pass."""
+    step, above = at
     if activity.membrane is None or activity.window is not None:
-        return values * (1 - activity.spikes[step])
-    above = just_above(neuron.threshold, values)
-    return between(values, activity.membrane[step], -math.inf, above)
+        return torch.mul(values, 1 - activity.spikes[step], out=out)
+    return between(values, activity.membrane[step], -math.inf, above, out)

@@ -7,7 +7,8 @@ from pydantic import ValidationError
 from ltl_core.codes import CodeFormat, encode, fit_lsb
 from ltl_core.errors import CorruptTensorsError, SettingError, SilentLayerError
 from ltl_core.evaluate import student_quality
-from ltl_core.neuron import LIFState, lif_step, lif_window, reintegrate
+from ltl_core.gradient import Gradient
+from ltl_core.neuron import LIFState, count_spikes, lif_step, lif_window, reintegrate, sum_time
 from ltl_core.settings import (
     CalibrationSettings,
     NeuronSettings,
@@ -15,6 +16,7 @@ from ltl_core.settings import (
     RuleName,
     TrainingSettings,
 )
+from ltl_core.shadow import Rates, Shadow
 from ltl_core.student import Student, run_student
 from ltl_core.targets import Samples, TargetSet
 from ltl_core.teacher import collect, run_teacher, scale_of, teacher_accuracy
@@ -35,6 +37,27 @@ def test_window_equals_single_steps() -> None:
         state = lif_step(current, state, NEURON)
         torch.testing.assert_close(membranes[step], state.membrane, rtol=0, atol=1e-6)
         assert torch.equal(spikes[step], state.spikes)
+
+
+def test_spikes_are_counted_past_what_a_byte_holds() -> None:
+    spikes = torch.ones(600, 4, dtype=torch.uint8)
+    assert count_spikes(spikes, torch.float64).tolist() == [600] * 4
+    assert sum_time(spikes).tolist() != [600] * 4
+
+
+def test_how_a_gradient_lies_in_memory_moves_no_code(world: World) -> None:
+    name, rng = world.student.network.matrices[-1].name, torch.Generator().manual_seed(0)
+    shape = world.student.codes[name].weight.shape
+    gradient = Gradient(torch.randn(shape, generator=rng), torch.zeros(shape[0]))
+    turned = gradient._replace(weight=gradient.weight.T.contiguous().T)
+    moved = []
+    for each in (gradient, turned):
+        shadow = Shadow(world.student, Rates(1e-2, 0.0, 0.0))
+        shadow.hold(name, each)
+        shadow.step()
+        moved.append(shadow.tensors()[f"shadow:{name}.weight"])
+    assert torch.equal(*moved)
+    assert not torch.equal(moved[0], world.student.codes[name].weight.float())
 
 
 def test_model_reset_by_its_own_spikes_is_the_neuron() -> None:
