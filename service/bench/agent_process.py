@@ -49,14 +49,15 @@ def run_agent(settings: AgentSettings, console: Console) -> None:
 
     Raises AgentRunningError, JoinKeyError, AgentPortTakenError, and what stands against the chip.
     """
-    sys.setswitchinterval(SWITCH)
-    configure_logging(settings.log_level, as_json=settings.log_json)
     with claimed(settings) as own:
+        key = _join_key(own)
         chip = open_bench(own)
         station = Station(chip, Journal(own.folder / "agent.sqlite"), own.aging)
         listener = _listen(own)
         url = own.url(listener.getsockname()[1])
-        beside = _joining(own, station, url)
+        beside = None if key is None else _joining(own, key, station, url)
+        sys.setswitchinterval(SWITCH)
+        configure_logging(own.log_level, as_json=own.log_json)
         app = create_agent(station, station.about.secret, own.threads, beside)
         said = f"Chip {own.name} ({chip.info.model}) answers at {url}"
         _Server(_config(app), console, said).run(sockets=[listener])
@@ -81,7 +82,8 @@ def _listen(settings: AgentSettings) -> socket.socket:
         raise AgentPortTakenError(settings.host, settings.port) from error
 
 
-def _joining(settings: AgentSettings, station: Station, url: str) -> Lifespan | None:
+def _join_key(settings: AgentSettings) -> str | None:
+    """None where the agent does not register."""
     if settings.service is None:
         return None
     try:
@@ -90,8 +92,12 @@ def _joining(settings: AgentSettings, station: Station, url: str) -> Lifespan | 
         raise JoinKeyError(str(error)) from error
     if not key:
         raise JoinKeyError("it has no join key")
+    return key
+
+
+def _joining(settings: AgentSettings, key: str, station: Station, url: str) -> Lifespan:
     limits = {"answer_s": settings.answer_s, "reach_s": settings.reach_s}
-    return joining(station, Membership(settings.service, key, settings.name, url, limits))
+    return joining(station, Membership(str(settings.service), key, settings.name, url, limits))
 
 
 def _config(app: FastAPI) -> uvicorn.Config:

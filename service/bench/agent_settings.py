@@ -44,7 +44,8 @@ class AgentSettings(BaseSettings):
     @property
     def folder(self) -> Path:
         """Where this agent keeps what it must not forget."""
-        return self.data_dir / "".join(c if c.isalnum() or c in "-_." else "_" for c in self.name)
+        plain = "".join(c if c.isalnum() or c in "-_" else "_" for c in self.name)
+        return self.data_dir / plain
 
     @property
     def chip_seed(self) -> int:
