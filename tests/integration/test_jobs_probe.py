@@ -1,0 +1,133 @@
+"""Drift through the service: chips are probed, found worse, and calibrated without being asked."""
+
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from service.db.tables import Chip
+from service.states import JobKind, JobStatus
+from tests.integration.jobs_lab import Lab, Seeded, Service, copy_of, until
+
+MONTH = timedelta(days=30)
+
+
+@pytest.fixture(scope="module")
+def lab(seeded_lab: tuple[Path, Seeded], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    root = tmp_path_factory.mktemp("probe")
+    copy_of(seeded_lab[0], root)
+    lab = Lab(root, seeded_lab[1])
+    yield lab
+    lab.close()
+
+
+@pytest.fixture(scope="module")
+def service(lab: Lab) -> Iterator[Service]:
+    service = Service(lab, TANDEMCAL_SIMULATED_SECONDS_PER_SECOND="1", TANDEMCAL_PLANNER_S="0.3")
+    yield service
+    service.stop()
+
+
+def calibrated(lab: Lab, service: Service, name: str, preset: str) -> str:
+    """A chip with weights in force."""
+    chip = lab.chip(name, preset=preset)
+    job = lab.ended(service.calibrate(chip))
+    assert job.status == JobStatus.SUCCEEDED, job.reason
+    assert (job.result or {})["published"], job.result
+    return chip
+
+
+def leave_alone(lab: Lab, chip: str) -> None:
+    """For a month, of which the saved chip knows nothing yet."""
+    with lab.database.writing() as session:
+        row = session.get_one(Chip, chip)
+        assert row.state_saved_at is not None
+        row.state_saved_at -= MONTH
+
+
+def shown(service: Service, chip: str) -> Any:
+    return service.http.get(f"/v1/chips/{chip}").json()
+
+
+@pytest.fixture(scope="module")
+def drifted(lab: Lab, service: Service) -> tuple[str, str]:
+    """A chip that drifts, and the job that probed it."""
+    chip = calibrated(lab, service, "drifting", "harsh")
+    leave_alone(lab, chip)
+    job = service.submit(kind="probe", chip_id=chip)
+    assert lab.ended(job).status == JobStatus.SUCCEEDED, lab.job(job).reason
+    return chip, job
+
+
+def test_a_probe_says_how_far_the_chip_is_from_publication(
+    lab: Lab, service: Service, drifted: tuple[str, str]
+) -> None:
+    chip, job = drifted
+    result = lab.job(job).result or {}
+    assert result["score"] > 0.8
+    assert result["health"] in ("drifting", "bad")
+    assert [layer["layer"] for layer in result["layers"]] == ["hidden", "readout"]
+    assert result["cells"] == 0  # it stood programmed, and was not written
+    assert "fingerprint" not in result
+    assert shown(service, chip)["drift_score"] == result["score"]
+    writes = [drive for drive in lab.drives_of(chip) if drive.verb == "program"]
+    assert len({drive.pid for drive in writes}) == 2  # asked to write by both jobs
+
+
+def test_its_fingerprints_are_kept_from_publication_on(
+    service: Service, drifted: tuple[str, str]
+) -> None:
+    path = f"/v1/chips/{drifted[0]}/fingerprints"
+    newest = service.http.get(path, params={"limit": 1}).json()
+    (probed,), cursor = newest["items"], newest["next_cursor"]
+    (first,) = service.http.get(path, params={"cursor": cursor}).json()["items"]
+    assert (first["score"], first["version"], probed["version"]) == (0.0, 1, 1)
+    assert probed["job_id"] == drifted[1]
+    assert probed["chip_time_s"] > first["chip_time_s"] + MONTH.total_seconds()
+    whole = service.http.get(f"{path}/{probed['id']}").json()
+    assert [len(rates) for rates in whole["rates"].values()] == [8, 3]
+    assert whole["probes"] == 4
+    assert service.http.get(f"{path}/{drifted[1]}").status_code == 404
+
+
+def test_an_ideal_chip_does_not_drift(lab: Lab, service: Service) -> None:
+    """The control: time passes there too."""
+    chip = calibrated(lab, service, "ideal", "ideal")
+    leave_alone(lab, chip)
+    result = lab.ended(service.submit(kind="probe", chip_id=chip)).result or {}
+    assert result["score"] < 0.01
+
+
+def test_a_chip_without_weights_in_force_cannot_be_compared(lab: Lab, service: Service) -> None:
+    body = {"kind": "probe", "chip_id": lab.chip("bare")}
+    answer = service.http.post("/v1/jobs", json=body, headers={"Idempotency-Key": "bare"})
+    assert answer.status_code == 409
+    assert "calibrate it first" in answer.json()["detail"]
+
+
+def test_a_policy_has_the_chip_probed_and_calibrated(
+    service: Service, drifted: tuple[str, str]
+) -> None:
+    chip = drifted[0]
+    rules = {
+        "probe_every_s": 1,
+        "calibrate_at_score": 0.8,
+        "pause_s": 0,
+        "settings": {"budget": {"samples": 64}, "settle_s": 0},
+    }
+    answer = service.http.put(f"/v1/chips/{chip}/policy", json=rules)
+    assert answer.status_code == 200, answer.text
+    try:
+        until(lambda: planned(service, chip, JobKind.CALIBRATE), "it is calibrated")
+        until(lambda: planned(service, chip, JobKind.PROBE), "it is probed")
+    finally:
+        assert service.http.delete(f"/v1/chips/{chip}/policy").status_code == 204
+
+
+def planned(service: Service, chip: str, kind: JobKind) -> list[Any]:
+    """Jobs of the chip that ended well and that nobody asked for."""
+    wanted = {"chip_id": chip, "kind": kind, "status": "succeeded"}
+    jobs = service.http.get("/v1/jobs", params=wanted).json()["items"]
+    return [job for job in jobs if job["priority"] == 8]
