@@ -28,7 +28,7 @@ from service.api.schemas import (
     WeightVersionView,
 )
 from service.api.uploads import content_digest
-from service.api.views import chip_view, chip_views, job_view
+from service.api.views import chip_view, chip_views, job_views
 from service.bench.simulated import spec_of
 from service.db.repositories.agents import BACKEND
 from service.db.repositories.chips import ChipFilter, ChipRepository, WeightRepository
@@ -138,7 +138,7 @@ def list_history(chip_id: str, context: ContextDep, page: PageDep) -> Page[JobVi
     with context.database.reading() as session:
         ChipRepository(session).get(chip_id)
         rows, cursor = JobRepository(session).list(JobFilter(chip_id=chip_id), page)
-    return Page(items=[job_view(row) for row in rows], next_cursor=cursor)
+        return Page(items=job_views(session, rows), next_cursor=cursor)
 
 
 def _chip(body: ChipRequest, context: Context, now: datetime) -> Chip:

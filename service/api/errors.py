@@ -10,7 +10,7 @@ import structlog
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, RedirectResponse, Response
-from sqlalchemy.exc import IntegrityError, OperationalError
+from sqlalchemy.exc import DataError, IntegrityError, OperationalError
 from starlette.exceptions import HTTPException
 
 from chip_sim.errors import UnknownPresetError
@@ -72,6 +72,7 @@ def add_error_handlers(app: FastAPI) -> None:
     app.add_exception_handler(HTTPException, _http)
     app.add_exception_handler(IntegrityError, _race)
     app.add_exception_handler(OperationalError, _busy)
+    app.add_exception_handler(DataError, _unstorable)
     app.add_exception_handler(Exception, _unexpected)
 
 
@@ -145,6 +146,12 @@ async def _busy(request: Request, error: Exception) -> Response:
     _log.error("database failed", path=request.url.path, error=repr(error))
     detail = "The database does not answer in time; try again shortly."
     return problem(request, _BUSY, detail, None, _headers(_BUSY))
+
+
+async def _unstorable(request: Request, error: Exception) -> Response:
+    _log.warning("value refused by the database", path=request.url.path, error=repr(error))
+    detail = "A value has a character or a size that the database cannot hold; change it."
+    return problem(request, _INVALID, detail)
 
 
 async def _unexpected(request: Request, error: Exception) -> Response:

@@ -8,12 +8,12 @@ from fastapi import APIRouter, Body, Header, Query, Response, status
 from fastapi.responses import PlainTextResponse
 from starlette.concurrency import run_in_threadpool
 
-from service.api.auth import OPERATE, READ
+from service.api.auth import OPERATE, READ, PrincipalDep
 from service.api.context import Context, ContextDep, PageDep, Responses, utc_now
 from service.api.once import KeyHeader, Once
 from service.api.schemas import JobRequest, JobView, Page
 from service.api.submitting import Submitter
-from service.api.views import job_view
+from service.api.views import job_view, job_views
 from service.db.repositories.events import EventRepository
 from service.db.repositories.jobs import JobFilter, JobRepository
 from service.db.tables import Event
@@ -31,6 +31,7 @@ def submit_job(
     body: Annotated[JobRequest, Body()],
     response: Response,
     context: ContextDep,
+    principal: PrincipalDep,
     key: KeyHeader = None,
 ) -> JobView:
     """Queue a job; the same Idempotency-Key with the same body gives the same job."""
@@ -41,11 +42,11 @@ def submit_job(
         once = Once(session, "POST /v1/jobs", key, body)
         if made := once.made_before():
             response.status_code = status.HTTP_200_OK
-            view = job_view(JobRepository(session).get(made))
+            view = job_view(session, JobRepository(session).get(made))
         else:
-            job = Submitter(session, context.engine, now).submit(body)
+            job = Submitter(session, context.engine, now, principal.key_id).submit(body)
             once.remember(job.id, now)
-            view = job_view(job)
+            view = job_view(session, job)
     response.headers["Location"] = f"/v1/jobs/{view.id}"
     return view
 
@@ -62,7 +63,7 @@ def list_jobs(
     with context.database.reading() as session:
         wanted = JobFilter(tuple(status or ()), kind, chip_id)
         rows, cursor = JobRepository(session).list(wanted, page)
-    return Page(items=[job_view(row) for row in rows], next_cursor=cursor)
+        return Page(items=job_views(session, rows), next_cursor=cursor)
 
 
 @router.get("/{job_id}", response_model=JobView, responses=_NOT_MODIFIED)
@@ -98,9 +99,10 @@ def cancel_job(job_id: str, context: ContextDep) -> JobView:
         jobs = JobRepository(session)
         before = jobs.get(job_id).status
         view = job_view(
+            session,
             jobs.get(job_id)
             if before == JobStatus.CANCELLED
-            else jobs.request_cancel(job_id, utc_now())
+            else jobs.request_cancel(job_id, utc_now()),
         )
     if view.status == JobStatus.CANCELLED:
         context.engine.cancel_queued(job_id)
@@ -109,7 +111,11 @@ def cancel_job(job_id: str, context: ContextDep) -> JobView:
 
 @router.post("/{job_id}/retry", status_code=status.HTTP_202_ACCEPTED, dependencies=[OPERATE])
 def retry_job(
-    job_id: str, response: Response, context: ContextDep, key: KeyHeader = None
+    job_id: str,
+    response: Response,
+    context: ContextDep,
+    principal: PrincipalDep,
+    key: KeyHeader = None,
 ) -> JobView:
     """A new job with the request of one that has ended."""
     now = utc_now()
@@ -117,10 +123,11 @@ def retry_job(
         jobs = JobRepository(session)
         once = Once(session, "POST retry", key, job_id)
         if made := once.made_before():
-            return job_view(jobs.get(made))
-        job = Submitter(session, context.engine, now).again(jobs.get(job_id))
+            return job_view(session, jobs.get(made))
+        submitter = Submitter(session, context.engine, now, principal.key_id)
+        job = submitter.again(jobs.get(job_id))
         once.remember(job.id, now)
-        view = job_view(job)
+        view = job_view(session, job)
     response.headers["Location"] = f"/v1/jobs/{view.id}"
     return view
 
@@ -146,7 +153,7 @@ def _look(context: Context, job_id: str, *, for_change: bool) -> _Look:
     with context.database.reading() as session:
         job = JobRepository(session).get(job_id)
         seq = EventRepository(session).last() if for_change else 0
-    body = job_view(job).model_dump_json()
+        body = job_view(session, job).model_dump_json()
     etag = f'"{hashlib.sha256(body.encode()).hexdigest()[:32]}"'
     return _Look(body, etag, job.status in TERMINAL, seq)
 

@@ -8,6 +8,7 @@ from fastapi import Header
 from pydantic import BaseModel
 from sqlalchemy.orm import Session
 
+from service.db import locks
 from service.db.repositories.access import IdempotencyRepository
 from service.db.tables import IdempotencyKey
 from service.errors import ConflictError, IdempotencyMismatchError
@@ -21,6 +22,8 @@ class Once:
     def __init__(
         self, session: Session, route: str, key: str | None, body: BaseModel | str
     ) -> None:
+        if key is not None:
+            locks.hold(session, f"once {route} {key}")  # the second waits for the first
         self._keys = IdempotencyRepository(session)
         self._route = route
         self._key = key

@@ -2,9 +2,9 @@
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Annotated, Any, Generic, Literal, TypeVar
+from typing import Annotated, Any, Generic, Literal, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, JsonValue, model_validator
 from pydantic import Json as JsonText
 
 from ltl_core.network import NetworkSpec
@@ -166,7 +166,15 @@ class WeightVersionView(View):
 
 
 class _Submission(Request):
-    priority: int = Field(default=5, ge=0, le=9)
+    priority: int = Field(default=5, ge=0, le=9)  # 0 goes first
+    not_before: AwareDatetime | None = None
+    queue_deadline: AwareDatetime | None = None  # a job that has not started by then expires
+
+    @model_validator(mode="after")
+    def _can_start(self) -> Self:
+        if self.not_before and self.queue_deadline and self.queue_deadline <= self.not_before:
+            raise ValueError("queue_deadline must be later than not_before")
+        return self
 
 
 class TrainRequest(_Submission):
@@ -241,6 +249,10 @@ class JobView(View):
     chip_id: str | None
     settings: Json  # as accepted, with the defaults filled in
     priority: int
+    not_before: datetime | None
+    queue_deadline: datetime | None
+    queue_position: int | None  # among the jobs that wait for the same chip; 1 is next
+    expected_start: datetime | None  # from how long the chip's last jobs took; null: unknown
     progress: Json | None
     spent: Json | None
     result: Json | None

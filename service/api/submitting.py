@@ -42,18 +42,25 @@ from service.states import TERMINAL, JobKind, JobStatus, Split, TargetSetState
 from service.version import code_version
 
 _REQUESTS: TypeAdapter[JobRequest] = TypeAdapter(JobRequest)
+_TIMES = ("not_before", "queue_deadline")  # of the first request, not of one that repeats it
 
 
 class Submitter:
     """Makes jobs in the caller's transaction: the row and its place in the queue, or neither."""
 
-    def __init__(self, session: Session, engine: JobEngine, now: datetime) -> None:
+    def __init__(
+        self, session: Session, engine: JobEngine, now: datetime, key_id: str | None = None
+    ) -> None:
+        """`key_id` says whose jobs they are; None: the service's own."""
         self._session = session
         self._engine = engine
         self._now = now
+        self._key_id = key_id
 
     def submit(self, request: JobRequest) -> Job:
         """Raises whatever stands against it, and then nothing was stored."""
+        if request.queue_deadline is not None and request.queue_deadline <= self._now:
+            raise InvalidFieldsError(FieldProblem("/queue_deadline", "this time is over"))
         if isinstance(request, TrainRequest):
             return self._train(request)
         return self._on_chip(request)
@@ -83,7 +90,8 @@ class Submitter:
         if job.status not in TERMINAL:
             raise JobStateError(job.id, job.status, "only a job that has ended can be retried")
         if job.kind != JobKind.COLLECT:
-            return self.submit(_REQUESTS.validate_python(job.request))
+            asked = {name: value for name, value in job.request.items() if name not in _TIMES}
+            return self.submit(_REQUESTS.validate_python(asked))
         sets = TargetSetRepository(self._session)
         return self.collect(sets.get_in(str(job.target_set_id), TargetSetState.FAILED))
 
@@ -159,6 +167,10 @@ class Submitter:
             status=JobStatus.QUEUED,
             request=request,
             priority=request.get("priority", 5),
+            not_before=_time(request.get("not_before")),
+            queue_deadline=_time(request.get("queue_deadline")),
+            key_id=self._key_id,
+            turn=0,
             attempt=0,
             created_at=self._now,
             code_version=code_version(),
@@ -194,6 +206,10 @@ class Submitter:
         if chip.backend == "simulated":
             teacher = TeacherRepository(self._session).get(student.teacher_id)
             check_fit(NetworkSpec.model_validate(teacher.network), spec_of(chip.settings))
+
+
+def _time(text: str | None) -> datetime | None:
+    return None if text is None else datetime.fromisoformat(text)
 
 
 def _wrong_student(message: str) -> InvalidFieldsError:

@@ -10,7 +10,7 @@ from uuid_utils import uuid7
 
 from ltl_core.checking import check_samples
 from ltl_core.network import NetworkSpec
-from service.api.auth import OPERATE, READ
+from service.api.auth import OPERATE, READ, PrincipalDep
 from service.api.context import Context, ContextDep, PageDep, utc_now
 from service.api.once import KeyHeader, Once
 from service.api.schemas import (
@@ -99,7 +99,11 @@ async def upload_chunk(
     "/{target_set_id}/complete", status_code=status.HTTP_202_ACCEPTED, dependencies=[OPERATE]
 )
 def complete_target_set(
-    target_set_id: str, response: Response, context: ContextDep, key: KeyHeader = None
+    target_set_id: str,
+    response: Response,
+    context: ContextDep,
+    principal: PrincipalDep,
+    key: KeyHeader = None,
 ) -> JobView:
     """Everything has arrived: a `collect` job lets the teacher answer it."""
     now = utc_now()
@@ -107,12 +111,13 @@ def complete_target_set(
         jobs = JobRepository(session)
         once = Once(session, "POST complete", key, target_set_id)
         if made := once.made_before():
-            return job_view(jobs.get(made))
+            return job_view(session, jobs.get(made))
         sets = TargetSetRepository(session)
         target_set = sets.get_in(target_set_id, TargetSetState.UPLOADING)
-        job = Submitter(session, context.engine, now).collect(target_set)
+        submitter = Submitter(session, context.engine, now, principal.key_id)
+        job = submitter.collect(target_set)
         once.remember(job.id, now)
-        view = job_view(job)
+        view = job_view(session, job)
     response.headers["Location"] = f"/v1/jobs/{view.id}"
     return view
 

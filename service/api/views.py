@@ -6,21 +6,35 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
+from service.api.context import utc_now
 from service.api.schemas import ChipView, JobView, TargetSetView, View
 from service.db.repositories.agents import AgentRepository
 from service.db.repositories.chips import ChipRepository
 from service.db.repositories.jobs import JobRepository
+from service.db.repositories.outlook import Outlook, OutlookRepository
 from service.db.repositories.teachers import TargetSetRepository
 from service.db.tables import Base, Chip, Job, TargetSet
 from service.states import TERMINAL, ChipState
 
 
-def job_view(job: Job) -> JobView:
+def job_views(session: Session, jobs: Sequence[Job]) -> list[JobView]:
+    """Jobs, those that wait with their place in the queue."""
+    outlooks = OutlookRepository(session).of(jobs, utc_now())
+    return [_job_view(job, outlooks.get(job.id, Outlook())) for job in jobs]
+
+
+def job_view(session: Session, job: Job) -> JobView:
     """One job."""
+    return job_views(session, [job])[0]
+
+
+def _job_view(job: Job, outlook: Outlook) -> JobView:
     return JobView(
         **_shared(job, JobView),
         terminal=job.status in TERMINAL,
         settings=job.request.get("settings", {}),
+        queue_position=outlook.position,
+        expected_start=outlook.start,
     )
 
 

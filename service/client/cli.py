@@ -6,6 +6,7 @@ What needs the server's packages is imported where it is used, so that the clien
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from datetime import datetime
 from itertools import islice
 from pathlib import Path
 from typing import Annotated, NoReturn
@@ -16,6 +17,7 @@ from rich.table import Table
 
 from service.client.agent import agent
 from service.client.errors import TandemcalError
+from service.client.keeping import backup, restore
 from service.client.plots import chip_app
 from service.client.sdk import Tandemcal
 
@@ -27,6 +29,8 @@ app = typer.Typer(
 )
 app.add_typer(chip_app, name="chip")
 app.command()(agent)
+app.command()(backup)
+app.command()(restore)
 
 Host = Annotated[str | None, typer.Option(help="Address to listen on [default: 127.0.0.1].")]
 Port = Annotated[
@@ -102,18 +106,36 @@ def chips(url: Url = DEFAULT_URL, key: Key = "") -> None:
     """List the chips."""
     with _client(url, key) as client:
         rows = [
-            (c.name, c.health, c.state, _percent(c.accuracy), c.version_in_force, c.queue_depth)
+            (
+                *(c.name, c.health, c.state, _percent(c.accuracy), _score(c.drift_score)),
+                *(c.version_in_force, c.queue_depth),
+            )
             for c in client.chips.list()
         ]
-    _show(["Chip", "Health", "State", "Accuracy", "Version", "Queue"], rows)
+    _show(["Chip", "Health", "State", "Accuracy", "Drift", "Version", "Queue"], rows)
+
+
+@app.command()
+def probe(chip: str, url: Url = DEFAULT_URL, key: Key = "") -> None:
+    """Ask how far a chip (its name or id) has drifted, and wait for the answer."""
+    with _client(url, key) as client:
+        found = client.chips.find(chip)
+        job = client.jobs.wait(client.jobs.probe(found.id if found else chip).id)
+    if job.status != "succeeded" or job.result is None:
+        _fail(f"The probe of {chip} {job.status}: {job.reason}")
+    score = _score(job.result["score"]) or "not known: its weights have no fingerprint"
+    Console().print(f"{chip}: drift score {score}, health {job.result['health']}.", highlight=False)
 
 
 @app.command()
 def jobs(url: Url = DEFAULT_URL, key: Key = "", limit: int = 20) -> None:
     """List the newest jobs."""
     with _client(url, key) as client:
-        rows = [(j.id, j.kind, j.status, j.reason) for j in islice(client.jobs.list(), limit)]
-    _show(["Job", "Kind", "Status", "Reason"], rows)
+        rows = [
+            (j.id, j.kind, j.status, j.queue_position, _clock(j.expected_start), j.reason)
+            for j in islice(client.jobs.list(), limit)
+        ]
+    _show(["Job", "Kind", "Status", "Place", "Expected start", "Reason"], rows)
 
 
 def main() -> None:
@@ -156,6 +178,15 @@ def _show(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     for row in rows:
         table.add_row(*("–" if value is None else str(value) for value in row))
     Console().print(table)
+
+
+def _clock(time: datetime | None) -> str | None:
+    """As the wall shows it here."""
+    return None if time is None else f"{time.astimezone():%Y-%m-%d %H:%M:%S}"
+
+
+def _score(score: float | None) -> str | None:
+    return None if score is None else f"{score:.2f}"
 
 
 def _percent(share: float | None) -> str | None:

@@ -4,9 +4,10 @@ import json
 import math
 import time
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, Literal
 
 import httpx
+from pydantic import AwareDatetime, BaseModel, ConfigDict
 
 from ltl_core.presets import PresetName
 from ltl_core.settings import CalibrationSettings, TrainingSettings, TuneSettings
@@ -17,6 +18,17 @@ from service.client.transport import Transport
 LOOK = 10.0  # s that the service holds a question about a job until there is news
 QUIET = 60.0  # s without a word after which an event stream is taken for dead
 REOPENINGS = 5
+
+
+class Queueing(BaseModel):
+    """When a job may start, and before which others."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    priority: int = 5  # 0 to 9; 0 goes first
+    not_before: AwareDatetime | None = None
+    queue_deadline: AwareDatetime | None = None  # a job that has not started by then expires
+    if_unavailable: Literal["queue", "reject"] = "queue"  # where its chip is offline
 
 
 class Jobs:
@@ -31,6 +43,7 @@ class Jobs:
         settings: TrainingSettings | None = None,
         *,
         preset: PresetName | None = None,
+        queueing: Queueing | None = None,
     ) -> JobView:
         """Train the golden student of a target set.
 
@@ -39,21 +52,20 @@ class Jobs:
         chosen = settings or TrainingSettings()
         given = chosen.model_dump(mode="json", exclude_unset=preset is not None)
         body = {"kind": "train", "target_set_id": target_set_id, "settings": given}
-        return self._submit(body if preset is None else body | {"preset": preset})
+        return self._submit(body if preset is None else body | {"preset": preset}, queueing)
 
     def calibrate(
-        self, chip_id: str, student_id: str, settings: CalibrationSettings | None = None
+        self,
+        chip_id: str,
+        student_id: str,
+        settings: CalibrationSettings | None = None,
+        *,
+        queueing: Queueing | None = None,
     ) -> JobView:
         """Calibrate a chip to a golden student."""
+        body = {"kind": "calibrate", "chip_id": chip_id, "student_id": student_id}
         chosen = settings or CalibrationSettings()
-        return self._submit(
-            {
-                "kind": "calibrate",
-                "chip_id": chip_id,
-                "student_id": student_id,
-                "settings": _json(chosen),
-            }
-        )
+        return self._submit(body | {"settings": _json(chosen)}, queueing)
 
     def tune(
         self,
@@ -62,6 +74,7 @@ class Jobs:
         settings: TuneSettings | None = None,
         *,
         registers_of: str | None = None,
+        queueing: Queueing | None = None,
     ) -> JobView:
         """Make the circuits of a chip alike, before a calibration.
 
@@ -70,15 +83,19 @@ class Jobs:
         """
         body = {"kind": "tune", "chip_id": chip_id, "settings": _json(settings or TuneSettings())}
         named = {"student_id": student_id, "registers_of": registers_of}
-        return self._submit(body | {name: value for name, value in named.items() if value})
+        given = {name: value for name, value in named.items() if value}
+        return self._submit(body | given, queueing)
 
-    def evaluate(self, chip_id: str, student_id: str) -> JobView:
+    def evaluate(
+        self, chip_id: str, student_id: str, *, queueing: Queueing | None = None
+    ) -> JobView:
         """Measure a chip as it is."""
-        return self._submit({"kind": "evaluate", "chip_id": chip_id, "student_id": student_id})
+        body = {"kind": "evaluate", "chip_id": chip_id, "student_id": student_id}
+        return self._submit(body, queueing)
 
-    def probe(self, chip_id: str) -> JobView:
+    def probe(self, chip_id: str, *, queueing: Queueing | None = None) -> JobView:
         """Ask how far a chip has drifted since its weights were published; no labels are needed."""
-        return self._submit({"kind": "probe", "chip_id": chip_id})
+        return self._submit({"kind": "probe", "chip_id": chip_id}, queueing)
 
     def get(self, job_id: str) -> JobView:
         return self._transport.get(f"/v1/jobs/{job_id}", JobView)
@@ -164,8 +181,9 @@ class Jobs:
             for data in _messages(answer.iter_lines()):
                 yield EventView.model_validate(json.loads(data))
 
-    def _submit(self, body: Mapping[str, Any]) -> JobView:
-        return self._transport.post("/v1/jobs", body, JobView)
+    def _submit(self, body: Mapping[str, Any], queueing: Queueing | None) -> JobView:
+        wishes = queueing.model_dump(mode="json", exclude_unset=True) if queueing else {}
+        return self._transport.post("/v1/jobs", {**body, **wishes}, JobView)
 
 
 class _EverythingToldError(Exception):

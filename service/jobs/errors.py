@@ -10,6 +10,13 @@ class ServiceStoppingError(BaseException):
     """
 
 
+class JobTakenOverError(BaseException):
+    """Another executor drives the job: this one's turn is void.
+
+    No `Exception`, for the same reason: the engine's answer is for the other one to give.
+    """
+
+
 class ExecutorRunningError(ServiceError):
     """On SQLite one service process runs the jobs."""
 

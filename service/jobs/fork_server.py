@@ -1,6 +1,7 @@
 """Children are forked from a process that has loaded torch and runs nothing."""
 
 import multiprocessing
+import threading
 from multiprocessing import forkserver
 from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerProcess
@@ -77,10 +78,22 @@ class ForkServer:
     def __init__(self) -> None:
         self._context = multiprocessing.get_context("forkserver")
         self._context.set_forkserver_preload(_PRELOADED)
+        self._warm = threading.Event()
 
     def warm_up(self) -> None:
-        """Have the server load torch before the first job comes."""
+        """Have the server load torch before the first job comes; returns at once."""
         forkserver.ensure_running()
+        threading.Thread(target=self._try_out, name="fork-server", daemon=True).start()
+
+    def is_warm(self, patience: float) -> bool:
+        """Wait for so long; a job that holds its chip must not wait for torch."""
+        return self._warm.wait(patience)
+
+    def _try_out(self) -> None:
+        process = self._context.Process(target=_do_nothing, daemon=True)
+        process.start()
+        process.join()
+        self._warm.set()
 
     def start(self, description: JobDescription) -> ChildProcess:
         """A child that does this job."""
@@ -91,6 +104,10 @@ class ForkServer:
         child = ChildProcess(process, ours)
         child.tell(description)
         return child
+
+
+def _do_nothing() -> None:
+    pass
 
 
 def run_child(connection: Connection) -> None:

@@ -66,16 +66,23 @@ class JobRunner:
     def run(self, claim: Claim) -> None:
         """Run the job until it has ended or has to wait, over as many attempts as it takes.
 
-        Raises ServiceStoppingError when the service is stopped before that.
+        Raises ServiceStoppingError when the service is stopped before that, JobTakenOverError when
+        another executor has taken the job over.
         """
         with self._alone(claim.job_id):
             try:
+                self._wait_for_children()
                 while self._try(claim) not in (Refusal.OVER, Refusal.LATER):
                     if self._stopping.wait(_PAUSE):
                         raise ServiceStoppingError()
             except ServiceStoppingError:
                 self._hand_over(claim)
                 raise
+
+    def _wait_for_children(self) -> None:
+        while not self._children.is_warm(_PAUSE):
+            if self._stopping.is_set():
+                raise ServiceStoppingError()
 
     def _try(self, claim: Claim) -> Seat | Refusal | None:
         """One attempt. An error of the service itself leaves the job to its next attempt."""

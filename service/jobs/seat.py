@@ -13,6 +13,7 @@ from service.db.repositories.leases import LeaseRepository
 from service.db.repositories.turns import take_back
 from service.db.tables import Job, Json
 from service.errors import AttemptSupersededError
+from service.jobs.errors import JobTakenOverError
 from service.states import ACTIVE, TERMINAL, JobStatus
 
 INTERRUPTED = "job.interrupted"
@@ -84,11 +85,16 @@ def leave_seat(session: Session, seat: Seat, reason: str, now: datetime) -> bool
 
 
 def lose_seat(session: Session, seat: Seat, now: datetime) -> None:
-    """Somebody else drives the chip: tell it, and wait."""
+    """Somebody else drives the chip: tell it, and wait.
+
+    Raises JobTakenOverError where it is the job itself that somebody else drives.
+    """
     reason = "the lease of its chip was lost; it goes on from its checkpoint"
     if leave_seat(session, seat, reason, now):
         told = {"token": seat.token, "attempt": seat.job.attempt}
         _tell(session, seat.job, LEASE_LOST, str(seat.token), told, now)
+    elif JobRepository(session).get(seat.job.id).status in ACTIVE:
+        raise JobTakenOverError()
 
 
 def release(session: Session, seat: Seat) -> None:

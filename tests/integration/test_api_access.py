@@ -13,6 +13,8 @@ from service.db.repositories.jobs import JobRepository
 from service.settings import Settings
 from tests.conftest import RecordingEngine, World, teacher_block, upload_headers
 
+pytestmark = pytest.mark.both_databases
+
 CLOSED = ["/v1/jobs", "/v1/chips", "/v1/teachers", "/v1/keys", "/v1/openapi.json"]
 
 

@@ -14,6 +14,8 @@ from service.db.repositories.jobs import JobRepository
 from service.states import JobStatus
 from tests.conftest import World
 
+pytestmark = pytest.mark.both_databases
+
 
 def post(world: World, body: Any, key: str | None = None) -> Response:
     headers = {"Idempotency-Key": key or str(uuid7())}

@@ -52,6 +52,7 @@ class KeyRepository:
 
     def revoke(self, key_id: str, now: datetime) -> ApiKey:
         """It opens nothing any more, and its browser sessions end. Raises KeyNotFoundError."""
+        self._session.execute(select(ApiKey.id).order_by(ApiKey.id).with_for_update())
         key = self._session.get(ApiKey, key_id)
         if key is None:
             raise KeyNotFoundError(key_id)

@@ -41,7 +41,11 @@ class ChipRepository:
         return chip
 
     def get_usable(self, chip_id: str) -> Chip:
-        """A chip that takes jobs. Raises ChipNotFoundError and ChipRetiredError."""
+        """A chip that takes jobs, at least until this unit ends.
+
+        Raises ChipNotFoundError and ChipRetiredError.
+        """
+        self._session.execute(select(Chip.id).where(Chip.id == chip_id).with_for_update(read=True))
         chip = self.get(chip_id)
         if chip.retired_at is not None:
             raise ChipRetiredError(chip_id)

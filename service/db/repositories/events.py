@@ -7,10 +7,10 @@ after that lock, so it takes part in no deadlock.
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import event, func, select
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, SessionTransaction
 
 from service.db import locks
 from service.db.repositories.paging import insert_if_new
@@ -36,7 +36,8 @@ class EventRepository:
     ) -> None:
         """Tell it once: the same subject, type and key a second time changes nothing."""
         values = {"subject": subject, "type": type, "key": key, "data": data, "created_at": now}
-        _told(self._session).append(values | {"job_id": job_id, "chip_id": chip_id})
+        values |= {"job_id": job_id, "chip_id": chip_id}
+        _told(self._session).append(_Told(values, self._session.get_nested_transaction()))
 
     def after(
         self,
@@ -60,23 +61,42 @@ class EventRepository:
 
     def last(self) -> int:
         """The highest number so far, 0 before the first event."""
+        write_told(self._session)
         return self._session.scalar(select(func.max(Event.seq))) or 0
 
 
 def write_told(session: Session) -> None:
     """Give what was told its numbers. Done at the commit, or when the same unit asks for events."""
-    told: list[dict[str, Any]] = session.info.get(_TOLD, [])
-    if not told:
+    told = session.info.get(_TOLD, [])
+    if not told or session.in_nested_transaction():
         return
     locks.hold(session, locks.EVENTS)
-    for values in told:
-        insert_if_new(session, Event, values)
+    for one in told:
+        insert_if_new(session, Event, one.values)
     told.clear()
 
 
-def _told(session: Session) -> list[dict[str, Any]]:
+class _Told(NamedTuple):
+    values: dict[str, Any]
+    savepoint: SessionTransaction | None  # in which it was told
+
+
+def _told(session: Session) -> list[_Told]:
     if _TOLD not in session.info:
         session.info[_TOLD] = []
         event.listen(session, "before_commit", write_told)
-    told: list[dict[str, Any]] = session.info[_TOLD]
+        event.listen(session, "after_soft_rollback", _forget)
+    told: list[_Told] = session.info[_TOLD]
     return told
+
+
+def _forget(session: Session, undone: SessionTransaction) -> None:
+    """What was told since a savepoint that was rolled back has not happened."""
+    told = _told(session)
+    told[:] = [one for one in told if not _within(one.savepoint, undone)]
+
+
+def _within(inner: SessionTransaction | None, outer: SessionTransaction) -> bool:
+    while inner is not None and inner is not outer:
+        inner = inner.parent
+    return inner is outer

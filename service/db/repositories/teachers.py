@@ -65,7 +65,9 @@ class TargetSetRepository:
         return target_set
 
     def get_in(self, target_set_id: str, state: TargetSetState) -> TargetSet:
-        """Raises TargetSetNotFoundError and TargetSetStateError."""
+        """It stays so until this unit ends. Raises TargetSetNotFoundError, TargetSetStateError."""
+        one = select(TargetSet.id).where(TargetSet.id == target_set_id)
+        self._session.execute(one.with_for_update())
         target_set = self.get(target_set_id)
         if target_set.state != state:
             raise TargetSetStateError(target_set_id, target_set.state, state)

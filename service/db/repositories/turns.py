@@ -126,52 +126,49 @@ def _taken_chips(now: datetime) -> CompoundSelect[Any]:
 
 def _in_order(now: datetime) -> Select[Any]:
     """The jobs that could be called, one a chip, the next one first."""
-    shares = _shares(now)
-    order = (
-        shares.c.priority,
-        shares.c.share,
-        shares.c.served_at.nulls_first(),
-        shares.c.idle_since,
-        shares.c.id,
+    head = _heads(now)
+    nth = func.row_number().over(
+        partition_by=head.c.key, order_by=(head.c.priority, head.c.idle_since, head.c.id)
     )
-    lane = func.coalesce(shares.c.chip_id, shares.c.id)
-    in_lane = func.row_number().over(partition_by=lane, order_by=order)
-    ranked = select(*shares.c, in_lane.label("in_lane")).subquery()
-    return (
-        select(ranked.c.id)
-        .where(ranked.c.in_lane == 1)
-        .order_by(
-            ranked.c.priority,
-            ranked.c.share,
-            ranked.c.served_at.nulls_first(),
-            ranked.c.idle_since,
-            ranked.c.id,
-        )
-    )
+    share = head.c.load + nth  # as if those of its key before it had been called
+    served = head.c.served_at.nulls_first()
+    return select(head.c.id).order_by(head.c.priority, share, served, head.c.idle_since, head.c.id)
 
 
-def _shares(now: datetime) -> Subquery:
-    """Each job with how many of its key's would have been called before it."""
-    key = func.coalesce(Job.key_id, _NOBODY)
-    load = (
-        select(key.label("key_id"), func.count().label("called"))
-        .where(Job.status.in_(_OPEN), Job.called_at.is_not(None))
-        .group_by(key)
-        .subquery()
+def _heads(now: datetime) -> Subquery:
+    """Of the jobs for one chip, the next one. A job without a chip stands in no other's way."""
+    key, loads = func.coalesce(Job.key_id, _NOBODY), _loads()
+    load = func.coalesce(loads.c.load, 0)
+    place = func.row_number().over(
+        partition_by=func.coalesce(Job.chip_id, Job.id),
+        order_by=(Job.priority, load, KeyTurn.called_at.nulls_first(), Job.id),
     )
-    nth = func.row_number().over(partition_by=key, order_by=(Job.priority, Job.id))
-    return (
+    idle_since = func.coalesce(ChipLease.expires_at, Job.created_at)
+    queue = (
         select(
             Job.id,
-            Job.chip_id,
             Job.priority,
-            (func.coalesce(load.c.called, 0) + nth).label("share"),
+            key.label("key"),
+            load.label("load"),
             KeyTurn.called_at.label("served_at"),
-            func.coalesce(ChipLease.expires_at, Job.created_at).label("idle_since"),
+            idle_since.label("idle_since"),
+            place.label("place"),
         )
-        .outerjoin(load, load.c.key_id == key)
+        .outerjoin(loads, loads.c.key == key)
         .outerjoin(KeyTurn, KeyTurn.key_id == key)
         .outerjoin(ChipLease, ChipLease.chip_id == Job.chip_id)
         .where(*_ready(now))
+        .subquery()
+    )
+    return select(queue).where(queue.c.place == 1).subquery()
+
+
+def _loads() -> Subquery:
+    """How many jobs of each key are called and have not ended."""
+    key = func.coalesce(Job.key_id, _NOBODY)
+    return (
+        select(key.label("key"), func.count().label("load"))
+        .where(Job.status.in_(_OPEN), Job.called_at.is_not(None))
+        .group_by(key)
         .subquery()
     )

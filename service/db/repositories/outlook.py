@@ -1,0 +1,90 @@
+"""When a job that waits is likely to start: its place in the queue, and how long others took."""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import NamedTuple
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from service.db.repositories.agents import AgentRepository
+from service.db.tables import Job
+from service.states import ACTIVE, WAITING, JobStatus
+
+_RECENT = 10  # jobs of a chip whose mean duration is expected of the next
+
+
+class Outlook(NamedTuple):
+    """Of one job. The start is unknown where nothing is known of the chip's jobs."""
+
+    position: int | None = None  # 1 is next
+    start: datetime | None = None
+
+
+class OutlookRepository:
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    def of(self, jobs: Sequence[Job], now: datetime) -> dict[str, Outlook]:
+        """By job, for those that wait."""
+        waiting = [job for job in jobs if job.status in WAITING]
+        if not waiting:
+            return {}
+        positions = self._positions(waiting)
+        chips = {job.chip_id for job in waiting if job.chip_id}
+        offline = AgentRepository(self._session).offline(sorted(chips), now)
+        paces = {chip: self._pace(chip) for chip in chips - offline}
+        return {
+            job.id: Outlook(place, _start(job, place, paces.get(str(job.chip_id)), now))
+            for job in waiting
+            if (place := positions.get(job.id)) is not None
+        }
+
+    def _positions(self, jobs: Sequence[Job]) -> dict[str, int]:
+        """Within each chip: called jobs first, then by priority and age."""
+        lane = func.coalesce(Job.chip_id, "")
+        order = (Job.called_at.is_(None), Job.priority, Job.id)
+        place = func.row_number().over(partition_by=lane, order_by=order).label("place")
+        lanes = {job.chip_id or "" for job in jobs}
+        ranked = select(Job.id, place).where(Job.status.in_(WAITING), lane.in_(lanes)).subquery()
+        wanted = select(ranked).where(ranked.c.id.in_([job.id for job in jobs]))
+        return {row.id: row.place for row in self._session.execute(wanted)}
+
+    def _pace(self, chip_id: str) -> "_Pace":
+        recent = self._session.execute(
+            select(Job.started_at, Job.ended_at)
+            .where(
+                Job.chip_id == chip_id,
+                Job.status == JobStatus.SUCCEEDED,
+                Job.started_at.is_not(None),
+            )
+            .order_by(Job.id.desc())
+            .limit(_RECENT)
+        ).all()
+        took = [ended - started for started, ended in recent if started and ended]
+        running = self._session.scalars(
+            select(Job.started_at).where(Job.chip_id == chip_id, Job.status.in_(ACTIVE))
+        ).first()
+        mean = sum(took, timedelta()) / len(took) if took else None
+        return _Pace(mean, running)
+
+
+class _Pace(NamedTuple):
+    """How a chip works: how long a job takes, and since when one runs."""
+
+    mean: timedelta | None
+    running_since: datetime | None
+
+
+def _start(job: Job, place: int, pace: _Pace | None, now: datetime) -> datetime | None:
+    """None too where it should have started by now: what holds it up is not known."""
+    if pace is None:
+        return None
+    ahead = place - 1 + (pace.running_since is not None)
+    if ahead and pace.mean is None:
+        return None
+    start = pace.running_since or job.created_at
+    start += ahead * (pace.mean or timedelta())
+    if job.not_before is not None:
+        start = max(start, job.not_before)
+    return start if start > now else None

@@ -1,0 +1,87 @@
+"""Events are told once, and whoever reads up to a number has seen all below it."""
+
+from datetime import UTC, datetime
+
+import pytest
+from sqlalchemy import insert
+from sqlalchemy.orm import Session
+
+from service.db.repositories.events import EventRepository
+from service.db.session import Database
+from service.db.tables import Event
+
+both = pytest.mark.both_databases
+on_postgres = pytest.mark.parametrize("database_kind", ["postgresql"], indirect=True)
+NOON = datetime(2030, 1, 1, 12, tzinfo=UTC)
+
+
+def tell(session: Session, key: str) -> None:
+    EventRepository(session).append("job", "job.progress", key, {}, now=NOON, job_id="job")
+
+
+def tell_and_fail(session: Session, key: str) -> None:
+    tell(session, key)
+    raise InterruptedError
+
+
+def told(database: Database, after: int = 0) -> list[str]:
+    with database.reading() as session:
+        return [event.key for event in EventRepository(session).after(after)]
+
+
+@both
+def test_what_is_told_twice_is_kept_once(database: Database) -> None:
+    for keys in ("ab", "bc"):
+        with database.writing() as session:
+            for key in keys:
+                tell(session, key)
+    assert told(database) == ["a", "b", "c"]
+
+
+@both
+def test_a_unit_reads_what_it_told(database: Database) -> None:
+    with database.writing() as session:
+        tell(session, "a")
+        assert EventRepository(session).last() == 1
+        assert [event.key for event in EventRepository(session).after(0)] == ["a"]
+
+
+@both
+def test_what_was_rolled_back_was_not_told(database: Database) -> None:
+    with pytest.raises(InterruptedError), database.writing() as session:
+        tell_and_fail(session, "a")
+    assert told(database) == []
+
+
+@both
+def test_a_savepoint_takes_back_what_was_told_since(database: Database) -> None:
+    with database.writing() as session:
+        tell(session, "before")
+        with pytest.raises(InterruptedError), session.begin_nested():
+            tell_and_fail(session, "inside")
+        with session.begin_nested():
+            tell(session, "kept")
+    assert told(database) == ["before", "kept"]
+
+
+@on_postgres
+def test_a_reader_misses_nothing_that_commits_late(database: Database) -> None:
+    with database.writing() as slow:
+        tell(slow, "slow")
+        with database.writing() as quick:
+            tell(quick, "quick")
+        assert told(database) == ["quick"]
+    assert told(database, after=1) == ["slow"]
+
+
+@on_postgres
+def test_a_number_drawn_before_the_commit_would_be_missed(database: Database) -> None:
+    """The control."""
+    values = {"subject": "job", "type": "t", "data": {}, "created_at": NOON}
+    with database.writing() as slow:
+        slow.execute(insert(Event).values(key="slow", **values))
+        with database.writing() as quick:
+            quick.execute(insert(Event).values(key="quick", **values))
+        with database.reading() as session:
+            seen = EventRepository(session).last()
+    assert told(database, after=seen) == []
