@@ -15,6 +15,7 @@ from chip_sim.spec_file import load_spec
 from ltl_core.chip import ChipBackend
 from service.bench.agent import Lifespan, create_agent
 from service.bench.agent_settings import AgentSettings
+from service.bench.call_log import CallLog
 from service.bench.claims import claimed
 from service.bench.joining import Membership, joining
 from service.bench.journal import Journal
@@ -52,7 +53,8 @@ def run_agent(settings: AgentSettings, console: Console) -> None:
     with claimed(settings) as own:
         key = _join_key(own)
         chip = open_bench(own)
-        station = Station(chip, Journal(own.folder / "agent.sqlite"), own.aging)
+        journal = Journal(own.folder / "agent.sqlite")
+        station = Station(chip, journal, own.aging, CallLog(own.call_log))
         listener = _listen(own)
         url = own.url(listener.getsockname()[1])
         beside = None if key is None else _joining(own, key, station, url)

@@ -37,6 +37,7 @@ class AgentSettings(BaseSettings):
     reach_s: PositiveFloat = 30.0  # so long is this agent called when it cannot be reached
 
     data_dir: Path = Field(default_factory=_default_data_dir)  # a folder a name below it
+    call_log: Path | None = None  # a line for every call: token, verb, times
     threads: PositiveInt = 1
     log_json: bool = False
     log_level: str = Field(default="info", pattern="^(debug|info|warning|error)$")

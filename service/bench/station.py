@@ -13,6 +13,7 @@ from torch import Tensor
 
 from ltl_core.chip import ChipBackend, ChipInfo
 from ltl_core.errors import CalibrationError, ChipUnavailableError, LeaseLostError
+from service.bench.call_log import CallLog
 from service.bench.faults import fault_to_json
 from service.bench.journal import About, Journal, Reply
 from service.bench.registry import Stored
@@ -48,9 +49,16 @@ class Station:
     Its clock follows wall time times `aging`, also over the time in which no agent ran.
     """
 
-    def __init__(self, chip: ChipBackend, journal: Journal, aging: float = 1.0) -> None:
+    def __init__(
+        self,
+        chip: ChipBackend,
+        journal: Journal,
+        aging: float = 1.0,
+        log: CallLog | None = None,
+    ) -> None:
         self._chip = chip
         self._journal = journal
+        self._log = log or CallLog()
         self._busy = threading.Lock()
         self._last: tuple[str, str, Answer] | None = None  # request id, digest of what was asked
         self._kept: dict[str, Tensor] = journal.tensors()
@@ -96,7 +104,8 @@ class Station:
         asked = f"{call.verb} {digest_of(call.content)}"
         if (before := self._answered(call.request_id, asked)) is not None:
             return before
-        answer = self._perform(call)
+        with self._log.noting(self.info.chip_id, call.token, call.verb, call.request_id):
+            answer = self._perform(call)
         if VERBS[call.verb].changes:
             self._keep(call.request_id, asked, answer)
         return answer

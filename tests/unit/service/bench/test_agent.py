@@ -1,6 +1,7 @@
 """The agent: who may drive, each call once, and nothing forgotten."""
 
 import sqlite3
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +21,10 @@ from ltl_core.errors import (
     NonFiniteError,
 )
 from service.bench import verbs
+from service.bench.call_log import CallLog, read_calls
 from service.bench.driver import HttpChip
 from service.bench.journal import Journal
-from service.bench.station import Station
+from service.bench.station import Call, Station
 from service.bench.wire import MEDIA_TYPE, Message, decode, digest_of, encode
 from tests.agents import Bench, bench
 
@@ -118,6 +120,20 @@ def test_the_highest_token_outlives_the_agent(tmp_path: Path) -> None:
         pass
     with bench(tmp_path) as again, pytest.raises(LeaseLostError), again.drive(6):
         pass
+
+
+def test_every_call_that_was_done_is_logged_with_its_token(tmp_path: Path) -> None:
+    path = tmp_path / "calls"
+    journal = Journal(tmp_path / "agent.sqlite")
+    station = Station(make_chip("bench-1", preset("pcm"), 7), journal, 0.0, CallLog(path))
+    settle = encode(verbs.ask_settle(1.0)).whole()
+    for token, request_id in ((1, "a"), (1, "a"), (2, "b"), (1, "c"), (2, "d")):
+        station.call(Call("settle", token, request_id, settle))
+    station.close()
+    calls = read_calls(path)
+    assert [(call.token, call.request_id) for call in calls] == [(1, "a"), (2, "b"), (2, "d")]
+    assert {(call.chip, call.verb) for call in calls} == {("bench-1", "settle")}
+    assert all(one.ended <= next.began for one, next in pairwise(calls))
 
 
 def test_a_repeated_call_is_done_once_and_answered_alike(agent: Bench) -> None:
