@@ -4,6 +4,7 @@ import hashlib
 import os
 import shutil
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 from service.errors import ArtifactCorruptError, ArtifactMissingError
@@ -16,9 +17,9 @@ class ArtifactStore:
         self._root = root
 
     def put(self, data: bytes) -> str:
-        """Store the bytes; their SHA-256."""
+        """Store the bytes; their SHA-256. A block that is there already is young again."""
         sha256 = hashlib.sha256(data).hexdigest()
-        if not self.has(sha256):
+        if not self._renewed(sha256):
             with self.temporary() as scratch:
                 path = scratch / "blob"
                 path.write_bytes(data)
@@ -48,8 +49,31 @@ class ArtifactStore:
         """Forget a block that no row names any more."""
         self._path(sha256).unlink(missing_ok=True)
 
+    def remove_old(self, sha256: str, before: float) -> bool:  # Unix time, s
+        """Forget a block that nobody has stored since then. True where it was.
+
+        It is set aside before it is judged: whoever stores it meanwhile makes it anew.
+        """
+        path = self._path(sha256)
+        with self.temporary() as scratch:
+            aside = scratch / sha256
+            try:
+                if path.stat().st_mtime >= before:
+                    return False
+                path.rename(aside)
+            except FileNotFoundError:
+                return False
+            if aside.stat().st_mtime < before:
+                return True
+            aside.rename(path)
+            return False
+
     def has(self, sha256: str) -> bool:
         return self._path(sha256).is_file()
+
+    def every(self) -> Iterator[str]:
+        """The SHA-256 of each block; those that are stored meanwhile may be among them."""
+        return (path.name for path in self._root.glob("??/*") if path.is_file())
 
     def temporary(self) -> "ScratchDirectory":
         """A directory on the same file system, gone at the end of the `with` block."""
@@ -62,6 +86,13 @@ class ArtifactStore:
         for part in (self._root / "incoming").glob("part-*"):
             if part.stat().st_mtime < before:
                 shutil.rmtree(part, ignore_errors=True)
+
+    def _renewed(self, sha256: str) -> bool:
+        try:
+            os.utime(self._path(sha256))
+        except FileNotFoundError:
+            return False
+        return True
 
     def _path(self, sha256: str) -> Path:
         return self._root / sha256[:2] / sha256

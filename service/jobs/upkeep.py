@@ -11,9 +11,11 @@ from service.db.session import Database
 from service.jobs.engine import JobEngine
 from service.jobs.planner import Planner
 from service.jobs.retention import Keep, Retention
+from service.jobs.sweep import Sweep
 from service.settings import Settings
 
 _FORGETTING = 60.0  # s between two looks for what has grown old, where the last one found nothing
+_SWEEPING = 3600.0  # s between two looks for blocks that nothing names
 
 
 class Upkeep:
@@ -23,7 +25,9 @@ class Upkeep:
         self._interval = settings.planner_s
         self._planner = Planner(database, engine, settings.planner_jobs)
         self._retention = Retention(database, ArtifactStore(settings.artifacts_dir), keep(settings))
+        self._sweep = Sweep(database, ArtifactStore(settings.artifacts_dir))
         self._next_forgetting = 0.0
+        self._next_sweep = time.monotonic() + _SWEEPING
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="upkeep", daemon=True)
 
@@ -40,12 +44,18 @@ class Upkeep:
         try:
             self._planner.plan()
             self._forget()
+            self._sweep_up()
         except Exception:
             structlog.get_logger(__name__).warning("the fleet was not kept up", exc_info=True)
 
     def _forget(self) -> None:
         if time.monotonic() >= self._next_forgetting and self._retention.forget() == 0:
             self._next_forgetting = time.monotonic() + _FORGETTING
+
+    def _sweep_up(self) -> None:
+        if time.monotonic() >= self._next_sweep:
+            self._sweep.remove_orphans()
+            self._next_sweep = time.monotonic() + _SWEEPING
 
     def _run(self) -> None:
         while not self._stopping.wait(self._interval):

@@ -1,5 +1,7 @@
 """Blobs are found by what they hold, and a damaged one is never handed out."""
 
+import os
+import time
 from pathlib import Path
 
 import pytest
@@ -48,3 +50,32 @@ def test_what_was_left_behind_is_swept_away(tmp_path: Path) -> None:
         assert len(files(tmp_path)) == 1  # somebody may still be sending it
         store.sweep(before=touched + 1)
         assert files(tmp_path) == []
+
+
+def test_an_old_block_is_removed_and_a_young_one_stays(tmp_path: Path) -> None:
+    store = ArtifactStore(tmp_path)
+    old, young = store.put(b"old"), store.put(b"young")
+    age(tmp_path, old)
+    yesterday = time.time() - DAY
+    assert [store.remove_old(sha256, yesterday) for sha256 in (old, young)] == [True, False]
+    assert (store.has(old), store.has(young)) == (False, True)
+    assert not store.remove_old(old, yesterday)
+    assert len(files(tmp_path)) == 1
+
+
+def test_a_block_that_is_stored_again_is_young_again(tmp_path: Path) -> None:
+    store = ArtifactStore(tmp_path)
+    sha256 = store.put(b"old")
+    age(tmp_path, sha256)
+    store.put(b"old")
+    assert not store.remove_old(sha256, time.time() - DAY)
+    assert store.read(sha256) == b"old"
+
+
+DAY = 24 * 3600.0
+
+
+def age(root: Path, sha256: str) -> None:
+    """As if it had been stored two days ago."""
+    then = time.time() - 2 * DAY
+    os.utime(root / sha256[:2] / sha256, (then, then))

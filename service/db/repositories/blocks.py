@@ -1,0 +1,37 @@
+"""Which blocks of the artifact store the rows speak of."""
+
+from collections.abc import Iterator
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from service.db.tables import Chip, Job, Student, TargetChunk, TargetSet, Teacher, WeightVersion
+from service.states import JobKind
+
+_COLUMNS = (
+    Teacher.weights_sha256,
+    TargetChunk.sha256,
+    TargetSet.activations_sha256,
+    Student.sha256,
+    Chip.state_sha256,
+    WeightVersion.sha256,
+)
+
+
+class BlockRepository:
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    def referenced(self) -> set[str]:
+        """Every block that something may still ask for."""
+        return {sha256 for sha256 in self._named() if sha256}
+
+    def _named(self) -> Iterator[str | None]:
+        for column in _COLUMNS:
+            yield from self._session.scalars(select(column))
+        for summary in self._session.scalars(select(TargetSet.summary)):
+            yield from (summary or {}).get("blocks", {}).values()
+        open_jobs = select(Job.checkpoint_sha256).where(Job.ended_at.is_(None))
+        yield from self._session.scalars(open_jobs)
+        for result in self._session.scalars(select(Job.result).where(Job.kind == JobKind.TUNE)):
+            yield (result or {}).get("registers_sha256")
