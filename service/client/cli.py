@@ -17,6 +17,7 @@ from rich.table import Table
 
 from service.client.agent import agent
 from service.client.errors import TandemcalError
+from service.client.keeping import backup, restore
 from service.client.plots import chip_app
 from service.client.sdk import Tandemcal
 
@@ -28,6 +29,8 @@ app = typer.Typer(
 )
 app.add_typer(chip_app, name="chip")
 app.command()(agent)
+app.command()(backup)
+app.command()(restore)
 
 Host = Annotated[str | None, typer.Option(help="Address to listen on [default: 127.0.0.1].")]
 Port = Annotated[

@@ -1,0 +1,1 @@
+"""A copy of everything that an installation keeps, and the way back."""

@@ -1,0 +1,111 @@
+"""A database as one file, and back. Nobody has to stop working for the first."""
+
+import os
+import shutil
+import sqlite3
+import subprocess
+from collections.abc import Sequence
+from contextlib import closing
+from pathlib import Path
+
+from sqlalchemy import URL, inspect, make_url, select, text
+from sqlalchemy.orm import Session
+
+from service.backup.errors import DatabaseInUseError, DumpFailedError, DumpToolMissingError
+from service.db.repositories.blocks import BlockRepository
+from service.db.session import Database
+from service.db.tables import Base
+
+_PAGES, _PAUSE = 1000, 0.01  # copied at a time, and s in which others may write
+
+
+def dump(database: Database, path: Path) -> set[str]:
+    """Write the database of one moment to the file; the blocks that its rows name.
+
+    Raises DumpToolMissingError and DumpFailedError.
+    """
+    if database.is_sqlite:
+        return _dump_sqlite(database, path)
+    return _dump_postgres(database, path)
+
+
+def load(path: Path, database: Database) -> None:
+    """Make the empty database what the file holds. Raises what `dump` does."""
+    if database.is_sqlite:
+        _copy_sqlite(path, _file_of(database))
+    else:
+        arguments = ["--no-owner", "--no-privileges", "--clean", "--if-exists"]
+        arguments += ["--single-transaction", "--exit-on-error"]
+        _run("pg_restore", [*arguments, f"--dbname={_address(database)}", str(path)], database)
+
+
+def check_empty(database: Database) -> None:
+    """Raises DatabaseInUseError where one of our tables has a row."""
+    present = set(inspect(database.engine).get_table_names())
+    with database.reading() as session:
+        for table in Base.metadata.sorted_tables:
+            if table.name in present and session.execute(select(table).limit(1)).first():
+                shown = make_url(database.url).render_as_string(hide_password=True)
+                raise DatabaseInUseError(table.name, shown)
+
+
+def _dump_sqlite(database: Database, path: Path) -> set[str]:
+    for part in ("", "-wal", "-shm"):
+        path.with_name(path.name + part).unlink(missing_ok=True)
+    _copy_sqlite(_file_of(database), path)
+    copy = Database(f"sqlite:///{path}")
+    with copy.reading() as session:
+        blocks = BlockRepository(session).referenced()
+    copy.close()
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("PRAGMA journal_mode = DELETE")  # one file, whole in itself
+    return blocks
+
+
+def _copy_sqlite(source: Path, target: Path) -> None:
+    """By SQLite's online backup: the copy is of one moment, whoever writes meanwhile."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with closing(sqlite3.connect(source)) as a, closing(sqlite3.connect(target)) as b:
+        a.backup(b, pages=_PAGES, sleep=_PAUSE)
+
+
+def _dump_postgres(database: Database, path: Path) -> set[str]:
+    """The dump and the blocks are of one snapshot."""
+    with database.reading() as session:
+        session.execute(text("SET LOCAL idle_in_transaction_session_timeout = 0"))
+        blocks = BlockRepository(session).referenced()
+        arguments = ["--format=custom", "--no-owner", "--no-privileges", f"--file={path}"]
+        arguments += [f"--snapshot={_snapshot(session)}", f"--dbname={_address(database)}"]
+        _run("pg_dump", arguments, database)
+    return blocks
+
+
+def _snapshot(session: Session) -> str:
+    return str(session.execute(text("SELECT pg_export_snapshot()")).scalar_one())
+
+
+def _run(tool: str, arguments: Sequence[str], database: Database) -> None:
+    """The password goes by the environment: arguments are seen by everybody on the machine."""
+    found = shutil.which(tool)
+    if found is None:
+        raise DumpToolMissingError(tool)
+    password = make_url(database.url).password
+    environment = os.environ | ({"PGPASSWORD": str(password)} if password else {})
+    done = subprocess.run(
+        [found, *arguments], env=environment, capture_output=True, text=True, check=False
+    )
+    if done.returncode != 0:
+        raise DumpFailedError(tool, done.stderr)
+
+
+def _address(database: Database) -> str:
+    """As libpq reads it, without the password."""
+    url: URL = make_url(database.url).set(drivername="postgresql")
+    bare = URL.create(
+        "postgresql", url.username, None, url.host, url.port, url.database, query=url.query
+    )
+    return bare.render_as_string(hide_password=False)
+
+
+def _file_of(database: Database) -> Path:
+    return Path(str(make_url(database.url).database))
