@@ -12,7 +12,8 @@ from fastapi import FastAPI, Request, Response
 from fastapi.responses import StreamingResponse
 
 from service.bench.line import DIGEST, REQUEST_ID, TOKEN
-from service.bench.station import Answer, Call, Station
+from service.bench.performing import Answer
+from service.bench.station import Call, Station
 from service.bench.wire import MEDIA_TYPE, Body, digest_of
 
 _CALL_MAX = 1 << 30  # bytes
@@ -34,7 +35,7 @@ def create_agent(
         openapi_url=None,
     )
     app.add_api_route("/healthz", _healthy)
-    app.add_api_route("/v1/chip/{verb}", desk.drive, methods=["POST"], response_model=None)
+    app.add_route("/v1/chip/{verb}", desk.drive, methods=["POST"])  # as lean as it can be
     return app
 
 
@@ -66,7 +67,7 @@ class _Desk:
         # One thread drives the chip: a call repeated while it is being done waits for its answer.
         self._driver = ThreadPoolExecutor(1, "chip", torch.set_num_threads, (threads,))
 
-    async def drive(self, verb: str, request: Request) -> Response:
+    async def drive(self, request: Request) -> Response:
         """One verb of the port, done once."""
         if not self._knows(request):
             return _refusal(401, "send the agent's secret: 'Authorization: Bearer SECRET'")
@@ -76,7 +77,7 @@ class _Desk:
         content = await _content(request)
         if content is None:
             return _refusal(413, f"a call has at most {_CALL_MAX} bytes")
-        call = Call(verb, int(token), request_id, content)
+        call = Call(request.path_params["verb"], int(token), request_id, content)
         return await asyncio.get_running_loop().run_in_executor(
             self._driver, self._answer, call, request.headers.get(DIGEST)
         )

@@ -1,13 +1,14 @@
-"""What an agent must not forget when it is killed: its name, the highest token, chip and answers.
+"""What an agent must not forget when it is killed: its name, the highest token, chip and calls.
 
-A SQLite file with three tables, read at the start and written in one transaction a call. It
-outlives a killed process; a power cut may take the last calls, but never half of one.
+A SQLite file, written in one transaction a call. It outlives a killed process; a power cut may take
+the last calls, but never half of one.
 """
 
 import os
 import secrets
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 from uuid import uuid4
@@ -21,11 +22,14 @@ CREATE TABLE IF NOT EXISTS about (
     one INTEGER PRIMARY KEY CHECK (one = 1), agent_id TEXT NOT NULL, secret TEXT NOT NULL,
     token INTEGER NOT NULL, driven_at REAL);
 CREATE TABLE IF NOT EXISTS tensors (name TEXT PRIMARY KEY, block BLOB NOT NULL);
-CREATE TABLE IF NOT EXISTS answers (
-    number INTEGER PRIMARY KEY, request_id TEXT UNIQUE NOT NULL, asked TEXT NOT NULL,
+CREATE TABLE IF NOT EXISTS calls (
+    number INTEGER PRIMARY KEY, request_id TEXT NOT NULL, verb TEXT NOT NULL,
+    content BLOB NOT NULL, chip_time REAL NOT NULL);
+CREATE TABLE IF NOT EXISTS replies (
+    number INTEGER PRIMARY KEY, request_id TEXT NOT NULL, asked TEXT NOT NULL,
     status INTEGER NOT NULL, body BLOB NOT NULL);
 """
-_KEPT = 4  # answers; a driver has one question open at a time
+_PAGES = 16_384  # of 4 KiB, that the write-ahead log holds before SQLite copies them: 64 MiB
 
 
 class About(NamedTuple):
@@ -37,10 +41,20 @@ class About(NamedTuple):
     driven_at: float | None  # Unix time of the last call, s
 
 
-class Reply(NamedTuple):
+class KeptCall(NamedTuple):
+    """A call that changed the chip since it was last written down as a whole."""
+
+    request_id: str
+    verb: str
+    content: bytes
+    chip_time: float  # on the chip's clock when it began, s
+
+
+class KeptReply(NamedTuple):
     """An answer as it was given, so that it can be given again."""
 
-    asked: str  # the digest of the question
+    request_id: str
+    asked: str  # verb and digest of the question
     status: int
     body: bytes
 
@@ -54,6 +68,7 @@ class Journal:
         self._connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
         self._connection.execute("PRAGMA journal_mode = WAL")
         self._connection.execute("PRAGMA synchronous = NORMAL")
+        self._connection.execute(f"PRAGMA wal_autocheckpoint = {_PAGES}")
         self._connection.executescript(_SCHEMA)
         self._connection.execute(
             "INSERT OR IGNORE INTO about VALUES (1, ?, ?, 0, NULL)",
@@ -65,66 +80,62 @@ class Journal:
         return About(*row.fetchone())
 
     def tensors(self) -> dict[str, Tensor]:
-        """The chip as it was last kept; nothing where it is new."""
+        """The chip as it was last written down as a whole; nothing where it is new."""
         rows = self._connection.execute("SELECT name, block FROM tensors")
         return {name: unpack(block)[0][name] for name, block in rows}
 
-    def reply(self, request_id: str) -> Reply | None:
-        """The answer to a question that was asked before."""
-        row = self._connection.execute(
-            "SELECT asked, status, body FROM answers WHERE request_id = ?", (request_id,)
-        ).fetchone()
-        return None if row is None else Reply(*row)
+    def calls(self) -> list[KeptCall]:
+        """What it did since then, oldest first."""
+        columns = "request_id, verb, content, chip_time"
+        rows = self._connection.execute(f"SELECT {columns} FROM calls ORDER BY number")
+        return [KeptCall(*row) for row in rows]
+
+    def replies(self) -> list[KeptReply]:
+        """The last answers, oldest first."""
+        columns = "request_id, asked, status, body"
+        rows = self._connection.execute(f"SELECT {columns} FROM replies ORDER BY number")
+        return [KeptReply(*row) for row in rows]
 
     def take_token(self, token: int) -> None:
         """From now on nothing older is obeyed."""
         self._connection.execute("UPDATE about SET token = ?", (token,))
 
-    def keep(
-        self,
-        request_id: str,
-        reply: Reply | None,
-        changed: Mapping[str, Tensor | None],
-        driven_at: float,
-    ) -> None:
-        """What a call changed and what it was answered: both, or neither. None is gone."""
-        with _transaction(self._connection) as unit:
-            unit.execute("UPDATE about SET driven_at = ?", (driven_at,))
-            _write(unit, changed)
-            if reply is not None:
-                _remember(unit, request_id, reply)
+    def keep_call(self, call: KeptCall, now: float) -> None:
+        """Done after all others that are kept."""
+        with self._transaction(now) as unit:
+            unit.execute(
+                "INSERT INTO calls (request_id, verb, content, chip_time) VALUES (?, ?, ?, ?)", call
+            )
+
+    def keep_reply(self, reply: KeptReply, most: int, now: float) -> None:
+        """Given after all others; of these so many are kept."""
+        with self._transaction(now) as unit:
+            unit.execute(
+                "INSERT INTO replies (request_id, asked, status, body) VALUES (?, ?, ?, ?)", reply
+            )
+            oldest = "DELETE FROM replies WHERE number <= (SELECT max(number) FROM replies) - ?"
+            unit.execute(oldest, (most,))
+
+    def keep_chip(self, tensors: Mapping[str, Tensor]) -> None:
+        """As a whole: the calls until now are in it."""
+        with self._transaction(None) as unit:
+            unit.execute("DELETE FROM calls")
+            unit.execute("DELETE FROM tensors")
+            blocks = ((name, pack({name: tensor})) for name, tensor in tensors.items())
+            unit.executemany("INSERT INTO tensors VALUES (?, ?)", blocks)
 
     def close(self) -> None:
         self._connection.close()
 
-
-def _write(unit: sqlite3.Connection, changed: Mapping[str, Tensor | None]) -> None:
-    for name, tensor in changed.items():
-        if tensor is None:
-            unit.execute("DELETE FROM tensors WHERE name = ?", (name,))
-        else:
-            block = pack({name: tensor})
-            unit.execute("INSERT OR REPLACE INTO tensors VALUES (?, ?)", (name, block))
-
-
-def _remember(unit: sqlite3.Connection, request_id: str, reply: Reply) -> None:
-    unit.execute(
-        "INSERT INTO answers (request_id, asked, status, body) VALUES (?, ?, ?, ?)",
-        (request_id, *reply),
-    )
-    oldest = "DELETE FROM answers WHERE number <= (SELECT max(number) FROM answers) - ?"
-    unit.execute(oldest, (_KEPT,))
-
-
-class _transaction:
-    """BEGIN to COMMIT, or ROLLBACK."""
-
-    def __init__(self, connection: sqlite3.Connection) -> None:
-        self._connection = connection
-
-    def __enter__(self) -> sqlite3.Connection:
+    @contextmanager
+    def _transaction(self, now: float | None) -> Iterator[sqlite3.Connection]:
+        """All of it or nothing; with the time of the call, where it is one."""
         self._connection.execute("BEGIN IMMEDIATE")
-        return self._connection
-
-    def __exit__(self, kind: object, *_: object) -> None:
-        self._connection.execute("ROLLBACK" if kind else "COMMIT")
+        try:
+            if now is not None:
+                self._connection.execute("UPDATE about SET driven_at = ?", (now,))
+            yield self._connection
+        except BaseException:
+            self._connection.execute("ROLLBACK")
+            raise
+        self._connection.execute("COMMIT")

@@ -30,6 +30,7 @@ class Proxy:
 
     def __init__(self, agent: Bench) -> None:
         self.asked = 0
+        self._callers: set[object] = set()
         self._agent = agent
         self._tamper: dict[str, tuple[int, Tamper]] = {}
         self.app = FastAPI()
@@ -38,11 +39,17 @@ class Proxy:
     def tamper(self, verb: str, how: Tamper, times: int = 10**9) -> None:
         self._tamper[verb] = (times, how)
 
+    @property
+    def lines(self) -> int:
+        """How many connections there have been."""
+        return len(self._callers)
+
     def be_honest(self) -> None:
         self._tamper.clear()
 
     async def _pass_on(self, verb: str, request: Request) -> Response:
         self.asked += 1
+        self._callers.add(request.client)
         async with httpx.AsyncClient(base_url=self._agent.address.url) as client:
             content = await request.body()
             answer = await client.post(request.url.path, content=content, headers=request.headers)
@@ -291,6 +298,17 @@ def test_an_answer_beyond_the_deadline_is_given_up(
         proxy.tamper("run", delay)
         with pytest.raises(ChipUnavailableError, match="did not answer to 'run' in time"):
             chip.run(IMAGES, RECORD)
+
+
+def test_calls_share_one_connection(chip: HttpChip, proxy: Proxy) -> None:
+    chip.now()
+    lines = proxy.lines
+    for _ in range(5):
+        chip.now()
+    assert proxy.lines == lines
+    proxy.tamper("now", cut, times=1)
+    chip.now()
+    assert proxy.lines == lines + 1
 
 
 def test_an_agent_that_is_gone_is_given_up(tmp_path: Path) -> None:

@@ -1,0 +1,49 @@
+"""One call of a chip, from the bytes that came to the bytes that go."""
+
+import json
+import traceback
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import structlog
+import torch
+
+from ltl_core.chip import ChipBackend
+from ltl_core.errors import CalibrationError, ChipUnavailableError, LeaseLostError
+from service.bench.faults import fault_to_json
+from service.bench.verbs import VERBS
+from service.bench.wire import Body, MalformedBodyError, decode, encode
+
+OK, FAILED, _REFUSED = 200, 500, 422
+_STATUS = {LeaseLostError: 409, ChipUnavailableError: 503, MalformedBodyError: 400}
+
+
+class Answer(NamedTuple):
+    """200 with a message, or the error in JSON."""
+
+    status: int
+    body: Body
+
+
+def perform(chip: ChipBackend, verb: str, content: bytes) -> Answer:
+    """Ask the chip; what it raises is an answer too."""
+    with torch.no_grad():
+        try:
+            return Answer(OK, encode(VERBS[verb].perform(chip, decode(content))))
+        except CalibrationError as error:
+            return fault(error)
+        except Exception as error:  # a driver of silicon may raise anything; the job is told
+            trace = "".join(traceback.format_exception(error))
+            structlog.get_logger(__name__).error("a call failed", verb=verb, trace=trace)
+            detail = f"{verb} failed in the chip's agent: {error!r}"
+            return Answer(FAILED, _json({"error": None, "detail": detail}))
+
+
+def fault(error: CalibrationError) -> Answer:
+    """An error of the port."""
+    found = (status for kind, status in _STATUS.items() if isinstance(error, kind))
+    return Answer(next(found, _REFUSED), _json(fault_to_json(error)))
+
+
+def _json(content: Mapping[str, object]) -> Body:
+    return Body((memoryview(json.dumps(content).encode()),))
