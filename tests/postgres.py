@@ -3,18 +3,19 @@
 import atexit
 import os
 import shutil
-import signal
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+import psutil
 from sqlalchemy import URL, create_engine, make_url, text
 
 TEST_URL = "TEST_POSTGRES_URL"  # in the environment: a server to use instead of our own
 
+_PATIENCE = 20.0  # s for killed processes to be gone
 _RUNTIME = "XDG_RUNTIME_DIR"  # where the package keeps its locks, read when it is imported
 
 
@@ -56,8 +57,15 @@ class EmbeddedServer(Server):
         return int(self._embedded.get_pid())
 
     def kill(self) -> None:
-        """As a power cut would; its sessions end with it."""
-        os.kill(self.pid, signal.SIGKILL)
+        """As a power cut would: with all its sessions."""
+        first = psutil.Process(self.pid)
+        processes = [first, *first.children(recursive=True)]
+        for process in processes:
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
+        psutil.wait_procs(processes, timeout=_PATIENCE)
+        # Where nobody collects the dead, a server would take this file for that of a living one.
+        (self._embedded.pgdata / "postmaster.pid").unlink(missing_ok=True)
 
     def start(self) -> None:
         """Once more, after `kill`."""

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
 from sqlalchemy import select
 from sqlalchemy.orm import make_transient
@@ -23,6 +23,7 @@ from tests.integration.jobs_lab import Lab, Process, Seeded, Service, copy_of, u
 from tests.integration.traced_chip import Drive
 from tests.postgres import Server, as_text
 
+Started = TypeVar("Started", bound=Process)
 QUICK: dict[str, str] = {  # s: death is noticed soon, also where other work shares the machine
     "TANDEMCAL_HEARTBEAT_S": "1",
     "TANDEMCAL_EXECUTOR_SILENCE_S": "8",
@@ -38,7 +39,6 @@ class Worker(Process):
         environment = {"TANDEMCAL_EXECUTOR_ID": name, "TANDEMCAL_LOG_JSON": "true"} | environment
         super().__init__(lab, name, "worker", **environment)
         self.name = name
-        self.said("worker started")
 
     def freeze(self) -> None:
         """It stands still, and does not know."""
@@ -62,7 +62,13 @@ class Fleet:
         return self._kept(Service(self.lab, "api", **self._environment | environment))
 
     def worker(self, name: str, **environment: str) -> Worker:
-        """Runs jobs under this name."""
+        """Runs jobs under this name, from now on."""
+        worker = self.starting_worker(name, **environment)
+        worker.said("worker started")
+        return worker
+
+    def starting_worker(self, name: str, **environment: str) -> Worker:
+        """Several start sooner together."""
         return self._kept(Worker(self.lab, name, **self._environment | environment))
 
     def executors(self) -> set[str]:
@@ -72,7 +78,7 @@ class Fleet:
 
     def two_workers(self) -> dict[str, Worker]:
         """By their names, both alive."""
-        workers = {name: self.worker(name) for name in ("first", "second")}
+        workers = {name: self.starting_worker(name) for name in ("first", "second")}
         until(lambda: set(workers) <= self.executors(), "both live")
         return workers
 
@@ -87,7 +93,7 @@ class Fleet:
                 process.process.send_signal(signal.SIGCONT)
                 process.kill()
 
-    def _kept(self, process: Any) -> Any:
+    def _kept(self, process: Started) -> Started:
         self._processes.append(process)
         return process
 
@@ -100,7 +106,7 @@ def a_fleet(
     copy_of(seeded[0], root)
     url = server.create(template)
     lab = Lab(root, seeded[1], as_text(url))
-    _copy_rows(root, lab.database)
+    copy_rows(root, lab.database)
     fleet = Fleet(lab, **environment)
     try:
         yield fleet
@@ -135,7 +141,7 @@ def no_orphan(drives: list[Drive]) -> bool:
     return not any(is_alive(pid) for pid in {drive.pid for drive in drives} if pid != os.getpid())
 
 
-def _copy_rows(root: Path, target: Database) -> None:
+def copy_rows(root: Path, target: Database) -> None:
     source = Database(f"sqlite:///{root / 'tandemcal.sqlite'}")
     with source.reading() as reader, target.writing() as writer:
         for table in _SEEDED:

@@ -1,12 +1,8 @@
 """Workers that die, freeze or are told to go: others go on, and nothing is doubled."""
 
-from functools import partial
-
-import pytest
-
 from service.states import JobStatus
 from tests.integration.fleet_lab import Fleet, no_orphan, overlaps
-from tests.integration.jobs_lab import Lab, keys, until
+from tests.integration.jobs_lab import keys, until
 
 
 def test_a_killed_worker_is_replaced_by_one_that_lives(fleet: Fleet) -> None:
@@ -70,28 +66,3 @@ def test_a_frozen_worker_that_wakes_writes_nothing(fleet: Fleet) -> None:
     after = api.evaluate(chip)
     assert lab.ended(after).status == JobStatus.SUCCEEDED
     until(lambda: {"first", "second"} <= fleet.executors(), "the one that woke works on")
-
-
-def test_a_job_that_kills_its_workers_is_given_up(fleet: Fleet) -> None:
-    lab, api = fleet.lab, fleet.api()
-    chip = lab.chip("one", run_s=0.1)
-    job = api.calibrate(chip, samples=32 * 500)
-    for attempt in range(1, 4):
-        worker = fleet.worker("again and again")
-        until(partial(has_begun, lab, job, attempt), "it runs")
-        worker.kill()
-    fleet.worker("again and again")
-    done = lab.ended(job)
-    assert done.status == JobStatus.FAILED
-    assert "died 3 times" in (done.reason or "")
-    assert lab.lease(chip).holder is None
-
-
-def test_two_workers_of_one_name_are_refused(fleet: Fleet) -> None:
-    fleet.worker("only")
-    with pytest.raises(AssertionError, match="Another worker named only lives"):
-        fleet.worker("only")
-
-
-def has_begun(lab: Lab, job_id: str, attempt: int) -> bool:
-    return lab.job(job_id).attempt == attempt

@@ -17,7 +17,8 @@ from service.db.session import Database
 from service.db.tables import Job
 from service.errors import AttemptSupersededError
 from service.jobs.dbos_engine import Executor
-from service.jobs.seat import Claim, Holder, Refusal, Seat, leave_seat, take_seat
+from service.jobs.errors import JobTakenOverError
+from service.jobs.seat import Claim, Holder, Refusal, Seat, leave_seat, lose_seat, take_seat
 from service.states import JobStatus
 from tests.integration.jobs_lab import Lab, new_id, now
 
@@ -95,6 +96,32 @@ def test_a_job_waits_while_its_chip_is_held(lab: Lab) -> None:
         assert take_seat(session, Claim(waiting, 1), holder, now()) is Refusal.LATER
     assert lab.job(waiting).status == JobStatus.WAITING_FOR_CHIP
     assert lab.job(waiting).called_at is None
+
+
+def test_a_job_whose_workers_die_is_given_up_after_three(lab: Lab) -> None:
+    chip = lab.chip("deadly")
+    job = queued(lab, chip)
+    for attempt in range(1, 4):
+        seat = seated(lab, job, f"worker {attempt}", ttl=timedelta(0))
+        assert (seat.job.attempt, seat.token) == (attempt, attempt)
+    with lab.database.writing() as session:
+        holder = Holder("worker 4", SECOND)
+        assert take_seat(session, Claim(job, 1), holder, now()) is Refusal.OVER
+    done = lab.job(job)
+    assert (done.status, done.attempt) == (JobStatus.FAILED, 3)
+    assert "died 3 times" in (done.reason or "")
+    assert len(lab.events(job, "job.interrupted")) == 3
+    assert lab.lease(chip).holder is None
+
+
+def test_a_job_that_is_driven_elsewhere_is_let_go(lab: Lab) -> None:
+    job = queued(lab, lab.chip("taken over"))
+    frozen = seated(lab, job, "frozen", ttl=timedelta(0))
+    seated(lab, job, "quick", ttl=60 * SECOND)
+    with pytest.raises(JobTakenOverError), lab.database.writing() as session:
+        lose_seat(session, frozen, now())
+    assert lab.job(job).executor_id == "quick"
+    assert lab.events(job, "lease.lost") == []
 
 
 def test_row_and_enqueue_are_one_transaction(lab: Lab) -> None:
