@@ -14,6 +14,7 @@ from service.db.repositories.jobs import JobRepository
 from service.db.session import Database, clock
 from service.jobs.dbos_queue import DbosQueue
 from service.jobs.failover import Failover
+from service.jobs.lost_turns import LostTurns
 
 _INTERVAL = 1.0  # s between two looks; the end of a job is one more occasion
 
@@ -25,6 +26,7 @@ class Keeper:
         self._database = database
         self._queue = queue
         self._failover = Failover(database, queue, silence)
+        self._lost = LostTurns(database, queue, silence)
         self._occasion = threading.Event()
         self._stopping = False
         self._thread = threading.Thread(target=self._keep, name="keeper", daemon=True)
@@ -48,6 +50,7 @@ class Keeper:
             if self._anything_to_do():
                 self._call()
             self._failover.look()
+            self._lost.look()
         except Exception:
             self._failover.unsure()
             structlog.get_logger(__name__).warning("the queue was not looked after", exc_info=True)

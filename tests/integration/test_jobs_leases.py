@@ -17,7 +17,9 @@ from service.db.session import Database
 from service.db.tables import Job
 from service.errors import AttemptSupersededError
 from service.jobs.dbos_engine import Executor
+from service.jobs.dbos_queue import DbosQueue
 from service.jobs.errors import JobTakenOverError
+from service.jobs.lost_turns import LostTurns
 from service.jobs.seat import Claim, Holder, Refusal, Seat, leave_seat, lose_seat, take_seat
 from service.states import JobStatus
 from tests.integration.jobs_lab import Lab, new_id, now
@@ -140,6 +142,25 @@ def test_row_and_enqueue_are_one_transaction(lab: Lab) -> None:
     finally:
         engine.stop()
         database.close()
+
+
+def test_a_turn_that_the_engine_has_lost_is_given_back(lab: Lab) -> None:
+    queue = DbosQueue(lab.database, SECOND)
+    queue.migrate()
+    kept = a_job(lab, lab.chip("kept"))
+    with lab.database.writing() as session:
+        JobRepository(session).add(kept)
+        queue.enqueue(session, kept)
+    lost, running = (queued(lab, lab.chip(name)) for name in ("lost", "running"))
+    seated(lab, running, "gone", ttl=timedelta(0))
+    with lab.database.writing() as session:
+        for job_id in (kept.id, lost, running):
+            JobRepository(session).get(job_id).called_at = now() - timedelta(hours=1)
+    LostTurns(lab.database, queue, SECOND).give_back()
+    found = [lab.job(job_id) for job_id in (kept.id, lost, running)]
+    assert [job.called_at is None for job in found] == [False, True, True]
+    assert found[2].status == JobStatus.WAITING_FOR_CHIP
+    queue.close()
 
 
 def drive_once(

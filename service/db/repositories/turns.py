@@ -62,6 +62,12 @@ class TurnRepository:
         first = self._session.scalars(_in_order(now).limit(1)).first()
         return self._call(job.id, now) if first == job.id and self._room(now) > 0 else None
 
+    def called_before(self, then: datetime) -> list[Turn]:
+        """Turns of jobs that have not ended, and were called before that."""
+        query = select(Job.id, Job.turn, Job.priority)
+        query = query.where(Job.status.in_(_OPEN), Job.called_at < then)
+        return [Turn(*row) for row in self._session.execute(query)]
+
     def any_waiting(self, now: datetime) -> bool:
         """Is there a job that could be called?"""
         return (
@@ -128,7 +134,7 @@ def _in_order(now: datetime) -> Select[Any]:
     """The jobs that could be called, one a chip, the next one first."""
     head = _heads(now)
     nth = func.row_number().over(
-        partition_by=head.c.key, order_by=(head.c.priority, head.c.idle_since, head.c.id)
+        partition_by=head.c.key, order_by=(head.c.priority, head.c.idle_since, *_age(head.c))
     )
     share = head.c.load + nth  # as if those of its key before it had been called
     served = head.c.served_at.nulls_first()
@@ -141,12 +147,13 @@ def _heads(now: datetime) -> Subquery:
     load = func.coalesce(loads.c.load, 0)
     place = func.row_number().over(
         partition_by=func.coalesce(Job.chip_id, Job.id),
-        order_by=(Job.priority, load, KeyTurn.called_at.nulls_first(), Job.id),
+        order_by=(Job.priority, load, KeyTurn.called_at.nulls_first(), *_age(Job)),
     )
     idle_since = func.coalesce(ChipLease.expires_at, Job.created_at)
     queue = (
         select(
             Job.id,
+            Job.created_at,
             Job.priority,
             key.label("key"),
             load.label("load"),
@@ -161,6 +168,11 @@ def _heads(now: datetime) -> Subquery:
         .subquery()
     )
     return select(queue).where(queue.c.place == 1).subquery()
+
+
+def _age(job: Any) -> tuple[Any, Any]:
+    """Ids are in the order of time too; but a database compares times faster than words."""
+    return job.created_at, job.id
 
 
 def _loads() -> Subquery:
