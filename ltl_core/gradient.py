@@ -18,7 +18,7 @@ from ltl_core.layers import (
 from ltl_core.network import Branch, Shape, Stage, Weighted, size
 from ltl_core.neuron import sum_time
 
-NUMBERS_AT_ONCE = 2**22  # rows, membranes and spikes of a few samples that stay in the cache
+NUMBERS_AT_ONCE = 2**23  # rows, membranes and spikes of a few samples that stay in the cache
 NUMBERS_AT_ONCE_ON_GPU = 2**28
 
 

@@ -1,0 +1,60 @@
+"""What the benchmark of speed learns: VGG-11 with lively random weights, and one batch."""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from benchmarks.models import VGG11, vgg
+from ltl_core.importing import from_torch
+from ltl_core.network import NetworkSpec
+from ltl_core.settings import NeuronSettings
+from ltl_core.student import warm_start
+from ltl_core.targets import Samples
+from ltl_core.teacher import collect, run_teacher
+
+
+class World(NamedTuple):
+    """A teacher, its student and a batch."""
+
+    network: NetworkSpec
+    teacher: dict[str, Tensor]
+    scales: dict[str, float]
+    weights: dict[str, Tensor]
+    batch: Samples
+    labels: Tensor
+    neuron: NeuronSettings
+
+
+def make_world(
+    batch: int, steps: int, width: float = 1.0, dtype: torch.dtype = torch.float32
+) -> World:
+    """VGG-11 with random weights, warm-started, so that every layer fires."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        network, teacher = from_torch(_lively(vgg(VGG11, width=width)), (3, 32, 32))
+        inputs, labels = torch.rand(batch, 3, 32, 32), torch.randint(0, 10, (batch,))
+    neuron = NeuronSettings(steps=steps, warmup=steps * 3 // 4)
+    samples = Samples(inputs, labels)
+    scales = dict(collect(network, teacher, samples).scales)
+    weights = warm_start(network, teacher, scales, neuron)
+    cast = [{n: w.to(dtype) for n, w in tensors.items()} for tensors in (teacher, weights)]
+    return World(
+        network, cast[0], scales, cast[1], Samples(inputs.to(dtype), labels), labels, neuron
+    )
+
+
+def _lively(module: nn.Module) -> nn.Module:
+    """He's initialisation, which keeps activations alive through many layers; no biases."""
+    for layer in module.modules():
+        if isinstance(layer, nn.Conv2d | nn.Linear):
+            nn.init.kaiming_normal_(layer.weight)
+            if layer.bias is not None:
+                nn.init.zeros_(layer.bias)
+    return module.eval()
+
+
+def targets_of(world: World) -> dict[str, Tensor]:
+    """R = clip(A / k, 0, 1) of this batch."""
+    answer = run_teacher(world.network, world.teacher, world.batch.inputs)
+    return {n: a.div_(world.scales[n]).clamp_(0, 1) for n, a in answer.activations.items()}
