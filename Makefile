@@ -9,7 +9,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constr
 export TANDEMCAL_DATA_DIR ?= $(CURDIR)/.tandemcal
 
 .DEFAULT_GOAL := venv
-.PHONY: venv demo up test check format clean
+.PHONY: venv demo up test chaos check format clean
 
 venv: $(READY)
 
@@ -35,6 +35,10 @@ up: $(READY)
 
 test: $(READY)
 	$(BIN)/python -m pytest --numprocesses 2
+
+# 200 jobs on 20 chips while everything dies now and then; `make test` has the short form.
+chaos: $(READY)
+	TANDEMCAL_CHAOS=long $(BIN)/python -m pytest tests/chaos
 
 check: $(READY)
 	$(BIN)/ruff format --check
