@@ -17,7 +17,6 @@ import pytest
 import safetensors.numpy
 from fastapi.testclient import TestClient
 from sqlalchemy import func, select
-from sqlalchemy.orm import Session
 from uuid_utils import uuid7
 
 from service.api.context import Context, utc_now
@@ -27,10 +26,11 @@ from service.db.repositories.jobs import JobRepository
 from service.db.repositories.leases import LeaseRepository
 from service.db.repositories.teachers import StudentRepository, TargetSetRepository
 from service.db.session import Database
-from service.db.tables import Base, Job
+from service.db.tables import Base
 from service.settings import Settings
 from service.states import JobStatus
 from tests.postgres import Server, as_text, running_server
+from tests.recording import RecordingEngine
 
 NETWORK: dict[str, Any] = {
     "input_shape": [1, 4, 4],
@@ -86,28 +86,6 @@ def upload_headers(block: bytes) -> dict[str, str]:
         "Content-Type": "application/vnd.safetensors",
         "Content-Digest": f"sha-256=:{digest}:",
     }
-
-
-class RecordingEngine:
-    """A job engine that starts nothing and remembers what it was told."""
-
-    def __init__(self) -> None:
-        self.queued: list[str] = []
-        self.cancelled: list[str] = []
-        self.running = False
-
-    def enqueue(self, session: Session, job: Job) -> None:
-        assert session.in_transaction()
-        self.queued.append(job.id)
-
-    def cancel_queued(self, job_id: str) -> None:
-        self.cancelled.append(job_id)
-
-    def launch(self) -> None:
-        self.running = True
-
-    def stop(self) -> None:
-        self.running = False
 
 
 class World:

@@ -10,7 +10,7 @@ from datetime import timedelta
 import structlog
 
 from service.db import locks
-from service.db.repositories.jobs import JobRepository
+from service.db.repositories.deadlines import DeadlineRepository
 from service.db.session import Database, clock
 from service.jobs.dbos_queue import DbosQueue
 from service.jobs.failover import Failover
@@ -65,11 +65,13 @@ class Keeper:
         """Asked without holding up those who write."""
         with self._database.reading() as session:
             now = clock(session)
-            return self._queue.any_to_call(session, now) or JobRepository(session).any_late(now)
+            return self._queue.any_to_call(session, now) or DeadlineRepository(session).any_late(
+                now
+            )
 
     def _call(self) -> None:
         with self._database.writing() as session:
             locks.hold(session, locks.KEEPER)
             now = clock(session)
-            JobRepository(session).expire(now)
+            DeadlineRepository(session).expire(now)
             self._queue.call_next(session, now)

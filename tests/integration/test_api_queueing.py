@@ -8,6 +8,7 @@ import pytest
 from uuid_utils import uuid7
 
 from service.api.context import utc_now
+from service.db.repositories.deadlines import DeadlineRepository
 from service.db.repositories.jobs import JobRepository
 from service.db.tables import Job
 from service.states import JobStatus
@@ -91,7 +92,7 @@ def test_a_retried_job_has_no_deadline_of_yesterday(
     deadline = utc_now() + MINUTE
     job = world.submit(evaluation | {"queue_deadline": deadline.isoformat(), "priority": 2})
     with world.context.database.writing() as session:
-        (expired,) = JobRepository(session).expire(deadline + MINUTE)
+        (expired,) = DeadlineRepository(session).expire(deadline + MINUTE)
     shown = look(world, job)
     assert (shown["status"], shown["terminal"], expired.id) == ("expired", True, job["id"])
     again = world.client.post(f"/v1/jobs/{job['id']}/retry").json()

@@ -154,7 +154,7 @@ class JobRepository:
             raise JobStateError(job_id, status, "a job ends in a terminal status")
         values = {"status": status, "reason": reason, "result": result, "ended_at": now}
         self._change(job_id, token, values, *_drives(token))
-        self._tell_end(self.get(job_id), now)
+        self.tell_end(self.get(job_id), now)
 
     def check_driven_by(self, job_id: str, token: int) -> None:
         """Raises JobNotFoundError, and AttemptSupersededError where it is not this token's."""
@@ -194,29 +194,20 @@ class JobRepository:
         token = self.get(job_id).token or 0
         values = {"status": JobStatus.FAILED, "reason": reason, "ended_at": now}
         self._change(job_id, token, values, Job.token == token, Job.status.in_(ACTIVE))
-        self._tell_end(self.get(job_id), now)
+        self.tell_end(self.get(job_id), now)
 
-    def any_late(self, now: datetime) -> bool:
-        """Has a job missed its deadline?"""
-        return self._session.scalar(select(Job.id).where(*_late(now)).limit(1)) is not None
-
-    def expire(self, now: datetime) -> Sequence[Job]:
-        """End what has not started before its deadline; the jobs that ended."""
-        values = {
-            "status": JobStatus.EXPIRED,
-            "reason": "it did not start before its queue_deadline",
-            "ended_at": now,
-        }
-        expired = self._session.scalars(
-            update(Job)
-            .where(Job.id.in_(select(Job.id).where(*_late(now)).with_for_update(skip_locked=True)))
-            .values(**values)
-            .returning(Job.id)
-        ).all()
-        jobs = [self.get(job_id) for job_id in sorted(expired)]
-        for job in jobs:
-            self._tell_end(job, now)
-        return jobs
+    def tell_end(self, job: Job, now: datetime) -> None:
+        """Of a job that has reached a terminal status."""
+        if job.status not in TERMINAL:
+            return
+        told = {"status": job.status, "reason": job.reason, "result": job.result}
+        self._tell(job, "job.ended", "", told, now)
+        if job.kind == JobKind.COLLECT and job.status != JobStatus.SUCCEEDED:
+            self._session.execute(
+                update(TargetSet)
+                .where(TargetSet.id == job.target_set_id)
+                .values(state=TargetSetState.FAILED, reason=job.reason)
+            )
 
     def request_cancel(self, job_id: str, now: datetime) -> Job:
         """Cancelled at once where nothing has started; else `cancelling`, and its worker stops."""
@@ -242,7 +233,7 @@ class JobRepository:
             .where(Job.id == job.id, Job.status == job.status)
             .values(**values, cancel_requested_at=now, ended_at=now)
         )
-        self._tell_end(self.get(job.id), now)
+        self.tell_end(self.get(job.id), now)
 
     def _mark_cancelling(self, job: Job, now: datetime) -> None:
         self._session.execute(
@@ -274,22 +265,6 @@ class JobRepository:
 
     def _tell(self, job: Job, type: str, key: str, data: Json, now: datetime) -> None:
         self._events.append(job.id, type, key, data, now=now, job_id=job.id, chip_id=job.chip_id)
-
-    def _tell_end(self, job: Job, now: datetime) -> None:
-        if job.status not in TERMINAL:
-            return
-        told = {"status": job.status, "reason": job.reason, "result": job.result}
-        self._tell(job, "job.ended", "", told, now)
-        if job.kind == JobKind.COLLECT and job.status != JobStatus.SUCCEEDED:
-            self._session.execute(
-                update(TargetSet)
-                .where(TargetSet.id == job.target_set_id)
-                .values(state=TargetSetState.FAILED, reason=job.reason)
-            )
-
-
-def _late(now: datetime) -> tuple[ColumnElement[bool], ...]:
-    return (Job.status.in_(WAITING), Job.started_at.is_(None), Job.queue_deadline < now)
 
 
 def _unless_cancelling(status: JobStatus | ColumnElement[str]) -> ColumnElement[str]:

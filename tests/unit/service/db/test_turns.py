@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from sqlalchemy.orm import Session
 
+from service.db.repositories.deadlines import DeadlineRepository
 from service.db.repositories.executors import ExecutorRepository
 from service.db.repositories.jobs import JobRepository
 from service.db.repositories.leases import LeaseRepository
@@ -206,11 +207,11 @@ def test_a_job_that_missed_its_deadline_expires(database: Database) -> None:
         add_job(session, "late", None, queue_deadline=NOON + SECOND)
         add_job(session, "begun", None, queue_deadline=NOON + SECOND, started_at=NOON)
         add_job(session, "free", None)
-        jobs = JobRepository(session)
-        assert not jobs.any_late(NOON)
-        assert jobs.expire(NOON) == []
-        assert jobs.any_late(NOON + 2 * SECOND)
-        (expired,) = jobs.expire(NOON + 2 * SECOND)
+        deadlines = DeadlineRepository(session)
+        assert not deadlines.any_late(NOON)
+        assert deadlines.expire(NOON) == []
+        assert deadlines.any_late(NOON + 2 * SECOND)
+        (expired,) = deadlines.expire(NOON + 2 * SECOND)
         assert (expired.id, expired.status) == ("late", "expired")
         assert "queue_deadline" in str(expired.reason)
-        assert not jobs.any_late(NOON + 2 * SECOND)
+        assert not deadlines.any_late(NOON + 2 * SECOND)

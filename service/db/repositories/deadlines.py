@@ -1,0 +1,40 @@
+"""Jobs that have not started when they should have."""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from sqlalchemy import ColumnElement, select, update
+from sqlalchemy.orm import Session
+
+from service.db.repositories.jobs import JobRepository
+from service.db.tables import Job
+from service.states import WAITING, JobStatus
+
+_ENDED = {
+    "status": JobStatus.EXPIRED,
+    "reason": "it did not start before its queue_deadline",
+}
+
+
+class DeadlineRepository:
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    def any_late(self, now: datetime) -> bool:
+        """Has a job missed its deadline?"""
+        return self._session.scalar(select(Job.id).where(*_late(now)).limit(1)) is not None
+
+    def expire(self, now: datetime) -> Sequence[Job]:
+        """End what has not started before its deadline; the jobs that ended."""
+        late = select(Job.id).where(*_late(now)).with_for_update(skip_locked=True)
+        change = update(Job).where(Job.id.in_(late)).values(**_ENDED, ended_at=now)
+        expired = self._session.scalars(change.returning(Job.id)).all()
+        jobs = JobRepository(self._session)
+        ended = [jobs.get(job_id) for job_id in sorted(expired)]
+        for job in ended:
+            jobs.tell_end(job, now)
+        return ended
+
+
+def _late(now: datetime) -> tuple[ColumnElement[bool], ...]:
+    return (Job.status.in_(WAITING), Job.started_at.is_(None), Job.queue_deadline < now)

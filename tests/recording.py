@@ -1,0 +1,27 @@
+"""A job engine for tests of everything around it."""
+
+from sqlalchemy.orm import Session
+
+from service.db.tables import Job
+
+
+class RecordingEngine:
+    """A job engine that starts nothing and remembers what it was told."""
+
+    def __init__(self) -> None:
+        self.queued: list[str] = []
+        self.cancelled: list[str] = []
+        self.running = False
+
+    def enqueue(self, session: Session, job: Job) -> None:
+        assert session.in_transaction()
+        self.queued.append(job.id)
+
+    def cancel_queued(self, job_id: str) -> None:
+        self.cancelled.append(job_id)
+
+    def launch(self) -> None:
+        self.running = True
+
+    def stop(self) -> None:
+        self.running = False
