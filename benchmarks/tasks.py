@@ -88,7 +88,7 @@ def tasks() -> dict[str, Task]:
         module=lambda: small_network(side=2),
         scaling=Scaling((0.0,), (1.0,)),
         recipe=Recipe(epochs=15, learning_rate=0.1, batch=64),
-        epochs=2,
+        epochs=4,  # of 1,437 samples
         batch=16,
         learning_rates={offline: 2e-3, online: 2e-3},
         teacher_at_least=0.96,
@@ -99,6 +99,7 @@ def tasks() -> dict[str, Task]:
         load=fashion_mnist,
         module=lambda: small_network(side=7),
         recipe=Recipe(epochs=24, learning_rate=0.05, flip=True),
+        epochs=2,
         batch=64,
         learning_rates={},
         teacher_at_least=0.92,
