@@ -2,7 +2,9 @@
 
 Both chips are of the same kind and seed and do not age, so that every pair of jobs does the same
 work and ends in the same accuracy, to the bit. The jobs of a pair run one after the other, in turn
-first; a job's time is from its start to its end, as the service tells it.
+first; a job's time is from its start to its end, as the service tells it. On a machine that does
+other things besides, every hand-over between processes waits; so the same work is also done without
+the service around it, and the processor time of all that take part is told.
 """
 
 import os
@@ -18,6 +20,7 @@ from typing import Any, NamedTuple
 
 from rich.console import Console
 
+from benchmarks.fleet.processor import processor_ratio
 from benchmarks.job_latency import Service, golden_student, running_service
 from ltl_core.settings import Budget, CalibrationSettings
 from service.api.schemas import JobView
@@ -47,8 +50,9 @@ def measure(console: Console, quick: bool) -> dict[str, Any]:
     """Pairs of jobs, and the median of their ratios."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        with running_service(folder, **STILL) as service, _agent(folder, service):
+        with running_service(folder, **STILL) as service, _agent(folder, service) as agent:
             pairs = _pairs(service, quick)
+            busy = processor_ratio(folder, agent, rounds=1 if quick else 3)
     ratio = statistics.median(pair.ratio for pair in pairs)
     console.print("A calibration in process and over HTTP, in turn")
     for pair in pairs:
@@ -57,9 +61,11 @@ def measure(console: Console, quick: bool) -> dict[str, Any]:
             f"  {'same result' if pair.alike else 'ANOTHER RESULT'}"
         )
     console.print(f"  median of the ratios {ratio:5.3f}   (limit {LIMIT})")
+    console.print(f"  of processor time    {busy:5.3f}")
     return {
         "pairs": [pair._asdict() | {"ratio": pair.ratio} for pair in pairs],
         "ratio": ratio,
+        "processor_ratio": busy,
         "limit": LIMIT,
         "passed": ratio <= LIMIT and all(pair.alike for pair in pairs),
     }
@@ -109,7 +115,8 @@ def _wait_for(client: Tandemcal, name: str) -> str:
 
 
 @contextmanager
-def _agent(folder: Path, service: Service) -> Iterator[None]:
+def _agent(folder: Path, service: Service) -> Iterator[int]:
+    """Its process id."""
     command = [sys.executable, "-m", "service.client", "agent", "--name", "far", "--port", "0"]
     command += ["--chip", CHIP, "--seed", str(SEED), "--data-dir", str(folder / "agents")]
     command += ["--service", service.url, "--join-key-file", str(folder / "key")]
@@ -120,7 +127,7 @@ def _agent(folder: Path, service: Service) -> Iterator[None]:
         stderr=subprocess.DEVNULL,
     )
     try:
-        yield
+        yield process.pid
     finally:
         process.terminate()
         process.wait(30)

@@ -2,12 +2,15 @@
 
 import http.client
 import socket
+import ssl
 import time
 from collections.abc import Mapping
+from contextlib import closing
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
 _CONNECT = 5.0  # s
+_WHOLE = 1 << 16  # bytes up to which head and body leave in one piece
 _PIECE = 1 << 20  # bytes read at a time
 _ANSWER_MAX = 2 << 30  # bytes
 
@@ -35,25 +38,32 @@ class RawAnswer(NamedTuple):
 class Connection:
     """Opened when it is needed, again after it broke. Used by one thread.
 
-    The standard library's client, because a call costs the process a tenth of what it costs with a
-    client that can do everything.
+    As lean as it can be: head and body leave together, so that the agent is woken once, and a call
+    costs the process a quarter of what it costs with a client that can do everything.
     """
 
     def __init__(self, url: str) -> None:
         parts = urlsplit(url)
-        self._path = parts.path.rstrip("/")
         secure = parts.scheme == "https"
-        kind = http.client.HTTPSConnection if secure else http.client.HTTPConnection
-        self._line = kind(parts.hostname or "", parts.port, timeout=_CONNECT)
+        self._host, self._path = parts.hostname or "", parts.path.rstrip("/")
+        self._port = parts.port or (443 if secure else 80)
+        self._tls = ssl.create_default_context() if secure else None
+        self._named = parts.netloc.rpartition("@")[2]
+        self._line: socket.socket | None = None
 
     def post(
         self, path: str, content: bytes, headers: Mapping[str, str], deadline: float
     ) -> RawAnswer:
         """Raises UnreachableError, BrokenLineError and TooLateError."""
         try:
-            self._open(deadline)
-            self._line.request("POST", self._path + path, content, dict(headers))
-            return self._answer(deadline)
+            line = self._open(deadline)
+            head = self._head(path, headers, len(content))
+            if len(content) <= _WHOLE:
+                line.sendall(head + content)
+            else:
+                line.sendall(head)
+                line.sendall(content)
+            return self._answer(line, deadline)
         except TimeoutError as error:
             self.close()
             raise TooLateError(str(error) or "timed out") from error
@@ -65,40 +75,50 @@ class Connection:
             raise
 
     def close(self) -> None:
-        self._line.close()
+        if self._line is not None:
+            self._line.close()
+            self._line = None
 
-    def _open(self, deadline: float) -> None:
-        left = deadline - time.monotonic()
-        if self._line.sock is None:
-            self._line.timeout = max(0.001, min(left, _CONNECT))
+    def _head(self, path: str, headers: Mapping[str, str], size: int) -> bytes:
+        told = {"Host": self._named, **headers, "Content-Length": str(size)}
+        lines = "".join(f"{name}: {value}\r\n" for name, value in told.items())
+        return f"POST {self._path}{path} HTTP/1.1\r\n{lines}\r\n".encode("latin-1")
+
+    def _open(self, deadline: float) -> socket.socket:
+        if self._line is None:
+            left = max(0.001, min(_CONNECT, deadline - time.monotonic()))
             try:
-                self._line.connect()
-            except (OSError, http.client.HTTPException) as error:
+                self._line = socket.create_connection((self._host, self._port), left)
+                if self._tls is not None:
+                    self._line = self._tls.wrap_socket(self._line, server_hostname=self._host)
+            except OSError as error:
                 raise UnreachableError(str(error) or type(error).__name__) from error
-            if self._line.sock is not None:
-                _keep_alive(self._line.sock)
-        self._wait_until(deadline)
+            _keep_alive(self._line)
+        _wait_until(self._line, deadline)
+        return self._line
 
-    def _answer(self, deadline: float) -> RawAnswer:
-        response = self._line.getresponse()
-        parts, size = [], 0
-        while part := response.read1(_PIECE):
-            size += len(part)
-            if size > _ANSWER_MAX:
-                raise BrokenLineError(f"more than {_ANSWER_MAX} bytes")
-            parts.append(part)
-            self._wait_until(deadline)
-        response.close()  # else the next call finds the line occupied
-        if response.length:  # what was announced and did not come
-            raise BrokenLineError(f"{response.length} bytes are missing")
-        return RawAnswer(response.status, response.headers, b"".join(parts))
+    def _answer(self, line: socket.socket, deadline: float) -> RawAnswer:
+        with closing(http.client.HTTPResponse(line, method="POST")) as response:
+            response.begin()
+            parts, size = [], 0
+            while part := response.read1(_PIECE):
+                size += len(part)
+                if size > _ANSWER_MAX:
+                    raise BrokenLineError(f"more than {_ANSWER_MAX} bytes")
+                parts.append(part)
+                _wait_until(line, deadline)
+            if response.length:  # what was announced and did not come
+                raise BrokenLineError(f"{response.length} bytes are missing")
+            if response.will_close:
+                self.close()
+            return RawAnswer(response.status, response.headers, b"".join(parts))
 
-    def _wait_until(self, deadline: float) -> None:
-        left = deadline - time.monotonic()
-        if left <= 0:
-            raise TooLateError("timed out")
-        if self._line.sock is not None:  # else the last piece is read
-            self._line.sock.settimeout(left)
+
+def _wait_until(line: socket.socket, deadline: float) -> None:
+    left = deadline - time.monotonic()
+    if left <= 0:
+        raise TooLateError("timed out")
+    line.settimeout(left)
 
 
 def _keep_alive(line: socket.socket) -> None:

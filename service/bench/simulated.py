@@ -6,7 +6,7 @@ from typing import Any
 from chip_sim.presets import preset
 from chip_sim.spec import ChipSpec, tiles_needed
 from ltl_core.errors import CapacityError, UnsupportedLayerError
-from ltl_core.network import Conv2d, NetworkSpec
+from ltl_core.network import NetworkSpec
 
 
 def spec_of(settings: Mapping[str, Any]) -> ChipSpec:
@@ -30,10 +30,6 @@ def check_fit(network: NetworkSpec, spec: ChipSpec) -> None:
         if len(stage.branches) > 1:
             raise UnsupportedLayerError(
                 stage.name, "add", "simulated chips take networks without residual additions only"
-            )
-        if isinstance(stage.layer, Conv2d) and stage.layer.groups != 1:
-            raise UnsupportedLayerError(
-                stage.name, "conv2d", "simulated chips take convolutions with groups=1 only"
             )
     if (needed := tiles_needed(network, spec)) > spec.tiles:
         raise CapacityError(needed, spec.tiles)

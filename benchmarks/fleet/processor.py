@@ -1,0 +1,80 @@
+"""Processor time of the last two jobs of a service, done again in this process."""
+
+import os
+import statistics
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+
+from service.artifacts import ArtifactStore
+from service.db.repositories.jobs import JobFilter, JobRepository
+from service.db.repositories.paging import PageOf
+from service.db.session import Database
+from service.jobs.describe import Describer
+from service.jobs.messages import House, JobDescription
+from service.jobs.work import perform
+from service.jobs.workbench import Workbench
+from service.settings import Settings
+from service.states import JobKind, JobStatus
+
+
+class _Nobody:
+    """A line to a parent that has nothing to say."""
+
+    def send(self, message: object) -> None:
+        del message
+
+    def cancelled(self) -> bool:
+        return False
+
+    def pausing(self) -> bool:
+        return False
+
+    def lease_held(self) -> bool:
+        return True
+
+
+def processor_ratio(folder: Path, agent: int, rounds: int) -> float:
+    """Of this process and the agent's, against this process alone; in turn, the median."""
+    settings = Settings(data_dir=folder)
+    near, far = _described(settings)
+    artifacts = ArtifactStore(settings.artifacts_dir)
+    ratios = []
+    for _ in range(rounds):
+        alone = _busy(near, artifacts, None)
+        ratios.append(_busy(far, artifacts, agent) / alone)
+    return statistics.median(ratios)
+
+
+def _described(settings: Settings) -> tuple[JobDescription, JobDescription]:
+    """In process, and behind the agent."""
+    database = Database(settings.database)
+    house = House(artifacts_dir=str(settings.artifacts_dir), threads=1)
+    with database.reading() as session:
+        last = JobFilter((JobStatus.SUCCEEDED,), JobKind.CALIBRATE)
+        jobs, _ = JobRepository(session).list(last, PageOf(limit=2))
+        describer = Describer(session, house, 0.0)
+        found = [describer.describe(job, datetime.now(UTC)) for job in jobs]
+    database.close()
+    near, far = sorted(
+        (one.model_copy(update={"checkpoint_sha256": None}) for one in found),
+        key=lambda one: one.chip is not None and one.chip.backend != "simulated",
+    )
+    return near, far
+
+
+def _busy(description: JobDescription, artifacts: ArtifactStore, agent: int | None) -> float:
+    """Seconds of processor time."""
+    before = time.process_time() + _of(agent)
+    ended = perform(description, Workbench(artifacts, _Nobody(), description))
+    if ended.status != JobStatus.SUCCEEDED:
+        raise SystemExit(f"The work {ended.status}: {ended.reason}")
+    return time.process_time() + _of(agent) - before
+
+
+def _of(pid: int | None) -> float:
+    """User and system time of another process so far, s."""
+    if pid is None:
+        return 0.0
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
