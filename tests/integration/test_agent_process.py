@@ -78,7 +78,7 @@ def test_jobs_run_on_a_chip_behind_an_agent_whatever_happens_to_it(
     patient = {"TANDEMCAL_AGENT_REACH_S": str(PATIENCE)}
     with agent(tmp_path, "bench-1", "--chip", "ideal", *joined, **patient) as bench:
         chip = until(lambda: of_agent(service, "bench-1"), "the agent has registered")
-        first = service.calibrate(chip["id"], samples=6400)
+        first = service.calibrate(chip["id"], samples=3200)
         until(lambda: lab.job(first).progress, "the calibration is under way")
         bench.kill()
         bench.start_again()
