@@ -19,7 +19,7 @@ from rich.table import Table
 
 from benchmarks.machine import about
 from chip_sim.chip import make_chip
-from chip_sim.presets import NAMES, preset
+from chip_sim.presets import NAMES
 from examples.bench_script import CHIPS, SETTLE_S, read_digits, train_teacher
 from ltl_core.calibrate import Calibration, CalibrationResult
 from ltl_core.chip import ChipBackend, Stimulus
@@ -33,6 +33,7 @@ from ltl_core.teacher import collect
 from ltl_core.training import Training
 from ltl_core.tune import Bench, Tuner
 from ltl_core.tuned import LayerTuned
+from service.bench.simulated import spec_of
 
 
 class Task(NamedTuple):
@@ -94,9 +95,9 @@ def make_task() -> Task:
 
 def compare(task: Task, name: str, seed: int) -> Iterator[Row]:
     """The same chip as it was made, and tuned."""
-    untuned = make_chip(f"{name}-{seed}", preset(name), seed)
+    untuned = make_chip(f"{name}-{seed}", spec_of({"preset": name}), seed)
     yield row_of(untuned.info.model, seed, calibrate(untuned, task))
-    chip = make_chip(f"{name}-{seed}", preset(name), seed)
+    chip = make_chip(f"{name}-{seed}", spec_of({"preset": name}), seed)
     tuner = tune(chip, task)
     passed = all(verdict.passed for verdict in tuner.check(tuner.result).values())
     row = row_of(chip.info.model, seed, calibrate(chip, task))

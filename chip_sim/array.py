@@ -6,20 +6,21 @@ Products with analog codes may be rounded; where that could tip a converter, it 
 double precision, which is exact for them.
 """
 
-import math
 from collections.abc import Callable
+from functools import cached_property
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from chip_sim.converter import AdcBank, column_levels, level_max
+from chip_sim.converter import AdcBank, column_levels_, level_max
 from chip_sim.rows import Rows, positions, rows_of
+from chip_sim.spec import groups_of
 from ltl_core.network import Stage
 
 _DOUBT = 2.0**-12  # of an LSB: far above the rounding of a single precision sum, far below one LSB
-_GROUP = 16
 _COARSE_BITS = 8  # of converters whose codes single precision resolves to better than that
 
 
@@ -75,118 +76,177 @@ def read_columns(
     if exact:
         play = play._replace(values=play.values.to(torch.float64))
         array = array._replace(weight=array.weight.to(torch.float64))
-    where = positions(stage)
+    where, groups = positions(stage), groups_of(stage)
     codes = torch.empty(play.times, len(play.values), stage.columns, *where)
-    tiles = [array.weight[:, block] for block in array.row_blocks]
-    guarded = play.analog and not exact
+    how = _How(play.times, groups, play.analog and not exact, watch)
+    space: _Space | None = None
     for rows in rows_of(play.values, stage, play.times):
-        how = _How(play.times, guarded, watch)
-        total = _read(array, tiles, rows, how, rng)
+        shape = (play.times, stage.columns, rows.values.shape[1])
+        if space is None or space.shape != shape:
+            space = _Space(shape, turned=groups == 1 and rows.values.stride(0) == 1)
+        if not where:  # a point is a sample: nothing needs to be moved afterwards
+            _read(array, rows, (how, space), rng, codes[:, rows.samples].mT)
+            continue
+        total = _read(array, rows, (how, space), rng, space.total)
         codes[:, rows.samples] = total.unflatten(2, (-1, *where)).transpose(1, 2)
     return codes
 
 
-def read_noise_spread(rows: Float[Tensor, "row point"], sigma: float) -> Float[Tensor, " point"]:
+def read_noise_spread(
+    rows: Float[Tensor, "*group row point"], sigma: float
+) -> Float[Tensor, "*group point"]:
     """Standard deviation of a column sum when every weight is read with N(0, sigma^2).
 
     The second product, sqrt(sum_j sigma^2 x_j^2). All cells have the same sigma, so that it is the
     same for all columns.
     """
-    return rows.square().sum(0).to(torch.float32).sqrt_().mul_(sigma)
+    return rows.square().sum(-2).to(torch.float32).sqrt_().mul_(sigma)
+
+
+class _How(NamedTuple):
+    """How often each value is read, by which groups, and what becomes of it."""
+
+    times: int
+    groups: int
+    guarded: bool  # sums may be inexact
+    watch: Watch | None
 
 
 class _Tile(NamedTuple):
     """One row of tiles and what a part of the samples plays into it."""
 
-    weight: Float[Tensor, "column row"]
-    values: Float[Tensor, "row point"]
+    weight: Float[Tensor, "group column row"]
+    values: Float[Tensor, "group row point"]
     adc: AdcBank
 
 
-class _How(NamedTuple):
-    """How often each value is read, whether sums may be inexact, and who is shown the codes."""
+class _Space:
+    """Room for one row of tiles, taken once and worked in again and again.
 
-    times: int
-    guarded: bool
-    watch: Watch | None
+    Turned, it lies in memory point by point, as the product of a linear layer does.
+    """
+
+    def __init__(self, shape: tuple[int, int, int], *, turned: bool) -> None:
+        self.shape, self.turned = shape, turned
+        self.sums = self._taken()[0]
+
+    @cached_property
+    def codes(self) -> Float[Tensor, "times column point"]:
+        """Of one row of tiles."""
+        return self._taken()
+
+    @cached_property
+    def total(self) -> Float[Tensor, "times column point"]:
+        """Of all rows of tiles."""
+        return self._taken()
+
+    @cached_property
+    def noise(self) -> Float[Tensor, "times column point"]:
+        """Of the sums."""
+        return self._taken()
+
+    @cached_property
+    def levels(self) -> Float[Tensor, "times column point"]:
+        """Beside the noise; without noise levels are made where the sums were."""
+        return self._taken()
+
+    def in_memory(self, part: Float[Tensor, "*some a b"]) -> Float[Tensor, "*some b a"]:
+        """As it lies there."""
+        return part.mT if self.turned else part
+
+    def _taken(self) -> Float[Tensor, "times column point"]:
+        times, columns, points = self.shape
+        return torch.empty(times, points, columns).mT if self.turned else torch.empty(self.shape)
 
 
 def _read(
     array: Array,
-    tiles: list[Tensor],
     rows: Rows,
-    how: _How,
+    where: tuple[_How, _Space],
     rng: torch.Generator,
+    total: Float[Tensor, "times column point"],
 ) -> Float[Tensor, "times column point"]:
-    top, total = level_max(array.bits), None
-    for weight, block, adc in zip(tiles, array.row_blocks, array.adcs, strict=True):
-        tile = _Tile(weight, rows.values[block], adc)
-        sums = _product(tile)
-        noise = _noise(sums, tile, (how.times, array.read_noise), rng) if array.read_noise else None
-        seen = sums[None] if noise is None else sums + noise
-        levels = column_levels(seen, adc, array.full_scale, array.bits)
-        codes = levels.round()
+    """Into `total`."""
+    how, space = where
+    top, weight = level_max(array.bits), array.weight.unflatten(0, (how.groups, -1))
+    values = rows.values.unflatten(0, (how.groups, -1))
+    for number, (block, adc) in enumerate(zip(array.row_blocks, array.adcs, strict=True)):
+        tile = _Tile(weight[:, :, block], values[:, block], adc)
+        sums = _product(tile, space)
+        noise = _noise(tile, array.read_noise, space, rng) if array.read_noise else None
+        seen = sums[None] if noise is None else torch.add(noise, sums, out=space.levels)
+        levels = column_levels_(seen, adc, array.full_scale, array.bits)
+        codes = torch.round(levels, out=space.codes if number else total)
         if how.guarded:
-            _settle(codes, levels, (array, tile), noise)
+            _settle(codes, levels, (array, tile, space), noise)
         codes.clamp_(-top, top)
         if how.watch is not None:
             how.watch(codes)
-        total = codes if total is None else total.add_(codes)
-    assert total is not None, "a layer has at least one row of tiles"
+        if number:
+            total.add_(codes)
     return total
 
 
-def _product(tile: _Tile) -> Float[Tensor, "column point"]:
+def _product(tile: _Tile, space: _Space) -> Float[Tensor, "column point"]:
     """Whichever operand order reads the values along memory."""
-    if tile.values.stride(0) == 1:  # sample by sample, as a linear layer has them
-        return (tile.values.T @ tile.weight.T).T.to(torch.float32)
-    return (tile.weight @ tile.values).to(torch.float32)
+    if tile.values.dtype is torch.float64:
+        return space.sums.copy_((tile.weight @ tile.values).flatten(0, 1))
+    if space.turned:
+        torch.mm(tile.values[0].T, tile.weight[0].T, out=space.sums.mT)
+    elif len(tile.weight) == 1:
+        torch.mm(tile.weight[0], tile.values[0], out=space.sums)
+    else:
+        torch.bmm(tile.weight, tile.values, out=space.sums.unflatten(0, (len(tile.weight), -1)))
+    return space.sums
 
 
 def _noise(
-    sums: Float[Tensor, "column point"],
-    tile: _Tile,
-    how: tuple[int, float],
-    rng: torch.Generator,
+    tile: _Tile, sigma: float, space: _Space, rng: torch.Generator
 ) -> Float[Tensor, "times column point"]:
-    times, sigma = how
+    """Of each column and point, as their numbers lie in memory."""
     spread = read_noise_spread(tile.values, sigma)
-    if sums.stride(0) == 1:  # the numbers lie in memory as the sums do
-        return torch.randn(times, *sums.T.shape, generator=rng).mT.mul_(spread)
-    return torch.randn(times, *sums.shape, generator=rng).mul_(spread)
+    space.in_memory(space.noise).normal_(generator=rng)
+    space.noise.unflatten(1, (len(spread), -1)).mul_(spread[:, None])
+    return space.noise
 
 
 def _settle(
     codes: Float[Tensor, "times column point"],
     levels: Float[Tensor, "times column point"],
-    parts: tuple[Array, _Tile],
+    parts: tuple[Array, _Tile, _Space],
     noise: Float[Tensor, "times column point"] | None,
 ) -> None:
     """Round levels again, from exact sums, that are so near a half that rounding may tip them."""
-    array, tile = parts
-    time, column, point = _above(levels.sub_(codes).abs_(), 0.5 - _DOUBT)
-    terms = tile.weight[column].double() * tile.values.T[point]
-    exact = terms.sum(1).to(torch.float32)
+    array, tile, space = parts
+    time, *inner = _above(space.in_memory(levels.sub_(codes).abs_()), 0.5 - _DOUBT)
+    point, column = inner if space.turned else inner[::-1]
+    exact = _exact_sums(tile, column, point)
     if noise is not None:
-        exact = exact + noise[time, column, point]
+        exact += noise[time, column, point]
     bank = AdcBank(*(part[column] for part in tile.adc))
-    level = column_levels(exact[:, None], bank, array.full_scale, array.bits)
-    codes[time, column, point] = level[:, 0].round()
+    level = column_levels_(exact[:, None], bank, array.full_scale, array.bits)
+    codes[time, column, point] = level[:, 0].round_()
+
+
+def _exact_sums(
+    tile: _Tile, column: Int[Tensor, " found"], point: Int[Tensor, " found"]
+) -> Float[Tensor, " found"]:
+    """Of a few columns, each at a point of its own, in double precision."""
+    if len(tile.weight) == 1:
+        weight = tile.weight[0].index_select(0, column)
+        values = tile.values[0].T.index_select(0, point)
+    else:
+        size = tile.weight.shape[1]
+        weight = tile.weight[column // size, column % size]
+        values = tile.values.mT[column // size, point]
+    sums: Tensor = torch.linalg.vecdot(weight.double(), values.double())
+    return sums.to(torch.float32)
 
 
 def _above(
-    values: Float[Tensor, "times column point"], limit: float
+    values: Float[Tensor, "time a b"], limit: float
 ) -> tuple[Int[Tensor, " found"], Int[Tensor, " found"], Int[Tensor, " found"]]:
-    """Where the few values above a limit are: first which groups have one, then which they are."""
-    turned = values.stride(1) == 1
-    laid = values.mT if turned else values
-    groups = laid.reshape(math.gcd(laid.numel(), _GROUP), -1)
-    some = (groups.amax(0) > limit).nonzero()[:, 0]
-    member, which = (groups[:, some] > limit).nonzero(as_tuple=True)
-    found, width = member * groups.shape[1] + some[which], laid.shape[2]
-    time, line, place = (
-        found // (laid.shape[1] * width),
-        found // width % laid.shape[1],
-        found % width,
-    )
-    return (time, place, line) if turned else (time, line, place)
+    """Where the few values above a limit are. NumPy finds them several times as fast as torch."""
+    found = torch.from_numpy(np.flatnonzero(values.numpy() > limit))
+    _, lines, width = values.shape
+    return found // (lines * width), found // width % lines, found % width

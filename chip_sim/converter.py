@@ -32,9 +32,17 @@ def column_levels(
     sums: Float[Tensor, "*some column point"], adc: AdcBank, full_scale: float, bits: int
 ) -> Float[Tensor, "*some column point"]:
     """What the converters see before they round: gain x / LSB + offset + bow(x), in LSB."""
+    return column_levels_(sums.clone(), adc, full_scale, bits)
+
+
+def column_levels_(
+    sums: Float[Tensor, "*some column point"], adc: AdcBank, full_scale: float, bits: int
+) -> Float[Tensor, "*some column point"]:
+    """Likewise, written over the sums."""
     scale = adc.gain * (level_max(bits) / full_scale)
-    levels = torch.addcmul(adc.offset_lsb[:, None], sums, scale[:, None])
-    return levels.add_(_bow(sums / full_scale, adc)) if adc.inl_lsb.any() else levels
+    bow = _bow(sums / full_scale, adc) if adc.inl_lsb.any() else None
+    torch.addcmul(adc.offset_lsb[:, None], sums, scale[:, None], out=sums)
+    return sums if bow is None else sums.add_(bow)
 
 
 def _bow(

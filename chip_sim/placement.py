@@ -7,7 +7,7 @@ from chip_sim.errors import LayerSettingError
 from chip_sim.spec import ChipSpec, tiles_needed
 from ltl_core.chip import LayerSettings, Placement
 from ltl_core.errors import CapacityError, SettingError, UnsupportedLayerError
-from ltl_core.network import Conv2d, NetworkSpec
+from ltl_core.network import NetworkSpec
 
 
 def check_placement(placement: Placement, spec: ChipSpec) -> None:
@@ -16,10 +16,6 @@ def check_placement(placement: Placement, spec: ChipSpec) -> None:
         if len(stage.branches) > 1:
             raise UnsupportedLayerError(
                 stage.name, "add", "a column integrates one matrix; use a network without additions"
-            )
-        if isinstance(stage.layer, Conv2d) and stage.layer.groups != 1:
-            raise UnsupportedLayerError(
-                stage.name, "conv2d", "on a crossbar every column sees every row; use groups = 1"
             )
         if stage.name not in placement.layers:
             raise LayerSettingError(stage.name, "there are none")

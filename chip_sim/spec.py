@@ -8,7 +8,7 @@ from typing import Annotated, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt, model_validator
 
 from ltl_core.chip import ChipInfo, Observable, Register, TuningInfo
-from ltl_core.network import NetworkSpec, Stage
+from ltl_core.network import Conv2d, NetworkSpec, Stage
 
 Siemens = Annotated[float, Field(ge=0, allow_inf_nan=False, json_schema_extra={"unit": "S"})]
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False, json_schema_extra={"unit": "s"})]
@@ -195,9 +195,16 @@ def _tuning_info(spec: ChipSpec) -> TuningInfo:
     )
 
 
+def groups_of(stage: Stage) -> int:
+    """Into how many a convolution parts its channels; the columns of one see its rows alone."""
+    return stage.layer.groups if isinstance(stage.layer, Conv2d) else 1
+
+
 def tiles_of(stage: Stage, spec: ChipSpec) -> int:
-    """Tiles that one layer covers: every layer begins on a fresh one."""
-    return _blocks(stage.rows, spec.tile_rows) * _blocks(stage.columns, spec.tile_columns)
+    """Tiles that one layer covers: every layer, and every group of one, begins on a fresh one."""
+    groups = groups_of(stage)
+    width = stage.columns // groups
+    return groups * _blocks(stage.rows, spec.tile_rows) * _blocks(width, spec.tile_columns)
 
 
 def tiles_needed(network: NetworkSpec, spec: ChipSpec) -> int:

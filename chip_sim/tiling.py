@@ -1,8 +1,8 @@
-"""A matrix on tiles of fixed size. Every layer begins on a fresh tile."""
+"""A matrix on tiles of fixed size. Every layer, and every group of one, begins on a fresh tile."""
 
 from typing import NamedTuple
 
-from chip_sim.spec import ChipSpec, tiles_of
+from chip_sim.spec import ChipSpec, groups_of, tiles_of
 from ltl_core.network import NetworkSpec, Stage
 
 
@@ -34,8 +34,14 @@ def lay_out(network: NetworkSpec, spec: ChipSpec) -> dict[str, Tiling]:
 
 def tile_stage(stage: Stage, spec: ChipSpec, first: int) -> Tiling:
     """Cut [column, row] into tiles, numbered from `first`."""
+    groups = groups_of(stage)
+    width = stage.columns // groups
     rows = _cut(stage.rows, spec.tile_rows)
-    columns = _cut(stage.columns, spec.tile_columns)
+    columns = tuple(
+        slice(group * width + block.start, group * width + block.stop)
+        for group in range(groups)
+        for block in _cut(width, spec.tile_columns)
+    )
     places = [(column, row) for row in rows for column in columns]
     regions = tuple(Region(first + n, *place) for n, place in enumerate(places))
     return Tiling(regions, rows, columns)

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ltl_core.chip import ChipBackend, LayerSettings, Observable, Placement, Recording, Stimulus
 from ltl_core.errors import CapacityError, CodeRangeError, LayerShapeError, UnsupportedLayerError
-from ltl_core.network import Conv2d, NetworkSpec
+from ltl_core.network import NetworkSpec
 
 STEPS = 12
 BATCH = 5
@@ -69,14 +69,18 @@ def test_a_network_that_is_too_large_changes_nothing(
 
 
 def test_a_layer_that_the_chip_cannot_hold_is_named(chip: ChipBackend) -> None:
-    layer = Conv2d(name="grouped", in_channels=2, out_channels=2, kernel=(1, 1), groups=2)
-    readout = {"kind": "linear", "name": "readout", "in_features": 2, "out_features": 2}
-    network = NetworkSpec.model_validate(
-        {"input_shape": (2, 1, 1), "layers": [layer.model_dump(), readout]}
-    )
+    shape = {"kind": "conv2d", "in_channels": 2, "out_channels": 2, "kernel": [1, 1]}
+    layers = [
+        {**shape, "name": "first"},
+        {**shape, "name": "second", "fires": False},
+        {"kind": "add", "name": "sum", "inputs": ["first", "second"]},
+        {"kind": "linear", "name": "readout", "in_features": 2, "out_features": 2},
+    ]
+    network = NetworkSpec.model_validate({"input_shape": (2, 1, 1), "layers": layers})
     settings = LayerSettings(60.0, 0.9, 20.0, 240.0)
-    with pytest.raises(UnsupportedLayerError, match="grouped"):
-        chip.place(Placement(network, {"grouped": settings, "readout": settings}, 1.0))
+    placed = {stage.name: settings for stage in network.stages}
+    with pytest.raises(UnsupportedLayerError, match="sum"):
+        chip.place(Placement(network, placed, 1.0))
 
 
 def test_codes_start_at_zero(chip: ChipBackend, placement: Placement) -> None:

@@ -12,7 +12,7 @@ from chip_sim.array import Array, Play, read_columns, read_noise_spread
 from chip_sim.converter import AdcBank
 from chip_sim.presets import preset
 from chip_sim.rows import rows_of, unfold
-from chip_sim.spec import ChipSpec, DeviceSpec
+from chip_sim.spec import ChipSpec, DeviceSpec, tiles_of
 from chip_sim.tiling import tile_stage
 from ltl_core.network import Conv2d, Linear, NetworkSpec, Stage
 
@@ -82,6 +82,45 @@ def test_every_tile_size_gives_the_convolution(stage: Stage, tile_rows: int) -> 
     codes = read_columns(array(stage, weight, spec), Play(values, 1, False), stage, rng())
     expected = F.conv2d(values, weight.view(6, 3, 3, 2), stride=(2, 1), padding=(1, 0))
     assert torch.equal(codes[0], expected)
+
+
+@pytest.fixture
+def grouped() -> Stage:
+    shape = {"in_channels": 6, "out_channels": 9, "kernel": (3, 3), "groups": 3}
+    layers = (
+        Conv2d(name="conv", **shape),
+        Linear(name="readout", in_features=9 * 25, out_features=2),
+    )
+    return NetworkSpec(input_shape=(6, 7, 7), layers=layers).stages[0]
+
+
+@pytest.mark.parametrize("tile_rows", [5, 18, 64])
+def test_columns_of_a_group_see_its_rows_alone(grouped: Stage, tile_rows: int) -> None:
+    values = torch.randint(0, 2, (4, 6, 7, 7), generator=rng()).float()
+    weight = torch.randint(-63, 64, (9, 18), generator=rng()).float()
+    spec = ChipSpec(tile_rows=tile_rows, tile_columns=2)
+    codes = read_columns(array(grouped, weight, spec), Play(values, 1, False), grouped, rng())
+    assert torch.equal(codes[0], F.conv2d(values, weight.view(9, 2, 3, 3), groups=3))
+
+
+def test_every_group_begins_on_a_fresh_tile(grouped: Stage) -> None:
+    spec = ChipSpec(tile_rows=10, tile_columns=2)
+    tiling = tile_stage(grouped, spec, 4)
+    assert len(tiling.regions) == tiles_of(grouped, spec) == 3 * 2 * 2
+    first_row = [(part.tile, part.columns) for part in tiling.regions[:6]]
+    starts = [(0, 2), (2, 3), (3, 5), (5, 6), (6, 8), (8, 9)]
+    assert first_row == [(4 + n, slice(*ends)) for n, ends in enumerate(starts)]
+
+
+def test_analog_sums_of_groups_are_settled_by_their_own_rows(grouped: Stage) -> None:
+    """Levels right at a half: single precision alone would round some of them the other way."""
+    values = torch.randint(-127, 128, (40, 6, 7, 7), generator=rng()).float()
+    weight = (torch.randn(9, 18, generator=rng()) * 20 * 1024).round() / 1024
+    made = array(grouped, weight, ChipSpec(), full_scale=3e4, bits=8)
+    exact = F.conv2d(values.double(), weight.double().view(9, 2, 3, 3), groups=3)
+    found = read_columns(made, Play(values, 1, True), grouped, rng())[0]
+    scale = torch.tensor(127 / 3e4)  # the converter itself works in single precision
+    assert torch.equal(found, (exact.float() * scale).round().clamp(-127, 127))
 
 
 def test_each_row_of_tiles_is_converted_by_itself(stage: Stage) -> None:
