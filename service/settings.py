@@ -39,7 +39,9 @@ class Settings(BaseSettings):
     agent_heartbeat_s: PositiveFloat = 5.0  # how often a chip agent is to be heard of
     agent_silence_s: PositiveFloat = 20.0  # after that its chip is offline
     chip_backends: dict[str, str] = {}  # further backends: name -> "module:factory"
-    simulated_seconds_per_second: float = Field(default=1.0, ge=0)  # how fast idle chips age
+    simulated_seconds_per_second: float = Field(
+        default=1.0, ge=0
+    )  # how fast simulated chips age, driven or idle
 
     planner_s: PositiveFloat = 5.0  # how often chips that are due are looked for
     planner_jobs: PositiveInt = 64  # planned jobs that may be open at a time
@@ -48,7 +50,7 @@ class Settings(BaseSettings):
     keep_checkpoints_days: PositiveFloat = 7.0
     # From which drift scores on a chip is no longer good, and bad; see docs/results/drift-score.md.
     drift_score_drifting: PositiveFloat = 0.8
-    drift_score_bad: PositiveFloat = 1.4
+    drift_score_bad: PositiveFloat = 1.25
 
     log_json: bool = False
     log_level: str = Field(default="info", pattern="^(debug|info|warning|error)$")

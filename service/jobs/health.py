@@ -15,7 +15,7 @@ class DriftThresholds(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     drifting: float = Field(default=0.8, gt=0)
-    bad: float = Field(default=1.4, gt=0)
+    bad: float = Field(default=1.25, gt=0)
 
 
 def health_by_accuracy(accuracy: float, golden: float) -> ChipHealth:

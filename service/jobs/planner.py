@@ -26,7 +26,7 @@ from service.jobs.engine import JobEngine
 
 ROUTE = "planner"  # whose idempotency keys these are
 _AT_ONCE = 50  # plans in one transaction
-_AGAIN = 60.0  # s, at least, before what could not be planned is tried again
+_AGAIN = 60.0  # s, at least, before what could not be planned is looked at again
 
 
 class Planner:
@@ -49,6 +49,7 @@ class Planner:
 
     def _plan(self, session: Session, now: datetime) -> int:
         policies = PolicyRepository(session)
+        policies.put_off(now, now + timedelta(seconds=_AGAIN))
         room = min(self._in_flight - policies.in_flight(), _AT_ONCE)
         due = policies.due(now, room) if room > 0 else []
         return sum(self._plan_one(session, policy, now) for policy in due)

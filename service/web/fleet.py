@@ -8,11 +8,13 @@ from sqlalchemy.orm import Session
 
 from service.db.repositories.agents import AgentRepository
 from service.db.repositories.chips import ChipFilter, ChipRepository
+from service.db.repositories.fingerprints import FingerprintRepository
 from service.db.repositories.jobs import JobFilter, JobRepository
 from service.db.repositories.overview import LastCalibration, OverviewRepository
 from service.db.repositories.paging import PageOf
 from service.db.tables import Chip, Job
 from service.states import TERMINAL, ChipHealth, ChipState, JobKind, JobStatus
+from service.web.drift import PROBES_SHOWN, Sparkline, probe_outcome, score_text, sparkline
 from service.web.words import percent, plural, points, short_id
 
 _LEFT, _RIGHT = 8, 192  # of the small drawing of a recovery, px
@@ -78,6 +80,8 @@ class ChipRow(NamedTuple):
     health: str
     state: str
     accuracy: float | None
+    drift: str  # as last probed
+    probes: Sparkline | None
     recovery: Recovery | None
     version: int | None
     queue: int
@@ -152,6 +156,8 @@ def outcome(job: Job) -> str:
     result = job.result or {}
     if job.kind == JobKind.TUNE:
         return tuning_outcome(result)
+    if job.kind == JobKind.PROBE:
+        return probe_outcome(result)
     if (recovery := recovery_of(job.id, result)) is None:
         return ""
     change = f"{percent(recovery.before)} before, {percent(recovery.after)} after"
@@ -192,10 +198,12 @@ def _chip_rows(session: Session, chips: Sequence[Chip], now: datetime) -> tuple[
     last, running = overview.last_calibrations(ids), overview.running_jobs(ids)
     depth = JobRepository(session).queue_depth(ids)
     offline = AgentRepository(session).offline(ids, now)
+    scores = FingerprintRepository(session).last_scores(ids, PROBES_SHOWN)
     rows = (
         _chip_row(chip, last.get(chip.id), depth.get(chip.id, 0), _running(running, chip, now))
         for chip in chips
     )
+    rows = (row._replace(probes=sparkline(scores.get(row.id, ()))) for row in rows)
     return tuple(
         row._replace(state=ChipState.OFFLINE) if row.id in offline else row for row in rows
     )
@@ -214,6 +222,8 @@ def _chip_row(chip: Chip, last: LastCalibration | None, queue: int, job: JobRow 
         health=chip.health,
         state="running" if job else "idle",
         accuracy=chip.accuracy,
+        drift=score_text(chip.drift_score),
+        probes=None,
         recovery=recovery_of(last.job_id, last.result) if last else None,
         version=chip.version_in_force,
         queue=queue,

@@ -12,6 +12,7 @@ from service.db.repositories.overview import OverviewRepository
 from service.db.tables import Event, Job
 from service.states import JobKind, JobStatus
 from service.web.chart import Curve, Plot, Point, draw
+from service.web.drift import layer_facts
 from service.web.fleet import JobRow, Recovery, job_row, recovery_of
 from service.web.words import amount, percent, seconds
 
@@ -156,7 +157,13 @@ def _facts(job: Job) -> tuple[tuple[str, str], ...]:
         facts.append(("Attempt", str(job.attempt)))
     if ended_by := (job.result or {}).get("ended_by"):
         facts.append(("Ended by", str(ended_by).replace("_", " ")))
-    return (*facts, *_tuned(job.result or {}))
+    return (*facts, *_of_layers(job))
+
+
+def _of_layers(job: Job) -> list[tuple[str, str]]:
+    if job.result is None:
+        return []
+    return layer_facts(job.result) if job.kind == JobKind.PROBE else _tuned(job.result)
 
 
 def _tuned(result: Mapping[str, Any]) -> list[tuple[str, str]]:

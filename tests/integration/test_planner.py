@@ -1,109 +1,21 @@
 """Chips that are due are planned for: once, the oldest first, and not when there is no point."""
 
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 import pytest
-from sqlalchemy import select, text, update
+from sqlalchemy import text, update
 
-from service.api.context import utc_now
-from service.db.repositories.chips import Publication, WeightRepository
+from service.db.repositories.fingerprints import FingerprintRepository
 from service.db.repositories.jobs import JobRepository
-from service.db.repositories.leases import LeaseRepository
 from service.db.repositories.policies import PolicyRepository
 from service.db.tables import Chip, Job
 from service.db.upkeep_tables import Policy
-from service.jobs.messages import Ended
-from service.jobs.planner import Planner
-from service.jobs.records import Recorder
 from service.states import JobStatus
 from tests.conftest import World
+from tests.integration.upkeep_lab import Fleet
 
 HOUR = 3600.0
-ANSWER = {"rates": {"readout": [0.5, 0.1]}, "noise": None, "probes": 1, "chip_time_s": 3.0}
-
-
-class Fleet:
-    """A world whose chips have weights in force and policies, and a planner of its own."""
-
-    def __init__(self, world: World) -> None:
-        self.world = world
-        self.student = world.trained_student()
-        self.planner = self.another_planner()
-
-    def another_planner(self, in_flight: int = 10) -> Planner:
-        return Planner(self.world.context.database, self.world.engine, in_flight)
-
-    def chip(self, name: str, **rules: Any) -> str:
-        """A calibrated chip with this policy."""
-        chip = str(self.world.register_chip(name)["id"])
-        job = self.world.calibrate(chip, self.student)["id"]
-        with self.world.context.database.writing() as session:
-            token = self._drive(job)
-            publication = Publication(
-                job_id=job,
-                token=token,
-                block=b"codes",
-                chip_time=1.0,
-                rule="ltl-online",
-                observable="window",
-                accuracy={"golden": 0.9, "before": 0.5, "after": 0.9},
-                fingerprint=ANSWER,
-                code_version="1",
-            )
-            WeightRepository(session).publish(publication, utc_now())
-            JobRepository(session).end(job, token, JobStatus.SUCCEEDED, None, {}, utc_now())
-            LeaseRepository(session).release(chip, token)
-        if rules:
-            self.rule(chip, **rules)
-        return chip
-
-    def rule(self, chip: str, **rules: Any) -> Any:
-        answer = self.world.client.put(f"/v1/chips/{chip}/policy", json=rules)
-        assert answer.status_code == 200, answer.text
-        return answer.json()
-
-    def policy(self, chip: str) -> Any:
-        return self.world.client.get(f"/v1/chips/{chip}/policy").json()
-
-    def planned(self) -> list[tuple[str, str]]:
-        """Open jobs by kind and chip, the oldest first."""
-        with self.world.context.database.reading() as session:
-            jobs = session.scalars(select(Job).where(Job.status == "queued").order_by(Job.id))
-            return [(job.kind, str(job.chip_id)) for job in jobs]
-
-    def plan(self) -> list[tuple[str, str]]:
-        self.planner.plan()
-        return self.planned()
-
-    def pass_time(self, seconds: float) -> None:
-        """As if everything had happened so much earlier."""
-        step = timedelta(seconds=seconds)
-        names = ("probe_due_at", "calibrate_due_at", "due_at", "calibrated_at")
-        with self.world.context.database.writing() as session:
-            for policy in session.scalars(select(Policy)):
-                for name in names:
-                    at: datetime | None = getattr(policy, name)
-                    setattr(policy, name, at and at - step)
-
-    def finish(self, chip: str, status: JobStatus, **result: Any) -> None:
-        """What a worker does with the chip's open job."""
-        with self.world.context.database.reading() as session:
-            query = select(Job).where(Job.chip_id == chip, Job.status == "queued")
-            job = session.scalars(query).one()
-        token = self._drive(job.id)
-        ended = Ended(status=status, reason="of the test", result=result)  # type: ignore[arg-type]
-        with self.world.context.database.writing() as session:
-            job = JobRepository(session).get(job.id)
-            Recorder(session, job, token, utc_now()).end(ended, self.world.context.artifacts)
-
-    def probed(self, chip: str, score: float) -> None:
-        """The chip's open probe found this."""
-        result = {"score": score, "health": "good", "version": 1, "fingerprint": ANSWER}
-        self.finish(chip, JobStatus.SUCCEEDED, **result)
-
-    def _drive(self, job: str) -> int:
-        return self.world.drive(job)
 
 
 @pytest.fixture
@@ -228,7 +140,18 @@ def test_who_cannot_be_probed_holds_up_nobody(fleet: Fleet) -> None:
     assert "calibrate it first" in fleet.policy(chips["bare"])["note"]
     with fleet.world.context.database.writing() as session:  # its agent is there after all
         session.execute(update(Chip).where(Chip.id == chips["offline"]).values(backend="simulated"))
+    fleet.pass_time(61)
     assert fleet.plan()[-1] == ("probe", chips["offline"])
+
+
+def test_who_cannot_be_driven_is_put_off_and_comes_back_with_the_end_of_its_job(
+    fleet: Fleet,
+) -> None:
+    chip = fleet.chip("a", probe_every_s=HOUR)
+    fleet.world.calibrate(chip, fleet.student)
+    assert fleet.plan() == [("calibrate", chip)]
+    fleet.finish(chip, JobStatus.FAILED)
+    assert fleet.plan() == [("probe", chip)]
 
 
 @pytest.mark.both_databases
@@ -272,3 +195,32 @@ def test_a_bad_policy_is_refused(fleet: Fleet, rules: dict[str, Any]) -> None:
     answer = fleet.world.client.put(f"/v1/chips/{chip}/policy", json=rules)
     assert answer.status_code == 422, answer.text
     assert fleet.world.client.get(f"/v1/chips/{chip}/policy").status_code == 404
+
+
+def test_the_pages_show_how_far_chips_have_drifted(fleet: Fleet) -> None:
+    chip = fleet.chip("a", probe_every_s=HOUR)
+    assert "sparkline" not in fleet.world.client.get("/").text
+    for score in (0.31, 0.93):
+        fleet.plan()
+        fleet.probed(chip, score)
+        fleet.pass_time(2 * HOUR)
+    page = fleet.world.client.get("/").text
+    assert "last 2 probes: 0.31, 0.93" in page
+    assert page.count('class="sparkline"') == 1
+    assert "a: good, drift score 0.93" in page
+    (job, _) = fleet.world.client.get("/v1/jobs", params={"kind": "probe"}).json()["items"]
+    shown = fleet.world.client.get(f"/jobs/{job['id']}").text
+    assert "Probe of a: drift score 0.93, the chip is good." in shown
+    assert "Drift of readout" in shown
+
+
+def test_only_the_last_probes_are_drawn(fleet: Fleet) -> None:
+    chip = fleet.chip("a", probe_every_s=HOUR)
+    for score in (0.1, 0.2, 0.3):
+        fleet.plan()
+        fleet.probed(chip, score)
+        fleet.pass_time(2 * HOUR)
+    with fleet.world.context.database.reading() as session:
+        fingerprints = FingerprintRepository(session)
+        assert fingerprints.last_scores([chip], 2) == {chip: [0.2, 0.3]}
+        assert fingerprints.last_scores([chip, "another"], 9) == {chip: [0.1, 0.2, 0.3]}

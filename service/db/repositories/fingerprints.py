@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 from sqlalchemy import func, select, update
-from sqlalchemy.orm import Session, defer
+from sqlalchemy.orm import Session, aliased, defer
 from uuid_utils import uuid7
 
 from service.db.repositories.paging import PageOf, fetch_page, insert_if_new
@@ -50,18 +50,26 @@ class FingerprintRepository:
 
     def last_scores(self, chip_ids: Sequence[str], count: int) -> dict[str, list[float]]:
         """By chip the scores of its last probes, the oldest first."""
-        place = func.row_number().over(
-            partition_by=Fingerprint.chip_id, order_by=Fingerprint.id.desc()
+        earlier = aliased(Fingerprint)
+        first = (  # by the index, however many there are
+            select(earlier.id)
+            .where(earlier.chip_id == Chip.id)
+            .order_by(earlier.id.desc())
+            .offset(count - 1)
+            .limit(1)
+            .correlate(Chip)
+            .scalar_subquery()
         )
-        newest = (
-            select(Fingerprint.chip_id, Fingerprint.score, place.label("place"))
-            .where(Fingerprint.chip_id.in_(chip_ids), Fingerprint.score.is_not(None))
-            .subquery()
+        query = (
+            select(Fingerprint.chip_id, Fingerprint.score)
+            .join(Chip, Chip.id == Fingerprint.chip_id)
+            .where(Chip.id.in_(chip_ids), Fingerprint.id >= func.coalesce(first, ""))
+            .order_by(Fingerprint.id)
         )
-        query = select(newest).where(newest.c.place <= count).order_by(newest.c.place.desc())
         scores: dict[str, list[float]] = {}
         for row in self._session.execute(query):
-            scores.setdefault(row.chip_id, []).append(row.score)
+            if row.score is not None:
+                scores.setdefault(row.chip_id, []).append(row.score)
         return scores
 
     def get(self, chip_id: str, fingerprint_id: str) -> Fingerprint:

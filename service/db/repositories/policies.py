@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import func, select, update
+from sqlalchemy import ColumnElement, Select, and_, func, select, update
 from sqlalchemy.orm import Session
 
 from service.db.repositories.agents import reachable
@@ -15,6 +15,7 @@ from service.states import ACTIVE, WAITING, JobKind, JobStatus
 
 _OPEN = (*WAITING, *ACTIVE)
 _PLANNED = (JobKind.PROBE, JobKind.CALIBRATE)
+_WINDOW = 500  # due chips that are looked at together
 
 
 class PolicyRepository:
@@ -55,25 +56,34 @@ class PolicyRepository:
         """Those that are due for longest; nobody else plans for them before this unit ends.
 
         Left out are chips that are retired or offline, and those that wait for a probe or a
-        calibration already, or have one.
+        calibration already, or have one. Of the many that may be due only the first are looked at.
         """
-        busy = select(Job.chip_id).where(
-            Job.status.in_(_OPEN), Job.kind.in_(_PLANNED), Job.chip_id.is_not(None)
-        )
         query = (
             select(Policy)
             .join(Chip, Chip.id == Policy.chip_id)
-            .where(
-                Policy.due_at <= now,
-                Chip.retired_at.is_(None),
-                reachable(now),
-                Policy.chip_id.not_in(busy),
-            )
+            .where(Policy.chip_id.in_(_first_due(now)), _may_be_driven(now))
             .order_by(Policy.due_at)
             .limit(limit)
             .with_for_update(of=Policy, skip_locked=True)
         )
         return list(self._session.scalars(query))
+
+    def put_off(self, now: datetime, until: datetime) -> None:
+        """Due chips that cannot be driven are looked at again later, and hold up nobody."""
+        hopeless = (
+            select(Policy.chip_id)
+            .join(Chip, Chip.id == Policy.chip_id)
+            .where(Policy.chip_id.in_(_first_due(now)), ~_may_be_driven(now))
+            .with_for_update(of=Policy, skip_locked=True)
+        )
+        chips = self._session.scalars(hopeless).all()
+        if chips:
+            self._session.execute(
+                update(Policy)
+                .where(Policy.chip_id.in_(chips))
+                .values(due_at=until)
+                .execution_options(synchronize_session=False)
+            )
 
     def in_flight(self) -> int:
         """Planned jobs that have not ended: nobody's key stands behind them."""
@@ -117,6 +127,19 @@ class PolicyRepository:
 
     def _score(self, chip_id: str) -> float | None:
         return self._session.scalar(select(Chip.drift_score).where(Chip.id == chip_id))
+
+
+def _first_due(now: datetime) -> Select[Any]:
+    first = select(Policy.chip_id).where(Policy.due_at <= now).order_by(Policy.due_at)
+    return first.limit(_WINDOW)
+
+
+def _may_be_driven(now: datetime) -> ColumnElement[bool]:
+    """A chip that is neither retired nor offline, and for which nothing of the kind is open."""
+    busy = select(Job.chip_id).where(
+        Job.status.in_(_OPEN), Job.kind.in_(_PLANNED), Job.chip_id.is_not(None)
+    )
+    return and_(Chip.retired_at.is_(None), reachable(now), Policy.chip_id.not_in(busy))
 
 
 def counted(policy: Policy, kind: JobKind, now: datetime) -> None:

@@ -1,0 +1,54 @@
+"""A chip's last drift scores as a small drawing, and a probe's finding in words."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from service.web.words import DASH
+
+PROBES_SHOWN = 16
+_WIDTH, _HEIGHT, _EDGE = 80, 24, 3  # px
+_LEAST = 1.0  # the smallest score that fills the height, so that noise stays flat
+
+
+class Sparkline(NamedTuple):
+    """The scores of the last probes, the newest at the right."""
+
+    path: str
+    end: tuple[float, float]
+    sentence: str
+
+
+def sparkline(scores: Sequence[float]) -> Sparkline | None:
+    """One point says nothing that the figure beside it does not."""
+    if len(scores) < 2:
+        return None
+    top, step = max(_LEAST, *scores), (_WIDTH - 2 * _EDGE) / (len(scores) - 1)
+    points = [
+        (
+            round(_EDGE + place * step, 1),
+            round(_EDGE + (1 - score / top) * (_HEIGHT - 2 * _EDGE), 1),
+        )
+        for place, score in enumerate(scores)
+    ]
+    told = ", ".join(score_text(score) for score in scores)
+    path = " ".join(f"{x},{y}" for x, y in points)
+    return Sparkline(path, points[-1], f"drift score of the last {len(scores)} probes: {told}")
+
+
+def score_text(score: float | None) -> str:
+    """Two digits: a probe is no more repeatable than that."""
+    return DASH if score is None else f"{score:.2f}"
+
+
+def probe_outcome(result: Mapping[str, Any]) -> str:
+    """What a probe came to."""
+    if result.get("score") is None:
+        return "the weights in force have no fingerprint to compare with"
+    return f"drift score {score_text(result['score'])}, the chip is {result['health']}"
+
+
+def layer_facts(result: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """How far each layer of a probed chip has moved."""
+    return [
+        (f"Drift of {layer['layer']}", score_text(layer["score"])) for layer in result["layers"]
+    ]
