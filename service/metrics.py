@@ -6,7 +6,7 @@ tell. Counters begin with what stands there and grow by the events since.
 
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 
 from prometheus_client import CollectorRegistry, Histogram
@@ -87,7 +87,8 @@ class FleetCollector(Collector):
         yield from self._recovered.collect()
         yield from _chips(repository)
         yield from _leases(repository, now)
-        yield _executors(repository, now)
+        yield _silence("executor", "a worker", repository.executors(), now)
+        yield _silence("agent", "a chip's agent", repository.agents(), now)
 
     def _catch_up(self, repository: MetricsRepository) -> None:
         last = repository.last_event()
@@ -142,15 +143,21 @@ def _chips(repository: MetricsRepository) -> Iterator[Metric]:
     accuracy = GaugeMetricFamily(
         "tandemcal_chip_accuracy", "As it was last measured", labels=("chip",)
     )
+    drift = GaugeMetricFamily(
+        "tandemcal_chip_drift_score", "As it was last probed", labels=("chip",)
+    )
     counts: dict[str, int] = {}
     for chip in repository.chips():
         counts[chip.health] = counts.get(chip.health, 0) + 1
         if chip.accuracy is not None:
             accuracy.add_metric((chip.name,), chip.accuracy)
+        if chip.drift_score is not None:
+            drift.add_metric((chip.name,), chip.drift_score)
     for name, chips in sorted(counts.items()):
         health.add_metric((name,), chips)
     yield health
     yield accuracy
+    yield drift
 
 
 def _leases(repository: MetricsRepository, now: datetime) -> Iterator[Metric]:
@@ -170,14 +177,12 @@ def _leases(repository: MetricsRepository, now: datetime) -> Iterator[Metric]:
     yield left
 
 
-def _executors(repository: MetricsRepository, now: datetime) -> Metric:
+def _silence(label: str, who: str, heard: Mapping[str, datetime], now: datetime) -> Metric:
     family = GaugeMetricFamily(
-        "tandemcal_executor_silence_seconds",
-        "Since a worker was last heard of",
-        labels=("executor",),
+        f"tandemcal_{label}_silence_seconds", f"Since {who} was last heard of", labels=(label,)
     )
-    for executor, heard in sorted(repository.executors().items()):
-        family.add_metric((executor,), (now - heard).total_seconds())
+    for name, then in sorted(heard.items()):
+        family.add_metric((name,), (now - then).total_seconds())
     return family
 
 

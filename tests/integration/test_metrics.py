@@ -8,9 +8,15 @@ import pytest
 from fastapi.testclient import TestClient
 from prometheus_client.parser import text_string_to_metric_families
 
+from chip_sim.chip import make_chip
+from chip_sim.presets import preset
+from ltl_core.chip import info_to_json
 from service.api.context import utc_now
 from service.app import create_app
+from service.db.repositories.agents import AgentRepository, Registration
 from service.db.repositories.jobs import JobRepository
+from service.db.session import clock
+from service.db.tables import Chip
 from service.settings import Settings
 from service.states import JobStatus
 from tests.conftest import RecordingEngine, World
@@ -84,6 +90,34 @@ def test_calibrations_tell_what_they_recovered(world: World) -> None:
 def free_port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         return int(listener.getsockname()[1])
+
+
+def test_a_drift_score_is_told_once_there_is_one(world: World) -> None:
+    chip = world.register_chip("bench 1")["id"]
+    named_score = named("tandemcal_chip_drift_score", chip="bench 1")
+    assert named_score not in scrape(world)
+    with world.context.database.writing() as session:
+        session.get_one(Chip, chip).drift_score = 0.25
+    assert scrape(world)[named_score] == 0.25
+
+
+def test_an_agent_is_told_by_its_chip(world: World) -> None:
+    info = make_chip("bench-1", preset("pcm"), 7).info
+    with world.context.database.writing() as session:
+        now = clock(session)
+        registration = Registration(
+            agent_id="one",
+            name="bench 1",
+            url="http://127.0.0.1:1",
+            secret="s" * 32,
+            version="1",
+            limits={},
+            info=info_to_json(info),
+            token=0,
+        )
+        AgentRepository(session).register(registration, now, now)
+    silence = scrape(world)[named("tandemcal_agent_silence_seconds", agent="bench 1")]
+    assert 0 <= silence < 600
 
 
 def test_metrics_can_have_a_port_of_their_own(settings: Settings) -> None:

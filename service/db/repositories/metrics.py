@@ -7,6 +7,7 @@ from typing import NamedTuple
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
+from service.db.agent_tables import Agent
 from service.db.tables import Chip, ChipLease, Event, Executor, Job
 from service.states import TERMINAL
 
@@ -91,6 +92,11 @@ class MetricsRepository:
             .where(ChipLease.holder.is_not(None))
         )
         return [Lease(*row) for row in self._session.execute(query)]
+
+    def agents(self) -> dict[str, datetime]:
+        """By the name of its chip, when each was last heard of."""
+        query = select(Chip.name, Agent.heartbeat_at).join(Chip, Chip.id == Agent.chip_id)
+        return {row.name: row.heartbeat_at for row in self._session.execute(query)}
 
     def executors(self) -> dict[str, datetime]:
         """When each was last heard of."""
