@@ -131,11 +131,20 @@ class Chip(Base):
     retired_at: Mapped[datetime | None]
 
 
+LEFT = "checkpoint_sha256 IS NOT NULL"  # dropped some time after the job's end
+
+
 class Job(Base):
     __tablename__ = "jobs"
     __table_args__ = (
         Index("ix_jobs_chip_id_id", "chip_id", "id"),
         Index("ix_jobs_status_id", "status", "id"),
+        Index(
+            "ix_jobs_left_checkpoints",
+            "ended_at",
+            postgresql_where=text(LEFT),
+            sqlite_where=text(LEFT),
+        ),
     )
 
     id: Mapped[str] = mapped_column(Id, primary_key=True)
@@ -273,8 +282,19 @@ class BrowserSession(Base):
     expires_at: Mapped[datetime]
 
 
+PLANNED = "route = 'planner'"  # keys that nobody sends: forgotten within days
+
+
 class IdempotencyKey(Base):
     __tablename__ = "idempotency_keys"
+    __table_args__ = (
+        Index(
+            "ix_idempotency_keys_planned",
+            "created_at",
+            postgresql_where=text(PLANNED),
+            sqlite_where=text(PLANNED),
+        ),
+    )
 
     key: Mapped[str] = mapped_column(primary_key=True)
     route: Mapped[str] = mapped_column(primary_key=True)

@@ -10,7 +10,6 @@ from service.artifacts import ArtifactStore
 from service.db import locks
 from service.db.repositories.passing import PassingRepository
 from service.db.session import Database, clock
-from service.jobs.planner import ROUTE
 
 PROGRESS, LOG = "job.progress", "job.log"
 _BATCH = 500  # rows in one transaction
@@ -40,7 +39,7 @@ class Retention:
         return (
             self._delete(lambda rows: rows.forget_events(PROGRESS, now - keep.progress))
             + self._delete(lambda rows: rows.forget_events(LOG, now - keep.logs))
-            + self._delete(lambda rows: rows.forget_keys(ROUTE, now - _KEYS))
+            + self._delete(lambda rows: rows.forget_keys(now - _KEYS))
             + self._forget_checkpoints(now - keep.checkpoints)
         )
 

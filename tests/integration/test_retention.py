@@ -10,7 +10,7 @@ from service.db.repositories.events import EventRepository
 from service.db.repositories.jobs import JobRepository
 from service.db.repositories.leases import LeaseRepository
 from service.db.repositories.passing import PassingRepository
-from service.db.tables import PASSING, Event, IdempotencyKey, Job
+from service.db.tables import LEFT, PASSING, PLANNED, Event, IdempotencyKey, Job
 from service.jobs.planner import ROUTE
 from service.jobs.retention import Keep, Retention
 from service.states import JobStatus
@@ -135,7 +135,17 @@ def test_the_planner_s_keys_pass_and_those_of_requests_do_not(past: Past) -> Non
 
 
 @pytest.mark.both_databases
-def test_old_events_are_found_by_their_index(past: Past) -> None:
+@pytest.mark.parametrize(
+    ("table", "what", "time", "index"),
+    [
+        ("events", PASSING, "created_at", "ix_events_passing"),
+        ("jobs", LEFT, "ended_at", "ix_jobs_left_checkpoints"),
+        ("idempotency_keys", PLANNED, "created_at", "ix_idempotency_keys_planned"),
+    ],
+)
+def test_what_is_old_is_found_by_its_index(
+    past: Past, table: str, what: str, time: str, index: str
+) -> None:
     """A year of a fleet must not be looked through."""
     with past.world.context.database.reading() as session:
         if session.get_bind().dialect.name == "sqlite":
@@ -143,6 +153,6 @@ def test_old_events_are_found_by_their_index(past: Past) -> None:
         else:
             session.execute(text("SET LOCAL enable_seqscan = off"))
             plan = "EXPLAIN"
-        query = f"SELECT seq FROM events WHERE {PASSING} AND created_at < '2030-01-01' LIMIT 5"
+        query = f"SELECT * FROM {table} WHERE {what} AND {time} < '2020-01-01' LIMIT 5"
         lines = [str(row) for row in session.execute(text(f"{plan} {query}"))]
-    assert any("ix_events_passing" in line for line in lines), lines
+    assert any(index in line for line in lines), lines

@@ -8,7 +8,7 @@ from datetime import datetime
 from sqlalchemy import delete, select, text, update
 from sqlalchemy.orm import Session
 
-from service.db.tables import PASSING, Event, IdempotencyKey, Job
+from service.db.tables import LEFT, PASSING, PLANNED, Event, IdempotencyKey, Job
 
 
 class PassingRepository:
@@ -29,14 +29,12 @@ class PassingRepository:
         )
         return self._count(delete(Event).where(Event.seq.in_(old)).returning(Event.seq))
 
-    def forget_keys(self, route: str, before: datetime) -> int:
+    def forget_keys(self, before: datetime) -> int:
         """Of the planner: a time at which a chip was due does not come again."""
-        old = select(IdempotencyKey.key).where(
-            IdempotencyKey.route == route, IdempotencyKey.created_at < before
-        )
+        old = select(IdempotencyKey.key).where(text(PLANNED), IdempotencyKey.created_at < before)
         return self._count(
             delete(IdempotencyKey)
-            .where(IdempotencyKey.route == route, IdempotencyKey.key.in_(old.limit(self._batch)))
+            .where(text(PLANNED), IdempotencyKey.key.in_(old.limit(self._batch)))
             .returning(IdempotencyKey.key)
         )
 
@@ -44,7 +42,7 @@ class PassingRepository:
         """Blocks of jobs that ended before then; no row names them any more."""
         old = (
             select(Job.id, Job.checkpoint_sha256)
-            .where(Job.checkpoint_sha256.is_not(None), Job.ended_at < before)
+            .where(text(LEFT), Job.ended_at < before)
             .limit(self._batch)
         )
         found = self._session.execute(old).all()
