@@ -11,6 +11,7 @@ from ltl_core.network import NetworkSpec
 from ltl_core.settings import Budget, CalibrationSettings
 from service.api.context import utc_now
 from service.api.schemas import JobView, TargetSetView
+from service.api.upkeep_schemas import PolicyRequest
 from service.client.chips import Chips
 from service.client.errors import JobEndedError, TandemcalError
 from service.client.jobs import Jobs
@@ -159,3 +160,25 @@ def test_a_chip_that_cannot_be_is_refused(world: World, chosen: Mapping[str, Any
     with pytest.raises(TandemcalError) as raised:
         Chips(transport(world)).register("bench 1", **chosen)
     assert raised.value.status == 422
+
+
+def test_a_policy_is_set_and_dropped(world: World) -> None:
+    chips = Chips(transport(world))
+    chip = chips.register("bench 1", preset="ideal", seed=3)
+    assert chip.drift_score is None
+    wanted = PolicyRequest(probe_every_s=600, calibrate_at_score=0.8)
+    made = chips.set_policy(chip.id, wanted)
+    assert chips.policy(chip.id) == made
+    assert (made.probe_every_s, made.calibrate_at_score, made.priority) == (600, 0.8, 8)
+    assert made.probe_due_at is not None
+    chips.drop_policy(chip.id)
+    with pytest.raises(TandemcalError, match="no policy"):
+        chips.policy(chip.id)
+
+
+def test_a_probe_needs_weights_in_force(world: World) -> None:
+    chips = Chips(transport(world))
+    chip = chips.register("bench 1", preset="ideal", seed=3)
+    assert list(chips.fingerprints(chip.id)) == []
+    with pytest.raises(TandemcalError, match="calibrate it first"):
+        Jobs(transport(world)).probe(chip.id)
