@@ -1,5 +1,8 @@
 """Drift through the service: chips are probed, found worse, and calibrated without being asked."""
 
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -9,7 +12,7 @@ import pytest
 
 from service.db.tables import Chip
 from service.states import JobKind, JobStatus
-from tests.integration.jobs_lab import Lab, Seeded, Service, copy_of, until
+from tests.integration.jobs_lab import ROOT, Lab, Seeded, Service, copy_of, until
 
 MONTH = timedelta(days=30)
 
@@ -90,6 +93,25 @@ def test_its_fingerprints_are_kept_from_publication_on(
     assert [len(rates) for rates in whole["rates"].values()] == [8, 3]
     assert whole["probes"] == 4
     assert service.http.get(f"{path}/{drifted[1]}").status_code == 404
+
+
+def test_a_chip_is_probed_from_the_command_line(
+    lab: Lab, service: Service, drifted: tuple[str, str]
+) -> None:
+    address, key = str(service.http.base_url), lab.settings.key_file.read_text().strip()
+    said = subprocess.run(
+        [sys.executable, "-m", "service.client", "probe", "drifting"],
+        env=os.environ | {"TANDEMCAL_URL": address, "TANDEMCAL_KEY": key},
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert said.returncode == 0, said.stderr
+    chip = shown(service, drifted[0])
+    score = f"drift score {chip['drift_score']:.2f}, health {chip['health']}."
+    assert said.stdout == f"drifting: {score}\n"
 
 
 def test_an_ideal_chip_does_not_drift(lab: Lab, service: Service) -> None:
