@@ -36,4 +36,5 @@ def torch_tile(stage: Stage, weight: torch.Tensor, tile: int) -> torch.nn.Module
             layer.in_features, layer.out_features, bias=False, rpu_config=config
         )
     made.set_weights(weight.view(layer.weight_shape))
-    return made.eval()
+    evaluated: torch.nn.Module = made.eval()
+    return evaluated

@@ -116,7 +116,7 @@ def compare(name: str, reference: dict[str, Any], devices: int) -> Iterator[Row]
 
 def reram_rows(devices: int) -> list[Row]:
     """The spread of blind writes at the published times and, linear in ln t, between them."""
-    model, rows = ReramDevice(40e-6), []
+    model, rows = ReramDevice(40e-6), list[Row]()
     second, day, two = model.after_a_second, model.after_a_day, model.after_two_days
     hour = math.log(3600) / math.log(DAY)
     for r in (0.3, 0.5, 0.7):  # far from zero, where the cut-off would enter

@@ -8,20 +8,17 @@ already is added to: what stands in it is not run again.
 """
 
 import argparse
-import json
 import sys
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from statistics import mean
-from typing import Any, NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
-from rich import box
 from rich.console import Console
-from rich.table import Table
 
 from benchmarks.datasets import MissingDataError, Split, default_folder
+from benchmarks.learning_runs import Run, complaints_about, earlier, table_of, write
 from benchmarks.machine import about
 from benchmarks.memory import peak_memory
 from benchmarks.tasks import Task, tasks
@@ -54,6 +51,8 @@ class Options(NamedTuple):
     rules: tuple[RuleName, ...]
     seeds: tuple[int, ...]
     start: str
+    delta_bits: Literal[8] | None
+    epochs: int | None
     samples: int | None
     test_samples: int | None
     data: Path
@@ -61,29 +60,6 @@ class Options(NamedTuple):
     json: Path | None
     device: str
     check: bool
-
-
-class Run(NamedTuple):
-    """One student of one teacher. Accuracies are on the test set."""
-
-    task: str
-    rule: str
-    start: str
-    seed: int
-    samples: int  # that were learned from, in each epoch
-    tested: int  # that were measured on; a student and its teacher on the same
-    teacher: float
-    accuracy: tuple[float, ...]  # at the start, and after each epoch
-    rate_error: tuple[float, ...]  # at the end, hidden layer by hidden layer
-    epoch_s: tuple[float, ...]
-    peak_bytes: int  # held by the training above the data
-    firing_rate: float  # spikes a neuron and step, at the end
-    synops: float  # a sample
-    synops_ratio: float  # to the ANN's
-
-    @property
-    def gap(self) -> float:
-        return self.teacher - self.accuracy[-1]
 
 
 class Lesson(NamedTuple):
@@ -94,6 +70,14 @@ class Lesson(NamedTuple):
     teacher: Imported
     teacher_accuracy: float
     seed: int
+
+
+class Variant(NamedTuple):
+    """How a run differs from the task as it stands."""
+
+    start: str = "warm"
+    delta_bits: Literal[8] | None = None
+    samples: int | None = None  # to learn from; None are all
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -115,11 +99,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def perform(options: Options, done: Sequence[Run], console: Console) -> Iterator[Run]:
     """Every run that is not done yet."""
-    have = {(run.task, run.rule, run.start, run.seed) for run in done}
+    variant = Variant(options.start, options.delta_bits, options.samples)
+    have = {(run.task, run.rule, run.start, run.delta_bits, run.seed) for run in done}
     for name in options.tasks:
         task, split = tasks()[name], None
+        task = task._replace(epochs=options.epochs or task.epochs)
         for seed in options.seeds:
-            wanted = [r for r in options.rules if (name, r, options.start, seed) not in have]
+            wanted = [r for r in options.rules if (name, r, *variant[:2], seed) not in have]
             if not wanted:
                 continue
             split = split or task.load(options.data)
@@ -128,7 +114,7 @@ def perform(options: Options, done: Sequence[Run], console: Console) -> Iterator
             lesson = prepare(task, measured, seed, options.cache)
             for rule in wanted:
                 console.print(f"{name} {seed}: {rule}.")
-                yield learn(lesson, rule, options.start, options.samples)
+                yield learn(lesson, rule, variant)
 
 
 def prepare(task: Task, split: Split, seed: int, cache: Path | None = None) -> Lesson:
@@ -138,23 +124,24 @@ def prepare(task: Task, split: Split, seed: int, cache: Path | None = None) -> L
     return Lesson(task, split, teacher, accuracy, seed)
 
 
-def learn(lesson: Lesson, rule: RuleName, start: str = "warm", limit: int | None = None) -> Run:
-    """Train one student, from the first `limit` samples or all, and measure it every epoch."""
+def learn(lesson: Lesson, rule: RuleName, variant: Variant) -> Run:
+    """Train one student, from the first samples or all, and measure it every epoch."""
     task, seed = lesson.task, lesson.seed
-    train = shown(first_of(lesson.split.train, limit), task.scaling)
+    train = shown(first_of(lesson.split.train, variant.samples), task.scaling)
     teacher = scaled(lesson.teacher, train, PERCENTILES.get(rule, 99.9))
     targets = LiveTargets(teacher, train, varied(task, seed))
     test = LiveTargets(teacher, shown(lesson.split.test, task.scaling))
-    settings = task.settings(rule, seed)
+    bits = variant.delta_bits if rule.is_local else None
+    settings = task.settings(rule, seed).model_copy(update={"delta_bits": bits})
     weights = teacher.weights
-    if start == "default":
+    if variant.start == "default":
         weights = default_start(task, targets, settings.neuron, seed)
     with peak_memory() as peak:
         training = Training(teacher.network, weights, targets, settings)
         qualities, seconds = follow(training, test)
     effort = student_effort(training.student, LiveTargets(teacher, test.samples.take(_EFFORT)))
     return Run(
-        *(task.name, rule.value, start, seed),
+        *(task.name, rule.value, variant.start, variant.delta_bits, seed),
         samples=targets.size,
         tested=test.size,
         teacher=lesson.teacher_accuracy,
@@ -192,76 +179,6 @@ def follow(training: Training, test: Targets) -> tuple[list[Quality], list[float
     return qualities, seconds
 
 
-def table_of(runs: Sequence[Run]) -> Table:
-    """A row a task, rule and start: the mean over the seeds, and the worst of them."""
-    table = Table(title="Accuracy in % on the test set", box=box.SIMPLE_HEAD)
-    for name in ("Task", "Rule", "Start"):
-        table.add_column(name)
-    for name in (
-        *("Seeds", "Samples", "Teacher", "At start", "After each epoch"),
-        *("Behind", "Worst", "s an epoch", "MB", "Rate error", "Firing", "SynOps"),
-    ):
-        table.add_column(name, justify="right")
-    for group in groups(runs):
-        table.add_row(*cells_of(group))
-    return table
-
-
-def groups(runs: Sequence[Run]) -> list[list[Run]]:
-    """The seeds of one task, rule and start together."""
-    found: dict[tuple[str, str, str, int], list[Run]] = {}
-    for run in runs:
-        found.setdefault((run.task, run.rule, run.start, run.samples), []).append(run)
-    return list(found.values())
-
-
-def cells_of(group: Sequence[Run]) -> list[str]:
-    """One line of the table."""
-    first, epochs = group[0], zip(*(run.accuracy for run in group), strict=True)
-    start, *later = (f"{100 * mean(values):.2f}" for values in epochs)
-    return [
-        *(first.task, first.rule, first.start, str(len(group)), f"{first.samples:,}"),
-        f"{100 * mean(run.teacher for run in group):.2f}",
-        start,
-        " ".join(later),
-        f"{100 * mean(run.gap for run in group):+.2f}",
-        f"{100 * max(run.gap for run in group):+.2f}",
-        f"{mean(mean(run.epoch_s) for run in group):.0f}",
-        f"{max(run.peak_bytes for run in group) / 1e6:.0f}",
-        f"{mean(mean(run.rate_error) for run in group):.3f}",
-        f"{mean(run.firing_rate for run in group):.3f}",
-        f"{mean(run.synops_ratio for run in group):.2f}",
-    ]
-
-
-def complaints_about(run: Run) -> list[str]:
-    """What this run owes."""
-    task, complaints = tasks()[run.task], list[str]()
-    if run.teacher < task.teacher_at_least:
-        complaints.append(f"{run.task} {run.seed}: the teacher has {100 * run.teacher:.2f} % only.")
-    allowed = task.gaps.get(RuleName(run.rule))
-    if run.start == "warm" and allowed is not None and run.gap > allowed:
-        complaints.append(
-            f"{run.task} {run.rule} {run.seed}: {100 * run.gap:.2f} points behind its teacher, "
-            f"{100 * allowed:.1f} allowed."
-        )
-    return complaints
-
-
-def earlier(path: Path | None) -> list[Run]:
-    """What stands in the file already."""
-    if path is None or not path.is_file():
-        return []
-    return [_read(run) for run in json.loads(path.read_text())["runs"]]
-
-
-def write(path: Path | None, heading: dict[str, object], runs: Sequence[Run]) -> None:
-    """Every run so far."""
-    if path is not None:
-        content = heading | {"runs": [run._asdict() for run in runs]}
-        path.write_text(json.dumps(content, indent=2) + "\n")
-
-
 def parse(arguments: Sequence[str] | None) -> Options:
     """The command line."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.learning", description=__doc__)
@@ -269,6 +186,8 @@ def parse(arguments: Sequence[str] | None) -> Options:
     parser.add_argument("--rule", action="append", choices=[rule.value for rule in RuleName])
     parser.add_argument("--seed", type=int, action="append", help="0, 1 and 2 where none is named")
     parser.add_argument("--start", choices=STARTS, default="warm")
+    parser.add_argument("--delta-bits", type=int, choices=[8], help="quantise deltas; else floats")
+    parser.add_argument("--epochs", type=int, help="learn so long; published tasks keep their own")
     parser.add_argument("--samples", type=int, help="learn from so many only")
     parser.add_argument("--test-samples", type=int, help="measure on the first so many only")
     parser.add_argument("--data", type=Path, default=default_folder(), help="where data sets lie")
@@ -289,11 +208,6 @@ def parse(arguments: Sequence[str] | None) -> Options:
 def accelerator() -> str:
     """What there is, and where there is none, the processor."""
     return "cuda" if torch.cuda.is_available() else "cpu"
-
-
-def _read(run: dict[str, Any]) -> Run:
-    lists = {name: tuple(value) for name, value in run.items() if isinstance(value, list)}
-    return Run(**run | lists)
 
 
 if __name__ == "__main__":

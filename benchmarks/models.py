@@ -75,4 +75,5 @@ class ResNet20(nn.Module):
         out = F.relu(self.bn1(self.conv1(x))).clamp(max=CLIP)
         out = self.layers(out)
         out = F.avg_pool2d(out, out.size()[3])
-        return self.linear(out.view(out.size(0), -1))
+        logits: Tensor = self.linear(out.view(out.size(0), -1))
+        return logits

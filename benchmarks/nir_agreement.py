@@ -25,8 +25,9 @@ from torch import Tensor, nn
 from benchmarks.learning import prepare
 from benchmarks.machine import about
 from benchmarks.tasks import tasks
-from benchmarks.teachers import targets_of
+from benchmarks.teachers import scaled
 from ltl_core.data.images import as_samples
+from ltl_core.live import LiveTargets
 from ltl_core.nir import to_nir
 from ltl_core.settings import RuleName
 from ltl_core.student import Student, run_student
@@ -70,9 +71,9 @@ def student_of_digits() -> tuple[Student, Tensor]:
     task = tasks()["digits"]
     lesson = prepare(task, task.load(Path()), seed=0)
     train, test = (as_samples(part, task.scaling) for part in lesson.split)
-    targets = targets_of(lesson.teacher, train, 99.9)
+    teacher = scaled(lesson.teacher, train, 99.9)
     settings = task.settings(RuleName.LTL_OFFLINE, 0)
-    training = Training(*lesson.teacher, targets, settings)
+    training = Training(*lesson.teacher, LiveTargets(teacher, train), settings)
     for _ in training.epochs():
         pass
     return training.student, test.inputs

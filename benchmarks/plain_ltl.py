@@ -23,7 +23,7 @@ class _Spike(torch.autograd.Function):
         return (membrane > neuron.threshold).to(membrane.dtype)
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
         return gradient * ctx.saved_tensors[0], None
 
 
@@ -47,7 +47,7 @@ def gradients(
         trains = _trains(currents, neuron, offline)
         losses += _rate_losses(trains, targets[stage.name], neuron, offline)
         rows = [spikes.detach() for spikes in trains]
-    torch.stack(losses).sum().backward()  # type: ignore[no-untyped-call]
+    torch.stack(losses).sum().backward()
     return {name: leaf.grad for name, leaf in leaves.items() if leaf.grad is not None}
 
 

@@ -43,8 +43,8 @@ def teacher_of(task: Task, split: Split, seed: int, cache: Path | None) -> Impor
 
 def shown(images: Images, scaling: Scaling) -> Samples:
     """Scaled pictures, where tensors are made now: in main memory, or on an accelerator."""
-    samples, device = as_samples(images, scaling), torch.get_default_device()
-    return Samples(*(None if part is None else part.to(device) for part in samples))
+    (inputs, labels), device = as_samples(images, scaling), torch.get_default_device()
+    return Samples(inputs.to(device), None if labels is None else labels.to(device))
 
 
 def scaled(teacher: Imported, samples: Samples, percentile: float) -> Teacher:
@@ -81,9 +81,9 @@ def _train(task: Task, images: Images, seed: int) -> Imported:
         nesterov=not recipe.milestones,
     )
     schedule = _schedule(optimizer, recipe, math.ceil(images.size / recipe.batch))
-    for batch in _batches(images, task.scaling, recipe, seed):
+    for inputs, labels in _batches(images, task.scaling, recipe, seed):
         optimizer.zero_grad()
-        F.cross_entropy(module(batch.inputs), batch.labels).backward()
+        F.cross_entropy(module(inputs), labels).backward()
         optimizer.step()
         schedule.step()
     return from_torch(module.eval(), tuple(images.pixels.shape[1:]))
@@ -99,16 +99,17 @@ def _schedule(optimizer: SGD, recipe: Recipe, steps: int) -> lr_scheduler.LRSche
     )
 
 
-def _batches(images: Images, scaling: Scaling, recipe: Recipe, seed: int) -> Iterator[Samples]:
+def _batches(
+    images: Images, scaling: Scaling, recipe: Recipe, seed: int
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Scaled pictures with their labels, in chance order, epoch after epoch."""
     generator = torch.Generator().manual_seed(seed)
     for _ in range(recipe.epochs):
         for index in torch.randperm(images.size, generator=generator, device="cpu").split(
             recipe.batch
         ):
-            samples = shown(images.take(index), scaling)
+            taken = images.take(index)
+            inputs = shown(taken, scaling).inputs
             if recipe.padding or recipe.flip:
-                varied = crop_and_flip(
-                    samples.inputs, generator, padding=recipe.padding, flip=recipe.flip
-                )
-                samples = samples._replace(inputs=varied)
-            yield samples
+                inputs = crop_and_flip(inputs, generator, padding=recipe.padding, flip=recipe.flip)
+            yield inputs, taken.labels.to(inputs.device)

@@ -9,7 +9,7 @@ it was made and tuned; each is measured a day after it was written, calibrated, 
 import argparse
 import json
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -101,7 +101,7 @@ def compare(task: Task, name: str, seed: int) -> Iterator[Row]:
     tuner = tune(chip, task)
     passed = all(verdict.passed for verdict in tuner.check(tuner.result).values())
     row = row_of(chip.info.model, seed, calibrate(chip, task))
-    yield row._replace(tuned=True, passed=passed, **spreads_of(tuner.result))
+    yield with_spreads(row._replace(tuned=True, passed=passed), tuner.result)
 
 
 def tune(chip: ChipBackend, task: Task) -> Tuner:
@@ -138,18 +138,22 @@ def row_of(chip: str, seed: int, found: CalibrationResult) -> Row:
     )
 
 
-def spreads_of(tuned: dict[str, LayerTuned]) -> dict[str, object]:
-    """The largest of all layers, before and after."""
-    pairs = [(layer.before, layer.after) for layer in tuned.values()]
-    return {
-        field: tuple(
-            max(getattr(one, field) or 0.0 for one in side) for side in zip(*pairs, strict=True)
-        )
-        for field in ("adc_lsb", "threshold", "leak")
-    } | {
-        "not_tuned": sum(sum(layer.success.failed.values()) for layer in tuned.values()),
-        "ranges": tuple(layer.tuning.adc_range for layer in tuned.values()),
-    }
+def with_spreads(row: Row, tuned: Mapping[str, LayerTuned]) -> Row:
+    """The row with the largest spreads of all layers, before and after."""
+    layers = list(tuned.values())
+
+    def worst(field: str) -> tuple[float, float]:
+        sides = ([one.before for one in layers], [one.after for one in layers])
+        before, after = (max(getattr(one, field) or 0.0 for one in side) for side in sides)
+        return before, after
+
+    return row._replace(
+        adc_lsb=worst("adc_lsb"),
+        threshold=worst("threshold"),
+        leak=worst("leak"),
+        not_tuned=sum(sum(layer.success.failed.values()) for layer in layers),
+        ranges=tuple(layer.tuning.adc_range for layer in layers),
+    )
 
 
 def table_of(rows: Sequence[Row]) -> Table:

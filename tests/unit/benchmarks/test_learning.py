@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from benchmarks.learning import Lesson, Run, complaints_about, earlier, learn, prepare, write
+from benchmarks.learning import Lesson, Variant, learn, prepare
+from benchmarks.learning_runs import Run, complaints_about, earlier, write
 from benchmarks.tasks import tasks
 from ltl_core.settings import RuleName
 
@@ -20,7 +21,7 @@ def lesson() -> Iterator[Lesson]:
 
 @pytest.mark.parametrize("rule", [RuleName.LTL_OFFLINE, RuleName.LTL_ONLINE])
 def test_students_come_near_their_teacher(lesson: Lesson, rule: RuleName) -> None:
-    run = learn(lesson, rule)
+    run = learn(lesson, rule, Variant())
     assert complaints_about(run) == []
     assert len(run.accuracy) == 1 + lesson.task.epochs
     assert run.peak_bytes > 0
@@ -31,15 +32,15 @@ def test_students_come_near_their_teacher(lesson: Lesson, rule: RuleName) -> Non
 
 
 def test_default_start_begins_at_chance_and_learns(lesson: Lesson) -> None:
-    run = learn(lesson, RuleName.LTL_OFFLINE, start="default")
+    run = learn(lesson, RuleName.LTL_OFFLINE, Variant(start="default"))
     assert run.accuracy[0] < 0.3  # one in ten, and luck
     assert run.accuracy[-1] > run.accuracy[0] + 0.3
 
 
 def test_runs_survive_their_file(tmp_path: Path) -> None:
-    measured = {"firing_rate": 0.1, "synops": 5.0, "synops_ratio": 0.5}
-    which = ("digits", "bptt", "warm", 1)
-    runs = [Run(*which, 9, 8, 0.9, (0.1, 0.8), (0.05,), (1.5,), 10, **measured)]
+    measured = (0.1, 5.0, 0.5)
+    which = ("digits", "bptt", "warm", None, 1)
+    runs = [Run(*which, 9, 8, 0.9, (0.1, 0.8), (0.05,), (1.5,), 10, *measured)]
     write(tmp_path / "runs.json", {"command": "x"}, runs)
     assert earlier(tmp_path / "runs.json") == runs
     assert earlier(tmp_path / "none.json") == []
