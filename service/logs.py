@@ -1,9 +1,14 @@
 """Logs: one line an event, readable on a console or as JSON; never a key."""
 
 import logging
+import re
 import sys
 
 import structlog
+
+_ENGINE = "dbos"  # the job engine's own logger
+_TRACEBACK = "Traceback (most recent call last)"
+_LAST = re.compile(r"^[\w.]*(?:Error|Exception|Timeout|Exit)\b.*$", re.MULTILINE)
 
 
 def configure_logging(level: str, *, as_json: bool) -> None:
@@ -24,6 +29,42 @@ def configure_logging(level: str, *, as_json: bool) -> None:
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
         cache_logger_on_first_use=True,
     )
+    engine = logging.getLogger(_ENGINE)
+    engine.handlers, engine.propagate = [EngineLog()], False
+
+
+def in_a_line(error: BaseException) -> str:
+    """Its class and its first sentence; of a database's error, what the driver said."""
+    said = getattr(error, "orig", None) or error
+    lines = str(said).strip().splitlines()
+    return f"{type(said).__name__}: {lines[0].strip()}" if lines else type(said).__name__
+
+
+def warn_in_a_line(logger: str, event: str, error: BaseException, **about: str) -> None:
+    """Of what passes by itself, such as a database that is away; with its traceback at `debug`."""
+    log = structlog.get_logger(logger).bind(**about)
+    log.warning(event, error=in_a_line(error))
+    log.debug(event, exc_info=error)
+
+
+class EngineLog(logging.Handler):
+    """Writes what the job engine tells as our own lines."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        log, told = structlog.get_logger(_ENGINE), record.getMessage()
+        log.log(record.levelno, _in_a_line(told))
+        if _TRACEBACK in told:
+            log.debug(told)
+        elif record.exc_info:
+            log.debug(told, exc_info=record.exc_info)
+
+
+def _in_a_line(told: str) -> str:
+    """Of a traceback, the error at its end."""
+    head, traceback, rest = told.partition(_TRACEBACK)
+    if traceback and (errors := _LAST.findall(rest)):
+        return f"{head.strip(' :')}: {errors[-1]}"
+    return next((line.strip() for line in told.splitlines() if line.strip()), "")
 
 
 def _console() -> structlog.dev.ConsoleRenderer:

@@ -17,6 +17,7 @@ from chip_sim.errors import UnknownPresetError
 from ltl_core import errors as core
 from service import errors
 from service.api.schemas import FieldError, Problem
+from service.logs import in_a_line
 
 MEDIA_TYPE = "application/problem+json"
 
@@ -143,7 +144,7 @@ async def _race(request: Request, error: Exception) -> Response:
 
 
 async def _busy(request: Request, error: Exception) -> Response:
-    _log.error("database failed", path=request.url.path, error=repr(error))
+    _log.error("database failed", path=request.url.path, error=in_a_line(error))
     detail = "The database does not answer in time; try again shortly."
     return problem(request, _BUSY, detail, None, _headers(_BUSY))
 

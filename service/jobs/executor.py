@@ -19,6 +19,7 @@ from service.db.repositories.leases import LeaseRepository
 from service.db.session import Database, clock
 from service.jobs.errors import ExecutorNameTakenError, ExecutorRunningError
 from service.jobs.patience import AWAY
+from service.logs import in_a_line
 from service.settings import Settings
 
 _EMBEDDED = "embedded"
@@ -190,7 +191,7 @@ class Heartbeat:
                 self._lock.keep()
                 self._beat()
             except AWAY as error:
-                structlog.get_logger(__name__).warning("no heartbeat", error=str(error.orig))
+                structlog.get_logger(__name__).warning("no heartbeat", error=in_a_line(error))
 
     def _beat(self) -> None:
         with self._database.writing() as session:

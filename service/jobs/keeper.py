@@ -15,6 +15,8 @@ from service.db.session import Database, clock
 from service.jobs.dbos_queue import DbosQueue
 from service.jobs.failover import Failover
 from service.jobs.lost_turns import LostTurns
+from service.jobs.patience import AWAY
+from service.logs import warn_in_a_line
 
 _INTERVAL = 1.0  # s between two looks; the end of a job is one more occasion
 
@@ -51,6 +53,9 @@ class Keeper:
                 self._call()
             self._failover.look()
             self._lost.look()
+        except AWAY as error:
+            self._failover.unsure()
+            warn_in_a_line(__name__, "the queue was not looked after", error)
         except Exception:
             self._failover.unsure()
             structlog.get_logger(__name__).warning("the queue was not looked after", exc_info=True)

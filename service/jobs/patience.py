@@ -9,6 +9,7 @@ from sqlalchemy.exc import InterfaceError, OperationalError
 from sqlalchemy.orm import Session
 
 from service.db.session import Database
+from service.logs import in_a_line
 
 AWAY = (OperationalError, InterfaceError)  # not reachable, restarting, or too busy to answer
 _PAUSES = (0.1, 0.3, 1.0)  # s between two tries; the last one is repeated
@@ -29,7 +30,7 @@ def write_patiently(database: Database, write: Callable[[Session], None], patien
         except AWAY as error:
             if time.monotonic() >= deadline:
                 raise
-            structlog.get_logger(__name__).warning("database away", error=str(error.orig))
+            structlog.get_logger(__name__).warning("database away", error=in_a_line(error))
             time.sleep(pause)
 
 

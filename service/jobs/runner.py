@@ -35,6 +35,7 @@ from service.jobs.seat import (
 )
 from service.jobs.slots import Slots
 from service.jobs.supervision import Supervisor, Verdict
+from service.logs import in_a_line, warn_in_a_line
 from service.settings import Settings
 from service.states import JobStatus
 
@@ -92,6 +93,9 @@ class JobRunner:
                 if isinstance(seat, Seat):
                     self._attempt(seat)
             return seat
+        except AWAY as error:
+            warn_in_a_line(__name__, "an attempt broke off", error, job_id=claim.job_id)
+            return None
         except Exception:
             structlog.get_logger(__name__).exception("an attempt broke off", job_id=claim.job_id)
             return None
@@ -132,7 +136,7 @@ class JobRunner:
         try:
             self._patiently(lambda session: take_back(session, claim.job_id, claim.turn))
         except AWAY as error:
-            structlog.get_logger(__name__).warning("not handed over", error=str(error.orig))
+            structlog.get_logger(__name__).warning("not handed over", error=in_a_line(error))
 
     def _attempt(self, seat: Seat) -> None:
         log = structlog.get_logger(__name__).bind(job_id=seat.job.id, chip_id=seat.job.chip_id)

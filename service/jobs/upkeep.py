@@ -9,9 +9,11 @@ import structlog
 from service.artifacts import ArtifactStore
 from service.db.session import Database
 from service.jobs.engine import JobEngine
+from service.jobs.patience import AWAY
 from service.jobs.planner import Planner
 from service.jobs.retention import Keep, Retention
 from service.jobs.sweep import Sweep
+from service.logs import warn_in_a_line
 from service.settings import Settings
 
 _FORGETTING = 60.0  # s between two looks for what has grown old, where the last one found nothing
@@ -45,6 +47,8 @@ class Upkeep:
             self._planner.plan()
             self._forget()
             self._sweep_up()
+        except AWAY as error:
+            warn_in_a_line(__name__, "the fleet was not kept up", error)
         except Exception:
             structlog.get_logger(__name__).warning("the fleet was not kept up", exc_info=True)
 
