@@ -89,6 +89,7 @@ class FleetCollector(Collector):
         yield from _leases(repository, now)
         yield _silence("executor", "a worker", repository.executors(), now)
         yield _silence("agent", "a chip's agent", repository.agents(), now)
+        yield _call_times(repository)
 
     def _catch_up(self, repository: MetricsRepository) -> None:
         last = repository.last_event()
@@ -175,6 +176,17 @@ def _leases(repository: MetricsRepository, now: datetime) -> Iterator[Metric]:
         left.add_metric((lease.chip,), (lease.expires_at - now).total_seconds())
     yield held
     yield left
+
+
+def _call_times(repository: MetricsRepository) -> Metric:
+    family = GaugeMetricFamily(
+        "tandemcal_agent_call_seconds",
+        "What a call of a chip's agent took, on the average of the attempt that drove it last",
+        labels=("agent", "verb"),
+    )
+    for (agent, verb), seconds in sorted(repository.call_times().items()):
+        family.add_metric((agent, verb), seconds)
+    return family
 
 
 def _silence(label: str, who: str, heard: Mapping[str, datetime], now: datetime) -> Metric:

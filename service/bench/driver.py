@@ -20,6 +20,7 @@ from ltl_core.chip import (
 from ltl_core.errors import CalibrationError, ChipUnavailableError
 from ltl_core.network import NetworkSpec
 from service.bench import answers, verbs
+from service.bench.call_times import CallTime
 from service.bench.line import AgentAddress, Line
 from service.bench.wire import MalformedBodyError, Message
 
@@ -114,6 +115,11 @@ class HttpChip:
     def clipped(self, stimulus: Stimulus) -> Mapping[str, float]:
         with self._doubted("clipped"):
             return answers.read_parts(self._line.ask("clipped", verbs.ask_clipped(stimulus)))
+
+    @property
+    def call_times(self) -> Mapping[str, CallTime]:
+        """How long its agent took to answer."""
+        return self._line.times.so_far()
 
     @property
     def _registers(self) -> TuningInfo:

@@ -11,6 +11,7 @@ from typing import NamedTuple, NoReturn
 from pydantic import BaseModel, ConfigDict, Field, PositiveFloat
 
 from ltl_core.errors import ChipUnavailableError, LeaseLostError
+from service.bench.call_times import CallTimes
 from service.bench.connection import BrokenLineError, Connection, TooLateError, UnreachableError
 from service.bench.faults import fault_from_json
 from service.bench.wire import MEDIA_TYPE, MalformedBodyError, Message, decode, digest_of, encode
@@ -47,6 +48,7 @@ class Line:
     def __init__(self, chip_id: str, address: AgentAddress, token: int) -> None:
         self._chip_id, self._address, self._token = chip_id, address, token
         self._connection = Connection(address.url)
+        self.times = CallTimes()
         weakref.finalize(self, self._connection.close)  # the port has no verb for hanging up
 
     def ask(self, verb: str, message: Message, patience: float = 0.0) -> Message:
@@ -54,11 +56,13 @@ class Line:
 
         Raises what the chip refused, LeaseLostError, ChipUnavailableError, MalformedBodyError.
         """
-        question = self._question(verb, message, patience)
+        question, began = self._question(verb, message, patience), time.monotonic()
         silent_since, broken = None, 0
         for pause in _pauses():
             try:
-                return self._read(verb, *self._try(question))
+                status, content = self._try(question)
+                self.times.add(verb, time.monotonic() - began)
+                return self._read(verb, status, content)
             except UnreachableError as error:
                 silent_since = time.monotonic() if silent_since is None else silent_since
                 until = min(silent_since + self._address.reach_s, question.deadline)

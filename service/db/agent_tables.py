@@ -22,3 +22,4 @@ class Agent(Base):
     registered_at: Mapped[datetime]
     heartbeat_at: Mapped[datetime]
     alive_until: Mapped[datetime]
+    call_times: Mapped[Json | None]  # by verb, calls and seconds in the attempt that drove it last

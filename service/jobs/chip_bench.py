@@ -7,6 +7,7 @@ from ltl_core.chip import ChipBackend
 from ltl_core.driver import Driver
 from ltl_core.progress import Progress
 from ltl_core.student import LayerCodes, Student
+from service.bench.call_times import call_times
 from service.bench.leased import LeasedBackend
 from service.bench.registry import open_chip, save_chip
 from service.bench.wall_time import WallTime
@@ -45,7 +46,8 @@ class ChipBench:
         """Pass a step on, with the seconds that all attempts took; the chip has aged as long."""
         self._wall_time.follow()
         told, spent = as_json(progress)
-        self.workbench.progress(told, spent | {"seconds": self.seconds()})
+        spent |= {"seconds": self.seconds()}
+        self.workbench.progress(told, spent, call_times(self._chip))
 
     def cancelled(self, reason: str = "cancelled") -> CancelledWorkError:
         """To be raised; the chip is kept as it is."""

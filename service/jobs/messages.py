@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
+from service.bench.call_times import CallTime
 from service.jobs.health import DriftThresholds
 from service.states import JobKind, JobStatus, Split
 
@@ -95,6 +96,7 @@ class Progressed(_Message):
     type: Literal["progress"] = "progress"
     progress: Json
     spent: Json
+    call_times: dict[str, CallTime] = {}  # of a chip behind an agent, in this attempt so far
 
 
 class Logged(_Message):

@@ -5,6 +5,7 @@ from datetime import datetime
 from sqlalchemy.orm import Session
 
 from service.artifacts import ArtifactStore
+from service.db.repositories.agents import AgentRepository
 from service.db.repositories.chips import ChipRepository, Publication, WeightRepository
 from service.db.repositories.events import EventRepository
 from service.db.repositories.fingerprints import FingerprintRepository, Probed
@@ -32,6 +33,8 @@ class Recorder:
         self._jobs.write_progress(
             self._job.id, self._token, message.progress, message.spent, self._now
         )
+        if self._job.chip_id is not None and message.call_times:
+            AgentRepository(self._session).keep_call_times(self._job.chip_id, message.call_times)
 
     def checkpoint(self, message: Checkpointed) -> None:
         self._jobs.save_checkpoint(

@@ -6,6 +6,7 @@ from typing import Protocol
 
 from ltl_core.packing import pack, unpack
 from service.artifacts import ArtifactStore
+from service.bench.call_times import CallTime
 from service.jobs.messages import Checkpointed, Ended, JobDescription, Json, Logged, Progressed
 
 _PROGRESS_INTERVAL = 0.5  # s: at most two a second
@@ -34,9 +35,13 @@ class Workbench:
         self._next_progress = 0.0
         self._held_back: Progressed | None = None
 
-    def progress(self, progress: Json, spent: Json) -> None:
+    def progress(
+        self, progress: Json, spent: Json, call_times: Mapping[str, CallTime] | None = None
+    ) -> None:
         """Tell it, or keep it until the last half second is over."""
-        self._held_back = Progressed(progress=progress, spent=spent)
+        self._held_back = Progressed(
+            progress=progress, spent=spent, call_times=dict(call_times or {})
+        )
         if time.monotonic() >= self._next_progress:
             self.flush()
 

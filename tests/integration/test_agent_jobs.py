@@ -1,9 +1,11 @@
 """Whole jobs on a chip behind an agent: alike to the bit, or failed with a reason."""
 
+import asyncio
 from datetime import timedelta
 from pathlib import Path
 
 import torch
+from fastapi import Response
 
 from chip_sim.chip import make_chip
 from chip_sim.presets import preset
@@ -14,9 +16,11 @@ from service.bench.line import AgentAddress
 from service.db.repositories.agents import AgentRepository, Registration
 from service.db.repositories.jobs import JobRepository
 from service.db.repositories.leases import LeaseRepository
+from service.db.repositories.metrics import MetricsRepository
 from service.db.tables import Job
 from service.jobs.describe import Describer
-from service.jobs.messages import Ended, House, JobDescription
+from service.jobs.messages import Ended, House, JobDescription, Progressed
+from service.jobs.records import Recorder
 from service.jobs.work import perform
 from service.jobs.workbench import Workbench
 from service.states import JobKind, JobStatus
@@ -41,6 +45,22 @@ class Quiet:
 
     def lease_held(self) -> bool:
         return True
+
+
+class Attentive(Quiet):
+    """A line to a parent that keeps what it hears of the progress."""
+
+    def __init__(self) -> None:
+        self.heard: list[Progressed] = []
+
+    def send(self, message: object) -> None:
+        if isinstance(message, Progressed):
+            self.heard.append(message)
+
+
+async def late(response: Response) -> Response:
+    await asyncio.sleep(0.05)
+    return response
 
 
 def described(lab: Lab, address: AgentAddress) -> JobDescription:
@@ -89,6 +109,26 @@ def test_a_job_over_http_ends_as_it_does_in_process(lab: Lab, tmp_path: Path) ->
     assert over_http.status == in_process.status == JobStatus.SUCCEEDED, over_http.reason
     assert over_http.result == in_process.result
     assert over_http.chip_state_sha256 is None  # the agent keeps its chip
+
+
+def test_what_calls_of_the_agent_took_is_told_with_the_progress(lab: Lab, tmp_path: Path) -> None:
+    store, link = ArtifactStore(lab.settings.artifacts_dir), Attentive()
+    with bench(tmp_path) as agent:
+        proxy = Proxy(agent)
+        proxy.tamper("run", late)
+        with serving(proxy.app) as url:
+            description = described(lab, agent.address.model_copy(update={"url": url}))
+            perform(description, Workbench(store, link, description))
+    assert description.chip is not None
+    last = link.heard[-1]
+    assert sum(calls for calls, _ in last.call_times.values()) == proxy.asked - 1  # and `now`
+    with lab.database.writing() as session:
+        job = JobRepository(session).get(description.job_id)
+        Recorder(session, job, description.chip.token, now()).progress(last)
+    with lab.database.reading() as session:
+        found = MetricsRepository(session).call_times()
+    assert found["bench-1", "run"] >= 0.05
+    assert {"info", "place", "program"} <= {verb for _, verb in found}
 
 
 def test_a_job_fails_with_the_reason_where_its_agent_lies(lab: Lab, tmp_path: Path) -> None:

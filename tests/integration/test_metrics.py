@@ -115,9 +115,15 @@ def test_an_agent_is_told_by_its_chip(world: World) -> None:
             info=info_to_json(info),
             token=0,
         )
-        AgentRepository(session).register(registration, now, now)
-    silence = scrape(world)[named("tandemcal_agent_silence_seconds", agent="bench 1")]
-    assert 0 <= silence < 600
+        chip = AgentRepository(session).register(registration, now, now).chip_id
+    found = scrape(world)
+    assert 0 <= found[named("tandemcal_agent_silence_seconds", agent="bench 1")] < 600
+    assert not [name for name, _ in found if name == "tandemcal_agent_call_seconds"]
+    with world.context.database.writing() as session:
+        AgentRepository(session).keep_call_times(chip, {"run": (4, 0.5), "now": (2, 0.003)})
+    took = scrape(world)
+    assert took[named("tandemcal_agent_call_seconds", agent="bench 1", verb="run")] == 0.125
+    assert took[named("tandemcal_agent_call_seconds", agent="bench 1", verb="now")] == 0.0015
 
 
 def test_metrics_can_have_a_port_of_their_own(settings: Settings) -> None:

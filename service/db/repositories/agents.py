@@ -1,6 +1,6 @@
 """Chip agents: who registered for which chip, and which of them have fallen silent."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -71,6 +71,11 @@ class AgentRepository:
         agent = self.get(agent_id)
         self._heard(agent, now, alive_until)
         return agent
+
+    def keep_call_times(self, chip_id: str, found: Mapping[str, tuple[int, float]]) -> None:
+        """Calls and their seconds by verb, of whoever drives the chip, so far."""
+        told = {verb: [calls, round(seconds, 6)] for verb, (calls, seconds) in found.items()}
+        self._session.execute(update(Agent).where(Agent.chip_id == chip_id).values(call_times=told))
 
     def offline(self, chip_ids: Sequence[str], now: datetime) -> set[str]:
         """Those of these chips whose agent is silent."""

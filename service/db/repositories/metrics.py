@@ -98,6 +98,15 @@ class MetricsRepository:
         query = select(Chip.name, Agent.heartbeat_at).join(Chip, Chip.id == Agent.chip_id)
         return {row.name: row.heartbeat_at for row in self._session.execute(query)}
 
+    def call_times(self) -> dict[tuple[str, str], float]:
+        """By the name of the chip and the verb, what a call of its agent took, s."""
+        query = select(Chip.name, Agent.call_times).join(Chip, Chip.id == Agent.chip_id)
+        return {
+            (row.name, verb): seconds / calls
+            for row in self._session.execute(query.where(Chip.retired_at.is_(None)))
+            for verb, (calls, seconds) in (row.call_times or {}).items()
+        }
+
     def executors(self) -> dict[str, datetime]:
         """When each was last heard of."""
         query = select(Executor.id, Executor.heartbeat_at)
