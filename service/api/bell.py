@@ -6,6 +6,10 @@ from starlette.concurrency import run_in_threadpool
 
 from service.db.repositories.events import EventRepository
 from service.db.session import Database
+from service.jobs.patience import AWAY
+from service.logs import warn_in_a_line
+
+_AWAY = 1.0  # s until the next look at a database that did not answer
 
 
 class EventBell:
@@ -40,7 +44,12 @@ class EventBell:
 
     async def _poll(self) -> None:
         while self._waiting:
-            last = await run_in_threadpool(self._read_last)
+            try:
+                last = await run_in_threadpool(self._read_last)
+            except AWAY as error:  # it comes back, and whoever waits is still there
+                warn_in_a_line(__name__, "nobody is told what happens", error)
+                await asyncio.sleep(_AWAY)
+                continue
             if last != self._last:
                 async with self._condition:
                     self._last = last
