@@ -12,10 +12,11 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
+from numpy.typing import NDArray
 from torch import Tensor
 
-from chip_sim.converter import AdcBank, column_levels_, level_max
+from chip_sim.converter import AdcBank, Transfer, level_max, transfer_of
 from chip_sim.rows import Rows, positions, rows_of
 from chip_sim.spec import groups_of
 from ltl_core.network import Stage
@@ -35,6 +36,7 @@ class Array(NamedTuple):
     read_noise: float  # sd of one weight in one multiply, code units
 
 
+Places = NDArray[np.intp]  # indices of found values, in one direction
 Watch = Callable[[Tensor], None]  # is shown the codes of one row of tiles
 
 
@@ -78,7 +80,8 @@ def read_columns(
         array = array._replace(weight=array.weight.to(torch.float64))
     where, groups = positions(stage), groups_of(stage)
     codes = torch.empty(play.times, len(play.values), stage.columns, *where)
-    how = _How(play.times, groups, play.analog and not exact, watch)
+    transfers = tuple(transfer_of(adc, array.full_scale, array.bits) for adc in array.adcs)
+    how = _How(play.times, groups, play.analog and not exact, transfers, watch)
     space: _Space | None = None
     for rows in rows_of(play.values, stage, play.times):
         shape = (play.times, stage.columns, rows.values.shape[1])
@@ -109,6 +112,7 @@ class _How(NamedTuple):
     times: int
     groups: int
     guarded: bool  # sums may be inexact
+    transfers: tuple[Transfer, ...]  # one a row of tiles
     watch: Watch | None
 
 
@@ -117,7 +121,7 @@ class _Tile(NamedTuple):
 
     weight: Float[Tensor, "group column row"]
     values: Float[Tensor, "group row point"]
-    adc: AdcBank
+    transfer: Transfer
 
 
 class _Space:
@@ -170,15 +174,15 @@ def _read(
     how, space = where
     top, weight = level_max(array.bits), array.weight.unflatten(0, (how.groups, -1))
     values = rows.values.unflatten(0, (how.groups, -1))
-    for number, (block, adc) in enumerate(zip(array.row_blocks, array.adcs, strict=True)):
-        tile = _Tile(weight[:, :, block], values[:, block], adc)
+    for number, block in enumerate(array.row_blocks):
+        tile = _Tile(weight[:, :, block], values[:, block], how.transfers[number])
         sums = _product(tile, space)
         noise = _noise(tile, array.read_noise, space, rng) if array.read_noise else None
         seen = sums[None] if noise is None else torch.add(noise, sums, out=space.levels)
-        levels = column_levels_(seen, adc, array.full_scale, array.bits)
+        levels = tile.transfer.levels_(seen)
         codes = torch.round(levels, out=space.codes if number else total)
         if how.guarded:
-            _settle(codes, levels, (array, tile, space), noise)
+            _settle(codes, levels, (tile, space), noise)
         codes.clamp_(-top, top)
         if how.watch is not None:
             how.watch(codes)
@@ -213,40 +217,30 @@ def _noise(
 def _settle(
     codes: Float[Tensor, "times column point"],
     levels: Float[Tensor, "times column point"],
-    parts: tuple[Array, _Tile, _Space],
+    parts: tuple[_Tile, _Space],
     noise: Float[Tensor, "times column point"] | None,
 ) -> None:
     """Round levels again, from exact sums, that are so near a half that rounding may tip them."""
-    array, tile, space = parts
+    tile, space = parts
     time, *inner = _above(space.in_memory(levels.sub_(codes).abs_()), 0.5 - _DOUBT)
     point, column = inner if space.turned else inner[::-1]
-    exact = _exact_sums(tile, column, point)
+    exact = torch.from_numpy(_exact_sums(tile, column, point))
+    where = tuple(torch.from_numpy(index) for index in (time, column, point))
     if noise is not None:
-        exact += noise[time, column, point]
-    bank = AdcBank(*(part[column] for part in tile.adc))
-    level = column_levels_(exact[:, None], bank, array.full_scale, array.bits)
-    codes[time, column, point] = level[:, 0].round_()
+        exact += noise[where]
+    codes[where] = tile.transfer.of(where[1]).levels_(exact[:, None])[:, 0].round_()
 
 
-def _exact_sums(
-    tile: _Tile, column: Int[Tensor, " found"], point: Int[Tensor, " found"]
-) -> Float[Tensor, " found"]:
+def _exact_sums(tile: _Tile, column: Places, point: Places) -> NDArray[np.float32]:
     """Of a few columns, each at a point of its own, in double precision."""
-    if len(tile.weight) == 1:
-        weight = tile.weight[0].index_select(0, column)
-        values = tile.values[0].T.index_select(0, point)
-    else:
-        size = tile.weight.shape[1]
-        weight = tile.weight[column // size, column % size]
-        values = tile.values.mT[column // size, point]
-    sums: Tensor = torch.linalg.vecdot(weight.double(), values.double())
-    return sums.to(torch.float32)
+    group, place = np.divmod(column, tile.weight.shape[1])
+    weight = tile.weight.numpy()[group, place]
+    values = tile.values.mT.numpy()[group, point]
+    sums: NDArray[np.float64] = np.einsum("ij,ij->i", weight, values, dtype=np.float64)
+    return sums.astype(np.float32)
 
 
-def _above(
-    values: Float[Tensor, "time a b"], limit: float
-) -> tuple[Int[Tensor, " found"], Int[Tensor, " found"], Int[Tensor, " found"]]:
+def _above(values: Float[Tensor, "time a b"], limit: float) -> tuple[Places, ...]:
     """Where the few values above a limit are. NumPy finds them several times as fast as torch."""
-    found = torch.from_numpy(np.flatnonzero(values.numpy() > limit))
-    _, lines, width = values.shape
-    return found // (lines * width), found // width % lines, found % width
+    found = np.flatnonzero(values.numpy() > limit)
+    return np.unravel_index(found, values.shape)

@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 
@@ -28,32 +28,49 @@ def quantise(
     return (values * (top / full_scale)).round_().clamp_(-top, top)
 
 
+class Transfer(NamedTuple):
+    """What converters see before they round: gain x / LSB + offset + bow(x), in LSB.
+
+    The bow is integral nonlinearity, a cubic that is zero at both ends and in the middle:
+    INL(x) = inl (3 sqrt(3) / 2) (x - x^3), x in parts of the full scale.
+    """
+
+    scale: Float[Tensor, " column"]  # LSB for one unit of the sum
+    offset: Float[Tensor, " column"]
+    bow: Float[Tensor, " column"] | None  # None is a straight line
+    full_scale: float
+
+    def levels_(
+        self, sums: Float[Tensor, "*some column point"]
+    ) -> Float[Tensor, "*some column point"]:
+        """Written over the sums."""
+        bow = None if self.bow is None else self._bend(sums) * self.bow[:, None]
+        torch.addcmul(self.offset[:, None], sums, self.scale[:, None], out=sums)
+        return sums if bow is None else sums.add_(bow)
+
+    def of(self, columns: Int[Tensor, " some"]) -> "Transfer":
+        """These columns alone; one may come several times."""
+        bow = None if self.bow is None else self.bow[columns]
+        return Transfer(self.scale[columns], self.offset[columns], bow, self.full_scale)
+
+    def _bend(
+        self, sums: Float[Tensor, "*some column point"]
+    ) -> Float[Tensor, "*some column point"]:
+        x = (sums / self.full_scale).clamp_(-1, 1)
+        return x - x**3
+
+
+def transfer_of(adc: AdcBank, full_scale: float, bits: int) -> Transfer:
+    """Of converters of so many bits, whose largest code stands for the full scale."""
+    bow = adc.inl_lsb * (1.5 * 3**0.5) if adc.inl_lsb.any() else None
+    return Transfer(adc.gain * (level_max(bits) / full_scale), adc.offset_lsb, bow, full_scale)
+
+
 def column_levels(
     sums: Float[Tensor, "*some column point"], adc: AdcBank, full_scale: float, bits: int
 ) -> Float[Tensor, "*some column point"]:
-    """What the converters see before they round: gain x / LSB + offset + bow(x), in LSB."""
-    return column_levels_(sums.clone(), adc, full_scale, bits)
-
-
-def column_levels_(
-    sums: Float[Tensor, "*some column point"], adc: AdcBank, full_scale: float, bits: int
-) -> Float[Tensor, "*some column point"]:
-    """Likewise, written over the sums."""
-    scale = adc.gain * (level_max(bits) / full_scale)
-    bow = _bow(sums / full_scale, adc) if adc.inl_lsb.any() else None
-    torch.addcmul(adc.offset_lsb[:, None], sums, scale[:, None], out=sums)
-    return sums if bow is None else sums.add_(bow)
-
-
-def _bow(
-    part: Float[Tensor, "*some column point"], adc: AdcBank
-) -> Float[Tensor, "*some column point"]:
-    """Integral nonlinearity: a cubic that is zero at both ends and in the middle, one at its peak.
-
-    INL(x) = inl (3 sqrt(3) / 2) (x - x^3), x in parts of the full scale.
-    """
-    x = part.clamp(-1, 1)
-    return (x - x**3) * (adc.inl_lsb * (1.5 * 3**0.5))[:, None]
+    """What the converters see before they round, in LSB."""
+    return transfer_of(adc, full_scale, bits).levels_(sums.clone())
 
 
 def convert_columns(
