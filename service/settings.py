@@ -26,6 +26,7 @@ class Settings(BaseSettings):
     session_days: PositiveInt = 30  # how long a browser stays logged in
 
     parallel_jobs: PositiveInt = 2
+    job_threads: PositiveInt | None = None  # None: this machine's cores, shared by parallel jobs
     executor_id: str | None = Field(default=None, min_length=1, max_length=200)  # None: by machine
     heartbeat_s: PositiveFloat = 5.0
     executor_silence_s: PositiveFloat = 15.0  # others take over from a worker silent for so long

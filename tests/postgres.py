@@ -88,15 +88,19 @@ def running_server() -> Iterator[Server]:
 
 
 @contextmanager
-def embedded_server() -> Iterator[EmbeddedServer]:
-    """In a directory with a short path, which the name of its socket needs."""
+def embedded_server(*, durable: bool = False) -> Iterator[EmbeddedServer]:
+    """In a directory with a short path, which the name of its socket needs.
+
+    One that is durable writes as PostgreSQL does by default, and outlives a power cut.
+    """
     root = Path(tempfile.mkdtemp(prefix="tandemcal-pg-"))
     get_server = _imported(root / "run")
     with get_server(root / "data", cleanup_mode="stop") as embedded:
         server = EmbeddedServer(embedded)
-        for setting in ("fsync", "full_page_writes"):  # a killed server keeps its data without
-            server._execute(f"ALTER SYSTEM SET {setting} = off")
-        server._execute("SELECT pg_reload_conf()")
+        if not durable:  # a killed server keeps its data without
+            server._execute("ALTER SYSTEM SET fsync = off")
+            server._execute("ALTER SYSTEM SET full_page_writes = off")
+            server._execute("SELECT pg_reload_conf()")
         yield server
     atexit.unregister(embedded._cleanup)  # has been done, and would make the directory again
     shutil.rmtree(root)

@@ -242,7 +242,7 @@ def house_of(settings: Settings) -> House:
     cores = os.cpu_count() or 1
     return House(
         artifacts_dir=str(settings.artifacts_dir),
-        threads=max(1, cores // settings.parallel_jobs),
+        threads=settings.job_threads or max(1, cores // settings.parallel_jobs),
         chip_backends=settings.chip_backends,
         drift=DriftThresholds(drifting=settings.drift_score_drifting, bad=settings.drift_score_bad),
     )
