@@ -9,7 +9,8 @@ from aihwkit.nn import AnalogConv2dMapped, AnalogLinearMapped
 from aihwkit.simulator.configs import TorchInferenceRPUConfig
 from aihwkit.simulator.parameters.enums import BoundManagementType, NoiseManagementType
 
-from ltl_core.network import Conv2d, Stage
+from ltl_core.layer_kinds import Conv2d
+from ltl_core.stages import Stage
 
 _LEVELS = 2**8 - 2
 

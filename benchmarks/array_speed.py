@@ -26,7 +26,9 @@ from chip_sim.array import Array, Play, read_columns
 from chip_sim.converter import AdcBank, level_max, quantise
 from chip_sim.spec import ChipSpec
 from chip_sim.tiling import tile_stage
-from ltl_core.network import Conv2d, Linear, NetworkSpec, Stage
+from ltl_core.layer_kinds import Conv2d, Linear
+from ltl_core.network import NetworkSpec
+from ltl_core.stages import Stage
 
 BITS = 8
 CODE_MAX = 63

@@ -29,7 +29,7 @@ from benchmarks import plain_ltl
 from benchmarks.learning_world import World, make_world, targets_of
 from benchmarks.machine import about
 from benchmarks.memory import peak_memory
-from ltl_core.network import Conv2d
+from ltl_core.layer_kinds import Conv2d
 from ltl_core.readout import Classes
 from ltl_core.rules.select import select_rule
 from ltl_core.settings import NeuronSettings, RuleName

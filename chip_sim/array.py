@@ -19,7 +19,7 @@ from torch import Tensor
 from chip_sim.converter import AdcBank, Transfer, level_max, transfer_of
 from chip_sim.rows import Rows, positions, rows_of
 from chip_sim.spec import groups_of
-from ltl_core.network import Stage
+from ltl_core.stages import Stage
 
 _DOUBT = 2.0**-12  # of an LSB: far above the rounding of a single precision sum, far below one LSB
 _COARSE_BITS = 8  # of converters whose codes single precision resolves to better than that

@@ -8,7 +8,9 @@ from typing import Annotated, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt, model_validator
 
 from ltl_core.chip import ChipInfo, Observable, Register, TuningInfo
-from ltl_core.network import Conv2d, NetworkSpec, Stage
+from ltl_core.layer_kinds import Conv2d
+from ltl_core.network import NetworkSpec
+from ltl_core.stages import Stage
 
 Siemens = Annotated[float, Field(ge=0, allow_inf_nan=False, json_schema_extra={"unit": "S"})]
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False, json_schema_extra={"unit": "s"})]

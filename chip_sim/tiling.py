@@ -3,7 +3,8 @@
 from typing import NamedTuple
 
 from chip_sim.spec import ChipSpec, groups_of, tiles_of
-from ltl_core.network import NetworkSpec, Stage
+from ltl_core.network import NetworkSpec
+from ltl_core.stages import Stage
 
 
 class Region(NamedTuple):

@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float, Int8, UInt8
 from torch import Tensor
 
-from ltl_core.network import Conv2d, Weighted
+from ltl_core.layer_kinds import Conv2d, Weighted
 
 LARGEST = 127  # of a signed byte, the same on both sides of zero
 

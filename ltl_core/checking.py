@@ -15,7 +15,8 @@ from ltl_core.errors import (
     MissingTensorError,
     NonFiniteError,
 )
-from ltl_core.network import NetworkSpec, Shape
+from ltl_core.layer_kinds import Shape
+from ltl_core.network import NetworkSpec
 
 Arrays = Mapping[str, NDArray[Any]]
 

@@ -14,8 +14,8 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from ltl_core.chip import LayerSettings, Register, TunableChip, TuningInfo
-from ltl_core.network import Stage
 from ltl_core.search import Measure, nearest_codes
+from ltl_core.stages import Stage
 
 REACH = 0.8  # of the full scale, where converters are compared; of the threshold, the first pulse
 _RAMP = (-0.75, -0.25, 0.25, 0.75)  # steps between two codes: an average sees finer than a code

@@ -6,7 +6,7 @@ from ltl_core.chip import ChipBackend, Observable, Recording, Stimulus
 from ltl_core.codes import format_of
 from ltl_core.errors import SettingError
 from ltl_core.evaluate import Quality, chip_quality
-from ltl_core.network import size
+from ltl_core.layer_kinds import size
 from ltl_core.observe import observables
 from ltl_core.progress import Spent
 from ltl_core.settings import Reset

@@ -13,7 +13,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ltl_core.layers import input_gradient
-from ltl_core.network import Branch, NetworkSpec
+from ltl_core.network import NetworkSpec
+from ltl_core.stages import Branch
 from ltl_core.student import Student, sweep_student
 from ltl_core.targets import Targets
 

@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Float, Real
 from torch import Tensor
 
+from ltl_core.layer_kinds import Shape, Weighted, size
 from ltl_core.layers import (
     Rows,
     add_byte_gradient,
@@ -15,8 +16,8 @@ from ltl_core.layers import (
     bias_gradient,
     lay_rows,
 )
-from ltl_core.network import Branch, Shape, Stage, Weighted, size
 from ltl_core.neuron import sum_time
+from ltl_core.stages import Branch, Stage
 
 NUMBERS_AT_ONCE = 2**23  # rows, membranes and spikes of a few samples that stay in the cache
 NUMBERS_AT_ONCE_ON_GPU = 2**28

@@ -12,13 +12,8 @@ from torch.fx.proxy import TraceError
 
 from ltl_core.errors import NetworkError, UnsupportedLayerError
 from ltl_core.graph import INPUT
-from ltl_core.network import (
-    Add,
-    Conv2d,
-    Layer,
-    Linear,
-    NetworkSpec,
-)
+from ltl_core.layer_kinds import Add, Conv2d, Layer, Linear
+from ltl_core.network import NetworkSpec
 from ltl_core.translation import (
     ADDITIONS,
     MODULE_OF,

@@ -13,7 +13,8 @@ from torch import Tensor
 from torch.nn.grad import conv2d_input, conv2d_weight
 
 from ltl_core.byte_products import add_outer_product, quantise, sums_of_bytes, turn
-from ltl_core.network import Branch, Conv2d, Linear, Shape, Stage, Weighted
+from ltl_core.layer_kinds import Conv2d, Linear, Shape, Weighted
+from ltl_core.stages import Branch, Stage
 
 
 class Rows(NamedTuple):

@@ -20,14 +20,7 @@ from torch import Tensor
 
 from ltl_core.errors import SettingError, UnsupportedLayerError
 from ltl_core.graph import INPUT
-from ltl_core.network import (
-    AvgPool2d,
-    Conv2d,
-    GlobalAvgPool,
-    Layer,
-    Linear,
-    Shape,
-)
+from ltl_core.layer_kinds import AvgPool2d, Conv2d, GlobalAvgPool, Layer, Linear, Shape
 from ltl_core.settings import NeuronSettings, Reset
 from ltl_core.student import Student
 

@@ -11,11 +11,11 @@ from torch import Tensor
 
 from ltl_core.chip import LayerRecording, Observable, Recording
 from ltl_core.gradient import Gradient, stage_gradient
-from ltl_core.network import Stage
 from ltl_core.neuron import reintegrate
 from ltl_core.rules.ltl_offline import LtlOffline
 from ltl_core.rules.rule import LayerActivity, Rule
 from ltl_core.settings import NeuronSettings
+from ltl_core.stages import Stage
 from ltl_core.student import Student, stage_sums
 from ltl_core.targets import Batch
 

@@ -13,6 +13,7 @@ from ltl_core.chip import LayerSettings, Placement
 from ltl_core.codes import CodeFormat
 from ltl_core.errors import CorruptTensorsError
 from ltl_core.gradient import lay, split_time
+from ltl_core.layer_kinds import Conv2d
 from ltl_core.layers import (
     BranchWeights,
     ByteWeights,
@@ -21,10 +22,11 @@ from ltl_core.layers import (
     branch_weights,
     column_sums,
 )
-from ltl_core.network import Conv2d, NetworkSpec, Stage
+from ltl_core.network import NetworkSpec
 from ltl_core.neuron import lif_window
 from ltl_core.packing import pack, unpack
 from ltl_core.settings import NeuronSettings
+from ltl_core.stages import Stage
 from ltl_core.sweep import Lesson, Swept, as_frames, run_laid
 
 Weights = Mapping[str, Tensor]

@@ -16,12 +16,14 @@ from torch import Tensor
 
 from ltl_core.errors import LayerShapeError
 from ltl_core.gradient import Gradient, GradientSum, lay, sample_slices, split_time
+from ltl_core.layer_kinds import Shape
 from ltl_core.layers import BranchWeights, LaidWeights, Rows, branch_weights, column_sums
-from ltl_core.network import NetworkSpec, Shape, Stage
+from ltl_core.network import NetworkSpec
 from ltl_core.neuron import Fired, count_spikes, fire_through
 from ltl_core.readout import Goal
 from ltl_core.rules.rule import LayerActivity, Rule
 from ltl_core.settings import NeuronSettings
+from ltl_core.stages import Stage
 
 _STEPS_AT_ONCE = 4  # of a rule that looks at no later steps
 

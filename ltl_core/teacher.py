@@ -9,8 +9,9 @@ from torch import Tensor
 
 from ltl_core.errors import SettingError, SilentLayerError
 from ltl_core.layers import branch_weights, column_sums, lay_rows
-from ltl_core.network import NetworkSpec, Stage
+from ltl_core.network import NetworkSpec
 from ltl_core.readout import correct
+from ltl_core.stages import Stage
 from ltl_core.targets import RATE_LEVELS, Samples, TargetSet, nearest_rank
 
 Weights = Mapping[str, Tensor]

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import fx, nn
 
 from ltl_core.errors import UnsupportedLayerError
-from ltl_core.network import AvgPool2d, Conv2d, GlobalAvgPool, Linear
+from ltl_core.layer_kinds import AvgPool2d, Conv2d, GlobalAvgPool, Linear
 
 ACCEPTED = (
     "accepted are Conv2d, Linear, BatchNorm, ReLU, ReLU6, Hardtanh, AvgPool2d, "

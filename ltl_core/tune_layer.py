@@ -8,8 +8,8 @@ from torch import Tensor
 
 from ltl_core.chip import LayerSettings, TunableChip, Tuning, TuningInfo
 from ltl_core.circuits import Circuits, Response
-from ltl_core.network import Stage
 from ltl_core.search import nearest_codes
+from ltl_core.stages import Stage
 from ltl_core.tuned import Spread, Success
 
 _ADC_WITHIN = 1.0  # LSB, at zero and at the end of the reach

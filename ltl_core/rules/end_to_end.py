@@ -8,9 +8,10 @@ from torch import Tensor
 
 from ltl_core.gradient import Gradient, join_time, split_time
 from ltl_core.layers import as_weight, branch_weights, input_gradient
-from ltl_core.network import NetworkSpec, Stage
+from ltl_core.network import NetworkSpec
 from ltl_core.readout import Goal
 from ltl_core.settings import NeuronSettings
+from ltl_core.stages import Stage
 
 Weights = Mapping[str, Tensor]
 

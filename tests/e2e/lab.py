@@ -12,7 +12,8 @@ from typing import NamedTuple
 import httpx
 import numpy as np
 
-from ltl_core.network import Linear, NetworkSpec
+from ltl_core.layer_kinds import Linear
+from ltl_core.network import NetworkSpec
 from service.client.sdk import Tandemcal
 from service.client.teachers import Splits
 from service.client.tensors import Samples

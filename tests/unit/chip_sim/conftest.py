@@ -8,7 +8,8 @@ import torch
 from chip_sim.chip import SimulatedChip, make_chip
 from chip_sim.spec import ChipSpec
 from ltl_core.chip import LayerSettings, Placement
-from ltl_core.network import AvgPool2d, Conv2d, Linear, NetworkSpec
+from ltl_core.layer_kinds import AvgPool2d, Conv2d, Linear
+from ltl_core.network import NetworkSpec
 
 Build = Callable[..., SimulatedChip]
 

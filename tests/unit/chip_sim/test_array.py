@@ -14,7 +14,9 @@ from chip_sim.presets import preset
 from chip_sim.rows import rows_of, unfold
 from chip_sim.spec import ChipSpec, DeviceSpec, tiles_of
 from chip_sim.tiling import tile_stage
-from ltl_core.network import Conv2d, Linear, NetworkSpec, Stage
+from ltl_core.layer_kinds import Conv2d, Linear
+from ltl_core.network import NetworkSpec
+from ltl_core.stages import Stage
 
 SMALL = ChipSpec(tile_rows=7, tile_columns=4)
 

@@ -16,7 +16,9 @@ from chip_sim.presets import NAMES, preset
 from chip_sim.spec import ChipSpec, DeviceSpec
 from chip_sim.tiling import tile_stage
 from ltl_core.chip import LayerSettings, Observable, Placement, Stimulus
-from ltl_core.network import Conv2d, Linear, NetworkSpec, Stage
+from ltl_core.layer_kinds import Conv2d, Linear
+from ltl_core.network import NetworkSpec
+from ltl_core.stages import Stage
 
 seeds = st.integers(0, 2**31)
 bits = st.integers(2, 16)

@@ -13,8 +13,9 @@ from ltl_core.byte_products import (
     sums_of_bytes,
     turn,
 )
+from ltl_core.layer_kinds import Conv2d, Linear, Weighted
 from ltl_core.layers import Rows, add_byte_gradient, add_weight_gradient
-from ltl_core.network import Branch, Conv2d, Linear, Weighted
+from ltl_core.stages import Branch
 
 SHAPES = pytest.mark.parametrize(
     ("kernel", "stride", "padding"), [(3, 1, 1), (3, 2, 1), (1, 2, 0), (2, 1, 0)]

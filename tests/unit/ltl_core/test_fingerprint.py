@@ -12,7 +12,8 @@ from chip_sim.presets import preset
 from ltl_core.chip import LayerSettings, Placement
 from ltl_core.errors import FingerprintError
 from ltl_core.fingerprint import MeanFingerprint, drift, read_fingerprint
-from ltl_core.network import Linear, NetworkSpec
+from ltl_core.layer_kinds import Linear
+from ltl_core.network import NetworkSpec
 
 DAY = 86_400.0  # s
 NETWORK = NetworkSpec(

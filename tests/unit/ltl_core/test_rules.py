@@ -5,11 +5,12 @@ import torch
 from torch import Tensor
 
 from ltl_core.gradient import Gradient, stage_gradient
-from ltl_core.network import NetworkSpec, Stage
+from ltl_core.network import NetworkSpec
 from ltl_core.readout import Classes
 from ltl_core.rules.rule import LayerActivity
 from ltl_core.rules.select import select_rule
 from ltl_core.settings import NeuronSettings, RuleName
+from ltl_core.stages import Stage
 from ltl_core.student import Window, windows
 from tests.unit.ltl_core import reference
 
