@@ -73,8 +73,6 @@ class Task(NamedTuple):
             epochs=self.epochs,
             batch=self.batch,
             learning_rate=self.learning_rates.get(rule, LEARNING_RATE),
-            milestones=(self.epochs - 1,) if self.epochs > 1 else (),
-            gamma=0.1,
             seed=seed,
         )
 

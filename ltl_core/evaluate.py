@@ -1,6 +1,6 @@
 """How good is it? Accuracy and rate errors, of the ideal student and of a chip."""
 
-from collections.abc import Iterator
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -35,14 +35,12 @@ class _Answer(NamedTuple):
 
 def student_quality(student: Student, targets: Targets) -> Quality:
     """Of the ideal student."""
-    batches = list(targets.batches(_CHUNK))
-    return _quality(student, batches, (_ideal(student, batch) for batch in batches))
+    return _quality(student, targets, lambda batch: _ideal(student, batch))
 
 
 def chip_quality(backend: ChipBackend, student: Student, targets: Targets) -> Quality:
     """Of a chip on which the student stands; it learns nothing from being measured."""
-    batches = list(targets.batches(_CHUNK))
-    return _quality(student, batches, (_measured(backend, student, batch) for batch in batches))
+    return _quality(student, targets, lambda batch: _measured(backend, student, batch))
 
 
 def _ideal(student: Student, batch: Batch) -> _Answer:
@@ -61,12 +59,12 @@ def _measured(backend: ChipBackend, student: Student, batch: Batch) -> _Answer:
     return _Answer(rates, sums * (student.lsb[readout.name] / steps))
 
 
-def _quality(student: Student, batches: list[Batch], answers: Iterator[_Answer]) -> Quality:
+def _quality(student: Student, targets: Targets, ask: Callable[[Batch], _Answer]) -> Quality:
     names = [stage.name for stage in student.network.stages if not stage.is_readout]
     squared, hits, samples = torch.zeros(len(names)), 0.0, 0
     losses: list[float] = []
-    for batch, answer in zip(batches, answers, strict=True):
-        size, wanted = batch.size, batch.answers
+    for batch in targets.batches(_CHUNK):
+        answer, size, wanted = ask(batch), batch.size, batch.answers
         for place, (name, rate) in enumerate(zip(names, answer.rates, strict=True)):
             squared[place] += (rate - batch.rates[name]).square().mean() * size
         hits += correct(answer.logits, wanted) * size

@@ -87,11 +87,11 @@ class TrainingSettings(_Settings):
     shortcut_weight: float = Field(default=1.0, ge=0)  # of the branches' losses, at the start
     seed: int = Field(default=0, ge=0)
 
-    def rate_part(self, epoch: int) -> float:
-        """Of the learning rate: linear to zero, or, with milestones, in steps of gamma."""
+    def rate_part(self, done: float) -> float:
+        """Of the learning rate after so many epochs: linear to zero, or in steps at milestones."""
         if not self.milestones:
-            return 1 - epoch / self.epochs
-        return self.gamma ** sum(epoch >= milestone for milestone in self.milestones)
+            return 1 - done / self.epochs
+        return self.gamma ** sum(done >= milestone for milestone in self.milestones)
 
 
 class Budget(_Settings):

@@ -67,7 +67,6 @@ class Training:
         """Train; one progress an epoch."""
         steps = self._settings.epochs
         while self._epoch < steps:
-            self._shadow.scale_rates(self._settings.rate_part(self._epoch))
             accuracy = self._run_epoch()
             self._epoch += 1
             samples = self._epoch * self._targets.size
@@ -92,7 +91,12 @@ class Training:
         student = self._student.with_codes(self._shadow.emit())
         done = self._epoch / self._settings.epochs
         self._tutor.begin_epoch(done, student, self._targets.take(batches[0]))
-        return sum(self._run_batch(self._targets.take(index)) for index in batches) / len(batches)
+        right = 0.0
+        for number, index in enumerate(batches):
+            done = self._epoch + number / len(batches)
+            self._shadow.scale_rates(self._settings.rate_part(done))
+            right += self._run_batch(self._targets.take(index))
+        return right / len(batches)
 
     def _run_batch(self, batch: Batch) -> float:
         student = self._student.with_codes(self._shadow.emit())

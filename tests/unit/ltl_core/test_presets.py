@@ -22,4 +22,4 @@ def test_rates_fall_in_the_published_steps(name: str, rates: dict[int, float]) -
 
 def test_rate_falls_to_zero_without_milestones() -> None:
     settings = TrainingSettings(epochs=4)
-    assert [settings.rate_part(epoch) for epoch in range(4)] == [1, 0.75, 0.5, 0.25]
+    assert [settings.rate_part(done) for done in (0, 1, 1.5, 3.75)] == [1, 0.75, 0.625, 0.0625]

@@ -69,7 +69,7 @@ def make_world() -> World:
     network, weights = imported
     targets = collect(network, weights, blobs(300, seed=2))
     test = collect(network, weights, blobs(400, seed=3), scales=targets.scales)
-    training = Training(network, weights, targets, TrainingSettings(epochs=4))
+    training = Training(network, weights, targets, TrainingSettings(epochs=5))
     for _ in training.epochs():
         pass
     return World(network, weights, targets, test, training.student)
