@@ -7,6 +7,7 @@ double precision, which is exact for them.
 """
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from functools import cached_property
 from typing import NamedTuple
 
@@ -17,6 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from chip_sim.converter import AdcBank, Transfer, level_max, transfer_of
+from chip_sim.read_noise import NormalStreams, read_noise_spread
 from chip_sim.rows import Rows, positions, rows_of
 from chip_sim.spec import groups_of
 from ltl_core.stages import Stage
@@ -83,27 +85,17 @@ def read_columns(
     transfers = tuple(transfer_of(adc, array.full_scale, array.bits) for adc in array.adcs)
     how = _How(play.times, groups, play.analog and not exact, transfers, watch)
     space: _Space | None = None
-    for rows in rows_of(play.values, stage, play.times):
-        shape = (play.times, stage.columns, rows.values.shape[1])
-        if space is None or space.shape != shape:
-            space = _Space(shape, turned=groups == 1 and rows.values.stride(0) == 1)
-        if not where:  # a point is a sample: nothing needs to be moved afterwards
-            _read(array, rows, (how, space), rng, codes[:, rows.samples].mT)
-            continue
-        total = _read(array, rows, (how, space), rng, space.total)
-        codes[:, rows.samples] = total.unflatten(2, (-1, *where)).transpose(1, 2)
+    with NormalStreams(rng) if array.read_noise else nullcontext() as streams:
+        for rows in rows_of(play.values, stage, play.times):
+            shape = (play.times, stage.columns, rows.values.shape[1])
+            if space is None or space.shape != shape:
+                space = _Space(shape, turned=groups == 1 and rows.values.stride(0) == 1)
+            if not where:  # a point is a sample: nothing needs to be moved afterwards
+                _read(array, rows, (how, space), streams, codes[:, rows.samples].mT)
+                continue
+            total = _read(array, rows, (how, space), streams, space.total)
+            codes[:, rows.samples] = total.unflatten(2, (-1, *where)).transpose(1, 2)
     return codes
-
-
-def read_noise_spread(
-    rows: Float[Tensor, "*group row point"], sigma: float
-) -> Float[Tensor, "*group point"]:
-    """Standard deviation of a column sum when every weight is read with N(0, sigma^2).
-
-    The second product, sqrt(sum_j sigma^2 x_j^2). All cells have the same sigma, so that it is the
-    same for all columns.
-    """
-    return rows.square().sum(-2).to(torch.float32).sqrt_().mul_(sigma)
 
 
 class _How(NamedTuple):
@@ -122,6 +114,20 @@ class _Tile(NamedTuple):
     weight: Float[Tensor, "group column row"]
     values: Float[Tensor, "group row point"]
     transfer: Transfer
+    noise: "_Noise | None"
+
+
+class _Noise(NamedTuple):
+    """Of the sums of one row of tiles: normal numbers, and how far they spread."""
+
+    numbers: Float[Tensor, "times column point"]
+    spread: Float[Tensor, "column point"]  # the same number for all columns of a group
+
+    def of(self, times: Places, columns: Places, points: Places) -> NDArray[np.float32]:
+        """Of single sums."""
+        spread = self.spread.numpy()[columns, points]
+        noise: NDArray[np.float32] = self.numbers.numpy()[times, columns, points] * spread
+        return noise
 
 
 class _Space:
@@ -133,6 +139,7 @@ class _Space:
     def __init__(self, shape: tuple[int, int, int], *, turned: bool) -> None:
         self.shape, self.turned = shape, turned
         self.sums = self._taken()[0]
+        self._noise: Tensor | None = None
 
     @cached_property
     def codes(self) -> Float[Tensor, "times column point"]:
@@ -144,10 +151,11 @@ class _Space:
         """Of all rows of tiles."""
         return self._taken()
 
-    @cached_property
-    def noise(self) -> Float[Tensor, "times column point"]:
-        """Of the sums."""
-        return self._taken()
+    def noise(self, tiles: int, streams: NormalStreams) -> Float[Tensor, "tile times column point"]:
+        """Normal numbers for so many rows of tiles."""
+        if self._noise is None:
+            self._noise = torch.stack([self.in_memory(self._taken())] * tiles)
+        return self.in_memory(streams.fill_(self._noise))
 
     @cached_property
     def levels(self) -> Float[Tensor, "times column point"]:
@@ -167,22 +175,21 @@ def _read(
     array: Array,
     rows: Rows,
     where: tuple[_How, _Space],
-    rng: torch.Generator,
+    streams: NormalStreams | None,
     total: Float[Tensor, "times column point"],
 ) -> Float[Tensor, "times column point"]:
     """Into `total`."""
     how, space = where
     top, weight = level_max(array.bits), array.weight.unflatten(0, (how.groups, -1))
     values = rows.values.unflatten(0, (how.groups, -1))
+    noise = None if streams is None else space.noise(len(array.row_blocks), streams)
     for number, block in enumerate(array.row_blocks):
-        tile = _Tile(weight[:, :, block], values[:, block], how.transfers[number])
-        sums = _product(tile, space)
-        noise = _noise(tile, array.read_noise, space, rng) if array.read_noise else None
-        seen = sums[None] if noise is None else torch.add(noise, sums, out=space.levels)
-        levels = tile.transfer.levels_(seen)
+        drawn = None if noise is None else _noise(noise[number], values[:, block], array)
+        tile = _Tile(weight[:, :, block], values[:, block], how.transfers[number], drawn)
+        levels = tile.transfer.levels_(_seen(tile, space))
         codes = torch.round(levels, out=space.codes if number else total)
         if how.guarded:
-            _settle(codes, levels, (tile, space), noise)
+            _settle(codes, levels, tile, space)
         codes.clamp_(-top, top)
         if how.watch is not None:
             how.watch(codes)
@@ -205,30 +212,40 @@ def _product(tile: _Tile, space: _Space) -> Float[Tensor, "column point"]:
 
 
 def _noise(
-    tile: _Tile, sigma: float, space: _Space, rng: torch.Generator
-) -> Float[Tensor, "times column point"]:
-    """Of each column and point, as their numbers lie in memory."""
-    spread = read_noise_spread(tile.values, sigma)
-    space.in_memory(space.noise).normal_(generator=rng)
-    space.noise.unflatten(1, (len(spread), -1)).mul_(spread[:, None])
-    return space.noise
+    numbers: Float[Tensor, "times column point"],
+    values: Float[Tensor, "group row point"],
+    array: Array,
+) -> _Noise:
+    """Of one row of tiles that is played these values."""
+    spread = read_noise_spread(values, array.read_noise)[:, None]
+    groups, _, points = spread.shape
+    each = spread.expand(groups, numbers.shape[1] // groups, points)
+    return _Noise(numbers, each[0] if groups == 1 else each.flatten(0, 1))
+
+
+def _seen(tile: _Tile, space: _Space) -> Float[Tensor, "times column point"]:
+    """What arrives at the converters."""
+    sums, noise = _product(tile, space), tile.noise
+    if noise is None:
+        return sums[None]
+    return torch.addcmul(sums, noise.numbers, noise.spread, out=space.levels)
 
 
 def _settle(
     codes: Float[Tensor, "times column point"],
     levels: Float[Tensor, "times column point"],
-    parts: tuple[_Tile, _Space],
-    noise: Float[Tensor, "times column point"] | None,
+    tile: _Tile,
+    space: _Space,
 ) -> None:
     """Round levels again, from exact sums, that are so near a half that rounding may tip them."""
-    tile, space = parts
     time, *inner = _above(space.in_memory(levels.sub_(codes).abs_()), 0.5 - _DOUBT)
     point, column = inner if space.turned else inner[::-1]
-    exact = torch.from_numpy(_exact_sums(tile, column, point))
-    where = tuple(torch.from_numpy(index) for index in (time, column, point))
-    if noise is not None:
-        exact += noise[where]
-    codes[where] = tile.transfer.of(where[1]).levels_(exact[:, None])[:, 0].round_()
+    exact = _exact_sums(tile, column, point)
+    if tile.noise is not None:
+        exact += tile.noise.of(time, column, point)
+    transfer = tile.transfer.of(torch.from_numpy(column))
+    settled = transfer.levels_(torch.from_numpy(exact)[:, None])[:, 0].round_()
+    codes.numpy()[time, column, point] = settled.numpy()
 
 
 def _exact_sums(tile: _Tile, column: Places, point: Places) -> NDArray[np.float32]:

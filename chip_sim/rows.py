@@ -40,13 +40,20 @@ def positions(stage: Stage) -> tuple[int, ...]:
 
 
 def rows_of(values: Float[Tensor, "batch *input"], stage: Stage, times: int = 1) -> Iterator[Rows]:
-    """A few samples at a time, so that sums are converted while they are still in the cache."""
+    """A few samples at a time, so that sums are converted while they are still in the cache.
+
+    The matrix of a convolution is good until the next one is asked for.
+    """
     points = max(_POINTS_MIN // times, _NUMBERS // max(stage.rows, stage.columns * times))
     count = max(1, points // size(positions(stage)))
+    room = values.new_empty(0)  # taken once: new memory costs more than what is written into it
     for first in range(0, len(values), count):
         samples = slice(first, min(first + count, len(values)))
         if isinstance(stage.layer, Conv2d):
-            yield Rows(samples, unfold(values[samples], stage.layer))
+            windows = _windows(values[samples], stage.layer)
+            if room.shape != windows.shape:
+                room = values.new_empty(windows.shape)
+            yield Rows(samples, _matrix(room.copy_(windows)))
         else:
             yield Rows(samples, values[samples].flatten(1).T)
 
@@ -55,8 +62,20 @@ def unfold(
     values: Float[Tensor, "batch channel height width"], layer: Conv2d
 ) -> Float[Tensor, "row point"]:
     """One row for each weight of a kernel: a strided copy of the padded input."""
+    return _matrix(_windows(values, layer).contiguous())
+
+
+def _windows(
+    values: Float[Tensor, "batch channel height width"], layer: Conv2d
+) -> Float[Tensor, "channel high wide batch *position"]:
+    """A view: what each weight of a kernel meets wherever the kernel stands."""
     (down, right), (high, wide) = layer.padding, layer.kernel
     padded = F.pad(values, (right, right, down, down))
     windows = padded.unfold(2, high, layer.stride[0]).unfold(3, wide, layer.stride[1])
-    rows = values.shape[1] * high * wide
-    return windows.permute(1, 4, 5, 0, 2, 3).reshape(rows, -1)
+    return windows.permute(1, 4, 5, 0, 2, 3)
+
+
+def _matrix(
+    windows: Float[Tensor, "channel high wide batch *position"],
+) -> Float[Tensor, "row point"]:
+    return windows.flatten(3).flatten(0, 2)
