@@ -49,6 +49,7 @@ class Settings(BaseSettings):
     keep_progress_days: PositiveFloat = 90.0  # of jobs that have ended
     keep_logs_days: PositiveFloat = 365.0
     keep_checkpoints_days: PositiveFloat = 7.0
+    keep_turns_days: PositiveFloat = 7.0  # what the job engine remembers of turns that are over
     # From which drift scores on a chip is no longer good, and bad; see docs/results/drift-score.md.
     drift_score_drifting: PositiveFloat = 0.8
     drift_score_bad: PositiveFloat = 1.25

@@ -56,7 +56,7 @@ class Executor(Submitter):
         self._settings = settings
         self._database = database
         self._lock = executor_lock(settings, database)
-        self._upkeep = Upkeep(settings, database, self)
+        self._upkeep = Upkeep(settings, database, self, self._queue)
         self._name: str | None = None
         self._runner: JobRunner | None = None
         self._heartbeat: Heartbeat | None = None

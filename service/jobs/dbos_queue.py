@@ -22,6 +22,7 @@ VERSION = "2"  # raised by hand, when jobs queued by older code could not be run
 QUEUE = "jobs"
 WORKFLOW = "run_job"
 _OPEN = ["ENQUEUED", "PENDING", "DELAYED"]
+_OVER = ["SUCCESS", "ERROR", "CANCELLED", "MAX_RECOVERY_ATTEMPTS_EXCEEDED"]
 
 
 class Claimed(NamedTuple):
@@ -93,6 +94,23 @@ class DbosQueue:
         """Put turns back into the queue whose executor is dead."""
         if names:
             self._client.resume_workflows(list(names), queue_name=QUEUE)
+
+    def forget(self, before: datetime, most: int) -> int:
+        """Of the turns that were over before then, so many; how many there were.
+
+        A turn's number does not come again. Two who do this at once do the same.
+        """
+        found = self._client.list_workflows(
+            name=WORKFLOW,
+            status=_OVER,
+            completed_before=before.isoformat(),
+            limit=most,
+            load_input=False,
+            load_output=False,
+        )
+        if found:
+            self._client.delete_workflows([one.workflow_id for one in found])
+        return len(found)
 
     def close(self) -> None:
         self._client.destroy()

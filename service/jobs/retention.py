@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from datetime import datetime, timedelta
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from sqlalchemy.orm import Session
 
@@ -22,18 +22,28 @@ class Keep(NamedTuple):
     progress: timedelta
     logs: timedelta
     checkpoints: timedelta
+    turns: timedelta
+
+
+class Turns(Protocol):
+    """What the job engine keeps of turns that are over."""
+
+    def forget(self, before: datetime, most: int) -> int: ...
 
 
 class Retention:
     """Looks after one database and its store."""
 
-    def __init__(self, database: Database, artifacts: ArtifactStore, keep: Keep) -> None:
+    def __init__(
+        self, database: Database, artifacts: ArtifactStore, turns: Turns, keep: Keep
+    ) -> None:
         self._database = database
         self._artifacts = artifacts
+        self._turns = turns
         self._keep = keep
 
     def forget(self) -> int:
-        """One batch of each; how many rows and blocks are gone."""
+        """One batch of each; how many rows, blocks and turns are gone."""
         now = self._now()
         keep = self._keep
         return (
@@ -41,6 +51,7 @@ class Retention:
             + self._delete(lambda rows: rows.forget_events(LOG, now - keep.logs))
             + self._delete(lambda rows: rows.forget_keys(now - _KEYS))
             + self._forget_checkpoints(now - keep.checkpoints)
+            + self._turns.forget(now - keep.turns, _BATCH)
         )
 
     def _delete(self, work: Callable[[PassingRepository], int]) -> int:

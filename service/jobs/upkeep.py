@@ -11,7 +11,7 @@ from service.db.session import Database
 from service.jobs.engine import JobEngine
 from service.jobs.patience import AWAY
 from service.jobs.planner import Planner
-from service.jobs.retention import Keep, Retention
+from service.jobs.retention import Keep, Retention, Turns
 from service.jobs.sweep import Sweep
 from service.logs import warn_in_a_line
 from service.settings import Settings
@@ -23,11 +23,14 @@ _SWEEPING = 3600.0  # s between two looks for blocks that nothing names
 class Upkeep:
     """A thread of every process that runs jobs; locks let one of them work at a time."""
 
-    def __init__(self, settings: Settings, database: Database, engine: JobEngine) -> None:
+    def __init__(
+        self, settings: Settings, database: Database, engine: JobEngine, turns: Turns
+    ) -> None:
+        artifacts = ArtifactStore(settings.artifacts_dir)
         self._interval = settings.planner_s
         self._planner = Planner(database, engine, settings.planner_jobs)
-        self._retention = Retention(database, ArtifactStore(settings.artifacts_dir), keep(settings))
-        self._sweep = Sweep(database, ArtifactStore(settings.artifacts_dir))
+        self._retention = Retention(database, artifacts, turns, keep(settings))
+        self._sweep = Sweep(database, artifacts)
         self._next_forgetting = 0.0
         self._next_sweep = time.monotonic() + _SWEEPING
         self._stopping = threading.Event()
@@ -72,4 +75,5 @@ def keep(settings: Settings) -> Keep:
         progress=timedelta(days=settings.keep_progress_days),
         logs=timedelta(days=settings.keep_logs_days),
         checkpoints=timedelta(days=settings.keep_checkpoints_days),
+        turns=timedelta(days=settings.keep_turns_days),
     )

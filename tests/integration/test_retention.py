@@ -1,23 +1,35 @@
 """What grows old is forgotten; the audit trail never is."""
 
+from collections.abc import Iterator
 from datetime import datetime, timedelta
 
 import pytest
-from sqlalchemy import select, text, update
+from sqlalchemy import func, select, text, update
 
 from service.api.context import utc_now
 from service.db.repositories.events import EventRepository
 from service.db.repositories.jobs import JobRepository
 from service.db.repositories.leases import LeaseRepository
 from service.db.repositories.passing import PassingRepository
+from service.db.session import Database
 from service.db.tables import LEFT, PASSING, PLANNED, Event, IdempotencyKey, Job
+from service.jobs.dbos_queue import DbosQueue
 from service.jobs.planner import ROUTE
 from service.jobs.retention import Keep, Retention
 from service.states import JobStatus
 from tests.conftest import World
+from tests.integration.jobs_lab import Lab, Service, until
 
 DAY = timedelta(days=1)
-KEEP = Keep(progress=10 * DAY, logs=20 * DAY, checkpoints=5 * DAY)
+KEEP = Keep(progress=10 * DAY, logs=20 * DAY, checkpoints=5 * DAY, turns=2 * DAY)
+
+
+class NoTurns:
+    """Of an engine that keeps none."""
+
+    def forget(self, before: datetime, most: int) -> int:
+        del before, most
+        return 0
 
 
 class Past:
@@ -26,7 +38,7 @@ class Past:
     def __init__(self, world: World) -> None:
         self.world = world
         student = world.trained_student()
-        self.retention = Retention(world.context.database, world.context.artifacts, KEEP)
+        self.retention = Retention(world.context.database, world.context.artifacts, NoTurns(), KEEP)
         self.ended, self.open = (
             self._job(str(world.register_chip(name)["id"]), student) for name in ("a", "b")
         )
@@ -132,6 +144,50 @@ def test_the_planner_s_keys_pass_and_those_of_requests_do_not(past: Past) -> Non
         left = set(session.scalars(select(IdempotencyKey.key)))
     assert {"new", "asked"} <= left
     assert "old" not in left
+
+
+@pytest.fixture
+def queue(database: Database) -> Iterator[DbosQueue]:
+    queue = DbosQueue(database, timedelta(seconds=15))
+    queue.migrate()
+    yield queue
+    queue.close()
+
+
+@pytest.mark.both_databases
+def test_turns_that_are_over_are_forgotten_and_those_that_wait_stay(
+    world: World, queue: DbosQueue
+) -> None:
+    targets = world.ready_targets()
+    jobs = [world.submit({"kind": "train", "target_set_id": targets})["id"] for _ in range(2)]
+    with world.context.database.writing() as session:
+        for job_id in jobs:
+            queue.enqueue(session, JobRepository(session).get(job_id))
+    over, waiting = (f"{job_id}.1" for job_id in jobs)
+    queue.cancel_queued(jobs[0])
+    assert queue.open_turns([over, waiting]) == {waiting}
+    database, artifacts = world.context.database, world.context.artifacts
+    assert Retention(database, artifacts, queue, KEEP).forget() == 0
+    now = Retention(database, artifacts, queue, KEEP._replace(turns=timedelta(0)))
+    assert (now.forget(), now.forget()) == (1, 0)
+    assert queue.open_turns([over, waiting]) == {waiting}
+
+
+def test_of_a_job_that_ended_the_engine_keeps_nothing_for_ever(lab: Lab) -> None:
+    service = Service(lab)
+    job = lab.ended(service.evaluate(lab.chip("one")))
+    rows = select(func.count()).select_from(text("workflow_status"))
+    queue = DbosQueue(lab.database, timedelta(seconds=15))
+    until(lambda: not queue.claimed(), "its turn is over")
+    service.stop()
+    with lab.database.reading() as session:
+        assert session.scalar(rows) == 1
+    assert queue.forget(utc_now() + DAY, most=10) == 1
+    with lab.database.reading() as session:
+        for table in ("workflow_status", "workflow_input", "workflow_output", "operation_outputs"):
+            assert session.scalar(select(func.count()).select_from(text(table))) == 0, table
+    queue.close()
+    assert lab.job(job.id).status == JobStatus.SUCCEEDED
 
 
 @pytest.mark.both_databases
