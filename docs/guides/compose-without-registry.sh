@@ -108,6 +108,7 @@ for name, service in list(found["services"].items()):
         for host in ("postgres:5432", "api:8765"):
             value = str(value).replace(host, "127.0.0.1:" + host.partition(":")[2])
         service["environment"][key] = value
+found["services"]["chip"].pop("healthcheck")  # no two can have the same port here
 chip = found["services"]["chip"]["environment"]
 chip |= {"TANDEMCAL_AGENT_HOST": "127.0.0.1", "TANDEMCAL_AGENT_PORT": "0"}
 found["services"]["api"]["environment"]["TANDEMCAL_HOST"] = "127.0.0.1"
