@@ -36,9 +36,10 @@ up: $(READY)
 test: $(READY)
 	$(BIN)/python -m pytest --numprocesses 2
 
-# 200 jobs on 20 chips while everything dies now and then; `make test` has the short form.
+# 200 jobs on 20 chips while everything dies or freezes now and then; `make test` has the short form.
+# Another storm: TANDEMCAL_CHAOS_SEED=2 make chaos
 chaos: $(READY)
-	TANDEMCAL_CHAOS=long $(BIN)/python -m pytest tests/chaos
+	TANDEMCAL_CHAOS=long $(BIN)/python -m pytest --log-cli-level=INFO tests/chaos
 
 check: $(READY)
 	$(BIN)/ruff format --check

@@ -1,37 +1,31 @@
-"""Parts of a fleet die or freeze at random; every job ends as it should, and nothing is doubled."""
+"""Parts of a fleet die or freeze at random; every job ends as it should, and nothing is doubled.
 
+TANDEMCAL_CHAOS=long is the large form, TANDEMCAL_CHAOS_SEED another storm.
+"""
+
+import hashlib
 import os
+import zlib
 from collections import Counter
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
-from typing import NamedTuple
 
 import pytest
 from sqlalchemy import make_url
 
-from service.bench.call_log import LoggedCall, read_calls
+from service.bench.call_log import LoggedCall
 from service.db.migrate import upgrade
-from service.db.tables import Event, Job, WeightVersion
-from service.states import TERMINAL, JobStatus
-from tests.chaos.storm import LONG, SHORT, Fault, Scale, Wish, blows, wishes
-from tests.chaos.town import Town, a_town, storming
-from tests.integration.jobs_lab import Seeded, until
+from service.jobs.seat import INTERRUPTIONS_MAX
+from service.states import JobStatus
+from tests.chaos.aftermath import After, ride_out
+from tests.chaos.storm import FAULTS, LONG, SHORT, blows, wishes
+from tests.chaos.town import a_town
+from tests.integration.jobs_lab import Seeded
 from tests.postgres import as_text, embedded_server
 
 SEED = int(os.environ.get("TANDEMCAL_CHAOS_SEED", "1"))
 SCALE = LONG if os.environ.get("TANDEMCAL_CHAOS") == "long" else SHORT
-_LAST_ATTEMPT = 3
-
-
-class After(NamedTuple):
-    """What a storm left."""
-
-    asked: list[Wish]
-    jobs: list[Job]
-    events: list[Event]
-    versions: list[WeightVersion]
-    holders: list[str]
-    calls: list[LoggedCall]
 
 
 @pytest.fixture(scope="module")
@@ -46,40 +40,17 @@ def after(
             yield ride_out(town, SEED, SCALE)
 
 
-def ride_out(town: Town, seed: int, scale: Scale) -> After:
-    """Ask for all jobs while it storms, and wait until the last has ended."""
-    asked = wishes(seed, scale)
-    with storming(town, blows(seed, scale)):
-        ids = [town.ask_for(wish, f"wish {number}") for number, wish in enumerate(asked)]
-
-    def over() -> bool:
-        return all(job.status in TERMINAL for job in town.jobs(ids))
-
-    until(over, "every job has ended", scale.patience)
-    until(lambda: not holders(town), "every chip is free", scale.patience)
-    return After(
-        asked,
-        town.jobs(ids),
-        town.events(),
-        town.versions(),
-        holders(town),
-        read_calls(town.calls),
-    )
-
-
-def holders(town: Town) -> list[str]:
-    return [str(lease.holder) for lease in town.leases() if lease.holder is not None]
-
-
 def test_every_job_ends_as_it_should(after: After) -> None:
     for wish, job in zip(after.asked, after.jobs, strict=True):
         if job.status == JobStatus.FAILED:
-            broken = [e for e in after.events if e.job_id == job.id and e.type == "job.interrupted"]
-            assert len(broken) == _LAST_ATTEMPT, job.reason
+            broken = [e for e in after.told(job.id) if e.type == "job.interrupted"]
+            assert len(broken) == INTERRUPTIONS_MAX, job.reason
         elif job.status == JobStatus.CANCELLED:
             assert wish.cancelled, job.reason
+            assert job.cancel_requested_at is not None
         else:
             assert job.status == JobStatus.SUCCEEDED, job.reason
+            assert "accuracy" in (job.result or {})
     succeeded = sum(job.status == JobStatus.SUCCEEDED for job in after.jobs)
     assert succeeded > 0.8 * sum(not wish.cancelled for wish in after.asked)
 
@@ -97,25 +68,45 @@ def test_an_old_token_among_the_calls_would_be_seen(after: After) -> None:
     assert out_of_turn([*after.calls, late]) == [late]
 
 
+def test_what_was_published_was_driven_under_its_token(after: After) -> None:
+    names = {chip_id: name for name, chip_id in after.chips.items()}
+    wrote = {(call.chip, call.token) for call in after.calls if call.verb == "program"}
+    assert {(names[version.chip_id], version.token) for version in after.versions} <= wrote
+
+
 def test_nothing_is_told_twice_or_left_out(after: After) -> None:
     for job in after.jobs:
-        told = [event for event in after.events if event.job_id == job.id]
+        told = after.told(job.id)
         assert max(Counter((event.type, event.key) for event in told).values()) == 1
-        types = Counter(event.type for event in told)
-        assert (types["job.queued"], types["job.ended"]) == (1, 1)
+        assert [e.key for e in told if e.type == "job.queued"] == ["0"]
+        started = [event.data["attempt"] for event in told if event.type == "job.started"]
+        assert started == list(range(1, job.attempt + 1))
+        ended = {"status": job.status, "reason": job.reason, "result": job.result}
+        assert [e.data for e in told if e.type == "job.ended"] == [ended]
         assert told[-1].type == "job.ended"
+
+
+def test_readers_were_told_every_event_once_and_in_order(after: After) -> None:
+    assert after.readers
+    for reader in after.readers:
+        assert reader.read == [event.seq for event in after.told(reader.job_id)]
 
 
 def test_every_version_was_published_once(after: After) -> None:
     published = Counter(event.job_id for event in after.events if event.type == "weights.published")
     assert published == Counter(version.job_id for version in after.versions)
-    numbers: dict[str, list[int]] = {}
-    for version in after.versions:
-        numbers.setdefault(version.chip_id, []).append(version.version)
-    for found in numbers.values():
-        assert sorted(found) == list(range(1, len(found) + 1))
     promised = [job.id for job in after.jobs if (job.result or {}).get("published")]
     assert sorted(promised) == sorted(version.job_id for version in after.versions)
+    for chip in after.chips.values():
+        found = sorted(
+            (version.version, version.token)
+            for version in after.versions
+            if version.chip_id == chip
+        )
+        assert [number for number, _ in found] == list(range(1, len(found) + 1))
+        assert all(older[1] < newer[1] for older, newer in pairwise(found))
+    for version in after.versions:
+        assert hashlib.sha256(zlib.decompress(version.block)).hexdigest() == version.sha256
 
 
 def test_no_lease_is_left(after: After) -> None:
@@ -126,7 +117,8 @@ def test_the_same_seed_is_the_same_storm() -> None:
     assert blows(SEED, SCALE) == blows(SEED, SCALE)
     assert wishes(SEED, SCALE) == wishes(SEED, SCALE)
     assert blows(SEED, SCALE) != blows(SEED + 1, SCALE)
-    assert {blow.fault for blow in blows(SEED, SCALE)} == set(Fault)
+    assert wishes(SEED, SCALE) != wishes(SEED + 1, SCALE)
+    assert {blow.fault for blow in blows(SEED, SCALE)} == set(FAULTS)
 
 
 def out_of_turn(calls: list[LoggedCall]) -> list[LoggedCall]:

@@ -1,10 +1,11 @@
 """A whole fleet of processes that a storm can pass over: PostgreSQL, an api, workers, agents."""
 
-import signal
+import logging
 import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
@@ -14,14 +15,18 @@ from sqlalchemy import select
 from sqlalchemy.exc import SQLAlchemyError
 
 from service.db.tables import Chip, ChipLease, Event, Job, WeightVersion
-from tests.chaos.storm import Blow, Fault, Scale, Wish
+from tests.chaos.places import DatabasePlace, Place
+from tests.chaos.reader import Reader
+from tests.chaos.storm import Blow, Role, Scale, Wish
 from tests.integration.fleet_lab import QUICK, Worker, copy_rows
-from tests.integration.jobs_lab import Lab, Process, Seeded, copy_of, until
+from tests.integration.jobs_lab import Json, Lab, Process, Seeded, copy_of, until
 from tests.postgres import EmbeddedServer, as_text
 
 JOIN_KEY = "a-join-key-of-this-town-alone"
 CALLS = "calls.jsonl"
 _PRESETS = ("pcm", "hermes", "reram", "harsh")
+_WATCH = 1.0  # s between two looks for processes that ended by themselves
+_LOG = logging.getLogger("storm")
 Found = TypeVar("Found")
 
 
@@ -39,54 +44,74 @@ class Agent(Process):
             "TANDEMCAL_AGENT_DATA_DIR": str(lab.settings.data_dir / "agents"),
             "TANDEMCAL_AGENT_CALL_LOG": str(lab.settings.data_dir / CALLS),
             "TANDEMCAL_AGENT_AGING": "0",
+            "TANDEMCAL_AGENT_REACH_S": "240",  # other work may share the machine
         }
         super().__init__(lab, name, "agent", **environment)
 
 
 class Town:
-    """Every process by its place; what is struck is started again."""
+    """Every process by its role and number."""
 
-    def __init__(self, lab: Lab, server: EmbeddedServer, scale: Scale, port: int) -> None:
+    def __init__(self, lab: Lab, server: EmbeddedServer, scale: Scale) -> None:
         self.lab, self.calls = lab, lab.settings.data_dir / CALLS
-        self.address = f"http://127.0.0.1:{port}"
-        self._server, self._scale, self._port = server, scale, port
+        self._scale, self._port = scale, free_port()
+        self.address = f"http://127.0.0.1:{self._port}"
         self._environment = QUICK | {"TANDEMCAL_JOIN_KEY": JOIN_KEY}
-        self.api = self._start_api()
-        key = lab.settings.key_file.read_text().strip()
-        self.http = httpx.Client(
-            base_url=self.address, headers={"Authorization": f"Bearer {key}"}, timeout=30
+        self._places: dict[tuple[Role, int], Place] = {}
+        self._database = DatabasePlace(server)
+        self._fill(Role.API, [self._start_api])
+        self._fill(Role.WORKER, [self._worker(n) for n in range(scale.workers)])
+        self._fill(Role.AGENT, [self._agent(n, free_port()) for n in range(scale.chips)])
+        self._http: httpx.Client | None = None
+
+    @property
+    def key(self) -> str:
+        """Of its owner."""
+        return self.lab.settings.key_file.read_text().strip()
+
+    def settle(self) -> None:
+        """Until everybody is there."""
+        until(self.lab.settings.key_file.exists, "there is a key", self._scale.patience)
+        headers = {"Authorization": f"Bearer {self.key}"}
+        self._http = httpx.Client(base_url=self.address, headers=headers, timeout=30)
+        until(
+            lambda: len(self.chips()) == self._scale.chips,
+            "every agent has registered",
+            self._scale.patience,
         )
-        self._ports = [free_port() for _ in range(scale.chips)]
-        self._agents = [self._start_agent(n) for n in range(scale.chips)]
-        self._workers = [self._start_worker(n) for n in range(scale.workers)]
-        until(lambda: len(self.chips()) == scale.chips, "every agent has registered")
 
     def ask_for(self, wish: Wish, key: str) -> str:
         """Ask until there is an answer: the same key makes one job, however often it is sent."""
-        body = {
+        body: Json = {
             "kind": wish.kind,
             "chip_id": self.chips()[f"chip-{wish.chip}"],
             "student_id": self.lab.seeded.student_id,
         }
         if wish.kind == "calibrate":
             budget = {"samples": wish.samples}
-            body["settings"] = {"budget": budget, "batch": 32, "settle_s": 0}  # type: ignore[assignment]
+            body["settings"] = {"budget": budget, "batch": 32, "settle_s": 0}
         job = self._send("/v1/jobs", body, key)
         if wish.cancelled:
             self._send(f"/v1/jobs/{job}/cancel", {}, key)
         return job
 
+    def reader(self, job_id: str) -> Reader:
+        """Of this job's events, from now on."""
+        return Reader(self.address, self.key, job_id)
+
     def strike(self, blow: Blow) -> None:
         """One blow, and what follows it."""
-        time.sleep(blow.pause)
-        {
-            Fault.KILL_WORKER: self._kill_worker,
-            Fault.FREEZE_WORKER: lambda blow: _freeze(self._workers[blow.whom], blow.lasting),
-            Fault.KILL_API: self._kill_api,
-            Fault.KILL_AGENT: self._kill_agent,
-            Fault.FREEZE_AGENT: lambda blow: _freeze(self._agents[blow.whom], blow.lasting),
-            Fault.KILL_DATABASE: self._kill_database,
-        }[blow.fault](blow)
+        _LOG.info("%s %s %d for %.1f s", *blow.fault, blow.whom, blow.lasting)
+        place: Place | DatabasePlace = self._database
+        if blow.fault.role is not Role.DATABASE:
+            place = self._places[blow.fault.role, blow.whom]
+        place.strike(blow.fault.deed, blow.lasting)
+
+    def revive(self) -> int:
+        """Start those again that ended by themselves; how many there were so far."""
+        for place in self._places.values():
+            place.revive()
+        return sum(place.revived for place in self._places.values())
 
     def chips(self) -> dict[str, str]:
         """Ids by name."""
@@ -108,50 +133,32 @@ class Town:
         return self._read(lambda s: list(s.scalars(select(ChipLease))))
 
     def close(self) -> None:
-        self.http.close()
-        for process in (*self._workers, *self._agents, self.api):
-            if process.process.poll() is None:
-                process.process.send_signal(signal.SIGCONT)
-                process.kill()
+        if self._http is not None:
+            self._http.close()
+        for place in self._places.values():
+            place.close()
 
-    def _kill_worker(self, blow: Blow) -> None:
-        self._workers[blow.whom].kill()
-        time.sleep(blow.lasting)
-        self._workers[blow.whom] = self._start_worker(blow.whom)
-
-    def _kill_api(self, blow: Blow) -> None:
-        self.api.kill()
-        time.sleep(blow.lasting)
-        self.api = self._start_api()
-
-    def _kill_agent(self, blow: Blow) -> None:
-        self._agents[blow.whom].kill()
-        time.sleep(blow.lasting)
-        self._agents[blow.whom] = self._start_agent(blow.whom)
-
-    def _kill_database(self, blow: Blow) -> None:
-        self._server.kill()
-        time.sleep(blow.lasting)
-        self._server.start()
+    def _fill(self, role: Role, starts: list[Callable[[], Process]]) -> None:
+        for number, start in enumerate(starts):
+            self._places[role, number] = Place(start)
 
     def _start_api(self) -> Process:
-        words = ("api", "--port", str(self._port))
-        process = Process(self.lab, "api", *words, **self._environment)
-        process.said(r"answers at (http://\S+)")
-        return process
+        return Process(self.lab, "api", "api", "--port", str(self._port), **self._environment)
 
-    def _start_worker(self, number: int) -> Worker:
-        return Worker(self.lab, f"worker-{number}", **self._environment)
+    def _worker(self, number: int) -> Callable[[], Process]:
+        return lambda: Worker(self.lab, f"worker-{number}", **self._environment)
 
-    def _start_agent(self, number: int) -> Agent:
-        return Agent(self.lab, number, self._ports[number], self.address)
+    def _agent(self, number: int, port: int) -> Callable[[], Process]:
+        return lambda: Agent(self.lab, number, port, self.address)
 
-    def _send(self, path: str, body: dict[str, object], key: str) -> str:
+    def _send(self, path: str, body: Json, key: str) -> str:
         """Nothing is given up because the service is away for a while."""
+        http = self._http
+        assert http is not None, "the town has not settled"
 
         def sent() -> str | None:
             try:
-                answer = self.http.post(path, json=body, headers={"Idempotency-Key": key})
+                answer = http.post(path, json=body, headers={"Idempotency-Key": key})
             except httpx.TransportError:
                 return None
             assert answer.status_code < 500 or answer.status_code == 503, answer.text
@@ -183,38 +190,48 @@ def a_town(
     copy_of(seeded[0], root)
     lab = Lab(root, seeded[1], as_text(server.create(template)))
     copy_rows(root, lab.database)
-    town = Town(lab, server, scale, free_port())
+    town = Town(lab, server, scale)
     try:
-        yield town
+        with _supervised(town):
+            town.settle()
+            yield town
     finally:
         town.close()
         lab.close()
 
 
 @contextmanager
-def storming(town: Town, blows: list[Blow]) -> Iterator[None]:
-    """Blow after blow beside the block; waits for the last of them."""
-    broken: list[BaseException] = []
+def storming(town: Town, blows: list[Blow]) -> Iterator[float]:
+    """Blow after blow beside the block, from the moment that it is given; waits for the last."""
+    began = time.monotonic()
 
-    def storm() -> None:
-        try:
-            for blow in blows:
-                town.strike(blow)
-        except BaseException as error:
-            broken.append(error)
+    def strike(blow: Blow) -> None:
+        time.sleep(max(0.0, began + blow.at - time.monotonic()))
+        town.strike(blow)
 
-    thread = threading.Thread(target=storm, name="storm")
+    with ThreadPoolExecutor(len(blows), "storm") as storm:
+        struck = [storm.submit(strike, blow) for blow in blows]
+        yield began
+        for one in struck:
+            one.result()
+
+
+@contextmanager
+def _supervised(town: Town) -> Iterator[None]:
+    """What ends by itself is started again, as service managers do."""
+    closing = threading.Event()
+
+    def watch() -> None:
+        while not closing.wait(_WATCH):
+            town.revive()
+
+    thread = threading.Thread(target=watch, name="supervisor")
     thread.start()
-    yield
-    thread.join()
-    if broken:
-        raise broken[0]
-
-
-def _freeze(process: Process, lasting: float) -> None:
-    process.process.send_signal(signal.SIGSTOP)
-    time.sleep(lasting)
-    process.process.send_signal(signal.SIGCONT)
+    try:
+        yield
+    finally:
+        closing.set()
+        thread.join()
 
 
 def free_port() -> int:
