@@ -22,8 +22,9 @@ import torch.nn.functional as F
 from rich.console import Console
 from rich.table import Table
 
-from chip_sim.array import Array, Play, read_columns
-from chip_sim.converter import AdcBank, level_max, quantise
+from chip_sim.array import Array, Play, column_norms, read_columns
+from chip_sim.converter import AdcBank, level_max, quantise, transfer_of
+from chip_sim.pair import RESOLUTION, RESOLUTION_ANALOG
 from chip_sim.spec import ChipSpec
 from chip_sim.tiling import tile_stage
 from ltl_core.layer_kinds import Conv2d, Linear
@@ -137,7 +138,8 @@ def _ways(case: Case) -> dict[str, Callable[[], object]]:
     if not case.analog:
         values = (values > 0).float()
     weight = torch.randn((stage.columns, stage.rows), generator=rng).clamp(-3, 3) * CODE_MAX / 3
-    weight = (weight * 1024).round() / 1024
+    step = RESOLUTION_ANALOG if case.analog else RESOLUTION
+    weight = (weight / step).round() * step
     ways: dict[str, Callable[[], object]] = {PLAIN: _plain(stage, values, weight)}
     ways[QUIET] = _ours(case, values, weight, read_noise=0.0)
     ways[NOISY] = _ours(case, values, weight, read_noise=READ_NOISE)
@@ -161,17 +163,19 @@ def _ours(
     spec = ChipSpec(tile_rows=case.tile, tile_columns=case.tile)
     blocks = tile_stage(case.stage, spec, 0).row_blocks
     columns = (case.stage.columns,)
-    adcs = tuple(
+    adcs = [
         AdcBank(
             1 + 0.03 * torch.randn(columns, generator=rng),
             2 * torch.randn(columns, generator=rng),
             torch.zeros(columns),
         )
         for _ in blocks
-    )
+    ]
     unit = level_max(BITS) / 4 if case.analog else 1.0
     spread = float(weight.std()) * case.tile**0.5 * unit
-    array = Array(weight, blocks, adcs, 4 * spread, BITS, read_noise)
+    norms = column_norms(weight, blocks) if case.analog else ()
+    transfers = tuple(transfer_of(adc, 4 * spread, BITS) for adc in adcs)
+    array = Array(weight, blocks, transfers, BITS, read_noise, norms)
 
     def multiply() -> object:
         rows = quantise(values, 4.0, BITS) if case.analog else values

@@ -2,12 +2,11 @@
 
 A column sum is the same whatever the order of its terms, on one thread or two. For spikes that is
 so by construction: weights are multiples of 2^-10 code, and single precision adds them up exactly.
-Products with analog codes may be rounded; where that could tip a converter, it is done again in
-double precision, which is exact for them.
+With analog codes, for which weights are multiples of 2^-5 code, it is so as long as no sum can grow
+out of 24 bits. Where one could, and might tip a converter, it is done again in double precision.
 """
 
 from collections.abc import Callable
-from contextlib import nullcontext
 from functools import cached_property
 from typing import NamedTuple
 
@@ -17,25 +16,34 @@ from jaxtyping import Float
 from numpy.typing import NDArray
 from torch import Tensor
 
-from chip_sim.converter import AdcBank, Transfer, level_max, transfer_of
-from chip_sim.read_noise import NormalStreams, read_noise_spread
+from chip_sim.converter import Transfer, level_max
+from chip_sim.pair import RESOLUTION_ANALOG
+from chip_sim.read_noise import read_noise_spread
 from chip_sim.rows import Rows, positions, rows_of
 from chip_sim.spec import groups_of
 from ltl_core.stages import Stage
 
 _DOUBT = 2.0**-12  # of an LSB: far above the rounding of a single precision sum, far below one LSB
+_EXACT = 2.0**24  # integers up to here are whole in single precision, and so are their sums
 _COARSE_BITS = 8  # of converters whose codes single precision resolves to better than that
 
 
 class Array(NamedTuple):
     """A layer's tiles, ready to be read."""
 
-    weight: Float[Tensor, "column row"]  # multiples of 2^-10 code
+    weight: Float[Tensor, "column row"]  # multiples of 2^-10 code, or of 2^-5 for analog codes
     row_blocks: tuple[slice, ...]
-    adcs: tuple[AdcBank, ...]  # one a row of tiles
-    full_scale: float  # largest column sum that a converter resolves, weight times row units
+    transfers: tuple[Transfer, ...]  # of the converters, one a row of tiles
     bits: int
     read_noise: float  # sd of one weight in one multiply, code units
+    norms: tuple[float, ...] = ()  # largest of a column, a row of tiles; empty: not known
+
+
+def column_norms(
+    weight: Float[Tensor, "column row"], row_blocks: tuple[slice, ...]
+) -> tuple[float, ...]:
+    """Largest Euclidean norm of a column, for each row of tiles."""
+    return tuple(float(weight[:, block].square().sum(1).max().sqrt()) for block in row_blocks)
 
 
 Places = NDArray[np.intp]  # indices of found values, in one direction
@@ -82,19 +90,17 @@ def read_columns(
         array = array._replace(weight=array.weight.to(torch.float64))
     where, groups = positions(stage), groups_of(stage)
     codes = torch.empty(play.times, len(play.values), stage.columns, *where)
-    transfers = tuple(transfer_of(adc, array.full_scale, array.bits) for adc in array.adcs)
-    how = _How(play.times, groups, play.analog and not exact, transfers, watch)
+    how = _How(play.times, groups, play.analog and not exact, watch)
     space: _Space | None = None
-    with NormalStreams(rng) if array.read_noise else nullcontext() as streams:
-        for rows in rows_of(play.values, stage, play.times):
-            shape = (play.times, stage.columns, rows.values.shape[1])
-            if space is None or space.shape != shape:
-                space = _Space(shape, turned=groups == 1 and rows.values.stride(0) == 1)
-            if not where:  # a point is a sample: nothing needs to be moved afterwards
-                _read(array, rows, (how, space), streams, codes[:, rows.samples].mT)
-                continue
-            total = _read(array, rows, (how, space), streams, space.total)
-            codes[:, rows.samples] = total.unflatten(2, (-1, *where)).transpose(1, 2)
+    for rows in rows_of(play.values, stage, play.times):
+        shape = (play.times, stage.columns, rows.values.shape[1])
+        if space is None or space.shape != shape:
+            space = _Space(shape, turned=groups == 1 and rows.values.stride(0) == 1)
+        if not where:  # a point is a sample: nothing needs to be moved afterwards
+            _read(array, rows, (how, space), rng, codes[:, rows.samples].mT)
+            continue
+        total = _read(array, rows, (how, space), rng, space.total)
+        codes[:, rows.samples] = total.unflatten(2, (-1, *where)).transpose(1, 2)
     return codes
 
 
@@ -104,7 +110,6 @@ class _How(NamedTuple):
     times: int
     groups: int
     guarded: bool  # sums may be inexact
-    transfers: tuple[Transfer, ...]  # one a row of tiles
     watch: Watch | None
 
 
@@ -151,11 +156,11 @@ class _Space:
         """Of all rows of tiles."""
         return self._taken()
 
-    def noise(self, tiles: int, streams: NormalStreams) -> Float[Tensor, "tile times column point"]:
+    def noise(self, tiles: int, rng: torch.Generator) -> Float[Tensor, "tile times column point"]:
         """Normal numbers for so many rows of tiles."""
         if self._noise is None:
-            self._noise = torch.stack([self.in_memory(self._taken())] * tiles)
-        return self.in_memory(streams.fill_(self._noise))
+            self._noise = torch.empty(tiles, *self.in_memory(self.levels).shape)
+        return self.in_memory(self._noise.normal_(generator=rng))
 
     @cached_property
     def levels(self) -> Float[Tensor, "times column point"]:
@@ -175,20 +180,20 @@ def _read(
     array: Array,
     rows: Rows,
     where: tuple[_How, _Space],
-    streams: NormalStreams | None,
+    rng: torch.Generator,
     total: Float[Tensor, "times column point"],
 ) -> Float[Tensor, "times column point"]:
     """Into `total`."""
     how, space = where
     top, weight = level_max(array.bits), array.weight.unflatten(0, (how.groups, -1))
     values = rows.values.unflatten(0, (how.groups, -1))
-    noise = None if streams is None else space.noise(len(array.row_blocks), streams)
+    noise = space.noise(len(array.row_blocks), rng) if array.read_noise else None
     for number, block in enumerate(array.row_blocks):
         drawn = None if noise is None else _noise(noise[number], values[:, block], array)
-        tile = _Tile(weight[:, :, block], values[:, block], how.transfers[number], drawn)
+        tile = _Tile(weight[:, :, block], values[:, block], array.transfers[number], drawn)
         levels = tile.transfer.levels_(_seen(tile, space))
         codes = torch.round(levels, out=space.codes if number else total)
-        if how.guarded:
+        if how.guarded and _may_round(array, number, tile.values):
             _settle(codes, levels, tile, space)
         codes.clamp_(-top, top)
         if how.watch is not None:
@@ -229,6 +234,17 @@ def _seen(tile: _Tile, space: _Space) -> Float[Tensor, "times column point"]:
     if noise is None:
         return sums[None]
     return torch.addcmul(sums, noise.numbers, noise.spread, out=space.levels)
+
+
+def _may_round(array: Array, number: int, values: Float[Tensor, "group row point"]) -> bool:
+    """Whether a sum of this row of tiles might need more than 24 bits, in whatever order.
+
+    No part of it is larger than |w| |x| (Cauchy and Schwarz), and all are multiples of one step.
+    """
+    if not array.norms:
+        return True
+    largest = float(values.square().sum(-2).max().sqrt())
+    return array.norms[number] * largest >= _EXACT * RESOLUTION_ANALOG
 
 
 def _settle(

@@ -8,11 +8,11 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from chip_sim import pair
-from chip_sim.array import Array, Play, Watch, read_columns
+from chip_sim.array import Array, Play, Watch, column_norms, read_columns
 from chip_sim.clock import Clock, arrhenius, log_age
 from chip_sim.column import Activity, NeuronParams, Registers, Show, integrate_and_fire
 from chip_sim.column import neuron_params as realise
-from chip_sim.converter import level_max, quantise
+from chip_sim.converter import level_max, quantise, transfer_of
 from chip_sim.device import Age, DeviceModel, Fate
 from chip_sim.errors import NoDataError
 from chip_sim.identity import LayerIdentity
@@ -173,17 +173,17 @@ def column_sums(
     full_scale = layer.settings.full_scale * range_factor(layer.tuning, spec)
     sigma = pair.read_noise(spec.device, spec.code_max)
     values, unit = _rows(layer, drive, spec)
-    array = Array(
-        weight,
-        layer.tiling.row_blocks,
-        tuned(layer.identity.adcs, layer.tuning, spec),
-        full_scale / unit,
-        spec.converter.adc_bits,
-        sigma,
-    )
+    blocks = layer.tiling.row_blocks
+    if analog:
+        weight = pair.as_met_by_analog_codes(weight)
+    bits = spec.converter.adc_bits
+    adcs = tuned(layer.identity.adcs, layer.tuning, spec)
+    transfers = tuple(transfer_of(adc, full_scale / unit, bits) for adc in adcs)
+    norms = column_norms(weight, blocks) if analog else ()
+    array = Array(weight, blocks, transfers, bits, sigma, norms)
     play = Play(values, drive.steps if sigma and analog else 1, analog)
     codes = read_columns(array, play, layer.stage, rng, watch)
-    sums = codes.mul_(full_scale / level_max(spec.converter.adc_bits))
+    sums = codes.mul_(full_scale / level_max(bits))
     batch = drive.values.shape[0 if analog else 1]
     return sums.view(-1, batch, *sums.shape[2:]).expand(drive.steps, -1, *sums.shape[2:])
 

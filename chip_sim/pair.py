@@ -9,9 +9,11 @@ from torch import Tensor
 
 from chip_sim.spec import DeviceSpec
 
-# Weights are resolved to 2^-10 code. A column sum is then exact in single precision, so it is the
-# same number whatever the order of its terms: on one thread or two, in one library or another.
-_RESOLUTION = 1024.0
+# Weights are resolved to 2^-10 code. A column sum of spikes is then exact in single precision, so
+# it is the same number whatever the order of its terms: on one thread or two, in one library or
+# another. Analog codes leave fewer digits to the weights.
+RESOLUTION = 2.0**-10
+RESOLUTION_ANALOG = 2.0**-5
 
 
 def g_target(
@@ -27,7 +29,16 @@ def weight(
 ) -> Float[Tensor, "column row"]:
     """(plus - minus) c_max / (g_max - g_min): the weight in code units."""
     per_siemens = code_max / (device.g_max - device.g_min)
-    return ((g[0] - g[1]) * (per_siemens * _RESOLUTION)).round() / _RESOLUTION
+    return _resolved((g[0] - g[1]) * per_siemens, RESOLUTION)
+
+
+def as_met_by_analog_codes(weight: Float[Tensor, "column row"]) -> Float[Tensor, "column row"]:
+    """A thirtieth of a code is far below what a device's programming and reading leave open."""
+    return _resolved(weight, RESOLUTION_ANALOG)
+
+
+def _resolved(weight: Float[Tensor, "column row"], step: float) -> Float[Tensor, "column row"]:
+    return (weight * (1 / step)).round_().mul_(step)
 
 
 def read_noise(device: DeviceSpec, code_max: int) -> float:

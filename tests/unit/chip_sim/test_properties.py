@@ -11,7 +11,7 @@ from safetensors.torch import load, save
 from chip_sim import pair
 from chip_sim.array import Array, Play, read_columns
 from chip_sim.chip import make_chip
-from chip_sim.converter import AdcBank, level_max, quantise
+from chip_sim.converter import AdcBank, level_max, quantise, transfer_of
 from chip_sim.presets import NAMES, preset
 from chip_sim.spec import ChipSpec, DeviceSpec
 from chip_sim.tiling import tile_stage
@@ -97,7 +97,8 @@ def test_any_tile_size_gives_the_same_ideal_product(
     def product(spec: ChipSpec) -> torch.Tensor:
         blocks = tile_stage(stage, spec, 0).row_blocks
         perfect = AdcBank(torch.ones(stage.columns), *(torch.zeros(stage.columns),) * 2)
-        array = Array(weight, blocks, (perfect,) * len(blocks), 32767.0, 16, 0.0)
+        transfers = (transfer_of(perfect, 32767.0, 16),) * len(blocks)
+        array = Array(weight, blocks, transfers, 16, 0.0)
         return read_columns(array, Play(values, 1, False), stage, rng)
 
     whole = product(ChipSpec(tile_rows=10_000, tile_columns=10_000))
