@@ -1,0 +1,76 @@
+"""What all phase-change cells share: power-law drift and 1/f noise, whatever their coefficients.
+
+r = g / g_max. Coefficients for conductances are in microsiemens at a published g_max and scale
+with it.
+"""
+
+import math
+from abc import ABC, abstractmethod
+from typing import ClassVar
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from chip_sim.device import Age, Fate, drift, flicker, flicker_at_first_read, normal, polynomial
+
+_MICRO = 1e-6
+_SMALLEST_R = 1e-7  # keeps the logarithm of a device at zero finite
+
+
+class PhaseChangeDevice(ABC):
+    """One kind of cell by its fits, each a function of r."""
+
+    t0: ClassVar[float]  # s
+    t_read: ClassVar[float]  # s
+    g_max_published: ClassVar[float]  # S
+    programming: ClassVar[tuple[float, ...]]  # sigma, microsiemens: coefficients of 1, r, r^2, ...
+    fluctuates = True
+    known_until = math.inf  # the fits are power laws without an end
+
+    def __init__(self, g_max: float, programming_scale: float = 1.0) -> None:
+        self._g_max = g_max
+        self._scale = programming_scale * g_max / self.g_max_published * _MICRO
+
+    @abstractmethod
+    def drift_mean(self, r: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
+        """mu(r) of the drift exponent."""
+
+    @abstractmethod
+    def drift_spread(self, r: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
+        """s(r) of the drift exponent."""
+
+    @abstractmethod
+    def flicker_amplitude(self, r: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
+        """q(r) of the 1/f noise."""
+
+    def programming_noise(self, g_target: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
+        """sigma(r), a polynomial."""
+        return self._scale * polynomial(g_target / self._g_max, *self.programming)
+
+    def draw_fate(
+        self,
+        g_target: Float[Tensor, "*shape"],
+        g_programmed: Float[Tensor, "*shape"],
+        rng: torch.Generator,
+    ) -> Fate:
+        """nu = |N(mu(r), s(r))|, r from the target; wander = q(r) z, r from what was programmed."""
+        r = self._part(g_target)
+        nu = (self.drift_mean(r) + self.drift_spread(r) * normal(r, rng)).abs()
+        return Fate(nu, self.flicker_amplitude(self._part(g_programmed)) * normal(r, rng))
+
+    def conductance(
+        self,
+        g_target: Float[Tensor, "*shape"],  # noqa: ARG002
+        g_programmed: Float[Tensor, "*shape"],
+        fate: Fate,
+        age: Age,
+    ) -> Float[Tensor, "*shape"]:
+        """Power-law drift, then 1/f noise."""
+        drifted = drift(g_programmed, fate.nu, age.log_time)
+        first = flicker_at_first_read(self.t0, self.t_read)
+        amplitude = self.flicker_amplitude(self._part(g_programmed))
+        return flicker(drifted, fate.wander * first + amplitude * age.unrest)
+
+    def _part(self, g: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
+        return (g / self._g_max).clamp(min=_SMALLEST_R)
