@@ -10,6 +10,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 import torch
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import StreamingResponse
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from service.bench.line import DIGEST, REQUEST_ID, TOKEN
 from service.bench.performing import Answer
@@ -18,13 +19,14 @@ from service.bench.wire import MEDIA_TYPE, Body, digest_of
 
 _CALL_MAX = 1 << 30  # bytes
 _WHOLE = 1 << 20  # bytes up to which an answer is sent in one piece
+_CALLS = "/v1/chip/"
 
 Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
 
 
 def create_agent(
     station: Station, secret: str, threads: int = 1, beside: Lifespan | None = None
-) -> FastAPI:
+) -> ASGIApp:
     """The chip's verbs under /v1/chip. `beside` runs as long as the agent does."""
     desk = _Desk(station, secret, threads)
     app = FastAPI(
@@ -35,8 +37,7 @@ def create_agent(
         openapi_url=None,
     )
     app.add_api_route("/healthz", _healthy)
-    app.add_route("/v1/chip/{verb}", desk.drive, methods=["POST"])  # as lean as it can be
-    return app
+    return _Front(desk, app)
 
 
 async def _healthy() -> dict[str, str]:
@@ -58,6 +59,20 @@ def _lifespan(desk: "_Desk", beside: Lifespan | None) -> Lifespan:
     return lifespan
 
 
+class _Front:
+    """Calls of the chip go straight to the desk: ten of them are one step of learning."""
+
+    def __init__(self, desk: "_Desk", app: FastAPI) -> None:
+        self._desk, self._app = desk, app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and scope["path"].startswith(_CALLS):
+            response = await self._desk.take(Request(scope, receive, send))
+            await response(scope, receive, send)
+        else:
+            await self._app(scope, receive, send)
+
+
 class _Desk:
     """Where calls arrive."""
 
@@ -67,8 +82,10 @@ class _Desk:
         # One thread drives the chip: a call repeated while it is being done waits for its answer.
         self._driver = ThreadPoolExecutor(1, "chip", torch.set_num_threads, (threads,))
 
-    async def drive(self, request: Request) -> Response:
+    async def take(self, request: Request) -> Response:
         """One verb of the port, done once."""
+        if request.method != "POST":
+            return _refusal(405, "a call is a POST")
         if not self._knows(request):
             return _refusal(401, "send the agent's secret: 'Authorization: Bearer SECRET'")
         token, request_id = request.headers.get(TOKEN, ""), request.headers.get(REQUEST_ID, "")
@@ -77,7 +94,8 @@ class _Desk:
         content = await _content(request)
         if content is None:
             return _refusal(413, f"a call has at most {_CALL_MAX} bytes")
-        call = Call(request.path_params["verb"], int(token), request_id, content)
+        verb = request.scope["path"].removeprefix(_CALLS)
+        call = Call(verb, int(token), request_id, content)
         return await asyncio.get_running_loop().run_in_executor(
             self._driver, self._answer, call, request.headers.get(DIGEST)
         )

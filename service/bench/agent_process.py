@@ -5,8 +5,8 @@ import sys
 from pathlib import Path
 
 import uvicorn
-from fastapi import FastAPI
 from rich.console import Console
+from starlette.types import ASGIApp
 
 from chip_sim.chip import make_chip
 from chip_sim.presets import NAMES, preset
@@ -102,11 +102,12 @@ def _joining(settings: AgentSettings, key: str, station: Station, url: str) -> L
     return joining(station, Membership(str(settings.service), key, settings.name, url, limits))
 
 
-def _config(app: FastAPI) -> uvicorn.Config:
+def _config(app: ASGIApp) -> uvicorn.Config:
     return uvicorn.Config(
         app,
         log_config=None,
         access_log=False,
+        proxy_headers=False,
         timeout_keep_alive=_KEEP_ALIVE,
         timeout_graceful_shutdown=GRACE,
     )
