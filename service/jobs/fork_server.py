@@ -2,6 +2,7 @@
 
 import multiprocessing
 import threading
+import time
 from multiprocessing import forkserver
 from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerProcess
@@ -17,10 +18,12 @@ from service.jobs.messages import (
     Progressed,
     read_for_parent,
 )
+from service.logs import warn_in_a_line
 
 # torch's optimisers load the second one at their first step: 2 s of work, here done once.
 _PRELOADED = ["service.jobs.child", "torch._dynamo"]
 _EXIT_TIME = 5.0  # s for a child to end after its last message
+_PAUSE = 1.0  # s before a fork server that died is started again
 
 
 class ChildProcess:
@@ -90,10 +93,16 @@ class ForkServer:
         return self._warm.wait(patience)
 
     def _try_out(self) -> None:
-        process = self._context.Process(target=_do_nothing, daemon=True)
-        process.start()
-        process.join()
-        self._warm.set()
+        """Again where the server was killed meanwhile: no job starts before it is warm."""
+        while not self._warm.is_set():
+            try:
+                process = self._context.Process(target=_do_nothing, daemon=True)
+                process.start()
+                process.join()
+                self._warm.set()
+            except (EOFError, OSError) as error:
+                warn_in_a_line(__name__, "the fork server died while it loaded", error)
+                time.sleep(_PAUSE)
 
     def start(self, description: JobDescription) -> ChildProcess:
         """A child that does this job."""
