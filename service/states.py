@@ -25,6 +25,7 @@ class JobStatus(StrEnum):
 
 WAITING = frozenset({JobStatus.QUEUED, JobStatus.WAITING_FOR_CHIP})
 ACTIVE = frozenset({JobStatus.RUNNING, JobStatus.CANCELLING})
+OPEN = WAITING | ACTIVE
 TERMINAL = frozenset(
     {JobStatus.SUCCEEDED, JobStatus.FAILED, JobStatus.CANCELLED, JobStatus.EXPIRED}
 )

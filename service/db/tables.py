@@ -121,7 +121,9 @@ class Chip(Base):
     backend: Mapped[str] = mapped_column(String(40))  # simulated, or an entry point
     settings: Mapped[Json]  # of the backend: preset, seed, overrides
     info: Mapped[Json]  # ChipInfo
-    health: Mapped[str] = mapped_column(String(20))  # good, drifting, bad, unknown, retired
+    health: Mapped[str] = mapped_column(
+        String(20), index=True
+    )  # good, drifting, bad, unknown, retired
     accuracy: Mapped[float | None]  # as last measured
     drift_score: Mapped[float | None]  # as last probed; 0 when weights are published
     version_in_force: Mapped[int | None]
@@ -132,6 +134,12 @@ class Chip(Base):
 
 
 LEFT = "checkpoint_sha256 IS NOT NULL"  # dropped some time after the job's end
+CALIBRATED = "kind = 'calibrate' AND status = 'succeeded'"
+OPEN_JOBS = "status IN ('queued', 'waiting_for_chip', 'running', 'cancelling')"
+CALLED = f"{OPEN_JOBS} AND called_at IS NOT NULL"
+NOBODYS = f"{OPEN_JOBS} AND key_id IS NULL"  # the planner's, as a rule
+# A job that has not started and must have by then.
+DEADLINE = "status IN ('queued', 'waiting_for_chip') AND queue_deadline IS NOT NULL"
 
 
 class Job(Base):
@@ -144,6 +152,39 @@ class Job(Base):
             "ended_at",
             postgresql_where=text(LEFT),
             sqlite_where=text(LEFT),
+        ),
+        Index(
+            "ix_jobs_calibrated",
+            "chip_id",
+            "id",
+            postgresql_where=text(CALIBRATED),
+            sqlite_where=text(CALIBRATED),
+        ),
+        Index(
+            "ix_jobs_open",
+            "chip_id",
+            "kind",
+            postgresql_where=text(OPEN_JOBS),
+            sqlite_where=text(OPEN_JOBS),
+        ),
+        Index(
+            "ix_jobs_called",
+            "chip_id",
+            "key_id",
+            postgresql_where=text(CALLED),
+            sqlite_where=text(CALLED),
+        ),
+        Index(
+            "ix_jobs_nobodys",
+            "kind",
+            postgresql_where=text(NOBODYS),
+            sqlite_where=text(NOBODYS),
+        ),
+        Index(
+            "ix_jobs_deadline",
+            "queue_deadline",
+            postgresql_where=text(DEADLINE),
+            sqlite_where=text(DEADLINE),
         ),
     )
 
@@ -210,8 +251,19 @@ class Event(Base):
     created_at: Mapped[datetime]
 
 
+HELD = "holder IS NOT NULL"
+
+
 class ChipLease(Base):
     __tablename__ = "chip_leases"
+    __table_args__ = (
+        Index(
+            "ix_chip_leases_held",
+            "chip_id",
+            postgresql_where=text(HELD),
+            sqlite_where=text(HELD),
+        ),
+    )
 
     chip_id: Mapped[str] = mapped_column(ForeignKey("chips.id"), primary_key=True)
     token: Mapped[int]

@@ -49,9 +49,11 @@ class Planner:
 
     def _plan(self, session: Session, now: datetime) -> int:
         policies = PolicyRepository(session)
-        policies.put_off(now, now + timedelta(seconds=_AGAIN))
+        window = policies.window(now)
+        if window.hopeless:
+            policies.put_off(window.hopeless, now + timedelta(seconds=_AGAIN))
         room = min(self._in_flight - policies.in_flight(), _AT_ONCE)
-        due = policies.due(now, room) if room > 0 else []
+        due = policies.claim(window.drivable, room) if room > 0 else []
         return sum(self._plan_one(session, policy, now) for policy in due)
 
     def _plan_one(self, session: Session, policy: Policy, now: datetime) -> bool:

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Select, or_, select, update
+from sqlalchemy import ColumnElement, Select, and_, or_, select, update
 from sqlalchemy.orm import Session
 from uuid_utils import uuid7
 
@@ -156,12 +156,13 @@ class AgentRepository:
 
 
 def reachable(now: datetime) -> ColumnElement[bool]:
-    """Of a chip in the same query: no agent stands in front of it, or one that is alive."""
-    alive = select(Agent.id).where(Agent.chip_id == Chip.id, Agent.alive_until >= now)
-    return or_(Chip.backend != BACKEND, alive.exists())
+    """Of a chip joined with its agent: none stands in front of it, or one that is alive."""
+    alive = and_(Agent.id.is_not(None), Agent.alive_until >= now)
+    return or_(Chip.backend != BACKEND, alive)
 
 
 def silent_chips(now: datetime) -> Select[Any]:
     """Chips behind an agent that cannot be driven now."""
-    alive = select(Agent.id).where(Agent.chip_id == Chip.id, Agent.alive_until >= now)
-    return select(Chip.id).where(Chip.backend == BACKEND, ~alive.exists())
+    with_agents = select(Chip.id).outerjoin(Agent, Agent.chip_id == Chip.id)
+    silent = or_(Agent.id.is_(None), Agent.alive_until < now)
+    return with_agents.where(Chip.backend == BACKEND, silent)

@@ -3,12 +3,12 @@
 from collections.abc import Sequence
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, select, update
+from sqlalchemy import ColumnElement, TextClause, select, text, update
 from sqlalchemy.orm import Session
 
 from service.db.repositories.jobs import JobRepository
-from service.db.tables import Job
-from service.states import WAITING, JobStatus
+from service.db.tables import DEADLINE, Job
+from service.states import JobStatus
 
 _ENDED = {
     "status": JobStatus.EXPIRED,
@@ -36,5 +36,5 @@ class DeadlineRepository:
         return ended
 
 
-def _late(now: datetime) -> tuple[ColumnElement[bool], ...]:
-    return (Job.status.in_(WAITING), Job.started_at.is_(None), Job.queue_deadline < now)
+def _late(now: datetime) -> tuple[ColumnElement[bool] | TextClause, ...]:
+    return (text(DEADLINE), Job.started_at.is_(None), Job.queue_deadline < now)

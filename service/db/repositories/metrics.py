@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 
 from service.db.agent_tables import Agent
 from service.db.tables import Chip, ChipLease, Event, Executor, Job
-from service.states import TERMINAL
+from service.states import OPEN, TERMINAL
 
 _BATCH = 500  # ids in one query
 
@@ -47,7 +47,7 @@ class MetricsRepository:
         """Jobs that have not ended."""
         query = (
             select(Job.kind, Job.status, func.count(), func.min(Job.created_at))
-            .where(Job.status.not_in(TERMINAL))
+            .where(Job.status.in_(OPEN))
             .group_by(Job.kind, Job.status)
         )
         return [JobCount(*row) for row in self._session.execute(query)]

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
-from sqlalchemy import func, select
+from sqlalchemy import ColumnElement, func, or_, select
 from sqlalchemy.orm import Session
 
 from service.db.repositories.agents import AgentRepository
@@ -45,8 +45,13 @@ class OutlookRepository:
         lane = func.coalesce(Job.chip_id, "")
         order = (Job.called_at.is_(None), Job.priority, Job.id)
         place = func.row_number().over(partition_by=lane, order_by=order).label("place")
-        lanes = {job.chip_id or "" for job in jobs}
-        ranked = select(Job.id, place).where(Job.status.in_(WAITING), lane.in_(lanes)).subquery()
+        chips = {job.chip_id for job in jobs if job.chip_id is not None}
+        lanes: ColumnElement[bool] = Job.chip_id.in_(
+            chips
+        )  # by the index of chips, however long the queue is
+        if any(job.chip_id is None for job in jobs):
+            lanes = or_(lanes, Job.chip_id.is_(None))
+        ranked = select(Job.id, place).where(Job.status.in_(WAITING), lanes).subquery()
         wanted = select(ranked).where(ranked.c.id.in_([job.id for job in jobs]))
         return {row.id: row.place for row in self._session.execute(wanted)}
 

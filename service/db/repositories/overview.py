@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from sqlalchemy import func, select
+from sqlalchemy import func, select, text
 from sqlalchemy.orm import Session
 
-from service.db.tables import Chip, Job, Json
-from service.states import ACTIVE, TERMINAL, JobKind, JobStatus
+from service.db.tables import CALIBRATED, Chip, Job, Json
+from service.states import ACTIVE, OPEN
 
 
 class LastCalibration(NamedTuple):
@@ -23,17 +23,15 @@ class OverviewRepository:
 
     def last_calibrations(self, chip_ids: Sequence[str]) -> dict[str, LastCalibration]:
         """By chip; chips that were never calibrated are absent."""
-        newest = (
+        newest = (  # by the index, however many there are
             select(func.max(Job.id))
-            .where(
-                Job.chip_id.in_(chip_ids),
-                Job.kind == JobKind.CALIBRATE,
-                Job.status == JobStatus.SUCCEEDED,
-            )
-            .group_by(Job.chip_id)
+            .where(Job.chip_id == Chip.id, text(CALIBRATED))
+            .correlate(Chip)
+            .scalar_subquery()
         )
+        wanted = select(newest).where(Chip.id.in_(chip_ids))
         rows = self._session.execute(
-            select(Job.chip_id, Job.id, Job.result).where(Job.id.in_(newest))
+            select(Job.chip_id, Job.id, Job.result).where(Job.id.in_(wanted))
         )
         return {chip: LastCalibration(job, result) for chip, job, result in rows if chip and result}
 
@@ -54,6 +52,6 @@ class OverviewRepository:
 
     def open_jobs(self) -> dict[str, int]:
         """How many jobs have each status that is not terminal."""
-        query = select(Job.status, func.count().label("jobs")).where(Job.status.not_in(TERMINAL))
+        query = select(Job.status, func.count().label("jobs")).where(Job.status.in_(OPEN))
         rows = self._session.execute(query.group_by(Job.status))
         return {row.status: row.jobs for row in rows}

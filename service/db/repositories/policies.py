@@ -1,21 +1,28 @@
 """Policies: when each chip is to be probed and calibrated, and which of them are due."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Select, and_, func, select, update
+from sqlalchemy import ColumnElement, Select, and_, func, select, text, update
 from sqlalchemy.orm import Session
 
+from service.db.agent_tables import Agent
 from service.db.repositories.agents import reachable
-from service.db.tables import Chip, Job
+from service.db.tables import NOBODYS, OPEN_JOBS, Chip, Job
 from service.db.upkeep_tables import Fingerprint, Policy
 from service.errors import PolicyNotFoundError
-from service.states import ACTIVE, WAITING, JobKind, JobStatus
+from service.states import JobKind, JobStatus
 
-_OPEN = (*WAITING, *ACTIVE)
 _PLANNED = (JobKind.PROBE, JobKind.CALIBRATE)
-_WINDOW = 500  # due chips that are looked at together
+_WINDOW = 200  # due chips that are looked at together
+
+
+class Window(NamedTuple):
+    """Chips that are due."""
+
+    drivable: Sequence[str]
+    hopeless: Sequence[str]  # retired, offline, or with a probe or a calibration that is open
 
 
 class PolicyRepository:
@@ -52,44 +59,39 @@ class PolicyRepository:
         query = select(Policy.chip_id).where(Policy.due_at <= now).limit(1)
         return self._session.scalar(query) is not None
 
-    def due(self, now: datetime, limit: int) -> list[Policy]:
-        """Those that are due for longest; nobody else plans for them before this unit ends.
-
-        Left out are chips that are retired or offline, and those that wait for a probe or a
-        calibration already, or have one. Of the many that may be due only the first are looked at.
-        """
+    def window(self, now: datetime) -> Window:
+        """Those that are due for longest; of the many that may be due only the first."""
         query = (
-            select(Policy)
+            select(Policy.chip_id, _may_be_driven(now))
             .join(Chip, Chip.id == Policy.chip_id)
-            .where(Policy.chip_id.in_(_first_due(now)), _may_be_driven(now))
-            .order_by(Policy.due_at)
-            .limit(limit)
-            .with_for_update(of=Policy, skip_locked=True)
+            .outerjoin(Agent, Agent.chip_id == Chip.id)
+            .where(Policy.chip_id.in_(_first_due(now)))
         )
+        found = self._session.execute(query).all()
+        return Window(
+            [chip for chip, can in found if can], [chip for chip, can in found if not can]
+        )
+
+    def claim(self, chips: Sequence[str], limit: int) -> list[Policy]:
+        """Of these, due for longest; nobody else plans for them before this unit ends."""
+        query = select(Policy).where(Policy.chip_id.in_(chips)).order_by(Policy.due_at)
+        query = query.limit(limit).with_for_update(skip_locked=True)
         return list(self._session.scalars(query))
 
-    def put_off(self, now: datetime, until: datetime) -> None:
+    def put_off(self, chips: Sequence[str], until: datetime) -> None:
         """Due chips that cannot be driven are looked at again later, and hold up nobody."""
-        hopeless = (
-            select(Policy.chip_id)
-            .join(Chip, Chip.id == Policy.chip_id)
-            .where(Policy.chip_id.in_(_first_due(now)), ~_may_be_driven(now))
-            .with_for_update(of=Policy, skip_locked=True)
+        free = select(Policy.chip_id).where(Policy.chip_id.in_(chips))
+        found = self._session.scalars(free.with_for_update(skip_locked=True)).all()
+        self._session.execute(
+            update(Policy)
+            .where(Policy.chip_id.in_(found))
+            .values(due_at=until)
+            .execution_options(synchronize_session=False)
         )
-        chips = self._session.scalars(hopeless).all()
-        if chips:
-            self._session.execute(
-                update(Policy)
-                .where(Policy.chip_id.in_(chips))
-                .values(due_at=until)
-                .execution_options(synchronize_session=False)
-            )
 
     def in_flight(self) -> int:
         """Planned jobs that have not ended: nobody's key stands behind them."""
-        query = select(func.count()).where(
-            Job.status.in_(_OPEN), Job.kind.in_(_PLANNED), Job.key_id.is_(None)
-        )
+        query = select(func.count()).where(text(NOBODYS), Job.kind.in_(_PLANNED))
         return self._session.scalar(query) or 0
 
     def after_job(self, job: Job, now: datetime) -> None:
@@ -135,11 +137,14 @@ def _first_due(now: datetime) -> Select[Any]:
 
 
 def _may_be_driven(now: datetime) -> ColumnElement[bool]:
-    """A chip that is neither retired nor offline, and for which nothing of the kind is open."""
-    busy = select(Job.chip_id).where(
-        Job.status.in_(_OPEN), Job.kind.in_(_PLANNED), Job.chip_id.is_not(None)
+    """A chip, joined with its agent: not retired, not offline, nothing of the kind is open."""
+    busy = (  # counted, so that it is asked chip by chip
+        select(func.count())
+        .where(text(OPEN_JOBS), Job.kind.in_(_PLANNED), Job.chip_id == Policy.chip_id)
+        .correlate(Policy)
+        .scalar_subquery()
     )
-    return and_(Chip.retired_at.is_(None), reachable(now), Policy.chip_id.not_in(busy))
+    return and_(Chip.retired_at.is_(None), reachable(now), busy == 0)
 
 
 def counted(policy: Policy, kind: JobKind, now: datetime) -> None:

@@ -11,21 +11,32 @@ job is, of those that could start now,
 At most one job of a chip is called at a time.
 """
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, CompoundSelect, Select, Subquery, func, or_, select, update
+from sqlalchemy import (
+    ColumnElement,
+    CompoundSelect,
+    Select,
+    Subquery,
+    func,
+    or_,
+    select,
+    text,
+    update,
+)
 from sqlalchemy.orm import Session
 
 from service.db.repositories.agents import silent_chips
 from service.db.repositories.executors import ExecutorRepository
 from service.db.repositories.paging import put
-from service.db.tables import ChipLease, Job, KeyTurn
-from service.states import ACTIVE, WAITING, JobStatus
+from service.db.tables import CALLED, HELD, Chip, ChipLease, Job, KeyTurn
+from service.states import WAITING, JobStatus
 
 _AHEAD = 2  # jobs called for each slot, so that a slot that becomes free is filled at once
+_AT_LEAST = 4  # of the slots: room for a quarter of them, before the queue is put in order
 _LEAST = 2  # jobs called where no executor lives: the first one to come finds work
-_OPEN = (*WAITING, *ACTIVE)
 _CALLABLE = (*WAITING, JobStatus.CANCELLING)  # one that was stopped has to put its chip back
 _NOBODY = ""  # whose jobs the service's own are
 
@@ -50,36 +61,48 @@ class TurnRepository:
 
     def call_next(self, now: datetime) -> list[Turn]:
         """Call as many as there is room for."""
-        room = self._room(now)
-        if room <= 0:
-            return []
-        chosen = self._session.scalars(_in_order(now).limit(room)).all()
-        called = (self._call(job_id, now) for job_id in chosen)
+        called = (self._call(job_id, now) for job_id in self.next_in_order(now))
         return [turn for turn in called if turn is not None]
+
+    def next_in_order(self, now: datetime) -> Sequence[str]:
+        """As many jobs as there is room for; nothing is changed.
+
+        To put a long queue in order takes a while, so it waits until there is room for several.
+        """
+        slots = self._slots(now)
+        room = self._room(slots)
+        if room < max(1, slots // _AT_LEAST):
+            return []
+        return self._session.scalars(_in_order(now).limit(room)).all()
 
     def call_new(self, job: Job, now: datetime) -> Turn | None:
         """Call a job that was just added, unless it has to wait behind another one."""
-        first = self._session.scalars(_in_order(now).limit(1)).first()
-        return self._call(job.id, now) if first == job.id and self._room(now) > 0 else None
+        if self._room(self._slots(now)) <= 0:
+            return None
+        return self._call(job.id, now) if self._first_ready(2, now) == [job.id] else None
 
     def called_before(self, then: datetime) -> list[Turn]:
         """Turns of jobs that have not ended, and were called before that."""
         query = select(Job.id, Job.turn, Job.priority)
-        query = query.where(Job.status.in_(_OPEN), Job.called_at < then)
+        query = query.where(text(CALLED), Job.called_at < then)
         return [Turn(*row) for row in self._session.execute(query)]
 
     def any_waiting(self, now: datetime) -> bool:
         """Is there a job that could be called?"""
-        return (
-            self._session.scalars(select(Job.id).where(*_ready(now)).limit(1)).first() is not None
-        )
+        return self._first_ready(1, now) != []
 
-    def _room(self, now: datetime) -> int:
-        slots = ExecutorRepository(self._session).slots(self._silence, now)
+    def _first_ready(self, count: int, now: datetime) -> Sequence[str]:
+        """Any of them: chip by chip is asked whether it can be driven."""
+        silent = silent_chips(now).where(Chip.id == Job.chip_id).correlate(Job)
+        query = select(Job.id).where(*_ready(now), ~silent.exists())
+        return self._session.scalars(query.limit(count)).all()
+
+    def _slots(self, now: datetime) -> int:
+        return ExecutorRepository(self._session).slots(self._silence, now)
+
+    def _room(self, slots: int) -> int:
         query = select(func.count()).select_from(Job)
-        called = self._session.scalar(
-            query.where(Job.status.in_(_OPEN), Job.called_at.is_not(None))
-        )
+        called = self._session.scalar(query.where(text(CALLED)))
         return max(_LEAST, _AHEAD * slots) - (called or 0)
 
     def _call(self, job_id: str, now: datetime) -> Turn | None:
@@ -109,7 +132,7 @@ def take_back(
 
 
 def _ready(now: datetime) -> tuple[ColumnElement[bool], ...]:
-    """Waits, and nothing but the order stands in its way."""
+    """Waits, and nothing but the order stands in its way, or a silent agent."""
     return (
         Job.status.in_(_CALLABLE),
         Job.called_at.is_(None),
@@ -120,14 +143,10 @@ def _ready(now: datetime) -> tuple[ColumnElement[bool], ...]:
 
 
 def _taken_chips(now: datetime) -> CompoundSelect[Any]:
-    """Chips that are driven, for which a job is called already, or whose agent is silent."""
-    called = select(Job.chip_id).where(
-        Job.status.in_(_OPEN), Job.called_at.is_not(None), Job.chip_id.is_not(None)
-    )
-    leased = select(ChipLease.chip_id).where(
-        ChipLease.holder.is_not(None), ChipLease.expires_at >= now
-    )
-    return called.union(leased, silent_chips(now))
+    """Chips that are driven, or for which a job is called already."""
+    called = select(Job.chip_id).where(text(CALLED), Job.chip_id.is_not(None))
+    leased = select(ChipLease.chip_id).where(text(HELD), ChipLease.expires_at >= now)
+    return called.union(leased)
 
 
 def _in_order(now: datetime) -> Select[Any]:
@@ -164,7 +183,7 @@ def _heads(now: datetime) -> Subquery:
         .outerjoin(loads, loads.c.key == key)
         .outerjoin(KeyTurn, KeyTurn.key_id == key)
         .outerjoin(ChipLease, ChipLease.chip_id == Job.chip_id)
-        .where(*_ready(now))
+        .where(*_ready(now), or_(Job.chip_id.is_(None), Job.chip_id.not_in(silent_chips(now))))
         .subquery()
     )
     return select(queue).where(queue.c.place == 1).subquery()
@@ -180,7 +199,7 @@ def _loads() -> Subquery:
     key = func.coalesce(Job.key_id, _NOBODY)
     return (
         select(key.label("key"), func.count().label("load"))
-        .where(Job.status.in_(_OPEN), Job.called_at.is_not(None))
+        .where(text(CALLED))
         .group_by(key)
         .subquery()
     )

@@ -104,6 +104,18 @@ def test_no_more_are_called_than_there_is_room_for(database: Database) -> None:
         assert len(call(session, slots=3)) == 2
 
 
+def test_a_queue_is_put_in_order_for_several_jobs_at_a_time(database: Database) -> None:
+    with database.writing() as session:
+        for place in range(30):
+            add_job(session, f"job {place:02}", None)
+        first, second, *others = call(session, slots=8)
+        assert len(others) == 14
+        end(session, first)
+        assert call(session, slots=8) == []  # the slots have enough in store
+        end(session, second)
+        assert call(session, slots=8) == ["job 16", "job 17"]
+
+
 def test_executors_that_are_dead_make_no_room(database: Database) -> None:
     with database.writing() as session:
         for place in range(9):
