@@ -6,7 +6,7 @@ With analog codes, for which weights are multiples of 2^-5 code, it is so as lon
 out of 24 bits. Where one could, and might tip a converter, it is done again in double precision.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import cached_property
 from typing import NamedTuple
 
@@ -143,8 +143,12 @@ class _Space:
 
     def __init__(self, shape: tuple[int, int, int], *, turned: bool) -> None:
         self.shape, self.turned = shape, turned
-        self.sums = self._taken()[0]
         self._noise: Tensor | None = None
+
+    @cached_property
+    def sums(self) -> Float[Tensor, "column point"]:
+        """Of one row of tiles."""
+        return self._taken()[0]
 
     @cached_property
     def codes(self) -> Float[Tensor, "times column point"]:
@@ -188,10 +192,11 @@ def _read(
     top, weight = level_max(array.bits), array.weight.unflatten(0, (how.groups, -1))
     values = rows.values.unflatten(0, (how.groups, -1))
     noise = space.noise(len(array.row_blocks), rng) if array.read_noise else None
-    for number, block in enumerate(array.row_blocks):
+    products = _products(weight, values, array.row_blocks, space)
+    for number, (block, sums) in enumerate(zip(array.row_blocks, products, strict=True)):
         drawn = None if noise is None else _noise(noise[number], values[:, block], array)
         tile = _Tile(weight[:, :, block], values[:, block], array.transfers[number], drawn)
-        levels = tile.transfer.levels_(_seen(tile, space))
+        levels = tile.transfer.levels_(_seen(sums, drawn, space))
         codes = torch.round(levels, out=space.codes if number else total)
         if how.guarded and _may_round(array, number, tile.values):
             _settle(codes, levels, tile, space)
@@ -203,16 +208,36 @@ def _read(
     return total
 
 
-def _product(tile: _Tile, space: _Space) -> Float[Tensor, "column point"]:
+def _products(
+    weight: Float[Tensor, "group column row"],
+    values: Float[Tensor, "group row point"],
+    blocks: tuple[slice, ...],
+    space: _Space,
+) -> Iterator[Float[Tensor, "column point"]]:
+    """Of each row of tiles. Where they lie point by point and are all of one size, in one batch."""
+    size = blocks[0].stop
+    if space.turned and values.dtype is torch.float32 and size * len(blocks) == values.shape[1]:
+        played = values[0].T.unflatten(1, (-1, size)).transpose(0, 1)
+        yield from torch.bmm(played, weight[0].unflatten(1, (-1, size)).permute(1, 2, 0)).mT
+        return
+    for block in blocks:
+        yield _product(weight[:, :, block], values[:, block], space)
+
+
+def _product(
+    weight: Float[Tensor, "group column row"],
+    values: Float[Tensor, "group row point"],
+    space: _Space,
+) -> Float[Tensor, "column point"]:
     """Whichever operand order reads the values along memory."""
-    if tile.values.dtype is torch.float64:
-        return space.sums.copy_((tile.weight @ tile.values).flatten(0, 1))
+    if values.dtype is torch.float64:
+        return space.sums.copy_((weight @ values).flatten(0, 1))
     if space.turned:
-        torch.mm(tile.values[0].T, tile.weight[0].T, out=space.sums.mT)
-    elif len(tile.weight) == 1:
-        torch.mm(tile.weight[0], tile.values[0], out=space.sums)
+        torch.mm(values[0].T, weight[0].T, out=space.sums.mT)
+    elif len(weight) == 1:
+        torch.mm(weight[0], values[0], out=space.sums)
     else:
-        torch.bmm(tile.weight, tile.values, out=space.sums.unflatten(0, (len(tile.weight), -1)))
+        torch.bmm(weight, values, out=space.sums.unflatten(0, (len(weight), -1)))
     return space.sums
 
 
@@ -228,9 +253,10 @@ def _noise(
     return _Noise(numbers, each[0] if groups == 1 else each.flatten(0, 1))
 
 
-def _seen(tile: _Tile, space: _Space) -> Float[Tensor, "times column point"]:
+def _seen(
+    sums: Float[Tensor, "column point"], noise: _Noise | None, space: _Space
+) -> Float[Tensor, "times column point"]:
     """What arrives at the converters."""
-    sums, noise = _product(tile, space), tile.noise
     if noise is None:
         return sums[None]
     return torch.addcmul(sums, noise.numbers, noise.spread, out=space.levels)
@@ -243,7 +269,7 @@ def _may_round(array: Array, number: int, values: Float[Tensor, "group row point
     """
     if not array.norms:
         return True
-    largest = float(values.square().sum(-2).max().sqrt())
+    largest = float(torch.linalg.vector_norm(values, dim=-2).max())
     return array.norms[number] * largest >= _EXACT * RESOLUTION_ANALOG
 
 
