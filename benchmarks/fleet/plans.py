@@ -1,0 +1,95 @@
+"""What the repositories ask of PostgreSQL, and how it answers: statements, times, plans."""
+
+import statistics
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+from sqlalchemy import event, text
+from sqlalchemy.orm import Session
+
+from service.db.session import Database
+
+Ask = Callable[[Session], object]
+
+
+class Statement(NamedTuple):
+    """As it was sent."""
+
+    sql: str
+    parameters: Any
+
+
+class Explained(NamedTuple):
+    """One statement, planned and executed."""
+
+    sql: str
+    milliseconds: float  # in the database: the median, planning included
+    fastest_milliseconds: float  # where other work disturbs the median
+    first_milliseconds: float  # of the first time
+    plan: dict[str, Any]  # of the last time
+
+    @property
+    def outline(self) -> str:
+        """Which nodes read how much, from the outside in."""
+        return "\n".join(_lines(self.plan["Plan"], 0))
+
+    @property
+    def buffers(self) -> int:
+        """Pages of 8 KiB that were looked at."""
+        root = self.plan["Plan"]
+        return int(root["Shared Hit Blocks"] + root["Shared Read Blocks"])
+
+
+def explained(database: Database, ask: Ask, rounds: int) -> list[Explained]:
+    """Every statement of the question, again and again; nothing that it writes is kept."""
+    with _asking(database) as session:
+        statements = statements_of(session, ask)
+    return [_explain(database, statement, rounds) for statement in statements]
+
+
+def statements_of(session: Session, ask: Ask) -> list[Statement]:
+    """What the question sends."""
+    sent: list[Statement] = []
+
+    def keep(_connection: Any, _cursor: Any, sql: str, parameters: Any, *_: Any) -> None:
+        sent.append(Statement(sql, parameters))
+
+    engine = session.get_bind()
+    event.listen(engine, "before_cursor_execute", keep)
+    try:
+        ask(session)
+    finally:
+        event.remove(engine, "before_cursor_execute", keep)
+    return sent
+
+
+def _explain(database: Database, statement: Statement, rounds: int) -> Explained:
+    took, plan = [], {}
+    for _ in range(rounds):
+        with _asking(database) as session:
+            cursor = session.connection().connection.cursor()
+            cursor.execute(
+                f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {statement.sql}", statement.parameters
+            )
+            (row,) = cursor.fetchall()
+            plan = row[0][0]
+        took.append(plan["Planning Time"] + plan["Execution Time"])
+    return Explained(statement.sql, statistics.median(took), min(took), took[0], plan)
+
+
+@contextmanager
+def _asking(database: Database) -> Iterator[Session]:
+    """A unit of work that is undone."""
+    with Session(database.engine) as session:
+        session.execute(text("SELECT 1"))
+        yield session
+        session.rollback()
+
+
+def _lines(node: dict[str, Any], depth: int) -> Iterator[str]:
+    on = node.get("Index Name") or node.get("Relation Name") or ""
+    rows = node["Actual Rows"] * node["Actual Loops"]
+    yield f"{'  ' * depth}{node['Node Type']} {on}".rstrip() + f": {rows:.0f} rows"
+    for part in node.get("Plans", ()):
+        yield from _lines(part, depth + 1)

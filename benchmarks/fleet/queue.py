@@ -1,0 +1,218 @@
+"""How fast jobs get into the queue and out of it, with few and with many waiting.
+
+In: requests to the api over a few kept connections, each one transaction. Out: two workers of two
+slots run jobs that are as short as jobs can be (a small network, measured once on an ideal chip);
+each of them is still a process of its own, a lease, and the rows and events of any other job.
+"""
+
+import asyncio
+import json
+import tempfile
+import time
+from pathlib import Path
+from typing import Any, NamedTuple
+from uuid import uuid4
+
+import numpy as np
+from rich.console import Console
+from sqlalchemy import func, select
+
+from benchmarks.fleet.town import (
+    Town,
+    a_town,
+    processor_seconds,
+    processor_shares,
+    show_processor,
+    until,
+)
+from benchmarks.job_latency import Service
+from ltl_core.layer_kinds import Linear
+from ltl_core.network import NetworkSpec
+from ltl_core.settings import TrainingSettings
+from service.client.sdk import Tandemcal
+from service.client.teachers import Splits
+from service.client.tensors import Samples
+from service.db.repositories.jobs import JobRepository
+from service.db.session import clock
+from service.db.tables import Job
+from service.states import WAITING, JobStatus
+
+NETWORK = NetworkSpec(
+    input_shape=(6,),
+    layers=(
+        Linear(name="hidden", in_features=6, out_features=8),
+        Linear(name="readout", in_features=8, out_features=3),
+    ),
+)
+CHIPS, QUICK_CHIPS = 200, 10
+JOBS, QUICK_JOBS = 10_000, 100
+PART, QUICK_PART = 1_000, 20  # of the jobs, whose rate is told for itself
+FEW = 100  # waiting
+DRAINED, QUICK_DRAINED = 300, 10
+CONNECTIONS = 4
+SETTINGS = {"TANDEMCAL_JOB_THREADS": "1", "TANDEMCAL_SIMULATED_SECONDS_PER_SECOND": "0"}
+
+
+class Rate(NamedTuple):
+    """Jobs in a time, with so many waiting at its beginning."""
+
+    waiting: int
+    jobs: int
+    seconds: float
+    processor: dict[str, float]  # shares of one core
+
+    @property
+    def jobs_a_second(self) -> float:
+        return self.jobs / self.seconds
+
+
+class Shop(NamedTuple):
+    """Where jobs are asked for."""
+
+    api: Service
+    chips: list[str]
+    student: str
+
+
+def measure(console: Console, quick: bool) -> dict[str, Any]:
+    """In with nobody running them, then out; once more with few."""
+    total, part = (QUICK_JOBS, QUICK_PART) if quick else (JOBS, PART)
+    drained = QUICK_DRAINED if quick else DRAINED
+    with tempfile.TemporaryDirectory() as name, a_town(Path(name), **SETTINGS) as town:
+        api = town.api()
+        shop = _open(town, api, QUICK_CHIPS if quick else CHIPS)
+        entered = [_enter(town, shop, part) for _ in range(total // part)]
+        for name_of_worker in ("first", "second"):
+            town.worker(name_of_worker)
+        many = _drain(town, drained)
+        _cancel_all_but(town, FEW + drained)
+        few = _drain(town, drained)
+    _show(console, entered, many, few)
+    return {
+        "in": [_told(rate) for rate in entered],
+        "out": {"many": _told(many), "few": _told(few)},
+    }
+
+
+def _open(town: Town, api: Service, chips: int) -> Shop:
+    """A worker trains the student, and is gone."""
+    worker = town.worker("trainer")
+    with Tandemcal(api.url, api.key) as client:
+        student = _student(client)
+        ids = [client.chips.register(f"chip-{n}", preset="ideal", seed=n).id for n in range(chips)]
+    worker.stop()
+    return Shop(api, ids, student)
+
+
+def _student(client: Tandemcal) -> str:
+    rng = np.random.default_rng(0)
+    weights = {
+        name: rng.normal(0.2, 0.4, shape).astype(np.float32)
+        for name, shape in NETWORK.tensor_shapes.items()
+    }
+    teacher = client.teachers.upload("small", NETWORK, weights)
+    splits = Splits(_samples(rng), _samples(rng))
+    targets = client.target_sets.upload("small", teacher.id, splits)
+    return str(
+        client.jobs.wait(client.jobs.train(targets.id, TrainingSettings(epochs=1)).id).student_id
+    )
+
+
+def _samples(rng: np.random.Generator) -> Samples:
+    return Samples(rng.random((32, 6), dtype=np.float32), rng.integers(0, 3, 32))
+
+
+def _enter(town: Town, shop: Shop, jobs: int) -> Rate:
+    waiting, before, began = _waiting(town), processor_seconds(town), time.monotonic()
+    asyncio.run(_send(shop, waiting, jobs))
+    took = time.monotonic() - began
+    return Rate(waiting, jobs, took, processor_shares(before, processor_seconds(town), took))
+
+
+async def _send(shop: Shop, first: int, jobs: int) -> None:
+    """Each connection sends its share, one request after the other."""
+    numbers = iter(range(first, first + jobs))
+
+    async def sender() -> None:
+        host, port = shop.api.url.removeprefix("http://").split(":")
+        reader, writer = await asyncio.open_connection(host, int(port))
+        for number in numbers:
+            writer.write(_request(shop, host, shop.chips[number % len(shop.chips)]))
+            await _accepted(reader)
+        writer.close()
+
+    await asyncio.gather(*(sender() for _ in range(CONNECTIONS)))
+
+
+def _request(shop: Shop, host: str, chip: str) -> bytes:
+    body = json.dumps({"kind": "evaluate", "chip_id": chip, "student_id": shop.student}).encode()
+    head = (
+        f"POST /v1/jobs HTTP/1.1\r\nHost: {host}\r\nAuthorization: Bearer {shop.api.key}\r\n"
+        f"Idempotency-Key: {uuid4()}\r\nContent-Type: application/json\r\n"
+        f"Content-Length: {len(body)}\r\n\r\n"
+    )
+    return head.encode() + body
+
+
+async def _accepted(reader: asyncio.StreamReader) -> None:
+    head = (await reader.readuntil(b"\r\n\r\n")).decode().lower()
+    body = await reader.readexactly(int(head.partition("content-length:")[2].split()[0]))
+    if " 202 " not in head.partition("\r\n")[0]:
+        raise SystemExit(f"A job was refused: {body.decode()}")
+
+
+def _drain(town: Town, jobs: int) -> Rate:
+    """So many ends, counted while the queue is not empty."""
+    start = _ended(town)
+    until(lambda: _ended(town) >= start + 4, "jobs end", pause=0.1)
+    waiting, first = _waiting(town), _ended(town)
+    before, began = processor_seconds(town), time.monotonic()
+    until(lambda: _ended(town) >= first + jobs, "enough have ended", pause=0.1)
+    took, ended = time.monotonic() - began, _ended(town) - first
+    return Rate(waiting, ended, took, processor_shares(before, processor_seconds(town), took))
+
+
+def _cancel_all_but(town: Town, kept: int) -> None:
+    """The newest ones, in the database: what cancelling costs is not asked here."""
+    with town.database.writing() as session:
+        newest = select(Job.id).where(Job.status.in_(WAITING), Job.called_at.is_(None))
+        surplus = max(0, _waiting(town) - kept)
+        jobs = JobRepository(session)
+        for job_id in session.scalars(newest.order_by(Job.id.desc()).limit(surplus)).all():
+            jobs.request_cancel(job_id, clock(session))
+
+
+def _waiting(town: Town) -> int:
+    return _count(town, *WAITING)
+
+
+def _ended(town: Town) -> int:
+    """Evaluations alone."""
+    return _count(town, JobStatus.SUCCEEDED)
+
+
+def _count(town: Town, *statuses: JobStatus) -> int:
+    with town.database.reading() as session:
+        query = select(func.count()).select_from(Job).where(Job.status.in_(statuses))
+        return session.scalar(query) or 0
+
+
+def _show(console: Console, entered: list[Rate], many: Rate, few: Rate) -> None:
+    console.print(f"Into the queue, {CONNECTIONS} connections")
+    for rate in (entered[0], entered[-1]):
+        _line(console, rate)
+    console.print("Out of the queue, two workers of two slots")
+    for rate in (few, many):
+        _line(console, rate)
+
+
+def _line(console: Console, rate: Rate) -> None:
+    console.print(
+        f"  {rate.jobs_a_second:7.1f} jobs a second with {rate.waiting} waiting "
+        f"({rate.jobs} in {rate.seconds:.1f} s)"
+    )
+    show_processor(console, rate.processor)
+
+
+def _told(rate: Rate) -> dict[str, Any]:
+    return rate._asdict() | {"jobs_a_second": rate.jobs_a_second}

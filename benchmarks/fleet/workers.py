@@ -1,0 +1,158 @@
+"""What a second worker is worth: jobs an hour with one and with two, each of one thread.
+
+PostgreSQL, an api and the workers share this machine. The jobs are calibrations of simulated chips,
+more of them than are waited for, so that neither a start nor an end is in the rate: it counts from
+the end of one job to the end of another, while others still wait. One and two workers take turns.
+"""
+
+import statistics
+import tempfile
+import time
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from rich.console import Console
+from sqlalchemy import select
+
+from benchmarks.fleet.town import (
+    Town,
+    a_town,
+    call_off,
+    processor_seconds,
+    processor_shares,
+    show_processor,
+    until,
+)
+from benchmarks.job_latency import golden_student
+from ltl_core.settings import Budget, CalibrationSettings
+from service.client.sdk import Tandemcal
+from service.db.tables import Job
+from service.states import TERMINAL, JobStatus
+
+LEAST = 1.8  # times as many jobs
+PRESETS = ("pcm", "hermes", "reram", "harsh")
+CHIPS = 12
+ROUNDS, QUICK_ROUNDS = 2, 1
+JOBS, QUICK_JOBS = 10, 3  # that are timed, for each worker
+SAMPLES, QUICK_SAMPLES = 1600, 640
+ONE_THREAD = {
+    "TANDEMCAL_PARALLEL_JOBS": "1",
+    "TANDEMCAL_JOB_THREADS": "1",
+    "TANDEMCAL_SIMULATED_SECONDS_PER_SECOND": "0",
+}
+
+
+class Rate(NamedTuple):
+    """So many workers, for a while."""
+
+    workers: int
+    jobs: int
+    seconds: float
+    job_seconds: float  # of one job, from its start to its end; the median
+    processor: dict[str, float]  # shares of one core
+
+    @property
+    def jobs_an_hour(self) -> float:
+        return 3600 * self.jobs / self.seconds
+
+
+class Part(NamedTuple):
+    """What is timed."""
+
+    workers: int
+    jobs: int
+
+
+class Shop(NamedTuple):
+    """Where jobs are asked for."""
+
+    client: Tandemcal
+    chips: list[str]
+    student: str
+    settings: CalibrationSettings
+
+
+def measure(console: Console, quick: bool) -> dict[str, Any]:
+    """One worker and two, in turn."""
+    jobs = QUICK_JOBS if quick else JOBS
+    rates: list[Rate] = []
+    with tempfile.TemporaryDirectory() as name, a_town(Path(name), **ONE_THREAD) as town:
+        api = town.api()
+        town.worker("first")
+        with Tandemcal(api.url, api.key) as client:
+            shop = _open(client, QUICK_SAMPLES if quick else SAMPLES)
+            for _ in range(QUICK_ROUNDS if quick else ROUNDS):
+                rates.append(_rate(town, shop, workers=1, jobs=jobs))
+                second = town.worker("second")
+                rates.append(_rate(town, shop, workers=2, jobs=2 * jobs))
+                second.stop()
+    return _told(console, rates)
+
+
+def _told(console: Console, rates: list[Rate]) -> dict[str, Any]:
+    console.print("Calibrations, each worker with one slot and one thread")
+    for rate in rates:
+        console.print(
+            f"  {rate.workers} workers: {rate.jobs} jobs in {rate.seconds:6.1f} s, "
+            f"{rate.jobs_an_hour:6.0f} an hour; one takes {rate.job_seconds:.2f} s"
+        )
+        show_processor(console, rate.processor)
+    one, two = (
+        statistics.mean(rate.jobs_an_hour for rate in rates if rate.workers == workers)
+        for workers in (1, 2)
+    )
+    console.print(f"  two workers do {two / one:.3f} times as much   (at least {LEAST})")
+    return {
+        "rates": [rate._asdict() | {"jobs_an_hour": rate.jobs_an_hour} for rate in rates],
+        "ratio": two / one,
+        "least": LEAST,
+        "passed": two / one >= LEAST,
+        "missed": [] if two / one >= LEAST else [f"two workers do {two / one:.2f} times as much"],
+    }
+
+
+def _open(client: Tandemcal, samples: int) -> Shop:
+    student = golden_student(client)
+    chips = [
+        client.chips.register(f"chip-{n}", preset=PRESETS[n % len(PRESETS)], seed=n).id
+        for n in range(CHIPS)
+    ]
+    return Shop(client, chips, student, CalibrationSettings(budget=Budget(samples=samples)))
+
+
+def _rate(town: Town, shop: Shop, *, workers: int, jobs: int) -> Rate:
+    """The first end of a job starts the clock."""
+    asked = [
+        shop.client.jobs.calibrate(
+            shop.chips[number % len(shop.chips)], shop.student, shop.settings
+        ).id
+        for number in range(1 + jobs + 4 * workers)
+    ]
+    until(lambda: len(_ended(town, asked)) >= workers, "the first jobs have ended", pause=0.25)
+    before, began = processor_seconds(town), time.monotonic()
+    until(lambda: len(_ended(town, asked)) >= jobs + workers, "jobs have ended", pause=0.25)
+    after, took = processor_seconds(town), time.monotonic() - began
+    call_off(town, shop.client, asked)
+    return _from_rows(
+        _ended(town, asked), Part(workers, jobs), processor_shares(before, after, took)
+    )
+
+
+def _from_rows(ended: list[Job], part: Part, processor: dict[str, float]) -> Rate:
+    """From the first end of as many jobs as there are workers; then none starts from idleness."""
+    done = [job for job in ended if job.status == JobStatus.SUCCEEDED]
+    if failed := [job for job in ended if job.status == JobStatus.FAILED]:
+        raise SystemExit(f"A job failed: {failed[0].reason}")
+    spans = sorted(
+        (job.ended_at, job.started_at) for job in done if job.ended_at and job.started_at
+    )
+    ends = [end for end, _ in spans]
+    seconds = (ends[part.workers - 1 + part.jobs] - ends[part.workers - 1]).total_seconds()
+    took = statistics.median((end - start).total_seconds() for end, start in spans)
+    return Rate(part.workers, part.jobs, seconds, took, processor)
+
+
+def _ended(town: Town, asked: list[str]) -> list[Job]:
+    with town.database.reading() as session:
+        query = select(Job).where(Job.id.in_(asked), Job.status.in_(TERMINAL))
+        return list(session.scalars(query))
