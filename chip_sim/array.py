@@ -143,7 +143,6 @@ class _Space:
 
     def __init__(self, shape: tuple[int, int, int], *, turned: bool) -> None:
         self.shape, self.turned = shape, turned
-        self._noise: Tensor | None = None
 
     @cached_property
     def sums(self) -> Float[Tensor, "column point"]:
@@ -160,11 +159,10 @@ class _Space:
         """Of all rows of tiles."""
         return self._taken()
 
-    def noise(self, tiles: int, rng: torch.Generator) -> Float[Tensor, "tile times column point"]:
-        """Normal numbers for so many rows of tiles."""
-        if self._noise is None:
-            self._noise = torch.empty(tiles, *self.in_memory(self.levels).shape)
-        return self.in_memory(self._noise.normal_(generator=rng))
+    @cached_property
+    def noise(self) -> Float[Tensor, "times column point"]:
+        """Normal numbers for the sums of one row of tiles."""
+        return self._taken()
 
     @cached_property
     def levels(self) -> Float[Tensor, "times column point"]:
@@ -191,12 +189,12 @@ def _read(
     how, space = where
     top, weight = level_max(array.bits), array.weight.unflatten(0, (how.groups, -1))
     values = rows.values.unflatten(0, (how.groups, -1))
-    noise = space.noise(len(array.row_blocks), rng) if array.read_noise else None
     products = _products(weight, values, array.row_blocks, space)
     for number, (block, sums) in enumerate(zip(array.row_blocks, products, strict=True)):
-        drawn = None if noise is None else _noise(noise[number], values[:, block], array)
-        tile = _Tile(weight[:, :, block], values[:, block], array.transfers[number], drawn)
-        levels = tile.transfer.levels_(_seen(sums, drawn, space))
+        played = values[:, block]
+        noise = _noise(played, array.read_noise, space, rng) if array.read_noise else None
+        tile = _Tile(weight[:, :, block], played, array.transfers[number], noise)
+        levels = tile.transfer.levels_(_seen(sums, noise, space))
         codes = torch.round(levels, out=space.codes if number else total)
         if how.guarded and _may_round(array, number, tile.values):
             _settle(codes, levels, tile, space)
@@ -242,15 +240,14 @@ def _product(
 
 
 def _noise(
-    numbers: Float[Tensor, "times column point"],
-    values: Float[Tensor, "group row point"],
-    array: Array,
+    values: Float[Tensor, "group row point"], sigma: float, space: _Space, rng: torch.Generator
 ) -> _Noise:
-    """Of one row of tiles that is played these values."""
-    spread = read_noise_spread(values, array.read_noise)[:, None]
+    """Of one row of tiles that is played these values; drawn as its numbers lie in memory."""
+    space.in_memory(space.noise).normal_(generator=rng)
+    spread = read_noise_spread(values, sigma)[:, None]
     groups, _, points = spread.shape
-    each = spread.expand(groups, numbers.shape[1] // groups, points)
-    return _Noise(numbers, each[0] if groups == 1 else each.flatten(0, 1))
+    each = spread.expand(groups, space.noise.shape[1] // groups, points)
+    return _Noise(space.noise, each[0] if groups == 1 else each.flatten(0, 1))
 
 
 def _seen(

@@ -13,4 +13,5 @@ def read_noise_spread(
     The second product, sqrt(sum_j sigma^2 x_j^2). All cells have the same sigma, so that it is the
     same for all columns.
     """
-    return rows.square().sum(-2).to(torch.float32).sqrt_().mul_(sigma)
+    norms: Tensor = torch.linalg.vector_norm(rows, dim=-2)
+    return norms.to(torch.float32).mul_(sigma)
