@@ -25,6 +25,7 @@ from ltl_core.targets import Batch, Targets
 from ltl_core.tutor import make_tutor
 
 _RANGE_SAMPLES = 256  # enough to set the converters' full scales
+_RANGE_CHUNK = 16  # of them at a time
 _RANGE_PERCENTILE = 0.999
 _RULE = "rule:"  # in front of what a rule keeps in a checkpoint
 
@@ -158,18 +159,44 @@ def _largest_sums(
     Where nothing reaches a layer yet, its largest weight: a range must not be empty.
     """
     inputs = targets.samples.inputs[:_RANGE_SAMPLES]
-    largest: dict[str, float] = {}
-    for window in windows(network, weights, inputs, neuron):
-        ways = zip(
-            window.stage.branches,
-            branch_weights(window.stage, weights),
-            window.sources,
-            strict=True,
-        )
-        for branch, weight, source in ways:
-            if branch.layer is not None:
-                sums = column_sums(lay(branch, source), weight._replace(bias=None)).abs().flatten()
-                rank = max(1, round(_RANGE_PERCENTILE * sums.numel()))
-                found = float(sums.kthvalue(rank).values)
-                largest[branch.layer.name] = found or float(weight.matrix.abs().max()) or 1.0
-    return largest
+    tails = {layer.name: _Tail(len(inputs)) for layer in network.matrices}
+    for some in inputs.split(_RANGE_CHUNK):
+        for window in windows(network, weights, some, neuron):
+            ways = zip(
+                window.stage.branches,
+                branch_weights(window.stage, weights),
+                window.sources,
+                strict=True,
+            )
+            for branch, weight, source in ways:
+                if branch.layer is not None:
+                    sums = column_sums(lay(branch, source), weight._replace(bias=None))
+                    tails[branch.layer.name].add(sums, len(some))
+    return {
+        name: tail.percentile or float(weights[f"{name}.weight"].abs().max()) or 1.0
+        for name, tail in tails.items()
+    }
+
+
+class _Tail:
+    """The largest of all numbers, seen a few samples at a time: as many as a percentile needs."""
+
+    def __init__(self, samples: int) -> None:
+        self._samples = samples
+        self._kept = torch.empty(0)
+
+    def add(self, numbers: Tensor, samples: int) -> None:
+        """What so many samples gave; of each as much."""
+        whole = numbers.numel() // samples * self._samples
+        most = whole - max(1, round(_RANGE_PERCENTILE * whole)) + 1
+        largest = torch.cat((self._kept, _largest(numbers.abs_().flatten(), most)))
+        self._kept = _largest(largest, most)
+
+    @property
+    def percentile(self) -> float:
+        """Exact once all samples were added."""
+        return float(self._kept.min())
+
+
+def _largest(numbers: Tensor, most: int) -> Tensor:
+    return numbers.topk(min(most, numbers.numel()), sorted=False).values
