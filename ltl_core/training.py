@@ -25,7 +25,7 @@ from ltl_core.targets import Batch, Targets
 from ltl_core.tutor import make_tutor
 
 _RANGE_SAMPLES = 256  # enough to set the converters' full scales
-_RANGE_CHUNK = 16  # of them at a time
+_RANGE_CHUNK = 4  # of them at a time
 _RANGE_PERCENTILE = 0.999
 _RULE = "rule:"  # in front of what a rule keeps in a checkpoint
 
