@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from ltl_core.chip import LayerSettings, Placement
-from ltl_core.network import Linear, NetworkSpec
+from ltl_core.layer_kinds import Linear
+from ltl_core.network import NetworkSpec
 from tests.agents import Bench, bench
 
 
