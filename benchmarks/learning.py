@@ -31,7 +31,7 @@ from ltl_core.evaluate import Quality, student_quality
 from ltl_core.importing import Imported
 from ltl_core.live import LiveTargets, Vary
 from ltl_core.settings import RuleName
-from ltl_core.targets import Targets
+from ltl_core.targets import Targets, evenly
 from ltl_core.teacher import teacher_accuracy
 from ltl_core.training import Training
 
@@ -40,7 +40,7 @@ STARTS = ("warm", "default")
 QUICK = ("digits",)
 USUAL = ("fashion-mnist",)
 SEEDS = (0, 1, 2)
-_EFFORT = slice(500)  # of the test samples: what spikes cost differs little between them
+_EFFORT = 500  # test samples on which spikes are counted
 WIDE = 150  # columns, where no terminal says otherwise
 
 
@@ -110,7 +110,7 @@ def perform(options: Options, done: Sequence[Run], console: Console) -> Iterator
                 continue
             split = split or task.load(options.data)
             console.print(f"{name} {seed}: the teacher.")
-            measured = split._replace(test=first_of(split.test, options.test_samples))
+            measured = split._replace(test=some_of(split.test, options.test_samples))
             lesson = prepare(task, measured, seed, options.cache)
             for rule in wanted:
                 console.print(f"{name} {seed}: {rule}.")
@@ -125,9 +125,9 @@ def prepare(task: Task, split: Split, seed: int, cache: Path | None = None) -> L
 
 
 def learn(lesson: Lesson, rule: RuleName, variant: Variant) -> Run:
-    """Train one student, from the first samples or all, and measure it every epoch."""
+    """Train one student, from some samples or all, and measure it every epoch."""
     task, seed = lesson.task, lesson.seed
-    train = shown(first_of(lesson.split.train, variant.samples), task.scaling)
+    train = shown(some_of(lesson.split.train, variant.samples), task.scaling)
     teacher = scaled(lesson.teacher, train, PERCENTILES.get(rule, 99.9))
     targets = LiveTargets(teacher, train, varied(task, seed))
     test = LiveTargets(teacher, shown(lesson.split.test, task.scaling))
@@ -139,7 +139,8 @@ def learn(lesson: Lesson, rule: RuleName, variant: Variant) -> Run:
     with peak_memory() as peak:
         training = Training(teacher.network, weights, targets, settings)
         qualities, seconds = follow(training, test)
-    effort = student_effort(training.student, LiveTargets(teacher, test.samples.take(_EFFORT)))
+    few = test.samples.take(evenly(test.size, _EFFORT))
+    effort = student_effort(training.student, LiveTargets(teacher, few))
     return Run(
         *(task.name, rule.value, variant.start, variant.delta_bits, seed),
         samples=targets.size,
@@ -155,9 +156,9 @@ def learn(lesson: Lesson, rule: RuleName, variant: Variant) -> Run:
     )
 
 
-def first_of(images: Images, count: int | None) -> Images:
-    """So many of them, or all."""
-    return images if count is None else images.take(torch.arange(min(count, images.size)))
+def some_of(images: Images, count: int | None) -> Images:
+    """So many of them, evenly spaced, or all."""
+    return images if count is None else images.take(evenly(images.size, count))
 
 
 def varied(task: Task, seed: int) -> Vary | None:
@@ -189,7 +190,7 @@ def parse(arguments: Sequence[str] | None) -> Options:
     parser.add_argument("--delta-bits", type=int, choices=[8], help="quantise deltas; else floats")
     parser.add_argument("--epochs", type=int, help="learn so long; published tasks keep their own")
     parser.add_argument("--samples", type=int, help="learn from so many only")
-    parser.add_argument("--test-samples", type=int, help="measure on the first so many only")
+    parser.add_argument("--test-samples", type=int, help="measure on so many only")
     parser.add_argument("--data", type=Path, default=default_folder(), help="where data sets lie")
     parser.add_argument("--cache", type=Path, help="keep teachers here")
     parser.add_argument("--json", type=Path, help="write, or add to, this file")

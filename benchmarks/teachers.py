@@ -19,7 +19,7 @@ from ltl_core.network import NetworkSpec
 from ltl_core.packing import pack, unpack
 from ltl_core.settings import NeuronSettings
 from ltl_core.student import warm_start
-from ltl_core.targets import Samples, Targets
+from ltl_core.targets import Samples, Targets, evenly
 from ltl_core.teacher import collect
 
 _SCALE_SAMPLES = 5000  # the scales k are measured on so many
@@ -48,9 +48,9 @@ def shown(images: Images, scaling: Scaling) -> Samples:
 
 
 def scaled(teacher: Imported, samples: Samples, percentile: float) -> Teacher:
-    """The teacher with its scales, measured on the first of the samples."""
-    first = next(samples.split(_SCALE_SAMPLES))
-    return Teacher(*teacher, collect(*teacher, first, percentile=percentile).scales)
+    """The teacher with its scales, measured on some of the samples."""
+    some = samples.take(evenly(len(samples.inputs), _SCALE_SAMPLES))
+    return Teacher(*teacher, collect(*teacher, some, percentile=percentile).scales)
 
 
 def default_start(

@@ -28,7 +28,7 @@ from ltl_core.evaluate import Quality
 from ltl_core.importing import from_torch
 from ltl_core.settings import CalibrationSettings, TrainingSettings, TuneSettings
 from ltl_core.student import Student
-from ltl_core.targets import Samples, TargetSet
+from ltl_core.targets import Samples, TargetSet, evenly
 from ltl_core.teacher import collect
 from ltl_core.training import Training
 from ltl_core.tune import Bench, Tuner
@@ -110,7 +110,8 @@ def tune(chip: ChipBackend, task: Task) -> Tuner:
     driver = Driver(chip, student)
     driver.place()
     driver.write(student.codes, free=True)
-    stimulus = Stimulus(task.targets.samples.inputs[: settings.samples], student.neuron.steps)
+    inputs = task.targets.samples.inputs[evenly(task.targets.size, settings.samples)]
+    stimulus = Stimulus(inputs, student.neuron.steps)
     tuner = Tuner(Bench(chip, student.placement(), student.codes, stimulus), settings)
     for _ in tuner.steps():
         pass

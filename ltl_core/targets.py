@@ -16,6 +16,12 @@ from ltl_core.settings import Readout
 RATE_LEVELS = 255  # with 16 steps a rate has 17 levels: eight bits lose nothing
 
 
+def evenly(size: int, count: int) -> Int[Tensor, " kept"]:
+    """So many of `size` places, or all, evenly spaced: data often lie sorted by their classes."""
+    count = min(size, count)
+    return torch.arange(count, device="cpu") * size // max(count, 1)
+
+
 class Samples(NamedTuple):
     """Inputs with their classes, with the values that a regression should give, or alone.
 

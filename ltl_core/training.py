@@ -21,7 +21,7 @@ from ltl_core.student import (
     windows,
     zero_trims,
 )
-from ltl_core.targets import Batch, Targets
+from ltl_core.targets import Batch, Targets, evenly
 from ltl_core.tutor import make_tutor
 
 _RANGE_SAMPLES = 256  # enough to set the converters' full scales
@@ -158,7 +158,7 @@ def _largest_sums(
 
     Where nothing reaches a layer yet, its largest weight: a range must not be empty.
     """
-    inputs = targets.samples.inputs[:_RANGE_SAMPLES]
+    inputs = targets.samples.inputs[evenly(targets.size, _RANGE_SAMPLES)]
     tails = {layer.name: _Tail(len(inputs)) for layer in network.matrices}
     for some in inputs.split(_RANGE_CHUNK):
         for window in windows(network, weights, some, neuron):

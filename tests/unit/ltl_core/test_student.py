@@ -18,7 +18,7 @@ from ltl_core.settings import (
 )
 from ltl_core.shadow import Rates, Shadow
 from ltl_core.student import Student, run_student
-from ltl_core.targets import Samples, TargetSet
+from ltl_core.targets import Samples, TargetSet, evenly
 from ltl_core.teacher import collect, run_teacher, scale_of, teacher_accuracy
 from ltl_core.training import Training, start_student
 from tests.unit.ltl_core.worlds import World, blobs
@@ -122,6 +122,13 @@ def test_training_goes_on_from_its_checkpoint_as_if_never_stopped(world: World) 
     assert [progress.step for progress in resumed.epochs()] == [2, 3]
     for name, codes in whole.student.codes.items():
         assert all(map(torch.equal, codes, resumed.student.codes[name]))
+
+
+def test_some_samples_are_of_every_class_where_samples_lie_by_class() -> None:
+    labels = torch.arange(10).repeat_interleave(100)
+    assert labels[evenly(1000, 50)].bincount().tolist() == [5] * 10
+    assert len(labels[:50].unique()) == 1  # what the first ones would have been
+    assert evenly(3, 50).tolist() == [0, 1, 2]
 
 
 def test_codes_stay_in_range_and_fit_best() -> None:
