@@ -144,7 +144,7 @@ def processor_seconds(town: Town) -> dict[str, float]:
             used[role.name] = _own(process)
             if role.name != "api":
                 used[f"{role.name}'s jobs"] = sum(_tree(child) for child in process.children())
-    return used
+    return used | {"others": _machine() - sum(used.values())}
 
 
 def processor_shares(
@@ -173,6 +173,12 @@ def open_jobs(town: Town, jobs: Sequence[str]) -> list[str]:
     with town.database.reading() as session:
         query = select(Job.id).where(Job.id.in_(jobs), Job.status.not_in(TERMINAL))
         return list(session.scalars(query.order_by(Job.id)))
+
+
+def _machine() -> float:
+    """Of everything on it."""
+    times = psutil.cpu_times()
+    return float(times.user + times.nice + times.system)
 
 
 def _own(process: psutil.Process) -> float:

@@ -32,9 +32,9 @@ from service.states import TERMINAL, JobStatus
 LEAST = 1.8  # times as many jobs
 PRESETS = ("pcm", "hermes", "reram", "harsh")
 CHIPS = 12
-ROUNDS, QUICK_ROUNDS = 2, 1
-JOBS, QUICK_JOBS = 10, 3  # that are timed, for each worker
-SAMPLES, QUICK_SAMPLES = 1600, 640
+ROUNDS, QUICK_ROUNDS = 3, 1
+JOBS, QUICK_JOBS = 6, 3  # that are timed, for each worker
+SAMPLES, QUICK_SAMPLES = 1280, 640
 ONE_THREAD = {
     "TANDEMCAL_PARALLEL_JOBS": "1",
     "TANDEMCAL_JOB_THREADS": "1",
