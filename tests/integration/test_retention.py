@@ -161,8 +161,7 @@ def test_turns_that_are_over_are_forgotten_and_those_that_wait_stay(
     targets = world.ready_targets()
     jobs = [world.submit({"kind": "train", "target_set_id": targets})["id"] for _ in range(2)]
     with world.context.database.writing() as session:
-        for job_id in jobs:
-            queue.enqueue(session, JobRepository(session).get(job_id))
+        queue.call_next(session, utc_now())
     over, waiting = (f"{job_id}.1" for job_id in jobs)
     queue.cancel_queued(jobs[0])
     assert queue.open_turns([over, waiting]) == {waiting}
