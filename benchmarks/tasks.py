@@ -110,6 +110,7 @@ def tasks() -> dict[str, Task]:
         scaling=Scaling((0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)),
         recipe=Recipe(epochs=6, learning_rate=0.1, padding=4, flip=True),
         epochs=5,
+        batch=16,  # more can be learned from few samples in small steps
         teacher_at_least=0.80,
         gaps={offline: 0.010, online: 0.015},
     )
@@ -124,6 +125,7 @@ def _published(cifar: Task) -> Iterator[Task]:
         module=lambda: vgg(VGG11),
         recipe=recipe,
         presets=_LTL_VGG11,
+        batch=64,
         teacher_at_least=0.0,
         gaps={},
     )
