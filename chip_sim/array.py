@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from chip_sim.converter import Transfer, level_max
+from chip_sim.normals import Normals
 from chip_sim.pair import RESOLUTION_ANALOG
 from chip_sim.read_noise import read_noise_spread
 from chip_sim.rows import Rows, positions, rows_of
@@ -91,15 +92,16 @@ def read_columns(
     where, groups = positions(stage), groups_of(stage)
     codes = torch.empty(play.times, len(play.values), stage.columns, *where)
     how = _How(play.times, groups, play.analog and not exact, watch)
+    normals = Normals(rng) if array.read_noise else None
     space: _Space | None = None
     for rows in rows_of(play.values, stage, play.times):
         shape = (play.times, stage.columns, rows.values.shape[1])
         if space is None or space.shape != shape:
             space = _Space(shape, turned=groups == 1 and rows.values.stride(0) == 1)
         if not where:  # a point is a sample: nothing needs to be moved afterwards
-            _read(array, rows, (how, space), rng, codes[:, rows.samples].mT)
+            _read(array, rows, (how, space), normals, codes[:, rows.samples].mT)
             continue
-        total = _read(array, rows, (how, space), rng, space.total)
+        total = _read(array, rows, (how, space), normals, space.total)
         codes[:, rows.samples] = total.unflatten(2, (-1, *where)).transpose(1, 2)
     return codes
 
@@ -182,7 +184,7 @@ def _read(
     array: Array,
     rows: Rows,
     where: tuple[_How, _Space],
-    rng: torch.Generator,
+    normals: Normals | None,
     total: Float[Tensor, "times column point"],
 ) -> Float[Tensor, "times column point"]:
     """Into `total`."""
@@ -192,7 +194,7 @@ def _read(
     products = _products(weight, values, array.row_blocks, space)
     for number, (block, sums) in enumerate(zip(array.row_blocks, products, strict=True)):
         played = values[:, block]
-        noise = _noise(played, array.read_noise, space, rng) if array.read_noise else None
+        noise = _noise(played, array.read_noise, space, normals) if normals else None
         tile = _Tile(weight[:, :, block], played, array.transfers[number], noise)
         levels = tile.transfer.levels_(_seen(sums, noise, space))
         codes = torch.round(levels, out=space.codes if number else total)
@@ -240,10 +242,10 @@ def _product(
 
 
 def _noise(
-    values: Float[Tensor, "group row point"], sigma: float, space: _Space, rng: torch.Generator
+    values: Float[Tensor, "group row point"], sigma: float, space: _Space, normals: Normals
 ) -> _Noise:
     """Of one row of tiles that is played these values; drawn as its numbers lie in memory."""
-    space.in_memory(space.noise).normal_(generator=rng)
+    normals.fill_(space.in_memory(space.noise))
     spread = read_noise_spread(values, sigma)[:, None]
     groups, _, points = spread.shape
     each = spread.expand(groups, space.noise.shape[1] // groups, points)

@@ -7,6 +7,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from chip_sim.identity import NeuronMismatch
+from chip_sim.normals import Normals
 
 _SHORTEST = 0.05  # of the nominal time constant: no circuit leaks faster
 
@@ -86,10 +87,11 @@ def integrate_and_fire(
     spikes = torch.empty(sums.shape, dtype=torch.bool)
     flags = torch.empty(sums.shape, dtype=torch.bool) if show.window else None
     membranes = torch.empty_like(sums) if show.membrane else None
+    normals, noise = Normals(rng), torch.empty_like(membrane)
     for step, current in enumerate(sums):
         membrane.mul_(torch.where(fired, after_spike, decay)).add_(current).add_(bias)
         if params.thermal_noise:
-            membrane.add_(torch.randn(membrane.shape, generator=rng), alpha=params.thermal_noise)
+            membrane.add_(normals.fill_(noise), alpha=params.thermal_noise)
         fired = torch.gt(membrane, threshold, out=spikes[step])
         if flags is not None:
             torch.lt((membrane - threshold).abs(), params.window, out=flags[step])

@@ -13,5 +13,6 @@ def read_noise_spread(
     The second product, sqrt(sum_j sigma^2 x_j^2). All cells have the same sigma, so that it is the
     same for all columns.
     """
-    norms: Tensor = torch.linalg.vector_norm(rows, dim=-2)
-    return norms.to(torch.float32).mul_(sigma)
+    # Several times as fast as linalg.vector_norm, where a point's rows lie far apart in memory.
+    squares: Tensor = rows.square().sum(-2)
+    return squares.sqrt_().to(torch.float32).mul_(sigma)

@@ -1,0 +1,56 @@
+import pytest
+import torch
+
+from chip_sim.normals import Normals
+
+LARGE = 1 << 20
+
+
+def drawn(seed: int, *shape: int) -> torch.Tensor:
+    return Normals(torch.Generator().manual_seed(seed)).fill_(torch.empty(shape))
+
+
+def distance(numbers: torch.Tensor) -> float:
+    """Kolmogorov's and Smirnov's, from the normal distribution function."""
+    below = (torch.arange(LARGE, dtype=torch.float64) + 0.5) / LARGE
+    return float((torch.special.ndtr(numbers.double().sort().values) - below).abs().max())
+
+
+def test_numbers_are_normal() -> None:
+    numbers, chance = drawn(1, LARGE), 1.95 / LARGE**0.5  # exceeded once in a thousand
+    assert distance(numbers) < chance
+    assert distance(numbers * 1.05) > chance
+    assert distance(numbers + 0.05) > chance
+
+
+@pytest.mark.parametrize(("power", "moment"), [(1, 0.0), (2, 1.0), (3, 0.0), (4, 3.0), (6, 15.0)])
+def test_moments_are_those_of_normal_numbers(power: int, moment: float) -> None:
+    powers = drawn(2, LARGE).double() ** power
+    error = float(powers.std()) / LARGE**0.5
+    assert abs(float(powers.mean()) - moment) < 4 * error
+
+
+def test_numbers_are_independent_of_those_before() -> None:
+    numbers = drawn(3, LARGE)
+    for shift in (1, 2, 3, 4, 512):
+        for part in (numbers, numbers.abs() - numbers.abs().mean()):
+            related = float((part[:-shift] * part[shift:]).mean()) / float(part.var())
+            assert abs(related) < 4 / LARGE**0.5
+
+
+def test_a_stream_goes_on_and_a_seed_repeats_it() -> None:
+    normals = Normals(torch.Generator().manual_seed(4))
+    first, second = (normals.fill_(torch.empty(5, 3)).clone() for _ in range(2))
+    assert not torch.equal(first, second)
+    assert torch.equal(first, drawn(4, 5, 3))
+    assert not torch.equal(first, drawn(5, 5, 3))
+
+
+def test_threads_do_not_change_the_numbers() -> None:
+    one = drawn(6, LARGE)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        assert torch.equal(one, drawn(6, LARGE))
+    finally:
+        torch.set_num_threads(threads)
