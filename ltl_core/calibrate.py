@@ -10,7 +10,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from ltl_core.chip import ChipBackend, Recording
+from ltl_core.chip import ChipBackend, LayerCodes, Recording
 from ltl_core.driver import Driver
 from ltl_core.errors import CorruptTensorsError, SettingError
 from ltl_core.evaluate import Quality, student_quality
@@ -21,7 +21,7 @@ from ltl_core.readout import correct
 from ltl_core.rules.select import select_rule
 from ltl_core.settings import CalibrationSettings, Change
 from ltl_core.shadow import Rates, Shadow
-from ltl_core.student import LayerCodes, Student
+from ltl_core.student import Student
 from ltl_core.targets import Batch, TargetSet
 
 

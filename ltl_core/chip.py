@@ -119,6 +119,14 @@ class WriteReport(NamedTuple):
     failed: Bool[Tensor, "column row"]  # cells that did not come within tolerance
 
 
+class LayerCodes(NamedTuple):
+    """What a chip is given of one layer: weights, and the trims of each column."""
+
+    weight: Int[Tensor, "column row"]
+    bias: Int[Tensor, " column"]
+    threshold: Int[Tensor, " column"]
+
+
 class Fingerprint(NamedTuple):
     """The chip's answer to its fixed stimulus: the mean rate of every column, layer by layer."""
 
@@ -189,6 +197,15 @@ class ChipBackend(Protocol):
 
 
 @runtime_checkable
+class BulkWriter(Protocol):
+    """What a backend may have besides, where every call costs: many layers written by one."""
+
+    def write(self, codes: Mapping[str, LayerCodes]) -> Mapping[str, WriteReport]:
+        """`program` and `trim` each layer in this order; raises what they raise, at that layer."""
+        ...
+
+
+@runtime_checkable
 class TunableChip(Protocol):
     """The rest of the port: registers that make a chip's circuits alike, and tests to set them by.
 
@@ -224,6 +241,22 @@ class TunableChip(Protocol):
         A conversion counts as clipped where its code is the largest or the smallest there is.
         """
         ...
+
+
+def write_layers(chip: ChipBackend, codes: Mapping[str, LayerCodes]) -> Mapping[str, WriteReport]:
+    """Weights and trims of these layers, in this order."""
+    return chip.write(codes) if isinstance(chip, BulkWriter) else write_one_by_one(chip, codes)
+
+
+def write_one_by_one(
+    chip: ChipBackend, codes: Mapping[str, LayerCodes]
+) -> Mapping[str, WriteReport]:
+    """Two calls a layer."""
+    reports = {}
+    for layer, code in codes.items():
+        reports[layer] = chip.program(layer, code.weight)
+        chip.trim(layer, code.threshold, code.bias)
+    return reports
 
 
 def tunable(chip: ChipBackend) -> TunableChip:

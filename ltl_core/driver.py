@@ -2,7 +2,14 @@
 
 from collections.abc import Mapping
 
-from ltl_core.chip import ChipBackend, Observable, Recording, Stimulus
+from ltl_core.chip import (
+    ChipBackend,
+    LayerCodes,
+    Observable,
+    Recording,
+    Stimulus,
+    write_layers,
+)
 from ltl_core.codes import format_of
 from ltl_core.errors import SettingError
 from ltl_core.evaluate import Quality, chip_quality
@@ -10,7 +17,7 @@ from ltl_core.layer_kinds import size
 from ltl_core.observe import observables
 from ltl_core.progress import Spent
 from ltl_core.settings import Reset
-from ltl_core.student import LayerCodes, Student
+from ltl_core.student import Student
 from ltl_core.targets import Batch, Targets
 
 
@@ -42,9 +49,7 @@ class Driver:
         A `free` write, such as the first one, is not counted as spent.
         """
         cells = pulses = 0
-        for layer, code in codes.items():
-            report = self._backend.program(layer, code.weight)
-            self._backend.trim(layer, code.threshold, code.bias)
+        for report in write_layers(self._backend, codes).values():
             cells, pulses = cells + report.cells, pulses + report.pulses
         if not free:
             self._spend(cells=cells, pulses=pulses)

@@ -9,13 +9,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ltl_core.chip import LayerCodes
 from ltl_core.codes import CodeFormat, as_integers, encode, encode_trim
 from ltl_core.errors import NetworkError, UnsupportedLayerError
 from ltl_core.layer_kinds import AvgPool2d, Conv2d, Linear
 from ltl_core.network import NetworkSpec
 from ltl_core.nir import ABOUT, ACCEPTED, TIME_STEP
 from ltl_core.settings import NeuronSettings
-from ltl_core.student import LayerCodes, Student, zero_trims
+from ltl_core.student import Student, zero_trims
 
 
 class Spiking(NamedTuple):

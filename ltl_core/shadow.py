@@ -6,9 +6,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from ltl_core.chip import LayerCodes
 from ltl_core.codes import CodeFormat, as_integers, encode, encode_trim
 from ltl_core.gradient import Gradient
-from ltl_core.student import LayerCodes, Student
+from ltl_core.student import Student
 
 
 class Rates(NamedTuple):

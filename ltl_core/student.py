@@ -9,7 +9,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from ltl_core.byte_products import LARGEST, has_byte_products, pack_bytes
-from ltl_core.chip import LayerSettings, Placement
+from ltl_core.chip import LayerCodes, LayerSettings, Placement
 from ltl_core.codes import CodeFormat
 from ltl_core.errors import CorruptTensorsError
 from ltl_core.gradient import lay, split_time
@@ -30,14 +30,6 @@ from ltl_core.stages import Stage
 from ltl_core.sweep import Lesson, Swept, as_frames, run_laid
 
 Weights = Mapping[str, Tensor]
-
-
-class LayerCodes(NamedTuple):
-    """What a chip is given of one layer: weights, and the trims of each column."""
-
-    weight: Int[Tensor, "column row"]
-    bias: Int[Tensor, " column"]
-    threshold: Int[Tensor, " column"]
 
 
 class Student(NamedTuple):

@@ -6,6 +6,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from ltl_core.chip import LayerCodes
 from ltl_core.codes import CodeFormat, as_integers, encode, encode_trim, fit_lsb
 from ltl_core.gradient import lay
 from ltl_core.layers import branch_weights, column_sums
@@ -15,7 +16,6 @@ from ltl_core.readout import correct
 from ltl_core.settings import NeuronSettings, TrainingSettings
 from ltl_core.shadow import Rates, Shadow
 from ltl_core.student import (
-    LayerCodes,
     Student,
     warm_start,
     windows,

@@ -11,12 +11,11 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from ltl_core.chip import ChipBackend, Placement, Stimulus, Tuning, tunable
+from ltl_core.chip import ChipBackend, LayerCodes, Placement, Stimulus, Tuning, tunable
 from ltl_core.errors import NotTunableError, SettingError
 from ltl_core.progress import Phase, Progress, Spent
 from ltl_core.search import lowest_codes
 from ltl_core.settings import TuneSettings
-from ltl_core.student import LayerCodes
 from ltl_core.tune_layer import LayerBench, Seen, spread_of, success_of
 from ltl_core.tuned import LayerTuned, Verdict, judge
 

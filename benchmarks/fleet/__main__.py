@@ -7,6 +7,7 @@ wire      what travels of a run
 queue     how fast jobs get into the queue and out of it
 rows      questions to 10,000 chips and a million jobs; --plans shows how they are answered
 storage   bytes that a job leaves in the database
+commits   events told and agents heard of in a second
 """
 
 import argparse
@@ -18,7 +19,7 @@ from typing import Any
 
 from rich.console import Console
 
-from benchmarks.fleet import http, queue, recovery, rows, storage, wire, workers
+from benchmarks.fleet import commits, http, queue, recovery, rows, storage, wire, workers
 from benchmarks.machine import about
 
 # A part takes the console and whether to be quick; it returns its figures, with "passed" among them
@@ -32,6 +33,7 @@ PARTS: Mapping[str, Part] = {
     "queue": queue.measure,
     "rows": rows.measure,
     "storage": storage.measure,
+    "commits": commits.measure,
 }
 
 

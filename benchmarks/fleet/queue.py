@@ -6,9 +6,10 @@ each of them is still a process of its own, a lease, and the rows and events of 
 """
 
 import asyncio
-import json
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 from uuid import uuid4
@@ -17,6 +18,7 @@ import numpy as np
 from rich.console import Console
 from sqlalchemy import func, select
 
+from benchmarks.fleet.asking import request, send
 from benchmarks.fleet.town import (
     Town,
     a_town,
@@ -35,6 +37,7 @@ from service.client.tensors import Samples
 from service.db.repositories.jobs import JobRepository
 from service.db.session import clock
 from service.db.tables import Job
+from service.errors import JobStateError
 from service.states import WAITING, JobStatus
 
 NETWORK = NetworkSpec(
@@ -45,7 +48,7 @@ NETWORK = NetworkSpec(
     ),
 )
 CHIPS, QUICK_CHIPS = 200, 10
-JOBS, QUICK_JOBS = 10_000, 100
+JOBS, QUICK_JOBS = 5_000, 100
 PART, QUICK_PART = 1_000, 20  # of the jobs, whose rate is told for itself
 FEW = 100  # waiting
 DRAINED, QUICK_DRAINED = 300, 10
@@ -124,41 +127,20 @@ def _samples(rng: np.random.Generator) -> Samples:
 
 def _enter(town: Town, shop: Shop, jobs: int) -> Rate:
     waiting, before, began = _waiting(town), processor_seconds(town), time.monotonic()
-    asyncio.run(_send(shop, waiting, jobs))
+    asyncio.run(send(shop.api, _requests(shop, waiting, jobs), CONNECTIONS))
     took = time.monotonic() - began
     return Rate(waiting, jobs, took, processor_shares(before, processor_seconds(town), took))
 
 
-async def _send(shop: Shop, first: int, jobs: int) -> None:
-    """Each connection sends its share, one request after the other."""
-    numbers = iter(range(first, first + jobs))
-
-    async def sender() -> None:
-        host, port = shop.api.url.removeprefix("http://").split(":")
-        reader, writer = await asyncio.open_connection(host, int(port))
-        for number in numbers:
-            writer.write(_request(shop, host, shop.chips[number % len(shop.chips)]))
-            await _accepted(reader)
-        writer.close()
-
-    await asyncio.gather(*(sender() for _ in range(CONNECTIONS)))
-
-
-def _request(shop: Shop, host: str, chip: str) -> bytes:
-    body = json.dumps({"kind": "evaluate", "chip_id": chip, "student_id": shop.student}).encode()
-    head = (
-        f"POST /v1/jobs HTTP/1.1\r\nHost: {host}\r\nAuthorization: Bearer {shop.api.key}\r\n"
-        f"Idempotency-Key: {uuid4()}\r\nContent-Type: application/json\r\n"
-        f"Content-Length: {len(body)}\r\n\r\n"
-    )
-    return head.encode() + body
-
-
-async def _accepted(reader: asyncio.StreamReader) -> None:
-    head = (await reader.readuntil(b"\r\n\r\n")).decode().lower()
-    body = await reader.readexactly(int(head.partition("content-length:")[2].split()[0]))
-    if " 202 " not in head.partition("\r\n")[0]:
-        raise SystemExit(f"A job was refused: {body.decode()}")
+def _requests(shop: Shop, first: int, jobs: int) -> Iterator[bytes]:
+    for number in range(first, first + jobs):
+        chip = shop.chips[number % len(shop.chips)]
+        yield request(
+            shop.api,
+            "/v1/jobs",
+            {"kind": "evaluate", "chip_id": chip, "student_id": shop.student},
+            {"Idempotency-Key": str(uuid4())},
+        )
 
 
 def _drain(town: Town, jobs: int) -> Rate:
@@ -174,12 +156,13 @@ def _drain(town: Town, jobs: int) -> Rate:
 
 def _cancel_all_but(town: Town, kept: int) -> None:
     """The newest ones, in the database: what cancelling costs is not asked here."""
-    with town.database.writing() as session:
-        newest = select(Job.id).where(Job.status.in_(WAITING), Job.called_at.is_(None))
+    newest = select(Job.id).where(Job.status.in_(WAITING), Job.called_at.is_(None))
+    with town.database.reading() as session:
         surplus = max(0, _waiting(town) - kept)
-        jobs = JobRepository(session)
-        for job_id in session.scalars(newest.order_by(Job.id.desc()).limit(surplus)).all():
-            jobs.request_cancel(job_id, clock(session))
+        ids = session.scalars(newest.order_by(Job.id.desc()).limit(surplus)).all()
+    for job_id in ids:  # the workers go on meanwhile: one may have ended since
+        with town.database.writing() as session, suppress(JobStateError):
+            JobRepository(session).request_cancel(job_id, clock(session))
 
 
 def _waiting(town: Town) -> int:

@@ -6,6 +6,7 @@ Every reader raises MalformedBodyError with what is wrong.
 import math
 from collections.abc import Mapping
 from enum import StrEnum
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -13,6 +14,7 @@ from torch import Tensor
 from ltl_core.chip import (
     ChipInfo,
     Fingerprint,
+    LayerCodes,
     LayerRecording,
     Observable,
     Recording,
@@ -46,11 +48,31 @@ def read_info(answer: Message, chip_id: str) -> ChipInfo:
         raise MalformedBodyError(str(error)) from error
 
 
+def read_verbs(answer: Message) -> list[Any]:
+    """What the agent can be asked; agents of before `write` do not tell."""
+    return list(answer.field("verbs", list)) if "verbs" in answer.fields else []
+
+
 def read_report(answer: Message, codes: Tensor) -> WriteReport:
     """Cells of a layer, and those that failed."""
     failed = _tensor(answer, "failed", _Kind.BITS, tuple(codes.shape))
     cells = _whole(answer, "cells", codes.numel())
     return WriteReport(cells, _whole(answer, "pulses", 2**62), failed)
+
+
+def read_reports(answer: Message, codes: Mapping[str, LayerCodes]) -> Mapping[str, WriteReport]:
+    """Of every layer that was written, and of no other."""
+    written = answer.field("written", dict)
+    if set(written) != set(codes) or set(answer.tensors) != set(codes):
+        raise MalformedBodyError(f"it tells of layers {sorted(written)}")
+    reports = {}
+    for layer, code in codes.items():
+        counts, failed = written[layer], {"failed": answer.tensors[layer]}
+        if not isinstance(counts, list) or len(counts) != 2:
+            raise MalformedBodyError(f"it does not tell what writing '{layer}' took")
+        told = dict(zip(("cells", "pulses"), counts, strict=True))
+        reports[layer] = read_report(Message(told, failed), code.weight)
+    return reports
 
 
 def read_recording(

@@ -9,6 +9,7 @@ from torch import Tensor
 from ltl_core.chip import (
     ChipInfo,
     Fingerprint,
+    LayerCodes,
     Observable,
     Placement,
     Recording,
@@ -16,6 +17,7 @@ from ltl_core.chip import (
     Tuning,
     TuningInfo,
     WriteReport,
+    write_one_by_one,
 )
 from ltl_core.errors import CalibrationError, ChipUnavailableError
 from ltl_core.network import NetworkSpec
@@ -30,7 +32,9 @@ def open_http_chip(chip_id: str, address: AgentAddress, token: int) -> "HttpChip
     line = Line(chip_id, address, token)
     try:
         with _doubted(chip_id, "info"):
-            return HttpChip(line, answers.read_info(line.ask("info", Message()), chip_id))
+            answer = line.ask("info", Message())
+            bulk = "write" in answers.read_verbs(answer)
+            return HttpChip(line, answers.read_info(answer, chip_id), bulk=bulk)
     except CalibrationError:
         line.close()
         raise
@@ -39,8 +43,9 @@ def open_http_chip(chip_id: str, address: AgentAddress, token: int) -> "HttpChip
 class HttpChip:
     """Every verb is one call of the agent, and every answer is checked before it is believed."""
 
-    def __init__(self, line: Line, info: ChipInfo) -> None:
+    def __init__(self, line: Line, info: ChipInfo, *, bulk: bool) -> None:
         self._line = line
+        self._bulk = bulk  # whether it takes many layers at once
         self._info = info
         self._network: NetworkSpec | None = None
         self._clock = 0.0
@@ -65,6 +70,13 @@ class HttpChip:
         with self._doubted("trim"):
             asked = verbs.ask_trim(layer, threshold, bias)
             answers.read_nothing(self._line.ask("trim", asked))
+
+    def write(self, codes: Mapping[str, LayerCodes]) -> Mapping[str, WriteReport]:
+        """One call for all layers, unless the agent is of a version that knows no such call."""
+        if not self._bulk:
+            return write_one_by_one(self, codes)
+        with self._doubted("write"):
+            return answers.read_reports(self._line.ask("write", verbs.ask_write(codes)), codes)
 
     def run(self, stimulus: Stimulus, record: Mapping[str, Observable]) -> Recording:
         with self._doubted("run"):

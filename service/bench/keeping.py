@@ -19,7 +19,7 @@ from service.bench.wire import Body, digest_of
 ANSWERS = 4  # that can be given again; a driver has one question open at a time
 _KEPT_BYTES = 64 << 20  # an answer of silicon that is larger is kept in memory alone
 _WHOLE_EVERY = 2.0  # s of work that a restart may have to repeat
-_WHOLE_SHARE = 20  # and at least so many times what writing the chip down takes
+_WHOLE_SHARE = 50  # and at least so many times what writing the chip down takes
 
 
 class Done(NamedTuple):

@@ -6,9 +6,11 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from ltl_core.chip import (
+    BulkWriter,
     ChipBackend,
     ChipInfo,
     Fingerprint,
+    LayerCodes,
     Observable,
     Placement,
     Recording,
@@ -16,6 +18,7 @@ from ltl_core.chip import (
     Tuning,
     WriteReport,
     tunable,
+    write_one_by_one,
 )
 from ltl_core.errors import LeaseLostError
 
@@ -42,6 +45,13 @@ class LeasedBackend:
         self, layer: str, threshold: Int[Tensor, " column"], bias: Int[Tensor, " column"]
     ) -> None:
         self._driven().trim(layer, threshold, bias)
+
+    def write(self, codes: Mapping[str, LayerCodes]) -> Mapping[str, WriteReport]:
+        """In one call where the chip takes it so; else the lease is looked at layer by layer."""
+        driven = self._driven()
+        return (
+            driven.write(codes) if isinstance(driven, BulkWriter) else write_one_by_one(self, codes)
+        )
 
     def run(self, stimulus: Stimulus, record: Mapping[str, Observable]) -> Recording:
         return self._driven().run(stimulus, record)

@@ -5,7 +5,7 @@ of the driver.
 """
 
 from collections.abc import Callable, Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from pydantic import ValidationError
@@ -14,6 +14,8 @@ from torch import Tensor
 from chip_sim.placement import placement_from_json, placement_to_json
 from ltl_core.chip import (
     ChipBackend,
+    LayerCodes,
+    LayerRecording,
     Observable,
     Placement,
     Recording,
@@ -21,6 +23,7 @@ from ltl_core.chip import (
     Tuning,
     info_to_json,
     tunable,
+    write_layers,
 )
 from service.bench.wire import MalformedBodyError, Message
 
@@ -42,6 +45,11 @@ def ask_program(layer: str, codes: Tensor) -> Message:
 
 def ask_trim(layer: str, threshold: Tensor, bias: Tensor) -> Message:
     return Message({"layer": layer}, {"threshold": threshold, "bias": bias})
+
+
+def ask_write(codes: Mapping[str, LayerCodes]) -> Message:
+    """Each tensor under "field/layer"."""
+    return told_by_layer(codes, {"layers": list(codes)})
 
 
 def ask_run(stimulus: Stimulus, record: Mapping[str, Observable]) -> Message:
@@ -79,6 +87,19 @@ def told_tuning(tuning: Tuning, beside: Mapping[str, str]) -> Message:
     return Message({**beside, "adc_range": tensors.pop("adc_range")}, tensors)
 
 
+def told_by_layer(
+    layers: Mapping[str, LayerCodes] | Mapping[str, LayerRecording], beside: Mapping[str, Any]
+) -> Message:
+    """The tensors of every layer, named "field/layer"; those that are not there are left out."""
+    tensors = {
+        f"{field}/{layer}": tensor
+        for layer, content in layers.items()
+        for field, tensor in content._asdict().items()
+        if tensor is not None
+    }
+    return Message(beside, tensors)
+
+
 def read_tuning(message: Message) -> Tuning:
     """What `told_tuning` wrote. Raises MalformedBodyError."""
     tensors = {name: message.tensor(name) for name in Tuning._fields if name != "adc_range"}
@@ -103,7 +124,7 @@ def _read_stimulus(call: Message) -> Stimulus:
 
 
 def _info(chip: ChipBackend, _call: Message) -> Message:
-    return Message({"info": info_to_json(chip.info)})
+    return Message({"info": info_to_json(chip.info), "verbs": list(VERBS)})
 
 
 def _place(chip: ChipBackend, call: Message) -> Message:
@@ -125,20 +146,25 @@ def _trim(chip: ChipBackend, call: Message) -> Message:
     return Message()
 
 
+def _write(chip: ChipBackend, call: Message) -> Message:
+    codes = {
+        layer: LayerCodes(*(call.tensor(f"{field}/{layer}") for field in LayerCodes._fields))
+        for layer in call.field("layers", list)
+    }
+    reports = write_layers(chip, codes)
+    counts = {layer: [report.cells, report.pulses] for layer, report in reports.items()}
+    failed = {layer: report.failed for layer, report in reports.items()}
+    return Message({"written": counts}, failed)
+
+
 def _run(chip: ChipBackend, call: Message) -> Message:
     return told_recording(chip.run(_read_stimulus(call), _read_record(call)))
 
 
 def told_recording(recording: Recording) -> Message:
     """Each tensor under "observable/layer"."""
-    tensors = {
-        f"{shown}/{layer}": tensor
-        for layer, answer in recording.layers.items()
-        for shown, tensor in answer._asdict().items()
-        if tensor is not None
-    }
     fields = {"layers": list(recording.layers), "chip_time_s": recording.chip_time}
-    return Message(fields, tensors)
+    return told_by_layer(recording.layers, fields)
 
 
 def _read_record(call: Message) -> dict[str, Observable]:
@@ -191,6 +217,7 @@ VERBS: Mapping[str, Verb] = {
     "place": Verb(_place),
     "program": Verb(_program),
     "trim": Verb(_trim),
+    "write": Verb(_write),
     "run": Verb(_run),
     "probe": Verb(_probe),
     "settle": Verb(_settle),

@@ -7,7 +7,16 @@ import pytest
 import torch
 from torch import Tensor
 
-from ltl_core.chip import ChipBackend, LayerSettings, Observable, Placement, Recording, Stimulus
+from ltl_core.chip import (
+    ChipBackend,
+    LayerCodes,
+    LayerSettings,
+    Observable,
+    Placement,
+    Recording,
+    Stimulus,
+    write_layers,
+)
 from ltl_core.errors import CapacityError, CodeRangeError, LayerShapeError, UnsupportedLayerError
 from ltl_core.network import NetworkSpec
 
@@ -140,6 +149,35 @@ def test_a_trim_out_of_range_is_refused(chip: ChipBackend, placement: Placement)
             chip.trim("hidden", nothing + wrong, nothing)
         with pytest.raises(CodeRangeError):
             chip.trim("hidden", nothing, nothing + wrong)
+
+
+def test_layers_are_written_together_as_one_by_one(chip: ChipBackend, placement: Placement) -> None:
+    chip.place(placement)
+    codes = {
+        layer: LayerCodes(weight, *(torch.ones(len(weight), dtype=torch.int64),) * 2)
+        for layer, weight in some_codes(placement, chip.info.weight_code_max).items()
+    }
+    reports = write_layers(chip, codes)
+    for layer, code in codes.items():
+        assert reports[layer].cells == int((code.weight != 0).sum())
+        assert reports[layer].failed.shape == code.weight.shape
+        assert chip.program(layer, code.weight).cells == 0
+    assert all(report.cells == 0 for report in write_layers(chip, codes).values())
+
+
+def test_a_layer_out_of_range_is_refused_among_others(
+    chip: ChipBackend, placement: Placement
+) -> None:
+    chip.place(placement)
+    layers = some_codes(placement, chip.info.weight_code_max)
+    nothing = {
+        layer: torch.zeros(len(weight), dtype=torch.int64) for layer, weight in layers.items()
+    }
+    layers["hidden"] = torch.full_like(layers["hidden"], chip.info.weight_code_max + 1)
+    codes = {layer: LayerCodes(w, nothing[layer], nothing[layer]) for layer, w in layers.items()}
+    with pytest.raises(CodeRangeError):
+        write_layers(chip, codes)
+    assert chip.program("hidden", torch.zeros_like(layers["hidden"])).cells == 0
 
 
 def test_a_caller_may_reuse_its_tensors(chip: ChipBackend, placement: Placement) -> None:

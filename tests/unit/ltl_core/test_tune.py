@@ -10,13 +10,12 @@ from chip_sim.identity import layer_identity
 from chip_sim.presets import preset
 from chip_sim.spec import ChipSpec, NeuronSpec, RegisterSpec, TuningSpec
 from chip_sim.tiling import tile_stage
-from ltl_core.chip import LayerSettings, Placement, Register, Stimulus, Tuning
+from ltl_core.chip import LayerCodes, LayerSettings, Placement, Register, Stimulus, Tuning
 from ltl_core.errors import CorruptTensorsError, SettingError
 from ltl_core.layer_kinds import Linear
 from ltl_core.network import NetworkSpec
 from ltl_core.search import lowest_codes, nearest_codes
 from ltl_core.settings import TuneSettings
-from ltl_core.student import LayerCodes
 from ltl_core.tune import Bench, Tuner
 from ltl_core.tuned import LayerTuned, Spread, from_block, judge, to_block
 

@@ -12,7 +12,7 @@ import torch
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import StreamingResponse
 
-from ltl_core.chip import Observable, Placement, Stimulus
+from ltl_core.chip import LayerCodes, Observable, Placement, Stimulus
 from ltl_core.errors import ChipUnavailableError
 from service.bench.driver import HttpChip, open_http_chip
 from service.bench.wire import Message, decode, digest_of, encode
@@ -21,6 +21,7 @@ from tests.agents import Bench, bench, serving
 IMAGES = Stimulus(torch.rand(5, 6, generator=torch.Generator().manual_seed(1)), 12)
 RECORD = {"hidden": Observable.WINDOW, "readout": Observable.MEMBRANE}
 CODES = torch.arange(24).view(4, 6) - 12
+LAYER = LayerCodes(CODES, torch.zeros(4, dtype=torch.int64), torch.zeros(4, dtype=torch.int64))
 
 Tamper = Callable[[Response], Any]
 
@@ -185,6 +186,19 @@ OTHER_LIES: dict[str, tuple[str, Tamper, str]] = {
     "more cells than there are": ("program", say("cells", 25), "cells is 25"),
     "fewer pulses than none": ("program", say("pulses", -1), "pulses is -1"),
     "cells in parts": ("program", say("cells", 1.5), "lacks the int 'cells'"),
+    "a layer written too few": ("write", say("written", {}), "tells of layers"),
+    "a map too many": (
+        "write",
+        lie(lambda _f, tensors: tensors.update({"attic": tensors["hidden"]})),
+        "tells of layers",
+    ),
+    "a written map of another shape": ("write", put("hidden", lambda t: t.T), "failed.*shape"),
+    "more written cells than there are": (
+        "write",
+        say("written", {"hidden": [25, 0]}),
+        "cells is 25",
+    ),
+    "no pulses": ("write", say("written", {"hidden": [1]}), "what writing 'hidden' took"),
     "a layer without a rate": ("probe", drop("readout"), "tells of layers"),
     "rates of another shape": ("probe", put("hidden", lambda t: t[:2]), "hidden.*shape"),
     "rates above one": ("probe", put("hidden", lambda t: t + 2), "range 0 to 1"),
@@ -204,6 +218,7 @@ def test_no_other_impossible_answer_is_believed(
 ) -> None:
     asked = {
         "program": lambda: chip.program("hidden", CODES),
+        "write": lambda: chip.write({"hidden": LAYER}),
         "probe": chip.probe,
         "now": chip.now,
         "tuning": lambda: chip.tuning("hidden"),
@@ -224,6 +239,23 @@ def test_a_chip_that_cannot_be_is_not_driven(
     proxy.tamper("info", lie(lambda fields, _t: fields["info"].update({name: value})))
     with pytest.raises(ChipUnavailableError, match="'info'"), driven(proxy, agent):
         pass
+
+
+def test_layers_are_written_in_one_call(chip: HttpChip, proxy: Proxy) -> None:
+    asked = proxy.asked
+    assert chip.write({"hidden": LAYER})["hidden"].cells == 0
+    assert proxy.asked == asked + 1
+
+
+def test_an_agent_that_knows_no_writing_together_is_asked_one_by_one(
+    shared: tuple[Proxy, HttpChip], proxy: Proxy, agent: Bench
+) -> None:
+    del shared  # the network stands there
+    proxy.tamper("info", lie(lambda fields, _t: fields.pop("verbs")))
+    with driven(proxy, agent) as chip:
+        asked = proxy.asked
+        assert chip.write({"hidden": LAYER})["hidden"].cells == 0
+        assert proxy.asked == asked + 2
 
 
 def garbled(response: Response) -> Response:
