@@ -70,7 +70,7 @@ def test_an_old_token_among_the_calls_would_be_seen(after: After) -> None:
 
 def test_what_was_published_was_driven_under_its_token(after: After) -> None:
     names = {chip_id: name for name, chip_id in after.chips.items()}
-    wrote = {(call.chip, call.token) for call in after.calls if call.verb == "program"}
+    wrote = {(call.chip, call.token) for call in after.calls if call.verb == "write"}
     assert {(names[version.chip_id], version.token) for version in after.versions} <= wrote
 
 

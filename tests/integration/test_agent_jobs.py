@@ -128,7 +128,7 @@ def test_what_calls_of_the_agent_took_is_told_with_the_progress(lab: Lab, tmp_pa
     with lab.database.reading() as session:
         found = MetricsRepository(session).call_times()
     assert found["bench-1", "run"] >= 0.05
-    assert {"info", "place", "program"} <= {verb for _, verb in found}
+    assert {"info", "place", "write"} <= {verb for _, verb in found}
 
 
 def test_a_job_fails_with_the_reason_where_its_agent_lies(lab: Lab, tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import torch
 from chip_sim.chip import make_chip
 from chip_sim.errors import ForeignStateError, NotPlacedError
 from chip_sim.presets import preset
-from ltl_core.chip import Observable, Placement, Stimulus
+from ltl_core.chip import LayerCodes, Observable, Placement, Stimulus
 from ltl_core.errors import (
     ChipUnavailableError,
     CodeRangeError,
@@ -104,6 +104,7 @@ def test_an_older_token_is_refused_whatever_it_asks(agent: Bench, placement: Pla
                 "place": lambda: old.place(placement),
                 "program": lambda: old.program("hidden", -CODES),
                 "trim": lambda: old.trim("hidden", CODES[:, 0], CODES[:, 0]),
+                "write": lambda: old.write({"hidden": LayerCodes(-CODES, *(CODES[:, 0],) * 2)}),
                 "run": lambda: old.run(IMAGES, {"hidden": Observable.COUNTS}),
                 "settle": lambda: old.settle(1.0),
                 "probe": old.probe,
