@@ -87,10 +87,11 @@ def integrate_and_fire(
     spikes = torch.empty(sums.shape, dtype=torch.bool)
     flags = torch.empty(sums.shape, dtype=torch.bool) if show.window else None
     membranes = torch.empty_like(sums) if show.membrane else None
-    normals, noise = Normals(rng), torch.empty_like(membrane)
+    normals = Normals(rng) if params.thermal_noise else None
+    noise = torch.empty_like(membrane)
     for step, current in enumerate(sums):
         membrane.mul_(torch.where(fired, after_spike, decay)).add_(current).add_(bias)
-        if params.thermal_noise:
+        if normals is not None:
             membrane.add_(normals.fill_(noise), alpha=params.thermal_noise)
         fired = torch.gt(membrane, threshold, out=spikes[step])
         if flags is not None:

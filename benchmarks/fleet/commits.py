@@ -6,22 +6,17 @@ not tell more than the disk takes; heartbeats of agents meet no common lock.
 
 import asyncio
 import tempfile
-import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 from uuid import uuid4
 
 from rich.console import Console
 
 from benchmarks.fleet.asking import request, send
-from benchmarks.fleet.town import (
-    Town,
-    a_town,
-    processor_seconds,
-    processor_shares,
-    show_processor,
-)
+from benchmarks.fleet.rate import Rate, timed
+from benchmarks.fleet.town import Town, a_town, show_processor
 from benchmarks.job_latency import Service
 from chip_sim.chip import make_chip
 from chip_sim.presets import preset
@@ -36,19 +31,6 @@ BEATS, QUICK_BEATS = 4000, 50
 CONNECTIONS = 4
 
 
-class Rate(NamedTuple):
-    """So many, by so many at a time."""
-
-    at_a_time: int
-    number: int
-    seconds: float
-    processor: dict[str, float]  # shares of one core
-
-    @property
-    def a_second(self) -> float:
-        return self.number / self.seconds
-
-
 def measure(console: Console, quick: bool) -> dict[str, Any]:
     """Events first, then heartbeats."""
     with tempfile.TemporaryDirectory() as name, a_town(Path(name)) as town:
@@ -60,30 +42,28 @@ def measure(console: Console, quick: bool) -> dict[str, Any]:
         _show(console, rate, "writers")
     console.print("Heartbeats of agents, through the api")
     _show(console, beats, "connections")
-    return {"told": [_as_json(rate) for rate in told], "beats": _as_json(beats)}
+    return {"told": [rate.told() for rate in told], "beats": beats.told()}
 
 
 def _tell(town: Town, writers: int, seconds: float) -> Rate:
     """Threads of this process, each commit on a connection of its own."""
-    counts = [0] * writers
-    before, began = processor_seconds(town), time.monotonic()
 
-    def write(place: int) -> None:
-        while time.monotonic() < began + seconds:
+    def write(until: float) -> int:
+        count = 0
+        while time.monotonic() < until:
             with town.database.writing() as session:
                 EventRepository(session).append(
                     "benchmark", "log", str(uuid4()), {"line": "told"}, now=clock(session)
                 )
-            counts[place] += 1
+            count += 1
+        return count
 
-    threads = [threading.Thread(target=write, args=(place,)) for place in range(writers)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    took = time.monotonic() - began
-    shares = processor_shares(before, processor_seconds(town), took)
-    return Rate(writers, sum(counts), took, shares)
+    def write_together() -> int:
+        until = time.monotonic() + seconds
+        with ThreadPoolExecutor(writers) as threads:
+            return sum(threads.map(write, [until] * writers))
+
+    return timed(town, writers, write_together)
 
 
 def _beat(town: Town, api: Service, agents: int, beats: int) -> Rate:
@@ -91,10 +71,12 @@ def _beat(town: Town, api: Service, agents: int, beats: int) -> Rate:
     requests = (
         request(api, f"/v1/agents/{ids[number % agents]}/heartbeat", {}) for number in range(beats)
     )
-    before, began = processor_seconds(town), time.monotonic()
-    asyncio.run(send(api, requests, CONNECTIONS))
-    took = time.monotonic() - began
-    return Rate(CONNECTIONS, beats, took, processor_shares(before, processor_seconds(town), took))
+
+    def beat() -> int:
+        asyncio.run(send(api, requests, CONNECTIONS))
+        return beats
+
+    return timed(town, CONNECTIONS, beat)
 
 
 def _registered(api: Service, agents: int) -> list[str]:
@@ -117,9 +99,5 @@ def _registered(api: Service, agents: int) -> list[str]:
 
 
 def _show(console: Console, rate: Rate, who: str) -> None:
-    console.print(f"  {rate.at_a_time:3d} {who}: {rate.a_second:7.0f} a second")
+    console.print(f"  {rate.load:3d} {who}: {rate.a_second:7.0f} a second")
     show_processor(console, rate.processor)
-
-
-def _as_json(rate: Rate) -> dict[str, Any]:
-    return rate._asdict() | {"a_second": rate.a_second}

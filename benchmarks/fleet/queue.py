@@ -7,7 +7,6 @@ each of them is still a process of its own, a lease, and the rows and events of 
 
 import asyncio
 import tempfile
-import time
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -19,14 +18,8 @@ from rich.console import Console
 from sqlalchemy import func, select
 
 from benchmarks.fleet.asking import request, send
-from benchmarks.fleet.town import (
-    Town,
-    a_town,
-    processor_seconds,
-    processor_shares,
-    show_processor,
-    until,
-)
+from benchmarks.fleet.rate import Rate, timed
+from benchmarks.fleet.town import Town, a_town, show_processor, until
 from benchmarks.job_latency import Service
 from ltl_core.layer_kinds import Linear
 from ltl_core.network import NetworkSpec
@@ -56,19 +49,6 @@ CONNECTIONS = 4
 SETTINGS = {"TANDEMCAL_JOB_THREADS": "1", "TANDEMCAL_SIMULATED_SECONDS_PER_SECOND": "0"}
 
 
-class Rate(NamedTuple):
-    """Jobs in a time, with so many waiting at its beginning."""
-
-    waiting: int
-    jobs: int
-    seconds: float
-    processor: dict[str, float]  # shares of one core
-
-    @property
-    def jobs_a_second(self) -> float:
-        return self.jobs / self.seconds
-
-
 class Shop(NamedTuple):
     """Where jobs are asked for."""
 
@@ -92,8 +72,8 @@ def measure(console: Console, quick: bool) -> dict[str, Any]:
         few = _drain(town, drained)
     _show(console, entered, many, few)
     return {
-        "in": [_told(rate) for rate in entered],
-        "out": {"many": _told(many), "few": _told(few)},
+        "in": [rate.told() for rate in entered],
+        "out": {"many": many.told(), "few": few.told()},
     }
 
 
@@ -126,10 +106,13 @@ def _samples(rng: np.random.Generator) -> Samples:
 
 
 def _enter(town: Town, shop: Shop, jobs: int) -> Rate:
-    waiting, before, began = _waiting(town), processor_seconds(town), time.monotonic()
-    asyncio.run(send(shop.api, _requests(shop, waiting, jobs), CONNECTIONS))
-    took = time.monotonic() - began
-    return Rate(waiting, jobs, took, processor_shares(before, processor_seconds(town), took))
+    waiting = _waiting(town)
+
+    def enter() -> int:
+        asyncio.run(send(shop.api, _requests(shop, waiting, jobs), CONNECTIONS))
+        return jobs
+
+    return timed(town, waiting, enter)
 
 
 def _requests(shop: Shop, first: int, jobs: int) -> Iterator[bytes]:
@@ -147,11 +130,13 @@ def _drain(town: Town, jobs: int) -> Rate:
     """So many ends, counted while the queue is not empty."""
     start = _ended(town)
     until(lambda: _ended(town) >= start + 4, "jobs end", pause=0.1)
-    waiting, first = _waiting(town), _ended(town)
-    before, began = processor_seconds(town), time.monotonic()
-    until(lambda: _ended(town) >= first + jobs, "enough have ended", pause=0.1)
-    took, ended = time.monotonic() - began, _ended(town) - first
-    return Rate(waiting, ended, took, processor_shares(before, processor_seconds(town), took))
+    first = _ended(town)
+
+    def drain() -> int:
+        until(lambda: _ended(town) >= first + jobs, "enough have ended", pause=0.1)
+        return _ended(town) - first
+
+    return timed(town, _waiting(town), drain)
 
 
 def _cancel_all_but(town: Town, kept: int) -> None:
@@ -191,11 +176,7 @@ def _show(console: Console, entered: list[Rate], many: Rate, few: Rate) -> None:
 
 def _line(console: Console, rate: Rate) -> None:
     console.print(
-        f"  {rate.jobs_a_second:7.1f} jobs a second with {rate.waiting} waiting "
-        f"({rate.jobs} in {rate.seconds:.1f} s)"
+        f"  {rate.a_second:7.1f} jobs a second with {rate.load} waiting "
+        f"({rate.number} in {rate.seconds:.1f} s)"
     )
     show_processor(console, rate.processor)
-
-
-def _told(rate: Rate) -> dict[str, Any]:
-    return rate._asdict() | {"jobs_a_second": rate.jobs_a_second}

@@ -16,6 +16,17 @@ def distance(numbers: torch.Tensor) -> float:
     return float((torch.special.ndtr(numbers.double().sort().values) - below).abs().max())
 
 
+def errors_from(numbers: torch.Tensor, power: int, moment: float) -> float:
+    """How many standard errors the moment is away."""
+    powers = numbers**power
+    return abs(float(powers.mean()) - moment) / float(powers.std()) * LARGE**0.5
+
+
+def related(numbers: torch.Tensor, shift: int) -> float:
+    """Correlation with those before."""
+    return abs(float((numbers[:-shift] * numbers[shift:]).mean())) / float(numbers.var())
+
+
 def test_numbers_are_normal() -> None:
     numbers, chance = drawn(1, LARGE), 1.95 / LARGE**0.5  # exceeded once in a thousand
     assert distance(numbers) < chance
@@ -25,17 +36,18 @@ def test_numbers_are_normal() -> None:
 
 @pytest.mark.parametrize(("power", "moment"), [(1, 0.0), (2, 1.0), (3, 0.0), (4, 3.0), (6, 15.0)])
 def test_moments_are_those_of_normal_numbers(power: int, moment: float) -> None:
-    powers = drawn(2, LARGE).double() ** power
-    error = float(powers.std()) / LARGE**0.5
-    assert abs(float(powers.mean()) - moment) < 4 * error
+    numbers = drawn(2, LARGE).double()
+    assert errors_from(numbers, power, moment) < 4
+    changed = numbers + 0.05 if power % 2 else numbers * 1.05
+    assert errors_from(changed, power, moment) > 4
 
 
 def test_numbers_are_independent_of_those_before() -> None:
     numbers = drawn(3, LARGE)
     for shift in (1, 2, 3, 4, 512):
         for part in (numbers, numbers.abs() - numbers.abs().mean()):
-            related = float((part[:-shift] * part[shift:]).mean()) / float(part.var())
-            assert abs(related) < 4 / LARGE**0.5
+            assert related(part, shift) < 4 / LARGE**0.5
+            assert related(part + 0.05 * part.roll(shift), shift) > 4 / LARGE**0.5
 
 
 def test_a_stream_goes_on_and_a_seed_repeats_it() -> None:
