@@ -1,6 +1,6 @@
 """SimulatedChip: one chip of a kind, behind the port."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import torch
 from jaxtyping import Float, Int
@@ -146,19 +146,24 @@ class SimulatedChip:
         return {name: meter.part for name, meter in meters.items()}
 
     def run(self, stimulus: Stimulus, record: Mapping[str, Observable]) -> Recording:
-        """Play the stimulus; layers above the last recorded one are not computed."""
+        """Play the stimulus; see the port."""
+        layers = dict(self.tell_layers(stimulus, record))
+        return Recording(layers, self._clock.now)
+
+    def tell_layers(
+        self, stimulus: Stimulus, record: Mapping[str, Observable]
+    ) -> Iterator[tuple[str, LayerRecording]]:
+        """Layer after layer; those above the last recorded one are not computed. See the port."""
         reached = self._reached(stimulus)
         for name in record:
             if name not in reached:
                 raise NotPlacedError(name, reached)
         drive = self._drive(stimulus, reached)
-        recordings: dict[str, LayerRecording] = {}
         for name in reached[: max((reached.index(name) + 1 for name in record), default=0)]:
             answer, drive = self._answer(self._layers[name], drive, record.get(name))
             if name in record:
-                recordings[name] = answer
+                yield name, answer
         self._pass(stimulus)
-        return Recording(recordings, self._clock.now)
 
     def probe(self) -> Fingerprint:
         """Mean rate of every column to a fixed random input; see the port."""

@@ -3,14 +3,14 @@
 import json
 import math
 import statistics
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from enum import StrEnum
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from ltl_core.chip import ChipBackend, LayerCodes, Recording
+from ltl_core.chip import ChipBackend, LayerCodes, LayerRecording
 from ltl_core.driver import Driver
 from ltl_core.errors import CorruptTensorsError, SettingError
 from ltl_core.evaluate import Quality, student_quality
@@ -182,8 +182,8 @@ class Calibration:
                 self._driver.settle(self._settings.settle_s)
             self._shadow.scale_rates(1 - self._step / self.total_steps)
             batch = self._batch(self._step)
-            recording = self._driver.show(batch, self._settings.observable)
-            quality = self._correct(batch, recording)
+            shown = self._driver.show(batch, self._settings.observable)
+            quality = self._correct(batch, shown)
             self._driver.write(self._shadow.emit(self._settings.write_margin))
             self._step += 1
             yield self._progress(Phase.CALIBRATING, quality)
@@ -210,12 +210,15 @@ class Calibration:
         )
         yield self._progress(Phase.AFTER, after.test)
 
-    def _correct(self, batch: Batch, recording: Recording) -> _Glance:
-        """Move the shadow of every layer by its own error; how good the chip was on this batch."""
+    def _correct(self, batch: Batch, shown: Iterable[tuple[str, LayerRecording]]) -> _Glance:
+        """Move the shadow of every layer by its own error; how good the chip was on this batch.
+
+        A layer's error is found while the chip still plays the layers above it.
+        """
         student = self._student.with_codes(self._shadow.emitted)
         errors: list[float] = []
         accuracy = 0.0
-        for seen in seen_layers(student, batch, recording):
+        for seen in seen_layers(student, batch, shown):
             gradients = measured_gradient(
                 seen, batch, student, self._rule, self._settings.observable
             )

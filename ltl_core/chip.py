@@ -6,7 +6,7 @@ sum_j code_j * x_j, and thresholds and full scales are given in those code units
 
 from __future__ import annotations  # the words of the port need no torch, only its tensors do
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
 
@@ -206,6 +206,20 @@ class BulkWriter(Protocol):
 
 
 @runtime_checkable
+class LayerTeller(Protocol):
+    """What a backend may have besides, where answers take time: a run told layer by layer."""
+
+    def tell_layers(
+        self, stimulus: Stimulus, record: Mapping[str, Observable]
+    ) -> Iterator[tuple[str, LayerRecording]]:
+        """`run`, each layer as soon as it is known, in the order of the network.
+
+        The run has ended when the iterator has. Raises what `run` raises, at any layer.
+        """
+        ...
+
+
+@runtime_checkable
 class TunableChip(Protocol):
     """The rest of the port: registers that make a chip's circuits alike, and tests to set them by.
 
@@ -257,6 +271,16 @@ def write_one_by_one(
         reports[layer] = chip.program(layer, code.weight)
         chip.trim(layer, code.threshold, code.bias)
     return reports
+
+
+def run_by_layer(
+    chip: ChipBackend, stimulus: Stimulus, record: Mapping[str, Observable]
+) -> Iterator[tuple[str, LayerRecording]]:
+    """Layer after layer, in the order of the network, which is that of `record`."""
+    if isinstance(chip, LayerTeller):
+        return chip.tell_layers(stimulus, record)
+    shown = chip.run(stimulus, record).layers
+    return ((layer, shown[layer]) for layer in record)
 
 
 def tunable(chip: ChipBackend) -> TunableChip:

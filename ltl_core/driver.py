@@ -1,13 +1,14 @@
 """A chip with a student standing on it: give it codes, measure it, and count what that costs."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 from ltl_core.chip import (
     ChipBackend,
     LayerCodes,
+    LayerRecording,
     Observable,
-    Recording,
     Stimulus,
+    run_by_layer,
     write_layers,
 )
 from ltl_core.codes import format_of
@@ -54,11 +55,11 @@ class Driver:
         if not free:
             self._spend(cells=cells, pulses=pulses)
 
-    def show(self, batch: Batch, observable: Observable) -> Recording:
-        """Play a batch to learn from."""
+    def show(self, batch: Batch, observable: Observable) -> Iterator[tuple[str, LayerRecording]]:
+        """Play a batch to learn from; each layer as soon as it is known."""
         self._spend(samples=batch.size)
         stimulus = Stimulus(batch.inputs, self._student.neuron.steps)
-        return self._backend.run(stimulus, observables(self._student, observable))
+        return run_by_layer(self._backend, stimulus, observables(self._student, observable))
 
     def measure(self, targets: Targets) -> Quality:
         """How good the chip is now, on samples it does not learn from."""

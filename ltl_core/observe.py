@@ -3,13 +3,14 @@
 Forward values are always the measured ones; a model serves for the surrogate's window alone.
 """
 
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ltl_core.chip import LayerRecording, Observable, Recording
+from ltl_core.chip import LayerRecording, Observable
 from ltl_core.gradient import Gradient, stage_gradient
 from ltl_core.neuron import reintegrate
 from ltl_core.rules.ltl_offline import LtlOffline
@@ -36,17 +37,21 @@ def observables(student: Student, wanted: Observable) -> dict[str, Observable]:
     }
 
 
-def seen_layers(student: Student, batch: Batch, recording: Recording) -> list[Seen]:
-    """Each layer with what it was driven by: the inputs, or the measured spikes below."""
-    seen: list[Seen] = []
-    shown: dict[str | None, Tensor] = {None: batch.inputs.unsqueeze(0)}
-    for stage in student.network.stages:
-        record = recording.layers[stage.name]
-        sources = tuple(shown[branch.source] for branch in stage.branches)
-        seen.append(Seen(stage, sources, record))
+def seen_layers(
+    student: Student, batch: Batch, shown: Iterable[tuple[str, LayerRecording]]
+) -> Iterator[Seen]:
+    """Each layer with what it was driven by: the inputs, or the measured spikes below.
+
+    Layers are `shown` in the order of the network, and seen as they come: what a layer has to
+    learn depends on none above it.
+    """
+    stages = {stage.name: stage for stage in student.network.stages}
+    emitted: dict[str | None, Tensor] = {None: batch.inputs.unsqueeze(0)}
+    for layer, record in shown:
+        stage = stages[layer]
+        yield Seen(stage, tuple(emitted[branch.source] for branch in stage.branches), record)
         if not stage.is_readout:
-            shown[stage.name] = _emitted(record, student.neuron.steps)
-    return seen
+            emitted[layer] = _emitted(record, student.neuron.steps)
 
 
 def measured_gradient(

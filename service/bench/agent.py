@@ -4,7 +4,7 @@ import asyncio
 import hmac
 import json
 from collections.abc import AsyncIterator, Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 import torch
@@ -12,10 +12,13 @@ from fastapi import FastAPI, Request, Response
 from fastapi.responses import StreamingResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from service.bench.frames import MEDIA_TYPE as IN_PIECES
+from service.bench.frames import framed
 from service.bench.line import DIGEST, REQUEST_ID, TOKEN
-from service.bench.performing import Answer
+from service.bench.performing import OK, Answer
 from service.bench.station import Call, Station
-from service.bench.wire import MEDIA_TYPE, Body, digest_of
+from service.bench.verbs import VERBS
+from service.bench.wire import MEDIA_TYPE, Body, Message, digest_of
 
 _CALL_MAX = 1 << 30  # bytes
 _WHOLE = 1 << 20  # bytes up to which an answer is sent in one piece
@@ -95,19 +98,19 @@ class _Desk:
         if content is None:
             return _refusal(413, f"a call has at most {_CALL_MAX} bytes")
         verb = request.scope["path"].removeprefix(_CALLS)
+        if digest_of(content) != request.headers.get(DIGEST):
+            return _refusal(400, "the bytes do not have their checksum; send them again", DIGEST)
         call = Call(verb, int(token), request_id, content)
-        return await asyncio.get_running_loop().run_in_executor(
-            self._driver, self._answer, call, request.headers.get(DIGEST)
-        )
+        if verb in VERBS and VERBS[verb].in_pieces:
+            return await _told(self._driver, self._station, call)
+        return await asyncio.get_running_loop().run_in_executor(self._driver, self._answer, call)
 
     def close(self) -> None:
         """After the call that is being done."""
         self._driver.shutdown()
         self._station.close()
 
-    def _answer(self, call: Call, announced: str | None) -> Response:
-        if digest_of(call.content) != announced:
-            return _refusal(400, "the bytes do not have their checksum; send them again", DIGEST)
+    def _answer(self, call: Call) -> Response:
         return _response(self._station.call(call))
 
     def _knows(self, request: Request) -> bool:
@@ -127,18 +130,55 @@ async def _content(request: Request) -> bytes | None:
     return b"".join(parts)
 
 
+async def _told(driver: ThreadPoolExecutor, station: Station, call: Call) -> Response:
+    """The answer in pieces, begun with the first of them."""
+    loop, pieces = asyncio.get_running_loop(), asyncio.Queue[Body | None]()
+
+    def pass_on(piece: Body | None) -> None:
+        loop.call_soon_threadsafe(pieces.put_nowait, piece)
+
+    answer = driver.submit(station.call, call, pass_on)
+    answer.add_done_callback(lambda _: pass_on(None))
+    first = await pieces.get()
+    if first is None and answer.result().status != OK:
+        return _response(answer.result())
+    return StreamingResponse(_pieces(first, pieces, answer), OK, media_type=IN_PIECES)
+
+
+async def _pieces(
+    piece: Body | None, pieces: asyncio.Queue[Body | None], answer: Future[Answer]
+) -> AsyncIterator[bytes | memoryview]:
+    """As they come. The stream ends when the call is done, and kept."""
+    begun = piece is not None
+    while piece is not None:
+        async for part in _parts(piece):
+            yield part
+        piece = await pieces.get()
+    status, whole = answer.result()
+    if not begun:  # it was given before
+        async for part in _parts(whole):
+            yield part
+    elif status != OK:
+        told = {"status": status, "refused": whole.whole().decode()}
+        yield framed(Message(told)).whole()
+
+
 def _response(answer: Answer) -> Response:
     body = answer.body
     headers = {DIGEST: body.digest, "Content-Length": str(body.size)}
     kind = MEDIA_TYPE if answer.status == 200 else "application/json"
     if body.size <= _WHOLE:
         return Response(body.whole(), answer.status, headers, kind)
-    return StreamingResponse(_sliced(body), answer.status, headers, kind)
+    return StreamingResponse(_parts(body), answer.status, headers, kind)
 
 
-async def _sliced(body: Body) -> AsyncIterator[memoryview]:
-    for piece in body.slices():
-        yield piece
+async def _parts(body: Body) -> AsyncIterator[bytes | memoryview]:
+    """A small body in one, a large one without a copy."""
+    if body.size <= _WHOLE:
+        yield body.whole()
+        return
+    for part in body.slices():
+        yield part
 
 
 def _refusal(status: int, detail: str, error: str | None = None) -> Response:

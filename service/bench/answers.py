@@ -4,7 +4,7 @@ Every reader raises MalformedBodyError with what is wrong.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from enum import StrEnum
 from typing import Any
 
@@ -87,13 +87,45 @@ def read_recording(
     """
     if set(answer.field("layers", list)) != set(record):
         raise MalformedBodyError(f"it tells of layers {answer.fields['layers']}")
+    read = _reader(stimulus, network)
+    layers = {layer: read(answer, layer, asked) for layer, asked in record.items()}
+    return Recording(layers, read_time(answer))
+
+
+def read_layers(
+    pieces: Iterator[Message],
+    stimulus: Stimulus,
+    record: Mapping[str, Observable],
+    network: NetworkSpec | None,
+) -> Iterator[tuple[str, LayerRecording]]:
+    """The same in pieces: layer after layer, in the order in which they were asked for."""
+    read = _reader(stimulus, network)
+    for layer, asked in record.items():
+        piece = next(pieces, None)
+        if piece is None or piece.field("layer", str) != layer:
+            raise MalformedBodyError(f"it does not tell of layer '{layer}' when it should")
+        yield layer, read(piece, layer, asked)
+
+
+def read_last(pieces: Iterator[Message]) -> float:
+    """The chip's clock, after all layers and before nothing."""
+    last = next(pieces, None)
+    if last is None or next(pieces, None) is not None:
+        raise MalformedBodyError("it does not end when it should")
+    return read_time(last)
+
+
+def _reader(
+    stimulus: Stimulus, network: NetworkSpec | None
+) -> Callable[[Message, str, Observable], LayerRecording]:
+    """Reads one layer of a message."""
     stages = {} if network is None else {stage.name: stage for stage in network.stages}
     batch = stimulus.values.shape[0 if stimulus.layer is None else 1]
-    layers = {
-        layer: _Layer(answer, layer, stimulus.steps, batch).read(shown, stages.get(layer))
-        for layer, shown in record.items()
-    }
-    return Recording(layers, read_time(answer))
+
+    def read(answer: Message, layer: str, asked: Observable) -> LayerRecording:
+        return _Layer(answer, layer, stimulus.steps, batch).read(asked, stages.get(layer))
+
+    return read
 
 
 def read_fingerprint(answer: Message, network: NetworkSpec | None) -> Fingerprint:

@@ -4,8 +4,8 @@ import http.client
 import socket
 import ssl
 import time
-from collections.abc import Mapping
-from contextlib import closing
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
@@ -35,6 +35,54 @@ class RawAnswer(NamedTuple):
     content: bytes
 
 
+class Reply:
+    """An answer as it comes. Whoever has it reads it to its end, or closes it."""
+
+    def __init__(self, connection: "Connection", line: socket.socket, deadline: float) -> None:
+        self._connection, self._line, self._deadline = connection, line, deadline
+        self._response = http.client.HTTPResponse(line, method="POST")
+        self._response.begin()
+
+    @property
+    def status(self) -> int:
+        return self._response.status
+
+    @property
+    def headers(self) -> http.client.HTTPMessage:
+        return self._response.headers
+
+    def read(self, size: int) -> bytes:
+        """So many bytes, or none where the answer has ended. Raises as `Connection.post` does."""
+        with _told_plainly(self._connection):
+            content = b"".join(self._pieces(size))
+            if content and len(content) < size:
+                raise BrokenLineError(f"{size - len(content)} bytes are missing")
+            return content
+
+    def rest(self) -> bytes:
+        """What is left of it. Raises as `Connection.post` does."""
+        with _told_plainly(self._connection):
+            content = b"".join(self._pieces(_ANSWER_MAX + 1))
+            if len(content) > _ANSWER_MAX:
+                raise BrokenLineError(f"more than {_ANSWER_MAX} bytes")
+            return content
+
+    def close(self) -> None:
+        """The connection is kept where all of the answer was read."""
+        whole = self._response.isclosed() or self._response.length == 0
+        if not whole or self._response.will_close:
+            self._connection.close()
+        self._response.close()
+
+    def _pieces(self, size: int) -> Iterator[bytes]:
+        while size > 0 and (piece := self._response.read1(min(size, _PIECE))):
+            size -= len(piece)
+            yield piece
+            _wait_until(self._line, self._deadline)
+        if size > 0 and self._response.length:  # what was announced and did not come
+            raise BrokenLineError(f"{self._response.length} bytes are missing")
+
+
 class Connection:
     """Opened when it is needed, again after it broke. Used by one thread.
 
@@ -54,8 +102,15 @@ class Connection:
     def post(
         self, path: str, content: bytes, headers: Mapping[str, str], deadline: float
     ) -> RawAnswer:
-        """Raises UnreachableError, BrokenLineError and TooLateError."""
-        try:
+        """The whole answer. Raises UnreachableError, BrokenLineError and TooLateError."""
+        reply = self.ask(path, content, headers, deadline)
+        answer = RawAnswer(reply.status, reply.headers, reply.rest())
+        reply.close()
+        return answer
+
+    def ask(self, path: str, content: bytes, headers: Mapping[str, str], deadline: float) -> Reply:
+        """The answer as soon as it begins. Raises as `post` does."""
+        with _told_plainly(self):
             line = self._open(deadline)
             head = self._head(path, headers, len(content))
             if len(content) <= _WHOLE:
@@ -63,16 +118,7 @@ class Connection:
             else:
                 line.sendall(head)
                 line.sendall(content)
-            return self._answer(line, deadline)
-        except TimeoutError as error:
-            self.close()
-            raise TooLateError(str(error) or "timed out") from error
-        except (OSError, http.client.HTTPException) as error:
-            self.close()
-            raise BrokenLineError(str(error) or type(error).__name__) from error
-        except BaseException:
-            self.close()
-            raise
+            return Reply(self, line, deadline)
 
     def close(self) -> None:
         if self._line is not None:
@@ -97,21 +143,21 @@ class Connection:
         _wait_until(self._line, deadline)
         return self._line
 
-    def _answer(self, line: socket.socket, deadline: float) -> RawAnswer:
-        with closing(http.client.HTTPResponse(line, method="POST")) as response:
-            response.begin()
-            parts, size = [], 0
-            while part := response.read1(_PIECE):
-                size += len(part)
-                if size > _ANSWER_MAX:
-                    raise BrokenLineError(f"more than {_ANSWER_MAX} bytes")
-                parts.append(part)
-                _wait_until(line, deadline)
-            if response.length:  # what was announced and did not come
-                raise BrokenLineError(f"{response.length} bytes are missing")
-            if response.will_close:
-                self.close()
-            return RawAnswer(response.status, response.headers, b"".join(parts))
+
+@contextmanager
+def _told_plainly(connection: Connection) -> Iterator[None]:
+    """What breaks ends the connection, and is told in the words of this module."""
+    try:
+        yield
+    except TimeoutError as error:
+        connection.close()
+        raise TooLateError(str(error) or "timed out") from error
+    except (OSError, http.client.HTTPException) as error:
+        connection.close()
+        raise BrokenLineError(str(error) or type(error).__name__) from error
+    except BaseException:
+        connection.close()
+        raise
 
 
 def _wait_until(line: socket.socket, deadline: float) -> None:

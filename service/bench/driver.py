@@ -1,7 +1,7 @@
 """A chip behind an agent: the port over HTTP."""
 
-from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import AbstractContextManager, closing, contextmanager
 
 from jaxtyping import Float, Int
 from torch import Tensor
@@ -10,6 +10,7 @@ from ltl_core.chip import (
     ChipInfo,
     Fingerprint,
     LayerCodes,
+    LayerRecording,
     Observable,
     Placement,
     Recording,
@@ -33,8 +34,7 @@ def open_http_chip(chip_id: str, address: AgentAddress, token: int) -> "HttpChip
     try:
         with _doubted(chip_id, "info"):
             answer = line.ask("info", Message())
-            bulk = "write" in answers.read_verbs(answer)
-            return HttpChip(line, answers.read_info(answer, chip_id), bulk=bulk)
+            return HttpChip(line, answers.read_info(answer, chip_id), answers.read_verbs(answer))
     except CalibrationError:
         line.close()
         raise
@@ -43,9 +43,9 @@ def open_http_chip(chip_id: str, address: AgentAddress, token: int) -> "HttpChip
 class HttpChip:
     """Every verb is one call of the agent, and every answer is checked before it is believed."""
 
-    def __init__(self, line: Line, info: ChipInfo, *, bulk: bool) -> None:
+    def __init__(self, line: Line, info: ChipInfo, verbs: Collection[str]) -> None:
         self._line = line
-        self._bulk = bulk  # whether it takes many layers at once
+        self._verbs = verbs  # that its agent knows
         self._info = info
         self._network: NetworkSpec | None = None
         self._clock = 0.0
@@ -73,7 +73,7 @@ class HttpChip:
 
     def write(self, codes: Mapping[str, LayerCodes]) -> Mapping[str, WriteReport]:
         """One call for all layers, unless the agent is of a version that knows no such call."""
-        if not self._bulk:
+        if "write" not in self._verbs:
             return write_one_by_one(self, codes)
         with self._doubted("write"):
             return answers.read_reports(self._line.ask("write", verbs.ask_write(codes)), codes)
@@ -84,6 +84,19 @@ class HttpChip:
             recording = answers.read_recording(answer, stimulus, record, self._network)
             self._check_clock(recording.chip_time)
             return recording
+
+    def tell_layers(
+        self, stimulus: Stimulus, record: Mapping[str, Observable]
+    ) -> Iterator[tuple[str, LayerRecording]]:
+        """Each as soon as its agent has sent it; from an agent of before, all after the run."""
+        if "tell_layers" not in self._verbs:
+            yield from self.run(stimulus, record).layers.items()
+            return
+        with self._doubted("tell_layers"):
+            pieces = self._line.listen("tell_layers", verbs.ask_run(stimulus, record))
+            with closing(pieces):
+                yield from answers.read_layers(pieces, stimulus, record, self._network)
+                self._check_clock(answers.read_last(pieces))
 
     def probe(self) -> Fingerprint:
         with self._doubted("probe"):

@@ -1,6 +1,6 @@
 """A chip under a lease: whoever lost it no longer drives."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 from jaxtyping import Float, Int
 from torch import Tensor
@@ -11,12 +11,14 @@ from ltl_core.chip import (
     ChipInfo,
     Fingerprint,
     LayerCodes,
+    LayerRecording,
     Observable,
     Placement,
     Recording,
     Stimulus,
     Tuning,
     WriteReport,
+    run_by_layer,
     tunable,
     write_one_by_one,
 )
@@ -55,6 +57,12 @@ class LeasedBackend:
 
     def run(self, stimulus: Stimulus, record: Mapping[str, Observable]) -> Recording:
         return self._driven().run(stimulus, record)
+
+    def tell_layers(
+        self, stimulus: Stimulus, record: Mapping[str, Observable]
+    ) -> Iterator[tuple[str, LayerRecording]]:
+        """As soon as they are known where the chip tells them so; else after the run."""
+        return run_by_layer(self._driven(), stimulus, record)
 
     def probe(self) -> Fingerprint:
         return self._driven().probe()

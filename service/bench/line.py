@@ -5,20 +5,29 @@ import json
 import time
 import uuid
 import weakref
-from collections.abc import Iterator
-from typing import NamedTuple, NoReturn
+from collections.abc import Callable, Generator, Iterator
+from typing import NamedTuple, NoReturn, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveFloat
 
 from ltl_core.errors import ChipUnavailableError, LeaseLostError
 from service.bench.call_times import CallTimes
-from service.bench.connection import BrokenLineError, Connection, TooLateError, UnreachableError
+from service.bench.connection import (
+    BrokenLineError,
+    Connection,
+    RawAnswer,
+    Reply,
+    TooLateError,
+    UnreachableError,
+)
 from service.bench.faults import fault_from_json
+from service.bench.hearing import Hearing
 from service.bench.wire import MEDIA_TYPE, MalformedBodyError, Message, decode, digest_of, encode
 
 DIGEST, TOKEN, REQUEST_ID = "Content-Digest", "Lease-Token", "Request-Id"
 _OK = 200
 _PAUSE, _PAUSE_MAX = 0.05, 2.0  # s between two tries, doubled each time
+_Found = TypeVar("_Found")
 _BROKEN_MAX = 4  # answers that break off or arrive damaged before the line is given up
 
 
@@ -41,6 +50,11 @@ class _Question(NamedTuple):
     headers: dict[str, str]
     deadline: float  # on the monotonic clock, s
 
+    @property
+    def sent(self) -> tuple[str, bytes, dict[str, str], float]:
+        """What the connection is given."""
+        return f"/v1/chip/{self.verb}", self.content, self.headers, self.deadline
+
 
 class Line:
     """Kept open between calls. Used by one thread."""
@@ -57,12 +71,42 @@ class Line:
         Raises what the chip refused, LeaseLostError, ChipUnavailableError, MalformedBodyError.
         """
         question, began = self._question(verb, message, patience), time.monotonic()
-        silent_since, broken = None, 0
+
+        def asked() -> Message:
+            answer = self._connection.post(*question.sent)
+            self.times.add(verb, time.monotonic() - began)
+            return self._read(verb, answer)
+
+        return self._insist(question, asked)
+
+    def listen(self, verb: str, message: Message) -> Generator[Message, None, None]:
+        """The pieces of an answer that is told bit by bit, each as soon as it is there.
+
+        Raises as `ask` does, before any piece.
+        """
+        question, waited = self._question(verb, message, 0.0), 0.0
+        hearing = Hearing(lambda: self._opened(question))
+        try:
+            while True:
+                began = time.monotonic()
+                content = self._insist(question, hearing.next)
+                waited += time.monotonic() - began
+                if content is None:
+                    break
+                yield self._piece(verb, content)
+            self.times.add(verb, waited)
+        finally:
+            hearing.hang_up()
+
+    def close(self) -> None:
+        self._connection.close()
+
+    def _insist(self, question: _Question, attempt: Callable[[], _Found]) -> _Found:
+        """Until there is an answer, the deadline is over, or the line is given up."""
+        verb, silent_since, broken = question.verb, None, 0
         for pause in _pauses():
             try:
-                status, content = self._try(question)
-                self.times.add(verb, time.monotonic() - began)
-                return self._read(verb, status, content)
+                return attempt()
             except UnreachableError as error:
                 silent_since = time.monotonic() if silent_since is None else silent_since
                 until = min(silent_since + self._address.reach_s, question.deadline)
@@ -77,9 +121,6 @@ class Line:
             time.sleep(pause)
         raise AssertionError("the pauses never end")
 
-    def close(self) -> None:
-        self._connection.close()
-
     def _question(self, verb: str, message: Message, patience: float) -> _Question:
         content = encode(message).whole()
         headers = {
@@ -92,17 +133,34 @@ class Line:
         deadline = time.monotonic() + self._address.answer_s + patience
         return _Question(verb, content, headers, deadline)
 
-    def _try(self, question: _Question) -> tuple[int, bytes]:
-        """Status and bytes, as they were sent."""
-        path = f"/v1/chip/{question.verb}"
-        answer = self._connection.post(path, question.content, question.headers, question.deadline)
-        if answer.headers.get(DIGEST) != digest_of(answer.content):
-            raise BrokenLineError(f"status {answer.status} without its checksum")
-        return answer.status, answer.content
+    def _opened(self, question: _Question) -> Reply:
+        """An answer that will come in pieces; one that is whole is a refusal."""
+        reply = self._connection.ask(*question.sent)
+        if reply.status != _OK:
+            whole = RawAnswer(reply.status, reply.headers, reply.rest())
+            reply.close()
+            self._refused(question.verb, whole)
+        return reply
 
-    def _read(self, verb: str, status: int, content: bytes) -> Message:
-        if status == _OK:
-            return decode(content)
+    def _piece(self, verb: str, content: bytes) -> Message:
+        """One message of many, or what the chip refused in the midst of them."""
+        message = decode(content)
+        if "refused" in message.fields:
+            status, told = message.field("status", int), message.field("refused", str)
+            self._fault(verb, status, told.encode())
+        return message
+
+    def _read(self, verb: str, answer: RawAnswer) -> Message:
+        if answer.status != _OK:
+            self._refused(verb, answer)
+        _check_digest(answer)
+        return decode(answer.content)
+
+    def _refused(self, verb: str, answer: RawAnswer) -> NoReturn:
+        _check_digest(answer)
+        self._fault(verb, answer.status, answer.content)
+
+    def _fault(self, verb: str, status: int, content: bytes) -> NoReturn:
         try:
             told = json.loads(content)
             detail, named = str(told["detail"]), told["error"]
@@ -124,6 +182,11 @@ class Line:
 
     def _give_up(self, what: str, error: Exception) -> NoReturn:
         raise ChipUnavailableError(self._chip_id, f"{what} ({error})") from error
+
+
+def _check_digest(answer: RawAnswer) -> None:
+    if answer.headers.get(DIGEST) != digest_of(answer.content):
+        raise BrokenLineError(f"status {answer.status} without its checksum")
 
 
 def _pauses() -> Iterator[float]:

@@ -2,7 +2,7 @@
 
 import json
 import traceback
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import NamedTuple
 
 import structlog
@@ -11,8 +11,9 @@ import torch
 from ltl_core.chip import ChipBackend
 from ltl_core.errors import CalibrationError, ChipUnavailableError, LeaseLostError
 from service.bench.faults import fault_to_json
+from service.bench.frames import framed
 from service.bench.verbs import VERBS
-from service.bench.wire import Body, MalformedBodyError, decode, encode
+from service.bench.wire import Body, MalformedBodyError, Message, decode, encode
 
 OK, FAILED, _REFUSED = 200, 500, 422
 _STATUS = {LeaseLostError: 409, ChipUnavailableError: 503, MalformedBodyError: 400}
@@ -25,11 +26,23 @@ class Answer(NamedTuple):
     body: Body
 
 
-def perform(chip: ChipBackend, verb: str, content: bytes) -> Answer:
-    """Ask the chip; what it raises is an answer too."""
+Tell = Callable[[Body], None]
+
+
+def nobody(_piece: Body) -> None:
+    """Waits for it."""
+
+
+def perform(chip: ChipBackend, verb: str, content: bytes, tell: Tell = nobody) -> Answer:
+    """Ask the chip; what it raises is an answer too.
+
+    Of an answer in pieces each is told at once, and the answer holds them all.
+    """
     with torch.no_grad():
         try:
-            return Answer(OK, encode(VERBS[verb].perform(chip, decode(content))))
+            found = VERBS[verb].perform(chip, decode(content))
+            whole = encode(found) if isinstance(found, Message) else _in_pieces(found, tell)
+            return Answer(OK, whole)
         except CalibrationError as error:
             return fault(error)
         except Exception as error:  # a driver of silicon may raise anything; the job is told
@@ -37,6 +50,15 @@ def perform(chip: ChipBackend, verb: str, content: bytes) -> Answer:
             structlog.get_logger(__name__).error("a call failed", verb=verb, trace=trace)
             detail = f"{verb} failed in the chip's agent: {error!r}"
             return Answer(FAILED, _json({"error": None, "detail": detail}))
+
+
+def _in_pieces(messages: Iterator[Message], tell: Tell) -> Body:
+    parts: list[memoryview] = []
+    for message in messages:
+        piece = framed(message)
+        parts += piece.parts
+        tell(piece)
+    return Body(tuple(parts))
 
 
 def fault(error: CalibrationError) -> Answer:

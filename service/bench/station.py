@@ -9,7 +9,7 @@ from ltl_core.errors import CalibrationError, LeaseLostError
 from service.bench.call_log import CallLog
 from service.bench.journal import About, Journal
 from service.bench.keeping import ANSWERS, Done, keeper_of, what_was_asked
-from service.bench.performing import Answer, fault, perform
+from service.bench.performing import Answer, Tell, fault, nobody, perform
 from service.bench.verbs import VERBS
 from service.bench.wire import MalformedBodyError
 
@@ -59,11 +59,14 @@ class Station:
         with self._busy:
             return self._journal.about()
 
-    def call(self, call: Call) -> Answer:
-        """Do it once. A question asked again gets the answer that it got before."""
+    def call(self, call: Call, tell: Tell = nobody) -> Answer:
+        """Do it once. A question asked again gets the answer that it got before.
+
+        The pieces of an answer are told as they come, but not of one that was given before.
+        """
         with self._busy:
             try:
-                return self._admitted(call)
+                return self._admitted(call, tell)
             except CalibrationError as error:
                 return fault(error)
 
@@ -71,7 +74,7 @@ class Station:
         with self._busy:
             self._keeper.close()
 
-    def _admitted(self, call: Call) -> Answer:
+    def _admitted(self, call: Call, tell: Tell) -> Answer:
         if call.verb not in VERBS:
             raise MalformedBodyError(f"there is no verb '{call.verb}'")
         if call.token < self._token:
@@ -81,7 +84,7 @@ class Station:
             self._token = call.token
         asked = what_was_asked(call.verb, call.content)
         before = self._answered(call.request_id, asked)
-        return self._perform(call, asked) if before is None else before
+        return self._perform(call, asked, tell) if before is None else before
 
     def _answered(self, request_id: str, asked: str) -> Answer | None:
         if request_id in self._forgotten:
@@ -91,10 +94,10 @@ class Station:
             raise MalformedBodyError("its request id was used before for another call")
         return None if done is None else done.answer
 
-    def _perform(self, call: Call, asked: str) -> Answer:
+    def _perform(self, call: Call, asked: str, tell: Tell) -> Answer:
         self._keeper.before()
         with self._log.noting(self.info.chip_id, call.token, call.verb, call.request_id):
-            answer = perform(self._chip, call.verb, call.content)
+            answer = perform(self._chip, call.verb, call.content, tell)
         if VERBS[call.verb].changes:
             done = Done(call.request_id, asked, answer)
             self._keeper.after(done, call.verb, call.content)

@@ -4,7 +4,7 @@ A new verb is a question, an entry in VERBS with its function, a reader in `answ
 of the driver.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import torch
@@ -22,6 +22,7 @@ from ltl_core.chip import (
     Stimulus,
     Tuning,
     info_to_json,
+    run_by_layer,
     tunable,
     write_layers,
 )
@@ -31,8 +32,9 @@ from service.bench.wire import MalformedBodyError, Message
 class Verb(NamedTuple):
     """What the agent does when it is asked."""
 
-    perform: Callable[[ChipBackend, Message], Message]
+    perform: Callable[[ChipBackend, Message], Message | Iterator[Message]]
     changes: bool = True  # the chip, or its clock: it is done once, and kept
+    in_pieces: bool = False  # each piece of the answer is sent as soon as it is there
 
 
 def ask_place(placement: Placement) -> Message:
@@ -167,6 +169,13 @@ def told_recording(recording: Recording) -> Message:
     return told_by_layer(recording.layers, fields)
 
 
+def _tell_layers(chip: ChipBackend, call: Message) -> Iterator[Message]:
+    """A recording in pieces, and the time at last."""
+    for layer, shown in run_by_layer(chip, _read_stimulus(call), _read_record(call)):
+        yield told_by_layer({layer: shown}, {"layer": layer})
+    yield Message({"chip_time_s": chip.now()})
+
+
 def _read_record(call: Message) -> dict[str, Observable]:
     try:
         return {layer: Observable(shown) for layer, shown in call.field("record", dict).items()}
@@ -219,6 +228,7 @@ VERBS: Mapping[str, Verb] = {
     "trim": Verb(_trim),
     "write": Verb(_write),
     "run": Verb(_run),
+    "tell_layers": Verb(_tell_layers, in_pieces=True),
     "probe": Verb(_probe),
     "settle": Verb(_settle),
     "now": Verb(_now, changes=False),

@@ -25,29 +25,15 @@ from service.errors import ServiceError
 MEDIA_TYPE = "application/vnd.safetensors"
 _SLICE = 1 << 20  # bytes sent at a time
 _ALIGNMENT = 8  # bytes; of the header, as the format asks
-_NAMES = {
-    "uint8": "U8",
-    "int8": "I8",
-    "uint16": "U16",
-    "int16": "I16",
-    "int32": "I32",
-    "int64": "I64",
-    "float16": "F16",
-    "float32": "F32",
-    "float64": "F64",
+_INTEGERS = tuple(map(np.dtype, ("uint8", "int8", "uint16", "int16", "int32", "int64")))
+_BOUNDS = [(int(np.iinfo(kind).min), int(np.iinfo(kind).max), kind) for kind in _INTEGERS]
+_FLOATS = tuple(map(np.dtype, ("float16", "float32", "float64")))
+_NAMES = {kind: f"{kind.kind}{8 * kind.itemsize}".upper() for kind in (*_INTEGERS, *_FLOATS)}
+_KINDS: Mapping[str, np.dtype[Any]] = {  # that a tensor may have where it is used
+    "bool": np.dtype(bool),
+    **{str(kind): kind for kind in (*_INTEGERS, *_FLOATS) if kind != np.uint16},
 }
-_INTEGERS = (np.uint8, np.int8, np.uint16, np.int16, np.int32, np.int64)  # smallest first
-_TYPES: Mapping[str, torch.dtype] = {
-    "bool": torch.bool,
-    "uint8": torch.uint8,
-    "int8": torch.int8,
-    "int16": torch.int16,
-    "int32": torch.int32,
-    "int64": torch.int64,
-    "float16": torch.float16,
-    "float32": torch.float32,
-    "float64": torch.float64,
-}
+_TYPE_NAMES = {getattr(torch, name): name for name in _KINDS}
 
 
 class MalformedBodyError(ServiceError):
@@ -88,12 +74,16 @@ class Body(NamedTuple):
         return sum(part.nbytes for part in self.parts)
 
     @property
-    def digest(self) -> str:
-        """The Content-Digest of RFC 9530."""
+    def sha256(self) -> bytes:
         found = hashlib.sha256()
         for part in self.parts:
             found.update(part)
-        return digest_header(found.digest())
+        return found.digest()
+
+    @property
+    def digest(self) -> str:
+        """The Content-Digest of RFC 9530."""
+        return digest_header(self.sha256)
 
     def whole(self) -> bytes:
         """In one piece."""
@@ -108,16 +98,16 @@ class Body(NamedTuple):
 
 def encode(message: Message) -> Body:
     """The tensors are not copied where they can travel as they are."""
+    types = {name: [_type_name(t), list(t.shape)] for name, t in message.tensors.items()}
     stored = {name: _stored(tensor) for name, tensor in message.tensors.items()}
     order = sorted(stored, key=lambda name: (-stored[name].itemsize, name))
-    types = {name: [_type_name(t), list(t.shape)] for name, t in message.tensors.items()}
     metadata = {"fields": json.dumps(message.fields), "types": json.dumps(types)}
     header: dict[str, Any] = {"__metadata__": metadata}
     offset = 0
     for name in order:
         array = stored[name]
         header[name] = {
-            "dtype": _NAMES[array.dtype.name],
+            "dtype": _NAMES[array.dtype],
             "shape": list(array.shape),
             "data_offsets": [offset, offset + array.nbytes],
         }
@@ -161,12 +151,12 @@ def _buffer(array: NDArray[Any]) -> memoryview:
 
 
 def _type_name(tensor: Tensor) -> str:
-    return str(tensor.dtype).removeprefix("torch.")
+    if tensor.dtype not in _TYPE_NAMES:
+        raise MalformedBodyError(f"tensors of type {tensor.dtype} do not travel")
+    return _TYPE_NAMES[tensor.dtype]
 
 
 def _stored(tensor: Tensor) -> NDArray[Any]:
-    if _type_name(tensor) not in _TYPES:
-        raise MalformedBodyError(f"tensors of type {tensor.dtype} do not travel")
     array: NDArray[Any] = tensor.detach().cpu().contiguous().numpy()
     if array.dtype == np.bool_:
         return np.packbits(array)
@@ -178,23 +168,22 @@ def _narrowed(array: NDArray[Any]) -> NDArray[Any]:
     if array.size == 0:
         return array.astype(np.uint8)
     low, high = int(array.min()), int(array.max())
-    for kind in _INTEGERS:
-        if np.iinfo(kind).min <= low and high <= np.iinfo(kind).max:
-            return array.astype(kind, copy=False)
-    raise AssertionError("64 bits hold every integer of a tensor")
+    kind = next(kind for least, most, kind in _BOUNDS if least <= low and high <= most)
+    return array.astype(kind, copy=False)
 
 
 def _restored(name: str, array: NDArray[Any], described: object) -> Tensor:
     kind, shape = _described(name, described)
     if kind == "bool":
         return torch.from_numpy(_unpacked(name, array, shape))
-    alike = array.dtype.name == kind or (array.dtype.kind in "iu" and "int" in kind)
+    wanted, found = _KINDS[kind], array.dtype
+    alike = found == wanted or (found.kind in "iu" and wanted.kind in "iu")
     if not alike or array.shape != shape:
         raise _unlike(name, array, kind, shape)
-    found: NDArray[Any] = array.astype(kind, copy=False)
-    if array.dtype.kind in "iu" and not np.array_equal(found, array):
+    restored: NDArray[Any] = array.astype(wanted, copy=False)
+    if not np.can_cast(found, wanted) and not np.array_equal(restored, array):
         raise _unlike(name, array, kind, shape)
-    return torch.from_numpy(found)
+    return torch.from_numpy(restored)
 
 
 def _unpacked(name: str, array: NDArray[Any], shape: tuple[int, ...]) -> NDArray[np.bool_]:
@@ -210,7 +199,7 @@ def _described(name: str, described: object) -> tuple[str, tuple[int, ...]]:
         extents = shape if isinstance(shape, list) else [None]
         if (
             isinstance(kind, str)
-            and kind in _TYPES
+            and kind in _KINDS
             and all(type(extent) is int and extent >= 0 for extent in extents)
         ):
             return kind, tuple(extents)

@@ -38,7 +38,7 @@ def _gradients(
     recording = backend.run(stimulus, observables(world.student, observable))
     return {
         name: gradient
-        for seen in seen_layers(world.student, batch, recording)
+        for seen in seen_layers(world.student, batch, recording.layers.items())
         for name, gradient in measured_gradient(
             seen, batch, world.student, select_rule(rule), observable
         ).items()

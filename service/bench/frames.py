@@ -1,0 +1,36 @@
+"""An answer in pieces, each sent as soon as it is there: a size, a checksum, and a message."""
+
+import hashlib
+import struct
+from collections.abc import Callable
+
+from service.bench.connection import BrokenLineError
+from service.bench.wire import Body, Message, encode
+
+MEDIA_TYPE = "application/vnd.tandemcal.frames"
+_HEAD = struct.Struct("<Q32s")  # bytes of the message, and their SHA-256
+_FRAME_MAX = 1 << 31  # bytes
+
+
+def framed(message: Message) -> Body:
+    """One piece."""
+    body = encode(message)
+    return Body((memoryview(_HEAD.pack(body.size, body.sha256)), *body.parts))
+
+
+def read_frame(read: Callable[[int], bytes]) -> bytes | None:
+    """The bytes of the next message; None where the answer has ended.
+
+    `read` gives as many bytes as it is asked for, or none at the end. Raises BrokenLineError, and
+    what `read` raises.
+    """
+    head = read(_HEAD.size)
+    if not head:
+        return None
+    size, sha256 = _HEAD.unpack(head)
+    if size > _FRAME_MAX:
+        raise BrokenLineError(f"a piece of {size} bytes")
+    content = read(size)
+    if hashlib.sha256(content).digest() != sha256:
+        raise BrokenLineError("a piece without its checksum")
+    return content
