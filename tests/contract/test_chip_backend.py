@@ -15,6 +15,7 @@ from ltl_core.chip import (
     Placement,
     Recording,
     Stimulus,
+    run_by_layer,
     write_layers,
 )
 from ltl_core.errors import CapacityError, CodeRangeError, LayerShapeError, UnsupportedLayerError
@@ -178,6 +179,23 @@ def test_a_layer_out_of_range_is_refused_among_others(
     with pytest.raises(CodeRangeError):
         write_layers(chip, codes)
     assert chip.program("hidden", torch.zeros_like(layers["hidden"])).cells == 0
+
+
+def test_layers_are_told_in_the_order_of_the_network(
+    chip: ChipBackend, placement: Placement
+) -> None:
+    chip.place(placement)
+    program_all(chip, placement)
+    record = {"conv": Observable.SPIKES, "readout": Observable.MEMBRANE}
+    before, shown = chip.now(), dict(run_by_layer(chip, Stimulus(images(), STEPS), record))
+    took = chip.now() - before
+    whole = show(chip, record).layers
+    assert list(shown) == list(whole) == ["conv", "readout"]
+    assert shown["conv"].spikes is not None
+    assert shown["conv"].spikes.shape == (STEPS, BATCH, *SHAPES["conv"])
+    assert shown["readout"].membrane is not None
+    assert shown["readout"].membrane.shape == (STEPS, BATCH, *SHAPES["readout"])
+    assert took == pytest.approx(STEPS * BATCH * chip.info.time_step, rel=1e-9)
 
 
 def test_a_caller_may_reuse_its_tensors(chip: ChipBackend, placement: Placement) -> None:

@@ -106,6 +106,7 @@ def test_an_older_token_is_refused_whatever_it_asks(agent: Bench, placement: Pla
                 "trim": lambda: old.trim("hidden", CODES[:, 0], CODES[:, 0]),
                 "write": lambda: old.write({"hidden": LayerCodes(-CODES, *(CODES[:, 0],) * 2)}),
                 "run": lambda: old.run(IMAGES, {"hidden": Observable.COUNTS}),
+                "tell_layers": lambda: list(old.tell_layers(IMAGES, {"hidden": Observable.COUNTS})),
                 "settle": lambda: old.settle(1.0),
                 "probe": old.probe,
                 "now": old.now,
@@ -157,16 +158,18 @@ def test_one_request_id_means_one_call(agent: Bench) -> None:
     assert clock(agent) == 100.0
 
 
-def test_an_answer_outlives_the_agent(tmp_path: Path, placement: Placement) -> None:
+@pytest.mark.parametrize("verb", ["run", "tell_layers"])
+def test_an_answer_outlives_the_agent(tmp_path: Path, placement: Placement, verb: str) -> None:
     question = verbs.ask_run(IMAGES, {"hidden": Observable.SPIKES})
     with bench(tmp_path) as first, first.drive() as chip:
         prepared(chip, placement)
-        answer = call(first, "run", question)
+        answer = call(first, verb, question)
+        assert call(first, verb, question).content == answer.content
         stood = clock(first)
     with bench(tmp_path) as again:
-        assert call(again, "run", question).content == answer.content
+        assert call(again, verb, question).content == answer.content
         assert clock(again) == stood
-        other = call(again, "run", question, Request_Id="two")
+        other = call(again, verb, question, Request_Id="two")
         assert other.content != answer.content
         assert clock(again) > stood
 
@@ -231,8 +234,12 @@ def test_errors_of_the_port_keep_their_type_and_their_attributes(
         with pytest.raises(NotPlacedError) as absent:
             chip.run(IMAGES, {"attic": Observable.COUNTS})
         assert absent.value.reachable == ("hidden", "readout")
+        nowhere = Stimulus(IMAGES.values * torch.nan, 12)
         with pytest.raises(NonFiniteError) as hole:
-            chip.run(Stimulus(IMAGES.values * torch.nan, 12), {"hidden": Observable.COUNTS})
+            chip.run(nowhere, {"hidden": Observable.COUNTS})
+        assert hole.value.count == 30
+        with pytest.raises(NonFiniteError) as hole:
+            next(chip.tell_layers(nowhere, {"hidden": Observable.COUNTS}))
         assert hole.value.count == 30
 
 

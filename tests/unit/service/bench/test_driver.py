@@ -1,7 +1,9 @@
 """The driver: asks again where that may help, and believes nothing that no chip could mean."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator
+import io
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -12,9 +14,12 @@ import torch
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import StreamingResponse
 
-from ltl_core.chip import LayerCodes, Observable, Placement, Stimulus
+from chip_sim.chip import SimulatedChip
+from chip_sim.presets import preset
+from ltl_core.chip import LayerCodes, LayerRecording, Observable, Placement, Stimulus
 from ltl_core.errors import ChipUnavailableError
 from service.bench.driver import HttpChip, open_http_chip
+from service.bench.frames import framed, read_frame
 from service.bench.wire import Message, decode, digest_of, encode
 from tests.agents import Bench, bench, serving
 
@@ -54,8 +59,10 @@ class Proxy:
         async with httpx.AsyncClient(base_url=self._agent.address.url) as client:
             content = await request.body()
             answer = await client.post(request.url.path, content=content, headers=request.headers)
-        digest = {"Content-Digest": answer.headers["Content-Digest"]}
-        response = Response(answer.content, answer.status_code, digest)
+        told = {
+            name: answer.headers[name] for name in ("Content-Digest",) if name in answer.headers
+        }
+        response = Response(answer.content, answer.status_code, told)
         left, how = self._tamper.get(verb, (0, None))
         if how is None or left == 0:
             return response
@@ -130,6 +137,24 @@ def say(name: str, value: Any) -> Tamper:
 
 def drop(name: str) -> Tamper:
     return lie(lambda _fields, tensors: tensors.pop(name))
+
+
+def in_piece(number: int, change: Tamper) -> Tamper:
+    """This lie in one piece of many."""
+
+    def told(response: Response) -> Response:
+        pieces = [decode(content) for content in contents(response)]
+        changed = change(Response(encode(pieces[number]).whole()))
+        pieces[number] = decode(bytes(changed.body))
+        return Response(b"".join(framed(piece).whole() for piece in pieces))
+
+    return told
+
+
+def contents(response: Response) -> Iterator[bytes]:
+    read = io.BytesIO(bytes(response.body)).read
+    while content := read_frame(read):
+        yield content
 
 
 def with_hole(tensor: torch.Tensor) -> torch.Tensor:
@@ -229,6 +254,42 @@ def test_no_other_impossible_answer_is_believed(
         asked()
 
 
+def without(number: int) -> Tamper:
+    """One piece fewer."""
+
+    def told(response: Response) -> Response:
+        pieces = [framed(decode(content)).whole() for content in contents(response)]
+        del pieces[number]
+        return Response(b"".join(pieces))
+
+    return told
+
+
+PIECES_LIES: dict[str, tuple[Tamper, str]] = {
+    "spikes of another shape": (
+        in_piece(0, put("spikes/hidden", lambda t: t[:, :, :3])),
+        "spikes/hidden",
+    ),
+    "a membrane that is no number": (in_piece(1, put("membrane/readout", with_hole)), "NaN"),
+    "another layer": (in_piece(0, say("layer", "attic")), "tell of layer 'hidden'"),
+    "a layer too few": (without(0), "tell of layer 'hidden'"),
+    "a layer too few at the end": (without(1), "lacks the str 'layer'"),
+    "no end": (without(2), "does not end when it should"),
+    "a clock that goes back": (in_piece(2, say("chip_time_s", 0.0)), "clock went back"),
+}
+
+
+@pytest.mark.parametrize(("tamper", "reason"), PIECES_LIES.values(), ids=PIECES_LIES.keys())
+def test_an_impossible_piece_is_not_believed(
+    chip: HttpChip, proxy: Proxy, tamper: Tamper, reason: str
+) -> None:
+    assert chip.now() > 0
+    assert list(dict(chip.tell_layers(IMAGES, RECORD))) == list(RECORD)
+    proxy.tamper("tell_layers", tamper)
+    with pytest.raises(ChipUnavailableError, match=f"impossible answer.*{reason}"):
+        list(chip.tell_layers(IMAGES, RECORD))
+
+
 @pytest.mark.parametrize(
     ("name", "value"),
     [("tile_rows", 0), ("weight_code_max", "63"), ("observables", ["smell"]), ("time_step", 0.0)],
@@ -247,7 +308,7 @@ def test_layers_are_written_in_one_call(chip: HttpChip, proxy: Proxy) -> None:
     assert proxy.asked == asked + 1
 
 
-def test_an_agent_that_knows_no_writing_together_is_asked_one_by_one(
+def test_an_agent_of_before_is_asked_as_it_was(
     shared: tuple[Proxy, HttpChip], proxy: Proxy, agent: Bench
 ) -> None:
     del shared  # the network stands there
@@ -256,6 +317,8 @@ def test_an_agent_that_knows_no_writing_together_is_asked_one_by_one(
         asked = proxy.asked
         assert chip.write({"hidden": LAYER})["hidden"].cells == 0
         assert proxy.asked == asked + 2
+        assert list(dict(chip.tell_layers(IMAGES, RECORD))) == list(RECORD)
+        assert proxy.asked == asked + 3
 
 
 def garbled(response: Response) -> Response:
@@ -307,6 +370,95 @@ def test_an_agent_whose_answers_stay_damaged_is_given_up(
         chip.run(IMAGES, RECORD)
 
 
+@pytest.mark.parametrize("damage", [garbled, of_a_stranger, cut])
+def test_pieces_after_the_damage_are_asked_for_again(
+    chip: HttpChip, proxy: Proxy, damage: Tamper
+) -> None:
+    before = chip.now()
+    proxy.tamper("tell_layers", damage, times=2)
+    asked = proxy.asked
+    told = list(chip.tell_layers(IMAGES, RECORD))
+    assert [layer for layer, _ in told] == list(RECORD)
+    assert proxy.asked == asked + 3
+    assert chip.now() == pytest.approx(before + 12 * 5 * chip.info.time_step, rel=1e-12)
+    proxy.tamper("tell_layers", damage)
+    with pytest.raises(ChipUnavailableError, match="answers of its agent to 'tell_layers' break"):
+        list(chip.tell_layers(IMAGES, RECORD))
+
+
+def test_an_answer_does_not_go_on_with_another_story(chip: HttpChip, proxy: Proxy) -> None:
+    proxy.tamper("tell_layers", cut, times=1)
+    told = chip.tell_layers(IMAGES, RECORD)
+    next(told)
+    proxy.tamper("tell_layers", in_piece(0, put("spikes/hidden", lambda t: ~t)))
+    with pytest.raises(ChipUnavailableError, match="begins with something else"):
+        list(told)
+
+
+def test_an_answer_that_nobody_wants_to_the_end_is_left(chip: HttpChip) -> None:
+    told = chip.tell_layers(IMAGES, RECORD)
+    next(told)
+    told.close()
+    before = chip.now()
+    list(chip.tell_layers(IMAGES, RECORD))
+    assert chip.now() > before
+
+
+class Hesitant(SimulatedChip):
+    """Goes on to the second layer when it may, and then does as it is told."""
+
+    def __init__(self) -> None:
+        super().__init__("bench-1", preset("pcm"), 7)
+        self.may_go_on = threading.Event()
+        self.breaks = False
+
+    def tell_layers(
+        self, stimulus: Stimulus, record: Mapping[str, Observable]
+    ) -> Iterator[tuple[str, LayerRecording]]:
+        for number, told in enumerate(super().tell_layers(stimulus, record)):
+            if number and not self.may_go_on.wait(10.0):
+                raise ChipUnavailableError("bench-1", "nobody heard its first layer")
+            if number and self.breaks:
+                raise ChipUnavailableError("bench-1", "its supply broke down")
+            yield told
+
+
+def test_a_layer_is_heard_before_the_next_is_known(tmp_path: Path, placement: Placement) -> None:
+    hesitant = Hesitant()
+    with bench(tmp_path, hesitant) as agent, agent.drive() as chip:
+        chip.place(placement)
+        told = chip.tell_layers(IMAGES, RECORD)
+        assert next(told)[0] == "hidden"
+        hesitant.may_go_on.set()
+        assert next(told)[0] == "readout"
+        assert list(told) == []
+
+
+def test_what_breaks_between_two_layers_reaches_the_job(
+    tmp_path: Path, placement: Placement
+) -> None:
+    hesitant = Hesitant()
+    hesitant.breaks = True
+    hesitant.may_go_on.set()
+    with bench(tmp_path, hesitant) as agent, agent.drive() as chip:
+        chip.place(placement)
+        told = chip.tell_layers(IMAGES, RECORD)
+        assert next(told)[0] == "hidden"
+        with pytest.raises(ChipUnavailableError, match="its supply broke down"):
+            next(told)
+        assert chip.now() >= 0
+
+
+def in_chunks(response: Response) -> Response:
+    """As an agent sends what it does not know the length of yet."""
+
+    async def pieces() -> AsyncIterator[bytes]:
+        for content in contents(response):
+            yield framed(decode(content)).whole()
+
+    return StreamingResponse(pieces(), 200)
+
+
 async def late(response: Response) -> Response:
     await asyncio.sleep(60.0)
     return response
@@ -321,15 +473,18 @@ async def trickling(response: Response) -> Response:
     return StreamingResponse(drops(), 200, dict(response.headers))
 
 
+@pytest.mark.parametrize("verb", ["run", "tell_layers"])
 @pytest.mark.parametrize("delay", [late, trickling])
 def test_an_answer_beyond_the_deadline_is_given_up(
-    chip: HttpChip, proxy: Proxy, agent: Bench, delay: Tamper
+    chip: HttpChip, proxy: Proxy, agent: Bench, delay: Tamper, verb: str
 ) -> None:
     assert chip.now() > 0  # the network stands there already
     with driven(proxy, agent, answer_s=2.0) as hurried:
-        proxy.tamper("run", delay)
-        with pytest.raises(ChipUnavailableError, match="did not answer to 'run' in time"):
-            hurried.run(IMAGES, RECORD)
+        proxy.tamper(verb, delay)
+        with pytest.raises(ChipUnavailableError, match=f"did not answer to '{verb}' in time"):
+            list(hurried.tell_layers(IMAGES, RECORD)) if verb == "tell_layers" else hurried.run(
+                IMAGES, RECORD
+            )
 
 
 def test_calls_share_one_connection(chip: HttpChip, proxy: Proxy) -> None:
@@ -337,6 +492,10 @@ def test_calls_share_one_connection(chip: HttpChip, proxy: Proxy) -> None:
     lines = proxy.lines
     for _ in range(5):
         chip.now()
+    assert proxy.lines == lines
+    proxy.tamper("tell_layers", in_chunks)
+    for _ in range(3):
+        list(chip.tell_layers(IMAGES, RECORD))
     assert proxy.lines == lines
     proxy.tamper("now", cut, times=1)
     chip.now()
