@@ -5,7 +5,7 @@ import hmac
 import json
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 
 import torch
 from fastapi import FastAPI, Request, Response
@@ -135,7 +135,8 @@ async def _told(driver: ThreadPoolExecutor, station: Station, call: Call) -> Res
     loop, pieces = asyncio.get_running_loop(), asyncio.Queue[Body | None]()
 
     def pass_on(piece: Body | None) -> None:
-        loop.call_soon_threadsafe(pieces.put_nowait, piece)
+        with suppress(RuntimeError):  # the server is gone: the call is done and kept all the same
+            loop.call_soon_threadsafe(pieces.put_nowait, piece)
 
     answer = driver.submit(station.call, call, pass_on)
     answer.add_done_callback(lambda _: pass_on(None))
