@@ -61,6 +61,7 @@ class Task(NamedTuple):
     teacher_at_least: float
     gaps: Rates  # how far below its teacher a student may stay
     presets: Presets = MappingProxyType({})  # of the rules that were published for it
+    batches: Mapping[RuleName, int] = MappingProxyType({})  # of rules that take steps of their own
 
     def settings(self, rule: RuleName, seed: int) -> TrainingSettings:
         """Of one run."""
@@ -71,7 +72,7 @@ class Task(NamedTuple):
             rule=rule,
             neuron=neuron,
             epochs=self.epochs,
-            batch=self.batch,
+            batch=self.batches.get(rule, self.batch),
             learning_rate=self.learning_rates.get(rule, LEARNING_RATE),
             seed=seed,
         )
@@ -99,6 +100,7 @@ def tasks() -> dict[str, Task]:
         recipe=Recipe(epochs=24, learning_rate=0.05, flip=True),
         epochs=2,
         batch=64,
+        batches={online: 32},
         learning_rates={},
         teacher_at_least=0.92,
         gaps={offline: 0.003, online: 0.005},
@@ -111,6 +113,7 @@ def tasks() -> dict[str, Task]:
         recipe=Recipe(epochs=6, learning_rate=0.1, padding=4, flip=True),
         epochs=5,
         batch=16,  # more can be learned from few samples in small steps
+        batches={},
         teacher_at_least=0.80,
         gaps={offline: 0.010, online: 0.015},
     )

@@ -13,6 +13,7 @@ from service.jobs.executor import Heartbeat, executor_lock
 from service.jobs.keeper import Keeper
 from service.jobs.runner import JobRunner
 from service.jobs.seat import Claim
+from service.jobs.stranded_turns import StrandedTurns
 from service.jobs.upkeep import Upkeep
 from service.settings import Settings
 
@@ -86,6 +87,7 @@ class Executor(Submitter):
             polling_interval_sec=_POLL_SQLITE if self._database.is_sqlite else _POLL,
             on_conflict="always_update",
         )
+        self._keeper.also(StrandedTurns(self._queue, executor, self._runner.turns).look)
         self._keeper.start()
         self._upkeep.start()
 

@@ -5,6 +5,7 @@ see to it that one of them works at a time.
 """
 
 import threading
+from collections.abc import Callable
 from datetime import timedelta
 
 import structlog
@@ -29,9 +30,14 @@ class Keeper:
         self._queue = queue
         self._failover = Failover(database, queue, silence)
         self._lost = LostTurns(database, queue, silence)
+        self._looks: list[Callable[[], None]] = []
         self._occasion = threading.Event()
         self._stopping = False
         self._thread = threading.Thread(target=self._keep, name="keeper", daemon=True)
+
+    def also(self, look: Callable[[], None]) -> None:
+        """Before the start: one more thing to look after."""
+        self._looks.append(look)
 
     def start(self) -> None:
         self._thread.start()
@@ -53,6 +59,8 @@ class Keeper:
                 self._call()
             self._failover.look()
             self._lost.look()
+            for look in self._looks:
+                look()
         except AWAY as error:
             self._failover.unsure()
             warn_in_a_line(__name__, "the queue was not looked after", error)

@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 from ltl_core.errors import LeaseLostError
 from service.artifacts import ArtifactStore
 from service.db.repositories.jobs import JobRepository
-from service.db.repositories.turns import take_back
+from service.db.repositories.turns import take_back, turn_name
 from service.db.session import Database, clock
 from service.errors import AttemptSupersededError, ServiceError
 from service.jobs.describe import Describer
@@ -59,6 +59,7 @@ class JobRunner:
         self._stopping = threading.Event()
         self._changed = threading.Condition()
         self._running: set[str] = set()
+        self._here: list[str] = []  # names of turns; of two of one job, the later one waits
 
     def warm_up(self) -> None:
         """Load torch where the children come from."""
@@ -70,7 +71,7 @@ class JobRunner:
         Raises ServiceStoppingError when the service is stopped before that, JobTakenOverError when
         another executor has taken the job over.
         """
-        with self._alone(claim.job_id):
+        with self._present(claim), self._alone(claim.job_id):
             try:
                 self._wait_for_children()
                 while self._try(claim) not in (Refusal.OVER, Refusal.LATER):
@@ -100,6 +101,11 @@ class JobRunner:
             structlog.get_logger(__name__).exception("an attempt broke off", job_id=claim.job_id)
             return None
 
+    def turns(self) -> list[str]:
+        """The names of those that are being worked on, or wait here."""
+        with self._changed:
+            return list(self._here)
+
     def stop(self) -> None:
         """Start nothing more; break off what runs. Others go on with it, or the next start."""
         self._stopping.set()
@@ -109,6 +115,17 @@ class JobRunner:
         """After `stop`: until no attempt is left that could write."""
         with self._changed:
             self._changed.wait_for(lambda: not self._running)
+
+    @contextmanager
+    def _present(self, claim: Claim) -> Iterator[None]:
+        name = turn_name(claim.job_id, claim.turn)
+        with self._changed:
+            self._here.append(name)
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._here.remove(name)
 
     @contextmanager
     def _alone(self, job_id: str) -> Iterator[None]:

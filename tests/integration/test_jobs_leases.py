@@ -6,21 +6,26 @@ import time
 from collections.abc import Callable
 from datetime import timedelta
 from itertools import pairwise
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import dbos._queue as dbos_queue_loop
 import pytest
 from sqlalchemy import text
+from sqlalchemy.exc import OperationalError
 
+from service.db.repositories.executors import ExecutorRepository
 from service.db.repositories.jobs import JobRepository
 from service.db.repositories.leases import LeaseRepository
 from service.db.session import Database
 from service.db.tables import Job
 from service.errors import AttemptSupersededError
+from service.jobs import stranded_turns
 from service.jobs.dbos_engine import Executor
 from service.jobs.dbos_queue import DbosQueue
 from service.jobs.errors import JobTakenOverError
 from service.jobs.lost_turns import LostTurns
 from service.jobs.seat import Claim, Holder, Refusal, Seat, leave_seat, lose_seat, take_seat
+from service.jobs.stranded_turns import StrandedTurns
 from service.states import JobStatus
 from tests.integration.jobs_lab import Lab, new_id, now
 
@@ -161,6 +166,74 @@ def test_a_turn_that_the_engine_has_lost_is_given_back(lab: Lab) -> None:
     assert [job.called_at is None for job in found] == [False, True, True]
     assert found[2].status == JobStatus.WAITING_FOR_CHIP
     queue.close()
+
+
+def test_a_turn_that_was_taken_and_never_begun_goes_back_into_the_queue(lab: Lab) -> None:
+    queue = DbosQueue(lab.database, 60 * SECOND)
+    queue.migrate()
+    with lab.database.writing() as session:
+        ExecutorRepository(session).beat("me", 4, now())
+    names = {}
+    for name in ("stranded", "begun", "elsewhere", "queued"):
+        job = a_job(lab, lab.chip(name))
+        with lab.database.writing() as session:
+            JobRepository(session).add(job)
+            queue.call_next(session, now())
+        names[name] = f"{job.id}.1"
+    for name, executor in (("stranded", "me"), ("begun", "me"), ("elsewhere", "another")):
+        claim(lab, names[name], executor)
+    stranded = StrandedTurns(queue, "me", lambda: [names["begun"]])
+    stranded.give_back()
+    assert {turn.name for turn in queue.claimed()} == {
+        names[name] for name in ("stranded", "begun", "elsewhere")
+    }, "it may just be about to begin"
+    stranded.give_back()
+    assert {turn.name for turn in queue.claimed()} == {names["begun"], names["elsewhere"]}
+    assert queue.open_turns(list(names.values())) == set(names.values())
+    queue.close()
+
+
+def test_a_turn_that_the_engine_dropped_is_run_after_all(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The database goes away just when the engine wants to begin."""
+    dropped = list[str]()
+    begin = dbos_queue_loop.execute_dequeued_workflow
+
+    def drop_first(dbos: Any, status: Any, owner: str) -> None:
+        if not dropped:
+            dropped.append(status["workflow_uuid"])
+            raise OperationalError("SELECT", {}, ConnectionRefusedError())
+        begin(dbos, status, owner)
+
+    monkeypatch.setattr(dbos_queue_loop, "execute_dequeued_workflow", drop_first)
+    monkeypatch.setattr(stranded_turns, "_INTERVAL", 0.5)
+    database = Database(lab.settings.database)
+    engine = Executor(lab.settings, database)
+    engine.launch()
+    try:
+        job = enqueued(database, engine, lab, fails=False)
+        deadline = time.monotonic() + 60
+        while lab.job(job).ended_at is None and time.monotonic() < deadline:
+            time.sleep(0.1)
+        assert dropped == [f"{job}.1"]
+        assert lab.job(job).ended_at is not None
+    finally:
+        engine.stop()
+        database.close()
+
+
+def claim(lab: Lab, name: str, executor: str) -> None:
+    """As the engine does when it takes a turn from the queue."""
+    schema = "" if lab.database.is_sqlite else "dbos."
+    with lab.database.writing() as session:
+        session.execute(
+            text(
+                f"UPDATE {schema}workflow_status SET status = 'PENDING', executor_id = :executor "
+                "WHERE workflow_uuid = :name"
+            ),
+            {"name": name, "executor": executor},
+        )
 
 
 def drive_once(

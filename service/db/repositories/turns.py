@@ -51,7 +51,12 @@ class Turn(NamedTuple):
     @property
     def name(self) -> str:
         """Under which the engine knows it."""
-        return f"{self.job_id}.{self.number}"
+        return turn_name(self.job_id, self.number)
+
+
+def turn_name(job_id: str, number: int) -> str:
+    """Of one turn of a job."""
+    return f"{job_id}.{number}"
 
 
 class TurnRepository:
