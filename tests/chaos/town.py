@@ -1,6 +1,7 @@
 """A whole fleet of processes that a storm can pass over: PostgreSQL, an api, workers, agents."""
 
 import logging
+import random
 import socket
 import threading
 import time
@@ -26,6 +27,7 @@ JOIN_KEY = "a-join-key-of-this-town-alone"
 CALLS = "calls.jsonl"
 _PRESETS = ("pcm", "hermes", "reram", "harsh")
 _WATCH = 1.0  # s between two looks for processes that ended by themselves
+_PORTS = range(20_000, 32_768)  # below those that Linux gives to whoever asks for any
 _LOG = logging.getLogger("storm")
 Found = TypeVar("Found")
 
@@ -54,14 +56,15 @@ class Town:
 
     def __init__(self, lab: Lab, server: EmbeddedServer, scale: Scale) -> None:
         self.lab, self.calls = lab, lab.settings.data_dir / CALLS
-        self._scale, self._port = scale, free_port()
+        ports = free_ports()
+        self._scale, self._port = scale, next(ports)
         self.address = f"http://127.0.0.1:{self._port}"
         self._environment = QUICK | {"TANDEMCAL_JOIN_KEY": JOIN_KEY}
         self._places: dict[tuple[Role, int], Place] = {}
         self._database = DatabasePlace(server)
         self._fill(Role.API, [self._start_api])
         self._fill(Role.WORKER, [self._worker(n) for n in range(scale.workers)])
-        self._fill(Role.AGENT, [self._agent(n, free_port()) for n in range(scale.chips)])
+        self._fill(Role.AGENT, [self._agent(n, next(ports)) for n in range(scale.chips)])
         self._http: httpx.Client | None = None
 
     @property
@@ -234,6 +237,14 @@ def _supervised(town: Town) -> Iterator[None]:
         thread.join()
 
 
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
+def free_ports() -> Iterator[int]:
+    """Each once, and none that a connection may be given while its owner is dead for a while."""
+    return filter(_is_free, random.sample(_PORTS, len(_PORTS)))
+
+
+def _is_free(port: int) -> bool:
+    try:
+        socket.create_server(("127.0.0.1", port)).close()
+    except OSError:
+        return False
+    return True
