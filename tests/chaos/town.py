@@ -1,8 +1,6 @@
 """A whole fleet of processes that a storm can pass over: PostgreSQL, an api, workers, agents."""
 
 import logging
-import random
-import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -21,13 +19,13 @@ from tests.chaos.reader import Reader
 from tests.chaos.storm import Blow, Role, Scale, Wish
 from tests.integration.fleet_lab import QUICK, Worker, copy_rows
 from tests.integration.jobs_lab import Json, Lab, Process, Seeded, copy_of, until
+from tests.ports import free_ports
 from tests.postgres import EmbeddedServer, as_text
 
 JOIN_KEY = "a-join-key-of-this-town-alone"
 CALLS = "calls.jsonl"
 _PRESETS = ("pcm", "hermes", "reram", "harsh")
 _WATCH = 1.0  # s between two looks for processes that ended by themselves
-_PORTS = range(20_000, 32_768)  # below those that Linux gives to whoever asks for any
 _LOG = logging.getLogger("storm")
 Found = TypeVar("Found")
 
@@ -235,16 +233,3 @@ def _supervised(town: Town) -> Iterator[None]:
     finally:
         closing.set()
         thread.join()
-
-
-def free_ports() -> Iterator[int]:
-    """Each once, and none that a connection may be given while its owner is dead for a while."""
-    return filter(_is_free, random.sample(_PORTS, len(_PORTS)))
-
-
-def _is_free(port: int) -> bool:
-    try:
-        socket.create_server(("127.0.0.1", port)).close()
-    except OSError:
-        return False
-    return True

@@ -2,7 +2,6 @@
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +11,7 @@ import httpx
 from service.bench.journal import Journal
 from service.bench.line import AgentAddress
 from tests.integration.jobs_lab import PATIENCE, ROOT, until
+from tests.ports import free_ports
 
 
 class AgentProcess:
@@ -21,7 +21,7 @@ class AgentProcess:
         self._folder, self._name = folder, name
         self._arguments = arguments
         self._environment = environment
-        self.url = f"http://127.0.0.1:{_free_port()}"
+        self.url = f"http://127.0.0.1:{next(free_ports())}"
         self.process = self._started()
 
     def address(self) -> AgentAddress:
@@ -71,9 +71,3 @@ class AgentProcess:
             return httpx.get(f"{self.url}/healthz").is_success
         except httpx.TransportError:
             return False
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

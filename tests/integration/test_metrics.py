@@ -1,6 +1,5 @@
 """What Prometheus is told follows what happens, and nothing is counted twice."""
 
-import socket
 import urllib.request
 from typing import Any
 
@@ -20,6 +19,7 @@ from service.db.tables import Chip
 from service.settings import Settings
 from service.states import JobStatus
 from tests.conftest import RecordingEngine, World
+from tests.ports import free_ports
 
 
 def parsed(text: str) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
@@ -87,11 +87,6 @@ def test_calibrations_tell_what_they_recovered(world: World) -> None:
     assert found[named("tandemcal_chips", health="unknown")] == 1
 
 
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
-
-
 def test_a_drift_score_is_told_once_there_is_one(world: World) -> None:
     chip = world.register_chip("bench 1")["id"]
     named_score = named("tandemcal_chip_drift_score", chip="bench 1")
@@ -127,7 +122,7 @@ def test_an_agent_is_told_by_its_chip(world: World) -> None:
 
 
 def test_metrics_can_have_a_port_of_their_own(settings: Settings) -> None:
-    unused_port = free_port()
+    unused_port = next(free_ports())
     apart = settings.model_copy(update={"metrics_port": unused_port})
     with TestClient(create_app(apart, RecordingEngine())) as client:
         assert client.get("/metrics").status_code == 404
