@@ -41,10 +41,10 @@ NETWORK = NetworkSpec(
     ),
 )
 CHIPS, QUICK_CHIPS = 200, 10
-JOBS, QUICK_JOBS = 5_000, 100
-PART, QUICK_PART = 1_000, 20  # of the jobs, whose rate is told for itself
+JOBS, QUICK_JOBS = 1_500, 100
+PART, QUICK_PART = 500, 20  # of the jobs, whose rate is told for itself
 FEW = 100  # waiting
-DRAINED, QUICK_DRAINED = 300, 10
+DRAINED, QUICK_DRAINED = 100, 10
 CONNECTIONS = 4
 SETTINGS = {"TANDEMCAL_JOB_THREADS": "1", "TANDEMCAL_SIMULATED_SECONDS_PER_SECOND": "0"}
 
@@ -68,7 +68,8 @@ def measure(console: Console, quick: bool) -> dict[str, Any]:
         for name_of_worker in ("first", "second"):
             town.worker(name_of_worker)
         many = _drain(town, drained)
-        _cancel_all_but(town, FEW + drained)
+        _cancel_all(town)  # workers go on meanwhile, so that few are made anew
+        _enter(town, shop, FEW + 2 * drained)
         few = _drain(town, drained)
     _show(console, entered, many, few)
     return {
@@ -139,12 +140,11 @@ def _drain(town: Town, jobs: int) -> Rate:
     return timed(town, _waiting(town), drain)
 
 
-def _cancel_all_but(town: Town, kept: int) -> None:
-    """The newest ones, in the database: what cancelling costs is not asked here."""
-    newest = select(Job.id).where(Job.status.in_(WAITING), Job.called_at.is_(None))
+def _cancel_all(town: Town) -> None:
+    """In the database: what cancelling costs is not asked here."""
     with town.database.reading() as session:
-        surplus = max(0, _waiting(town) - kept)
-        ids = session.scalars(newest.order_by(Job.id.desc()).limit(surplus)).all()
+        uncalled = select(Job.id).where(Job.status.in_(WAITING), Job.called_at.is_(None))
+        ids = session.scalars(uncalled).all()
     for job_id in ids:  # the workers go on meanwhile: one may have ended since
         with town.database.writing() as session, suppress(JobStateError):
             JobRepository(session).request_cancel(job_id, clock(session))
