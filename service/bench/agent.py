@@ -3,9 +3,10 @@
 import asyncio
 import hmac
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from functools import partial
 
 import torch
 from fastapi import FastAPI, Request, Response
@@ -15,7 +16,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from service.bench.frames import MEDIA_TYPE as IN_PIECES
 from service.bench.frames import framed
 from service.bench.line import DIGEST, REQUEST_ID, TOKEN
-from service.bench.performing import OK, Answer
+from service.bench.performing import OK, Answer, Tell, nobody
 from service.bench.station import Call, Station
 from service.bench.verbs import VERBS
 from service.bench.wire import MEDIA_TYPE, Body, Message, digest_of
@@ -87,31 +88,41 @@ class _Desk:
 
     async def take(self, request: Request) -> Response:
         """One verb of the port, done once."""
-        if request.method != "POST":
-            return _refusal(405, "a call is a POST")
-        if not self._knows(request):
-            return _refusal(401, "send the agent's secret: 'Authorization: Bearer SECRET'")
-        token, request_id = request.headers.get(TOKEN, ""), request.headers.get(REQUEST_ID, "")
-        if not (token.isdecimal() and len(token) < 19 and 0 < len(request_id) <= 100):
-            return _refusal(400, f"a call needs the headers {TOKEN} and {REQUEST_ID}")
+        objection = self._objection(request)
+        if objection is not None:
+            return _response(objection)
         content = await _content(request)
         if content is None:
-            return _refusal(413, f"a call has at most {_CALL_MAX} bytes")
-        verb = request.scope["path"].removeprefix(_CALLS)
-        if digest_of(content) != request.headers.get(DIGEST):
-            return _refusal(400, "the bytes do not have their checksum; send them again", DIGEST)
-        call = Call(verb, int(token), request_id, content)
+            return _response(_refused(413, f"a call has at most {_CALL_MAX} bytes"))
+        headers, verb = request.headers, request.scope["path"].removeprefix(_CALLS)
+        call = Call(verb, int(headers[TOKEN]), headers[REQUEST_ID], content)
+        do = partial(self._do, call, headers.get(DIGEST))
         if verb in VERBS and VERBS[verb].in_pieces:
-            return await _told(self._driver, self._station, call)
-        return await asyncio.get_running_loop().run_in_executor(self._driver, self._answer, call)
+            return await _told(self._driver, do)
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._driver, lambda: _response(do()))
 
     def close(self) -> None:
         """After the call that is being done."""
         self._driver.shutdown()
         self._station.close()
 
-    def _answer(self, call: Call) -> Response:
-        return _response(self._station.call(call))
+    def _do(self, call: Call, announced: str | None, tell: Tell = nobody) -> Answer:
+        """In the driver's thread, checksums too: they would keep other callers waiting."""
+        if digest_of(call.content) != announced:
+            return _refused(400, "the bytes do not have their checksum; send them again", DIGEST)
+        return self._station.call(call, tell)
+
+    def _objection(self, request: Request) -> Answer | None:
+        """What is wrong with a call whose content has not been read."""
+        if request.method != "POST":
+            return _refused(405, "a call is a POST")
+        if not self._knows(request):
+            return _refused(401, "send the agent's secret: 'Authorization: Bearer SECRET'")
+        token, request_id = request.headers.get(TOKEN, ""), request.headers.get(REQUEST_ID, "")
+        if not (token.isdecimal() and len(token) < 19 and 0 < len(request_id) <= 100):
+            return _refused(400, f"a call needs the headers {TOKEN} and {REQUEST_ID}")
+        return None
 
     def _knows(self, request: Request) -> bool:
         scheme, _, given = request.headers.get("authorization", "").partition(" ")
@@ -130,7 +141,7 @@ async def _content(request: Request) -> bytes | None:
     return b"".join(parts)
 
 
-async def _told(driver: ThreadPoolExecutor, station: Station, call: Call) -> Response:
+async def _told(driver: ThreadPoolExecutor, do: Callable[[Tell], Answer]) -> Response:
     """The answer in pieces, begun with the first of them."""
     loop, pieces = asyncio.get_running_loop(), asyncio.Queue[Body | None]()
 
@@ -138,7 +149,7 @@ async def _told(driver: ThreadPoolExecutor, station: Station, call: Call) -> Res
         with suppress(RuntimeError):  # the server is gone: the call is done and kept all the same
             loop.call_soon_threadsafe(pieces.put_nowait, piece)
 
-    answer = driver.submit(station.call, call, pass_on)
+    answer = driver.submit(do, pass_on)
     answer.add_done_callback(lambda _: pass_on(None))
     first = await pieces.get()
     if first is None and answer.result().status != OK:
@@ -152,12 +163,12 @@ async def _pieces(
     """As they come. The stream ends when the call is done, and kept."""
     begun = piece is not None
     while piece is not None:
-        async for part in _parts(piece):
+        for part in _parts(piece):
             yield part
         piece = await pieces.get()
     status, whole = answer.result()
     if not begun:  # it was given before
-        async for part in _parts(whole):
+        for part in _parts(whole):
             yield part
     elif status != OK:
         told = {"status": status, "refused": whole.whole().decode()}
@@ -165,24 +176,26 @@ async def _pieces(
 
 
 def _response(answer: Answer) -> Response:
+    """The answer as a whole."""
     body = answer.body
     headers = {DIGEST: body.digest, "Content-Length": str(body.size)}
     kind = MEDIA_TYPE if answer.status == 200 else "application/json"
     if body.size <= _WHOLE:
         return Response(body.whole(), answer.status, headers, kind)
-    return StreamingResponse(_parts(body), answer.status, headers, kind)
+    return StreamingResponse(_slices(body), answer.status, headers, kind)
 
 
-async def _parts(body: Body) -> AsyncIterator[bytes | memoryview]:
-    """A small body in one, a large one without a copy."""
-    if body.size <= _WHOLE:
-        yield body.whole()
-        return
+async def _slices(body: Body) -> AsyncIterator[memoryview]:
+    """For the loop: of a plain iterator it would hear each slice in a thread."""
     for part in body.slices():
         yield part
 
 
-def _refusal(status: int, detail: str, error: str | None = None) -> Response:
+def _parts(body: Body) -> Iterator[bytes | memoryview]:
+    """A small body in one, a large one without a copy."""
+    return iter((body.whole(),)) if body.size <= _WHOLE else body.slices()
+
+
+def _refused(status: int, detail: str, error: str | None = None) -> Answer:
     content = json.dumps({"error": error, "detail": f"This call was refused: {detail}."}).encode()
-    headers = {DIGEST: digest_of(content)}
-    return Response(content, status, headers, "application/json")
+    return Answer(status, Body((memoryview(content),)))

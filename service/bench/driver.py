@@ -43,9 +43,9 @@ def open_http_chip(chip_id: str, address: AgentAddress, token: int) -> "HttpChip
 class HttpChip:
     """Every verb is one call of the agent, and every answer is checked before it is believed."""
 
-    def __init__(self, line: Line, info: ChipInfo, verbs: Collection[str]) -> None:
+    def __init__(self, line: Line, info: ChipInfo, known: Collection[str]) -> None:
         self._line = line
-        self._verbs = verbs  # that its agent knows
+        self._known = known  # verbs of its agent
         self._info = info
         self._network: NetworkSpec | None = None
         self._clock = 0.0
@@ -73,7 +73,7 @@ class HttpChip:
 
     def write(self, codes: Mapping[str, LayerCodes]) -> Mapping[str, WriteReport]:
         """One call for all layers, unless the agent is of a version that knows no such call."""
-        if "write" not in self._verbs:
+        if "write" not in self._known:
             return write_one_by_one(self, codes)
         with self._doubted("write"):
             return answers.read_reports(self._line.ask("write", verbs.ask_write(codes)), codes)
@@ -89,7 +89,7 @@ class HttpChip:
         self, stimulus: Stimulus, record: Mapping[str, Observable]
     ) -> Iterator[tuple[str, LayerRecording]]:
         """Each as soon as its agent has sent it; from an agent of before, all after the run."""
-        if "tell_layers" not in self._verbs:
+        if "tell_layers" not in self._known:
             yield from self.run(stimulus, record).layers.items()
             return
         with self._doubted("tell_layers"):

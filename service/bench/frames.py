@@ -3,6 +3,7 @@
 import hashlib
 import struct
 from collections.abc import Callable
+from typing import NamedTuple
 
 from service.bench.connection import BrokenLineError
 from service.bench.wire import Body, Message, encode
@@ -12,14 +13,21 @@ _HEAD = struct.Struct("<Q32s")  # bytes of the message, and their SHA-256
 _FRAME_MAX = 1 << 31  # bytes
 
 
+class Frame(NamedTuple):
+    """One piece as it arrived, its checksum right."""
+
+    content: bytes  # of the message
+    sha256: bytes
+
+
 def framed(message: Message) -> Body:
     """One piece."""
     body = encode(message)
     return Body((memoryview(_HEAD.pack(body.size, body.sha256)), *body.parts))
 
 
-def read_frame(read: Callable[[int], bytes]) -> bytes | None:
-    """The bytes of the next message; None where the answer has ended.
+def read_frame(read: Callable[[int], bytes]) -> Frame | None:
+    """The next piece; None where the answer has ended.
 
     `read` gives as many bytes as it is asked for, or none at the end. Raises BrokenLineError, and
     what `read` raises.
@@ -33,4 +41,4 @@ def read_frame(read: Callable[[int], bytes]) -> bytes | None:
     content = read(size)
     if hashlib.sha256(content).digest() != sha256:
         raise BrokenLineError("a piece without its checksum")
-    return content
+    return Frame(content, sha256)

@@ -1,6 +1,5 @@
 """One answer, heard piece by piece: each piece once, whatever breaks between two of them."""
 
-import hashlib
 from collections.abc import Callable
 
 from service.bench.connection import BrokenLineError, Reply
@@ -24,15 +23,15 @@ class Hearing:
         """
         try:
             reply = self._reply = self._reply or self._again()
-            content = read_frame(reply.read)
+            frame = read_frame(reply.read)
         except BaseException:
             self.hang_up()
             raise
-        if content is None:
+        if frame is None:
             self.hang_up()
-        else:
-            self._heard.append(hashlib.sha256(content).digest())
-        return content
+            return None
+        self._heard.append(frame.sha256)
+        return frame.content
 
     def hang_up(self) -> None:
         """What has not been heard yet is not waited for."""
@@ -44,9 +43,9 @@ class Hearing:
         """Past what was heard already."""
         reply = self._open_line()
         for sha256 in self._heard:
-            content = read_frame(reply.read)
-            if content is None:
+            frame = read_frame(reply.read)
+            if frame is None:
                 raise BrokenLineError("the answer ends before what was heard of it")
-            if hashlib.sha256(content).digest() != sha256:
+            if frame.sha256 != sha256:
                 raise MalformedBodyError("asked again it begins with something else")
         return reply

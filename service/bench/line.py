@@ -82,7 +82,7 @@ class Line:
     def listen(self, verb: str, message: Message) -> Generator[Message, None, None]:
         """The pieces of an answer that is told bit by bit, each as soon as it is there.
 
-        Raises as `ask` does, before any piece.
+        Raises as `ask` does, between two pieces also.
         """
         question, waited = self._question(verb, message, 0.0), 0.0
         hearing = Hearing(lambda: self._opened(question))
