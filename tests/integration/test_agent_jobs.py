@@ -26,7 +26,7 @@ from service.jobs.workbench import Workbench
 from service.states import JobKind, JobStatus
 from tests.agents import bench, serving
 from tests.integration.jobs_lab import Lab, new_id, now
-from tests.unit.service.bench.test_driver import Proxy, put
+from tests.proxies import Proxy, put
 
 HOUR = timedelta(hours=1)
 

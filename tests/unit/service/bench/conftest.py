@@ -1,14 +1,18 @@
-"""A small network, and an agent in front of a chip on which it stands."""
+"""A small network, an agent in front of a chip, and a proxy in front of an agent."""
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
 from ltl_core.chip import LayerSettings, Placement
 from ltl_core.layer_kinds import Linear
 from ltl_core.network import NetworkSpec
+from service.bench.driver import HttpChip
 from tests.agents import Bench, bench
+from tests.proxies import Proxy, driven
+from tests.unit.service.bench.asked import CODES
 
 
 @pytest.fixture(scope="session")
@@ -28,3 +32,33 @@ def placement() -> Placement:
 def agent(tmp_path: Path) -> Iterator[Bench]:
     with bench(tmp_path, answer_s=10.0, reach_s=1.0) as served:
         yield served
+
+
+class Overheard(NamedTuple):
+    """A chip on which the network stands, and the proxy through which it is driven."""
+
+    proxy: Proxy
+    chip: HttpChip
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory, placement: Placement) -> Iterator[Overheard]:
+    """One for all: no test leaves its chip in a state that another one minds."""
+    with bench(tmp_path_factory.mktemp("agent"), answer_s=10.0, reach_s=1.0) as agent:
+        proxy = Proxy(agent)
+        with driven(proxy) as chip:
+            chip.place(placement)
+            chip.program("hidden", CODES)
+            yield Overheard(proxy, chip)
+
+
+@pytest.fixture
+def proxy(shared: Overheard) -> Proxy:
+    """It hands on what it gets, until it is told otherwise."""
+    shared.proxy.be_honest()
+    return shared.proxy
+
+
+@pytest.fixture
+def chip(shared: Overheard) -> HttpChip:
+    return shared.chip
