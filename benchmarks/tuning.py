@@ -21,7 +21,8 @@ from benchmarks.machine import about
 from chip_sim.chip import make_chip
 from chip_sim.presets import NAMES
 from examples.bench_script import CHIPS, SETTLE_S, read_digits, train_teacher
-from ltl_core.calibrate import Calibration, CalibrationResult
+from ltl_core.calibrate import Calibration
+from ltl_core.calibration import CalibrationResult
 from ltl_core.chip import ChipBackend, Stimulus
 from ltl_core.driver import Driver
 from ltl_core.evaluate import Quality

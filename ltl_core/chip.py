@@ -8,7 +8,7 @@ from __future__ import annotations  # the words of the port need no torch, only 
 
 from collections.abc import Iterator, Mapping
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, NamedTuple, Protocol, runtime_checkable
 
 from ltl_core.errors import NotTunableError
 from ltl_core.network import NetworkSpec
@@ -288,29 +288,3 @@ def tunable(chip: ChipBackend) -> TunableChip:
     if chip.info.tuning is None or not isinstance(chip, TunableChip):
         raise NotTunableError(chip.info.chip_id)
     return chip
-
-
-def info_to_json(info: ChipInfo) -> dict[str, Any]:
-    """As plain names and numbers; observables in order."""
-    plain = info._asdict() | {"observables": sorted(info.observables)}
-    if (tuning := info.tuning) is None:
-        return plain
-    registers = {
-        name: value._asdict() if isinstance(value, Register) else value
-        for name, value in tuning._asdict().items()
-    }
-    return plain | {"tuning": registers}
-
-
-def info_from_json(data: Mapping[str, Any]) -> ChipInfo:
-    """What `info_to_json` wrote; what a later version wrote beside it is passed over."""
-    plain = {name: data[name] for name in ChipInfo._fields if name in data}
-    plain["observables"] = frozenset(map(Observable, data["observables"]))
-    if (tuning := data.get("tuning")) is not None:
-        values: dict[str, Any] = {
-            name: Register(**value) if isinstance(value, Mapping) else value
-            for name, value in tuning.items()
-            if name in TuningInfo._fields
-        }
-        plain["tuning"] = TuningInfo(**values)
-    return ChipInfo(**plain)

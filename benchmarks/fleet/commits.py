@@ -20,7 +20,7 @@ from benchmarks.fleet.town import Town, a_town, show_processor
 from benchmarks.job_latency import Service
 from chip_sim.chip import make_chip
 from chip_sim.presets import preset
-from ltl_core.chip import info_to_json
+from ltl_core.chip_info import info_to_json
 from service.db.repositories.events import EventRepository
 from service.db.session import clock
 

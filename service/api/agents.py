@@ -5,7 +5,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Path
 
-from ltl_core.chip import info_to_json
+from ltl_core.chip_info import info_to_json
 from service.api.agent_schemas import AgentRequest, AgentView, RegisteredView
 from service.api.auth import AGENT, READ
 from service.api.context import Context, ContextDep

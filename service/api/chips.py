@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 from uuid_utils import uuid7
 
 from chip_sim.spec import info_of
-from ltl_core.chip import info_to_json
+from ltl_core.chip_info import info_to_json
 from service.api.auth import OPERATE, READ
 from service.api.context import Context, ContextDep, PageDep, Responses, utc_now
 from service.api.errors import field_errors

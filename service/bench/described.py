@@ -5,7 +5,8 @@ from typing import Any
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
-from ltl_core.chip import ChipInfo, info_from_json
+from ltl_core.chip import ChipInfo
+from ltl_core.chip_info import info_from_json
 
 
 def read_info(data: Mapping[str, Any]) -> ChipInfo:

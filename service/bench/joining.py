@@ -9,7 +9,7 @@ import httpx
 import structlog
 from fastapi import FastAPI
 
-from ltl_core.chip import info_to_json
+from ltl_core.chip_info import info_to_json
 from service.bench.agent import Lifespan
 from service.bench.station import Station
 from service.version import code_version

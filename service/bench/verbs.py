@@ -21,11 +21,11 @@ from ltl_core.chip import (
     Recording,
     Stimulus,
     Tuning,
-    info_to_json,
     run_by_layer,
     tunable,
     write_layers,
 )
+from ltl_core.chip_info import info_to_json
 from service.bench.wire import MalformedBodyError, Message
 
 

@@ -2,7 +2,8 @@
 
 import time
 
-from ltl_core.calibrate import Calibration, CalibrationResult, Checkpoint, EndedBy
+from ltl_core.calibrate import Calibration
+from ltl_core.calibration import CalibrationResult, Checkpoint, EndedBy
 from ltl_core.evaluate import Quality
 from ltl_core.fingerprint import read_fingerprint
 from ltl_core.progress import Phase, Progress

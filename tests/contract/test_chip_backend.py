@@ -1,60 +1,30 @@
 """What every chip promises, simulator or silicon. No promise depends on how perfect the chip is."""
 
 import math
-from collections.abc import Mapping
 
 import pytest
 import torch
-from torch import Tensor
 
 from ltl_core.chip import (
     ChipBackend,
-    LayerCodes,
     LayerSettings,
     Observable,
     Placement,
-    Recording,
     Stimulus,
     run_by_layer,
-    write_layers,
 )
-from ltl_core.errors import CapacityError, CodeRangeError, LayerShapeError, UnsupportedLayerError
+from ltl_core.errors import CapacityError, LayerShapeError, UnsupportedLayerError
 from ltl_core.network import NetworkSpec
-
-STEPS = 12
-BATCH = 5
-HIDDEN = ("conv", "hidden")
-SHAPES = {"conv": (4, 4, 4), "hidden": (8,), "readout": (3,)}
-
-
-def some_codes(placement: Placement, top: int, seed: int = 1) -> dict[str, Tensor]:
-    rng = torch.Generator().manual_seed(seed)
-    return {
-        stage.name: torch.randint(
-            -top // 2, 2 * top // 3, (stage.columns, stage.rows), generator=rng
-        )
-        for stage in placement.network.stages
-    }
-
-
-def program_all(chip: ChipBackend, placement: Placement) -> dict[str, Tensor]:
-    codes = some_codes(placement, chip.info.weight_code_max)
-    for layer, wanted in codes.items():
-        chip.program(layer, wanted)
-    return codes
-
-
-def images() -> Tensor:
-    return torch.rand((BATCH, 1, 6, 6), generator=torch.Generator().manual_seed(2))
-
-
-def show(chip: ChipBackend, record: Mapping[str, Observable]) -> Recording:
-    return chip.run(Stimulus(images(), STEPS), record)
-
-
-def mean_counts(chip: ChipBackend, runs: int = 4) -> Tensor:
-    shown = [show(chip, {"hidden": Observable.COUNTS}).layers["hidden"].counts for _ in range(runs)]
-    return torch.stack([counts for counts in shown if counts is not None]).float().mean((0, 1))
+from tests.contract.small_network import (
+    BATCH,
+    HIDDEN,
+    SHAPES,
+    STEPS,
+    images,
+    mean_counts,
+    program_all,
+    show,
+)
 
 
 def test_a_chip_says_what_it_is(chip: ChipBackend) -> None:
@@ -93,94 +63,6 @@ def test_a_layer_that_the_chip_cannot_hold_is_named(chip: ChipBackend) -> None:
         chip.place(Placement(network, placed, 1.0))
 
 
-def test_codes_start_at_zero(chip: ChipBackend, placement: Placement) -> None:
-    chip.place(placement)
-    for stage in placement.network.stages:
-        nothing = torch.zeros(stage.columns, stage.rows, dtype=torch.int64)
-        report = chip.program(stage.name, nothing)
-        assert (report.cells, report.pulses) == (0, 0)
-
-
-def test_placing_the_same_network_again_changes_nothing(
-    chip: ChipBackend, placement: Placement
-) -> None:
-    chip.place(placement)
-    codes = program_all(chip, placement)
-    chip.place(placement)
-    assert chip.program("conv", codes["conv"]).cells == 0
-
-
-def test_only_changed_cells_are_written(chip: ChipBackend, placement: Placement) -> None:
-    chip.place(placement)
-    codes = program_all(chip, placement)["hidden"]
-    codes[0, :3] -= 1
-    report = chip.program("hidden", codes)
-    assert report.cells == 3
-    assert report.pulses >= 3
-    assert report.failed.shape == codes.shape
-    assert not report.failed[1:].any()
-    assert chip.program("hidden", codes).cells == 0
-
-
-@pytest.mark.parametrize("beyond", [1, -1])
-def test_a_code_out_of_range_writes_nothing(
-    chip: ChipBackend, placement: Placement, beyond: int
-) -> None:
-    chip.place(placement)
-    wrong = torch.ones(8, 16, dtype=torch.int64)
-    wrong[7, 15] = beyond * (chip.info.weight_code_max + 1)
-    before = chip.now()
-    with pytest.raises(CodeRangeError):
-        chip.program("hidden", wrong)
-    assert chip.now() == before
-    assert chip.program("hidden", torch.zeros_like(wrong)).cells == 0
-
-
-def test_codes_of_another_shape_are_refused(chip: ChipBackend, placement: Placement) -> None:
-    chip.place(placement)
-    with pytest.raises(LayerShapeError):
-        chip.program("hidden", torch.ones(16, 8, dtype=torch.int64))
-
-
-def test_a_trim_out_of_range_is_refused(chip: ChipBackend, placement: Placement) -> None:
-    chip.place(placement)
-    nothing = torch.zeros(8, dtype=torch.int64)
-    for wrong in (chip.info.trim_code_max + 1, chip.info.trim_code_min - 1):
-        with pytest.raises(CodeRangeError):
-            chip.trim("hidden", nothing + wrong, nothing)
-        with pytest.raises(CodeRangeError):
-            chip.trim("hidden", nothing, nothing + wrong)
-
-
-def test_layers_are_written_together_as_one_by_one(chip: ChipBackend, placement: Placement) -> None:
-    chip.place(placement)
-    codes = {
-        layer: LayerCodes(weight, *(torch.ones(len(weight), dtype=torch.int64),) * 2)
-        for layer, weight in some_codes(placement, chip.info.weight_code_max).items()
-    }
-    reports = write_layers(chip, codes)
-    for layer, code in codes.items():
-        assert reports[layer].cells == int((code.weight != 0).sum())
-        assert reports[layer].failed.shape == code.weight.shape
-        assert chip.program(layer, code.weight).cells == 0
-    assert all(report.cells == 0 for report in write_layers(chip, codes).values())
-
-
-def test_a_layer_out_of_range_is_refused_among_others(
-    chip: ChipBackend, placement: Placement
-) -> None:
-    chip.place(placement)
-    layers = some_codes(placement, chip.info.weight_code_max)
-    nothing = {
-        layer: torch.zeros(len(weight), dtype=torch.int64) for layer, weight in layers.items()
-    }
-    layers["hidden"] = torch.full_like(layers["hidden"], chip.info.weight_code_max + 1)
-    codes = {layer: LayerCodes(w, nothing[layer], nothing[layer]) for layer, w in layers.items()}
-    with pytest.raises(CodeRangeError):
-        write_layers(chip, codes)
-    assert chip.program("hidden", torch.zeros_like(layers["hidden"])).cells == 0
-
-
 def test_layers_are_told_in_the_order_of_the_network(
     chip: ChipBackend, placement: Placement
 ) -> None:
@@ -207,19 +89,6 @@ def test_a_caller_may_reuse_its_tensors(chip: ChipBackend, placement: Placement)
     shown, stimulus = images(), images()
     chip.run(Stimulus(stimulus, STEPS), {"conv": Observable.COUNTS})
     assert torch.equal(shown, stimulus)
-
-
-def test_a_higher_threshold_silences_and_a_higher_bias_wakes(
-    chip: ChipBackend, placement: Placement
-) -> None:
-    chip.place(placement)
-    program_all(chip, placement)
-    nothing = torch.zeros(8, dtype=torch.int64)
-    neutral = mean_counts(chip).sum()
-    chip.trim("hidden", nothing + chip.info.trim_code_max, nothing)
-    assert mean_counts(chip).sum() < neutral
-    chip.trim("hidden", nothing, nothing + chip.info.trim_code_max)
-    assert mean_counts(chip).sum() > neutral
 
 
 @pytest.mark.parametrize("observable", list(Observable))

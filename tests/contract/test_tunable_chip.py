@@ -10,10 +10,9 @@ from ltl_core.chip import (
     TunableChip,
     Tuning,
     TuningInfo,
-    info_from_json,
-    info_to_json,
     tunable,
 )
+from ltl_core.chip_info import info_from_json, info_to_json
 from ltl_core.errors import CodeRangeError, LayerShapeError, NotTunableError
 
 HIDDEN = 8

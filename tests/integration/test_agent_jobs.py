@@ -10,7 +10,7 @@ from fastapi import Response
 from chip_sim.chip import make_chip
 from chip_sim.presets import preset
 from chip_sim.spec import info_of
-from ltl_core.chip import info_to_json
+from ltl_core.chip_info import info_to_json
 from service.artifacts import ArtifactStore
 from service.bench.line import AgentAddress
 from service.db.repositories.agents import AgentRepository, Registration

@@ -11,7 +11,7 @@ from sqlalchemy import update
 
 from chip_sim.presets import preset
 from chip_sim.spec import info_of
-from ltl_core.chip import info_to_json
+from ltl_core.chip_info import info_to_json
 from service.api.context import utc_now
 from service.app import create_app
 from service.db.agent_tables import Agent

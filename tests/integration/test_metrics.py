@@ -9,7 +9,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from chip_sim.chip import make_chip
 from chip_sim.presets import preset
-from ltl_core.chip import info_to_json
+from ltl_core.chip_info import info_to_json
 from service.api.context import utc_now
 from service.app import create_app
 from service.db.repositories.agents import AgentRepository, Registration

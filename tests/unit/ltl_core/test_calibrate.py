@@ -7,7 +7,8 @@ import torch
 from torch import Tensor
 
 from chip_sim.chip import SimulatedChip
-from ltl_core.calibrate import Calibration, CalibrationResult, Checkpoint, EndedBy, split
+from ltl_core.calibrate import Calibration, split
+from ltl_core.calibration import CalibrationResult, Checkpoint, EndedBy
 from ltl_core.chip import Observable, Stimulus
 from ltl_core.errors import CorruptTensorsError, SettingError
 from ltl_core.evaluate import chip_quality, student_quality

@@ -1,0 +1,43 @@
+"""What the promises of a chip are tested with: codes, images, and what the network answers."""
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from ltl_core.chip import ChipBackend, Observable, Placement, Recording, Stimulus
+
+STEPS = 12
+BATCH = 5
+HIDDEN = ("conv", "hidden")
+SHAPES = {"conv": (4, 4, 4), "hidden": (8,), "readout": (3,)}
+
+
+def some_codes(placement: Placement, top: int, seed: int = 1) -> dict[str, Tensor]:
+    rng = torch.Generator().manual_seed(seed)
+    return {
+        stage.name: torch.randint(
+            -top // 2, 2 * top // 3, (stage.columns, stage.rows), generator=rng
+        )
+        for stage in placement.network.stages
+    }
+
+
+def program_all(chip: ChipBackend, placement: Placement) -> dict[str, Tensor]:
+    codes = some_codes(placement, chip.info.weight_code_max)
+    for layer, wanted in codes.items():
+        chip.program(layer, wanted)
+    return codes
+
+
+def images() -> Tensor:
+    return torch.rand((BATCH, 1, 6, 6), generator=torch.Generator().manual_seed(2))
+
+
+def show(chip: ChipBackend, record: Mapping[str, Observable]) -> Recording:
+    return chip.run(Stimulus(images(), STEPS), record)
+
+
+def mean_counts(chip: ChipBackend, runs: int = 4) -> Tensor:
+    shown = [show(chip, {"hidden": Observable.COUNTS}).layers["hidden"].counts for _ in range(runs)]
+    return torch.stack([counts for counts in shown if counts is not None]).float().mean((0, 1))
