@@ -41,10 +41,10 @@ NETWORK = NetworkSpec(
     ),
 )
 CHIPS, QUICK_CHIPS = 200, 10
-JOBS, QUICK_JOBS = 1_500, 100
-PART, QUICK_PART = 500, 20  # of the jobs, whose rate is told for itself
+JOBS, QUICK_JOBS = 5_000, 100
+PART, QUICK_PART = 1_000, 20  # of the jobs, whose rate is told for itself
 FEW = 100  # waiting
-DRAINED, QUICK_DRAINED = 100, 10
+DRAINED, QUICK_DRAINED = 300, 10
 CONNECTIONS = 4
 SETTINGS = {"TANDEMCAL_JOB_THREADS": "1", "TANDEMCAL_SIMULATED_SECONDS_PER_SECOND": "0"}
 
