@@ -8,7 +8,9 @@ from sqlalchemy.orm import Session
 
 from service.db.session import Database
 from service.db.tables import Job
+from service.jobs import stranded_turns
 from service.jobs.dbos_queue import APPLICATION, QUEUE, VERSION, WORKFLOW, DbosQueue
+from service.jobs.duty import Duty
 from service.jobs.executor import Heartbeat, executor_lock
 from service.jobs.keeper import Keeper
 from service.jobs.runner import JobRunner
@@ -87,7 +89,8 @@ class Executor(Submitter):
             polling_interval_sec=_POLL_SQLITE if self._database.is_sqlite else _POLL,
             on_conflict="always_update",
         )
-        self._keeper.also(StrandedTurns(self._queue, executor, self._runner.turns).look)
+        stranded = StrandedTurns(self._queue, executor, self._runner.turns)
+        self._keeper.also(Duty(stranded.give_back, stranded_turns.INTERVAL))
         self._keeper.start()
         self._upkeep.start()
 

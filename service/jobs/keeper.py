@@ -5,7 +5,6 @@ see to it that one of them works at a time.
 """
 
 import threading
-from collections.abc import Callable
 from datetime import timedelta
 
 import structlog
@@ -13,7 +12,9 @@ import structlog
 from service.db import locks
 from service.db.repositories.deadlines import DeadlineRepository
 from service.db.session import Database, clock
+from service.jobs import lost_turns
 from service.jobs.dbos_queue import DbosQueue
+from service.jobs.duty import Duty
 from service.jobs.failover import Failover
 from service.jobs.lost_turns import LostTurns
 from service.jobs.patience import AWAY
@@ -29,15 +30,15 @@ class Keeper:
         self._database = database
         self._queue = queue
         self._failover = Failover(database, queue, silence)
-        self._lost = LostTurns(database, queue, silence)
-        self._looks: list[Callable[[], None]] = []
+        lost = LostTurns(database, queue, silence)
+        self._duties = [Duty(lost.give_back, lost_turns.INTERVAL)]
         self._occasion = threading.Event()
         self._stopping = False
         self._thread = threading.Thread(target=self._keep, name="keeper", daemon=True)
 
-    def also(self, look: Callable[[], None]) -> None:
+    def also(self, duty: Duty) -> None:
         """Before the start: one more thing to look after."""
-        self._looks.append(look)
+        self._duties.append(duty)
 
     def start(self) -> None:
         self._thread.start()
@@ -58,9 +59,8 @@ class Keeper:
             if self._anything_to_do():
                 self._call()
             self._failover.look()
-            self._lost.look()
-            for look in self._looks:
-                look()
+            for duty in self._duties:
+                duty.look()
         except AWAY as error:
             self._failover.unsure()
             warn_in_a_line(__name__, "the queue was not looked after", error)

@@ -4,7 +4,6 @@ An error in the engine's own work ends a workflow, such as a database that goes 
 it waits. The job must not stay called for ever.
 """
 
-import time
 from datetime import datetime, timedelta
 
 import structlog
@@ -17,7 +16,7 @@ from service.jobs.dbos_queue import DbosQueue
 from service.states import ACTIVE, TERMINAL
 
 _OLD = timedelta(seconds=60)  # a turn that was called longer ago stands in the engine's tables
-_INTERVAL = 30.0  # s
+INTERVAL = 30.0  # s between two looks
 
 
 class LostTurns:
@@ -27,16 +26,9 @@ class LostTurns:
         self._database = database
         self._queue = queue
         self._silence = silence
-        self._next_look = time.monotonic() + _INTERVAL
-
-    def look(self) -> None:
-        """Now and then."""
-        if time.monotonic() >= self._next_look:
-            self._next_look = time.monotonic() + _INTERVAL
-            self.give_back()
 
     def give_back(self) -> None:
-        """Once."""
+        """All that there are."""
         with self._database.reading() as session:
             called = TurnRepository(session, self._silence).called_before(clock(session) - _OLD)
         known = self._queue.open_turns([turn.name for turn in called])

@@ -58,8 +58,7 @@ class JobRunner:
         self._children = ForkServer()
         self._stopping = threading.Event()
         self._changed = threading.Condition()
-        self._running: set[str] = set()
-        self._here: list[str] = []  # names of turns; of two of one job, the later one waits
+        self._here: list[Claim] = []  # of those of one job, the first runs
 
     def warm_up(self) -> None:
         """Load torch where the children come from."""
@@ -71,7 +70,7 @@ class JobRunner:
         Raises ServiceStoppingError when the service is stopped before that, JobTakenOverError when
         another executor has taken the job over.
         """
-        with self._present(claim), self._alone(claim.job_id):
+        with self._alone(claim):
             try:
                 self._wait_for_children()
                 while self._try(claim) not in (Refusal.OVER, Refusal.LATER):
@@ -104,7 +103,7 @@ class JobRunner:
     def turns(self) -> list[str]:
         """The names of those that are being worked on, or wait here."""
         with self._changed:
-            return list(self._here)
+            return [turn_name(claim.job_id, claim.turn) for claim in self._here]
 
     def stop(self) -> None:
         """Start nothing more; break off what runs. Others go on with it, or the next start."""
@@ -114,31 +113,23 @@ class JobRunner:
     def wait(self) -> None:
         """After `stop`: until no attempt is left that could write."""
         with self._changed:
-            self._changed.wait_for(lambda: not self._running)
+            self._changed.wait_for(lambda: not self._here)
 
     @contextmanager
-    def _present(self, claim: Claim) -> Iterator[None]:
-        name = turn_name(claim.job_id, claim.turn)
-        with self._changed:
-            self._here.append(name)
-        try:
-            yield
-        finally:
-            with self._changed:
-                self._here.remove(name)
-
-    @contextmanager
-    def _alone(self, job_id: str) -> Iterator[None]:
+    def _alone(self, claim: Claim) -> Iterator[None]:
         """A job that was called again while it still runs here waits for that."""
         with self._changed:
-            self._changed.wait_for(lambda: job_id not in self._running)
-            self._running.add(job_id)
+            self._here.append(claim)
+            self._changed.wait_for(lambda: self._is_first(claim))
         try:
             yield
         finally:
             with self._changed:
-                self._running.remove(job_id)
+                self._here.remove(claim)
                 self._changed.notify_all()
+
+    def _is_first(self, claim: Claim) -> bool:
+        return claim is next(one for one in self._here if one.job_id == claim.job_id)
 
     def _rank(self, job_id: str) -> tuple[int, str]:
         with self._database.reading() as session:

@@ -5,14 +5,13 @@ in between, it says so in its log and forgets about it (`start_dequeued_workflow
 executor lives, nobody would take the turn over.
 """
 
-import time
 from collections.abc import Callable, Collection
 
 import structlog
 
 from service.jobs.dbos_queue import DbosQueue
 
-_INTERVAL = 15.0  # s; longer than from taking a turn to beginning with it
+INTERVAL = 15.0  # s; longer than from taking a turn to beginning with it
 
 
 class StrandedTurns:
@@ -23,16 +22,9 @@ class StrandedTurns:
     ) -> None:
         self._queue, self._executor, self._here = queue, executor, here
         self._idle: set[str] = set()
-        self._next_look = time.monotonic() + _INTERVAL
-
-    def look(self) -> None:
-        """Now and then."""
-        if time.monotonic() >= self._next_look:
-            self._next_look = time.monotonic() + _INTERVAL
-            self.give_back()
 
     def give_back(self) -> None:
-        """Once: those that lay idle the last time too."""
+        """Those that lay idle the last time too; to be called every `INTERVAL`."""
         claimed = {turn.name for turn in self._queue.claimed() if turn.executor == self._executor}
         idle = claimed.difference(self._here())
         stranded = sorted(idle & self._idle)

@@ -8,6 +8,7 @@ import structlog
 
 from service.artifacts import ArtifactStore
 from service.db.session import Database
+from service.jobs.duty import Duty
 from service.jobs.engine import JobEngine
 from service.jobs.patience import AWAY
 from service.jobs.planner import Planner
@@ -30,9 +31,8 @@ class Upkeep:
         self._interval = settings.planner_s
         self._planner = Planner(database, engine, settings.planner_jobs)
         self._retention = Retention(database, artifacts, turns, keep(settings))
-        self._sweep = Sweep(database, artifacts)
+        self._sweep = Duty(Sweep(database, artifacts).remove_orphans, _SWEEPING)
         self._next_forgetting = 0.0
-        self._next_sweep = time.monotonic() + _SWEEPING
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="upkeep", daemon=True)
 
@@ -49,7 +49,7 @@ class Upkeep:
         try:
             self._planner.plan()
             self._forget()
-            self._sweep_up()
+            self._sweep.look()
         except AWAY as error:
             warn_in_a_line(__name__, "the fleet was not kept up", error)
         except Exception:
@@ -58,11 +58,6 @@ class Upkeep:
     def _forget(self) -> None:
         if time.monotonic() >= self._next_forgetting and self._retention.forget() == 0:
             self._next_forgetting = time.monotonic() + _FORGETTING
-
-    def _sweep_up(self) -> None:
-        if time.monotonic() >= self._next_sweep:
-            self._sweep.remove_orphans()
-            self._next_sweep = time.monotonic() + _SWEEPING
 
     def _run(self) -> None:
         while not self._stopping.wait(self._interval):

@@ -1,0 +1,19 @@
+"""What has to be done now and then, by whoever looks around more often than that."""
+
+import time
+from collections.abc import Callable
+
+
+class Duty:
+    """Done for the first time after one interval; after an error, at the next look."""
+
+    def __init__(self, do: Callable[[], object], interval: float) -> None:
+        self._do = do
+        self._interval = interval  # s
+        self._next = time.monotonic() + interval
+
+    def look(self) -> None:
+        """Do it, if it is time to."""
+        if time.monotonic() >= self._next:
+            self._do()
+            self._next = time.monotonic() + self._interval

@@ -1,0 +1,33 @@
+"""A duty is done when its interval is over, and after an error at the next look."""
+
+import pytest
+
+from service.jobs import duty
+from service.jobs.duty import Duty
+
+
+def test_a_duty_is_done_once_an_interval(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock, done = [100.0], list[float]()
+    monkeypatch.setattr(duty.time, "monotonic", lambda: clock[0])
+    looked_after = Duty(lambda: done.append(clock[0]), 15.0)
+    for clock[0] in (100.0, 114.0, 116.0, 130.0, 132.0):
+        looked_after.look()
+    assert done == [116.0, 132.0]
+
+
+def test_a_duty_that_failed_is_tried_again_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock, tried = [0.0], list[float]()
+    monkeypatch.setattr(duty.time, "monotonic", lambda: clock[0])
+
+    def do() -> None:
+        tried.append(clock[0])
+        if len(tried) == 1:
+            raise ConnectionError
+
+    looked_after = Duty(do, 15.0)
+    clock[0] = 15.0
+    with pytest.raises(ConnectionError):
+        looked_after.look()
+    for clock[0] in (16.0, 17.0):
+        looked_after.look()
+    assert tried == [15.0, 16.0]
