@@ -13,25 +13,9 @@ from service.db.session import Database
 from service.jobs.describe import Describer
 from service.jobs.messages import House, JobDescription
 from service.jobs.work import perform
-from service.jobs.workbench import Workbench
+from service.jobs.workbench import NoLink, Workbench
 from service.settings import Settings
 from service.states import JobKind, JobStatus
-
-
-class _Nobody:
-    """A line to a parent that has nothing to say."""
-
-    def send(self, message: object) -> None:
-        del message
-
-    def cancelled(self) -> bool:
-        return False
-
-    def pausing(self) -> bool:
-        return False
-
-    def lease_held(self) -> bool:
-        return True
 
 
 def processor_ratio(folder: Path, agent: int, rounds: int) -> float:
@@ -67,7 +51,7 @@ def _described(settings: Settings) -> tuple[JobDescription, JobDescription]:
 def _busy(description: JobDescription, artifacts: ArtifactStore, agent: int | None) -> float:
     """Seconds of processor time."""
     before = time.process_time() + _of(agent)
-    ended = perform(description, Workbench(artifacts, _Nobody(), description))
+    ended = perform(description, Workbench(artifacts, NoLink(), description))
     if ended.status != JobStatus.SUCCEEDED:
         raise SystemExit(f"The work {ended.status}: {ended.reason}")
     return time.process_time() + _of(agent) - before

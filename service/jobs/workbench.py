@@ -24,6 +24,22 @@ class Link(Protocol):
     def pausing(self) -> bool: ...
 
 
+class NoLink:
+    """For work that nobody listens to, and nobody stops."""
+
+    def send(self, message: object) -> None:
+        del message
+
+    def cancelled(self) -> bool:
+        return False
+
+    def lease_held(self) -> bool:
+        return True
+
+    def pausing(self) -> bool:
+        return False
+
+
 class Workbench:
     """Reports and stored blocks, in the words of the work."""
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.integration.fleet_lab import Fleet, a_fleet
-from tests.integration.jobs_lab import Lab, Seeded, copy_of, seed
+from tests.integration.jobs_lab import Lab, Seeded, a_lab, seed
 from tests.postgres import Server
 
 
@@ -20,10 +20,8 @@ def seeded_lab(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Seeded]:
 @pytest.fixture
 def lab(seeded_lab: tuple[Path, Seeded], tmp_path: Path) -> Iterator[Lab]:
     """A lab of the test's own."""
-    copy_of(seeded_lab[0], tmp_path)
-    lab = Lab(tmp_path, seeded_lab[1])
-    yield lab
-    lab.close()
+    with a_lab(seeded_lab, tmp_path) as lab:
+        yield lab
 
 
 @pytest.fixture

@@ -8,7 +8,8 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
@@ -38,7 +39,7 @@ from service.db.tables import (
 )
 from service.jobs.messages import ChunkRef, House, JobDescription
 from service.jobs.software_work import collect, train
-from service.jobs.workbench import Workbench
+from service.jobs.workbench import NoLink, Workbench
 from service.settings import Settings
 from service.states import JobKind, JobStatus, Split, TargetSetState
 from tests.integration.traced_chip import Drive, Faults, read_trace
@@ -234,7 +235,7 @@ def seed(root: Path) -> Seeded:
         ),
         percentile=99.0,
     )
-    workbench = Workbench(store, _Nobody(), description)
+    workbench = Workbench(store, NoLink(), description)
     collected = collect(description, workbench)
     training = {"settings": {"epochs": 2}}
     trained = train(
@@ -250,6 +251,15 @@ def seed(root: Path) -> Seeded:
 def copy_of(seeded_root: Path, root: Path) -> None:
     """A data directory of one's own."""
     shutil.copytree(seeded_root, root, dirs_exist_ok=True)
+
+
+@contextmanager
+def a_lab(seeded: tuple[Path, Seeded], root: Path) -> Iterator[Lab]:
+    """With a copy of what was seeded."""
+    copy_of(seeded[0], root)
+    lab = Lab(root, seeded[1])
+    yield lab
+    lab.close()
 
 
 def environment_for(settings: Settings) -> dict[str, str]:
@@ -284,22 +294,6 @@ def new_id() -> str:
 
 def now() -> datetime:
     return datetime.now(UTC)
-
-
-class _Nobody:
-    """A line on which nobody listens."""
-
-    def send(self, message: object) -> None:
-        del message
-
-    def cancelled(self) -> bool:
-        return False
-
-    def lease_held(self) -> bool:
-        return True
-
-    def pausing(self) -> bool:
-        return False
 
 
 def _weights() -> bytes:

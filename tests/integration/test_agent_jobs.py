@@ -22,7 +22,7 @@ from service.jobs.describe import Describer
 from service.jobs.messages import Ended, House, JobDescription, Progressed
 from service.jobs.records import Recorder
 from service.jobs.work import perform
-from service.jobs.workbench import Workbench
+from service.jobs.workbench import NoLink, Workbench
 from service.states import JobKind, JobStatus
 from tests.agents import bench, serving
 from tests.integration.jobs_lab import Lab, new_id, now
@@ -31,23 +31,7 @@ from tests.proxies import Proxy, put
 HOUR = timedelta(hours=1)
 
 
-class Quiet:
-    """A line to a parent that has nothing to say."""
-
-    def send(self, message: object) -> None:
-        del message
-
-    def cancelled(self) -> bool:
-        return False
-
-    def pausing(self) -> bool:
-        return False
-
-    def lease_held(self) -> bool:
-        return True
-
-
-class Attentive(Quiet):
+class Attentive(NoLink):
     """A line to a parent that keeps what it hears of the progress."""
 
     def __init__(self) -> None:
@@ -94,7 +78,7 @@ def described(lab: Lab, address: AgentAddress) -> JobDescription:
 
 def done(lab: Lab, description: JobDescription) -> Ended:
     store = ArtifactStore(lab.settings.artifacts_dir)
-    return perform(description, Workbench(store, Quiet(), description))
+    return perform(description, Workbench(store, NoLink(), description))
 
 
 def test_a_job_over_http_ends_as_it_does_in_process(lab: Lab, tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from tests.integration.jobs_lab import (
     Lab,
     Seeded,
     Service,
-    copy_of,
+    a_lab,
     environment_for,
     keys,
     until,
@@ -28,11 +28,8 @@ from tests.integration.traced_chip import Drive
 
 @pytest.fixture(scope="module")
 def lab(seeded_lab: tuple[Path, Seeded], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
-    root = tmp_path_factory.mktemp("ends")
-    copy_of(seeded_lab[0], root)
-    lab = Lab(root, seeded_lab[1])
-    yield lab
-    lab.close()
+    with a_lab(seeded_lab, tmp_path_factory.mktemp("ends")) as lab:
+        yield lab
 
 
 @pytest.fixture(scope="module")

@@ -12,18 +12,15 @@ import pytest
 
 from service.db.tables import Chip
 from service.states import JobKind, JobStatus
-from tests.integration.jobs_lab import ROOT, Lab, Seeded, Service, copy_of, until
+from tests.integration.jobs_lab import ROOT, Lab, Seeded, Service, a_lab, until
 
 MONTH = timedelta(days=30)
 
 
 @pytest.fixture(scope="module")
 def lab(seeded_lab: tuple[Path, Seeded], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
-    root = tmp_path_factory.mktemp("probe")
-    copy_of(seeded_lab[0], root)
-    lab = Lab(root, seeded_lab[1])
-    yield lab
-    lab.close()
+    with a_lab(seeded_lab, tmp_path_factory.mktemp("probe")) as lab:
+        yield lab
 
 
 @pytest.fixture(scope="module")

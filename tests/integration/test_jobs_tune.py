@@ -11,18 +11,15 @@ from ltl_core.tuned import from_block
 from service.artifacts import ArtifactStore
 from service.db.tables import Chip
 from service.states import JobStatus
-from tests.integration.jobs_lab import Lab, Seeded, Service, copy_of, until
+from tests.integration.jobs_lab import Lab, Seeded, Service, a_lab, until
 
 QUICK = {"repeats": 128, "samples": 32}
 
 
 @pytest.fixture(scope="module")
 def lab(seeded_lab: tuple[Path, Seeded], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
-    root = tmp_path_factory.mktemp("tune")
-    copy_of(seeded_lab[0], root)
-    lab = Lab(root, seeded_lab[1])
-    yield lab
-    lab.close()
+    with a_lab(seeded_lab, tmp_path_factory.mktemp("tune")) as lab:
+        yield lab
 
 
 @pytest.fixture(scope="module")

@@ -13,28 +13,12 @@ from ltl_core.student import Student
 from service.artifacts import ArtifactStore
 from service.jobs.messages import ChunkRef, Ended, House, JobDescription
 from service.jobs.work import perform
-from service.jobs.workbench import Workbench
+from service.jobs.workbench import NoLink, Workbench
 from service.states import JobKind, JobStatus, Split
 from tests.conftest import NETWORK, small_samples, small_weights
 
 STEPS = 4
 NEURON = {"steps": STEPS, "warmup": 2}
-
-
-class Silent:
-    """A line to a parent that has nothing to say."""
-
-    def send(self, message: object) -> None:
-        del message
-
-    def cancelled(self) -> bool:
-        return False
-
-    def lease_held(self) -> bool:
-        return True
-
-    def pausing(self) -> bool:
-        return False
 
 
 class Desk:
@@ -69,7 +53,7 @@ class Desk:
                 | parts
             )
         )
-        return perform(description, Workbench(self.artifacts, Silent(), description))
+        return perform(description, Workbench(self.artifacts, NoLink(), description))
 
 
 @pytest.fixture
