@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from torch import nn
 
@@ -11,12 +11,12 @@ from benchmarks.datasets import Split, cifar10, cifar100, digits, fashion_mnist,
 from benchmarks.models import VGG11, VGG13, VGG16, ResNet20, vgg
 from ltl_core.data.images import Scaling
 from ltl_core.presets import PRESETS, PresetName
-from ltl_core.settings import NeuronSettings, RuleName, TrainingSettings
+from ltl_core.settings import NeuronSettings, Readout, RuleName, TrainingSettings
 
-Rates = Mapping[RuleName, float]
+Gaps = Mapping[RuleName, float]
+Own = Mapping[RuleName, Mapping[str, Any]]
 Presets = Mapping[RuleName, PresetName]
 LIF = NeuronSettings()
-LEARNING_RATE = 1e-3
 _LTL_VGG11: Presets = MappingProxyType(
     {
         RuleName.LTL_OFFLINE: PresetName.LTL_OFFLINE_VGG11,
@@ -57,25 +57,18 @@ class Task(NamedTuple):
     recipe: Recipe
     epochs: int  # of every rule
     batch: int
-    learning_rates: Rates
     teacher_at_least: float
-    gaps: Rates  # how far below its teacher a student may stay
+    gaps: Gaps  # how far below its teacher a student may stay
     presets: Presets = MappingProxyType({})  # of the rules that were published for it
-    batches: Mapping[RuleName, int] = MappingProxyType({})  # of rules that take steps of their own
+    own: Own = MappingProxyType({})  # settings of rules that learn otherwise than the others
 
     def settings(self, rule: RuleName, seed: int) -> TrainingSettings:
         """Of one run."""
         if rule in self.presets:
             return PRESETS[self.presets[rule]].settings.model_copy(update={"seed": seed})
         neuron = PRESETS[PresetName.TANDEM_IF].settings.neuron if rule is RuleName.TANDEM else LIF
-        return TrainingSettings(
-            rule=rule,
-            neuron=neuron,
-            epochs=self.epochs,
-            batch=self.batches.get(rule, self.batch),
-            learning_rate=self.learning_rates.get(rule, LEARNING_RATE),
-            seed=seed,
-        )
+        shared: dict[str, Any] = {"neuron": neuron, "epochs": self.epochs, "batch": self.batch}
+        return TrainingSettings(rule=rule, seed=seed, **{**shared, **self.own.get(rule, {})})
 
 
 def tasks() -> dict[str, Task]:
@@ -89,7 +82,7 @@ def tasks() -> dict[str, Task]:
         recipe=Recipe(epochs=15, learning_rate=0.1, batch=64),
         epochs=4,  # of 1,437 samples
         batch=16,
-        learning_rates={offline: 2e-3, online: 2e-3},
+        own={rule: {"learning_rate": 2e-3} for rule in (offline, online)},
         teacher_at_least=0.96,
         gaps={offline: 0.015, online: 0.015},
     )
@@ -100,8 +93,7 @@ def tasks() -> dict[str, Task]:
         recipe=Recipe(epochs=24, learning_rate=0.05, flip=True),
         epochs=2,
         batch=64,
-        batches={online: 32},
-        learning_rates={},
+        own={online: {"batch": 32}},
         teacher_at_least=0.92,
         gaps={offline: 0.003, online: 0.005},
     )
@@ -113,7 +105,7 @@ def tasks() -> dict[str, Task]:
         recipe=Recipe(epochs=6, learning_rate=0.1, padding=4, flip=True),
         epochs=5,
         batch=16,  # more can be learned from few samples in small steps
-        batches={},
+        own={offline: {"readout": Readout.TEACHER}},
         teacher_at_least=0.80,
         gaps={offline: 0.010, online: 0.015},
     )
