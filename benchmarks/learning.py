@@ -12,7 +12,7 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import torch
 from rich.console import Console
@@ -51,7 +51,7 @@ class Options(NamedTuple):
     rules: tuple[RuleName, ...]
     seeds: tuple[int, ...]
     start: str
-    delta_bits: Literal[8] | None
+    float_deltas: bool
     epochs: int | None
     samples: int | None
     test_samples: int | None
@@ -76,7 +76,7 @@ class Variant(NamedTuple):
     """How a run differs from the task as it stands."""
 
     start: str = "warm"
-    delta_bits: Literal[8] | None = None
+    float_deltas: bool = False
     samples: int | None = None  # to learn from; None are all
 
 
@@ -99,13 +99,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def perform(options: Options, done: Sequence[Run], console: Console) -> Iterator[Run]:
     """Every run that is not done yet."""
-    variant = Variant(options.start, options.delta_bits, options.samples)
+    variant = Variant(options.start, options.float_deltas, options.samples)
     have = {(run.task, run.rule, run.start, run.delta_bits, run.seed) for run in done}
     for name in options.tasks:
         task, split = tasks()[name], None
         task = task._replace(epochs=options.epochs or task.epochs)
         for seed in options.seeds:
-            wanted = [r for r in options.rules if (name, r, *variant[:2], seed) not in have]
+            wanted = [
+                rule
+                for rule in options.rules
+                if (name, rule, variant.start, bits_of(task, rule, variant), seed) not in have
+            ]
             if not wanted:
                 continue
             split = split or task.load(options.data)
@@ -131,7 +135,7 @@ def learn(lesson: Lesson, rule: RuleName, variant: Variant) -> Run:
     teacher = scaled(lesson.teacher, train, PERCENTILES.get(rule, 99.9))
     targets = LiveTargets(teacher, train, varied(task, seed))
     test = LiveTargets(teacher, shown(lesson.split.test, task.scaling))
-    bits = variant.delta_bits if rule.is_local else None
+    bits = bits_of(task, rule, variant)
     settings = task.settings(rule, seed).model_copy(update={"delta_bits": bits})
     weights = teacher.weights
     if variant.start == "default":
@@ -142,7 +146,7 @@ def learn(lesson: Lesson, rule: RuleName, variant: Variant) -> Run:
     few = test.samples.take(evenly(test.size, _EFFORT))
     effort = student_effort(training.student, LiveTargets(teacher, few))
     return Run(
-        *(task.name, rule.value, variant.start, variant.delta_bits, seed),
+        *(task.name, rule.value, variant.start, bits, seed),
         samples=targets.size,
         tested=test.size,
         teacher=lesson.teacher_accuracy,
@@ -154,6 +158,12 @@ def learn(lesson: Lesson, rule: RuleName, variant: Variant) -> Run:
         synops=effort.synops,
         synops_ratio=effort.ratio,
     )
+
+
+def bits_of(task: Task, rule: RuleName, variant: Variant) -> int | None:
+    """Of the deltas; None are floats, which the rules that are not local always have."""
+    floats = variant.float_deltas or not rule.is_local
+    return None if floats else task.settings(rule, seed=0).delta_bits
 
 
 def some_of(images: Images, count: int | None) -> Images:
@@ -187,7 +197,7 @@ def parse(arguments: Sequence[str] | None) -> Options:
     parser.add_argument("--rule", action="append", choices=[rule.value for rule in RuleName])
     parser.add_argument("--seed", type=int, action="append", help="0, 1 and 2 where none is named")
     parser.add_argument("--start", choices=STARTS, default="warm")
-    parser.add_argument("--delta-bits", type=int, choices=[8], help="quantise deltas; else floats")
+    parser.add_argument("--float-deltas", action="store_true", help="in place of bytes")
     parser.add_argument("--epochs", type=int, help="learn so long; published tasks keep their own")
     parser.add_argument("--samples", type=int, help="learn from so many only")
     parser.add_argument("--test-samples", type=int, help="measure on so many only")

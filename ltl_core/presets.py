@@ -42,6 +42,7 @@ def _ltl(rule: RuleName, batch: int) -> Preset:
         gamma=0.5 if offline else 0.2,
         scales=Scales.BATCH,
         percentile=percentile,
+        delta_bits=None,
     )
     return Preset(settings, 100.0, "Yang et al., NeurIPS 2022, arXiv 2210.04532")
 

@@ -83,7 +83,7 @@ class TrainingSettings(_Settings):
     scales: Scales = Scales.FROZEN
     percentile: float = Field(default=99.0, gt=0, le=100)  # of the scales of each batch
     readout: Readout = Readout.LABELS
-    delta_bits: Literal[8] | None = None  # of a local rule's deltas that meet spikes; None: floats
+    delta_bits: Literal[8] | None = 8  # of a local rule's deltas that meet spikes; None: floats
     shortcut_weight: float = Field(default=1.0, ge=0)  # of the branches' losses, at the start
     seed: int = Field(default=0, ge=0)
 
