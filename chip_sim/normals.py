@@ -19,7 +19,8 @@ class Normals:
 
     def __init__(self, rng: torch.Generator) -> None:
         seed = int(torch.randint(2**62, (), generator=rng))
-        self._bits = np.random.Generator(np.random.SFC64(seed))
+        # Raw words: a later NumPy may draw integers from them otherwise, a chip stays as it is.
+        self._bits = np.random.SFC64(seed)
         self._places = torch.empty(0, dtype=torch.int64)
 
     def fill_(self, numbers: Tensor) -> Tensor:
@@ -27,7 +28,7 @@ class Normals:
         count = numbers.numel()
         if len(self._places) != count:
             self._places = torch.empty(count, dtype=torch.int64)
-        words = self._bits.integers(0, 1 << 64, -(-count // _A_WORD), dtype=np.uint64)
+        words = self._bits.random_raw(-(-count // _A_WORD))
         self._places.copy_(torch.from_numpy(words.view(np.uint16)[:count]))
         torch.index_select(_QUANTILES, 0, self._places, out=numbers.view(-1))
         return numbers
