@@ -1,17 +1,14 @@
-"""The whole chip: against an independent reference, over time, and saved and restored."""
+"""The whole chip: against an independent reference, and over time."""
 
 from collections.abc import Mapping
 
 import pytest
 import torch
 import torch.nn.functional as F
-from safetensors.torch import load, save
 from torch import Tensor
 
-from chip_sim.chip import SimulatedChip, make_chip
+from chip_sim.chip import make_chip
 from chip_sim.errors import (
-    ForeignStateError,
-    ImpossibleTemperatureError,
     LayerSettingError,
     NegativeTimeError,
     NoDataError,
@@ -19,31 +16,12 @@ from chip_sim.errors import (
 )
 from chip_sim.presets import NAMES, preset
 from chip_sim.spec import ChipSpec, ConverterSpec, DeviceSpec
-from ltl_core.chip import LayerSettings, Observable, Placement, Recording, Stimulus
+from ltl_core.chip import LayerSettings, Observable, Placement, Stimulus
 from ltl_core.errors import NonFiniteError
 from tests.unit.chip_sim.conftest import Build
+from tests.unit.chip_sim.shown import EVERYTHING, STEPS, counts, images, membrane
 
 YEAR = 365 * 86400.0
-STEPS = 16
-LAYERS = ("first", "second", "third")
-EVERYTHING = {**dict.fromkeys(LAYERS, Observable.MEMBRANE), "readout": Observable.MEMBRANE}
-
-
-def images(batch: int = 9) -> Stimulus:
-    values = torch.rand((batch, 2, 6, 6), generator=torch.Generator().manual_seed(6))
-    return Stimulus(values, STEPS)
-
-
-def membrane(recording: Recording, layer: str) -> Tensor:
-    shown = recording.layers[layer].membrane
-    assert shown is not None
-    return shown
-
-
-def counts(chip: SimulatedChip, layer: str = "third") -> Tensor:
-    shown = chip.run(images(), {layer: Observable.COUNTS}).layers[layer].counts
-    assert shown is not None
-    return shown
 
 
 class Reference:
@@ -213,47 +191,6 @@ def test_read_noise_at_the_readout_has_its_spread(build: Build) -> None:
     assert float(steps.std((0, 1)).mean()) != pytest.approx(expected * 1.05, rel=0.015)
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_a_restored_chip_answers_bit_for_bit(build: Build, name: str) -> None:
-    chip = build(preset(name))
-    chip.trim("third", torch.full((7,), 3), torch.full((7,), -2))
-    chip.run(images(), EVERYTHING)
-    twin = make_chip("bench-1", preset(name), 5)
-    twin.restore(load(save(chip.state())))
-    for each in (chip, twin):
-        each.settle(100.0)
-        each.program("first", torch.full((6, 18), 17))
-    one, two = chip.run(images(), EVERYTHING), twin.run(images(), EVERYTHING)
-    for layer in EVERYTHING:
-        assert torch.equal(membrane(one, layer), membrane(two, layer))
-    assert torch.equal(chip.wear("first"), twin.wear("first"))
-    assert chip.now() == twin.now()
-
-
-def test_an_empty_chip_can_be_saved(placement: Placement) -> None:
-    twin = make_chip("x", preset("pcm"), 1)
-    twin.restore(make_chip("x", preset("pcm"), 1).state())
-    twin.place(placement)
-    assert set(twin.probe().rates) == set(EVERYTHING)
-
-
-@pytest.mark.parametrize(("name", "seed"), [("hermes", 5), ("pcm", 6)])
-def test_the_state_of_another_chip_is_refused(build: Build, name: str, seed: int) -> None:
-    state = build(preset("pcm")).state()
-    with pytest.raises(ForeignStateError):
-        make_chip("bench-1", preset(name), seed).restore(state)
-
-
-def test_a_saved_state_does_not_change_with_the_chip(build: Build) -> None:
-    chip = build(preset("pcm"))
-    state = chip.state()
-    kept = {name: tensor.clone() for name, tensor in state.items()}
-    chip.settle(50.0)
-    chip.program("first", torch.full((6, 18), 17))
-    counts(chip)
-    assert all(torch.equal(state[name], kept[name]) for name in kept)
-
-
 def test_the_clock_counts_steps_samples_and_pulses(build: Build) -> None:
     chip = build(preset("harsh"))
     before = chip.now()
@@ -303,64 +240,6 @@ def test_registers_that_no_circuit_holds_are_refused(
     layers = {**placement.layers, "second": settings}
     with pytest.raises(LayerSettingError, match="second"):
         make_chip("x", preset("ideal"), 1).place(placement._replace(layers=layers))
-
-
-def test_a_warm_chip_drifts_faster_by_arrhenius(build: Build) -> None:
-    device = DeviceSpec(model="pcm", drift_activation_ev=0.2)
-    spec = ChipSpec(device=device)
-    cool, warm, hot = (build(spec) for _ in range(3))
-    warm.warm(330.0)
-    hot.warm(330.0 * 1.05)
-    fresh = cool.weights("third")
-    for chip in (cool, warm, hot):
-        chip.settle(YEAR)
-    lost = [
-        float((chip.weights("third").abs().sum() / fresh.abs().sum()).log())
-        for chip in (cool, warm, hot)
-    ]
-    expected = torch.tensor(0.2 / 8.617333e-5 * (1 / 300 - 1 / 330)).exp()
-    assert lost[1] / lost[0] == pytest.approx(float(expected), rel=0.1)
-    assert lost[2] / lost[0] != pytest.approx(float(expected), rel=0.1)
-
-
-def test_a_warm_neuron_forgets_sooner(build: Build) -> None:
-    chip = build(preset("ideal"))
-    shape = (1, 1, 5, 2, 2)
-    silent = Stimulus(torch.cat((torch.ones(shape), torch.zeros(shape))), 2, "third")
-
-    def kept() -> float:
-        u = membrane(chip.run(silent, {"third": Observable.MEMBRANE}), "third")[:, 0]
-        below = u[0].abs() < 60
-        return float((u[1] / u[0])[below][0])
-
-    chip.program("third", torch.ones(7, 20, dtype=torch.int32))
-    assert kept() == pytest.approx(0.9, rel=1e-4)
-    chip.warm(330.0)
-    speed = float(torch.tensor(0.2 / 8.617333e-5 * (1 / 300 - 1 / 330)).exp())
-    assert kept() == pytest.approx(0.9**speed, rel=1e-3)
-    assert kept() != pytest.approx(0.9 ** (speed * 1.05), rel=1e-3)
-
-
-def test_temperatures_are_saved_and_impossible_ones_refused(build: Build) -> None:
-    chip = build(preset("pcm"))
-    chip.settle(10.0)
-    chip.warm(340.0)
-    chip.settle(1000.0)
-    twin = make_chip("bench-1", preset("pcm"), 5)
-    twin.restore(load(save(chip.state())))
-    assert twin.temperature() == 340.0
-    assert torch.equal(twin.weights("second"), chip.weights("second"))
-    with pytest.raises(ImpossibleTemperatureError):
-        chip.warm(-1.0)
-
-
-def test_a_state_from_before_temperatures_can_be_restored(build: Build) -> None:
-    chip = build(preset("pcm"))
-    state = chip.state()
-    del state["temperatures"]
-    twin = make_chip("bench-1", preset("pcm"), 5)
-    twin.restore(state)
-    assert twin.temperature() == 300.0
 
 
 def test_a_preset_is_not_asked_beyond_its_data(build: Build) -> None:
