@@ -30,7 +30,7 @@ from ltl_core.errors import DataFormatError
 from ltl_core.evaluate import Quality, student_quality
 from ltl_core.importing import Imported
 from ltl_core.live import LiveTargets, Vary
-from ltl_core.settings import RuleName
+from ltl_core.settings import RuleName, TrainingSettings
 from ltl_core.targets import Targets, evenly
 from ltl_core.teacher import teacher_accuracy
 from ltl_core.training import Training
@@ -108,7 +108,14 @@ def perform(options: Options, done: Sequence[Run], console: Console) -> Iterator
             wanted = [
                 rule
                 for rule in options.rules
-                if (name, rule, variant.start, bits_of(task, rule, variant), seed) not in have
+                if (
+                    name,
+                    rule,
+                    variant.start,
+                    settings_of(task, rule, seed, variant).delta_bits,
+                    seed,
+                )
+                not in have
             ]
             if not wanted:
                 continue
@@ -135,8 +142,7 @@ def learn(lesson: Lesson, rule: RuleName, variant: Variant) -> Run:
     teacher = scaled(lesson.teacher, train, PERCENTILES.get(rule, 99.9))
     targets = LiveTargets(teacher, train, varied(task, seed))
     test = LiveTargets(teacher, shown(lesson.split.test, task.scaling))
-    bits = bits_of(task, rule, variant)
-    settings = task.settings(rule, seed).model_copy(update={"delta_bits": bits})
+    settings = settings_of(task, rule, seed, variant)
     weights = teacher.weights
     if variant.start == "default":
         weights = default_start(task, targets, settings.neuron, seed)
@@ -146,7 +152,7 @@ def learn(lesson: Lesson, rule: RuleName, variant: Variant) -> Run:
     few = test.samples.take(evenly(test.size, _EFFORT))
     effort = student_effort(training.student, LiveTargets(teacher, few))
     return Run(
-        *(task.name, rule.value, variant.start, bits, seed),
+        *(task.name, rule.value, variant.start, settings.delta_bits, seed),
         samples=targets.size,
         tested=test.size,
         teacher=lesson.teacher_accuracy,
@@ -160,10 +166,11 @@ def learn(lesson: Lesson, rule: RuleName, variant: Variant) -> Run:
     )
 
 
-def bits_of(task: Task, rule: RuleName, variant: Variant) -> int | None:
-    """Of the deltas; None are floats, which the rules that are not local always have."""
+def settings_of(task: Task, rule: RuleName, seed: int, variant: Variant) -> TrainingSettings:
+    """Of one run; the deltas of the rules that are not local are always floats."""
+    settings = task.settings(rule, seed)
     floats = variant.float_deltas or not rule.is_local
-    return None if floats else task.settings(rule, seed=0).delta_bits
+    return settings.model_copy(update={"delta_bits": None}) if floats else settings
 
 
 def some_of(images: Images, count: int | None) -> Images:

@@ -5,7 +5,10 @@ from collections.abc import Callable
 
 
 class Duty:
-    """Done for the first time after one interval; after an error, at the next look."""
+    """Done for the first time after one interval, and not before the next is over where it failed.
+
+    So a duty that always fails does not keep those after it from their turn.
+    """
 
     def __init__(self, do: Callable[[], object], interval: float) -> None:
         self._do = do
@@ -15,5 +18,5 @@ class Duty:
     def look(self) -> None:
         """Do it, if it is time to."""
         if time.monotonic() >= self._next:
-            self._do()
             self._next = time.monotonic() + self._interval
+            self._do()
