@@ -12,13 +12,22 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from rich.console import Console
 
 from benchmarks.datasets import MissingDataError, Split, default_folder
-from benchmarks.learning_runs import Run, complaints_about, earlier, table_of, write
+from benchmarks.learning_runs import (
+    STARTS,
+    Conditions,
+    Run,
+    Start,
+    complaints_about,
+    earlier,
+    table_of,
+    write,
+)
 from benchmarks.machine import about
 from benchmarks.memory import peak_memory
 from benchmarks.tasks import Task, tasks
@@ -30,13 +39,12 @@ from ltl_core.errors import DataFormatError
 from ltl_core.evaluate import Quality, student_quality
 from ltl_core.importing import Imported
 from ltl_core.live import LiveTargets, Vary
-from ltl_core.settings import RuleName, TrainingSettings
+from ltl_core.settings import RuleName
 from ltl_core.targets import Targets, evenly
 from ltl_core.teacher import teacher_accuracy
 from ltl_core.training import Training
 
 PERCENTILES = {RuleName.LTL_OFFLINE: 99.9, RuleName.LTL_ONLINE: 99.0}
-STARTS = ("warm", "default")
 QUICK = ("digits",)
 USUAL = ("fashion-mnist",)
 SEEDS = (0, 1, 2)
@@ -50,7 +58,7 @@ class Options(NamedTuple):
     tasks: tuple[str, ...]
     rules: tuple[RuleName, ...]
     seeds: tuple[int, ...]
-    start: str
+    start: Start
     float_deltas: bool
     epochs: int | None
     samples: int | None
@@ -69,15 +77,6 @@ class Lesson(NamedTuple):
     split: Split
     teacher: Imported
     teacher_accuracy: float
-    seed: int
-
-
-class Variant(NamedTuple):
-    """How a run differs from the task as it stands."""
-
-    start: str = "warm"
-    float_deltas: bool = False
-    samples: int | None = None  # to learn from; None are all
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -89,7 +88,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for run in perform(options, runs, console):
         runs.append(run)
         write(options.json, heading, runs)
-        console.print(f"{run.task} {run.rule} {run.seed}: {100 * run.gap:+.2f} points behind")
+        console.print(f"{run.name}: {100 * run.gap:+.2f} points behind")
     console.print(table_of(runs))
     complaints = [line for run in runs for line in complaints_about(run)] if options.check else []
     for line in complaints:
@@ -99,60 +98,63 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def perform(options: Options, done: Sequence[Run], console: Console) -> Iterator[Run]:
     """Every run that is not done yet."""
-    variant = Variant(options.start, options.float_deltas, options.samples)
-    have = {(run.task, run.rule, run.start, run.delta_bits, run.seed) for run in done}
+    have = {run.conditions for run in done}
     for name in options.tasks:
         task, split = tasks()[name], None
-        task = task._replace(epochs=options.epochs or task.epochs)
         for seed in options.seeds:
-            wanted = [
-                rule
-                for rule in options.rules
-                if (
-                    name,
-                    rule,
-                    variant.start,
-                    settings_of(task, rule, seed, variant).delta_bits,
-                    seed,
-                )
-                not in have
-            ]
+            asked = (conditions_of(task, rule, seed, options) for rule in options.rules)
+            wanted = [conditions for conditions in asked if conditions not in have]
             if not wanted:
                 continue
             split = split or task.load(options.data)
             console.print(f"{name} {seed}: the teacher.")
             measured = split._replace(test=some_of(split.test, options.test_samples))
             lesson = prepare(task, measured, seed, options.cache)
-            for rule in wanted:
-                console.print(f"{name} {seed}: {rule}.")
-                yield learn(lesson, rule, variant)
+            for conditions in wanted:
+                console.print(f"{name} {seed}: {conditions.settings.rule}.")
+                yield learn(lesson, conditions)
+
+
+def conditions_of(task: Task, rule: RuleName, seed: int, options: Options) -> Conditions:
+    """Of one run; the deltas of the rules that are not local are always floats."""
+    given: dict[str, Any] = {}
+    if options.epochs is not None and rule not in task.presets:
+        given["epochs"] = options.epochs
+    if options.float_deltas or not rule.is_local:
+        given["delta_bits"] = None
+    return Conditions(
+        task=task.name,
+        settings=task.settings(rule, seed).model_copy(update=given),
+        start=options.start,
+        samples=options.samples,
+        test_samples=options.test_samples,
+    )
 
 
 def prepare(task: Task, split: Split, seed: int, cache: Path | None = None) -> Lesson:
     """Train the teacher, or find it, and measure it."""
     teacher = teacher_of(task, split, seed, cache)
     accuracy = teacher_accuracy(*teacher, shown(split.test, task.scaling))
-    return Lesson(task, split, teacher, accuracy, seed)
+    return Lesson(task, split, teacher, accuracy)
 
 
-def learn(lesson: Lesson, rule: RuleName, variant: Variant) -> Run:
+def learn(lesson: Lesson, conditions: Conditions) -> Run:
     """Train one student, from some samples or all, and measure it every epoch."""
-    task, seed = lesson.task, lesson.seed
-    train = shown(some_of(lesson.split.train, variant.samples), task.scaling)
-    teacher = scaled(lesson.teacher, train, PERCENTILES.get(rule, 99.9))
-    targets = LiveTargets(teacher, train, varied(task, seed))
+    task, settings = lesson.task, conditions.settings
+    train = shown(some_of(lesson.split.train, conditions.samples), task.scaling)
+    teacher = scaled(lesson.teacher, train, PERCENTILES.get(settings.rule, 99.9))
+    targets = LiveTargets(teacher, train, varied(task, settings.seed))
     test = LiveTargets(teacher, shown(lesson.split.test, task.scaling))
-    settings = settings_of(task, rule, seed, variant)
     weights = teacher.weights
-    if variant.start == "default":
-        weights = default_start(task, targets, settings.neuron, seed)
+    if conditions.start == "default":
+        weights = default_start(task, targets, settings.neuron, settings.seed)
     with peak_memory() as peak:
         training = Training(teacher.network, weights, targets, settings)
         qualities, seconds = follow(training, test)
     few = test.samples.take(evenly(test.size, _EFFORT))
     effort = student_effort(training.student, LiveTargets(teacher, few))
     return Run(
-        *(task.name, rule.value, variant.start, settings.delta_bits, seed),
+        conditions=conditions,
         samples=targets.size,
         tested=test.size,
         teacher=lesson.teacher_accuracy,
@@ -164,13 +166,6 @@ def learn(lesson: Lesson, rule: RuleName, variant: Variant) -> Run:
         synops=effort.synops,
         synops_ratio=effort.ratio,
     )
-
-
-def settings_of(task: Task, rule: RuleName, seed: int, variant: Variant) -> TrainingSettings:
-    """Of one run; the deltas of the rules that are not local are always floats."""
-    settings = task.settings(rule, seed)
-    floats = variant.float_deltas or not rule.is_local
-    return settings.model_copy(update={"delta_bits": None}) if floats else settings
 
 
 def some_of(images: Images, count: int | None) -> Images:

@@ -4,23 +4,42 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 from statistics import mean
-from typing import Any, NamedTuple
+from typing import Literal, get_args
 
+from pydantic import BaseModel, ConfigDict, TypeAdapter
 from rich import box
 from rich.table import Table
 
 from benchmarks.tasks import tasks
-from ltl_core.settings import RuleName
+from ltl_core.settings import TrainingSettings
+
+Start = Literal["warm", "default"]
+STARTS: tuple[Start, ...] = get_args(Start)
 
 
-class Run(NamedTuple):
-    """One student of one teacher. Accuracies are on the test set."""
+class _Record(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Conditions(_Record):
+    """All that a run depends on but its data: under the same ones it need not be made twice."""
 
     task: str
-    rule: str
-    start: str
-    delta_bits: int | None  # of the deltas; None are floats
-    seed: int
+    settings: TrainingSettings
+    start: Start = "warm"
+    samples: int | None = None  # to learn from in each epoch; None are all
+    test_samples: int | None = None  # to measure on; None are all
+
+    @property
+    def but_for_the_seed(self) -> "Conditions":
+        """What the seeds of one row of the table share."""
+        return self.model_copy(update={"settings": self.settings.model_copy(update={"seed": 0})})
+
+
+class Run(_Record):
+    """One student of one teacher. Accuracies are on the test set."""
+
+    conditions: Conditions
     samples: int  # that were learned from, in each epoch
     tested: int  # that were measured on; a student and its teacher on the same
     teacher: float
@@ -36,11 +55,20 @@ class Run(NamedTuple):
     def gap(self) -> float:
         return self.teacher - self.accuracy[-1]
 
+    @property
+    def name(self) -> str:
+        """For lines about this run."""
+        settings = self.conditions.settings
+        return f"{self.conditions.task} {settings.rule} {settings.seed}"
+
+
+_RUNS = TypeAdapter(list[Run])
+
 
 def table_of(runs: Sequence[Run]) -> Table:
-    """A row a task, rule, start and kind of deltas: the mean and the worst of the seeds."""
+    """A row for all seeds under the same conditions: their mean and their worst."""
     table = Table(title="Accuracy in % on the test set", box=box.SIMPLE_HEAD)
-    for name in ("Task", "Rule", "Start", "Deltas"):
+    for name in ("Task", "Rule", "Start", "Deltas", "Readout"):
         table.add_column(name)
     for name in (
         *("Seeds", "Samples", "Teacher", "At start", "After each epoch"),
@@ -53,20 +81,21 @@ def table_of(runs: Sequence[Run]) -> Table:
 
 
 def groups(runs: Sequence[Run]) -> list[list[Run]]:
-    """The seeds of one task, rule and start together."""
-    found: dict[tuple[object, ...], list[Run]] = {}
+    """The seeds of the same conditions together."""
+    found: dict[Conditions, list[Run]] = {}
     for run in runs:
-        key = (run.task, run.rule, run.start, run.delta_bits, run.samples)
-        found.setdefault(key, []).append(run)
+        found.setdefault(run.conditions.but_for_the_seed, []).append(run)
     return list(found.values())
 
 
 def cells_of(group: Sequence[Run]) -> list[str]:
     """One line of the table."""
     first, epochs = group[0], zip(*(run.accuracy for run in group), strict=True)
+    conditions, settings = first.conditions, first.conditions.settings
     start, *later = (f"{100 * mean(values):.2f}" for values in epochs)
     return [
-        *(first.task, first.rule, first.start, "floats" if first.delta_bits is None else "bytes"),
+        *(conditions.task, settings.rule, conditions.start),
+        *("floats" if settings.delta_bits is None else "bytes", settings.readout),
         *(str(len(group)), f"{first.samples:,}"),
         f"{100 * mean(run.teacher for run in group):.2f}",
         start,
@@ -83,13 +112,16 @@ def cells_of(group: Sequence[Run]) -> list[str]:
 
 def complaints_about(run: Run) -> list[str]:
     """What this run owes."""
-    task, complaints = tasks()[run.task], list[str]()
+    conditions, settings = run.conditions, run.conditions.settings
+    task, complaints = tasks()[conditions.task], list[str]()
     if run.teacher < task.teacher_at_least:
-        complaints.append(f"{run.task} {run.seed}: the teacher has {100 * run.teacher:.2f} % only.")
-    allowed = task.gaps.get(RuleName(run.rule))
-    if run.start == "warm" and allowed is not None and run.gap > allowed:
         complaints.append(
-            f"{run.task} {run.rule} {run.seed}: {100 * run.gap:.2f} points behind its teacher, "
+            f"{task.name} {settings.seed}: the teacher has {100 * run.teacher:.2f} % only."
+        )
+    allowed = task.gaps.get(settings.rule)
+    if conditions.start == "warm" and allowed is not None and run.gap > allowed:
+        complaints.append(
+            f"{run.name}: {100 * run.gap:.2f} points behind its teacher, "
             f"{100 * allowed:.1f} allowed."
         )
     return complaints
@@ -99,16 +131,11 @@ def earlier(path: Path | None) -> list[Run]:
     """What stands in the file already."""
     if path is None or not path.is_file():
         return []
-    return [_read(run) for run in json.loads(path.read_text())["runs"]]
+    return _RUNS.validate_python(json.loads(path.read_text())["runs"])
 
 
 def write(path: Path | None, heading: dict[str, object], runs: Sequence[Run]) -> None:
     """Every run so far."""
     if path is not None:
-        content = heading | {"runs": [run._asdict() for run in runs]}
+        content = heading | {"runs": _RUNS.dump_python(list(runs), mode="json")}
         path.write_text(json.dumps(content, indent=2) + "\n")
-
-
-def _read(run: dict[str, Any]) -> Run:
-    lists = {name: tuple(value) for name, value in run.items() if isinstance(value, list)}
-    return Run(**run | lists)

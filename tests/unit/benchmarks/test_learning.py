@@ -5,11 +5,22 @@ from pathlib import Path
 
 import pytest
 import torch
+from rich.console import Console
 
-from benchmarks.learning import Lesson, Variant, learn, prepare
-from benchmarks.learning_runs import Run, complaints_about, earlier, write
+from benchmarks.learning import Lesson, conditions_of, learn, parse, perform, prepare
+from benchmarks.learning_runs import (
+    Conditions,
+    Run,
+    Start,
+    complaints_about,
+    earlier,
+    groups,
+    write,
+)
 from benchmarks.tasks import tasks
-from ltl_core.settings import RuleName
+from ltl_core.settings import RuleName, TrainingSettings
+
+LOCAL = [RuleName.LTL_OFFLINE, RuleName.LTL_ONLINE]
 
 
 @pytest.fixture(scope="module")
@@ -19,28 +30,66 @@ def lesson() -> Iterator[Lesson]:
         yield prepare(task, task.load(Path()), seed=0)
 
 
-@pytest.mark.parametrize("rule", [RuleName.LTL_OFFLINE, RuleName.LTL_ONLINE])
+def conditions(lesson: Lesson, rule: RuleName, start: Start = "warm") -> Conditions:
+    return conditions_of(lesson.task, rule, 0, parse(["--start", start]))
+
+
+@pytest.mark.parametrize("rule", LOCAL)
 def test_students_come_near_their_teacher(lesson: Lesson, rule: RuleName) -> None:
-    run = learn(lesson, rule, Variant())
+    run = learn(lesson, conditions(lesson, rule))
     assert complaints_about(run) == []
     assert len(run.accuracy) == 1 + lesson.task.epochs
     assert run.peak_bytes > 0
     assert 0 < run.firing_rate < 1
     assert run.synops_ratio > 0
-    wrong = run._replace(accuracy=(*run.accuracy[:-1], run.teacher - 0.02))
+    worse = (*run.accuracy[:-1], run.teacher - 0.02)
+    wrong = run.model_copy(update={"accuracy": worse})
     assert "2.00 points behind its teacher" in complaints_about(wrong)[0]
 
 
 def test_default_start_begins_at_chance_and_learns(lesson: Lesson) -> None:
-    run = learn(lesson, RuleName.LTL_OFFLINE, Variant(start="default"))
+    run = learn(lesson, conditions(lesson, RuleName.LTL_OFFLINE, "default"))
     assert run.accuracy[0] < 0.3  # one in ten, and luck
     assert run.accuracy[-1] > run.accuracy[0] + 0.3
 
 
+def test_what_was_run_under_the_same_conditions_is_not_run_again(tmp_path: Path) -> None:
+    short = ["--quick", "--cache", str(tmp_path), "--epochs", "1", "--test-samples", "32"]
+    few = [*short, "--samples", "64", "--rule", "ltl-online"]
+
+    def runs_of(arguments: list[str], done: list[Run]) -> list[Run]:
+        with torch.random.fork_rng():
+            return list(perform(parse(arguments), done, Console(quiet=True)))
+
+    (run,) = runs_of(few, [])
+    assert (run.samples, run.tested, len(run.accuracy)) == (64, 32, 2)
+    assert runs_of(few, [run]) == []
+    (other,) = runs_of([*short, "--samples", "96", "--rule", "ltl-online"], [run])
+    assert other.samples == 96
+    (floats,) = runs_of([*few, "--float-deltas"], [run, other])
+    assert floats.conditions.settings.delta_bits is None
+
+
 def test_runs_survive_their_file(tmp_path: Path) -> None:
-    measured = (0.1, 5.0, 0.5)
-    which = ("digits", "bptt", "warm", None, 1)
-    runs = [Run(*which, 9, 8, 0.9, (0.1, 0.8), (0.05,), (1.5,), 10, *measured)]
+    runs = [run_of("bptt", 1), run_of("bptt", 2), run_of("dspike", 1)]
     write(tmp_path / "runs.json", {"command": "x"}, runs)
     assert earlier(tmp_path / "runs.json") == runs
     assert earlier(tmp_path / "none.json") == []
+    assert groups(runs) == [runs[:2], runs[2:]]
+
+
+def run_of(rule: str, seed: int) -> Run:
+    settings = TrainingSettings(rule=RuleName(rule), seed=seed, delta_bits=None)
+    return Run(
+        conditions=Conditions(task="digits", settings=settings, samples=9),
+        samples=9,
+        tested=8,
+        teacher=0.9,
+        accuracy=(0.1, 0.8),
+        rate_error=(0.05,),
+        epoch_s=(1.5,),
+        peak_bytes=10,
+        firing_rate=0.1,
+        synops=5.0,
+        synops_ratio=0.5,
+    )
