@@ -102,7 +102,7 @@ def tasks() -> dict[str, Task]:
         load=cifar10,
         module=lambda: vgg(VGG11, width=0.5),
         scaling=Scaling((0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)),
-        recipe=Recipe(epochs=6, learning_rate=0.1, padding=4, flip=True),
+        recipe=Recipe(epochs=10, learning_rate=0.1, padding=4, flip=True),
         epochs=5,
         batch=16,  # more can be learned from few samples in small steps
         own={offline: {"readout": Readout.TEACHER}},
