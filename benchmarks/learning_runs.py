@@ -6,11 +6,12 @@ from pathlib import Path
 from statistics import mean
 from typing import Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, TypeAdapter
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 from rich import box
 from rich.table import Table
 
 from benchmarks.tasks import tasks
+from ltl_core.errors import DataFormatError
 from ltl_core.settings import TrainingSettings
 
 Start = Literal["warm", "default"]
@@ -22,7 +23,7 @@ class _Record(BaseModel):
 
 
 class Conditions(_Record):
-    """All that a run depends on but its data: under the same ones it need not be made twice."""
+    """What a run was asked for; its teacher and the data are the task's."""
 
     task: str
     settings: TrainingSettings
@@ -128,10 +129,14 @@ def complaints_about(run: Run) -> list[str]:
 
 
 def earlier(path: Path | None) -> list[Run]:
-    """What stands in the file already."""
+    """What stands in the file already. Raises DataFormatError where that is something else."""
     if path is None or not path.is_file():
         return []
-    return _RUNS.validate_python(json.loads(path.read_text())["runs"])
+    try:
+        return _RUNS.validate_python(json.loads(path.read_text())["runs"])
+    except (ValidationError, ValueError, KeyError, TypeError):
+        reason = "it holds no runs in the form of today; name another file"
+        raise DataFormatError(str(path), reason) from None
 
 
 def write(path: Path | None, heading: dict[str, object], runs: Sequence[Run]) -> None:

@@ -1,5 +1,6 @@
 """Teachers of the learning benchmark, and what they ask of their students."""
 
+import json
 import math
 from collections.abc import Iterator
 from pathlib import Path
@@ -26,17 +27,19 @@ _SCALE_SAMPLES = 5000  # the scales k are measured on so many
 
 
 def teacher_of(task: Task, split: Split, seed: int, cache: Path | None) -> Imported:
-    """A trained teacher, from the cache if it is there."""
+    """A trained teacher, from the cache if one of this recipe is there."""
     kept = None if cache is None else cache / f"{task.name}-{seed}.safetensors"
+    recipe = json.dumps(task.recipe._asdict())
     if kept is not None and kept.is_file():
         weights, about = unpack(kept.read_bytes())
-        device = torch.get_default_device()
-        placed = {name: weight.to(device) for name, weight in weights.items()}
-        return Imported(NetworkSpec.model_validate_json(about["network"]), placed)
+        if about.get("recipe") == recipe:
+            device = torch.get_default_device()
+            placed = {name: weight.to(device) for name, weight in weights.items()}
+            return Imported(NetworkSpec.model_validate_json(about["network"]), placed)
     teacher = _train(task, split.train, seed)
     if kept is not None:
         kept.parent.mkdir(parents=True, exist_ok=True)
-        about = {"network": teacher.network.model_dump_json()}
+        about = {"network": teacher.network.model_dump_json(), "recipe": recipe}
         kept.write_bytes(pack({n: weight.cpu() for n, weight in teacher.weights.items()}, about))
     return teacher
 

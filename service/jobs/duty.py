@@ -5,9 +5,9 @@ from collections.abc import Callable
 
 
 class Duty:
-    """Done for the first time after one interval, and not before the next is over where it failed.
+    """Done for the first time after one interval, and again an interval after each try.
 
-    So a duty that always fails does not keep those after it from their turn.
+    A duty that always fails does so once an interval, and does not keep others from their turn.
     """
 
     def __init__(self, do: Callable[[], object], interval: float) -> None:

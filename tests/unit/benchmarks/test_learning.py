@@ -18,6 +18,8 @@ from benchmarks.learning_runs import (
     write,
 )
 from benchmarks.tasks import tasks
+from benchmarks.teachers import teacher_of
+from ltl_core.errors import DataFormatError
 from ltl_core.settings import RuleName, TrainingSettings
 
 LOCAL = [RuleName.LTL_OFFLINE, RuleName.LTL_ONLINE]
@@ -68,6 +70,30 @@ def test_what_was_run_under_the_same_conditions_is_not_run_again(tmp_path: Path)
     assert other.samples == 96
     (floats,) = runs_of([*few, "--float-deltas"], [run, other])
     assert floats.conditions.settings.delta_bits is None
+
+
+def test_cached_teacher_is_of_the_recipe_that_is_asked_for(tmp_path: Path) -> None:
+    task = tasks()["digits"]
+    split = task.load(Path())
+
+    def weight_of(epochs: int) -> torch.Tensor:
+        shorter = task._replace(recipe=task.recipe._replace(epochs=epochs))
+        with torch.random.fork_rng():
+            teacher = teacher_of(shorter, split, 0, tmp_path)
+        return teacher.weights["layer0.weight"]
+
+    once = weight_of(epochs=1)
+    kept = (tmp_path / "digits-0.safetensors").stat().st_mtime_ns
+    assert torch.equal(weight_of(epochs=1), once)
+    assert (tmp_path / "digits-0.safetensors").stat().st_mtime_ns == kept
+    assert not torch.equal(weight_of(epochs=2), once)
+
+
+@pytest.mark.parametrize("content", ["{", "[]", "{}", '{"runs": [{"task": "digits"}]}'])
+def test_file_of_another_form_is_refused(tmp_path: Path, content: str) -> None:
+    (tmp_path / "runs.json").write_text(content)
+    with pytest.raises(DataFormatError, match="name another file"):
+        earlier(tmp_path / "runs.json")
 
 
 def test_runs_survive_their_file(tmp_path: Path) -> None:
