@@ -9,8 +9,8 @@ from aihwkit.nn import AnalogConv2dMapped, AnalogLinearMapped
 from aihwkit.simulator.configs import TorchInferenceRPUConfig
 from aihwkit.simulator.parameters.enums import BoundManagementType, NoiseManagementType
 
-from ltl_core.layer_kinds import Conv2d
-from ltl_core.stages import Stage
+from ltl_core.network.layers import Conv2d
+from ltl_core.network.stages import Stage
 
 _LEVELS = 2**8 - 2
 

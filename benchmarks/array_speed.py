@@ -27,9 +27,9 @@ from chip_sim.converter import AdcBank, level_max, quantise, transfer_of
 from chip_sim.pair import RESOLUTION, RESOLUTION_ANALOG
 from chip_sim.spec import ChipSpec
 from chip_sim.tiling import tile_stage
-from ltl_core.layer_kinds import Conv2d, Linear
-from ltl_core.network import NetworkSpec
-from ltl_core.stages import Stage
+from ltl_core.network.layers import Conv2d, Linear
+from ltl_core.network.spec import NetworkSpec
+from ltl_core.network.stages import Stage
 
 BITS = 8
 CODE_MAX = 63

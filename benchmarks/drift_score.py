@@ -23,10 +23,10 @@ from benchmarks.machine import about
 from benchmarks.tuning import Task, make_task
 from chip_sim.chip import SimulatedChip, make_chip
 from examples.bench_script import CHIPS
-from ltl_core.calibrate import Calibration
-from ltl_core.evaluate import chip_quality
-from ltl_core.fingerprint import MeanFingerprint, drift, read_fingerprint
+from ltl_core.calibration.drift import MeanFingerprint, drift, read_fingerprint
+from ltl_core.calibration.loop import Calibration
 from ltl_core.settings import Budget, CalibrationSettings
+from ltl_core.student.evaluate import chip_quality
 from service.bench.simulated import spec_of
 from service.jobs.health import DriftThresholds, health_by_accuracy, health_by_score
 from service.states import ChipHealth

@@ -24,8 +24,8 @@ import httpx
 import numpy as np
 from rich.console import Console
 
-from ltl_core.layer_kinds import Conv2d, Linear
-from ltl_core.network import NetworkSpec
+from ltl_core.network.layers import Conv2d, Linear
+from ltl_core.network.spec import NetworkSpec
 from ltl_core.settings import Budget, CalibrationSettings, TrainingSettings
 from service.client.sdk import Tandemcal
 from service.client.teachers import Splits

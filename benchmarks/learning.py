@@ -34,15 +34,15 @@ from benchmarks.tasks import Task, tasks
 from benchmarks.teachers import default_start, scaled, shown, teacher_of
 from ltl_core.data.augment import crop_and_flip
 from ltl_core.data.images import Images
-from ltl_core.effort import student_effort
 from ltl_core.errors import DataFormatError
-from ltl_core.evaluate import Quality, student_quality
-from ltl_core.importing import Imported
-from ltl_core.live import LiveTargets, Vary
+from ltl_core.interop.from_torch import Imported
 from ltl_core.settings import RuleName
-from ltl_core.targets import Targets, evenly
-from ltl_core.teacher import teacher_accuracy
-from ltl_core.training import Training
+from ltl_core.student.evaluate import Quality, student_quality
+from ltl_core.student.operations import student_effort
+from ltl_core.teaching.live import LiveTargets, Vary
+from ltl_core.teaching.targets import Targets, evenly
+from ltl_core.teaching.teacher import teacher_accuracy
+from ltl_core.training.training import Training
 
 PERCENTILES = {RuleName.LTL_OFFLINE: 99.9, RuleName.LTL_ONLINE: 99.0}
 QUICK = ("digits",)

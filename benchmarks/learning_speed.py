@@ -29,15 +29,15 @@ from benchmarks import plain_ltl
 from benchmarks.learning_world import World, make_world, targets_of
 from benchmarks.machine import about
 from benchmarks.memory import peak_memory
-from ltl_core.layer_kinds import Conv2d
-from ltl_core.readout import Classes
+from ltl_core.network.layers import Conv2d
 from ltl_core.rules.select import select_rule
 from ltl_core.settings import NeuronSettings, RuleName
-from ltl_core.shadow import Rates, Shadow
-from ltl_core.student import sweep_student
-from ltl_core.sweep import Lesson, run
-from ltl_core.teacher import collect
-from ltl_core.training import start_student
+from ltl_core.student.layerwise import Lesson, run
+from ltl_core.student.student import sweep_student
+from ltl_core.teaching.readout import Classes
+from ltl_core.teaching.teacher import collect
+from ltl_core.training.latent_weights import Rates, Shadow
+from ltl_core.training.training import start_student
 
 RULES = (RuleName.LTL_OFFLINE, RuleName.LTL_ONLINE)
 WINDOWS = (4, 16, 64)  # steps, for the table of memory

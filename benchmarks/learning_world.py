@@ -6,12 +6,12 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.models import VGG11, vgg
-from ltl_core.importing import from_torch
-from ltl_core.network import NetworkSpec
+from ltl_core.interop.from_torch import from_torch
+from ltl_core.network.spec import NetworkSpec
 from ltl_core.settings import NeuronSettings
-from ltl_core.student import warm_start
-from ltl_core.targets import Samples
-from ltl_core.teacher import collect, run_teacher
+from ltl_core.spiking.forward import warm_start
+from ltl_core.teaching.targets import Samples
+from ltl_core.teaching.teacher import collect, run_teacher
 
 
 class World(NamedTuple):

@@ -27,11 +27,11 @@ from benchmarks.machine import about
 from benchmarks.tasks import tasks
 from benchmarks.teachers import scaled
 from ltl_core.data.images import as_samples
-from ltl_core.live import LiveTargets
-from ltl_core.nir import to_nir
+from ltl_core.interop.to_nir import to_nir
 from ltl_core.settings import RuleName
-from ltl_core.student import Student, run_student
-from ltl_core.training import Training
+from ltl_core.student.student import Student, run_student
+from ltl_core.teaching.live import LiveTargets
+from ltl_core.training.training import Training
 
 
 class Agreement(NamedTuple):

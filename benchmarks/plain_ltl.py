@@ -12,10 +12,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ltl_core.layer_kinds import Conv2d
-from ltl_core.network import NetworkSpec
+from ltl_core.network.layers import Conv2d
+from ltl_core.network.spec import NetworkSpec
+from ltl_core.network.stages import Stage
 from ltl_core.settings import NeuronSettings
-from ltl_core.stages import Stage
 
 
 class _Spike(torch.autograd.Function):

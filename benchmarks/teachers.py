@@ -14,14 +14,14 @@ from benchmarks.datasets import Split
 from benchmarks.tasks import Recipe, Task
 from ltl_core.data.augment import crop_and_flip
 from ltl_core.data.images import Images, Scaling, as_samples
-from ltl_core.importing import Imported, from_torch
-from ltl_core.live import Teacher
-from ltl_core.network import NetworkSpec
+from ltl_core.interop.from_torch import Imported, from_torch
+from ltl_core.network.spec import NetworkSpec
 from ltl_core.packing import pack, unpack
 from ltl_core.settings import NeuronSettings
-from ltl_core.student import warm_start
-from ltl_core.targets import Samples, Targets, evenly
-from ltl_core.teacher import collect
+from ltl_core.spiking.forward import warm_start
+from ltl_core.teaching.live import Teacher
+from ltl_core.teaching.targets import Samples, Targets, evenly
+from ltl_core.teaching.teacher import collect
 
 _SCALE_SAMPLES = 5000  # the scales k are measured on so many
 

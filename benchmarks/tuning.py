@@ -21,19 +21,19 @@ from benchmarks.machine import about
 from chip_sim.chip import make_chip
 from chip_sim.presets import NAMES
 from examples.bench_script import CHIPS, SETTLE_S, read_digits, train_teacher
-from ltl_core.calibrate import Calibration
-from ltl_core.calibration import CalibrationResult
+from ltl_core.calibration.chip_session import Driver
+from ltl_core.calibration.loop import Calibration
+from ltl_core.calibration.result import CalibrationResult
 from ltl_core.chip import ChipBackend, Stimulus
-from ltl_core.driver import Driver
-from ltl_core.evaluate import Quality
-from ltl_core.importing import from_torch
+from ltl_core.interop.from_torch import from_torch
 from ltl_core.settings import CalibrationSettings, TrainingSettings, TuneSettings
-from ltl_core.student import Student
-from ltl_core.targets import Samples, TargetSet, evenly
-from ltl_core.teacher import collect
-from ltl_core.training import Training
-from ltl_core.tune import Bench, Tuner
-from ltl_core.tuned import LayerTuned
+from ltl_core.student.evaluate import Quality
+from ltl_core.student.student import Student
+from ltl_core.teaching.targets import Samples, TargetSet, evenly
+from ltl_core.teaching.teacher import collect
+from ltl_core.training.training import Training
+from ltl_core.tuning.result import LayerTuned
+from ltl_core.tuning.tuner import Bench, Tuner
 from service.bench.simulated import spec_of
 
 

@@ -22,7 +22,7 @@ from chip_sim.pair import RESOLUTION_ANALOG
 from chip_sim.read_noise import read_noise_spread
 from chip_sim.rows import Rows, positions, rows_of
 from chip_sim.spec import groups_of
-from ltl_core.stages import Stage
+from ltl_core.network.stages import Stage
 
 _DOUBT = 2.0**-12  # of an LSB: far above the rounding of a single precision sum, far below one LSB
 _EXACT = 2.0**24  # integers up to here are whole in single precision, and so are their sums

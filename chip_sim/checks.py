@@ -5,7 +5,7 @@ from torch import Tensor
 from chip_sim.layer import Drive
 from ltl_core.chip import ChipInfo, Stimulus
 from ltl_core.errors import CodeRangeError, LayerShapeError, NonFiniteError, SettingError
-from ltl_core.stages import Stage
+from ltl_core.network.stages import Stage
 
 
 def check_codes(stage: Stage, codes: Tensor, info: ChipInfo) -> None:

@@ -24,7 +24,7 @@ from chip_sim.unrest import Unrest
 from chip_sim.wire import seen_through_wire
 from chip_sim.writer import Fault, Written, write
 from ltl_core.chip import LayerSettings, Tuning
-from ltl_core.stages import Stage
+from ltl_core.network.stages import Stage
 
 
 class Cells(NamedTuple):

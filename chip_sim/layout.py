@@ -9,7 +9,7 @@ from chip_sim.tiling import Tiling, lay_out
 from chip_sim.tuning import TuningMemory
 from chip_sim.unrest import Unrest
 from ltl_core.chip import Placement
-from ltl_core.stages import Stage
+from ltl_core.network.stages import Stage
 
 
 def fresh_layers(

@@ -7,7 +7,7 @@ from chip_sim.errors import LayerSettingError
 from chip_sim.spec import ChipSpec, tiles_needed
 from ltl_core.chip import LayerSettings, Placement
 from ltl_core.errors import CapacityError, SettingError, UnsupportedLayerError
-from ltl_core.network import NetworkSpec
+from ltl_core.network.spec import NetworkSpec
 
 
 def check_placement(placement: Placement, spec: ChipSpec) -> None:

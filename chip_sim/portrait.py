@@ -17,8 +17,8 @@ from chip_sim.spec import ChipSpec
 from chip_sim.unrest import Unrest
 from chip_sim.writer import Fault, write
 from ltl_core.chip import LayerSettings, Placement
-from ltl_core.layer_kinds import Linear
-from ltl_core.network import NetworkSpec
+from ltl_core.network.layers import Linear
+from ltl_core.network.spec import NetworkSpec
 
 YEAR = 365 * 86400.0
 LEVELS = (0.0, 0.1, 0.25, 0.5, 0.75, 1.0)

@@ -11,8 +11,8 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from ltl_core.layer_kinds import AvgPool2d, Conv2d, size
-from ltl_core.stages import Stage
+from ltl_core.network.layers import AvgPool2d, Conv2d, size
+from ltl_core.network.stages import Stage
 
 _POINTS_MIN = 512  # fewer make poor matrix products
 _NUMBERS = 1 << 19  # of a matrix that stays near the processor

@@ -8,9 +8,9 @@ from typing import Annotated, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt, model_validator
 
 from ltl_core.chip import ChipInfo, Observable, Register, TuningInfo
-from ltl_core.layer_kinds import Conv2d
-from ltl_core.network import NetworkSpec
-from ltl_core.stages import Stage
+from ltl_core.network.layers import Conv2d
+from ltl_core.network.spec import NetworkSpec
+from ltl_core.network.stages import Stage
 
 Siemens = Annotated[float, Field(ge=0, allow_inf_nan=False, json_schema_extra={"unit": "S"})]
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False, json_schema_extra={"unit": "s"})]

@@ -3,8 +3,8 @@
 from typing import NamedTuple
 
 from chip_sim.spec import ChipSpec, groups_of, tiles_of
-from ltl_core.network import NetworkSpec
-from ltl_core.stages import Stage
+from ltl_core.network.spec import NetworkSpec
+from ltl_core.network.stages import Stage
 
 
 class Region(NamedTuple):

@@ -12,7 +12,7 @@ from chip_sim.spec import ChipSpec
 from chip_sim.tiling import Region, Tiling
 from ltl_core.chip import Register, Tuning
 from ltl_core.errors import CodeRangeError, LayerShapeError
-from ltl_core.stages import Stage
+from ltl_core.network.stages import Stage
 
 _NAME = "tuning/"
 

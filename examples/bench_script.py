@@ -23,7 +23,7 @@ from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 from torch import Tensor, nn
 
-from ltl_core.importing import from_torch
+from ltl_core.interop.from_torch import from_torch
 from ltl_core.settings import CalibrationSettings, RuleName
 from service.api.schemas import ChipView, JobView, StudentView
 from service.client.errors import JobEndedError, TandemcalError

@@ -11,7 +11,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, NamedTuple, Protocol, runtime_checkable
 
 from ltl_core.errors import NotTunableError
-from ltl_core.network import NetworkSpec
+from ltl_core.network.spec import NetworkSpec
 
 if TYPE_CHECKING:
     from jaxtyping import Bool, Float, Int

@@ -17,9 +17,9 @@ from sqlalchemy import Connection, text
 from benchmarks.job_latency import NETWORK
 from chip_sim.chip import make_chip
 from chip_sim.presets import preset
+from ltl_core.calibration.drift import read_fingerprint
 from ltl_core.chip import LayerSettings, Placement
 from ltl_core.chip_info import info_to_json
-from ltl_core.fingerprint import read_fingerprint
 from ltl_core.settings import CalibrationSettings
 from service.api.schemas import CalibrateRequest, ProbeRequest
 from service.version import code_version

@@ -21,8 +21,8 @@ from benchmarks.fleet.asking import request, send
 from benchmarks.fleet.rate import Rate, timed
 from benchmarks.fleet.town import Town, a_town, show_processor, until
 from benchmarks.job_latency import Service
-from ltl_core.layer_kinds import Linear
-from ltl_core.network import NetworkSpec
+from ltl_core.network.layers import Linear
+from ltl_core.network.spec import NetworkSpec
 from ltl_core.settings import TrainingSettings
 from service.client.sdk import Tandemcal
 from service.client.teachers import Splits

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ltl_core.errors import DataFormatError, SettingError
-from ltl_core.targets import Samples
+from ltl_core.teaching.targets import Samples
 
 _FIELDS = ("x", "y", "t", "p")
 

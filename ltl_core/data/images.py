@@ -8,7 +8,7 @@ from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 
 from ltl_core.errors import SettingError
-from ltl_core.targets import Samples
+from ltl_core.teaching.targets import Samples
 
 
 class Images(NamedTuple):

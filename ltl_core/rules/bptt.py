@@ -10,13 +10,13 @@ from collections.abc import Mapping
 from jaxtyping import Float
 from torch import Tensor
 
-from ltl_core.gradient import Gradient, stage_gradient
-from ltl_core.readout import Goal
 from ltl_core.rules.end_to_end import Learned, Model, errors_below
 from ltl_core.rules.rule import LayerActivity
 from ltl_core.rules.through_time import deltas_through_time
-from ltl_core.student import Window, windows
-from ltl_core.surrogate import Boxcar, Surrogate
+from ltl_core.spiking.forward import Window, windows
+from ltl_core.spiking.gradient import Gradient, stage_gradient
+from ltl_core.spiking.surrogate import Boxcar, Surrogate
+from ltl_core.teaching.readout import Goal
 
 
 class Bptt:

@@ -9,12 +9,11 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from ltl_core.readout import Goal
 from ltl_core.rules.bptt import Bptt, back_through
 from ltl_core.rules.end_to_end import Learned, Model
-from ltl_core.student import windows
-from ltl_core.surrogate import Dspike
-from ltl_core.sweep import run
+from ltl_core.spiking.forward import windows
+from ltl_core.spiking.surrogate import Dspike
+from ltl_core.teaching.readout import Goal
 
 FIRST_TEMPERATURE, TEMPERATURE_STEP, LOWEST_TEMPERATURE = 3.0, 0.5, 0.5
 PROBED = 24  # weights of the first layer
@@ -79,7 +78,8 @@ def finite_difference(
         moved = weight.clone()
         moved.view(-1)[place] += change
         weights = dict(model.weights) | {name: moved}
-        return float(goal.loss(run(model.network, weights, inputs, model.neuron).logits))
+        *_, readout = windows(model.network, weights, inputs, model.neuron)
+        return float(goal.loss(readout.membrane[-1] / model.neuron.steps))
 
     differences = [loss(place, nudge) - loss(place, -nudge) for place in places]
     return torch.tensor(differences, dtype=weight.dtype) / (2 * nudge)

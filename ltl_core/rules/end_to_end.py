@@ -1,19 +1,18 @@
 """The interface of rules that are not local: the readout's error goes back through all layers."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import NamedTuple, Protocol
 
 from jaxtyping import Float
 from torch import Tensor
 
-from ltl_core.gradient import Gradient, join_time, split_time
-from ltl_core.layers import as_weight, branch_weights, input_gradient
-from ltl_core.network import NetworkSpec
-from ltl_core.readout import Goal
+from ltl_core.network.spec import NetworkSpec
+from ltl_core.network.stages import Stage
 from ltl_core.settings import NeuronSettings
-from ltl_core.stages import Stage
-
-Weights = Mapping[str, Tensor]
+from ltl_core.spiking.forward import Weights
+from ltl_core.spiking.gradient import Gradient, join_time, split_time
+from ltl_core.spiking.linear import as_weight, branch_weights, input_gradient
+from ltl_core.teaching.readout import Goal
 
 
 class Model(NamedTuple):

@@ -8,11 +8,11 @@ d[t] = (e - decay u[t] d[t+1]) g[t] + decay (1 - s[t]) d[t+1]
 from jaxtyping import Float
 from torch import Tensor
 
-from ltl_core.neuron import count_spikes
-from ltl_core.readout import Goal
 from ltl_core.rules.rule import LayerActivity
 from ltl_core.rules.through_time import deltas_through_time
 from ltl_core.settings import NeuronSettings
+from ltl_core.spiking.neuron import count_spikes
+from ltl_core.teaching.readout import Goal
 
 
 class LtlOffline:

@@ -8,10 +8,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ltl_core.neuron import count_spikes
-from ltl_core.readout import Goal
 from ltl_core.rules.rule import LayerActivity
 from ltl_core.settings import NeuronSettings
+from ltl_core.spiking.neuron import count_spikes
+from ltl_core.teaching.readout import Goal
 
 
 class LtlOnline:

@@ -6,9 +6,9 @@ import torch
 from jaxtyping import Float, Real
 from torch import Tensor
 
-from ltl_core.readout import Goal
 from ltl_core.settings import NeuronSettings
-from ltl_core.surrogate import Boxcar, Surrogate
+from ltl_core.spiking.surrogate import Boxcar, Surrogate
+from ltl_core.teaching.readout import Goal
 
 
 class LayerActivity(NamedTuple):

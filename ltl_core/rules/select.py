@@ -1,7 +1,7 @@
 """A rule by its name."""
 
 from ltl_core.errors import SettingError
-from ltl_core.network import NetworkSpec
+from ltl_core.network.spec import NetworkSpec
 from ltl_core.rules.bptt import Bptt
 from ltl_core.rules.dspike import DspikeBptt
 from ltl_core.rules.end_to_end import EndToEndRule

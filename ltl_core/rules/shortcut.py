@@ -15,12 +15,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ltl_core.network import NetworkSpec
-from ltl_core.readout import Goal
+from ltl_core.network.spec import NetworkSpec
 from ltl_core.rules.bptt import back_through
 from ltl_core.rules.end_to_end import Learned, Model
-from ltl_core.student import Window, windows
-from ltl_core.surrogate import Boxcar
+from ltl_core.spiking.forward import Window, windows
+from ltl_core.spiking.surrogate import Boxcar
+from ltl_core.teaching.readout import Goal
 
 
 class Shortcut:

@@ -13,11 +13,11 @@ preset of that name; any other neuron is handed on as it is.
 from jaxtyping import Float
 from torch import Tensor
 
-from ltl_core.gradient import Gradient, stage_gradient
-from ltl_core.readout import Goal
 from ltl_core.rules.end_to_end import Learned, Model, errors_below
-from ltl_core.student import Window, stage_sums, windows
-from ltl_core.surrogate import between
+from ltl_core.spiking.forward import Window, stage_sums, windows
+from ltl_core.spiking.gradient import Gradient, stage_gradient
+from ltl_core.spiking.surrogate import between
+from ltl_core.teaching.readout import Goal
 
 
 class Tandem:

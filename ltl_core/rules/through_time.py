@@ -14,10 +14,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ltl_core.neuron import just_above
 from ltl_core.rules.rule import LayerActivity
 from ltl_core.settings import NeuronSettings, Reset
-from ltl_core.surrogate import between
+from ltl_core.spiking.neuron import just_above
+from ltl_core.spiking.surrogate import between
 
 
 def deltas_through_time(

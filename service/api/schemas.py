@@ -7,7 +7,7 @@ from typing import Annotated, Any, Generic, Literal, Self, TypeVar
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, JsonValue, model_validator
 from pydantic import Json as JsonText
 
-from ltl_core.network import NetworkSpec
+from ltl_core.network.spec import NetworkSpec
 from ltl_core.presets import PRESETS, PresetName
 from ltl_core.settings import CalibrationSettings, TrainingSettings, TuneSettings
 from service.states import (

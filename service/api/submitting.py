@@ -8,7 +8,7 @@ from sqlalchemy.orm import Session
 from uuid_utils import uuid7
 
 from ltl_core.errors import ChipUnavailableError
-from ltl_core.network import NetworkSpec
+from ltl_core.network.spec import NetworkSpec
 from ltl_core.settings import Reset, TrainingSettings
 from service.api.schemas import (
     CalibrateRequest,

@@ -8,8 +8,8 @@ from sqlalchemy.orm import Session
 from starlette.concurrency import run_in_threadpool
 from uuid_utils import uuid7
 
-from ltl_core.checking import check_samples
-from ltl_core.network import NetworkSpec
+from ltl_core.network.spec import NetworkSpec
+from ltl_core.teaching.checking import check_samples
 from service.api.auth import OPERATE, READ, PrincipalDep
 from service.api.context import Context, ContextDep, PageDep, utc_now
 from service.api.once import KeyHeader, Once

@@ -8,7 +8,7 @@ from pydantic import ValidationError
 from starlette.concurrency import run_in_threadpool
 from uuid_utils import uuid7
 
-from ltl_core.checking import check_weights
+from ltl_core.teaching.checking import check_weights
 from service.api.auth import OPERATE, READ
 from service.api.context import Context, ContextDep, PageDep, utc_now
 from service.api.errors import field_errors

@@ -12,8 +12,8 @@ from safetensors import SafetensorError, safe_open
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import ClientDisconnect
 
-from ltl_core.checking import Arrays, read_arrays
 from ltl_core.errors import CorruptTensorsError
+from ltl_core.teaching.checking import Arrays, read_arrays
 from service.errors import ChecksumMismatchError, DigestMissingError, TooLargeError
 
 

@@ -23,8 +23,8 @@ from ltl_core.chip import (
     TuningInfo,
     WriteReport,
 )
-from ltl_core.network import NetworkSpec
-from ltl_core.stages import Stage
+from ltl_core.network.spec import NetworkSpec
+from ltl_core.network.stages import Stage
 from service.bench.described import read_info as read_chip_info
 from service.bench.verbs import read_tuning
 from service.bench.wire import MalformedBodyError, Message

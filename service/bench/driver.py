@@ -21,7 +21,7 @@ from ltl_core.chip import (
     write_one_by_one,
 )
 from ltl_core.errors import CalibrationError, ChipUnavailableError
-from ltl_core.network import NetworkSpec
+from ltl_core.network.spec import NetworkSpec
 from service.bench import answers, verbs
 from service.bench.call_times import CallTime
 from service.bench.line import AgentAddress, Line

@@ -6,7 +6,7 @@ from typing import Any
 from chip_sim.presets import preset
 from chip_sim.spec import ChipSpec, tiles_needed
 from ltl_core.errors import CapacityError, UnsupportedLayerError
-from ltl_core.network import NetworkSpec
+from ltl_core.network.spec import NetworkSpec
 
 
 def spec_of(settings: Mapping[str, Any]) -> ChipSpec:

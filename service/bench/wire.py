@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 from torch import Tensor
 
-from ltl_core.layer_kinds import size
+from ltl_core.network.layers import size
 from ltl_core.packing import read_metadata
 from service.errors import ServiceError
 

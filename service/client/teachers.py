@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ltl_core.network import NetworkSpec
+from ltl_core.network.spec import NetworkSpec
 from service.api.schemas import JobView, StudentView, TargetSetView, TeacherView
 from service.client.errors import JobEndedError
 from service.client.jobs import Jobs
@@ -13,7 +13,7 @@ from service.client.transport import Transport, upload_headers
 
 
 class Teachers:
-    """Pre-trained networks, as `ltl_core.importing.from_torch` reads them."""
+    """Pre-trained networks, as `ltl_core.interop.from_torch.from_torch` reads them."""
 
     def __init__(self, transport: Transport) -> None:
         self._transport = transport

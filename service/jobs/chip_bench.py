@@ -3,10 +3,10 @@
 import time
 from collections.abc import Mapping
 
+from ltl_core.calibration.chip_session import Driver
 from ltl_core.chip import ChipBackend, LayerCodes
-from ltl_core.driver import Driver
 from ltl_core.progress import Progress
-from ltl_core.student import Student
+from ltl_core.student.student import Student
 from service.bench.call_times import call_times
 from service.bench.leased import LeasedBackend
 from service.bench.registry import open_chip, save_chip

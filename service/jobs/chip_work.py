@@ -2,12 +2,12 @@
 
 import time
 
-from ltl_core.calibrate import Calibration
-from ltl_core.calibration import CalibrationResult, Checkpoint, EndedBy
-from ltl_core.evaluate import Quality
-from ltl_core.fingerprint import read_fingerprint
+from ltl_core.calibration.drift import read_fingerprint
+from ltl_core.calibration.loop import Calibration
+from ltl_core.calibration.result import CalibrationResult, Checkpoint, EndedBy
 from ltl_core.progress import Phase, Progress
 from ltl_core.settings import CalibrationSettings
+from ltl_core.student.evaluate import Quality
 from service.jobs.chip_bench import ChipBench
 from service.jobs.health import health_by_accuracy
 from service.jobs.messages import Ended, JobDescription, Json

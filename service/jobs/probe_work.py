@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from ltl_core.driver import Driver
-from ltl_core.fingerprint import PROBES, Drift, MeanFingerprint, drift, read_fingerprint
+from ltl_core.calibration.chip_session import Driver
+from ltl_core.calibration.drift import PROBES, Drift, MeanFingerprint, drift, read_fingerprint
 from ltl_core.progress import Phase, Progress
 from service.jobs.chip_bench import ChipBench
 from service.jobs.health import DriftThresholds, health_by_score

@@ -4,16 +4,16 @@ from collections.abc import Iterable
 
 import torch
 
-from ltl_core import teacher
-from ltl_core.effort import student_effort
 from ltl_core.errors import SettingError
-from ltl_core.evaluate import student_quality
-from ltl_core.network import NetworkSpec
+from ltl_core.network.spec import NetworkSpec
 from ltl_core.packing import pack, unpack
 from ltl_core.progress import Phase, Progress
 from ltl_core.settings import TrainingSettings
-from ltl_core.targets import Samples, TargetSet
-from ltl_core.training import Training, TrainingCheckpoint
+from ltl_core.student.evaluate import student_quality
+from ltl_core.student.operations import student_effort
+from ltl_core.teaching import teacher
+from ltl_core.teaching.targets import Samples, TargetSet
+from ltl_core.training.training import Training, TrainingCheckpoint
 from service.jobs.messages import ChunkRef, Ended, JobDescription, Json
 from service.jobs.outcome import cancelled
 from service.jobs.workbench import Workbench

@@ -3,12 +3,12 @@
 from collections.abc import Mapping
 
 from ltl_core.chip import Stimulus
-from ltl_core.evaluate import Quality
 from ltl_core.progress import Phase, Progress
 from ltl_core.settings import TuneSettings
-from ltl_core.targets import evenly
-from ltl_core.tune import Bench, Tuner
-from ltl_core.tuned import LayerTuned, Verdict, from_block, to_block
+from ltl_core.student.evaluate import Quality
+from ltl_core.teaching.targets import evenly
+from ltl_core.tuning.result import LayerTuned, Verdict, from_block, to_block
+from ltl_core.tuning.tuner import Bench, Tuner
 from service.jobs.chip_bench import ChipBench
 from service.jobs.health import health_by_accuracy
 from service.jobs.messages import Ended, JobDescription, Json

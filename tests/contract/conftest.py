@@ -8,8 +8,8 @@ import pytest
 from chip_sim.chip import make_chip
 from chip_sim.presets import NAMES, preset
 from ltl_core.chip import ChipBackend, LayerSettings, Placement
-from ltl_core.layer_kinds import AvgPool2d, Conv2d, Linear
-from ltl_core.network import NetworkSpec
+from ltl_core.network.layers import AvgPool2d, Conv2d, Linear
+from ltl_core.network.spec import NetworkSpec
 from tests.agents import bench
 
 OVER_HTTP = ("ideal", "harsh")

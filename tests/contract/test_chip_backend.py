@@ -14,7 +14,7 @@ from ltl_core.chip import (
     run_by_layer,
 )
 from ltl_core.errors import CapacityError, LayerShapeError, UnsupportedLayerError
-from ltl_core.network import NetworkSpec
+from ltl_core.network.spec import NetworkSpec
 from tests.contract.small_network import (
     BATCH,
     HIDDEN,

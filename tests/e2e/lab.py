@@ -12,8 +12,8 @@ from typing import NamedTuple
 import httpx
 import numpy as np
 
-from ltl_core.layer_kinds import Linear
-from ltl_core.network import NetworkSpec
+from ltl_core.network.layers import Linear
+from ltl_core.network.spec import NetworkSpec
 from service.client.sdk import Tandemcal
 from service.client.teachers import Splits
 from service.client.tensors import Samples

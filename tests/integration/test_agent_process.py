@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from ltl_core.chip import LayerSettings, Observable, Placement, Stimulus
-from ltl_core.layer_kinds import Linear
-from ltl_core.network import NetworkSpec
+from ltl_core.network.layers import Linear
+from ltl_core.network.spec import NetworkSpec
 from service.bench.driver import open_http_chip
 from tests.integration.agent_lab import AgentProcess
 from tests.integration.jobs_lab import PATIENCE, Lab, Service, until

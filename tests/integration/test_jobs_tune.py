@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from ltl_core.packing import pack, unpack
-from ltl_core.tuned import from_block
+from ltl_core.tuning.result import from_block
 from service.artifacts import ArtifactStore
 from service.db.tables import Chip
 from service.states import JobStatus

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ltl_core.network import NetworkSpec
+from ltl_core.network.spec import NetworkSpec
 from ltl_core.settings import Budget, CalibrationSettings
 from service.api.context import utc_now
 from service.api.schemas import JobView, TargetSetView

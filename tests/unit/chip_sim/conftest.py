@@ -8,8 +8,8 @@ import torch
 from chip_sim.chip import SimulatedChip, make_chip
 from chip_sim.spec import ChipSpec
 from ltl_core.chip import LayerSettings, Placement
-from ltl_core.layer_kinds import AvgPool2d, Conv2d, Linear
-from ltl_core.network import NetworkSpec
+from ltl_core.network.layers import AvgPool2d, Conv2d, Linear
+from ltl_core.network.spec import NetworkSpec
 
 Build = Callable[..., SimulatedChip]
 

@@ -13,9 +13,9 @@ from chip_sim.read_noise import read_noise_spread
 from chip_sim.rows import rows_of, unfold
 from chip_sim.spec import ChipSpec, DeviceSpec, tiles_of
 from chip_sim.tiling import tile_stage
-from ltl_core.layer_kinds import Conv2d, Linear
-from ltl_core.network import NetworkSpec
-from ltl_core.stages import Stage
+from ltl_core.network.layers import Conv2d, Linear
+from ltl_core.network.spec import NetworkSpec
+from ltl_core.network.stages import Stage
 
 SMALL = ChipSpec(tile_rows=7, tile_columns=4)
 

@@ -7,8 +7,8 @@ from chip_sim.chip import SimulatedChip, make_chip
 from chip_sim.presets import preset
 from chip_sim.spec import ChipSpec, tiles_needed
 from ltl_core.chip import LayerSettings, Observable, Placement, Stimulus
-from ltl_core.layer_kinds import Conv2d, Linear
-from ltl_core.network import NetworkSpec
+from ltl_core.network.layers import Conv2d, Linear
+from ltl_core.network.spec import NetworkSpec
 
 CHANNELS, GROUPS = 8, 4
 NETWORK = NetworkSpec(

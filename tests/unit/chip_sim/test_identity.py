@@ -10,8 +10,8 @@ from chip_sim.identity import TileIdentity, layer_identity, tile_identity
 from chip_sim.presets import preset
 from chip_sim.spec import ChipSpec, NeuronSpec
 from chip_sim.tiling import lay_out, tile_stage
-from ltl_core.layer_kinds import Linear
-from ltl_core.network import NetworkSpec
+from ltl_core.network.layers import Linear
+from ltl_core.network.spec import NetworkSpec
 
 HARSH = preset("harsh")
 

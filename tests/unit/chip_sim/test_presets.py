@@ -8,8 +8,8 @@ import pytest
 from chip_sim.errors import UnknownPresetError
 from chip_sim.presets import NAMES, preset
 from chip_sim.spec import ChipSpec, info_of, tiles_needed
-from ltl_core.layer_kinds import Conv2d, Linear
-from ltl_core.network import NetworkSpec
+from ltl_core.network.layers import Conv2d, Linear
+from ltl_core.network.spec import NetworkSpec
 
 TABLE = {
     # model, variation, stuck, ADC bits, gain, offset, threshold, leak, dead, thermal, read noise

@@ -16,9 +16,9 @@ from chip_sim.presets import NAMES, preset
 from chip_sim.spec import ChipSpec, DeviceSpec
 from chip_sim.tiling import tile_stage
 from ltl_core.chip import LayerSettings, Observable, Placement, Stimulus
-from ltl_core.layer_kinds import Conv2d, Linear
-from ltl_core.network import NetworkSpec
-from ltl_core.stages import Stage
+from ltl_core.network.layers import Conv2d, Linear
+from ltl_core.network.spec import NetworkSpec
+from ltl_core.network.stages import Stage
 
 seeds = st.integers(0, 2**31)
 bits = st.integers(2, 16)

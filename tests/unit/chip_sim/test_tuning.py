@@ -11,8 +11,8 @@ from chip_sim.spec import ChipSpec, ConverterSpec, NeuronSpec, RegisterSpec, Tun
 from chip_sim.tiling import tile_stage
 from ltl_core.chip import LayerSettings, Observable, Placement, Stimulus, Tuning
 from ltl_core.errors import CodeRangeError, LayerShapeError, SettingError
-from ltl_core.layer_kinds import Linear
-from ltl_core.network import NetworkSpec
+from ltl_core.network.layers import Linear
+from ltl_core.network.spec import NetworkSpec
 
 ROWS, COLUMNS, TILE = 40, 20, 16
 QUIET = TuningSpec(reference_noise_lsb=0.0, current_noise=0.0)

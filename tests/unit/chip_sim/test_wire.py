@@ -8,8 +8,8 @@ from chip_sim.presets import preset
 from chip_sim.spec import ChipSpec, WireSpec
 from chip_sim.tiling import tile_stage
 from chip_sim.wire import seen_through_wire
-from ltl_core.layer_kinds import Linear
-from ltl_core.network import NetworkSpec
+from ltl_core.network.layers import Linear
+from ltl_core.network.spec import NetworkSpec
 from tests.unit.chip_sim.conftest import Build
 
 ROWS = 40

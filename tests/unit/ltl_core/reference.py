@@ -6,11 +6,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ltl_core.layer_kinds import Weighted
-from ltl_core.network import NetworkSpec
+from ltl_core.network.layers import Weighted
+from ltl_core.network.spec import NetworkSpec
+from ltl_core.network.stages import Stage
 from ltl_core.rules.end_to_end import Model
 from ltl_core.settings import NeuronSettings, Reset
-from ltl_core.stages import Stage
 
 Weights = Mapping[str, Tensor]
 Spike = Callable[[Tensor], Tensor]

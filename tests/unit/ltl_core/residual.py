@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from ltl_core.network import NetworkSpec
+from ltl_core.network.spec import NetworkSpec
 
 RESIDUAL = NetworkSpec.model_validate(
     {

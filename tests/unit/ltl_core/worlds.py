@@ -7,13 +7,13 @@ from torch import Tensor, nn
 
 from chip_sim.chip import SimulatedChip, make_chip
 from chip_sim.presets import preset
-from ltl_core.importing import from_torch
-from ltl_core.network import NetworkSpec
+from ltl_core.interop.from_torch import from_torch
+from ltl_core.network.spec import NetworkSpec
 from ltl_core.settings import TrainingSettings
-from ltl_core.student import Student
-from ltl_core.targets import Samples, TargetSet
-from ltl_core.teacher import collect
-from ltl_core.training import Training
+from ltl_core.student.student import Student
+from ltl_core.teaching.targets import Samples, TargetSet
+from ltl_core.teaching.teacher import collect
+from ltl_core.training.training import Training
 
 CLASSES = 4
 

@@ -7,8 +7,8 @@ from typing import NamedTuple
 import pytest
 
 from ltl_core.chip import LayerSettings, Placement
-from ltl_core.layer_kinds import Linear
-from ltl_core.network import NetworkSpec
+from ltl_core.network.layers import Linear
+from ltl_core.network.spec import NetworkSpec
 from service.bench.driver import HttpChip
 from tests.agents import Bench, bench
 from tests.proxies import Proxy, driven

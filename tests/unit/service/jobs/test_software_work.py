@@ -9,7 +9,7 @@ import pytest
 import safetensors.numpy
 
 from ltl_core.settings import RuleName
-from ltl_core.student import Student
+from ltl_core.student.student import Student
 from service.artifacts import ArtifactStore
 from service.jobs.messages import ChunkRef, Ended, House, JobDescription
 from service.jobs.work import perform

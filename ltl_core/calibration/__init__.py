@@ -1,0 +1,1 @@
+"""The calibration loop, with the chip in it."""

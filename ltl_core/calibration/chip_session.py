@@ -1,0 +1,84 @@
+"""A chip with a student standing on it: give it codes, measure it, and count what that costs."""
+
+from collections.abc import Iterator, Mapping
+
+from ltl_core.calibration.observe import observables
+from ltl_core.chip import (
+    ChipBackend,
+    LayerCodes,
+    LayerRecording,
+    Observable,
+    Stimulus,
+    run_by_layer,
+    write_layers,
+)
+from ltl_core.errors import SettingError
+from ltl_core.network.layers import size
+from ltl_core.progress import Spent
+from ltl_core.settings import Reset
+from ltl_core.student.codes import format_of
+from ltl_core.student.evaluate import Quality, chip_quality
+from ltl_core.student.student import Student
+from ltl_core.teaching.targets import Batch, Targets
+
+
+class Driver:
+    """Drives one chip for one student. `spent` grows with every call."""
+
+    def __init__(self, backend: ChipBackend, student: Student, spent: Spent | None = None) -> None:
+        if format_of(backend.info) != student.format:
+            raise SettingError(
+                f"The student is in codes {student.format}, but the chip {backend.info.chip_id} "
+                f"takes {format_of(backend.info)}: train a student for this chip's codes."
+            )
+        if student.neuron.reset is not Reset.ZERO:
+            raise SettingError(
+                "The student's spikes subtract the threshold, but a chip's neurons reset to zero: "
+                "train a student with reset 'zero'."
+            )
+        self._backend, self._student = backend, student
+        self._pairs = sum(size(layer.weight_shape) for layer in student.network.matrices)
+        self.spent = spent or Spent()
+
+    def place(self) -> None:
+        """Lay the network out; where it stands already, nothing changes."""
+        self._backend.place(self._student.placement())
+
+    def write(self, codes: Mapping[str, LayerCodes], *, free: bool = False) -> None:
+        """Program what differs from what stands on the chip, and set the trims.
+
+        A `free` write, such as the first one, is not counted as spent.
+        """
+        cells = pulses = 0
+        for report in write_layers(self._backend, codes).values():
+            cells, pulses = cells + report.cells, pulses + report.pulses
+        if not free:
+            self._spend(cells=cells, pulses=pulses)
+
+    def show(self, batch: Batch, observable: Observable) -> Iterator[tuple[str, LayerRecording]]:
+        """Play a batch to learn from; each layer as soon as it is known."""
+        self._spend(samples=batch.size)
+        stimulus = Stimulus(batch.inputs, self._student.neuron.steps)
+        return run_by_layer(self._backend, stimulus, observables(self._student, observable))
+
+    def measure(self, targets: Targets) -> Quality:
+        """How good the chip is now, on samples it does not learn from."""
+        self._spend(samples_measured=targets.size)
+        return chip_quality(self._backend, self._student, targets)
+
+    def settle(self, seconds: float) -> None:
+        """Leave the chip alone."""
+        self._backend.settle(seconds)
+
+    def _spend(
+        self, samples: int = 0, samples_measured: int = 0, cells: int = 0, pulses: int = 0
+    ) -> None:
+        before = self.spent
+        written = before.cells + cells
+        self.spent = Spent(
+            samples=before.samples + samples,
+            samples_measured=before.samples_measured + samples_measured,
+            cells=written,
+            pulses=before.pulses + pulses,
+            cell_writes_per_cell=written / self._pairs,
+        )

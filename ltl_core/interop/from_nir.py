@@ -1,0 +1,228 @@
+"""Students and other spiking chains from NIR graphs; `to_nir` says how the two correspond."""
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+
+import nir
+import numpy as np
+import torch
+from torch import Tensor
+
+from ltl_core.chip import LayerCodes
+from ltl_core.errors import NetworkError, UnsupportedLayerError
+from ltl_core.interop.to_nir import ABOUT, ACCEPTED, TIME_STEP
+from ltl_core.network.layers import AvgPool2d, Conv2d, Linear
+from ltl_core.network.spec import NetworkSpec
+from ltl_core.settings import NeuronSettings
+from ltl_core.student.codes import CodeFormat, as_integers, encode, encode_trim
+from ltl_core.student.student import Student, zero_trims
+
+
+class Spiking(NamedTuple):
+    """A spiking network in float weights, as `ltl_core.student.student.windows` runs it."""
+
+    network: NetworkSpec
+    weights: dict[str, Tensor]
+    neuron: NeuronSettings
+
+
+def from_nir(graph: nir.NIRGraph, *, steps: int = 16, time_step: float = TIME_STEP) -> Spiking:
+    """Any chain of convolutions, matrices and pooling between leaky neurons that reset to zero.
+
+    Layers with thresholds of their own are scaled to the first one's, which changes no spike.
+    Raises UnsupportedLayerError, naming the node, and NetworkError.
+    """
+    about = _read_about(graph)
+    steps = steps if about is None else NeuronSettings.model_validate(about["neuron"]).steps
+    time_step = time_step if about is None else float(about["time_step_s"])
+    reader = _Reader(time_step)
+    for name, node in _chain(graph):
+        reader.take(name, node)
+    return reader.finish(steps, about)
+
+
+def student_from_nir(graph: nir.NIRGraph) -> Student:
+    """The student that `to_nir` exported, code for code. Raises NetworkError."""
+    about = _read_about(graph)
+    if about is None:
+        raise NetworkError(
+            "This graph holds float weights alone: it was not exported from a student. "
+            "Read it with `from_nir`."
+        )
+    found, weights, neuron = from_nir(graph)
+    network = NetworkSpec.model_validate(about["network"])
+    if found.tensor_shapes != network.tensor_shapes:
+        raise NetworkError("The graph's metadata describe another network than its nodes do.")
+    form = CodeFormat(**about["format"])
+    student = Student(network, neuron, form, {}, **about["scales"])
+    return student.with_codes(_codes(student, weights))
+
+
+def _read_about(graph: nir.NIRGraph) -> Mapping[str, Any] | None:
+    text = graph.metadata.get(ABOUT)
+    if text is None:
+        return None
+    try:
+        about: Mapping[str, Any] = json.loads(text)
+        NeuronSettings.model_validate(about["neuron"])
+        NetworkSpec.model_validate(about["network"])
+        float(about["time_step_s"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise NetworkError(f"The graph's metadata '{ABOUT}' is damaged: {error}.") from error
+    return about
+
+
+def _codes(student: Student, weights: Mapping[str, Tensor]) -> dict[str, LayerCodes]:
+    codes: dict[str, LayerCodes] = {}
+    for name, lsb in student.lsb.items():
+        weight = weights[f"{name}.weight"].flatten(1) / lsb
+        bias = weights[f"{name}.bias"] / (lsb * student.bias_lsb(name))
+        codes[name] = LayerCodes(
+            as_integers(encode(weight, student.format)),
+            as_integers(encode_trim(bias, student.format)),
+            zero_trims(len(weight)),
+        )
+    return codes
+
+
+def _chain(graph: nir.NIRGraph) -> Iterator[tuple[str, nir.NIRNode]]:
+    """The nodes from input to output; each feeds only the next."""
+    following: dict[str, str] = {}
+    for source, target in graph.edges:
+        if source in following or target in following.values():
+            node = graph.nodes[target]
+            raise UnsupportedLayerError(target, type(node).__name__, "the nodes must form a chain")
+        following[source] = target
+    starts = [name for name, node in graph.nodes.items() if isinstance(node, nir.Input)]
+    if len(starts) != 1:
+        raise NetworkError(f"The graph has {len(starts)} inputs; one is needed.")
+    name: str | None = starts[0]
+    for _ in graph.nodes:
+        if name is None:
+            return
+        yield name, graph.nodes[name]
+        name = following.get(name)
+
+
+class _Dynamics(NamedTuple):
+    decay: float
+    gain: float  # what of a current arrives
+    threshold: float
+
+
+class _Reader:
+    """Collects the layers along the chain; neurons belong to the layer before them."""
+
+    def __init__(self, time_step: float) -> None:
+        self._time_step = time_step
+        self._shape: tuple[int, ...] = ()
+        self._layers: list[Conv2d | Linear | AvgPool2d] = []
+        self._weights: dict[str, Tensor] = {}
+        self._dynamics: dict[str, _Dynamics] = {}
+        self._waiting: str | None = None  # the weighted layer whose neurons have not come yet
+
+    def take(self, name: str, node: nir.NIRNode) -> None:
+        if isinstance(node, nir.Input):
+            self._shape = tuple(int(extent) for extent in node.output_type["output"])
+        elif isinstance(node, nir.Affine | nir.Linear | nir.Conv2d):
+            self._add(_layer(name, node), node)
+        elif isinstance(node, nir.AvgPool2d) and self._waiting is None:
+            self._layers.append(_pool(name, node))
+        elif isinstance(node, nir.LIF | nir.IF) and self._waiting is not None:
+            self._dynamics[self._waiting] = _dynamics(name, node, self._time_step)
+            self._waiting = None
+        elif not isinstance(node, nir.Flatten | nir.Output):
+            raise UnsupportedLayerError(name, type(node).__name__, ACCEPTED)
+
+    def finish(self, steps: int, about: Mapping[str, Any] | None) -> Spiking:
+        """Everything at one threshold. Raises NetworkError."""
+        if self._waiting is None:
+            raise NetworkError("The graph must end in a layer without neurons: the readout.")
+        network = NetworkSpec(input_shape=self._shape, layers=tuple(self._layers))
+        neuron = self._neuron(steps, about)
+        for name, dynamics in self._dynamics.items():
+            factor = dynamics.gain * neuron.threshold / dynamics.threshold
+            for part in ("weight", "bias"):
+                # A gain that is one but for rounding leaves a student's own weights alone.
+                if abs(factor - 1) > 1e-12:
+                    self._weights[f"{name}.{part}"] *= factor
+        return Spiking(network, self._weights, neuron)
+
+    def _neuron(self, steps: int, about: Mapping[str, Any] | None) -> NeuronSettings:
+        if about is not None:
+            return NeuronSettings.model_validate(about["neuron"])
+        first = next(iter(self._dynamics.values()), None)
+        if first is None:
+            return NeuronSettings(steps=steps, warmup=steps - steps // 4 - 1)
+        for name, dynamics in self._dynamics.items():
+            if abs(dynamics.decay - first.decay) > 1e-9:
+                raise UnsupportedLayerError(name, "LIF", "give all layers one time constant")
+        return NeuronSettings(
+            threshold=first.threshold,
+            decay=first.decay,
+            surrogate_width=first.threshold / 3,
+            steps=steps,
+            warmup=steps - steps // 4 - 1,
+        )
+
+    def _add(self, layer: Conv2d | Linear, node: nir.NIRNode) -> None:
+        if self._waiting is not None:
+            raise UnsupportedLayerError(
+                layer.name, type(node).__name__, f"put neurons between it and '{self._waiting}'"
+            )
+        bias = getattr(node, "bias", np.zeros(len(node.weight)))
+        for part, value in (("weight", node.weight), ("bias", bias)):
+            self._weights[f"{layer.name}.{part}"] = torch.tensor(value, dtype=torch.float32)
+        self._layers.append(layer)
+        self._waiting = layer.name
+
+
+def _layer(name: str, node: nir.NIRNode) -> Conv2d | Linear:
+    weight = node.weight
+    if not isinstance(node, nir.Conv2d):
+        columns, rows = weight.shape
+        return Linear(name=name, in_features=rows, out_features=columns)
+    if isinstance(node.padding, str) or _pair(node.dilation) != (1, 1):
+        raise UnsupportedLayerError(name, "Conv2d", "give the padding in numbers, and dilation 1")
+    return Conv2d(
+        name=name,
+        in_channels=weight.shape[1] * int(node.groups),
+        out_channels=weight.shape[0],
+        kernel=_pair(weight.shape[2:]),
+        stride=_pair(node.stride),
+        padding=_pair(node.padding),
+        groups=int(node.groups),
+    )
+
+
+def _pool(name: str, node: nir.AvgPool2d) -> AvgPool2d:
+    if _pair(node.padding) != (0, 0):
+        raise UnsupportedLayerError(name, "AvgPool2d", "use no padding")
+    return AvgPool2d(name=name, kernel=_pair(node.kernel_size), stride=_pair(node.stride))
+
+
+def _dynamics(name: str, node: nir.LIF | nir.IF, time_step: float) -> _Dynamics:
+    """One number each for the whole layer. Raises UnsupportedLayerError."""
+    kind = type(node).__name__
+    threshold, resistance = _single(name, kind, node.v_threshold), _single(name, kind, node.r)
+    if _single(name, kind, node.v_reset) != 0:
+        raise UnsupportedLayerError(name, kind, "neurons must reset to zero")
+    if isinstance(node, nir.IF):
+        return _Dynamics(1.0, resistance, threshold)
+    if _single(name, kind, node.v_leak) != 0:
+        raise UnsupportedLayerError(name, kind, "neurons must leak to zero")
+    tau = _single(name, kind, node.tau)
+    return _Dynamics(1 - time_step / tau, resistance * time_step / tau, threshold)
+
+
+def _single(name: str, kind: str, values: Any) -> float:
+    found = np.unique(np.asarray(values))
+    if found.size != 1:
+        raise UnsupportedLayerError(name, kind, "all neurons of a layer must share their constants")
+    return float(found[0])
+
+
+def _pair(value: Any) -> tuple[int, int]:
+    flat = np.asarray(value).ravel()
+    return int(flat[0]), int(flat[-1])

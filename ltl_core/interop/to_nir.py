@@ -1,0 +1,118 @@
+"""Students as graphs of the Neuromorphic Intermediate Representation (Pedersen et al., 2024).
+
+A step of the student, u' = decay u (1 - s) + I, is NIR's leaky integrate-and-fire neuron
+
+    tau dv/dt = (v_leak - v) + r I,   v <- v_reset where v > v_threshold
+
+advanced by forward Euler over one step dt: decay = 1 - dt / tau, and r = tau / dt lets a current
+arrive whole; v_leak = v_reset = 0. NIR has neither a number of steps nor integer codes: these
+travel as metadata. The readout ends the graph as sums without neurons; average it over the steps.
+"""
+
+import itertools
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import nir
+import numpy as np
+from torch import Tensor
+
+from ltl_core.errors import SettingError, UnsupportedLayerError
+from ltl_core.network.graph import INPUT
+from ltl_core.network.layers import AvgPool2d, Conv2d, GlobalAvgPool, Layer, Linear, Shape
+from ltl_core.settings import NeuronSettings, Reset
+from ltl_core.student.student import Student
+
+TIME_STEP = 1e-4  # s: NIR names none; snnTorch reads every graph with this one
+ABOUT = "tandemcal"  # the metadata of a graph that was a student
+_OUTPUT, _NEURONS = "output", "_neurons"
+ACCEPTED = "accepted is a chain of Conv2d, Affine, Linear, AvgPool2d and Flatten between LIF or IF"
+
+
+def to_nir(student: Student, time_step: float = TIME_STEP) -> nir.NIRGraph:
+    """A student as a graph; `nir.write` makes a file of it.
+
+    Raises UnsupportedLayerError, and SettingError where threshold trims are set.
+    """
+    _check(student)
+    nodes = dict(_nodes(student, time_step))
+    names = list(nodes)
+    about = {ABOUT: json.dumps(_about(student, time_step))}
+    return nir.NIRGraph(nodes, list(itertools.pairwise(names)), metadata=about)
+
+
+def _check(student: Student) -> None:
+    """Raises SettingError or UnsupportedLayerError for what NIR has no words for."""
+    if student.neuron.reset is not Reset.ZERO:
+        raise SettingError(
+            "NIR's neurons reset to a fixed potential, but this student's lose their threshold: "
+            "train it with the reset 'zero'."
+        )
+    for name, codes in student.codes.items():
+        if bool(codes.threshold.any()):
+            raise SettingError(
+                f"Layer '{name}' has threshold trims, which belong to one chip: "
+                "export the golden student."
+            )
+    previous = INPUT
+    for layer in student.network.layers:
+        if student.network.edges[layer.name] != (previous,):
+            raise UnsupportedLayerError(layer.name, layer.kind, "only chains can be exported")
+        previous = layer.name
+
+
+def _about(student: Student, time_step: float) -> dict[str, Any]:
+    scales = {
+        "lsb": dict(student.lsb),
+        "full_scale": dict(student.full_scale),
+        "input_full_scale": student.input_full_scale,
+    }
+    return {
+        "time_step_s": time_step,
+        "neuron": student.neuron.model_dump(mode="json"),
+        "format": student.format._asdict(),
+        "scales": scales,
+        "network": student.network.model_dump(mode="json"),
+    }
+
+
+def _nodes(student: Student, time_step: float) -> Iterator[tuple[str, nir.NIRNode]]:
+    """Name and node, in the order of the chain."""
+    weights, shape = student.weights(), tuple(student.network.input_shape)
+    yield INPUT, nir.Input({"input": np.array(shape)})
+    for layer in student.network.layers:
+        if isinstance(layer, Linear) and len(shape) > 1:
+            # NIR's shapes have no batch: all dimensions are flattened, from the first.
+            yield f"{layer.name}_flat", nir.Flatten({"input": np.array(shape)}, 0, -1)
+        yield layer.name, _node(layer, weights, shape)
+        shape = layer.output_shape(shape)
+        if isinstance(layer, Conv2d | Linear) and layer is not student.network.layers[-1]:
+            yield f"{layer.name}{_NEURONS}", _neurons(student.neuron, shape, time_step)
+    yield _OUTPUT, nir.Output({"output": np.array(shape)})
+
+
+def _node(layer: Layer, weights: Mapping[str, Tensor], shape: Shape) -> nir.NIRNode:
+    if isinstance(layer, GlobalAvgPool):
+        layer = layer.over(shape)
+    if isinstance(layer, AvgPool2d):
+        return nir.AvgPool2d(np.array(layer.kernel), np.array(layer.stride), np.array((0, 0)))
+    if not isinstance(layer, Conv2d | Linear):
+        raise UnsupportedLayerError(layer.name, layer.kind, ACCEPTED)
+    weight, bias = (weights[f"{layer.name}.{part}"].numpy() for part in ("weight", "bias"))
+    if isinstance(layer, Linear):
+        return nir.Affine(weight, bias)
+    rows, columns = shape[1:]
+    return nir.Conv2d(
+        (rows, columns), weight, layer.stride, layer.padding, (1, 1), layer.groups, bias
+    )
+
+
+def _neurons(neuron: NeuronSettings, shape: Shape, time_step: float) -> nir.NIRNode:
+    threshold, zero = np.full(shape, neuron.threshold), np.zeros(shape)
+    if neuron.decay == 1:
+        return nir.IF(r=np.ones(shape), v_threshold=threshold, v_reset=zero)
+    tau = np.full(shape, time_step / (1 - neuron.decay))
+    return nir.LIF(
+        tau=tau, r=tau / time_step, v_leak=zero, v_threshold=threshold, v_reset=zero.copy()
+    )

@@ -1,0 +1,1 @@
+"""What a network is: layers, their graph, and the stages in which it is computed."""

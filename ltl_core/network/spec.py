@@ -1,0 +1,80 @@
+"""What a network is: named layers and what each reads, with shapes; to and from JSON."""
+
+from collections.abc import Mapping
+from functools import cached_property
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt, model_validator
+
+from ltl_core.errors import NetworkError, UnsupportedLayerError
+from ltl_core.network.graph import INPUT
+from ltl_core.network.layers import KINDS, Layer, Shape, Weighted
+from ltl_core.network.stages import Stage, StageWalk
+
+
+class NetworkSpec(BaseModel):
+    """Layers that read each other without a circle; the one that nothing reads is the readout."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    input_shape: tuple[PositiveInt, ...] = Field(min_length=1, max_length=3)
+    layers: tuple[Layer, ...] = Field(min_length=1)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _every_kind_is_known(cls, data: Any) -> Any:
+        layers = data.get("layers", ()) if isinstance(data, Mapping) else ()
+        for index, layer in enumerate(layers if isinstance(layers, list | tuple) else ()):
+            kind = layer.get("kind") if isinstance(layer, Mapping) else None
+            if isinstance(kind, str) and kind not in KINDS:
+                raise UnsupportedLayerError(
+                    str(layer.get("name", index)), kind, f"use one of {', '.join(KINDS)}"
+                )
+        return data
+
+    @model_validator(mode="after")
+    def _it_fits_together(self) -> "NetworkSpec":
+        names = [layer.name for layer in self.layers]
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            raise NetworkError(f"Layer names must be unique, but {', '.join(twice)} stands twice.")
+        if INPUT in names:
+            raise NetworkError(f"No layer may be called '{INPUT}': it names the network's input.")
+        readout = self.stages[-1]
+        if len(readout.output_shape) != 1:
+            raise NetworkError(
+                f"The readout '{readout.name}' has shape {'x'.join(map(str, readout.output_shape))}"
+                ": end the network with a linear layer, one output a class."
+            )
+        return self
+
+    @property
+    def edges(self) -> dict[str, tuple[str, ...]]:
+        """What each layer reads."""
+        before = (INPUT, *(layer.name for layer in self.layers))
+        return {
+            layer.name: layer.inputs or (previous,)
+            for layer, previous in zip(self.layers, before, strict=False)
+        }
+
+    @cached_property
+    def stages(self) -> tuple[Stage, ...]:
+        """The layers of neurons, each behind all that feed it; the readout is the last."""
+        return StageWalk(self.input_shape, self.layers, self.edges).all()
+
+    @property
+    def classes(self) -> int:
+        return self.stages[-1].columns
+
+    @property
+    def matrices(self) -> tuple[Weighted, ...]:
+        """All layers with weights, in the order of their stages."""
+        return tuple(layer for stage in self.stages for layer in stage.matrices)
+
+    @property
+    def tensor_shapes(self) -> dict[str, Shape]:
+        """Name and shape of every tensor that the network's weights consist of."""
+        shapes: dict[str, Shape] = {}
+        for layer in self.matrices:
+            shapes[f"{layer.name}.weight"] = layer.weight_shape
+            shapes[f"{layer.name}.bias"] = layer.weight_shape[:1]
+        return shapes

@@ -1,0 +1,1 @@
+"""How a spiking layer computes, forward and backward."""

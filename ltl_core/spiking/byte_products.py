@@ -1,0 +1,142 @@
+"""Products of bytes, exact in integers: spikes with codes, and spikes with quantised deltas.
+
+One factor is always 0 or 1, so no sum of two products leaves the sixteen bits that older
+processors add them up in, and oneDNN adds the rest in 32.
+"""
+
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float, Int8, UInt8
+from torch import Tensor
+
+from ltl_core.network.layers import Conv2d, Weighted
+
+LARGEST = 127  # of a signed byte, the same on both sides of zero
+
+
+class ByteDeltas(NamedTuple):
+    """delta = step * values, rounded to the nearest: one step for all of them."""
+
+    values: Int8[Tensor, "line column"]
+    step: float
+
+
+def has_byte_products(device: torch.device) -> bool:
+    """Whether torch brings them for this device."""
+    return device.type == "cpu" and torch.backends.mkldnn.is_available()
+
+
+def pack_bytes(layer: Weighted, codes: Int8[Tensor, "column *row"]) -> Tensor:
+    """The codes of a matrix, in its own shape, as the products below want them."""
+    if not isinstance(layer, Conv2d):
+        return _packed_matrix(codes)
+    packed: Tensor = torch.ops.onednn.qconv_prepack(
+        codes.contiguous(),
+        torch.ones(len(codes)),
+        1.0,
+        0,
+        layer.stride,
+        layer.padding,
+        (1, 1),
+        1,
+        None,
+    )
+    return packed
+
+
+def sums_of_bytes(
+    layer: Weighted, values: UInt8[Tensor, "n *input"], packed: Tensor
+) -> Float[Tensor, "n *output"]:
+    """sum_j code_ij s_j, channels innermost in memory."""
+    columns = layer.weight_shape[0]
+    if not isinstance(layer, Conv2d):
+        return _product(values, packed, torch.ones(columns))
+    ones, zeros = torch.ones(columns), torch.zeros(columns, dtype=torch.long)
+    image, weights = (values, 1.0, 0), (packed, ones, zeros, None)
+    shape = (layer.stride, layer.padding, (1, 1), 1)
+    sums: Tensor = torch.ops.onednn.qconv_pointwise(
+        *image, *weights, *shape, 1.0, 0, torch.float32, "none", [], ""
+    )
+    return sums
+
+
+def quantise(delta: Float[Tensor, "n column *position"]) -> ByteDeltas | None:
+    """In 255 levels up to the largest; lines by position, then sample. None: all are zero."""
+    in_memory = delta.permute(0, 2, 3, 1) if delta.dim() == 4 else delta
+    low, high = torch.aminmax(in_memory)
+    step = max(-float(low), float(high)) / LARGEST
+    if step == 0:
+        return None
+    levels = (in_memory * (1 / step)).round_()
+    if levels.dim() == 4:
+        levels = levels.permute(1, 2, 0, 3)
+    values = levels.to(torch.int8, memory_format=torch.contiguous_format)
+    return ByteDeltas(values.flatten(0, -2), step)
+
+
+def add_outer_product(
+    total: Float[Tensor, "row column"],
+    turned: UInt8[Tensor, "row line"],
+    deltas: ByteDeltas,
+    part: float,
+) -> None:
+    """total += part sum_n s_j[n] delta_i[n], in place."""
+    scales = torch.full((total.shape[1],), part * deltas.step)
+    packed = _packed_matrix(deltas.values.T)
+    _product(turned, packed, scales, total)
+
+
+def turn(
+    layer: Weighted, values: UInt8[Tensor, "n *input"], positions: tuple[int, ...]
+) -> UInt8[Tensor, "row line"]:
+    """Each row of a matrix with all that reached it: lines by position, then sample.
+
+    With the samples innermost a patch is copied in runs of that many bytes.
+    """
+    if not isinstance(layer, Conv2d):
+        return values.T.contiguous()
+    (high, wide), (down, right) = layer.kernel, layer.stride
+    source = _turned_and_padded(layer, values)
+    by_channel, by_row, by_column, _ = source.stride()
+    windows = source.as_strided(
+        (high, wide, len(source), *positions, len(values)),
+        (by_row, by_column, by_channel, by_row * down, by_column * right, 1),
+    )
+    return windows.reshape(high * wide * len(source), -1)
+
+
+def _turned_and_padded(
+    layer: Conv2d, values: UInt8[Tensor, "n c h w"]
+) -> UInt8[Tensor, "c hp wp n"]:
+    (top, left), (n, channels, high, wide) = layer.padding, values.shape
+    turned = values.permute(0, 2, 3, 1).flatten(1).T.contiguous().view(high, wide, channels, n)
+    padded = values.new_zeros(channels, high + 2 * top, wide + 2 * left, n)
+    padded[:, top : top + high, left : left + wide] = turned.permute(2, 0, 1, 3)
+    return padded
+
+
+def _packed_matrix(codes: Int8[Tensor, "column row"]) -> Tensor:
+    # It does not look at strides.
+    packed: Tensor = torch.ops.onednn.qlinear_prepack(codes.contiguous(), None)
+    return packed
+
+
+def _product(
+    rows: UInt8[Tensor, "line row"],
+    packed: Tensor,
+    scales: Float[Tensor, " column"],
+    total: Float[Tensor, "line column"] | None = None,
+) -> Float[Tensor, "line column"]:
+    """scale_i sum_j code_ij s_j; with a total, added to it in place."""
+    zeros = torch.zeros(len(scales), dtype=torch.long)
+    factors = (rows, 1.0, 0, packed, scales, zeros)
+    output = (1.0, 0, torch.float32)
+    sums: Tensor
+    if total is None:
+        sums = torch.ops.onednn.qlinear_pointwise(*factors, None, *output, "none", [], "")
+    else:
+        sums = torch.ops.onednn.qlinear_pointwise.binary(
+            *factors, total, None, *output, 1.0, 0, "sum", 1.0, "none", [], ""
+        )
+    return sums

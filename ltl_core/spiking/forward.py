@@ -1,0 +1,103 @@
+"""The forward pass of a spiking network in plain form: layer by layer, over the whole window."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from ltl_core.errors import LayerShapeError
+from ltl_core.network.spec import NetworkSpec
+from ltl_core.network.stages import Stage
+from ltl_core.settings import NeuronSettings
+from ltl_core.spiking.gradient import lay, split_time
+from ltl_core.spiking.linear import (
+    branch_weights,
+    column_sums,
+)
+from ltl_core.spiking.neuron import lif_window
+
+Weights = Mapping[str, Tensor]
+
+
+class Window(NamedTuple):
+    """One layer over all steps: what reached it, branch by branch, and what it did.
+
+    A source that shows the same analog values at every step is one step long.
+    Of the readout, `membrane` is the running sum and `spikes` is None.
+    """
+
+    stage: Stage
+    sources: tuple[Float[Tensor, "time batch *source"], ...]
+    membrane: Float[Tensor, "time batch *neuron"]
+    spikes: Float[Tensor, "time batch *neuron"] | None
+
+
+def warm_start(
+    network: NetworkSpec, weights: Weights, scales: Mapping[str, float], neuron: NeuronSettings
+) -> dict[str, Tensor]:
+    """The teacher's weights, scaled so that a rate stands for an activation.
+
+    W_l <- W_l (k_{l-1} / k_l) threshold,  b_l <- b_l threshold / k_l,  k_0 = 1;
+    the readout keeps its units: W_L <- W_L k_{L-1}. A straight branch of a residual addition
+    carries spikes of the rate a_j / k_j, so each has the fixed weight threshold k_j / k_l: then
+    all currents add up to threshold a_l / k_l a step, as they do in a chain.
+    """
+    started: dict[str, Tensor] = {}
+    for stage in network.stages:
+        gain = 1.0 if stage.is_readout else neuron.threshold / scales[stage.name]
+        before = [1.0 if b.source is None else scales[b.source] for b in stage.branches]
+        for branch, scale in zip(stage.branches, before, strict=True):
+            if (layer := branch.layer) is not None:
+                started[f"{layer.name}.weight"] = weights[f"{layer.name}.weight"] * scale * gain
+                started[f"{layer.name}.bias"] = weights[f"{layer.name}.bias"] * gain
+        if straight := before[len(stage.matrices) :]:
+            started[f"{stage.name}.gain"] = torch.tensor(straight) * gain
+    return started
+
+
+def windows(
+    network: NetworkSpec,
+    weights: Weights,
+    inputs: Float[Tensor, "batch *shape"],
+    neuron: NeuronSettings,
+) -> Iterator[Window]:
+    """Run a student layer by layer, each over the whole window, and keep what its layers show."""
+    shown: dict[str | None, Tensor] = {None: as_frames(network, inputs, neuron.steps)}
+    for stage in network.stages:
+        sources = tuple(shown[branch.source] for branch in stage.branches)
+        current = stage_sums(stage, weights, sources)
+        current = current.expand(neuron.steps, *current.shape[1:])
+        if stage.is_readout:
+            yield Window(stage, sources, current.cumsum(0), None)
+        else:
+            membrane, spikes = lif_window(current, neuron)
+            shown[stage.name] = spikes
+            yield Window(stage, sources, membrane, spikes)
+
+
+def stage_sums(
+    stage: Stage, weights: Weights, sources: Sequence[Float[Tensor, "time batch *source"]]
+) -> Float[Tensor, "time batch *output"]:
+    """sum_j W_ij x_j + b_i over all branches, at every step."""
+    total: Tensor | None = None
+    parts = zip(stage.branches, branch_weights(stage, weights), sources, strict=True)
+    for branch, weight, source in parts:
+        sums = split_time(column_sums(lay(branch, source), weight), len(source))
+        total = sums if total is None else total + sums
+    if total is None:
+        raise ValueError(f"Layer '{stage.name}' reads nothing.")
+    return total
+
+
+def as_frames(
+    network: NetworkSpec, inputs: Float[Tensor, "batch *shape"], steps: int
+) -> Float[Tensor, "time batch *input"]:
+    """One frame that stands for all steps, or a frame a step. Raises LayerShapeError."""
+    shape = network.input_shape
+    if tuple(inputs.shape[1:]) == shape:
+        return inputs.unsqueeze(0)
+    if tuple(inputs.shape[1:]) != (steps, *shape):
+        raise LayerShapeError("input", shape, tuple(inputs.shape[1:]), "samples")
+    return inputs.transpose(0, 1)

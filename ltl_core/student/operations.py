@@ -1,0 +1,88 @@
+"""What a student does for its answer: firing rates, and synaptic operations beside the ANN's.
+
+ANN = sum_l fan_in * neurons;   SNN = sum_t sum_l fan_out * spikes;   ratio = SNN / ANN
+Analog inputs multiply, they do not spike: what reads the network's input is counted apart. Only
+connections that exist count, not those to a padding.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from ltl_core.network.spec import NetworkSpec
+from ltl_core.network.stages import Branch
+from ltl_core.spiking.linear import input_gradient
+from ltl_core.student.student import Student, sweep_student
+from ltl_core.teaching.targets import Targets
+
+_CHUNK = 128  # samples at a time
+
+
+class Effort(NamedTuple):
+    """Of one sample, on average."""
+
+    firing_rate: float  # spikes a neuron and step
+    layer_rates: tuple[float, ...]  # the same, hidden layer by hidden layer
+    synops: float  # additions that spikes cause
+    ann_synops: float  # multiplications of an ANN in the same layers
+    analog_ops: float  # multiplications of analog inputs, once a sample
+
+    @property
+    def ratio(self) -> float:
+        """SNN / ANN, without the layers that read the input."""
+        return self.synops / self.ann_synops if self.ann_synops else 0.0
+
+
+def student_effort(student: Student, targets: Targets) -> Effort:
+    """Of the ideal student."""
+    batches = targets.batches(_CHUNK)
+    rates = (sweep_student(student, batch.inputs).rates for batch in batches)
+    return effort_of(student.network, rates, student.neuron.steps)
+
+
+def effort_of(
+    network: NetworkSpec,
+    rates: Iterable[Mapping[str, Float[Tensor, "batch *neuron"]]],
+    steps: int,
+) -> Effort:
+    """From the rates of every hidden layer, computed or measured."""
+    totals: dict[str, Tensor] = {}
+    samples = 0
+    for batch in rates:
+        samples += len(next(iter(batch.values()), ()))
+        for name, rate in batch.items():
+            totals[name] = totals.get(name, torch.zeros(())) + rate.sum(0)
+    means = {name: total / samples for name, total in totals.items()}
+    synops = ann = analog = 0.0
+    for stage in network.stages:
+        for branch in stage.branches:
+            connections = fan_out(branch)
+            if branch.source is None:
+                analog += float(connections.sum())
+            else:
+                ann += float(connections.sum()) / _pooled(branch)
+                synops += steps * float((means[branch.source] * connections).sum())
+    neurons = sum(mean.numel() for mean in means.values())
+    fired = sum(float(mean.sum()) for mean in means.values())
+    layers = tuple(float(mean.mean()) for mean in means.values())
+    return Effort(fired / max(1, neurons), layers, synops, ann, analog)
+
+
+def fan_out(branch: Branch) -> Float[Tensor, "*source"]:
+    """How many connections each value of the source leads to."""
+    shape, weight = branch.input_shape, torch.ones(())
+    if branch.layer is not None:
+        shape, weight = branch.layer.output_shape(shape), torch.ones(branch.layer.weight_shape)
+    back = input_gradient(branch, weight, torch.ones(1, *shape))
+    return back.reshape(branch.source_shape) * _pooled(branch)
+
+
+def _pooled(branch: Branch) -> int:
+    """So many values share one cell behind the pools; each reaches all that the cell does."""
+    share = 1
+    for pool in branch.pools:
+        share *= pool.kernel[0] * pool.kernel[1]
+    return share

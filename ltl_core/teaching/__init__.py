@@ -1,0 +1,1 @@
+"""What the teacher asks of every layer: readouts, targets, and the checks of what arrives."""

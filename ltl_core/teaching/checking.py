@@ -1,0 +1,85 @@
+"""Is this upload usable? NumPy alone, so that a server can ask without loading torch."""
+
+from collections.abc import Collection, Mapping
+from typing import Any
+
+import numpy as np
+import safetensors.numpy
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+
+from ltl_core.errors import (
+    CorruptTensorsError,
+    LabelRangeError,
+    LayerShapeError,
+    MissingTensorError,
+    NonFiniteError,
+)
+from ltl_core.network.layers import Shape
+from ltl_core.network.spec import NetworkSpec
+
+Arrays = Mapping[str, NDArray[Any]]
+
+
+def read_arrays(data: bytes) -> dict[str, NDArray[Any]]:
+    """The arrays of a safetensors block. Raises CorruptTensorsError."""
+    try:
+        return safetensors.numpy.load(data)
+    except (SafetensorError, ValueError, KeyError, TypeError) as error:
+        raise CorruptTensorsError(str(error)) from error
+
+
+def check_weights(network: NetworkSpec, arrays: Arrays) -> None:
+    """Raises MissingTensorError, LayerShapeError or NonFiniteError."""
+    shapes = network.tensor_shapes
+    _check_names(shapes, arrays)
+    for name, shape in shapes.items():
+        if arrays[name].shape != shape:
+            raise LayerShapeError(name.rpartition(".")[0], shape, arrays[name].shape, what=name)
+        _check_floats(name, arrays[name])
+
+
+def check_samples(network: NetworkSpec, arrays: Arrays) -> int:
+    """How many samples there are in "inputs", and in "labels" where it is there.
+
+    An input is an image, or a sequence of frames; a label is a class, or the values that the
+    network should put out. Raises MissingTensorError, LayerShapeError, NonFiniteError or
+    LabelRangeError.
+    """
+    _check_names({"inputs": ()}, arrays, optional={"labels"})
+    inputs = arrays["inputs"]
+    samples = len(inputs) if inputs.ndim else 0
+    if 0 in inputs.shape or network.input_shape not in (inputs.shape[1:], inputs.shape[2:]):
+        raise LayerShapeError("input", ("samples", *network.input_shape), inputs.shape, "inputs")
+    _check_floats("inputs", inputs)
+    if (labels := arrays.get("labels")) is not None:
+        _check_labels(network, samples, labels)
+    return samples
+
+
+def _check_labels(network: NetworkSpec, samples: int, labels: NDArray[Any]) -> None:
+    if labels.shape == (samples, network.classes) and np.issubdtype(labels.dtype, np.floating):
+        _check_floats("labels", labels)
+        return
+    if labels.shape != (samples,) or not np.issubdtype(labels.dtype, np.integer):
+        found = (*labels.shape, str(labels.dtype))
+        raise LayerShapeError("input", (samples, "integer"), found, "labels")
+    lowest, highest = int(labels.min()), int(labels.max())
+    if lowest < 0 or highest >= network.classes:
+        raise LabelRangeError(lowest, highest, network.classes)
+
+
+def _check_names(
+    wanted: Mapping[str, Shape], arrays: Arrays, optional: Collection[str] = ()
+) -> None:
+    missing = sorted(wanted.keys() - arrays.keys())
+    unknown = sorted(arrays.keys() - wanted.keys() - set(optional))
+    if missing or unknown:
+        raise MissingTensorError(missing, unknown)
+
+
+def _check_floats(name: str, array: NDArray[Any]) -> None:
+    if not np.issubdtype(array.dtype, np.floating):
+        raise LayerShapeError(name, ("float32",), (str(array.dtype),), "numbers")
+    if bad := int(array.size - np.isfinite(array).sum()):
+        raise NonFiniteError(name, bad)

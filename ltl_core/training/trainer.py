@@ -1,0 +1,117 @@
+"""What a batch teaches a student in codes, whatever the rule."""
+
+from collections.abc import Mapping
+from typing import NamedTuple, Protocol
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from ltl_core.network.spec import NetworkSpec
+from ltl_core.rules.end_to_end import EndToEndRule, Model
+from ltl_core.rules.rule import Rule
+from ltl_core.rules.select import select_end_to_end, select_rule
+from ltl_core.settings import Scales, TrainingSettings
+from ltl_core.spiking.gradient import Gradient
+from ltl_core.student.layerwise import Lesson
+from ltl_core.student.student import Student, sweep_student
+from ltl_core.teaching.targets import Batch
+
+
+class Taught(NamedTuple):
+    """How each matrix should change, and the logits of the student as it is."""
+
+    gradients: dict[str, Gradient]
+    logits: Float[Tensor, "batch output"]
+
+
+class Tutor(Protocol):
+    """A rule with what it keeps from batch to batch."""
+
+    def begin_epoch(self, done: float, student: Student, batch: Batch) -> None:
+        """`done` runs from 0 to 1; the batch is one to try things on."""
+        ...
+
+    def learn(self, student: Student, batch: Batch) -> Taught:
+        """Gradients of one batch."""
+        ...
+
+    def tensors(self) -> dict[str, Tensor]:
+        """For a checkpoint."""
+        ...
+
+    def load(self, tensors: Mapping[str, Tensor]) -> None:
+        """Go on from what `tensors` gave."""
+        ...
+
+
+def make_tutor(settings: TrainingSettings, network: NetworkSpec) -> Tutor:
+    """Raises SettingError."""
+    if settings.rule.is_local:
+        return _LocalTutor(select_rule(settings.rule), settings)
+    return _EndToEndTutor(select_end_to_end(settings, network), settings)
+
+
+class _LocalTutor:
+    def __init__(self, rule: Rule, settings: TrainingSettings) -> None:
+        self._rule, self._settings = rule, settings
+
+    def begin_epoch(self, done: float, student: Student, batch: Batch) -> None:
+        """A local rule is the same in every epoch."""
+
+    def learn(self, student: Student, batch: Batch) -> Taught:
+        if self._settings.scales is Scales.BATCH:
+            batch = batch.rescaled(self._settings.percentile)
+        goal, bits = batch.goal(self._settings.readout), self._settings.delta_bits
+        lesson = Lesson(self._rule, batch.rates, goal, bits)
+        swept = sweep_student(student, batch.inputs, lesson)
+        return Taught(swept.gradients, swept.logits)
+
+    def tensors(self) -> dict[str, Tensor]:
+        return {}
+
+    def load(self, tensors: Mapping[str, Tensor]) -> None:
+        """Nothing was kept."""
+
+
+class _EndToEndTutor:
+    """Moves the rule's own parameters itself, by Adam at the student's rate."""
+
+    def __init__(self, rule: EndToEndRule, settings: TrainingSettings) -> None:
+        self._rule, self._readout, self._full_rate = rule, settings.readout, settings.learning_rate
+        self._own = rule.own
+        # Adam wants something to move, and most of these rules hold nothing.
+        held = list(self._own.values()) or [torch.zeros(0)]
+        self._adam = torch.optim.Adam(held, settings.learning_rate)
+
+    def begin_epoch(self, done: float, student: Student, batch: Batch) -> None:
+        self._adam.param_groups[0]["lr"] = self._full_rate * (1 - done)
+        self._rule.begin_epoch(done, _model(student), batch.inputs, batch.goal(self._readout))
+
+    def learn(self, student: Student, batch: Batch) -> Taught:
+        learned = self._rule.learn(_model(student), batch.inputs, batch.goal(self._readout))
+        for name, parameter in self._own.items():
+            parameter.grad = learned.own.get(name)
+        self._adam.step()
+        return Taught(learned.gradients, learned.logits)
+
+    def tensors(self) -> dict[str, Tensor]:
+        kept = {name: tensor.clone() for name, tensor in self._own.items()}
+        for name, tensor in self._own.items():
+            for key, value in self._adam.state[tensor].items():
+                kept[f"adam:{name}:{key}"] = value.clone()
+        return kept
+
+    def load(self, tensors: Mapping[str, Tensor]) -> None:
+        for name, tensor in self._own.items():
+            tensor.copy_(tensors[name])
+            prefix = f"adam:{name}:"
+            moments = {
+                k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)
+            }
+            if moments:
+                self._adam.state[tensor] = {k: v.clone() for k, v in moments.items()}
+
+
+def _model(student: Student) -> Model:
+    return Model(student.network, student.weights(), student.neuron)

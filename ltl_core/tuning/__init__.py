@@ -1,0 +1,1 @@
+"""Tuning of a chip's own circuits by their registers."""

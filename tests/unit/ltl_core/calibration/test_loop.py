@@ -1,0 +1,224 @@
+"""The loop, on simulated chips: what it measures, what it changes, how it ends and goes on."""
+
+from collections.abc import Mapping
+
+import pytest
+import torch
+from torch import Tensor
+
+from chip_sim.chip import SimulatedChip
+from ltl_core.calibration.loop import Calibration, split
+from ltl_core.calibration.observe import measured_gradient, observables, seen_layers
+from ltl_core.calibration.result import CalibrationResult, Checkpoint, EndedBy
+from ltl_core.chip import Observable, Stimulus
+from ltl_core.errors import CorruptTensorsError, SettingError
+from ltl_core.progress import Phase
+from ltl_core.rules.select import select_rule
+from ltl_core.settings import Budget, CalibrationSettings, Change, RuleName
+from ltl_core.spiking.gradient import Gradient
+from ltl_core.student.evaluate import chip_quality, student_quality
+from tests.unit.ltl_core.worlds import World, chip
+
+SHORT = CalibrationSettings(budget=Budget(samples=1600))
+
+
+def _run(
+    world: World, backend: SimulatedChip, settings: CalibrationSettings = SHORT
+) -> CalibrationResult:
+    calibration = Calibration(backend, world.student, world.targets, world.test, settings)
+    for _ in calibration.steps():
+        pass
+    return calibration.result
+
+
+def _gradients(
+    world: World, backend: SimulatedChip, rule: RuleName, observable: Observable
+) -> dict[str, Gradient]:
+    batch = world.targets.take(torch.arange(64))
+    stimulus = Stimulus(batch.inputs, world.student.neuron.steps)
+    recording = backend.run(stimulus, observables(world.student, observable))
+    return {
+        name: gradient
+        for seen in seen_layers(world.student, batch, recording.layers.items())
+        for name, gradient in measured_gradient(
+            seen, batch, world.student, select_rule(rule), observable
+        ).items()
+    }
+
+
+def _placed(world: World, name: str) -> SimulatedChip:
+    backend = chip(name)
+    backend.place(world.student.placement())
+    for layer, codes in world.student.codes.items():
+        backend.program(layer, codes.weight)
+        backend.trim(layer, codes.threshold, codes.bias)
+    return backend
+
+
+def _cosine(first: Tensor, second: Tensor) -> float:
+    return float(torch.nn.functional.cosine_similarity(first.flatten(), second.flatten(), dim=0))
+
+
+@pytest.mark.parametrize("rule", [RuleName.LTL_OFFLINE, RuleName.LTL_ONLINE])
+@pytest.mark.parametrize("observable", [Observable.SPIKES, Observable.WINDOW])
+def test_gradients_from_less_agree_with_those_from_the_membrane(
+    world: World, rule: RuleName, observable: Observable
+) -> None:
+    backend = _placed(world, "ideal")
+    full = _gradients(world, backend, rule, Observable.MEMBRANE)
+    less = _gradients(world, backend, rule, observable)
+    for name, gradient in full.items():
+        assert _cosine(less[name].weight, gradient.weight) > 0.97
+
+
+def test_counts_point_the_same_way(world: World) -> None:
+    backend = _placed(world, "ideal")
+    full = _gradients(world, backend, RuleName.LTL_OFFLINE, Observable.MEMBRANE)
+    counts = _gradients(world, backend, RuleName.LTL_OFFLINE, Observable.COUNTS)
+    for name, gradient in full.items():
+        assert _cosine(counts[name].weight, gradient.weight) > 0.5
+
+
+def test_gradients_of_another_batch_would_not_agree(world: World) -> None:
+    backend = _placed(world, "ideal")
+    right = _gradients(world, backend, RuleName.LTL_ONLINE, Observable.WINDOW)
+    rolled = world._replace(
+        targets=world.targets._replace(
+            rates={n: r.roll(1, 0) for n, r in world.targets.rates.items()}
+        )
+    )
+    wrong = _gradients(rolled, backend, RuleName.LTL_ONLINE, Observable.WINDOW)
+    for name in ("layer0", "layer5"):
+        assert _cosine(right[name].weight, wrong[name].weight) < 0.95
+
+
+def test_ideal_chip_is_the_ideal_student(world: World) -> None:
+    found = chip_quality(_placed(world, "ideal"), world.student, world.test)
+    golden = student_quality(world.student, world.test)
+    assert found.accuracy == pytest.approx(golden.accuracy, abs=0.01)
+    assert found.rate_error == pytest.approx(golden.rate_error, abs=0.005)
+
+
+def test_harsh_chip_is_not(world: World) -> None:
+    found = chip_quality(_placed(world, "harsh"), world.student, world.test)
+    golden = student_quality(world.student, world.test)
+    assert found.rate_error[0] > golden.rate_error[0] + 0.02
+
+
+@pytest.mark.parametrize("observable", list(Observable))
+def test_calibration_brings_a_harsh_chip_back(world: World, observable: Observable) -> None:
+    result = _run(world, chip("harsh"), SHORT.model_copy(update={"observable": observable}))
+    assert result.improved
+    assert result.candidate.loss < result.before.verification.loss
+    before, after = result.before.test, result.after.test
+    assert after.loss < before.loss
+    assert sum(after.rate_error) < 0.9 * sum(before.rate_error)
+
+
+def test_trims_alone_write_no_cell(world: World) -> None:
+    result = _run(world, chip("harsh"), SHORT.model_copy(update={"change": Change.TRIMS}))
+    assert result.spent.cells == result.spent.pulses == 0
+    assert result.after.test.loss < result.before.test.loss
+    for name, codes in result.codes.items():
+        assert torch.equal(codes.weight, world.student.codes[name].weight)
+
+
+def test_what_is_not_better_is_put_back(world: World) -> None:
+    backend = chip("ideal")
+    worse = SHORT.model_copy(update={"learning_rate": 1.0, "trim_learning_rate": 1.0})
+    result = _run(world, backend, worse)
+    assert not result.improved
+    assert result.candidate.loss > result.before.verification.loss
+    for name, codes in world.student.codes.items():
+        assert all(map(torch.equal, codes, result.codes[name]))
+        torch.testing.assert_close(backend.weights(name).round(), codes.weight.float())
+    assert result.after.test.accuracy == pytest.approx(result.before.test.accuracy, abs=0.01)
+
+
+def test_only_changed_cells_are_written_and_all_are_counted(world: World) -> None:
+    backend, written = chip("pcm"), 0
+    calibration = Calibration(backend, world.student, world.targets, world.test, SHORT)
+    codes: Mapping[str, Tensor] = {n: c.weight for n, c in world.student.codes.items()}
+    for progress in calibration.steps():
+        if progress.phase is Phase.CALIBRATING:
+            now = {n: c.weight for n, c in calibration.codes.items()}
+            written += sum(int((now[n] != codes[n]).sum()) for n in now)
+            codes = now
+            assert progress.spent.cells == written
+    assert written > 0
+
+
+def test_budget_of_samples_is_kept(world: World) -> None:
+    result = _run(world, chip("pcm"), SHORT.model_copy(update={"budget": Budget(samples=320)}))
+    assert result.spent.samples == 320
+    assert result.ended_by is EndedBy.SAMPLES
+
+
+def test_budget_of_writes_ends_the_learning(world: World) -> None:
+    budget = Budget(samples=6400, cell_writes_per_cell=0.5)
+    result = _run(
+        world, chip("pcm"), SHORT.model_copy(update={"budget": budget, "finish_share": 0})
+    )
+    assert result.ended_by is EndedBy.WRITES
+    assert 0.5 <= result.spent.cell_writes_per_cell < 1.5
+    assert result.spent.samples < 6400
+
+
+def test_nothing_of_the_test_set_is_learned_from(world: World) -> None:
+    learn, verify = split(world.targets, SHORT)
+    assert learn.size + verify.size == world.targets.size
+    seen = {tuple(x.flatten().tolist()) for x in learn.samples.inputs}
+    assert not any(tuple(x.flatten().tolist()) in seen for x in verify.samples.inputs)
+
+
+def test_too_few_samples_are_refused(world: World) -> None:
+    one = world.targets.subset(torch.arange(1))
+    with pytest.raises(SettingError, match="too few"):
+        Calibration(chip("pcm"), world.student, one, world.test, SHORT)
+
+
+def test_calibration_goes_on_from_its_checkpoint_as_if_never_stopped(world: World) -> None:
+    backend = chip("pcm")
+    whole = Calibration(backend, world.student, world.targets, world.test, SHORT)
+    for progress in whole.steps():
+        if progress.phase is Phase.CALIBRATING and progress.step == 9:
+            block, state = whole.checkpoint().to_block(), backend.state()
+    again = chip("pcm")
+    again.restore(state)
+    resumed = Calibration(
+        again,
+        world.student,
+        world.targets,
+        world.test,
+        SHORT,
+        checkpoint=Checkpoint.from_block(block),
+    )
+    steps = [p.step for p in resumed.steps() if p.phase is Phase.CALIBRATING]
+    assert steps[0] == 10
+    assert resumed.result.spent == whole.result.spent
+    assert resumed.result.after == whole.result.after
+    for name, codes in whole.result.codes.items():
+        assert all(map(torch.equal, codes, resumed.result.codes[name]))
+
+
+def test_a_block_that_is_no_checkpoint_is_refused(world: World) -> None:
+    with pytest.raises(CorruptTensorsError, match="no checkpoint"):
+        Checkpoint.from_block(world.targets.to_block())
+
+
+def test_a_student_in_other_codes_is_refused(world: World) -> None:
+    other = world.student._replace(format=world.student.format._replace(weight_max=7))
+    with pytest.raises(SettingError, match="train a student for this chip"):
+        Calibration(chip("pcm"), other, world.targets, world.test, SHORT)
+
+
+def test_a_second_calibration_starts_from_the_version_in_force(world: World) -> None:
+    backend = chip("harsh")
+    first = _run(world, backend)
+    second = Calibration(
+        backend, world.student, world.targets, world.test, SHORT, start=first.codes
+    )
+    phases = [progress.phase for progress in second.steps()]
+    assert phases[-1] is Phase.AFTER
+    assert second.result.before.test.loss < first.before.test.loss
+    assert second.result.golden == first.golden

@@ -1,0 +1,165 @@
+"""Exported students: read back code for code, and run by another simulator."""
+
+import io
+
+import nir
+import numpy as np
+import pytest
+import torch
+from snntorch.import_nir import import_from_nir
+from torch import Tensor, nn
+
+from ltl_core.errors import NetworkError, SettingError, UnsupportedLayerError
+from ltl_core.interop.from_nir import from_nir, student_from_nir
+from ltl_core.interop.to_nir import TIME_STEP, to_nir
+from ltl_core.settings import NeuronSettings, Reset
+from ltl_core.spiking.forward import windows
+from ltl_core.student.student import Student, run_student
+from tests.unit.ltl_core.worlds import World
+
+SAMPLES = 60
+
+
+def _through_a_file(graph: nir.NIRGraph) -> nir.NIRGraph:
+    file = io.BytesIO()
+    nir.write(file, graph)
+    return nir.read(file)
+
+
+def _elsewhere(graph: nir.NIRGraph, inputs: Tensor, steps: int) -> tuple[dict[str, Tensor], Tensor]:
+    """Spike counts of each layer, and the readout's sums, as snnTorch computes them."""
+    module, counts, sums = import_from_nir(graph), dict[str, Tensor](), torch.zeros(())
+    for part in module.modules():
+        if isinstance(part, nn.Flatten):
+            part.start_dim = 1  # NIR counts dimensions without the batch, torch with it
+    for name, part in module.named_children():
+        if name.endswith("_neurons"):
+            part.register_forward_hook(_counter(counts, name.removesuffix("_neurons")))
+    with torch.no_grad():
+        for _ in range(steps):
+            sums = sums + module(inputs)[0]
+    return counts, sums
+
+
+def _counter(counts: dict[str, Tensor], name: str):  # type: ignore[no-untyped-def]
+    def add(_module: nn.Module, _inputs: object, spikes: Tensor) -> None:
+        counts[name] = counts.get(name, torch.zeros(())) + spikes
+
+    return add
+
+
+def _same_counts(student: Student, graph: nir.NIRGraph, inputs: Tensor) -> float:
+    """Part of the neurons whose count agrees in every sample, over all layers."""
+    counts, _ = _elsewhere(graph, inputs, student.neuron.steps)
+    same = [
+        (counts[window.stage.name] == window.spikes.sum(0)).flatten()
+        for window in run_student(student, inputs)
+        if window.spikes is not None
+    ]
+    return float(torch.cat(same).float().mean())
+
+
+def test_student_comes_back_code_for_code(world: World) -> None:
+    again = student_from_nir(_through_a_file(to_nir(world.student)))
+    assert again.network == world.student.network
+    assert again.placement() == world.student.placement()
+    for name, codes in world.student.codes.items():
+        assert all(map(torch.equal, codes, again.codes[name]))
+
+
+def test_snntorch_counts_the_same_spikes(world: World) -> None:
+    inputs = world.test.samples.inputs[:SAMPLES]
+    graph = _through_a_file(to_nir(world.student))
+    assert _same_counts(world.student, graph, inputs) == 1
+    _, sums = _elsewhere(graph, inputs, world.student.neuron.steps)
+    ours = run_student(world.student, inputs)[-1].membrane[-1]
+    torch.testing.assert_close(sums, ours, rtol=1e-5, atol=1e-4)
+
+
+def test_another_leak_would_be_seen(world: World) -> None:
+    graph = to_nir(world.student)
+    for node in graph.nodes.values():
+        if isinstance(node, nir.LIF):
+            node.tau = node.tau * 1.05
+            node.r = node.tau / TIME_STEP
+    inputs = world.test.samples.inputs[:SAMPLES]
+    assert _same_counts(world.student, graph, inputs) < 0.999
+
+
+def test_foreign_graph_fires_as_it_says(world: World) -> None:
+    """Thresholds and gains of its own, layer by layer: scaled to one threshold, spike for spike."""
+    graph = to_nir(world.student)
+    graph.metadata.clear()
+    for factor, name in ((3.0, "layer0"), (0.5, "layer5")):
+        graph.nodes[name].weight = graph.nodes[name].weight * factor
+        graph.nodes[name].bias = graph.nodes[name].bias * factor
+        neurons = graph.nodes[f"{name}_neurons"]
+        neurons.r, neurons.v_threshold = neurons.r * 2, neurons.v_threshold * factor * 2
+    network, weights, neuron = from_nir(graph, steps=16)
+    inputs = world.test.samples.inputs[:SAMPLES]
+    for ours, theirs in zip(
+        run_student(world.student, inputs), windows(network, weights, inputs, neuron), strict=True
+    ):
+        if ours.spikes is not None and theirs.spikes is not None:
+            agreement = (ours.spikes == theirs.spikes).float().mean()
+            assert float(agreement) > 0.9999  # but for rounding next to the threshold
+    with pytest.raises(NetworkError, match="float weights alone"):
+        student_from_nir(graph)
+
+
+def test_neurons_without_leak_are_exported_as_such(world: World) -> None:
+    settings = NeuronSettings(decay=1.0)
+    graph = to_nir(world.student._replace(neuron=settings))
+    assert isinstance(graph.nodes["layer0_neurons"], nir.IF)
+    assert from_nir(graph).neuron == settings
+
+
+def test_trims_of_one_chip_are_not_exported(world: World) -> None:
+    codes = dict(world.student.codes)
+    trims = torch.ones_like(codes["layer0"].threshold)
+    codes["layer0"] = codes["layer0"]._replace(threshold=trims)
+    with pytest.raises(SettingError, match="layer0"):
+        to_nir(world.student.with_codes(codes))
+
+
+def test_reset_by_subtraction_has_no_counterpart(world: World) -> None:
+    settings = NeuronSettings(reset=Reset.SUBTRACT)
+    with pytest.raises(SettingError, match="reset"):
+        to_nir(world.student._replace(neuron=settings))
+
+
+def _graph(*middle: nir.NIRNode) -> nir.NIRGraph:
+    nodes = [nir.Input({"input": np.array([4])}), *middle, nir.Output({"output": np.array([3])})]
+    return nir.NIRGraph.from_list(*nodes, type_check=False)
+
+
+def _affine(rows: int, columns: int) -> nir.Affine:
+    return nir.Affine(np.ones((columns, rows)), np.zeros(columns))
+
+
+def _lif(**changes: float) -> nir.LIF:
+    values = {"tau": 1e-3, "r": 10.0, "v_leak": 0.0, "v_threshold": 1.0, "v_reset": 0.0} | changes
+    return nir.LIF(**{name: np.full(5, value) for name, value in values.items()})
+
+
+@pytest.mark.parametrize(
+    ("middle", "words"),
+    [
+        ([_affine(4, 5), _affine(5, 3)], "put neurons between"),
+        ([_affine(4, 5), _lif(v_leak=0.1), _affine(5, 3)], "leak to zero"),
+        ([_affine(4, 5), _lif(v_reset=-1.0), _affine(5, 3)], "reset to zero"),
+        ([_affine(4, 5), nir.Threshold(np.ones(5)), _affine(5, 3)], "Threshold.*accepted"),
+        ([_lif()], "LIF.*accepted"),
+        ([_affine(4, 5), _lif()], "readout"),
+    ],
+)
+def test_what_cannot_be_read_is_named(middle: list[nir.NIRNode], words: str) -> None:
+    with pytest.raises(NetworkError, match=words):
+        from_nir(_graph(*middle))
+
+
+def test_branches_are_refused(world: World) -> None:
+    graph = to_nir(world.student)
+    graph.edges.append(("layer0", "layer7"))
+    with pytest.raises(UnsupportedLayerError, match=r"layer7.*chain"):
+        from_nir(graph)

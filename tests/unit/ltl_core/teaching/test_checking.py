@@ -1,0 +1,104 @@
+"""Uploads are refused with a sentence that says what is wrong with them."""
+
+import numpy as np
+import pytest
+import safetensors.numpy
+
+from ltl_core.errors import (
+    CorruptTensorsError,
+    LabelRangeError,
+    LayerShapeError,
+    MissingTensorError,
+    NonFiniteError,
+    UnsupportedLayerError,
+)
+from ltl_core.network.spec import NetworkSpec
+from ltl_core.teaching.checking import check_samples, check_weights, read_arrays
+
+NETWORK = NetworkSpec.model_validate(
+    {
+        "input_shape": [4],
+        "layers": [
+            {"kind": "linear", "name": "hidden", "in_features": 4, "out_features": 3},
+            {"kind": "linear", "name": "last", "in_features": 3, "out_features": 2},
+        ],
+    }
+)
+
+
+def _weights() -> dict[str, np.ndarray]:
+    return {n: np.ones(s, dtype=np.float32) for n, s in NETWORK.tensor_shapes.items()}
+
+
+def _samples() -> dict[str, np.ndarray]:
+    return {"inputs": np.ones((5, 4), np.float32), "labels": np.array([0, 1, 0, 1, 1])}
+
+
+def test_good_uploads_pass() -> None:
+    check_weights(NETWORK, read_arrays(safetensors.numpy.save(_weights())))
+    assert check_samples(NETWORK, _samples()) == 5
+
+
+@pytest.mark.parametrize("cut", [0, 4, 40, -1])
+def test_a_cut_block_is_corrupt(cut: int) -> None:
+    block = safetensors.numpy.save(_weights())
+    with pytest.raises(CorruptTensorsError, match="complete"):
+        read_arrays(block[:cut])
+
+
+def test_wrong_weights_are_named() -> None:
+    wrong = _weights() | {"hidden.weight": np.ones((3, 5), np.float32)}
+    with pytest.raises(LayerShapeError, match=r"hidden.*3x4.*3x5"):
+        check_weights(NETWORK, wrong)
+    with pytest.raises(MissingTensorError, match=r"missing last\.bias"):
+        check_weights(NETWORK, {n: a for n, a in _weights().items() if n != "last.bias"})
+    with pytest.raises(MissingTensorError, match="unknown extra"):
+        check_weights(NETWORK, _weights() | {"extra": np.ones(1, np.float32)})
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_what_is_not_finite_is_refused(value: float) -> None:
+    weights, samples = _weights(), _samples()
+    weights["last.weight"][1, 1] = samples["inputs"][2, 3] = value
+    with pytest.raises(NonFiniteError, match=r"last\.weight.*1 NaN"):
+        check_weights(NETWORK, weights)
+    with pytest.raises(NonFiniteError, match="inputs"):
+        check_samples(NETWORK, samples)
+
+
+@pytest.mark.parametrize("label", [-1, 2])
+def test_labels_name_a_class(label: int) -> None:
+    samples = _samples()
+    samples["labels"][0] = label
+    with pytest.raises(LabelRangeError, match="between 0 and 1"):
+        check_samples(NETWORK, samples)
+
+
+def test_samples_have_the_network_s_shape() -> None:
+    with pytest.raises(LayerShapeError, match="samplesx4"):
+        check_samples(NETWORK, _samples() | {"inputs": np.ones((5, 3), np.float32)})
+    with pytest.raises(LayerShapeError, match="labels"):
+        check_samples(NETWORK, _samples() | {"labels": np.ones(4, np.int64)})
+    with pytest.raises(LayerShapeError, match="labels"):
+        check_samples(NETWORK, _samples() | {"labels": np.ones(5, np.float32)})
+    with pytest.raises(LayerShapeError, match="labels"):
+        check_samples(NETWORK, _samples() | {"labels": np.ones((5, 3), np.float32)})
+    with pytest.raises(LayerShapeError, match="samplesx4"):
+        check_samples(NETWORK, _samples() | {"inputs": np.ones((5, 0, 4), np.float32)})
+
+
+def test_labels_may_be_values_or_missing_and_inputs_sequences() -> None:
+    values = np.ones((5, NETWORK.classes), np.float32)
+    assert check_samples(NETWORK, _samples() | {"labels": values}) == 5
+    assert check_samples(NETWORK, {"inputs": _samples()["inputs"]}) == 5
+    frames = np.repeat(_samples()["inputs"][:, None], 7, axis=1)
+    assert check_samples(NETWORK, _samples() | {"inputs": frames}) == 5
+    values[2, 1] = np.inf
+    with pytest.raises(NonFiniteError, match="labels"):
+        check_samples(NETWORK, _samples() | {"labels": values})
+
+
+def test_unknown_kind_of_layer_is_named() -> None:
+    layers = [{"kind": "max_pool2d", "name": "block.pool", "kernel": [2, 2]}]
+    with pytest.raises(UnsupportedLayerError, match=r"block\.pool.*max_pool2d"):
+        NetworkSpec.model_validate({"input_shape": [1, 4, 4], "layers": layers})
