@@ -21,10 +21,10 @@ from rich.table import Table
 
 from benchmarks.device_formulas import HERMES, PCM, Formulas, moments
 from chip_sim.clock import log_age
-from chip_sim.device import Age, DeviceModel, normal
-from chip_sim.hermes import HermesDevice
-from chip_sim.pcm import PcmDevice
-from chip_sim.reram import ReramDevice
+from chip_sim.devices.device import Age, DeviceModel, normal
+from chip_sim.devices.hermes import HermesDevice
+from chip_sim.devices.pcm import PcmDevice
+from chip_sim.devices.reram import ReramDevice
 from chip_sim.spec import WriteSpec
 from chip_sim.unrest import Unrest
 from chip_sim.writer import Fault, write

@@ -11,6 +11,7 @@ from chip_sim.checks import check_codes, check_trims, drive_of
 from chip_sim.clock import Clock, Spell
 from chip_sim.column import Show
 from chip_sim.converter import level_max
+from chip_sim.devices.select import device_model
 from chip_sim.errors import ForeignStateError, NotPlacedError
 from chip_sim.facilities import convert, excite
 from chip_sim.fingerprint import fingerprint, probe_record, probe_stimulus
@@ -29,7 +30,6 @@ from chip_sim.layer import (
     with_tensors,
 )
 from chip_sim.layout import fresh_layers
-from chip_sim.models import device_model
 from chip_sim.placement import check_placement, placement_from_json, placement_to_json
 from chip_sim.randomness import stream
 from chip_sim.saved import tensor_text, text_tensor, under

@@ -13,7 +13,7 @@ from chip_sim.clock import Clock, arrhenius, log_age
 from chip_sim.column import Activity, NeuronParams, Registers, Show, integrate_and_fire
 from chip_sim.column import neuron_params as realise
 from chip_sim.converter import level_max, quantise, transfer_of
-from chip_sim.device import Age, DeviceModel, Fate
+from chip_sim.devices.device import Age, DeviceModel, Fate
 from chip_sim.errors import NoDataError
 from chip_sim.identity import LayerIdentity
 from chip_sim.rows import pool

@@ -9,9 +9,9 @@ from torch import Tensor
 from chip_sim.chip import SimulatedChip, make_chip
 from chip_sim.clock import log_age
 from chip_sim.converter import convert_columns, level_max
-from chip_sim.device import Age
+from chip_sim.devices.device import Age
+from chip_sim.devices.select import device_model
 from chip_sim.identity import tile_identity
-from chip_sim.models import device_model
 from chip_sim.randomness import stream
 from chip_sim.spec import ChipSpec
 from chip_sim.unrest import Unrest

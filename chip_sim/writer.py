@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from chip_sim.device import DeviceModel, normal
+from chip_sim.devices.device import DeviceModel, normal
 from chip_sim.spec import WriteSpec
 
 

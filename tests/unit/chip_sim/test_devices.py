@@ -9,10 +9,10 @@ import pytest
 import torch
 
 from chip_sim.clock import log_age
-from chip_sim.device import Age, DeviceModel, Fate, PerfectDevice, drift, normal
-from chip_sim.hermes import HermesDevice
-from chip_sim.pcm import PcmDevice
-from chip_sim.reram import ReramDevice
+from chip_sim.devices.device import Age, DeviceModel, Fate, PerfectDevice, drift, normal
+from chip_sim.devices.hermes import HermesDevice
+from chip_sim.devices.pcm import PcmDevice
+from chip_sim.devices.reram import ReramDevice
 from chip_sim.unrest import Unrest
 
 REFERENCE = json.loads((Path(__file__).parents[2] / "data" / "aihwkit.json").read_text())

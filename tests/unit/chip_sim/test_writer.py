@@ -5,9 +5,9 @@ import math
 import pytest
 import torch
 
-from chip_sim.device import DeviceModel
-from chip_sim.pcm import PcmDevice
-from chip_sim.reram import ReramDevice
+from chip_sim.devices.device import DeviceModel
+from chip_sim.devices.pcm import PcmDevice
+from chip_sim.devices.reram import ReramDevice
 from chip_sim.spec import WriteSpec
 from chip_sim.writer import Fault, Written, write
 

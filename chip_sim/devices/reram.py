@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from chip_sim.device import Age, Fate, normal, polynomial
+from chip_sim.devices.device import Age, Fate, normal, polynomial
 
 _MICRO = 1e-6
 _DAY = 86400.0  # s

@@ -7,8 +7,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from chip_sim.device import polynomial
-from chip_sim.phase_change import PhaseChangeDevice
+from chip_sim.devices.device import polynomial
+from chip_sim.devices.phase_change import PhaseChangeDevice
 
 
 class HermesDevice(PhaseChangeDevice):

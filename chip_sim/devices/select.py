@@ -1,9 +1,9 @@
 """The physics of the cells that a spec names."""
 
-from chip_sim.device import DeviceModel, PerfectDevice
-from chip_sim.hermes import HermesDevice
-from chip_sim.pcm import PcmDevice
-from chip_sim.reram import ReramDevice
+from chip_sim.devices.device import DeviceModel, PerfectDevice
+from chip_sim.devices.hermes import HermesDevice
+from chip_sim.devices.pcm import PcmDevice
+from chip_sim.devices.reram import ReramDevice
 from chip_sim.spec import DeviceSpec
 
 

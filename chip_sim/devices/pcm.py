@@ -3,7 +3,7 @@
 from jaxtyping import Float
 from torch import Tensor
 
-from chip_sim.phase_change import PhaseChangeDevice
+from chip_sim.devices.phase_change import PhaseChangeDevice
 
 
 class PcmDevice(PhaseChangeDevice):

@@ -12,7 +12,15 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from chip_sim.device import Age, Fate, drift, flicker, flicker_at_first_read, normal, polynomial
+from chip_sim.devices.device import (
+    Age,
+    Fate,
+    drift,
+    flicker,
+    flicker_at_first_read,
+    normal,
+    polynomial,
+)
 
 _MICRO = 1e-6
 _SMALLEST_R = 1e-7  # keeps the logarithm of a device at zero finite

@@ -1,0 +1,1 @@
+"""Memory devices: how a cell is programmed, drifts and is read."""
