@@ -200,7 +200,7 @@ class Lines:
 @contextmanager
 def running_service(folder: Path, **environment: str) -> Iterator[Service]:
     """`tandemcal up` with a folder of its own, on any port."""
-    command = [sys.executable, "-m", "service.client", "up", "--port", "0"]
+    command = [sys.executable, "-m", "service.cli", "up", "--port", "0"]
     settings = os.environ | {"TANDEMCAL_DATA_DIR": str(folder)} | environment
     process = subprocess.Popen(
         command, env=settings, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True

@@ -25,12 +25,12 @@ from torch import Tensor, nn
 
 from ltl_core.interop.from_torch import from_torch
 from ltl_core.settings import CalibrationSettings, RuleName
-from service.api.schemas import ChipView, JobView, StudentView
+from service.cli.progress import follow_all
 from service.client.errors import JobEndedError, TandemcalError
-from service.client.progress import follow_all
 from service.client.sdk import Tandemcal
 from service.client.teachers import Splits
 from service.client.tensors import Samples
+from service.schemas.resources import ChipView, JobView, StudentView
 
 CHIPS = {"ideal": 11, "pcm": 12, "hermes": 13, "reram": 14, "harsh": 15}  # preset: seed
 TEST_SAMPLES = 600

@@ -15,10 +15,10 @@ from typing import TypeVar
 from bench_script import finished, golden_student
 from rich.console import Console
 
-from service.api.schemas import ChipView, JobView, StudentView
+from service.cli.progress import follow_all
 from service.client.errors import TandemcalError
-from service.client.progress import follow_all
 from service.client.sdk import Tandemcal
+from service.schemas.resources import ChipView, JobView, StudentView
 
 WAIT = 300.0  # s for the service, its key and the first chips
 LOOK = 2.0  # s between two looks

@@ -27,13 +27,13 @@ from service.api.bell import EventBell
 from service.api.context import Context
 from service.api.errors import MEDIA_TYPE, add_error_handlers
 from service.api.keyring import KeyRing
-from service.api.schemas import Problem
 from service.artifacts import ArtifactStore
 from service.db.session import Database
 from service.jobs.engine import JobEngine
-from service.keys import prepare
 from service.metrics import make_registry
+from service.schemas.resources import Problem
 from service.settings import Settings
+from service.startup import prepare
 from service.version import code_version
 from service.web import pages
 
@@ -63,14 +63,14 @@ _ROUTERS = (  # looked through from the top: first what is asked for most
 
 def run_jobs_here(settings: Settings, database: Database) -> JobEngine:
     """The engine of a service that runs its own jobs."""
-    from service.jobs.dbos_engine import Executor  # loaded where it is used
+    from service.jobs.queue.dbos_engine import Executor  # loaded where it is used
 
     return Executor(settings, database)
 
 
 def leave_jobs_to_workers(settings: Settings, database: Database) -> JobEngine:
     """The engine of a service that only answers requests."""
-    from service.jobs.dbos_engine import Submitter
+    from service.jobs.queue.dbos_engine import Submitter
 
     return Submitter(settings, database)
 

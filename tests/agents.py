@@ -13,11 +13,11 @@ from starlette.types import ASGIApp
 from chip_sim.chip import make_chip
 from chip_sim.presets import preset
 from ltl_core.chip import ChipBackend
-from service.bench.agent import create_agent
-from service.bench.driver import HttpChip, open_http_chip
-from service.bench.journal import Journal
-from service.bench.line import AgentAddress
-from service.bench.station import Station
+from service.bench.agent.chip_server import Station
+from service.bench.agent.journal import Journal
+from service.bench.agent.server import create_agent
+from service.bench.driver.http_chip import HttpChip, open_http_chip
+from service.bench.driver.rpc_client import AgentAddress
 from service.listening import listen
 
 START_WITHIN = 20.0  # s

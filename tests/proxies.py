@@ -11,9 +11,9 @@ import torch
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import StreamingResponse
 
-from service.bench.driver import HttpChip, open_http_chip
-from service.bench.frames import framed, read_frame
-from service.bench.wire import Message, decode, digest_of, encode
+from service.bench.driver.http_chip import HttpChip, open_http_chip
+from service.bench.protocol.frames import framed, read_frame
+from service.bench.protocol.wire import Message, decode, digest_of, encode
 from tests.agents import Bench, serving
 
 Tamper = Callable[[Response], Any]

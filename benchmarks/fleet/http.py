@@ -23,8 +23,8 @@ from rich.console import Console
 from benchmarks.fleet.processor import processor_ratio
 from benchmarks.job_latency import Service, golden_student, running_service
 from ltl_core.settings import Budget, CalibrationSettings
-from service.api.schemas import JobView
 from service.client.sdk import Tandemcal
+from service.schemas.resources import JobView
 
 LIMIT = 1.15  # times as long as in process
 PAIRS, QUICK_PAIRS = 20, 2  # short ones: what else the machine does meets both of a pair
@@ -117,7 +117,7 @@ def _wait_for(client: Tandemcal, name: str) -> str:
 @contextmanager
 def _agent(folder: Path, service: Service) -> Iterator[int]:
     """Its process id."""
-    command = [sys.executable, "-m", "service.client", "agent", "--name", "far", "--port", "0"]
+    command = [sys.executable, "-m", "service.cli", "agent", "--name", "far", "--port", "0"]
     command += ["--chip", CHIP, "--seed", str(SEED), "--data-dir", str(folder / "agents")]
     command += ["--service", service.url, "--join-key-file", str(folder / "key")]
     process = subprocess.Popen(

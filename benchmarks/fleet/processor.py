@@ -10,10 +10,10 @@ from service.artifacts import ArtifactStore
 from service.db.repositories.jobs import JobFilter, JobRepository
 from service.db.repositories.paging import PageOf
 from service.db.session import Database
-from service.jobs.describe import Describer
+from service.jobs.attempts.describe import Describer
+from service.jobs.kinds.context import NoLink, Workbench
+from service.jobs.kinds.registry import perform
 from service.jobs.messages import House, JobDescription
-from service.jobs.work import perform
-from service.jobs.workbench import NoLink, Workbench
 from service.settings import Settings
 from service.states import JobKind, JobStatus
 

@@ -40,7 +40,7 @@ class Role:
         self._log = town.folder / f"{name}.log"
         with self._log.open("wb") as output:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "service.client", *words],
+                [sys.executable, "-m", "service.cli", *words],
                 env=os.environ | town.environment | environment,
                 stdout=output,
                 stderr=subprocess.STDOUT,

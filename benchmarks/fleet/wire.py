@@ -18,8 +18,8 @@ from benchmarks.job_latency import NETWORK
 from chip_sim.chip import make_chip
 from chip_sim.presets import preset
 from ltl_core.chip import LayerSettings, Observable, Placement, Stimulus
-from service.bench.verbs import told_recording
-from service.bench.wire import Message, encode
+from service.bench.protocol.verbs import told_recording
+from service.bench.protocol.wire import Message, encode
 
 BATCH, STEPS = 256, 16
 ROUNDS, QUICK_ROUNDS = 9, 3

@@ -7,10 +7,10 @@ from pydantic import Field
 
 from service.api.auth import ADMIN, COOKIE, refuse_foreign_pages, set_session_cookie
 from service.api.context import ContextDep, utc_now
-from service.api.schemas import KeyRequest, KeyView, NewKeyView
 from service.db.repositories.access import KeyRepository
 from service.errors import ConflictError
 from service.keys import make_key
+from service.schemas.resources import KeyRequest, KeyView, NewKeyView
 
 keys = APIRouter(prefix="/v1/keys", tags=["keys"], dependencies=[ADMIN])
 session = APIRouter(prefix="/v1/session", tags=["session"])

@@ -6,13 +6,13 @@ from typing import Annotated
 from fastapi import APIRouter, Path
 
 from ltl_core.chip_info import info_to_json
-from service.api.agent_schemas import AgentRequest, AgentView, RegisteredView
 from service.api.auth import AGENT, READ
 from service.api.context import Context, ContextDep
-from service.bench.described import read_info
+from service.bench.protocol.chip_info import read_info
 from service.db.repositories.agents import AgentRepository, Registration
 from service.db.session import clock
 from service.errors import FieldProblem, InvalidFieldsError
+from service.schemas.agents import AgentRequest, AgentView, RegisteredView
 
 router = APIRouter(prefix="/v1/agents", tags=["agents"])
 _AgentId = Annotated[str, Path(max_length=36)]

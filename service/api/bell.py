@@ -4,9 +4,9 @@ import asyncio
 
 from starlette.concurrency import run_in_threadpool
 
+from service.db.outage import AWAY
 from service.db.repositories.events import EventRepository
 from service.db.session import Database
-from service.jobs.patience import AWAY
 from service.logs import warn_in_a_line
 
 _AWAY = 1.0  # s until the next look at a database that did not answer

@@ -16,17 +16,6 @@ from service.api.auth import OPERATE, READ
 from service.api.context import Context, ContextDep, PageDep, Responses, utc_now
 from service.api.errors import field_errors
 from service.api.once import KeyHeader, Once
-from service.api.schemas import (
-    SAFETENSORS,
-    ChipPatch,
-    ChipRequest,
-    ChipView,
-    JobView,
-    JsonObject,
-    Page,
-    SimulatedChipSettings,
-    WeightVersionView,
-)
 from service.api.uploads import content_digest
 from service.api.views import chip_view, chip_views, job_views
 from service.bench.simulated import spec_of
@@ -37,6 +26,17 @@ from service.db.repositories.paging import PageOf
 from service.db.repositories.policies import PolicyRepository
 from service.db.tables import Chip
 from service.errors import FieldProblem, InvalidFieldsError, UnknownChipBackendError
+from service.schemas.resources import (
+    SAFETENSORS,
+    ChipPatch,
+    ChipRequest,
+    ChipView,
+    JobView,
+    JsonObject,
+    Page,
+    SimulatedChipSettings,
+    WeightVersionView,
+)
 from service.states import ChipHealth, JobStatus
 
 router = APIRouter(prefix="/v1/chips", tags=["chips"], dependencies=[READ])

@@ -16,8 +16,8 @@ from starlette.exceptions import HTTPException
 from chip_sim.errors import UnknownPresetError
 from ltl_core import errors as core
 from service import errors
-from service.api.schemas import FieldError, Problem
 from service.logs import in_a_line
+from service.schemas.resources import FieldError, Problem
 
 MEDIA_TYPE = "application/problem+json"
 

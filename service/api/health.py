@@ -3,9 +3,9 @@
 from fastapi import APIRouter
 
 from service.api.context import ContextDep
-from service.api.schemas import HealthView
 from service.db.migrate import is_current
 from service.errors import NotReadyError
+from service.schemas.resources import HealthView
 from service.version import code_version
 
 router = APIRouter(tags=["health"])

@@ -11,13 +11,13 @@ from starlette.concurrency import run_in_threadpool
 from service.api.auth import OPERATE, READ, PrincipalDep
 from service.api.context import Context, ContextDep, PageDep, Responses, utc_now
 from service.api.once import KeyHeader, Once
-from service.api.schemas import JobRequest, JobView, Page
-from service.api.submitting import Submitter
 from service.api.views import job_view, job_views
 from service.db.repositories.events import EventRepository
 from service.db.repositories.jobs import JobFilter, JobRepository
 from service.db.tables import Event
 from service.errors import IdempotencyKeyMissingError
+from service.jobs.submit import Submitter
+from service.schemas.resources import JobRequest, JobView, Page
 from service.states import TERMINAL, JobKind, JobStatus
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"], dependencies=[READ])

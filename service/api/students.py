@@ -6,9 +6,9 @@ from fastapi import APIRouter, Query, Response
 
 from service.api.auth import READ
 from service.api.context import ContextDep, PageDep, Responses
-from service.api.schemas import SAFETENSORS, Page, StudentView
 from service.api.uploads import content_digest
 from service.db.repositories.teachers import StudentRepository
+from service.schemas.resources import SAFETENSORS, Page, StudentView
 
 router = APIRouter(prefix="/v1/students", tags=["students"], dependencies=[READ])
 _Id = Annotated[str | None, Query(max_length=36)]

@@ -13,7 +13,14 @@ from ltl_core.teaching.checking import check_samples
 from service.api.auth import OPERATE, READ, PrincipalDep
 from service.api.context import Context, ContextDep, PageDep, utc_now
 from service.api.once import KeyHeader, Once
-from service.api.schemas import (
+from service.api.uploads import Upload, load, receive
+from service.api.views import job_view, target_set_view, target_set_views
+from service.db.repositories.jobs import JobRepository
+from service.db.repositories.teachers import TargetSetRepository, TeacherRepository
+from service.db.tables import TargetChunk, TargetSet
+from service.errors import FieldProblem, InvalidFieldsError
+from service.jobs.submit import Submitter
+from service.schemas.resources import (
     SAFETENSORS,
     ChunkView,
     JobView,
@@ -21,13 +28,6 @@ from service.api.schemas import (
     TargetSetRequest,
     TargetSetView,
 )
-from service.api.submitting import Submitter
-from service.api.uploads import Upload, load, receive
-from service.api.views import job_view, target_set_view, target_set_views
-from service.db.repositories.jobs import JobRepository
-from service.db.repositories.teachers import TargetSetRepository, TeacherRepository
-from service.db.tables import TargetChunk, TargetSet
-from service.errors import FieldProblem, InvalidFieldsError
 from service.states import Split, TargetSetState
 
 router = APIRouter(prefix="/v1/target-sets", tags=["target sets"], dependencies=[READ])

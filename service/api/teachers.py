@@ -13,11 +13,11 @@ from service.api.auth import OPERATE, READ
 from service.api.context import Context, ContextDep, PageDep, utc_now
 from service.api.errors import field_errors
 from service.api.once import KeyHeader, Once
-from service.api.schemas import SAFETENSORS, Page, TeacherMetadata, TeacherView
 from service.api.uploads import Upload, load, receive
 from service.db.repositories.teachers import TeacherRepository
 from service.db.tables import Teacher
 from service.errors import FieldProblem, InvalidFieldsError
+from service.schemas.resources import SAFETENSORS, Page, TeacherMetadata, TeacherView
 
 router = APIRouter(prefix="/v1/teachers", tags=["teachers"], dependencies=[READ])
 _BLOCK = {"requestBody": {"required": True, "content": {SAFETENSORS: {"schema": {}}}}}

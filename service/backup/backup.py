@@ -20,7 +20,7 @@ from service.db.migrate import upgrade
 from service.db.session import Database
 from service.db.tables import ChipLease
 from service.errors import ArtifactMissingError
-from service.jobs.executor import refuse_second
+from service.jobs.queue.executor import refuse_second
 from service.settings import Settings
 from service.version import code_version
 

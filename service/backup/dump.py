@@ -12,7 +12,7 @@ from sqlalchemy import URL, inspect, make_url, select, text
 from sqlalchemy.orm import Session
 
 from service.backup.errors import DatabaseInUseError, DumpFailedError, DumpToolMissingError
-from service.db.repositories.blocks import BlockRepository
+from service.db.repositories.artifact_references import BlockRepository
 from service.db.session import Database
 from service.db.tables import Base
 

@@ -3,36 +3,24 @@
 import importlib
 from collections.abc import Callable, Mapping
 from importlib.metadata import entry_points
-from typing import Any, Protocol, runtime_checkable
-
-from torch import Tensor
+from typing import Any
 
 from chip_sim.chip import make_chip
 from ltl_core.chip import ChipBackend
 from ltl_core.packing import pack, unpack
 from service.artifacts import ArtifactStore
-from service.bench.driver import open_http_chip
-from service.bench.line import AgentAddress
+from service.bench.chip_ref import ChipRef
+from service.bench.driver.http_chip import open_http_chip
+from service.bench.driver.rpc_client import AgentAddress
 from service.bench.simulated import spec_of
+from service.bench.stored import Stored
 from service.errors import UnknownChipBackendError
-from service.jobs.messages import ChipRef
 
 ENTRY_POINTS = "tandemcal.chip_backends"
 SIMULATED = "simulated"
 HTTP = "http"
 
 Factory = Callable[[str, Mapping[str, Any]], ChipBackend]
-
-
-@runtime_checkable
-class Stored(Protocol):
-    """A chip that lives in software: its devices are kept in a file while nobody drives it."""
-
-    def state(self) -> dict[str, Tensor]: ...
-
-    def restore(self, tensors: Mapping[str, Tensor]) -> None: ...
-
-    def advance(self, seconds: float) -> None: ...
 
 
 def open_chip(chip: ChipRef, backends: Mapping[str, str], artifacts: ArtifactStore) -> ChipBackend:

@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable
 
 from ltl_core.chip import ChipBackend
-from service.bench.registry import Stored
+from service.bench.stored import Stored
 
 
 class WallTime:

@@ -4,10 +4,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from service.api.schemas import ChipView, JobView, WeightVersionView
-from service.api.upkeep_schemas import FingerprintView, PolicyRequest, PolicyView
 from service.client.tensors import Array, unpack
 from service.client.transport import Transport
+from service.schemas.resources import ChipView, JobView, WeightVersionView
+from service.schemas.upkeep import FingerprintView, PolicyRequest, PolicyView
 
 
 class Chips:

@@ -11,9 +11,9 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict
 
 from ltl_core.presets import PresetName
 from ltl_core.settings import CalibrationSettings, TrainingSettings, TuneSettings
-from service.api.schemas import EventView, JobView
 from service.client.errors import ServiceUnreachableError
 from service.client.transport import Transport
+from service.schemas.resources import EventView, JobView
 
 LOOK = 10.0  # s that the service holds a question about a job until there is news
 QUIET = 60.0  # s without a word after which an event stream is taken for dead

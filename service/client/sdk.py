@@ -5,11 +5,11 @@ from typing import Self
 
 import httpx
 
-from service.api.schemas import HealthView
 from service.client.chips import Chips
 from service.client.jobs import Jobs
 from service.client.teachers import Students, TargetSets, Teachers
 from service.client.transport import Retry, Transport
+from service.schemas.resources import HealthView
 
 
 class Tandemcal:

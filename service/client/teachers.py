@@ -5,11 +5,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ltl_core.network.spec import NetworkSpec
-from service.api.schemas import JobView, StudentView, TargetSetView, TeacherView
 from service.client.errors import JobEndedError
 from service.client.jobs import Jobs
 from service.client.tensors import Samples, chunk_count, cut, pack
 from service.client.transport import Transport, upload_headers
+from service.schemas.resources import JobView, StudentView, TargetSetView, TeacherView
 
 
 class Teachers:

@@ -11,13 +11,13 @@ from typing import Any, NamedTuple, TypeVar
 import httpx
 from pydantic import BaseModel
 
-from service.api.schemas import SAFETENSORS
 from service.client.errors import (
     DownloadError,
     ServiceUnreachableError,
     TandemcalError,
     problem_of,
 )
+from service.schemas.resources import SAFETENSORS
 
 View = TypeVar("View", bound=BaseModel)
 

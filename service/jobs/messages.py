@@ -7,7 +7,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
-from service.bench.call_times import CallTime
+from service.bench.chip_ref import ChipRef
+from service.bench.driver.call_times import CallTime
 from service.jobs.health import DriftThresholds
 from service.states import JobKind, JobStatus, Split
 
@@ -23,18 +24,6 @@ class ChunkRef(_Message):
 
     split: Split
     sha256: str
-
-
-class ChipRef(_Message):
-    """A chip, and how to reach it."""
-
-    chip_id: str
-    backend: str
-    settings: Json = Field(repr=False)  # of a chip behind an agent: its secret too
-    state_sha256: str | None  # of a simulated chip
-    idle_s: float = Field(ge=0)  # how long it lay there since that state was saved
-    token: int
-    seconds_per_second: float = Field(default=0.0, ge=0)  # how fast a simulated one ages
 
 
 class House(_Message):

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from service.web.words import DASH
+from service.web.formatting import DASH
 
 PROBES_SHOWN = 16
 _WIDTH, _HEIGHT, _EDGE = 80, 24, 3  # px

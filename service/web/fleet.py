@@ -15,7 +15,7 @@ from service.db.repositories.paging import PageOf
 from service.db.tables import Chip, Job
 from service.states import TERMINAL, ChipHealth, ChipState, JobKind, JobStatus
 from service.web.drift import PROBES_SHOWN, Sparkline, probe_outcome, score_text, sparkline
-from service.web.words import percent, plural, points, short_id
+from service.web.formatting import percent, plural, points, short_id
 
 _LEFT, _RIGHT = 8, 192  # of the small drawing of a recovery, px
 _CHIPS_SHOWN, _JOBS_SHOWN = 200, 25

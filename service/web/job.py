@@ -14,7 +14,7 @@ from service.states import JobKind, JobStatus
 from service.web.chart import Curve, Plot, Point, draw
 from service.web.drift import layer_facts
 from service.web.fleet import JobRow, Recovery, job_row, recovery_of
-from service.web.words import amount, percent, seconds
+from service.web.formatting import amount, percent, seconds
 
 _UNITS = {"samples": amount, "seconds": seconds}
 _NAMES = {

@@ -14,7 +14,7 @@ from service.api.context import Context, ContextDep, utc_now
 from service.db.repositories.jobs import JobRepository
 from service.errors import JobStateError, NotFoundError, TooLargeError, UnauthenticatedError
 from service.states import Scope
-from service.web import words
+from service.web import formatting
 from service.web.fleet import FleetQuery, read_fleet
 from service.web.job import read_job
 
@@ -242,11 +242,11 @@ def _make_environment() -> Environment:
         trim_blocks=True,
     )
     environment.filters |= {
-        "percent": words.percent,
-        "amount": words.amount,
-        "seconds": words.seconds,
-        "ago": words.ago,
-        "instant": words.instant,
+        "percent": formatting.percent,
+        "amount": formatting.amount,
+        "seconds": formatting.seconds,
+        "ago": formatting.ago,
+        "instant": formatting.instant,
     }
     return environment
 

@@ -6,9 +6,9 @@ from collections import Counter
 from datetime import timedelta
 from typing import NamedTuple
 
-from service.bench.call_log import LoggedCall, read_calls
+from service.bench.agent.call_log import LoggedCall, read_calls
 from service.db.tables import Event, Job, WeightVersion
-from service.jobs.dbos_queue import DbosQueue
+from service.jobs.queue.dbos_queue import DbosQueue
 from service.states import TERMINAL
 from tests.chaos.reader import Reader
 from tests.chaos.storm import Scale, Wish, blows, wishes

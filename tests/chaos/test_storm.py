@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 from sqlalchemy import make_url
 
-from service.bench.call_log import LoggedCall
+from service.bench.agent.call_log import LoggedCall
 from service.db.migrate import upgrade
-from service.jobs.seat import INTERRUPTIONS_MAX
+from service.jobs.attempts.attempt import INTERRUPTIONS_MAX
 from service.states import JobStatus
 from tests.chaos.aftermath import After, ride_out
 from tests.chaos.storm import FAULTS, LONG, SHORT, blows, wishes

@@ -42,7 +42,7 @@ class Running(NamedTuple):
 @contextmanager
 def running(data_dir: Path, *arguments: str) -> Iterator[Running]:
     """`tandemcal up` on a free port, ended by SIGTERM; it must then exit cleanly."""
-    command = [sys.executable, "-m", "service.client", "up", "--port", "0", *arguments]
+    command = [sys.executable, "-m", "service.cli", "up", "--port", "0", *arguments]
     environment = os.environ | {"TANDEMCAL_DATA_DIR": str(data_dir), "OMP_NUM_THREADS": "1"}
     process = subprocess.Popen(
         command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True

@@ -20,7 +20,7 @@ def test_the_demo_brings_every_chip_back(tmp_path: Path) -> None:
         "TANDEMCAL_PORT": "0",
     }
     done = subprocess.run(
-        [sys.executable, "-m", "service.client", "demo"],
+        [sys.executable, "-m", "service.cli", "demo"],
         env=environment,
         capture_output=True,
         text=True,

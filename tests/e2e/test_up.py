@@ -19,7 +19,7 @@ from tests.e2e.lab import golden_student, running
 
 def up(data_dir: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "service.client", *arguments],
+        [sys.executable, "-m", "service.cli", *arguments],
         env=os.environ | {"TANDEMCAL_DATA_DIR": str(data_dir)},
         capture_output=True,
         text=True,

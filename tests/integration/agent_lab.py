@@ -8,8 +8,8 @@ from pathlib import Path
 
 import httpx
 
-from service.bench.journal import Journal
-from service.bench.line import AgentAddress
+from service.bench.agent.journal import Journal
+from service.bench.driver.rpc_client import AgentAddress
 from tests.integration.jobs_lab import PATIENCE, ROOT, until
 from tests.ports import free_ports
 
@@ -48,7 +48,7 @@ class AgentProcess:
 
     def _started(self) -> subprocess.Popen[bytes]:
         port = self.url.rpartition(":")[2]
-        command = [sys.executable, "-m", "service.client", "agent", "--name", self._name]
+        command = [sys.executable, "-m", "service.cli", "agent", "--name", self._name]
         with (self._folder / f"{self._name}.log").open("ab") as output:
             process = subprocess.Popen(
                 [*command, "--port", port, "--data-dir", str(self._folder), *self._arguments],

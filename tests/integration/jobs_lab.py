@@ -37,9 +37,9 @@ from service.db.tables import (
     Teacher,
     WeightVersion,
 )
+from service.jobs.kinds.context import NoLink, Workbench
+from service.jobs.kinds.software_work import collect, train
 from service.jobs.messages import ChunkRef, House, JobDescription
-from service.jobs.software_work import collect, train
-from service.jobs.workbench import NoLink, Workbench
 from service.settings import Settings
 from service.states import JobKind, JobStatus, Split, TargetSetState
 from tests.integration.traced_chip import Drive, Faults, read_trace
@@ -144,7 +144,7 @@ class Process:
         self._output = (lab.settings.data_dir / f"{name}.log").open("ab")
         self._mark = self._output.tell()
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "service.client", *words],
+            [sys.executable, "-m", "service.cli", *words],
             env=environment_for(lab.settings) | environment,
             cwd=ROOT,
             stdout=self._output,

@@ -4,7 +4,7 @@ from datetime import timedelta
 
 from service.db.repositories.jobs import JobRepository
 from service.db.tables import Job
-from service.jobs.seat import Claim, Holder, Seat, take_seat
+from service.jobs.attempts.attempt import Claim, Holder, Seat, take_seat
 from service.states import JobStatus
 from tests.integration.jobs_lab import Lab, new_id, now
 

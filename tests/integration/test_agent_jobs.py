@@ -12,17 +12,17 @@ from chip_sim.presets import preset
 from chip_sim.spec import info_of
 from ltl_core.chip_info import info_to_json
 from service.artifacts import ArtifactStore
-from service.bench.line import AgentAddress
+from service.bench.driver.rpc_client import AgentAddress
 from service.db.repositories.agents import AgentRepository, Registration
 from service.db.repositories.jobs import JobRepository
 from service.db.repositories.leases import LeaseRepository
 from service.db.repositories.metrics import MetricsRepository
 from service.db.tables import Job
-from service.jobs.describe import Describer
+from service.jobs.attempts.describe import Describer
+from service.jobs.attempts.recorder import Recorder
+from service.jobs.kinds.context import NoLink, Workbench
+from service.jobs.kinds.registry import perform
 from service.jobs.messages import Ended, House, JobDescription, Progressed
-from service.jobs.records import Recorder
-from service.jobs.work import perform
-from service.jobs.workbench import NoLink, Workbench
 from service.states import JobKind, JobStatus
 from tests.agents import bench, serving
 from tests.integration.jobs_lab import Lab, new_id, now

@@ -12,7 +12,7 @@ import torch
 from ltl_core.chip import LayerSettings, Observable, Placement, Stimulus
 from ltl_core.network.layers import Linear
 from ltl_core.network.spec import NetworkSpec
-from service.bench.driver import open_http_chip
+from service.bench.driver.http_chip import open_http_chip
 from tests.integration.agent_lab import AgentProcess
 from tests.integration.jobs_lab import PATIENCE, Lab, Service, until
 

@@ -20,9 +20,9 @@ from service.db.repositories.events import EventRepository
 from service.db.repositories.jobs import JobRepository
 from service.db.repositories.leases import LeaseRepository
 from service.db.repositories.turns import TurnRepository
-from service.jobs.describe import Describer
+from service.jobs.attempts.attempt import Claim, Holder, Refusal, Seat, take_seat
+from service.jobs.attempts.describe import Describer
 from service.jobs.messages import House
-from service.jobs.seat import Claim, Holder, Refusal, Seat, take_seat
 from service.settings import Settings
 from tests.conftest import RecordingEngine, World
 

@@ -11,8 +11,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from pydantic_settings import BaseSettings
 
 from chip_sim.presets import NAMES
-from service.bench.agent_settings import AgentSettings
-from service.client.cli import app
+from service.bench.agent.settings import AgentSettings
+from service.cli.main import app
 from service.settings import Settings
 from tests.conftest import World
 

@@ -4,7 +4,7 @@ import pytest
 
 from service.db.session import Database
 from service.jobs.errors import ExecutorNameTakenError
-from service.jobs.executor import DatabaseLock
+from service.jobs.queue.executor import DatabaseLock
 from service.settings import Settings
 
 on_postgres = pytest.mark.parametrize("database_kind", ["postgresql"], indirect=True)

@@ -153,7 +153,7 @@ def test_two_chips_are_driven_at_the_same_time(lab: Lab, service: Service) -> No
 def test_a_second_service_on_the_same_database_is_refused(lab: Lab, service: Service) -> None:
     assert service.process.poll() is None
     second = subprocess.run(
-        [sys.executable, "-m", "service.client", "up", "--port", "0"],
+        [sys.executable, "-m", "service.cli", "up", "--port", "0"],
         env=environment_for(lab.settings),
         cwd=ROOT,
         capture_output=True,

@@ -14,8 +14,8 @@ from service.db.repositories.jobs import JobRepository
 from service.db.repositories.leases import LeaseRepository
 from service.db.session import Database
 from service.errors import AttemptSupersededError
+from service.jobs.attempts.attempt import Claim, Holder, Refusal, leave_seat, lose_seat, take_seat
 from service.jobs.errors import JobTakenOverError
-from service.jobs.seat import Claim, Holder, Refusal, leave_seat, lose_seat, take_seat
 from service.states import JobStatus
 from tests.integration.jobs_lab import Lab, new_id, now
 from tests.integration.seated_jobs import queued, seated

@@ -97,7 +97,7 @@ def test_a_chip_is_probed_from_the_command_line(
 ) -> None:
     address, key = str(service.http.base_url), lab.settings.key_file.read_text().strip()
     said = subprocess.run(
-        [sys.executable, "-m", "service.client", "probe", "drifting"],
+        [sys.executable, "-m", "service.cli", "probe", "drifting"],
         env=os.environ | {"TANDEMCAL_URL": address, "TANDEMCAL_KEY": key},
         cwd=ROOT,
         capture_output=True,

@@ -12,11 +12,11 @@ from sqlalchemy.exc import OperationalError
 from service.db.repositories.executors import ExecutorRepository
 from service.db.repositories.jobs import JobRepository
 from service.db.session import Database
-from service.jobs import stranded_turns
-from service.jobs.dbos_engine import Executor
-from service.jobs.dbos_queue import DbosQueue
-from service.jobs.lost_turns import LostTurns
-from service.jobs.stranded_turns import StrandedTurns
+from service.jobs.queue import stranded_turns
+from service.jobs.queue.dbos_engine import Executor
+from service.jobs.queue.dbos_queue import DbosQueue
+from service.jobs.queue.lost_turns import LostTurns
+from service.jobs.queue.stranded_turns import StrandedTurns
 from service.states import JobStatus
 from tests.integration.jobs_lab import Lab, now
 from tests.integration.seated_jobs import a_job, queued, seated

@@ -10,12 +10,12 @@ from service.api.context import utc_now
 from service.db.repositories.events import EventRepository
 from service.db.repositories.jobs import JobRepository
 from service.db.repositories.leases import LeaseRepository
-from service.db.repositories.passing import PassingRepository
+from service.db.repositories.retention import PassingRepository
 from service.db.session import Database
 from service.db.tables import LEFT, PASSING, PLANNED, Event, IdempotencyKey, Job
-from service.jobs.dbos_queue import DbosQueue
-from service.jobs.planner import ROUTE
-from service.jobs.retention import Keep, Retention
+from service.jobs.queue.dbos_queue import DbosQueue
+from service.jobs.upkeep.planner import ROUTE
+from service.jobs.upkeep.retention import Keep, Retention
 from service.states import JobStatus
 from tests.conftest import World
 from tests.integration.jobs_lab import Lab, Service, until

@@ -10,8 +10,6 @@ import pytest
 from ltl_core.network.spec import NetworkSpec
 from ltl_core.settings import Budget, CalibrationSettings
 from service.api.context import utc_now
-from service.api.schemas import JobView, TargetSetView
-from service.api.upkeep_schemas import PolicyRequest
 from service.client.chips import Chips
 from service.client.errors import JobEndedError, TandemcalError
 from service.client.jobs import Jobs
@@ -20,6 +18,8 @@ from service.client.tensors import Samples, cut
 from service.client.transport import Retry, Transport, upload_headers
 from service.db.repositories.jobs import JobRepository
 from service.db.repositories.teachers import TargetSetRepository
+from service.schemas.resources import JobView, TargetSetView
+from service.schemas.upkeep import PolicyRequest
 from service.states import JobStatus, TargetSetState
 from tests.conftest import NETWORK, World, small_samples, small_weights
 

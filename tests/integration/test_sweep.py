@@ -4,7 +4,7 @@ import os
 import time
 from pathlib import Path
 
-from service.jobs.sweep import Sweep
+from service.jobs.upkeep.orphan_blocks import Sweep
 from tests.conftest import World
 
 

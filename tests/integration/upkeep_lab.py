@@ -11,9 +11,9 @@ from service.db.repositories.jobs import JobRepository
 from service.db.repositories.leases import LeaseRepository
 from service.db.tables import Job
 from service.db.upkeep_tables import Policy
+from service.jobs.attempts.recorder import Recorder
 from service.jobs.messages import Ended
-from service.jobs.planner import Planner
-from service.jobs.records import Recorder
+from service.jobs.upkeep.planner import Planner
 from service.states import JobStatus
 from tests.conftest import World
 

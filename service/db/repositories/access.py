@@ -6,7 +6,7 @@ from datetime import datetime
 from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
-from service.db.repositories.paging import insert_if_new
+from service.db.repositories.upsert import insert_if_new
 from service.db.tables import ApiKey, BrowserSession, IdempotencyKey
 from service.errors import KeyNotFoundError
 from service.states import Scope

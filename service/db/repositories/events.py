@@ -13,7 +13,7 @@ from sqlalchemy import event, func, select
 from sqlalchemy.orm import Session, SessionTransaction
 
 from service.db import locks
-from service.db.repositories.paging import insert_if_new
+from service.db.repositories.upsert import insert_if_new
 from service.db.tables import Event, Json
 
 _TOLD = "events that are written at the commit"

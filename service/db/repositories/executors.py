@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import delete, func, select
 from sqlalchemy.orm import Session
 
-from service.db.repositories.paging import put
+from service.db.repositories.upsert import put
 from service.db.tables import Executor
 
 

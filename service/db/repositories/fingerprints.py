@@ -10,7 +10,8 @@ from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session, aliased, defer
 from uuid_utils import uuid7
 
-from service.db.repositories.paging import PageOf, fetch_page, insert_if_new
+from service.db.repositories.paging import PageOf, fetch_page
+from service.db.repositories.upsert import insert_if_new
 from service.db.tables import Chip, Json
 from service.db.upkeep_tables import Fingerprint
 from service.errors import FingerprintNotFoundError

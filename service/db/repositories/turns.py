@@ -30,7 +30,7 @@ from sqlalchemy.orm import Session
 
 from service.db.repositories.agents import silent_chips
 from service.db.repositories.executors import ExecutorRepository
-from service.db.repositories.paging import put
+from service.db.repositories.upsert import put
 from service.db.tables import CALLED, HELD, Chip, ChipLease, Job, KeyTurn
 from service.states import WAITING, JobStatus
 

@@ -12,7 +12,7 @@ def loads_torch(module: str) -> bool:
 
 
 @pytest.mark.parametrize(
-    "module", ["service.app", "service.api.schemas", "service.bench.simulated"]
+    "module", ["service.app", "service.schemas.resources", "service.bench.simulated"]
 )
 def test_the_api_process_loads_no_torch(module: str) -> None:
     assert not loads_torch(module)

@@ -12,8 +12,8 @@ import structlog
 from sqlalchemy.exc import OperationalError
 
 from service.db.session import Database
-from service.jobs.dbos_queue import DbosQueue
-from service.jobs.keeper import Keeper
+from service.jobs.queue.dbos_queue import DbosQueue
+from service.jobs.queue.maintenance import Keeper
 from service.logs import configure_logging, in_a_line, warn_in_a_line
 
 AWAY = OperationalError("SELECT 1", {"key": "s3cret"}, OSError("server closed\n\tthe line"))

@@ -9,7 +9,7 @@ import pytest
 from ltl_core.chip import LayerSettings, Placement
 from ltl_core.network.layers import Linear
 from ltl_core.network.spec import NetworkSpec
-from service.bench.driver import HttpChip
+from service.bench.driver.http_chip import HttpChip
 from tests.agents import Bench, bench
 from tests.proxies import Proxy, driven
 from tests.unit.service.bench.asked import CODES

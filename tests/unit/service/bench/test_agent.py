@@ -20,12 +20,12 @@ from ltl_core.errors import (
     LeaseLostError,
     NonFiniteError,
 )
-from service.bench import verbs
-from service.bench.call_log import CallLog, read_calls
-from service.bench.driver import HttpChip
-from service.bench.journal import Journal
-from service.bench.station import Call, Station
-from service.bench.wire import MEDIA_TYPE, Message, decode, digest_of, encode
+from service.bench.agent.call_log import CallLog, read_calls
+from service.bench.agent.chip_server import Call, Station
+from service.bench.agent.journal import Journal
+from service.bench.driver.http_chip import HttpChip
+from service.bench.protocol import verbs
+from service.bench.protocol.wire import MEDIA_TYPE, Message, decode, digest_of, encode
 from tests.agents import Bench, bench
 
 IMAGES = Stimulus(torch.rand(5, 6, generator=torch.Generator().manual_seed(1)), 12)

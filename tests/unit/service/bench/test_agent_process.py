@@ -8,9 +8,9 @@ import pytest
 from rich.console import Console
 
 from chip_sim.errors import SpecFileError, UnknownPresetError
-from service.bench.agent_process import JoinKeyError, open_bench, run_agent
-from service.bench.agent_settings import AgentSettings
-from service.bench.claims import AgentRunningError
+from service.bench.agent.folder_lock import AgentRunningError
+from service.bench.agent.process import JoinKeyError, open_bench, run_agent
+from service.bench.agent.settings import AgentSettings
 from service.errors import UnknownChipBackendError
 
 

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from service.bench.agent_settings import AgentSettings
-from service.bench.claims import AgentRunningError, claimed
+from service.bench.agent.folder_lock import AgentRunningError, claimed
+from service.bench.agent.settings import AgentSettings
 
 
 def test_agents_started_alike_take_the_next_chip_and_its_kind(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from ltl_core.errors import ChipUnavailableError
-from service.bench.driver import HttpChip, open_http_chip
+from service.bench.driver.http_chip import HttpChip, open_http_chip
 from tests.agents import bench
 from tests.proxies import (
     DAMAGES,

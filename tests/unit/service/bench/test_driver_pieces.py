@@ -10,7 +10,7 @@ from chip_sim.chip import SimulatedChip
 from chip_sim.presets import preset
 from ltl_core.chip import LayerRecording, Observable, Placement, Stimulus
 from ltl_core.errors import ChipUnavailableError
-from service.bench.driver import HttpChip
+from service.bench.driver.http_chip import HttpChip
 from tests.agents import bench
 from tests.proxies import (
     Proxy,

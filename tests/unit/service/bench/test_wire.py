@@ -9,7 +9,7 @@ import safetensors.numpy
 import torch
 from torch import Tensor
 
-from service.bench.wire import MalformedBodyError, Message, decode, encode
+from service.bench.protocol.wire import MalformedBodyError, Message, decode, encode
 
 RNG = torch.Generator().manual_seed(1)
 TENSORS: dict[str, Tensor] = {

@@ -29,17 +29,17 @@ def run(body: str, absent: list[str] = ABSENT) -> subprocess.CompletedProcess[st
 
 
 def test_the_client_imports_without_torch_and_without_the_server() -> None:
-    done = run("import service.client.sdk, service.client.progress, service.client.cli")
+    done = run("import service.client.sdk, service.cli.progress, service.cli.main")
     assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.parametrize("package", CLIENT)
 def test_each_package_of_the_client_is_really_needed(package: str) -> None:
-    done = run("import service.client.sdk, service.client.progress, service.client.cli", [package])
+    done = run("import service.client.sdk, service.cli.progress, service.cli.main", [package])
     assert done.returncode != 0
 
 
 def test_a_command_of_the_server_says_what_to_install() -> None:
-    done = run("sys.argv = ['tandemcal', 'up']; from service.client.cli import main; main()")
+    done = run("sys.argv = ['tandemcal', 'up']; from service.cli.main import main; main()")
     assert done.returncode == 1
     assert "pip install 'tandemcal[server]'" in done.stderr

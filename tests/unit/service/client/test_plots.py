@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from service.client.cli import app
+from service.cli.main import app
 
 pytest.importorskip("matplotlib")
 PNG = b"\x89PNG"

@@ -2,13 +2,13 @@
 
 import pytest
 
-from service.jobs import duty
-from service.jobs.duty import Duty
+from service.jobs import periodic
+from service.jobs.periodic import Duty
 
 
 def test_a_duty_is_done_once_an_interval(monkeypatch: pytest.MonkeyPatch) -> None:
     clock, done = [100.0], list[float]()
-    monkeypatch.setattr(duty.time, "monotonic", lambda: clock[0])
+    monkeypatch.setattr(periodic.time, "monotonic", lambda: clock[0])
     looked_after = Duty(lambda: done.append(clock[0]), 15.0)
     for clock[0] in (100.0, 114.0, 116.0, 130.0, 132.0):
         looked_after.look()
@@ -19,7 +19,7 @@ def test_a_duty_that_failed_is_tried_again_an_interval_later(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     clock, tried = [0.0], list[float]()
-    monkeypatch.setattr(duty.time, "monotonic", lambda: clock[0])
+    monkeypatch.setattr(periodic.time, "monotonic", lambda: clock[0])
 
     def do() -> None:
         tried.append(clock[0])

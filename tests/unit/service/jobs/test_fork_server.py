@@ -7,7 +7,7 @@ from multiprocessing import forkserver
 
 import psutil
 
-from service.jobs.fork_server import ForkServer
+from service.jobs.attempts.fork_server import ForkServer
 
 
 def fork_servers() -> list[int]:

@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 
 from service.artifacts import ArtifactStore
-from service.jobs.leftovers import Leftovers
-from service.jobs.messages import Checkpointed, ChipRef, Ended, House, JobDescription
+from service.bench.chip_ref import ChipRef
+from service.jobs.attempts.superseded_blocks import Leftovers
+from service.jobs.messages import Checkpointed, Ended, House, JobDescription
 from service.states import JobKind, JobStatus
 
 

@@ -4,8 +4,8 @@ import threading
 
 import pytest
 
+from service.jobs.attempts.slots import Rank, Slots
 from service.jobs.errors import ServiceStoppingError
-from service.jobs.slots import Rank, Slots
 
 
 def test_the_most_urgent_of_those_that_wait_goes_first() -> None:

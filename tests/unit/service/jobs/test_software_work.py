@@ -11,9 +11,9 @@ import safetensors.numpy
 from ltl_core.settings import RuleName
 from ltl_core.student.student import Student
 from service.artifacts import ArtifactStore
+from service.jobs.kinds.context import NoLink, Workbench
+from service.jobs.kinds.registry import perform
 from service.jobs.messages import ChunkRef, Ended, House, JobDescription
-from service.jobs.work import perform
-from service.jobs.workbench import NoLink, Workbench
 from service.states import JobKind, JobStatus, Split
 from tests.conftest import NETWORK, small_samples, small_weights
 

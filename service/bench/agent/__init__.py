@@ -1,0 +1,1 @@
+"""The agent: a process that serves one chip over HTTP."""

@@ -1,0 +1,126 @@
+"""One agent process: its folder, its chip, its socket."""
+
+import socket
+import sys
+from pathlib import Path
+
+import uvicorn
+from rich.console import Console
+from starlette.types import ASGIApp
+
+from chip_sim.chip import make_chip
+from chip_sim.presets import NAMES, preset
+from chip_sim.spec import ChipSpec
+from chip_sim.spec_file import load_spec
+from ltl_core.chip import ChipBackend
+from service.bench.agent.call_log import CallLog
+from service.bench.agent.chip_server import Station
+from service.bench.agent.folder_lock import claimed
+from service.bench.agent.journal import Journal
+from service.bench.agent.registration import Membership, joining
+from service.bench.agent.server import Lifespan, create_agent
+from service.bench.agent.settings import AgentSettings
+from service.bench.registry import SIMULATED, find_factory
+from service.bench.simulated import living
+from service.errors import ServiceError
+from service.listening import GRACE, SWITCH, PortTakenError, listen
+from service.logs import configure_logging
+
+_KEEP_ALIVE = 75  # s that a line stays open without a call: longer than a step of learning
+
+
+class AgentPortTakenError(ServiceError):
+    """Somebody else listens there."""
+
+    def __init__(self, host: str, port: int) -> None:
+        super().__init__(
+            f"The agent cannot listen on {host}, port {port}; give another --port, or 0 for any."
+        )
+
+
+class JoinKeyError(ServiceError):
+    """An agent that is to register has nothing to register with."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"The agent cannot register: {reason}; give --join-key-file.")
+
+
+def run_agent(settings: AgentSettings, console: Console) -> None:
+    """Serve the chip until a signal ends it.
+
+    Raises AgentRunningError, JoinKeyError, AgentPortTakenError, and what stands against the chip.
+    """
+    with claimed(settings) as own:
+        key = _join_key(own)
+        chip = open_bench(own)
+        journal = Journal(own.folder / "agent.sqlite")
+        station = Station(chip, journal, own.aging, CallLog(own.call_log))
+        listener = _listen(own)
+        url = own.url(listener.getsockname()[1])
+        beside = None if key is None else _joining(own, key, station, url)
+        sys.setswitchinterval(SWITCH)
+        configure_logging(own.log_level, as_json=own.log_json)
+        app = create_agent(station, station.about.secret, own.threads, beside)
+        said = f"Chip {own.name} ({chip.info.model}) answers at {url}"
+        _Server(_config(app), console, said).run(sockets=[listener])
+
+
+def open_bench(settings: AgentSettings) -> ChipBackend:
+    """The chip that stands on this bench."""
+    if settings.backend == SIMULATED:
+        return make_chip(settings.name, living(_spec(settings.chip)), settings.chip_seed)
+    return find_factory(settings.backend, {})(settings.name, settings.backend_settings)
+
+
+def _spec(chip: str) -> ChipSpec:
+    """Of a named chip, or of a file."""
+    return preset(chip) if chip in NAMES or not Path(chip).suffix else load_spec(Path(chip))
+
+
+def _listen(settings: AgentSettings) -> socket.socket:
+    try:
+        return listen(settings.host, settings.port)
+    except PortTakenError as error:
+        raise AgentPortTakenError(settings.host, settings.port) from error
+
+
+def _join_key(settings: AgentSettings) -> str | None:
+    """None where the agent does not register."""
+    if settings.service is None:
+        return None
+    try:
+        key = settings.key()
+    except OSError as error:
+        raise JoinKeyError(str(error)) from error
+    if not key:
+        raise JoinKeyError("it has no join key")
+    return key
+
+
+def _joining(settings: AgentSettings, key: str, station: Station, url: str) -> Lifespan:
+    limits = {"answer_s": settings.answer_s, "reach_s": settings.reach_s}
+    return joining(station, Membership(str(settings.service), key, settings.name, url, limits))
+
+
+def _config(app: ASGIApp) -> uvicorn.Config:
+    return uvicorn.Config(
+        app,
+        log_config=None,
+        access_log=False,
+        proxy_headers=False,
+        timeout_keep_alive=_KEEP_ALIVE,
+        timeout_graceful_shutdown=GRACE,
+    )
+
+
+class _Server(uvicorn.Server):
+    """Says where the chip answers, once it does."""
+
+    def __init__(self, config: uvicorn.Config, console: Console, said: str) -> None:
+        super().__init__(config)
+        self._console, self._said = console, said
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets=sockets)
+        if self.started:
+            self._console.print(self._said, highlight=False, markup=False, soft_wrap=True)

@@ -1,0 +1,283 @@
+"""Answers of an agent, read and doubted: nothing reaches a job that a chip could not have meant.
+
+Every reader raises MalformedBodyError with what is wrong.
+"""
+
+import math
+from collections.abc import Callable, Iterator, Mapping
+from enum import StrEnum
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ltl_core.chip import (
+    ChipInfo,
+    Fingerprint,
+    LayerCodes,
+    LayerRecording,
+    Observable,
+    Recording,
+    Stimulus,
+    Tuning,
+    TuningInfo,
+    WriteReport,
+)
+from ltl_core.network.spec import NetworkSpec
+from ltl_core.network.stages import Stage
+from service.bench.protocol.chip_info import read_info as read_chip_info
+from service.bench.protocol.verbs import read_tuning
+from service.bench.protocol.wire import MalformedBodyError, Message
+
+Shape = tuple[int, ...]
+
+
+class _Kind(StrEnum):
+    """What a tensor's values are; their width is the chip's own business."""
+
+    BITS = "bits"
+    INTEGERS = "integers"
+    REALS = "reals"
+
+
+def read_info(answer: Message, chip_id: str) -> ChipInfo:
+    """What the chip is, under the name that the service knows it by."""
+    try:
+        return read_chip_info(answer.field("info", dict))._replace(chip_id=chip_id)
+    except ValueError as error:
+        raise MalformedBodyError(str(error)) from error
+
+
+def read_verbs(answer: Message) -> list[Any]:
+    """What the agent can be asked; agents of before `write` do not tell."""
+    return list(answer.field("verbs", list)) if "verbs" in answer.fields else []
+
+
+def read_report(answer: Message, codes: Tensor) -> WriteReport:
+    """Cells of a layer, and those that failed."""
+    failed = _tensor(answer, "failed", _Kind.BITS, tuple(codes.shape))
+    cells = _whole(answer, "cells", codes.numel())
+    return WriteReport(cells, _whole(answer, "pulses", 2**62), failed)
+
+
+def read_reports(answer: Message, codes: Mapping[str, LayerCodes]) -> Mapping[str, WriteReport]:
+    """Of every layer that was written, and of no other."""
+    written = answer.field("written", dict)
+    if set(written) != set(codes) or set(answer.tensors) != set(codes):
+        raise MalformedBodyError(f"it tells of layers {sorted(written)}")
+    reports = {}
+    for layer, code in codes.items():
+        counts, failed = written[layer], {"failed": answer.tensors[layer]}
+        if not isinstance(counts, list) or len(counts) != 2:
+            raise MalformedBodyError(f"it does not tell what writing '{layer}' took")
+        told = dict(zip(("cells", "pulses"), counts, strict=True))
+        reports[layer] = read_report(Message(told, failed), code.weight)
+    return reports
+
+
+def read_recording(
+    answer: Message,
+    stimulus: Stimulus,
+    record: Mapping[str, Observable],
+    network: NetworkSpec | None,
+) -> Recording:
+    """Every layer that was asked for and no other, in the shapes of the network on the chip.
+
+    Where the network is not known, batch and steps must be right, and all layers of one shape.
+    """
+    if set(answer.field("layers", list)) != set(record):
+        raise MalformedBodyError(f"it tells of layers {answer.fields['layers']}")
+    read = _reader(stimulus, network)
+    layers = {layer: read(answer, layer, asked) for layer, asked in record.items()}
+    return Recording(layers, read_time(answer))
+
+
+def read_layers(
+    pieces: Iterator[Message],
+    stimulus: Stimulus,
+    record: Mapping[str, Observable],
+    network: NetworkSpec | None,
+) -> Iterator[tuple[str, LayerRecording]]:
+    """The same in pieces: layer after layer, in the order in which they were asked for."""
+    read = _reader(stimulus, network)
+    for layer, asked in record.items():
+        piece = next(pieces, None)
+        if piece is None or piece.field("layer", str) != layer:
+            raise MalformedBodyError(f"it does not tell of layer '{layer}' when it should")
+        yield layer, read(piece, layer, asked)
+
+
+def read_last(pieces: Iterator[Message]) -> float:
+    """The chip's clock, after all layers and before nothing."""
+    last = next(pieces, None)
+    if last is None or next(pieces, None) is not None:
+        raise MalformedBodyError("it does not end when it should")
+    return read_time(last)
+
+
+def _reader(
+    stimulus: Stimulus, network: NetworkSpec | None
+) -> Callable[[Message, str, Observable], LayerRecording]:
+    """Reads one layer of a message."""
+    stages = {} if network is None else {stage.name: stage for stage in network.stages}
+    batch = stimulus.values.shape[0 if stimulus.layer is None else 1]
+
+    def read(answer: Message, layer: str, asked: Observable) -> LayerRecording:
+        return _Layer(answer, layer, stimulus.steps, batch).read(asked, stages.get(layer))
+
+    return read
+
+
+def read_fingerprint(answer: Message, network: NetworkSpec | None) -> Fingerprint:
+    """A finite rate for each column of each layer; of layers that fire, a part of the steps."""
+    rates = dict(answer.tensors)
+    if network is not None:
+        if set(rates) != {stage.name for stage in network.stages}:
+            raise MalformedBodyError(f"it tells of layers {sorted(rates)}")
+        for stage in network.stages:
+            _check_tensor(rates[stage.name], stage.name, _Kind.REALS, (stage.columns,))
+            if not stage.is_readout:
+                _check_range(rates[stage.name], stage.name, 0, 1)
+    for name, rate in rates.items():
+        _check_kind(rate, name, _Kind.REALS)
+        _check_finite(rate, name)
+    return Fingerprint(rates, read_time(answer))
+
+
+def read_time(answer: Message) -> float:
+    """The chip's clock."""
+    return _number(answer.fields.get("chip_time_s"), "chip_time_s", 0, math.inf)
+
+
+def read_registers(answer: Message, info: TuningInfo) -> Tuning:
+    """Codes that the registers can hold."""
+    tuning = read_tuning(answer)
+    register = info._asdict()
+    for name in ("adc_offset", "adc_gain", "threshold", "leak"):
+        codes: Tensor = getattr(tuning, name)
+        _check_kind(codes, name, _Kind.INTEGERS)
+        _check_range(codes, name, register[name].code_min, register[name].code_max)
+    _number(tuning.adc_range, "adc_range", info.adc_range.code_min, info.adc_range.code_max)
+    return tuning
+
+
+def read_conversions(answer: Message, repeats: int, info: TuningInfo) -> Tensor:
+    """Codes of the converters: repeat, tile, column."""
+    codes = answer.tensor("codes")
+    _check_kind(codes, "codes", _Kind.INTEGERS)
+    if codes.ndim != 3 or codes.shape[0] != repeats:
+        raise MalformedBodyError(f"the codes of {repeats} repeats have shape {list(codes.shape)}")
+    _check_range(codes, "codes", -info.adc_code_max, info.adc_code_max)
+    return codes
+
+
+def read_excitation(answer: Message, current: Tensor, repeats: int) -> Tensor:
+    """Spike counts: repeat, column."""
+    counts = answer.tensor("counts")
+    _check_kind(counts, "counts", _Kind.INTEGERS)
+    if tuple(counts.shape) != (repeats, *current.shape[1:]):
+        raise MalformedBodyError(f"the counts of {repeats} repeats have shape {list(counts.shape)}")
+    _check_range(counts, "counts", 0, current.shape[0])
+    return counts
+
+
+def read_parts(answer: Message) -> dict[str, float]:
+    """A part of one for each layer."""
+    parts = answer.field("parts", dict)
+    return {str(name): _number(part, f"part of {name}", 0, 1) for name, part in parts.items()}
+
+
+def read_nothing(answer: Message) -> None:
+    """An answer that only says that it is done."""
+    if answer.fields or answer.tensors:
+        raise MalformedBodyError("it tells of something that nobody asked for")
+
+
+class _Layer:
+    """What was shown of one layer."""
+
+    def __init__(self, answer: Message, layer: str, steps: int, batch: int) -> None:
+        self._answer, self._layer = answer, layer
+        self._steps, self._batch = steps, batch
+
+    def read(self, asked: Observable, stage: Stage | None) -> LayerRecording:
+        """Raises MalformedBodyError where something is missing, too much or impossible."""
+        names = self._wanted(asked, stage)
+        shape = stage.output_shape if stage is not None else self._guessed(names)
+        shown = {name: self._tensor(name, shape) for name in names}
+        for name in set(LayerRecording._fields) - set(names):
+            if self._has(name):
+                raise MalformedBodyError(f"nobody asked for the {name} of layer '{self._layer}'")
+        return LayerRecording(**shown)
+
+    def _wanted(self, asked: Observable, stage: Stage | None) -> tuple[str, ...]:
+        """Counts are told beside the spikes or not, as the chip likes."""
+        fires = self._has("counts") or self._has("spikes")
+        if not fires if stage is None else stage.is_readout:
+            return ("membrane",) if asked is Observable.MEMBRANE else ()
+        if asked is Observable.COUNTS:
+            return ("counts",)
+        counts = ("counts",) if self._has("counts") else ()
+        beside = () if asked is Observable.SPIKES else (asked.value,)
+        return (*counts, "spikes", *beside)
+
+    def _tensor(self, name: str, neurons: Shape) -> Tensor:
+        key = f"{name}/{self._layer}"
+        lead = (self._batch,) if name == "counts" else (self._steps, self._batch)
+        kinds = {"counts": _Kind.INTEGERS, "membrane": _Kind.REALS}
+        tensor = _tensor(self._answer, key, kinds.get(name, _Kind.BITS), (*lead, *neurons))
+        if name == "counts":
+            _check_range(tensor, key, 0, self._steps)
+        if name == "membrane":
+            _check_finite(tensor, key)
+        return tensor
+
+    def _guessed(self, names: tuple[str, ...]) -> Shape:
+        if not names:
+            return ()
+        first = self._answer.tensor(f"{names[0]}/{self._layer}")
+        return tuple(first.shape[1 if names[0] == "counts" else 2 :])
+
+    def _has(self, name: str) -> bool:
+        return f"{name}/{self._layer}" in self._answer.tensors
+
+
+def _tensor(answer: Message, name: str, kind: _Kind, shape: Shape) -> Tensor:
+    tensor = answer.tensor(name)
+    _check_tensor(tensor, name, kind, shape)
+    return tensor
+
+
+def _check_tensor(tensor: Tensor, name: str, kind: _Kind, shape: Shape) -> None:
+    _check_kind(tensor, name, kind)
+    if tuple(tensor.shape) != shape:
+        found = f"{list(tensor.shape)}, not {list(shape)}"
+        raise MalformedBodyError(f"tensor '{name}' has shape {found}")
+
+
+def _check_kind(tensor: Tensor, name: str, kind: _Kind) -> None:
+    found = _Kind.REALS if tensor.is_floating_point() else _Kind.INTEGERS
+    if (_Kind.BITS if tensor.dtype == torch.bool else found) is not kind:
+        raise MalformedBodyError(f"tensor '{name}' is {tensor.dtype}, not {kind}")
+
+
+def _check_range(tensor: Tensor, name: str, low: float, high: float) -> None:
+    if tensor.numel() and not (low <= tensor.min() and tensor.max() <= high):  # NaN neither
+        raise MalformedBodyError(f"tensor '{name}' leaves the range {low} to {high}")
+
+
+def _check_finite(tensor: Tensor, name: str) -> None:
+    if not tensor.isfinite().all():
+        raise MalformedBodyError(f"tensor '{name}' holds NaN or infinite values")
+
+
+def _whole(answer: Message, name: str, highest: int) -> int:
+    value = answer.field(name, int)
+    return int(_number(value, name, 0, highest))
+
+
+def _number(value: object, name: str, low: float, high: float) -> float:
+    real = isinstance(value, int | float) and not isinstance(value, bool)
+    if not real or not math.isfinite(value) or not low <= value <= high:  # type: ignore[arg-type, operator]
+        raise MalformedBodyError(f"{name} is {value!r}, not a number from {low} to {high}")
+    return value  # type: ignore[return-value]

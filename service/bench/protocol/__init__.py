@@ -1,0 +1,1 @@
+"""How the service and the agent beside a chip talk: verbs, frames, and faults."""

@@ -1,0 +1,5 @@
+"""`python -m service.cli` is the `tandemcal` command."""
+
+from service.cli.main import main
+
+main()

@@ -1,0 +1,63 @@
+"""`tandemcal agent`: a chip behind HTTP, registered with the service."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from pydantic import ValidationError
+from rich.console import Console
+
+from ltl_core.errors import CalibrationError
+
+Chip = Annotated[
+    str | None, typer.Option(help="A named chip, or a file with a spec (default: ideal).")
+]
+Seed = Annotated[int | None, typer.Option(help="Which chip of its kind; else the name's own.")]
+Name = Annotated[str | None, typer.Option(help="Of the chip (default: the machine's name).")]
+Service = Annotated[str | None, typer.Option(help="The service's URL, to register there.")]
+JoinKeyFile = Annotated[
+    Path | None, typer.Option(help="A file with a key of the scope 'agent', or the join key.")
+]
+Host = Annotated[str | None, typer.Option(help="Address to listen on (default: 127.0.0.1).")]
+Port = Annotated[int | None, typer.Option(help="0 for any (default: 8770).", min=0, max=65535)]
+Advertise = Annotated[str | None, typer.Option(help="The URL under which workers reach the agent.")]
+DataDir = Annotated[Path | None, typer.Option(help="Where agents keep their chips.")]
+
+
+def agent(
+    chip: Chip = None,
+    seed: Seed = None,
+    name: Name = None,
+    service: Service = None,
+    join_key_file: JoinKeyFile = None,
+    host: Host = None,
+    port: Port = None,
+    advertise: Advertise = None,
+    data_dir: DataDir = None,
+) -> None:
+    """Serve one chip to the workers of a service. Settings: TANDEMCAL_AGENT_NAME and so on."""
+    given = {key: value for key, value in locals().items() if value is not None}
+    try:
+        _run(given)
+    except (CalibrationError, ValidationError, OSError, ModuleNotFoundError) as error:
+        Console(stderr=True).print(_sentence(error), highlight=False, markup=False, soft_wrap=True)
+        raise typer.Exit(1) from error
+
+
+def _run(given: dict[str, Any]) -> None:
+    from service.bench.agent.process import run_agent  # the client alone works without these
+    from service.bench.agent.settings import AgentSettings
+
+    run_agent(AgentSettings(**given), Console())
+
+
+def _sentence(error: Exception) -> str:
+    if isinstance(error, ValidationError):
+        first: Any = error.errors()[0]
+        return f"The setting {'.'.join(map(str, first['loc']))} cannot be used: {first['msg']}."
+    if isinstance(error, ModuleNotFoundError):
+        return (
+            f"This command needs the server's packages ('{error.name}' is missing); "
+            "install them: pip install 'tandemcal[server]'"
+        )
+    return str(error)

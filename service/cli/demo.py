@@ -1,0 +1,125 @@
+"""The demonstration: a service of its own, the bench script against it, and a clean end."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+import httpx
+from rich.console import Console
+
+from service.listening import PortTakenError, listen
+from service.settings import Settings
+from service.startup import prepare
+
+SCRIPT = Path(__file__).resolve().parents[2] / "examples" / "bench_script.py"
+START_WITHIN = 90.0  # s
+STOP_WITHIN = 20.0  # s
+LOG_LINES = 20
+
+
+class DemoError(Exception):
+    """The demonstration could not be given."""
+
+
+class _Running(NamedTuple):
+    url: str
+    process: subprocess.Popen[bytes]
+    log: Path
+
+
+def run_demo(console: Console) -> int:
+    """The exit code of the bench script. Raises DemoError."""
+    if not SCRIPT.exists():
+        raise DemoError(f"The bench script is not at {SCRIPT}; run the demo from a checkout.")
+    settings = Settings()
+    if new_key := prepare(settings):  # here, so that it is shown to a person and not to a log
+        _say(console, f"A key was made and is shown this once: {new_key}")
+    with _service(settings, console) as service:
+        _say(console, f"Tandemcal answers at {service.url}, with its data in {settings.data_dir}")
+        environment = os.environ | {
+            "TANDEMCAL_URL": service.url,
+            "TANDEMCAL_KEY": settings.key_file.read_text().strip(),
+        }
+        code = subprocess.run(
+            [sys.executable, str(SCRIPT)], env=environment, check=False
+        ).returncode
+    _say(console, "`make up` serves the same data, with pages to look at.")
+    return code
+
+
+@contextmanager
+def _service(settings: Settings, console: Console) -> Iterator[_Running]:
+    service = _start(settings)
+    try:
+        _wait_until_ready(service)
+        yield service
+    finally:
+        _stop(service, console)
+
+
+def _start(settings: Settings) -> _Running:
+    port = _free_port(settings)
+    log = settings.data_dir / "service.log"
+    command = [sys.executable, "-m", "service.cli", "up", "--host", settings.host]
+    with log.open("ab") as output:
+        process = subprocess.Popen(
+            [*command, "--port", str(port)],
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,  # an interrupt at the keyboard is for the script alone
+        )
+    return _Running(f"http://{settings.host}:{port}", process, log)
+
+
+def _wait_until_ready(service: _Running) -> None:
+    deadline = time.monotonic() + START_WITHIN
+    while time.monotonic() < deadline:
+        if service.process.poll() is not None:
+            raise DemoError(f"The service did not start.\n{_tail(service.log)}")
+        if _is_ready(service.url):
+            return
+        time.sleep(0.1)
+    raise DemoError(f"The service was not ready after {START_WITHIN:.0f} s.\n{_tail(service.log)}")
+
+
+def _is_ready(url: str) -> bool:
+    try:
+        return httpx.get(f"{url}/readyz", timeout=2.0).is_success
+    except httpx.TransportError:
+        return False
+
+
+def _stop(service: _Running, console: Console) -> None:
+    service.process.send_signal(signal.SIGTERM)
+    try:
+        service.process.wait(STOP_WITHIN)
+    except subprocess.TimeoutExpired:
+        _say(console, f"The service did not stop within {STOP_WITHIN:.0f} s and was killed.")
+        service.process.kill()
+        service.process.wait()
+
+
+def _free_port(settings: Settings) -> int:
+    """The usual port where it is free, else any."""
+    try:
+        listener = listen(settings.host, settings.port)
+    except PortTakenError:
+        listener = listen(settings.host, 0)
+    with listener:
+        return int(listener.getsockname()[1])
+
+
+def _tail(log: Path) -> str:
+    lines = log.read_text(errors="replace").splitlines()[-LOG_LINES:]
+    return "\n".join([*lines, f"(the whole log: {log})"])
+
+
+def _say(console: Console, sentence: str) -> None:
+    console.print(sentence, highlight=False, markup=False, soft_wrap=True)

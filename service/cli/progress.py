@@ -1,0 +1,106 @@
+"""Follows several jobs at once: bars on a terminal, plain lines elsewhere."""
+
+import time
+from collections.abc import Mapping
+from typing import Protocol
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+
+from service.client.jobs import Jobs
+from service.schemas.resources import JobView
+
+LOOK = 0.3  # s between looks at the jobs
+
+
+class Display(Protocol):
+    """Where the state of each job is shown."""
+
+    def show(self, name: str, job: JobView) -> None: ...
+
+
+def follow_all(jobs: Jobs, started: Mapping[str, JobView], console: Console) -> list[JobView]:
+    """Wait until all have ended, showing how far each is; the jobs as they ended, in order."""
+    if not console.is_terminal:
+        return _follow(jobs, started, _Lines(console))
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=32),
+        TextColumn("{task.fields[words]}"),
+        TimeElapsedColumn(),
+    )
+    with Progress(*columns, console=console) as progress:
+        return _follow(jobs, started, _Bars(progress, list(started)))
+
+
+def words_about(job: JobView) -> str:
+    """Where a job stands, in a few words."""
+    progress = job.progress or {}
+    if job.terminal:
+        return _ending(job)
+    if job.status != "running" or not progress:
+        return job.status.replace("_", " ")
+    steps = f" {progress['step']}/{progress['steps']}" if progress.get("steps") else ""
+    return f"{progress.get('phase', '')}{steps}{_percent(progress.get('accuracy'))}"
+
+
+def _follow(jobs: Jobs, started: Mapping[str, JobView], display: Display) -> list[JobView]:
+    latest = dict(started)
+    while True:
+        for name, job in latest.items():
+            if not job.terminal:
+                latest[name] = jobs.get(job.id)
+                display.show(name, latest[name])
+        if all(job.terminal for job in latest.values()):
+            return list(latest.values())
+        time.sleep(LOOK)
+
+
+class _Bars:
+    def __init__(self, progress: Progress, names: list[str]) -> None:
+        self._progress = progress
+        width = max(map(len, names), default=0)
+        self._tasks: dict[str, TaskID] = {
+            name: progress.add_task(name.ljust(width), total=None, start=False, words="queued")
+            for name in names
+        }
+
+    def show(self, name: str, job: JobView) -> None:
+        task = self._tasks[name]
+        told = job.progress or {}
+        if job.started_at is not None and not self._progress.tasks[task].started:
+            self._progress.start_task(task)
+        self._progress.update(
+            task, completed=told.get("step", 0), total=told.get("steps"), words=words_about(job)
+        )
+        if job.terminal:
+            self._progress.stop_task(task)
+
+
+class _Lines:
+    """One line whenever a job enters another phase."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._said: dict[str, str] = {}
+
+    def show(self, name: str, job: JobView) -> None:
+        phase = (job.progress or {}).get("phase") if job.status == "running" else None
+        stage = f"{job.status}:{phase}"
+        if self._said.get(name) != stage:
+            self._said[name] = stage
+            self._console.print(f"{name}: {words_about(job)}", highlight=False, markup=False)
+
+
+def _ending(job: JobView) -> str:
+    accuracy = (job.result or {}).get("accuracy") or {}
+    if job.status != "succeeded":
+        return f"{job.status}: {job.reason or 'no reason was given'}"
+    if "before" in accuracy and "after" in accuracy:
+        return f"{100 * accuracy['before']:.1f} % -> {100 * accuracy['after']:.1f} %"
+    figure = accuracy.get("golden") or accuracy.get("now")
+    return f"done{_percent(figure)}"
+
+
+def _percent(share: object) -> str:
+    return f", {100 * share:.1f} %" if isinstance(share, int | float) else ""

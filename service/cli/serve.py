@@ -1,0 +1,98 @@
+"""Runs the service in this process, and says where it answers."""
+
+import socket
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import uvicorn
+from rich.console import Console
+
+from service.app import MakeEngine, create_app, leave_jobs_to_workers, run_jobs_here
+from service.jobs.queue.executor import refuse_second
+from service.listening import GRACE, SWITCH, listen
+from service.logs import configure_logging
+from service.settings import Settings
+from service.startup import prepare
+
+
+def serve(host: str | None, port: int | None, console: Console) -> None:
+    """All in one: requests and jobs. Raises PortTakenError and ExecutorRunningError."""
+    settings = _settings(host, port)
+    with _listening(settings) as listener:
+        refuse_second(settings.database)
+        _answer(settings, run_jobs_here, listener, console)
+
+
+def serve_api(host: str | None, port: int | None, console: Console) -> None:
+    """Requests alone; workers run the jobs. Raises PortTakenError."""
+    settings = _settings(host, port)
+    with _listening(settings) as listener:
+        _answer(settings, leave_jobs_to_workers, listener, console)
+
+
+@contextmanager
+def _listening(settings: Settings) -> Iterator[socket.socket]:
+    configure_logging(settings.log_level, as_json=settings.log_json)
+    listener = listen(settings.host, settings.port)
+    try:
+        yield listener
+    finally:
+        listener.close()
+
+
+def _answer(
+    settings: Settings, engine: MakeEngine, listener: socket.socket, console: Console
+) -> None:
+    """Until a signal ends it."""
+    sys.setswitchinterval(SWITCH)
+    new_key = prepare(settings)
+    config = uvicorn.Config(
+        create_app(settings, engine),
+        log_config=None,
+        access_log=False,
+        timeout_graceful_shutdown=GRACE,
+    )
+    _Server(config, console, _sentences(settings, new_key)).run(sockets=[listener])
+
+
+def _settings(host: str | None, port: int | None) -> Settings:
+    """The environment's, unless the command line says otherwise."""
+    settings = Settings()
+    chosen = {
+        "host": settings.host if host is None else host,
+        "port": settings.port if port is None else port,
+    }
+    return settings.model_copy(update=chosen)
+
+
+def _sentences(settings: Settings, new_key: str | None) -> list[str]:
+    """What is said about the key: itself this once, later where it lies."""
+    if new_key is not None:
+        return [f"A key was made and is shown this once: {new_key}", _kept(settings)]
+    return [_kept(settings)] if settings.key_file.exists() else []
+
+
+def _kept(settings: Settings) -> str:
+    return f"The key to sign in with lies in {settings.key_file}, readable by you alone."
+
+
+class _Server(uvicorn.Server):
+    """A server that announces itself once it answers."""
+
+    def __init__(self, config: uvicorn.Config, console: Console, sentences: list[str]) -> None:
+        super().__init__(config)
+        self._console = console
+        self._sentences = sentences
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets=sockets)
+        if self.started and sockets:
+            host, port = sockets[0].getsockname()[:2]
+            where = f"[{host}]" if ":" in host else host
+            self._say(f"Tandemcal answers at http://{where}:{port}")
+            for sentence in self._sentences:
+                self._say(sentence)
+
+    def _say(self, sentence: str) -> None:
+        self._console.print(sentence, highlight=False, markup=False, soft_wrap=True)

@@ -1,0 +1,40 @@
+"""Runs jobs in this process, and answers no requests: one of many workers."""
+
+import signal
+import threading
+
+import structlog
+
+from service.db.migrate import upgrade
+from service.db.session import Database, wait_for
+from service.jobs.queue.dbos_engine import Executor
+from service.logs import configure_logging
+from service.settings import Settings
+
+
+def work() -> None:
+    """Until a signal ends it. Raises ExecutorRunningError and ExecutorNameTakenError."""
+    settings = Settings()
+    configure_logging(settings.log_level, as_json=settings.log_json)
+    stopping = _told_to_stop()
+    wait_for(settings.database, settings.database_wait_s)
+    upgrade(settings.database)
+    database = Database(settings.database)
+    executor = Executor(settings, database)
+    log = structlog.get_logger(__name__)
+    try:
+        executor.launch()
+        log.info("worker started", executor=executor.name, slots=settings.parallel_jobs)
+        stopping.wait()
+        log.info("worker stops", executor=executor.name)
+    finally:
+        executor.stop()
+        database.close()
+
+
+def _told_to_stop() -> threading.Event:
+    """Set by the first SIGTERM or Ctrl-C."""
+    stopping = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stopping.set())
+    return stopping

@@ -1,0 +1,1 @@
+"""One attempt at a job, on the side of the parent process."""

@@ -1,0 +1,94 @@
+"""One job in a process of its own: torch never blocks the API, and a crash ends one job."""
+
+import ctypes
+import os
+import signal
+import sys
+import threading
+import time
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+import torch
+
+from service.artifacts import ArtifactStore
+from service.jobs.kinds.context import Workbench
+from service.jobs.kinds.registry import perform
+from service.jobs.messages import (
+    Cancel,
+    Checkpointed,
+    Ended,
+    JobDescription,
+    Lease,
+    Logged,
+    Pause,
+    Progressed,
+    read_for_child,
+)
+
+_NICENESS = 5  # the API answers first
+_PR_SET_PDEATHSIG = 1
+_UNTOLD = 3.0  # s that a lease is trusted which the parent has just taken, before it says more
+
+
+def main(connection: Connection) -> None:
+    """Do one job and tell the parent; end with the parent."""
+    _live_and_die_with_parent()
+    description = read_for_child(connection.recv_bytes())
+    if not isinstance(description, JobDescription):
+        raise TypeError(f"A job starts with its description, not with {description.type}.")
+    torch.set_num_threads(description.house.threads)
+    link = ParentLink(connection)
+    artifacts = ArtifactStore(Path(description.house.artifacts_dir))
+    workbench = Workbench(artifacts, link, description)
+    link.send(perform(description, workbench))
+
+
+class ParentLink:
+    """The line to the parent. A thread listens; when the line breaks, the process ends at once."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._sending = threading.Lock()
+        self._cancelled = threading.Event()
+        self._pausing = threading.Event()
+        self._lease_until = time.monotonic() + _UNTOLD
+        threading.Thread(target=self._listen, name="parent-link", daemon=True).start()
+
+    def send(self, message: Progressed | Logged | Checkpointed | Ended) -> None:
+        with self._sending:
+            self._connection.send_bytes(message.model_dump_json().encode())
+
+    def cancelled(self) -> bool:
+        """Whether the job is to stop."""
+        return self._cancelled.is_set()
+
+    def pausing(self) -> bool:
+        """Whether a checkpoint is wanted after this step."""
+        return self._pausing.is_set()
+
+    def lease_held(self) -> bool:
+        """Whether the chip may still be driven, by the last that was heard of the lease."""
+        return time.monotonic() < self._lease_until
+
+    def _listen(self) -> None:
+        try:
+            while True:
+                self._take(read_for_child(self._connection.recv_bytes()))
+        except (EOFError, OSError):
+            os._exit(1)  # an orphan must not write, nor drive a chip
+
+    def _take(self, message: JobDescription | Lease | Cancel | Pause) -> None:
+        if isinstance(message, Cancel):
+            self._cancelled.set()
+        elif isinstance(message, Pause):
+            self._pausing.set()
+        elif isinstance(message, Lease):
+            self._lease_until = message.until_s
+
+
+def _live_and_die_with_parent() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides what Ctrl-C means
+    os.nice(_NICENESS)
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)

@@ -1,0 +1,1 @@
+"""When a job runs: the engine, its queue, and fail-over."""

@@ -1,0 +1,1 @@
+"""What keeps a fleet in order unasked: planning, retention, and files nobody refers to."""

@@ -1,0 +1,65 @@
+"""What must stand before the service answers: the tables, and the first key."""
+
+import os
+from datetime import UTC, datetime
+from pathlib import Path
+
+from service.db import locks
+from service.db.migrate import upgrade
+from service.db.repositories.access import KeyRepository
+from service.db.session import Database, wait_for
+from service.keys import hash_key, key_row, make_key
+from service.settings import Settings
+from service.states import Scope
+
+_JOIN_KEY = "join key (TANDEMCAL_JOIN_KEY)"
+
+
+def prepare(settings: Settings) -> str | None:
+    """Migrate, and make the first key where there is none; that key, once.
+
+    It is also left in `settings.key_file`, which only its owner can read.
+    """
+    settings.data_dir.mkdir(parents=True, exist_ok=True)
+    wait_for(settings.database, settings.database_wait_s)
+    upgrade(settings.database)
+    database = Database(settings.database)
+    try:
+        made = _first_key(database, settings.key_file)
+        if settings.join_key is not None:
+            _accept_join_key(database, settings.join_key.get_secret_value())
+        return made
+    finally:
+        database.close()
+
+
+def _first_key(database: Database, path: Path) -> str | None:
+    with database.writing() as session:
+        locks.hold(session, locks.MIGRATIONS)  # one first key, whoever starts at the same time
+        keys = KeyRepository(session)
+        if keys.any_valid():
+            return None
+        new = make_key("first key", tuple(Scope), datetime.now(UTC))
+        keys.add(new.row)
+        _leave(path, new.key)
+    return new.key
+
+
+def _accept_join_key(database: Database, key: str) -> None:
+    """Beside it no join key of an earlier start opens anything. A revoked one stays revoked."""
+    now = datetime.now(UTC)
+    with database.writing() as session:
+        keys = KeyRepository(session)
+        rows = [row for row in keys.list() if row.name == _JOIN_KEY]
+        for row in rows:
+            if row.sha256 != hash_key(key):
+                keys.revoke(row.id, now)
+        if all(row.sha256 != hash_key(key) for row in rows):
+            keys.add(key_row(_JOIN_KEY, key, (Scope.AGENT,), now))
+
+
+def _leave(path: Path, key: str) -> None:
+    path.unlink(missing_ok=True)
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "w") as file:
+        file.write(key + "\n")
