@@ -1,4 +1,5 @@
 # `make` sets everything up; `make demo` shows it; `make up` serves what the demo left; `make test` tests it.
+# `make help` lists all targets.
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -9,9 +10,13 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constr
 export TANDEMCAL_DATA_DIR ?= $(CURDIR)/.tandemcal
 
 .DEFAULT_GOAL := venv
-.PHONY: venv demo up test chaos check format clean
+.PHONY: help venv demo up test chaos check format docs clean
 
-venv: $(READY)
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+venv: $(READY) ## install everything into .venv (the default)
+	@echo "$(VENV) is ready. 'make help' lists what can be made."
 
 # The build backend is pinned like everything else, so it is installed first and not isolated.
 $(READY): pyproject.toml constraints.txt
@@ -27,30 +32,35 @@ $(READY): pyproject.toml constraints.txt
 	$(PIP) --no-build-isolation --editable '.[dev]'
 	@touch $@
 
-demo: $(READY)
+demo: $(READY) ## calibrate five simulated chips over REST
 	$(BIN)/tandemcal demo
 
-up: $(READY)
+up: $(READY) ## start the service, with what the demo left
 	$(BIN)/tandemcal up
 
-test: $(READY)
+test: $(READY) ## run all tests
 	$(BIN)/python -m pytest --numprocesses 2
 
 # 200 jobs on 20 chips while everything dies or freezes now and then; `make test` has the short form.
 # Another storm: TANDEMCAL_CHAOS_SEED=2 make chaos
-chaos: $(READY)
+chaos: $(READY) ## run the long fault-injection test
 	TANDEMCAL_CHAOS=long $(BIN)/python -m pytest --log-cli-level=INFO tests/chaos
 
-check: $(READY)
+check: $(READY) ## check format, lint, types and import contracts
 	$(BIN)/ruff format --check
 	$(BIN)/ruff check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-format: $(READY)
+format: $(READY) ## format the code and mend what the linter can mend
 	$(BIN)/ruff format
 	$(BIN)/ruff check --fix
 
-clean:
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache build dist
+# Warnings are errors; a broken link is a warning.
+docs: $(READY) ## build the documentation site into docs/_build/html
+	$(BIN)/python -m sphinx --fail-on-warning --keep-going --quiet --builder html docs docs/_build/html
+	@echo "Open docs/_build/html/index.html"
+
+clean: ## remove the environment, the caches and what was built
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache build dist docs/_build
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
