@@ -189,7 +189,7 @@ class Job(Base):
     )
 
     id: Mapped[str] = mapped_column(Id, primary_key=True)
-    kind: Mapped[str] = mapped_column(String(20))  # collect, train, calibrate, evaluate
+    kind: Mapped[str] = mapped_column(String(20))  # a value of JobKind
     status: Mapped[str] = mapped_column(String(20))
     reason: Mapped[str | None] = mapped_column(Text)
     request: Mapped[Json]  # as it was accepted, defaults filled in
