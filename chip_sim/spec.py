@@ -3,7 +3,7 @@
 Defaults describe no chip in particular and are perfect: every imperfection is asked for.
 """
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt, model_validator
 
@@ -40,7 +40,7 @@ class DeviceSpec(_Spec):
     after_data: Literal["refuse", "hold"] = "refuse"  # past the published times: an error, or stay
 
     @model_validator(mode="after")
-    def _range_is_open(self) -> Self:
+    def _range_is_open(self) -> "DeviceSpec":
         if self.g_min >= self.g_max:
             raise ValueError(f"g_min {self.g_min} S is not below g_max {self.g_max} S")
         return self
@@ -59,7 +59,7 @@ class WriteSpec(_Spec):
         return self.tolerance_sigma is not None or self.tolerance_siemens is not None
 
     @model_validator(mode="after")
-    def _one_tolerance_at_most(self) -> Self:
+    def _one_tolerance_at_most(self) -> "WriteSpec":
         if self.tolerance_sigma is not None and self.tolerance_siemens is not None:
             raise ValueError("give tolerance_sigma or tolerance_siemens, not both")
         if not self.verifies and self.pulses_max != 1:

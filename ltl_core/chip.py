@@ -144,6 +144,7 @@ class Tuning(NamedTuple):
     adc_range: int  # of the whole layer: its full scale times 2 ** (code * lsb)
 
 
+@runtime_checkable
 class ChipBackend(Protocol):
     """One chip on one bench.
 

@@ -2,7 +2,7 @@
 
 import math
 from enum import StrEnum
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -62,7 +62,7 @@ class NeuronSettings(_Settings):
     warmup: int = Field(default=12, ge=0)  # the online rule learns at steps warmup .. steps - 1
 
     @model_validator(mode="after")
-    def _warmup_ends(self) -> Self:
+    def _warmup_ends(self) -> "NeuronSettings":
         if self.warmup >= self.steps:
             raise ValueError(
                 f"warmup {self.warmup} leaves none of the {self.steps} steps to learn at"
@@ -127,7 +127,7 @@ class CalibrationSettings(_Settings):
     seed: int = Field(default=0, ge=0)
 
     @model_validator(mode="after")
-    def _rule_is_local(self) -> Self:
+    def _rule_is_local(self) -> "CalibrationSettings":
         if not self.rule.is_local:
             raise ValueError(
                 f"{self.rule} needs the gradient through a whole model; "

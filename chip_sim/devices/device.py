@@ -5,7 +5,7 @@ that two reads at one instant agree. Time is an argument: seconds since the devi
 """
 
 import math
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -27,6 +27,7 @@ class Age(NamedTuple):
     unrest: Float[Tensor, "*shape"]  # the slow part of 1/f noise, sd sqrt(ln(1 + t / t0))
 
 
+@runtime_checkable
 class DeviceModel(Protocol):
     """One kind of memory cell."""
 

@@ -11,7 +11,7 @@ import zipfile
 import zlib
 from collections.abc import Iterable, Iterator
 from pathlib import PurePosixPath
-from typing import IO, NamedTuple, Protocol, cast
+from typing import IO, NamedTuple, Protocol, cast, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -94,6 +94,7 @@ def read_tiny_imagenet(entries: Iterable[Entry], split: str, source: str) -> Ima
     return _assemble(labelled, source, "val/images/*.JPEG")
 
 
+@runtime_checkable
 class _Readable(Protocol):
     def read(self, size: int = -1, /) -> bytes: ...
 

@@ -1,12 +1,13 @@
 """What the readout is taught: the gradient of its loss by its logits, the mean over samples."""
 
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
 
+@runtime_checkable
 class Goal(Protocol):
     """A loss of the readout on some samples."""
 

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator, Mapping
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float, Int, UInt8
@@ -92,6 +92,7 @@ class Batch(NamedTuple):
         return self._replace(rates=rates)
 
 
+@runtime_checkable
 class Targets(Protocol):
     """Samples with what the teacher asks for, a batch at a time."""
 

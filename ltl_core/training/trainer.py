@@ -1,7 +1,7 @@
 """What a batch teaches a student in codes, whatever the rule."""
 
 from collections.abc import Mapping
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -25,6 +25,7 @@ class Taught(NamedTuple):
     logits: Float[Tensor, "batch output"]
 
 
+@runtime_checkable
 class Tutor(Protocol):
     """A rule with what it keeps from batch to batch."""
 

@@ -1,7 +1,6 @@
 """The Python client: what a bench script imports. Needs neither torch nor the server's packages."""
 
 from types import TracebackType
-from typing import Self
 
 import httpx
 
@@ -42,7 +41,7 @@ class Tandemcal:
         """Give the connections back."""
         self._http.close()
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> "Tandemcal":
         return self
 
     def __exit__(

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Annotated, Any, Generic, Literal, Self, TypeVar
+from typing import Annotated, Any, Generic, Literal, TypeVar
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, JsonValue, model_validator
 from pydantic import Json as JsonText
@@ -171,7 +171,7 @@ class _Submission(Request):
     queue_deadline: AwareDatetime | None = None  # a job that has not started by then expires
 
     @model_validator(mode="after")
-    def _can_start(self) -> Self:
+    def _can_start(self) -> "_Submission":
         if self.not_before and self.queue_deadline and self.queue_deadline <= self.not_before:
             raise ValueError("queue_deadline must be later than not_before")
         return self
