@@ -1,0 +1,49 @@
+"""Networks that the contract tests place, and how their layers are driven."""
+
+import pytest
+
+from ltl_core.chip import LayerSettings, Placement
+from ltl_core.network.layers import AvgPool2d, Conv2d, Linear
+from ltl_core.network.spec import NetworkSpec
+
+
+def placed(network: NetworkSpec) -> Placement:
+    """Drive every layer of the network with the same settings."""
+    settings = LayerSettings(threshold=60.0, decay=0.9, window=20.0, full_scale=240.0)
+    return Placement(network, {stage.name: settings for stage in network.stages}, 1.0)
+
+
+def other_network() -> Placement:
+    """A network that no test places: it takes the place of what stood on a chip before."""
+    readout = Linear(name="readout", in_features=2, out_features=2)
+    return placed(NetworkSpec(input_shape=(2,), layers=(readout,)))
+
+
+@pytest.fixture
+def placement() -> Placement:
+    """A convolution, a pool, a hidden layer and a readout."""
+    return placed(
+        NetworkSpec(
+            input_shape=(1, 6, 6),
+            layers=(
+                Conv2d(name="conv", in_channels=1, out_channels=4, kernel=(3, 3)),
+                AvgPool2d(name="pool", kernel=(2, 2), stride=(2, 2)),
+                Linear(name="hidden", in_features=16, out_features=8),
+                Linear(name="readout", in_features=8, out_features=3),
+            ),
+        )
+    )
+
+
+@pytest.fixture
+def oversized() -> Placement:
+    """A network of 400 million weights."""
+    return placed(
+        NetworkSpec(
+            input_shape=(20_000,),
+            layers=(
+                Linear(name="conv", in_features=20_000, out_features=20_000),
+                Linear(name="readout", in_features=20_000, out_features=2),
+            ),
+        )
+    )
