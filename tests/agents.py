@@ -13,7 +13,7 @@ from starlette.types import ASGIApp
 from chip_sim.chip import make_chip
 from chip_sim.presets import preset
 from ltl_core.chip import ChipBackend
-from service.bench.agent.chip_server import Station
+from service.bench.agent.chip_server import ChipServer
 from service.bench.agent.journal import Journal
 from service.bench.agent.server import create_agent
 from service.bench.driver.http_chip import HttpChip, open_http_chip
@@ -27,7 +27,7 @@ class Bench(NamedTuple):
     """An agent that answers."""
 
     address: AgentAddress
-    station: Station
+    chip_server: ChipServer
 
     @contextmanager
     def drive(self, token: int = 1) -> Iterator[HttpChip]:
@@ -59,6 +59,6 @@ def bench(folder: Path, chip: ChipBackend | None = None, **limits: float) -> Ite
     """An agent in front of this chip, or of a `pcm`; it keeps its journal in the folder."""
     journal = Journal(folder / "agent.sqlite")
     secret = journal.about().secret
-    station = Station(chip or make_chip("bench-1", preset("pcm"), 7), journal, aging=0.0)
-    with serving(create_agent(station, secret)) as url:
-        yield Bench(AgentAddress(url=url, secret=secret, **limits), station)
+    chip_server = ChipServer(chip or make_chip("bench-1", preset("pcm"), 7), journal, aging=0.0)
+    with serving(create_agent(chip_server, secret)) as url:
+        yield Bench(AgentAddress(url=url, secret=secret, **limits), chip_server)

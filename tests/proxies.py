@@ -12,7 +12,7 @@ from fastapi import FastAPI, Request, Response
 from fastapi.responses import StreamingResponse
 
 from service.bench.driver.http_chip import HttpChip, open_http_chip
-from service.bench.protocol.frames import framed, read_frame
+from service.bench.protocol.frames import encode_frame, read_frame
 from service.bench.protocol.wire import Message, decode, digest_of, encode
 from tests.agents import Bench, serving
 
@@ -113,7 +113,7 @@ def in_piece(number: int, change: Tamper) -> Tamper:
         pieces = [decode(content) for content in contents(response)]
         changed = change(Response(encode(pieces[number]).whole()))
         pieces[number] = decode(bytes(changed.body))
-        return Response(b"".join(framed(piece).whole() for piece in pieces))
+        return Response(b"".join(encode_frame(piece).whole() for piece in pieces))
 
     return told
 
@@ -128,7 +128,7 @@ def without(number: int) -> Tamper:
     """One piece fewer."""
 
     def told(response: Response) -> Response:
-        pieces = [framed(decode(content)).whole() for content in contents(response)]
+        pieces = [encode_frame(decode(content)).whole() for content in contents(response)]
         del pieces[number]
         return Response(b"".join(pieces))
 
@@ -166,7 +166,7 @@ def in_chunks(response: Response) -> Response:
 
     async def pieces() -> AsyncIterator[bytes]:
         for content in contents(response):
-            yield framed(decode(content)).whole()
+            yield encode_frame(decode(content)).whole()
 
     return StreamingResponse(pieces(), 200)
 

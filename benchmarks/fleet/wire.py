@@ -18,7 +18,7 @@ from benchmarks.job_latency import NETWORK
 from chip_sim.chip import make_chip
 from chip_sim.presets import preset
 from ltl_core.chip import LayerSettings, Observable, Placement, Stimulus
-from service.bench.protocol.verbs import told_recording
+from service.bench.protocol.verbs import recording_message
 from service.bench.protocol.wire import Message, encode
 
 BATCH, STEPS = 256, 16
@@ -65,7 +65,7 @@ def _spikes() -> Message:
         chip.program(stage.name, torch.randint(-40, 44, (stage.columns, stage.rows), generator=rng))
     inputs = torch.rand((BATCH, *NETWORK.input_shape), generator=rng)
     record = {stage.name: Observable.WINDOW for stage in stages if not stage.is_readout}
-    return told_recording(chip.run(Stimulus(inputs, STEPS), record))
+    return recording_message(chip.run(Stimulus(inputs, STEPS), record))
 
 
 def _rate(message: Message) -> float:

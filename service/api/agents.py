@@ -8,7 +8,7 @@ from fastapi import APIRouter, Path
 from ltl_core.chip_info import info_to_json
 from service.api.auth import AGENT, READ
 from service.api.context import Context, ContextDep
-from service.bench.protocol.chip_info import read_info
+from service.bench.protocol.chip_info import parse_chip_info
 from service.db.repositories.agents import AgentRepository, Registration
 from service.db.session import clock
 from service.errors import FieldProblem, InvalidFieldsError
@@ -59,7 +59,7 @@ def _registration(body: AgentRequest) -> Registration:
 
 def _checked_info(body: AgentRequest) -> dict[str, object]:
     try:
-        return info_to_json(read_info(body.info))
+        return info_to_json(parse_chip_info(body.info))
     except ValueError as error:
         raise InvalidFieldsError(FieldProblem("/info", str(error))) from error
 

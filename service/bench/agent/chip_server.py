@@ -8,8 +8,8 @@ from ltl_core.chip import ChipBackend, ChipInfo
 from ltl_core.errors import CalibrationError, LeaseLostError
 from service.bench.agent.call_log import CallLog
 from service.bench.agent.journal import About, Journal
-from service.bench.agent.performing import Answer, Tell, fault, nobody, perform
-from service.bench.agent.persistence import ANSWERS, Done, keeper_of, what_was_asked
+from service.bench.agent.performing import CallAnswer, Emit, fault, ignore, perform
+from service.bench.agent.persistence import ANSWERS, AnsweredCall, persistence_for, what_was_asked
 from service.bench.protocol.verbs import VERBS
 from service.bench.protocol.wire import MalformedBodyError
 
@@ -25,7 +25,7 @@ class Call(NamedTuple):
     content: bytes
 
 
-class Station:
+class ChipServer:
     """Owns the chip, and has it as it was left, whatever ended the process before."""
 
     def __init__(
@@ -36,13 +36,13 @@ class Station:
         log: CallLog | None = None,
     ) -> None:
         self._chip, self._journal = chip, journal
-        self._keeper = keeper_of(chip, journal, aging)
+        self._persistence = persistence_for(chip, journal, aging)
         self._log = log or CallLog()
         self._busy = threading.Lock()
-        self._done: OrderedDict[str, Done] = OrderedDict()
+        self._done: OrderedDict[str, AnsweredCall] = OrderedDict()
         self._forgotten: OrderedDict[str, None] = OrderedDict()
         self._token = journal.about().token
-        for done in self._keeper.recall():
+        for done in self._persistence.recall():
             self._remember(done)
 
     @property
@@ -59,22 +59,22 @@ class Station:
         with self._busy:
             return self._journal.about()
 
-    def call(self, call: Call, tell: Tell = nobody) -> Answer:
+    def call(self, call: Call, emit: Emit = ignore) -> CallAnswer:
         """Do it once. A question asked again gets the answer that it got before.
 
         The pieces of an answer are told as they come, but not of one that was given before.
         """
         with self._busy:
             try:
-                return self._admitted(call, tell)
+                return self._admitted(call, emit)
             except CalibrationError as error:
                 return fault(error)
 
     def close(self) -> None:
         with self._busy:
-            self._keeper.close()
+            self._persistence.close()
 
-    def _admitted(self, call: Call, tell: Tell) -> Answer:
+    def _admitted(self, call: Call, emit: Emit) -> CallAnswer:
         if call.verb not in VERBS:
             raise MalformedBodyError(f"there is no verb '{call.verb}'")
         if call.token < self._token:
@@ -84,9 +84,9 @@ class Station:
             self._token = call.token
         asked = what_was_asked(call.verb, call.content)
         before = self._answered(call.request_id, asked)
-        return self._perform(call, asked, tell) if before is None else before
+        return self._perform(call, asked, emit) if before is None else before
 
-    def _answered(self, request_id: str, asked: str) -> Answer | None:
+    def _answered(self, request_id: str, asked: str) -> CallAnswer | None:
         if request_id in self._forgotten:
             raise MalformedBodyError("it was answered long ago")
         done = self._done.get(request_id)
@@ -94,17 +94,17 @@ class Station:
             raise MalformedBodyError("its request id was used before for another call")
         return None if done is None else done.answer
 
-    def _perform(self, call: Call, asked: str, tell: Tell) -> Answer:
-        self._keeper.before()
+    def _perform(self, call: Call, asked: str, emit: Emit) -> CallAnswer:
+        self._persistence.before()
         with self._log.noting(self.info.chip_id, call.token, call.verb, call.request_id):
-            answer = perform(self._chip, call.verb, call.content, tell)
+            answer = perform(self._chip, call.verb, call.content, emit)
         if VERBS[call.verb].changes:
-            done = Done(call.request_id, asked, answer)
-            self._keeper.after(done, call.verb, call.content)
+            done = AnsweredCall(call.request_id, asked, answer)
+            self._persistence.after(done, call.verb, call.content)
             self._remember(done)
         return answer
 
-    def _remember(self, done: Done) -> None:
+    def _remember(self, done: AnsweredCall) -> None:
         self._done[done.request_id] = done
         while len(self._done) > ANSWERS:
             self._forgotten[self._done.popitem(last=False)[0]] = None

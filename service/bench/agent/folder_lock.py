@@ -28,17 +28,17 @@ class AgentRunningError(ServiceError):
 
 
 @contextmanager
-def claimed(settings: AgentSettings) -> Iterator[AgentSettings]:
+def locked_folder(settings: AgentSettings) -> Iterator[AgentSettings]:
     """The settings of one chip, which is this process's until the block ends.
 
     Raises AgentRunningError.
     """
     with ExitStack() as stack:
         if NUMBER not in settings.name:
-            stack.enter_context(_alone(settings.folder))
+            stack.enter_context(_exclusive_lock(settings.folder))
             yield settings
             return
-        yield next(one for n in count(1) if (one := _try(numbered(settings, n), stack)))
+        yield next(one for n in count(1) if (one := _try_lock(numbered(settings, n), stack)))
 
 
 def numbered(settings: AgentSettings, n: int) -> AgentSettings:
@@ -48,16 +48,16 @@ def numbered(settings: AgentSettings, n: int) -> AgentSettings:
     return settings.model_copy(update={"name": name, "chip": kinds[(n - 1) % len(kinds)].strip()})
 
 
-def _try(settings: AgentSettings, stack: ExitStack) -> AgentSettings | None:
+def _try_lock(settings: AgentSettings, stack: ExitStack) -> AgentSettings | None:
     try:
-        stack.enter_context(_alone(settings.folder))
+        stack.enter_context(_exclusive_lock(settings.folder))
     except AgentRunningError:
         return None
     return settings
 
 
 @contextmanager
-def _alone(folder: Path) -> Iterator[None]:
+def _exclusive_lock(folder: Path) -> Iterator[None]:
     """The kernel frees the lock when the process is gone."""
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     with (folder / "lock").open("w") as file:

@@ -11,7 +11,7 @@ from typing import NamedTuple, Protocol
 
 from ltl_core.chip import ChipBackend
 from service.bench.agent.journal import Journal, KeptCall, KeptReply
-from service.bench.agent.performing import Answer, perform
+from service.bench.agent.performing import CallAnswer, perform
 from service.bench.protocol.wire import Body, digest_of
 from service.bench.stored import Stored
 from service.bench.wall_time import WallTime
@@ -22,22 +22,22 @@ _WHOLE_EVERY = 2.0  # s of work that a restart may have to repeat
 _WHOLE_SHARE = 50  # and at least so many times what writing the chip down takes
 
 
-class Done(NamedTuple):
+class AnsweredCall(NamedTuple):
     """A call and its answer."""
 
     request_id: str
     asked: str  # verb and digest of the question
-    answer: Answer
+    answer: CallAnswer
 
 
 class SoftwareChip(ChipBackend, Stored, Protocol):
     """A chip that lives in software."""
 
 
-class Keeper(Protocol):
+class ChipPersistence(Protocol):
     """Of one chip."""
 
-    def recall(self) -> Iterator[Done]:
+    def recall(self) -> Iterator[AnsweredCall]:
         """Bring the chip to where it was; the last answers, oldest first."""
         ...
 
@@ -45,18 +45,18 @@ class Keeper(Protocol):
         """A call is about to be done."""
         ...
 
-    def after(self, done: Done, verb: str, content: bytes) -> None:
+    def after(self, done: AnsweredCall, verb: str, content: bytes) -> None:
         """A call that may have changed the chip was done, and is not answered yet."""
         ...
 
     def close(self) -> None: ...
 
 
-def keeper_of(chip: ChipBackend, journal: Journal, aging: float) -> Keeper:
+def persistence_for(chip: ChipBackend, journal: Journal, aging: float) -> ChipPersistence:
     """As the chip needs it."""
     if isinstance(chip, Stored):
-        return SoftwareKeeper(chip, journal, aging)
-    return SiliconKeeper(journal)
+        return SoftwareChipPersistence(chip, journal, aging)
+    return AnswerPersistence(journal)
 
 
 def what_was_asked(verb: str, content: bytes) -> str:
@@ -64,7 +64,7 @@ def what_was_asked(verb: str, content: bytes) -> str:
     return f"{verb} {digest_of(content)}"
 
 
-def keep_answer(journal: Journal, done: Done) -> None:
+def keep_answer(journal: Journal, done: AnsweredCall) -> None:
     """Unless it is too large."""
     if done.answer.body.size <= _KEPT_BYTES:
         body = done.answer.body.whole()
@@ -72,43 +72,43 @@ def keep_answer(journal: Journal, done: Done) -> None:
         journal.keep_reply(reply, ANSWERS, time.time())
 
 
-def recalled(journal: Journal) -> Iterator[Done]:
+def recalled(journal: Journal) -> Iterator[AnsweredCall]:
     """The answers that were kept."""
     for request_id, asked, status, body in journal.replies():
-        yield Done(request_id, asked, Answer(status, Body((memoryview(body),))))
+        yield AnsweredCall(request_id, asked, CallAnswer(status, Body((memoryview(body),))))
 
 
-class SiliconKeeper:
+class AnswerPersistence:
     """Keeps answers."""
 
     def __init__(self, journal: Journal) -> None:
         self._journal = journal
 
-    def recall(self) -> Iterator[Done]:
+    def recall(self) -> Iterator[AnsweredCall]:
         return recalled(self._journal)
 
     def before(self) -> None:
         """Its own clock goes on."""
 
-    def after(self, done: Done, verb: str, content: bytes) -> None:  # noqa: ARG002
+    def after(self, done: AnsweredCall, verb: str, content: bytes) -> None:  # noqa: ARG002
         keep_answer(self._journal, done)
 
     def close(self) -> None:
         self._journal.close()
 
 
-class SoftwareKeeper:
+class SoftwareChipPersistence:
     """Keeps the chip. Its clock follows wall time times `aging`, also while no agent runs."""
 
     def __init__(self, chip: SoftwareChip, journal: Journal, aging: float) -> None:
         self._chip, self._journal, self._aging = chip, journal, aging
         self._wall_time = WallTime(chip, 0.0)
-        self._last: Done | None = None
+        self._last: AnsweredCall | None = None
         self._chip_time, self._began = 0.0, 0.0
         self._work = 0.0  # s since the chip was written down as a whole
         self._whole_due = _WHOLE_EVERY
 
-    def recall(self) -> Iterator[Done]:
+    def recall(self) -> Iterator[AnsweredCall]:
         """Raises ForeignStateError where another chip was kept here."""
         yield from recalled(self._journal)
         if kept := self._journal.tensors():
@@ -116,7 +116,7 @@ class SoftwareKeeper:
         for call in self._journal.calls():
             self._chip.advance(max(0.0, call.chip_time - self._chip.now()))
             answer = perform(self._chip, call.verb, call.content)
-            yield Done(call.request_id, what_was_asked(call.verb, call.content), answer)
+            yield AnsweredCall(call.request_id, what_was_asked(call.verb, call.content), answer)
         if (left := self._journal.about().driven_at) is not None:
             self._chip.advance(max(0.0, time.time() - left) * self._aging)
         self._wall_time = WallTime(self._chip, self._aging)
@@ -129,7 +129,7 @@ class SoftwareKeeper:
         self._chip_time = self._chip.now()
         self._began = time.monotonic()
 
-    def after(self, done: Done, verb: str, content: bytes) -> None:
+    def after(self, done: AnsweredCall, verb: str, content: bytes) -> None:
         self._last = done
         kept = KeptCall(done.request_id, verb, content, self._chip_time)
         self._journal.keep_call(kept, time.time())

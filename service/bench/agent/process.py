@@ -14,10 +14,10 @@ from chip_sim.spec import ChipSpec
 from chip_sim.spec_file import load_spec
 from ltl_core.chip import ChipBackend
 from service.bench.agent.call_log import CallLog
-from service.bench.agent.chip_server import Station
-from service.bench.agent.folder_lock import claimed
+from service.bench.agent.chip_server import ChipServer
+from service.bench.agent.folder_lock import locked_folder
 from service.bench.agent.journal import Journal
-from service.bench.agent.registration import Membership, joining
+from service.bench.agent.registration import RegistrationSettings, registration_lifespan
 from service.bench.agent.server import Lifespan, create_agent
 from service.bench.agent.settings import AgentSettings
 from service.bench.registry import SIMULATED, find_factory
@@ -50,17 +50,17 @@ def run_agent(settings: AgentSettings, console: Console) -> None:
 
     Raises AgentRunningError, JoinKeyError, AgentPortTakenError, and what stands against the chip.
     """
-    with claimed(settings) as own:
+    with locked_folder(settings) as own:
         key = _join_key(own)
         chip = open_bench(own)
         journal = Journal(own.folder / "agent.sqlite")
-        station = Station(chip, journal, own.aging, CallLog(own.call_log))
+        chip_server = ChipServer(chip, journal, own.aging, CallLog(own.call_log))
         listener = _listen(own)
         url = own.url(listener.getsockname()[1])
-        beside = None if key is None else _joining(own, key, station, url)
+        beside = None if key is None else _registration(own, key, chip_server, url)
         sys.setswitchinterval(SWITCH)
         configure_logging(own.log_level, as_json=own.log_json)
-        app = create_agent(station, station.about.secret, own.threads, beside)
+        app = create_agent(chip_server, chip_server.about.secret, own.threads, beside)
         said = f"Chip {own.name} ({chip.info.model}) answers at {url}"
         _Server(_config(app), console, said).run(sockets=[listener])
 
@@ -97,9 +97,11 @@ def _join_key(settings: AgentSettings) -> str | None:
     return key
 
 
-def _joining(settings: AgentSettings, key: str, station: Station, url: str) -> Lifespan:
+def _registration(settings: AgentSettings, key: str, chip_server: ChipServer, url: str) -> Lifespan:
     limits = {"answer_s": settings.answer_s, "reach_s": settings.reach_s}
-    return joining(station, Membership(str(settings.service), key, settings.name, url, limits))
+    return registration_lifespan(
+        chip_server, RegistrationSettings(str(settings.service), key, settings.name, url, limits)
+    )
 
 
 def _config(app: ASGIApp) -> uvicorn.Config:

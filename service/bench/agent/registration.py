@@ -10,7 +10,7 @@ import structlog
 from fastapi import FastAPI
 
 from ltl_core.chip_info import info_to_json
-from service.bench.agent.chip_server import Station
+from service.bench.agent.chip_server import ChipServer
 from service.bench.agent.server import Lifespan
 from service.version import code_version
 
@@ -19,7 +19,7 @@ _AGAIN = 2.0  # s until the next try where the service does not answer
 _REFUSED = 15.0  # s likewise where it says no: somebody has to change something first
 
 
-class Membership(NamedTuple):
+class RegistrationSettings(NamedTuple):
     """Where and as whom an agent registers."""
 
     service: str
@@ -29,12 +29,12 @@ class Membership(NamedTuple):
     limits: dict[str, float]
 
 
-def joining(station: Station, membership: Membership) -> Lifespan:
+def registration_lifespan(chip_server: ChipServer, settings: RegistrationSettings) -> Lifespan:
     """Registers as soon as the agent answers, and is heard of until it ends."""
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
-        task = asyncio.create_task(_Herald(station, membership).run())
+        task = asyncio.create_task(RegistrationLoop(chip_server, settings).run())
         try:
             yield
         finally:
@@ -45,20 +45,20 @@ def joining(station: Station, membership: Membership) -> Lifespan:
     return lifespan
 
 
-class _Herald:
+class RegistrationLoop:
     """Registers, then beats; registers again where the service has forgotten it."""
 
-    def __init__(self, station: Station, membership: Membership) -> None:
-        self._station = station
-        self._membership = membership
-        self._log = structlog.get_logger(__name__).bind(service=membership.service)
+    def __init__(self, chip_server: ChipServer, settings: RegistrationSettings) -> None:
+        self._chip_server = chip_server
+        self._settings = settings
+        self._log = structlog.get_logger(__name__).bind(service=settings.service)
         self._known_as: str | None = None
-        self._told = ""
+        self._last_reported = ""
 
     async def run(self) -> None:
-        headers = {"Authorization": f"Bearer {self._membership.key}"}
+        headers = {"Authorization": f"Bearer {self._settings.key}"}
         async with httpx.AsyncClient(
-            base_url=self._membership.service, headers=headers, timeout=_PATIENCE
+            base_url=self._settings.service, headers=headers, timeout=_PATIENCE
         ) as client:
             while True:
                 await asyncio.sleep(await self._once(client))
@@ -83,34 +83,34 @@ class _Herald:
         return await client.post("/v1/agents", json=await asyncio.to_thread(self._introduction))
 
     def _introduction(self) -> dict[str, Any]:
-        about = self._station.about
+        about = self._chip_server.about
         return {
             "agent_id": about.agent_id,
-            "name": self._membership.name,
-            "url": self._membership.url,
+            "name": self._settings.name,
+            "url": self._settings.url,
             "secret": about.secret,
             "version": code_version(),
-            "limits": self._membership.limits,
-            "info": info_to_json(self._station.info),
+            "limits": self._settings.limits,
+            "info": info_to_json(self._chip_server.info),
             "token": about.token,
         }
 
     def _heard(self, answer: httpx.Response) -> float:
         try:
-            told = answer.json()
-            agent_id, interval = str(told["id"]), float(told["heartbeat_s"])
+            payload = answer.json()
+            agent_id, interval = str(payload["id"]), float(payload["heartbeat_s"])
         except (ValueError, KeyError, TypeError):
             return self._warn("the service's answer cannot be read", _REFUSED)
-        if self._known_as is None or self._told:
-            self._log.info("registered", agent_id=agent_id, chip_id=told.get("chip_id"))
-        self._known_as, self._told = agent_id, ""
+        if self._known_as is None or self._last_reported:
+            self._log.info("registered", agent_id=agent_id, chip_id=payload.get("chip_id"))
+        self._known_as, self._last_reported = agent_id, ""
         return max(0.1, interval)
 
     def _warn(self, what: str, again: float = _AGAIN) -> float:
         """Say it once, not with every try."""
-        if what != self._told:
+        if what != self._last_reported:
             self._log.warning("not registered", reason=what)
-            self._told = what
+            self._last_reported = what
         return again
 
 

@@ -13,11 +13,11 @@ from fastapi import FastAPI, Request, Response
 from fastapi.responses import StreamingResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from service.bench.agent.chip_server import Call, Station
-from service.bench.agent.performing import OK, Answer, Tell, nobody
+from service.bench.agent.chip_server import Call, ChipServer
+from service.bench.agent.performing import OK, CallAnswer, Emit, ignore
 from service.bench.driver.rpc_client import DIGEST, REQUEST_ID, TOKEN
 from service.bench.protocol.frames import MEDIA_TYPE as IN_PIECES
-from service.bench.protocol.frames import framed
+from service.bench.protocol.frames import encode_frame
 from service.bench.protocol.verbs import VERBS
 from service.bench.protocol.wire import MEDIA_TYPE, Body, Message, digest_of
 
@@ -29,26 +29,26 @@ Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
 
 
 def create_agent(
-    station: Station, secret: str, threads: int = 1, beside: Lifespan | None = None
+    chip_server: ChipServer, secret: str, threads: int = 1, beside: Lifespan | None = None
 ) -> ASGIApp:
     """The chip's verbs under /v1/chip. `beside` runs as long as the agent does."""
-    desk = _Desk(station, secret, threads)
+    handler = CallHandler(chip_server, secret, threads)
     app = FastAPI(
         title="Tandemcal chip agent",
-        lifespan=_lifespan(desk, beside),
+        lifespan=_lifespan(handler, beside),
         docs_url=None,
         redoc_url=None,
         openapi_url=None,
     )
     app.add_api_route("/healthz", _healthy)
-    return _Front(desk, app)
+    return _Front(handler, app)
 
 
 async def _healthy() -> dict[str, str]:
     return {"status": "ok"}
 
 
-def _lifespan(desk: "_Desk", beside: Lifespan | None) -> Lifespan:
+def _lifespan(handler: "CallHandler", beside: Lifespan | None) -> Lifespan:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         try:
@@ -58,30 +58,30 @@ def _lifespan(desk: "_Desk", beside: Lifespan | None) -> Lifespan:
                 async with beside(app):
                     yield
         finally:
-            await asyncio.to_thread(desk.close)
+            await asyncio.to_thread(handler.close)
 
     return lifespan
 
 
 class _Front:
-    """Calls of the chip go straight to the desk: ten of them are one step of learning."""
+    """Calls of the chip go straight to the handler: ten of them are one step of learning."""
 
-    def __init__(self, desk: "_Desk", app: FastAPI) -> None:
-        self._desk, self._app = desk, app
+    def __init__(self, handler: "CallHandler", app: FastAPI) -> None:
+        self._handler, self._app = handler, app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and scope["path"].startswith(_CALLS):
-            response = await self._desk.take(Request(scope, receive, send))
+            response = await self._handler.take(Request(scope, receive, send))
             await response(scope, receive, send)
         else:
             await self._app(scope, receive, send)
 
 
-class _Desk:
+class CallHandler:
     """Where calls arrive."""
 
-    def __init__(self, station: Station, secret: str, threads: int) -> None:
-        self._station = station
+    def __init__(self, chip_server: ChipServer, secret: str, threads: int) -> None:
+        self._chip_server = chip_server
         self._secret = secret.encode()
         # One thread drives the chip: a call repeated while it is being done waits for its answer.
         self._driver = ThreadPoolExecutor(1, "chip", torch.set_num_threads, (threads,))
@@ -98,22 +98,22 @@ class _Desk:
         call = Call(verb, int(headers[TOKEN]), headers[REQUEST_ID], content)
         do = partial(self._do, call, headers.get(DIGEST))
         if verb in VERBS and VERBS[verb].in_pieces:
-            return await _told(self._driver, do)
+            return await _streamed(self._driver, do)
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._driver, lambda: _response(do()))
 
     def close(self) -> None:
         """After the call that is being done."""
         self._driver.shutdown()
-        self._station.close()
+        self._chip_server.close()
 
-    def _do(self, call: Call, announced: str | None, tell: Tell = nobody) -> Answer:
+    def _do(self, call: Call, announced: str | None, emit: Emit = ignore) -> CallAnswer:
         """In the driver's thread, checksums too: they would keep other callers waiting."""
         if digest_of(call.content) != announced:
             return _refused(400, "the bytes do not have their checksum; send them again", DIGEST)
-        return self._station.call(call, tell)
+        return self._chip_server.call(call, emit)
 
-    def _objection(self, request: Request) -> Answer | None:
+    def _objection(self, request: Request) -> CallAnswer | None:
         """What is wrong with a call whose content has not been read."""
         if request.method != "POST":
             return _refused(405, "a call is a POST")
@@ -141,7 +141,7 @@ async def _content(request: Request) -> bytes | None:
     return b"".join(parts)
 
 
-async def _told(driver: ThreadPoolExecutor, do: Callable[[Tell], Answer]) -> Response:
+async def _streamed(driver: ThreadPoolExecutor, do: Callable[[Emit], CallAnswer]) -> Response:
     """The answer in pieces, begun with the first of them."""
     loop, pieces = asyncio.get_running_loop(), asyncio.Queue[Body | None]()
 
@@ -158,7 +158,7 @@ async def _told(driver: ThreadPoolExecutor, do: Callable[[Tell], Answer]) -> Res
 
 
 async def _pieces(
-    piece: Body | None, pieces: asyncio.Queue[Body | None], answer: Future[Answer]
+    piece: Body | None, pieces: asyncio.Queue[Body | None], answer: Future[CallAnswer]
 ) -> AsyncIterator[bytes | memoryview]:
     """As they come. The stream ends when the call is done, and kept."""
     begun = piece is not None
@@ -171,11 +171,11 @@ async def _pieces(
         for part in _parts(whole):
             yield part
     elif status != OK:
-        told = {"status": status, "refused": whole.whole().decode()}
-        yield framed(Message(told)).whole()
+        payload = {"status": status, "refused": whole.whole().decode()}
+        yield encode_frame(Message(payload)).whole()
 
 
-def _response(answer: Answer) -> Response:
+def _response(answer: CallAnswer) -> Response:
     """The answer as a whole."""
     body = answer.body
     headers = {DIGEST: body.digest, "Content-Length": str(body.size)}
@@ -196,6 +196,6 @@ def _parts(body: Body) -> Iterator[bytes | memoryview]:
     return iter((body.whole(),)) if body.size <= _WHOLE else body.slices()
 
 
-def _refused(status: int, detail: str, error: str | None = None) -> Answer:
+def _refused(status: int, detail: str, error: str | None = None) -> CallAnswer:
     content = json.dumps({"error": error, "detail": f"This call was refused: {detail}."}).encode()
-    return Answer(status, Body((memoryview(content),)))
+    return CallAnswer(status, Body((memoryview(content),)))

@@ -25,7 +25,7 @@ from ltl_core.chip import (
 )
 from ltl_core.network.spec import NetworkSpec
 from ltl_core.network.stages import Stage
-from service.bench.protocol.chip_info import read_info as read_chip_info
+from service.bench.protocol.chip_info import parse_chip_info
 from service.bench.protocol.verbs import read_tuning
 from service.bench.protocol.wire import MalformedBodyError, Message
 
@@ -43,7 +43,7 @@ class _Kind(StrEnum):
 def read_info(answer: Message, chip_id: str) -> ChipInfo:
     """What the chip is, under the name that the service knows it by."""
     try:
-        return read_chip_info(answer.field("info", dict))._replace(chip_id=chip_id)
+        return parse_chip_info(answer.field("info", dict))._replace(chip_id=chip_id)
     except ValueError as error:
         raise MalformedBodyError(str(error)) from error
 
@@ -70,8 +70,8 @@ def read_reports(answer: Message, codes: Mapping[str, LayerCodes]) -> Mapping[st
         counts, failed = written[layer], {"failed": answer.tensors[layer]}
         if not isinstance(counts, list) or len(counts) != 2:
             raise MalformedBodyError(f"it does not tell what writing '{layer}' took")
-        told = dict(zip(("cells", "pulses"), counts, strict=True))
-        reports[layer] = read_report(Message(told, failed), code.weight)
+        payload = dict(zip(("cells", "pulses"), counts, strict=True))
+        reports[layer] = read_report(Message(payload, failed), code.weight)
     return reports
 
 

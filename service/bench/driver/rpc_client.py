@@ -19,9 +19,9 @@ from service.bench.driver.connection import (
     TooLateError,
     UnreachableError,
 )
-from service.bench.driver.frame_reader import Hearing
+from service.bench.driver.frame_reader import FrameReader
 from service.bench.protocol.faults import fault_from_json
-from service.bench.protocol.frames import BrokenLineError
+from service.bench.protocol.frames import BrokenConnectionError
 from service.bench.protocol.wire import (
     MEDIA_TYPE,
     MalformedBodyError,
@@ -63,7 +63,7 @@ class _Question(NamedTuple):
         return f"/v1/chip/{self.verb}", self.content, self.headers, self.deadline
 
 
-class Line:
+class RpcClient:
     """Kept open between calls. Used by one thread."""
 
     def __init__(self, chip_id: str, address: AgentAddress, token: int) -> None:
@@ -87,23 +87,23 @@ class Line:
         return self._insist(question, asked)
 
     def listen(self, verb: str, message: Message) -> Generator[Message, None, None]:
-        """The pieces of an answer that is told bit by bit, each as soon as it is there.
+        """The pieces of an answer that is payload bit by bit, each as soon as it is there.
 
         Raises as `ask` does, between two pieces also.
         """
         question, waited = self._question(verb, message, 0.0), 0.0
-        hearing = Hearing(lambda: self._opened(question))
+        reader = FrameReader(lambda: self._opened(question))
         try:
             while True:
                 began = time.monotonic()
-                content = self._insist(question, hearing.next)
+                content = self._insist(question, reader.next)
                 waited += time.monotonic() - began
                 if content is None:
                     break
                 yield self._piece(verb, content)
             self.times.add(verb, waited)
         finally:
-            hearing.hang_up()
+            reader.close()
 
     def close(self) -> None:
         self._connection.close()
@@ -121,7 +121,7 @@ class Line:
                     self._give_up(f"its agent cannot be reached at {self._address.url}", error)
             except TooLateError as error:
                 self._give_up(f"its agent did not answer to '{verb}' in time", error)
-            except BrokenLineError as error:
+            except BrokenConnectionError as error:
                 silent_since, broken = None, broken + 1
                 if broken == _BROKEN_MAX:
                     self._give_up(f"the answers of its agent to '{verb}' break off", error)
@@ -153,8 +153,8 @@ class Line:
         """One message of many, or what the chip refused in the midst of them."""
         message = decode(content)
         if "refused" in message.fields:
-            status, told = message.field("status", int), message.field("refused", str)
-            self._fault(verb, status, told.encode())
+            status, payload = message.field("status", int), message.field("refused", str)
+            self._fault(verb, status, payload.encode())
         return message
 
     def _read(self, verb: str, answer: RawAnswer) -> Message:
@@ -169,13 +169,13 @@ class Line:
 
     def _fault(self, verb: str, status: int, content: bytes) -> NoReturn:
         try:
-            told = json.loads(content)
-            detail, named = str(told["detail"]), told["error"]
+            payload = json.loads(content)
+            detail, named = str(payload["detail"]), payload["error"]
         except (ValueError, KeyError, TypeError):
             raise MalformedBodyError(f"status {status} without a reason") from None
         if named == DIGEST:
-            raise BrokenLineError(detail)
-        match fault_from_json(told):
+            raise BrokenConnectionError(detail)
+        match fault_from_json(payload):
             case LeaseLostError():
                 raise LeaseLostError(self._chip_id, self._token)
             case ChipUnavailableError(reason=str() as reason):
@@ -193,7 +193,7 @@ class Line:
 
 def _check_digest(answer: RawAnswer) -> None:
     if answer.headers.get(DIGEST) != digest_of(answer.content):
-        raise BrokenLineError(f"status {answer.status} without its checksum")
+        raise BrokenConnectionError(f"status {answer.status} without its checksum")
 
 
 def _pauses() -> Iterator[float]:

@@ -9,7 +9,7 @@ from ltl_core.chip import ChipInfo
 from ltl_core.chip_info import info_from_json
 
 
-def read_info(data: Mapping[str, Any]) -> ChipInfo:
+def parse_chip_info(data: Mapping[str, Any]) -> ChipInfo:
     """Raises ValueError with what is wrong."""
     try:
         info = info_from_json(data)

@@ -12,7 +12,7 @@ _HEAD = struct.Struct("<Q32s")  # bytes of the message, and their SHA-256
 _FRAME_MAX = 1 << 31  # bytes
 
 
-class BrokenLineError(Exception):
+class BrokenConnectionError(Exception):
     """An answer broke off, or is none."""
 
 
@@ -23,7 +23,7 @@ class Frame(NamedTuple):
     sha256: bytes
 
 
-def framed(message: Message) -> Body:
+def encode_frame(message: Message) -> Body:
     """One piece."""
     body = encode(message)
     return Body((memoryview(_HEAD.pack(body.size, body.sha256)), *body.parts))
@@ -32,16 +32,16 @@ def framed(message: Message) -> Body:
 def read_frame(read: Callable[[int], bytes]) -> Frame | None:
     """The next piece; None where the answer has ended.
 
-    `read` gives as many bytes as it is asked for, or none at the end. Raises BrokenLineError, and
-    what `read` raises.
+    `read` gives as many bytes as it is asked for, or none at the end.
+    Raises BrokenConnectionError, and what `read` raises.
     """
     head = read(_HEAD.size)
     if not head:
         return None
     size, sha256 = _HEAD.unpack(head)
     if size > _FRAME_MAX:
-        raise BrokenLineError(f"a piece of {size} bytes")
+        raise BrokenConnectionError(f"a piece of {size} bytes")
     content = read(size)
     if hashlib.sha256(content).digest() != sha256:
-        raise BrokenLineError("a piece without its checksum")
+        raise BrokenConnectionError("a piece without its checksum")
     return Frame(content, sha256)

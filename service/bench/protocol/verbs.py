@@ -51,7 +51,7 @@ def ask_trim(layer: str, threshold: Tensor, bias: Tensor) -> Message:
 
 def ask_write(codes: Mapping[str, LayerCodes]) -> Message:
     """Each tensor under "field/layer"."""
-    return told_by_layer(codes, {"layers": list(codes)})
+    return layers_message(codes, {"layers": list(codes)})
 
 
 def ask_run(stimulus: Stimulus, record: Mapping[str, Observable]) -> Message:
@@ -68,7 +68,7 @@ def ask_tuning(layer: str) -> Message:
 
 
 def ask_tune(layer: str, tuning: Tuning) -> Message:
-    return told_tuning(tuning, {"layer": layer})
+    return tuning_message(tuning, {"layer": layer})
 
 
 def ask_convert(layer: str, level: float, repeats: int) -> Message:
@@ -83,13 +83,13 @@ def ask_clipped(stimulus: Stimulus) -> Message:
     return _ask_stimulus(stimulus)
 
 
-def told_tuning(tuning: Tuning, beside: Mapping[str, str]) -> Message:
+def tuning_message(tuning: Tuning, beside: Mapping[str, str]) -> Message:
     """Register codes, with other fields beside them."""
     tensors = tuning._asdict()
     return Message({**beside, "adc_range": tensors.pop("adc_range")}, tensors)
 
 
-def told_by_layer(
+def layers_message(
     layers: Mapping[str, LayerCodes] | Mapping[str, LayerRecording], beside: Mapping[str, Any]
 ) -> Message:
     """The tensors of every layer, named "field/layer"; those that are not there are left out."""
@@ -103,7 +103,7 @@ def told_by_layer(
 
 
 def read_tuning(message: Message) -> Tuning:
-    """What `told_tuning` wrote. Raises MalformedBodyError."""
+    """What `tuning_message` wrote. Raises MalformedBodyError."""
     tensors = {name: message.tensor(name) for name in Tuning._fields if name != "adc_range"}
     return Tuning(**tensors, adc_range=message.field("adc_range", int))
 
@@ -160,19 +160,19 @@ def _write(chip: ChipBackend, call: Message) -> Message:
 
 
 def _run(chip: ChipBackend, call: Message) -> Message:
-    return told_recording(chip.run(_read_stimulus(call), _read_record(call)))
+    return recording_message(chip.run(_read_stimulus(call), _read_record(call)))
 
 
-def told_recording(recording: Recording) -> Message:
+def recording_message(recording: Recording) -> Message:
     """Each tensor under "observable/layer"."""
     fields = {"layers": list(recording.layers), "chip_time_s": recording.chip_time}
-    return told_by_layer(recording.layers, fields)
+    return layers_message(recording.layers, fields)
 
 
 def _tell_layers(chip: ChipBackend, call: Message) -> Iterator[Message]:
     """A recording in pieces, and the time at last."""
     for layer, shown in run_by_layer(chip, _read_stimulus(call), _read_record(call)):
-        yield told_by_layer({layer: shown}, {"layer": layer})
+        yield layers_message({layer: shown}, {"layer": layer})
     yield Message({"chip_time_s": chip.now()})
 
 
@@ -198,7 +198,7 @@ def _now(chip: ChipBackend, _call: Message) -> Message:
 
 
 def _tuning(chip: ChipBackend, call: Message) -> Message:
-    return told_tuning(tunable(chip).tuning(call.field("layer", str)), {})
+    return tuning_message(tunable(chip).tuning(call.field("layer", str)), {})
 
 
 def _tune(chip: ChipBackend, call: Message) -> Message:

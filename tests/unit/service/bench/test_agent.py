@@ -21,7 +21,7 @@ from ltl_core.errors import (
     NonFiniteError,
 )
 from service.bench.agent.call_log import CallLog, read_calls
-from service.bench.agent.chip_server import Call, Station
+from service.bench.agent.chip_server import Call, ChipServer
 from service.bench.agent.journal import Journal
 from service.bench.driver.http_chip import HttpChip
 from service.bench.protocol import verbs
@@ -127,11 +127,11 @@ def test_the_highest_token_outlives_the_agent(tmp_path: Path) -> None:
 def test_every_call_that_was_done_is_logged_with_its_token(tmp_path: Path) -> None:
     path = tmp_path / "calls"
     journal = Journal(tmp_path / "agent.sqlite")
-    station = Station(make_chip("bench-1", preset("pcm"), 7), journal, 0.0, CallLog(path))
+    chip_server = ChipServer(make_chip("bench-1", preset("pcm"), 7), journal, 0.0, CallLog(path))
     settle = encode(verbs.ask_settle(1.0)).whole()
     for token, request_id in ((1, "a"), (1, "a"), (2, "b"), (1, "c"), (2, "d")):
-        station.call(Call("settle", token, request_id, settle))
-    station.close()
+        chip_server.call(Call("settle", token, request_id, settle))
+    chip_server.close()
     calls = read_calls(path)
     assert [(call.token, call.request_id) for call in calls] == [(1, "a"), (2, "b"), (2, "d")]
     assert {(call.chip, call.verb) for call in calls} == {("bench-1", "settle")}
@@ -205,9 +205,9 @@ def test_another_chip_is_not_mistaken_for_it(tmp_path: Path, placement: Placemen
 def test_an_idle_chip_ages_as_fast_as_it_is_told(tmp_path: Path) -> None:
     def clock_after(aging: float) -> float:
         journal = Journal(tmp_path / "agent.sqlite")
-        station = Station(make_chip("bench-1", preset("pcm"), 7), journal, aging)
-        stood = float(station.chip.now())
-        station.close()
+        chip_server = ChipServer(make_chip("bench-1", preset("pcm"), 7), journal, aging)
+        stood = float(chip_server.chip.now())
+        chip_server.close()
         return stood
 
     with bench(tmp_path) as first, first.drive() as chip:
