@@ -147,10 +147,10 @@ class SimulatedChip:
 
     def run(self, stimulus: Stimulus, record: Mapping[str, Observable]) -> Recording:
         """Play the stimulus; see the port."""
-        layers = dict(self.tell_layers(stimulus, record))
+        layers = dict(self.iter_layers(stimulus, record))
         return Recording(layers, self._clock.now)
 
-    def tell_layers(
+    def iter_layers(
         self, stimulus: Stimulus, record: Mapping[str, Observable]
     ) -> Iterator[tuple[str, LayerRecording]]:
         """Layer after layer; those above the last recorded one are not computed. See the port."""

@@ -207,10 +207,10 @@ class BulkWriter(Protocol):
 
 
 @runtime_checkable
-class LayerTeller(Protocol):
+class StreamingBackend(Protocol):
     """What a backend may have besides, where answers take time: a run told layer by layer."""
 
-    def tell_layers(
+    def iter_layers(
         self, stimulus: Stimulus, record: Mapping[str, Observable]
     ) -> Iterator[tuple[str, LayerRecording]]:
         """`run`, each layer as soon as it is known, in the order of the network.
@@ -278,8 +278,8 @@ def run_by_layer(
     chip: ChipBackend, stimulus: Stimulus, record: Mapping[str, Observable]
 ) -> Iterator[tuple[str, LayerRecording]]:
     """Layer after layer, in the order of the network, which is that of `record`."""
-    if isinstance(chip, LayerTeller):
-        return chip.tell_layers(stimulus, record)
+    if isinstance(chip, StreamingBackend):
+        return chip.iter_layers(stimulus, record)
     shown = chip.run(stimulus, record).layers
     return ((layer, shown[layer]) for layer in record)
 

@@ -58,7 +58,7 @@ class LeasedBackend:
     def run(self, stimulus: Stimulus, record: Mapping[str, Observable]) -> Recording:
         return self._driven().run(stimulus, record)
 
-    def tell_layers(
+    def iter_layers(
         self, stimulus: Stimulus, record: Mapping[str, Observable]
     ) -> Iterator[tuple[str, LayerRecording]]:
         """As soon as they are known where the chip tells them so; else after the run."""

@@ -86,7 +86,7 @@ class HttpChip:
             self._check_clock(recording.chip_time)
             return recording
 
-    def tell_layers(
+    def iter_layers(
         self, stimulus: Stimulus, record: Mapping[str, Observable]
     ) -> Iterator[tuple[str, LayerRecording]]:
         """Each as soon as its agent has sent it; from an agent of before, all after the run."""

@@ -169,7 +169,7 @@ def recording_message(recording: Recording) -> Message:
     return layers_message(recording.layers, fields)
 
 
-def _tell_layers(chip: ChipBackend, call: Message) -> Iterator[Message]:
+def _iter_layers(chip: ChipBackend, call: Message) -> Iterator[Message]:
     """A recording in pieces, and the time at last."""
     for layer, shown in run_by_layer(chip, _read_stimulus(call), _read_record(call)):
         yield layers_message({layer: shown}, {"layer": layer})
@@ -228,7 +228,8 @@ VERBS: Mapping[str, Verb] = {
     "trim": Verb(_trim),
     "write": Verb(_write),
     "run": Verb(_run),
-    "tell_layers": Verb(_tell_layers, in_pieces=True),
+    # On the wire it keeps its first name: agents and drivers of different versions talk.
+    "tell_layers": Verb(_iter_layers, in_pieces=True),
     "probe": Verb(_probe),
     "settle": Verb(_settle),
     "now": Verb(_now, changes=False),

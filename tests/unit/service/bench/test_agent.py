@@ -106,7 +106,7 @@ def test_an_older_token_is_refused_whatever_it_asks(agent: Bench, placement: Pla
                 "trim": lambda: old.trim("hidden", CODES[:, 0], CODES[:, 0]),
                 "write": lambda: old.write({"hidden": LayerCodes(-CODES, *(CODES[:, 0],) * 2)}),
                 "run": lambda: old.run(IMAGES, {"hidden": Observable.COUNTS}),
-                "tell_layers": lambda: list(old.tell_layers(IMAGES, {"hidden": Observable.COUNTS})),
+                "iter_layers": lambda: list(old.iter_layers(IMAGES, {"hidden": Observable.COUNTS})),
                 "settle": lambda: old.settle(1.0),
                 "probe": old.probe,
                 "now": old.now,
@@ -239,7 +239,7 @@ def test_errors_of_the_port_keep_their_type_and_their_attributes(
             chip.run(nowhere, {"hidden": Observable.COUNTS})
         assert hole.value.count == 30
         with pytest.raises(NonFiniteError) as hole:
-            next(chip.tell_layers(nowhere, {"hidden": Observable.COUNTS}))
+            next(chip.iter_layers(nowhere, {"hidden": Observable.COUNTS}))
         assert hole.value.count == 30
 
 

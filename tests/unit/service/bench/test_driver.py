@@ -140,7 +140,7 @@ def test_an_agent_of_before_is_asked_as_it_was(shared: Overheard, proxy: Proxy) 
         asked = proxy.asked
         assert chip.write({"hidden": LAYER})["hidden"].cells == 0
         assert proxy.asked == asked + 2
-        assert list(dict(chip.tell_layers(IMAGES, RECORD))) == list(RECORD)
+        assert list(dict(chip.iter_layers(IMAGES, RECORD))) == list(RECORD)
         assert proxy.asked == asked + 3
 
 
@@ -176,7 +176,7 @@ def test_an_answer_beyond_the_deadline_is_given_up(
     with driven(proxy, answer_s=2.0) as hurried:
         proxy.tamper(verb, delay)
         with pytest.raises(ChipUnavailableError, match=f"did not answer to '{verb}' in time"):
-            list(hurried.tell_layers(IMAGES, RECORD)) if verb == "tell_layers" else hurried.run(
+            list(hurried.iter_layers(IMAGES, RECORD)) if verb == "tell_layers" else hurried.run(
                 IMAGES, RECORD
             )
 
@@ -189,7 +189,7 @@ def test_calls_share_one_connection(chip: HttpChip, proxy: Proxy) -> None:
     assert proxy.lines == lines
     proxy.tamper("tell_layers", in_chunks)
     for _ in range(3):
-        list(chip.tell_layers(IMAGES, RECORD))
+        list(chip.iter_layers(IMAGES, RECORD))
     assert proxy.lines == lines
     proxy.tamper("now", cut, times=1)
     chip.now()

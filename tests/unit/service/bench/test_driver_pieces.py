@@ -45,10 +45,10 @@ def test_an_impossible_piece_is_not_believed(
     chip: HttpChip, proxy: Proxy, tamper: Tamper, reason: str
 ) -> None:
     assert chip.now() > 0
-    assert list(dict(chip.tell_layers(IMAGES, RECORD))) == list(RECORD)
+    assert list(dict(chip.iter_layers(IMAGES, RECORD))) == list(RECORD)
     proxy.tamper("tell_layers", tamper)
     with pytest.raises(ChipUnavailableError, match=f"impossible answer.*{reason}"):
-        list(chip.tell_layers(IMAGES, RECORD))
+        list(chip.iter_layers(IMAGES, RECORD))
 
 
 @pytest.mark.parametrize("damage", [garbled, of_a_stranger, cut])
@@ -58,18 +58,18 @@ def test_pieces_after_the_damage_are_asked_for_again(
     before = chip.now()
     proxy.tamper("tell_layers", damage, times=2)
     asked = proxy.asked
-    told = list(chip.tell_layers(IMAGES, RECORD))
+    told = list(chip.iter_layers(IMAGES, RECORD))
     assert [layer for layer, _ in told] == list(RECORD)
     assert proxy.asked == asked + 3
     assert chip.now() == pytest.approx(before + 12 * 5 * chip.info.time_step, rel=1e-12)
     proxy.tamper("tell_layers", damage)
     with pytest.raises(ChipUnavailableError, match="answers of its agent to 'tell_layers' break"):
-        list(chip.tell_layers(IMAGES, RECORD))
+        list(chip.iter_layers(IMAGES, RECORD))
 
 
 def test_an_answer_does_not_go_on_with_another_story(chip: HttpChip, proxy: Proxy) -> None:
     proxy.tamper("tell_layers", cut, times=1)
-    told = chip.tell_layers(IMAGES, RECORD)
+    told = chip.iter_layers(IMAGES, RECORD)
     next(told)
     proxy.tamper("tell_layers", in_piece(0, put("spikes/hidden", lambda t: ~t)))
     with pytest.raises(ChipUnavailableError, match="begins with something else"):
@@ -77,11 +77,11 @@ def test_an_answer_does_not_go_on_with_another_story(chip: HttpChip, proxy: Prox
 
 
 def test_an_answer_that_nobody_wants_to_the_end_is_left(chip: HttpChip) -> None:
-    told = chip.tell_layers(IMAGES, RECORD)
+    told = chip.iter_layers(IMAGES, RECORD)
     next(told)
     told.close()
     before = chip.now()
-    list(chip.tell_layers(IMAGES, RECORD))
+    list(chip.iter_layers(IMAGES, RECORD))
     assert chip.now() > before
 
 
@@ -93,10 +93,10 @@ class Hesitant(SimulatedChip):
         self.may_go_on = threading.Event()
         self.breaks = False
 
-    def tell_layers(
+    def iter_layers(
         self, stimulus: Stimulus, record: Mapping[str, Observable]
     ) -> Iterator[tuple[str, LayerRecording]]:
-        for number, told in enumerate(super().tell_layers(stimulus, record)):
+        for number, told in enumerate(super().iter_layers(stimulus, record)):
             if number and not self.may_go_on.wait(10.0):
                 raise ChipUnavailableError("bench-1", "nobody heard its first layer")
             if number and self.breaks:
@@ -108,7 +108,7 @@ def test_a_layer_is_heard_before_the_next_is_known(tmp_path: Path, placement: Pl
     hesitant = Hesitant()
     with bench(tmp_path, hesitant) as agent, agent.drive() as chip:
         chip.place(placement)
-        told = chip.tell_layers(IMAGES, RECORD)
+        told = chip.iter_layers(IMAGES, RECORD)
         assert next(told)[0] == "hidden"
         hesitant.may_go_on.set()
         assert next(told)[0] == "readout"
@@ -124,10 +124,10 @@ def test_what_breaks_between_two_layers_reaches_the_job(
     with bench(tmp_path, hesitant) as agent, agent.drive() as chip:
         chip.place(placement)
         before = chip.now()
-        told = chip.tell_layers(IMAGES, RECORD)
+        told = chip.iter_layers(IMAGES, RECORD)
         assert next(told)[0] == "hidden"
         with pytest.raises(ChipUnavailableError, match="its supply broke down"):
             next(told)
         hesitant.breaks = False
-        assert len(list(chip.tell_layers(IMAGES, RECORD))) == 2
+        assert len(list(chip.iter_layers(IMAGES, RECORD))) == 2
         assert chip.now() > before

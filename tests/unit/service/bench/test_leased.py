@@ -22,7 +22,7 @@ VERBS: dict[str, Callable[[LeasedBackend], Any]] = {
     "trim": lambda chip: chip.trim("hidden", NOTHING, NOTHING),
     "write": lambda chip: chip.write({"hidden": LayerCodes(CODES, NOTHING, NOTHING)}),
     "run": lambda chip: chip.run(IMAGES, RECORD),
-    "tell_layers": lambda chip: list(chip.tell_layers(IMAGES, RECORD)),
+    "iter_layers": lambda chip: list(chip.iter_layers(IMAGES, RECORD)),
     "probe": lambda chip: chip.probe(),
     "settle": lambda chip: chip.settle(1.0),
     "now": lambda chip: chip.now(),
