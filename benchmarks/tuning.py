@@ -21,7 +21,7 @@ from benchmarks.machine import about
 from chip_sim.chip import make_chip
 from chip_sim.presets import NAMES
 from examples.bench_script import CHIPS, SETTLE_S, read_digits, train_teacher
-from ltl_core.calibration.chip_session import Driver
+from ltl_core.calibration.chip_session import ChipSession
 from ltl_core.calibration.loop import Calibration
 from ltl_core.calibration.result import CalibrationResult
 from ltl_core.chip import ChipBackend, Stimulus
@@ -108,9 +108,9 @@ def compare(task: Task, name: str, seed: int) -> Iterator[Row]:
 def tune(chip: ChipBackend, task: Task) -> Tuner:
     """With the student's own codes on it."""
     student, settings = task.student, TuneSettings()
-    driver = Driver(chip, student)
-    driver.place()
-    driver.write(student.codes, free=True)
+    session = ChipSession(chip, student)
+    session.place()
+    session.write(student.codes, free=True)
     inputs = task.targets.samples.inputs[evenly(task.targets.size, settings.samples)]
     stimulus = Stimulus(inputs, student.neuron.steps)
     tuner = Tuner(Bench(chip, student.placement(), student.codes, stimulus), settings)

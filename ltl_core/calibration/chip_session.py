@@ -22,8 +22,8 @@ from ltl_core.student.student import Student
 from ltl_core.teaching.targets import Batch, Targets
 
 
-class Driver:
-    """Drives one chip for one student. `spent` grows with every call."""
+class ChipSession:
+    """Drives one chip for one student; `spent` grows with every call."""
 
     def __init__(self, backend: ChipBackend, student: Student, spent: Spent | None = None) -> None:
         if format_of(backend.info) != student.format:
@@ -55,8 +55,8 @@ class Driver:
         if not free:
             self._spend(cells=cells, pulses=pulses)
 
-    def show(self, batch: Batch, observable: Observable) -> Iterator[tuple[str, LayerRecording]]:
-        """Play a batch to learn from; each layer as soon as it is known."""
+    def present(self, batch: Batch, observable: Observable) -> Iterator[tuple[str, LayerRecording]]:
+        """Present a batch to learn from; yield each layer as soon as it is known."""
         self._spend(samples=batch.size)
         stimulus = Stimulus(batch.inputs, self._student.neuron.steps)
         return run_by_layer(self._backend, stimulus, observables(self._student, observable))

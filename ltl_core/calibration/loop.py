@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import torch
 
-from ltl_core.calibration.chip_session import Driver
+from ltl_core.calibration.chip_session import ChipSession
 from ltl_core.calibration.observe import measured_gradient, measured_rate, seen_layers
 from ltl_core.calibration.result import CalibrationResult, Checkpoint, EndedBy, Measured
 from ltl_core.chip import ChipBackend, LayerCodes, LayerRecording
@@ -53,7 +53,7 @@ class Calibration:
         self._learn, self._verify = split(targets, settings)
         self._rule = select_rule(settings.rule)
         self._shadow = Shadow(self._student, learning_rates(settings))
-        self._driver = Driver(backend, student, checkpoint.spent if checkpoint else None)
+        self._session = ChipSession(backend, student, checkpoint.spent if checkpoint else None)
         self._step = 0
         self._before: Measured | None = None
         self._ended_by = EndedBy.SAMPLES
@@ -90,7 +90,7 @@ class Calibration:
         """The state after the last whole step."""
         if self._before is None:
             raise SettingError("There is nothing to resume before the chip was measured.")
-        return Checkpoint(self._shadow.tensors(), self._step, self._driver.spent, self._before)
+        return Checkpoint(self._shadow.tensors(), self._step, self._session.spent, self._before)
 
     def stop(self, reason: EndedBy) -> None:
         """Learn no more; verify what there is."""
@@ -98,15 +98,15 @@ class Calibration:
 
     def roll_back(self) -> None:
         """Put the codes back that the chip had at the start."""
-        self._driver.write(self._student.codes)
+        self._session.write(self._student.codes)
 
     def steps(self) -> Iterator[Progress]:
         """Place, measure, learn, verify, measure."""
-        self._driver.place()
+        self._session.place()
         yield self._progress(Phase.PLACING)
-        self._driver.write(self._shadow.emitted, free=True)
+        self._session.write(self._shadow.emitted, free=True)
         if self._before is None:
-            self._driver.settle(self._settings.settle_s)
+            self._session.settle(self._settings.settle_s)
             self._before = self._measure()
             yield self._progress(Phase.BEFORE, self._before.test)
         yield from self._learning()
@@ -115,25 +115,25 @@ class Calibration:
     def _learning(self) -> Iterator[Progress]:
         while self._step < self.total_steps and not self._is_spent():
             if self._step == self._finish_step:
-                self._driver.settle(self._settings.settle_s)
+                self._session.settle(self._settings.settle_s)
             self._shadow.scale_rates(1 - self._step / self.total_steps)
             batch = self._batch(self._step)
-            shown = self._driver.show(batch, self._settings.observable)
+            shown = self._session.present(batch, self._settings.observable)
             quality = self._correct(batch, shown)
-            self._driver.write(self._shadow.emit(self._settings.write_margin))
+            self._session.write(self._shadow.emit(self._settings.write_margin))
             self._step += 1
             yield self._progress(Phase.CALIBRATING, quality)
 
     def _verifying(self, before: Measured) -> Iterator[Progress]:
-        self._driver.settle(self._settings.settle_s)
-        candidate = self._driver.measure(self._verify)
+        self._session.settle(self._settings.settle_s)
+        candidate = self._session.measure(self._verify)
         improved = is_better(candidate, before.verification)
         yield self._progress(Phase.VERIFYING, candidate)
         if not improved:
             self.roll_back()
-            self._driver.settle(self._settings.settle_s)
-        verification = candidate if improved else self._driver.measure(self._verify)
-        after = Measured(self._driver.measure(self._test), verification)
+            self._session.settle(self._settings.settle_s)
+        verification = candidate if improved else self._session.measure(self._verify)
+        after = Measured(self._session.measure(self._test), verification)
         self._result = CalibrationResult(
             golden=student_quality(self._golden, self._test),
             before=before,
@@ -142,7 +142,7 @@ class Calibration:
             improved=improved,
             ended_by=self._ended_by,
             codes=self._shadow.emitted if improved else dict(self._student.codes),
-            spent=self._driver.spent,
+            spent=self._session.spent,
         )
         yield self._progress(Phase.AFTER, after.test)
 
@@ -193,12 +193,12 @@ class Calibration:
 
     def _is_spent(self) -> bool:
         writes = self._settings.budget.cell_writes_per_cell
-        if writes is not None and self._driver.spent.cell_writes_per_cell >= writes:
+        if writes is not None and self._session.spent.cell_writes_per_cell >= writes:
             self.stop(EndedBy.WRITES)
         return self._stopped
 
     def _measure(self) -> Measured:
-        return Measured(self._driver.measure(self._test), self._driver.measure(self._verify))
+        return Measured(self._session.measure(self._test), self._session.measure(self._verify))
 
     def _progress(self, phase: Phase, quality: Quality | _Glance | None = None) -> Progress:
         return Progress(
@@ -207,7 +207,7 @@ class Calibration:
             self.total_steps,
             accuracy=quality.accuracy if quality else None,
             rate_error=quality.rate_error if quality else (),
-            spent=self._driver.spent,
+            spent=self._session.spent,
         )
 
 

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Mapping
 
-from ltl_core.calibration.chip_session import Driver
+from ltl_core.calibration.chip_session import ChipSession
 from ltl_core.chip import ChipBackend, LayerCodes
 from ltl_core.progress import Progress
 from ltl_core.student.student import Student
@@ -36,12 +36,12 @@ class ChipBench:
         """Those in force, or the student's own if the chip has none."""
         return self.start or self.student.codes
 
-    def prepared(self) -> Driver:
+    def prepared(self) -> ChipSession:
         """Place the student, with the codes in force; that is not counted as spent."""
-        driver = Driver(self.backend, self.student)
-        driver.place()
-        driver.write(self.codes, free=True)
-        return driver
+        session = ChipSession(self.backend, self.student)
+        session.place()
+        session.write(self.codes, free=True)
+        return session
 
     def tell(self, progress: Progress) -> None:
         """Pass a step on, with the seconds that all attempts took; the chip has aged as long."""

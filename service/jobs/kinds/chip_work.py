@@ -33,12 +33,12 @@ def calibrate(description: JobDescription, workbench: Workbench) -> Ended:
 def evaluate(description: JobDescription, workbench: Workbench) -> Ended:
     """Measure the chip with the codes in force, or with the student's own if it has none."""
     bench = ChipBench(description, workbench)
-    driver = bench.prepared()
+    session = bench.prepared()
     bench.tell(Progress(Phase.PLACING, 0, 1))
     if workbench.link.cancelled():
         raise bench.cancelled()
-    quality = driver.measure(read_targets(Split.TEST, description, workbench))
-    bench.tell(Progress(Phase.AFTER, 1, 1, quality.accuracy, quality.rate_error, driver.spent))
+    quality = session.measure(read_targets(Split.TEST, description, workbench))
+    bench.tell(Progress(Phase.AFTER, 1, 1, quality.accuracy, quality.rate_error, session.spent))
     return _measured(bench, quality)
 
 

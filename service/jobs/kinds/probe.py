@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from ltl_core.calibration.chip_session import Driver
+from ltl_core.calibration.chip_session import ChipSession
 from ltl_core.calibration.drift import PROBES, Drift, MeanFingerprint, drift, read_fingerprint
 from ltl_core.progress import Phase, Progress
 from service.jobs.health import DriftThresholds, health_by_score
@@ -15,15 +15,15 @@ from service.states import ChipHealth, JobStatus
 def probe(description: JobDescription, workbench: Workbench) -> Ended:
     """With the codes in force: what stands on the chip already is not written again."""
     bench = ChipBench(description, workbench)
-    driver = Driver(bench.backend, bench.student)
-    driver.place()
-    driver.write(bench.codes)
-    bench.tell(Progress(Phase.PLACING, 0, 1, spent=driver.spent))
+    session = ChipSession(bench.backend, bench.student)
+    session.place()
+    session.write(bench.codes)
+    bench.tell(Progress(Phase.PLACING, 0, 1, spent=session.spent))
     if workbench.link.cancelled():
         raise bench.cancelled()
     now = read_fingerprint(bench.backend, PROBES)
-    bench.tell(Progress(Phase.PROBING, 1, 1, spent=driver.spent))
-    told = {"fingerprint": now.to_json(), "cells": driver.spent.cells}
+    bench.tell(Progress(Phase.PROBING, 1, 1, spent=session.spent))
+    told = {"fingerprint": now.to_json(), "cells": session.spent.cells}
     return Ended(
         status=JobStatus.SUCCEEDED,
         result=_result(now, description) | told,

@@ -20,16 +20,16 @@ from service.states import JobStatus, Split
 def tune(description: JobDescription, workbench: Workbench) -> Ended:
     """Search the registers, or set those of an earlier tuning; then check what came of it."""
     bench = ChipBench(description, workbench)
-    driver, test = bench.prepared(), read_targets(Split.TEST, description, workbench)
-    before = driver.measure(test)
-    bench.tell(Progress(Phase.PLACING, 0, 1, before.accuracy, spent=driver.spent))
+    session, test = bench.prepared(), read_targets(Split.TEST, description, workbench)
+    before = session.measure(test)
+    bench.tell(Progress(Phase.PLACING, 0, 1, before.accuracy, spent=session.spent))
     tuner = _tuner(bench)
     tuned = _found_before(bench) or _searched(tuner, bench)
     tuner.apply(tuned)
     verdicts = tuner.check(tuned)
     _stop_if_cancelled(tuner, bench)
-    quality = driver.measure(test)
-    bench.tell(Progress(Phase.AFTER, 1, 1, quality.accuracy, quality.rate_error, driver.spent))
+    quality = session.measure(test)
+    bench.tell(Progress(Phase.AFTER, 1, 1, quality.accuracy, quality.rate_error, session.spent))
     registers = workbench.artifacts.put(to_block(tuned))
     about = _accuracy(bench, before, quality) | _layers(tuned, verdicts)
     return Ended(
