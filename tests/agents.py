@@ -23,7 +23,7 @@ from service.listening import listen
 START_WITHIN = 20.0  # s
 
 
-class Bench(NamedTuple):
+class ServedAgent(NamedTuple):
     """An agent that answers."""
 
     address: AgentAddress
@@ -55,10 +55,12 @@ def serving(app: ASGIApp) -> Iterator[str]:
 
 
 @contextmanager
-def bench(folder: Path, chip: ChipBackend | None = None, **limits: float) -> Iterator[Bench]:
+def serve_agent(
+    folder: Path, chip: ChipBackend | None = None, **limits: float
+) -> Iterator[ServedAgent]:
     """An agent in front of this chip, or of a `pcm`; it keeps its journal in the folder."""
     journal = Journal(folder / "agent.sqlite")
     secret = journal.about().secret
     chip_server = ChipServer(chip or make_chip("bench-1", preset("pcm"), 7), journal, aging=0.0)
     with serving(create_agent(chip_server, secret)) as url:
-        yield Bench(AgentAddress(url=url, secret=secret, **limits), chip_server)
+        yield ServedAgent(AgentAddress(url=url, secret=secret, **limits), chip_server)

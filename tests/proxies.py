@@ -14,7 +14,7 @@ from fastapi.responses import StreamingResponse
 from service.bench.driver.http_chip import HttpChip, open_http_chip
 from service.bench.protocol.frames import encode_frame, read_frame
 from service.bench.protocol.wire import Message, decode, digest_of, encode
-from tests.agents import Bench, serving
+from tests.agents import ServedAgent, serving
 
 Tamper = Callable[[Response], Any]
 
@@ -22,7 +22,7 @@ Tamper = Callable[[Response], Any]
 class Proxy:
     """Stands between driver and agent, and hands on what it is told to make of an answer."""
 
-    def __init__(self, agent: Bench) -> None:
+    def __init__(self, agent: ServedAgent) -> None:
         self.asked = 0
         self._callers: set[object] = set()
         self.agent = agent

@@ -9,7 +9,7 @@ from chip_sim.chip import make_chip
 from chip_sim.presets import NAMES, preset
 from ltl_core.chip import ChipBackend
 from tandemcal.testing.networks import oversized, placement
-from tests.agents import bench
+from tests.agents import serve_agent
 
 __all__ = ["chip", "oversized", "placement"]
 OVER_HTTP = ("ideal", "harsh")
@@ -27,5 +27,5 @@ def chip(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[ChipBackend
     if name == request.param:
         yield made
         return
-    with bench(tmp_path, made) as agent, agent.drive() as driver:
+    with serve_agent(tmp_path, made) as agent, agent.drive() as driver:
         yield driver

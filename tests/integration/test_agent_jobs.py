@@ -24,7 +24,7 @@ from service.jobs.kinds.context import NoLink, Workbench
 from service.jobs.kinds.registry import perform
 from service.jobs.messages import Ended, House, JobDescription, Progressed
 from service.states import JobKind, JobStatus
-from tests.agents import bench, serving
+from tests.agents import serve_agent, serving
 from tests.integration.jobs_lab import Lab, new_id, now
 from tests.proxies import Proxy, put
 
@@ -82,7 +82,7 @@ def done(lab: Lab, description: JobDescription) -> Ended:
 
 
 def test_a_job_over_http_ends_as_it_does_in_process(lab: Lab, tmp_path: Path) -> None:
-    with bench(tmp_path, make_chip("bench-1", preset("pcm"), 7)) as agent:
+    with serve_agent(tmp_path, make_chip("bench-1", preset("pcm"), 7)) as agent:
         description = described(lab, agent.address)
         over_http = done(lab, description)
     assert description.chip is not None
@@ -97,7 +97,7 @@ def test_a_job_over_http_ends_as_it_does_in_process(lab: Lab, tmp_path: Path) ->
 
 def test_what_calls_of_the_agent_took_is_told_with_the_progress(lab: Lab, tmp_path: Path) -> None:
     store, link = ArtifactStore(lab.settings.artifacts_dir), Attentive()
-    with bench(tmp_path) as agent:
+    with serve_agent(tmp_path) as agent:
         proxy = Proxy(agent)
         proxy.tamper("run", late)
         with serving(proxy.app) as url:
@@ -116,7 +116,7 @@ def test_what_calls_of_the_agent_took_is_told_with_the_progress(lab: Lab, tmp_pa
 
 
 def test_a_job_fails_with_the_reason_where_its_agent_lies(lab: Lab, tmp_path: Path) -> None:
-    with bench(tmp_path) as agent:
+    with serve_agent(tmp_path) as agent:
         proxy = Proxy(agent)
         proxy.tamper("run", put("membrane/readout", lambda sums: sums * torch.nan))
         with serving(proxy.app) as url:
@@ -128,7 +128,7 @@ def test_a_job_fails_with_the_reason_where_its_agent_lies(lab: Lab, tmp_path: Pa
 
 
 def test_a_job_fails_with_the_reason_where_its_agent_is_gone(lab: Lab, tmp_path: Path) -> None:
-    with bench(tmp_path, reach_s=0.2) as agent:
+    with serve_agent(tmp_path, reach_s=0.2) as agent:
         description = described(lab, agent.address)
     ended = done(lab, description)
     assert ended.status == JobStatus.FAILED

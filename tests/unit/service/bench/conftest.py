@@ -10,9 +10,9 @@ from ltl_core.chip import LayerSettings, Placement
 from ltl_core.network.layers import Linear
 from ltl_core.network.spec import NetworkSpec
 from service.bench.driver.http_chip import HttpChip
-from tests.agents import Bench, bench
+from tests.agents import ServedAgent, serve_agent
 from tests.proxies import Proxy, driven
-from tests.unit.service.bench.asked import CODES
+from tests.unit.service.bench.calls import CODES
 
 
 @pytest.fixture(scope="session")
@@ -29,8 +29,8 @@ def placement() -> Placement:
 
 
 @pytest.fixture
-def agent(tmp_path: Path) -> Iterator[Bench]:
-    with bench(tmp_path, answer_s=10.0, reach_s=1.0) as served:
+def agent(tmp_path: Path) -> Iterator[ServedAgent]:
+    with serve_agent(tmp_path, answer_s=10.0, reach_s=1.0) as served:
         yield served
 
 
@@ -44,7 +44,7 @@ class Overheard(NamedTuple):
 @pytest.fixture(scope="module")
 def shared(tmp_path_factory: pytest.TempPathFactory, placement: Placement) -> Iterator[Overheard]:
     """One for all: no test leaves its chip in a state that another one minds."""
-    with bench(tmp_path_factory.mktemp("agent"), answer_s=10.0, reach_s=1.0) as agent:
+    with serve_agent(tmp_path_factory.mktemp("agent"), answer_s=10.0, reach_s=1.0) as agent:
         proxy = Proxy(agent)
         with driven(proxy) as chip:
             chip.place(placement)

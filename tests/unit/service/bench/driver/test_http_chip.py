@@ -7,7 +7,7 @@ import torch
 
 from ltl_core.errors import ChipUnavailableError
 from service.bench.driver.http_chip import HttpChip, open_http_chip
-from tests.agents import bench
+from tests.agents import serve_agent
 from tests.proxies import (
     DAMAGES,
     Proxy,
@@ -23,7 +23,7 @@ from tests.proxies import (
     trickling,
     with_hole,
 )
-from tests.unit.service.bench.asked import CODES, IMAGES, LAYER, RECORD
+from tests.unit.service.bench.calls import CODES, IMAGES, LAYER, RECORD
 from tests.unit.service.bench.conftest import Overheard
 
 RUN_LIES: dict[str, tuple[Tamper, str]] = {
@@ -197,7 +197,7 @@ def test_calls_share_one_connection(chip: HttpChip, proxy: Proxy) -> None:
 
 
 def test_an_agent_that_is_gone_is_given_up(tmp_path: Path) -> None:
-    with bench(tmp_path, reach_s=0.2) as agent:
+    with serve_agent(tmp_path, reach_s=0.2) as agent:
         chip = open_http_chip("bench-1", agent.address, 1)
     with pytest.raises(ChipUnavailableError, match="cannot be reached"):
         chip.now()

@@ -11,7 +11,7 @@ from chip_sim.presets import preset
 from ltl_core.chip import LayerRecording, Observable, Placement, Stimulus
 from ltl_core.errors import ChipUnavailableError
 from service.bench.driver.http_chip import HttpChip
-from tests.agents import bench
+from tests.agents import serve_agent
 from tests.proxies import (
     Proxy,
     Tamper,
@@ -24,7 +24,7 @@ from tests.proxies import (
     with_hole,
     without,
 )
-from tests.unit.service.bench.asked import IMAGES, RECORD
+from tests.unit.service.bench.calls import IMAGES, RECORD
 
 PIECES_LIES: dict[str, tuple[Tamper, str]] = {
     "spikes of another shape": (
@@ -106,7 +106,7 @@ class Hesitant(SimulatedChip):
 
 def test_a_layer_is_heard_before_the_next_is_known(tmp_path: Path, placement: Placement) -> None:
     hesitant = Hesitant()
-    with bench(tmp_path, hesitant) as agent, agent.drive() as chip:
+    with serve_agent(tmp_path, hesitant) as agent, agent.drive() as chip:
         chip.place(placement)
         told = chip.iter_layers(IMAGES, RECORD)
         assert next(told)[0] == "hidden"
@@ -121,7 +121,7 @@ def test_what_breaks_between_two_layers_reaches_the_job(
     hesitant = Hesitant()
     hesitant.breaks = True
     hesitant.may_go_on.set()
-    with bench(tmp_path, hesitant) as agent, agent.drive() as chip:
+    with serve_agent(tmp_path, hesitant) as agent, agent.drive() as chip:
         chip.place(placement)
         before = chip.now()
         told = chip.iter_layers(IMAGES, RECORD)

@@ -26,13 +26,13 @@ from service.bench.agent.journal import Journal
 from service.bench.driver.http_chip import HttpChip
 from service.bench.protocol import verbs
 from service.bench.protocol.wire import MEDIA_TYPE, Message, decode, digest_of, encode
-from tests.agents import Bench, bench
+from tests.agents import ServedAgent, serve_agent
 
 IMAGES = Stimulus(torch.rand(5, 6, generator=torch.Generator().manual_seed(1)), 12)
 CODES = torch.arange(24).view(4, 6) - 12
 
 
-def call(agent: Bench, verb: str, message: Message, **headers: str) -> httpx.Response:
+def call(agent: ServedAgent, verb: str, message: Message, **headers: str) -> httpx.Response:
     """One call as a driver makes it, but for the headers that are given."""
     content = encode(message).whole()
     usual = {
@@ -46,7 +46,7 @@ def call(agent: Bench, verb: str, message: Message, **headers: str) -> httpx.Res
     return httpx.post(f"{agent.address.url}/v1/chip/{verb}", content=content, headers=sent)
 
 
-def clock(agent: Bench, token: str = "1") -> Any:
+def clock(agent: ServedAgent, token: str = "1") -> Any:
     answer = call(agent, "now", Message(), Lease_Token=token, Request_Id="look")
     return decode(answer.content).fields["chip_time_s"]
 
@@ -66,7 +66,9 @@ def prepared(chip: HttpChip, placement: Placement) -> HttpChip:
         {"Authorization": "Bearer ü".encode("latin-1").decode("latin-1")},
     ],
 )
-def test_without_its_secret_an_agent_does_nothing(agent: Bench, headers: dict[str, str]) -> None:
+def test_without_its_secret_an_agent_does_nothing(
+    agent: ServedAgent, headers: dict[str, str]
+) -> None:
     settle = verbs.ask_settle(100.0)
     encoded = {name: value.encode("latin-1") for name, value in headers.items()}
     assert call(agent, "settle", settle, **encoded).status_code == 401  # type: ignore[arg-type]
@@ -84,18 +86,22 @@ def test_without_its_secret_an_agent_does_nothing(agent: Bench, headers: dict[st
         {"Request_Id": ""},
     ],
 )
-def test_a_call_that_arrives_damaged_is_not_done(agent: Bench, headers: dict[str, str]) -> None:
+def test_a_call_that_arrives_damaged_is_not_done(
+    agent: ServedAgent, headers: dict[str, str]
+) -> None:
     assert call(agent, "settle", verbs.ask_settle(100.0), **headers).status_code == 400
     assert clock(agent) == 0.0
 
 
 @pytest.mark.parametrize("message", [Message(), Message({"seconds": "long"})])
-def test_a_call_that_makes_no_sense_is_refused(agent: Bench, message: Message) -> None:
+def test_a_call_that_makes_no_sense_is_refused(agent: ServedAgent, message: Message) -> None:
     assert call(agent, "settle", message).status_code == 400
     assert call(agent, "shred", message, Request_Id="two").status_code == 400
 
 
-def test_an_older_token_is_refused_whatever_it_asks(agent: Bench, placement: Placement) -> None:
+def test_an_older_token_is_refused_whatever_it_asks(
+    agent: ServedAgent, placement: Placement
+) -> None:
     with agent.drive(3) as old:
         prepared(old, placement)
         with agent.drive(4) as new:
@@ -118,9 +124,9 @@ def test_an_older_token_is_refused_whatever_it_asks(agent: Bench, placement: Pla
 
 
 def test_the_highest_token_outlives_the_agent(tmp_path: Path) -> None:
-    with bench(tmp_path) as first, first.drive(7):
+    with serve_agent(tmp_path) as first, first.drive(7):
         pass
-    with bench(tmp_path) as again, pytest.raises(LeaseLostError), again.drive(6):
+    with serve_agent(tmp_path) as again, pytest.raises(LeaseLostError), again.drive(6):
         pass
 
 
@@ -138,7 +144,7 @@ def test_every_call_that_was_done_is_logged_with_its_token(tmp_path: Path) -> No
     assert all(one.ended <= next.began for one, next in pairwise(calls))
 
 
-def test_a_repeated_call_is_done_once_and_answered_alike(agent: Bench) -> None:
+def test_a_repeated_call_is_done_once_and_answered_alike(agent: ServedAgent) -> None:
     first, again = (call(agent, "settle", verbs.ask_settle(100.0)) for _ in range(2))
     assert first.content == again.content
     assert clock(agent) == 100.0
@@ -146,13 +152,13 @@ def test_a_repeated_call_is_done_once_and_answered_alike(agent: Bench) -> None:
     assert clock(agent) == 200.0
 
 
-def test_a_refusal_is_repeated_too(agent: Bench) -> None:
+def test_a_refusal_is_repeated_too(agent: ServedAgent) -> None:
     first, again = (call(agent, "program", verbs.ask_program("hidden", CODES)) for _ in range(2))
     assert first.status_code == again.status_code == 422
     assert first.content == again.content
 
 
-def test_one_request_id_means_one_call(agent: Bench) -> None:
+def test_one_request_id_means_one_call(agent: ServedAgent) -> None:
     assert call(agent, "settle", verbs.ask_settle(100.0)).status_code == 200
     assert call(agent, "settle", verbs.ask_settle(200.0)).status_code == 400
     assert clock(agent) == 100.0
@@ -161,12 +167,12 @@ def test_one_request_id_means_one_call(agent: Bench) -> None:
 @pytest.mark.parametrize("verb", ["run", "tell_layers"])
 def test_an_answer_outlives_the_agent(tmp_path: Path, placement: Placement, verb: str) -> None:
     question = verbs.ask_run(IMAGES, {"hidden": Observable.SPIKES})
-    with bench(tmp_path) as first, first.drive() as chip:
+    with serve_agent(tmp_path) as first, first.drive() as chip:
         prepared(chip, placement)
         answer = call(first, verb, question)
         assert call(first, verb, question).content == answer.content
         stood = clock(first)
-    with bench(tmp_path) as again:
+    with serve_agent(tmp_path) as again:
         assert call(again, verb, question).content == answer.content
         assert clock(again) == stood
         other = call(again, verb, question, Request_Id="two")
@@ -176,11 +182,11 @@ def test_an_answer_outlives_the_agent(tmp_path: Path, placement: Placement, verb
 
 def test_a_chip_outlives_its_agent(tmp_path: Path, placement: Placement) -> None:
     nothing = torch.zeros(4, dtype=torch.int64)
-    with bench(tmp_path) as first, first.drive() as chip:
+    with serve_agent(tmp_path) as first, first.drive() as chip:
         prepared(chip, placement)
         chip.trim("hidden", nothing + 3, nothing)
         stood = chip.now()
-    with bench(tmp_path) as again, again.drive() as chip:
+    with serve_agent(tmp_path) as again, again.drive() as chip:
         assert chip.now() == stood
         assert chip.program("hidden", CODES).cells == 0
         answer = chip.run(IMAGES, {"hidden": Observable.SPIKES})
@@ -195,10 +201,10 @@ def test_a_chip_outlives_its_agent(tmp_path: Path, placement: Placement) -> None
 
 
 def test_another_chip_is_not_mistaken_for_it(tmp_path: Path, placement: Placement) -> None:
-    with bench(tmp_path) as first, first.drive() as chip:
+    with serve_agent(tmp_path) as first, first.drive() as chip:
         prepared(chip, placement)
     other = make_chip("bench-1", preset("pcm"), 8)
-    with pytest.raises(ForeignStateError), bench(tmp_path, other):
+    with pytest.raises(ForeignStateError), serve_agent(tmp_path, other):
         pass
 
 
@@ -210,7 +216,7 @@ def test_an_idle_chip_ages_as_fast_as_it_is_told(tmp_path: Path) -> None:
         chip_server.close()
         return stood
 
-    with bench(tmp_path) as first, first.drive() as chip:
+    with serve_agent(tmp_path) as first, first.drive() as chip:
         chip.settle(5.0)
     with sqlite3.connect(tmp_path / "agent.sqlite") as journal:
         journal.execute("UPDATE about SET driven_at = driven_at - 1000")
@@ -221,7 +227,7 @@ def test_an_idle_chip_ages_as_fast_as_it_is_told(tmp_path: Path) -> None:
 
 
 def test_errors_of_the_port_keep_their_type_and_their_attributes(
-    agent: Bench, placement: Placement
+    agent: ServedAgent, placement: Placement
 ) -> None:
     with agent.drive() as chip:
         prepared(chip, placement)
@@ -244,7 +250,7 @@ def test_errors_of_the_port_keep_their_type_and_their_attributes(
 
 
 def test_what_a_bench_raises_reaches_the_job(tmp_path: Path) -> None:
-    with bench(tmp_path, Broken()) as agent, agent.drive() as chip:  # type: ignore[arg-type]
+    with serve_agent(tmp_path, Broken()) as agent, agent.drive() as chip:  # type: ignore[arg-type]
         with pytest.raises(ChipUnavailableError, match="the supply is off") as unplugged:
             chip.now()
         assert unplugged.value.chip_id == "bench-1"
