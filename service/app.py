@@ -23,10 +23,10 @@ from service.api import (
     upkeep,
 )
 from service.api.auth import READ
-from service.api.bell import EventBell
 from service.api.context import Context
+from service.api.credentials import CredentialStore
 from service.api.errors import MEDIA_TYPE, add_error_handlers
-from service.api.keyring import KeyRing
+from service.api.notifier import EventNotifier
 from service.artifacts import ArtifactStore
 from service.db.session import Database
 from service.jobs.engine import JobEngine
@@ -110,7 +110,7 @@ def _lifespan(
             with metrics.metrics_server(settings, context.database):
                 yield
         finally:
-            await context.bell.close()
+            await context.notifier.close()
             await run_in_threadpool(context.engine.stop)
             context.database.close()
 
@@ -124,8 +124,8 @@ def _compose(settings: Settings, engine: MakeEngine | JobEngine) -> Context:
         database=database,
         artifacts=ArtifactStore(settings.artifacts_dir),
         engine=engine(settings, database) if callable(engine) else engine,
-        keys=KeyRing(database, settings.session_days),
-        bell=EventBell(database),
+        credentials=CredentialStore(database, settings.session_days),
+        notifier=EventNotifier(database),
         metrics=make_registry(database),
     )
 

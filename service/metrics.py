@@ -15,7 +15,7 @@ from prometheus_client.registry import Collector
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
-from service.db.repositories.metrics import Happened, MetricsRepository
+from service.db.repositories.metrics import JobEvent, MetricsRepository
 from service.db.session import Database, clock
 from service.states import JobKind, JobStatus
 
@@ -100,7 +100,7 @@ class FleetCollector(Collector):
                 self._count(happened)
         self._seen = last
 
-    def _count(self, happened: Happened) -> None:
+    def _count(self, happened: JobEvent) -> None:
         job = happened.job
         if happened.type == "job.started":
             if job.attempt == 1 and job.started_at is not None:

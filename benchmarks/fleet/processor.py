@@ -8,7 +8,7 @@ from pathlib import Path
 
 from service.artifacts import ArtifactStore
 from service.db.repositories.jobs import JobFilter, JobRepository
-from service.db.repositories.paging import PageOf
+from service.db.repositories.paging import PageRequest
 from service.db.session import Database
 from service.jobs.attempts.describe import Describer
 from service.jobs.kinds.context import NoLink, Workbench
@@ -37,7 +37,7 @@ def _described(settings: Settings) -> tuple[JobDescription, JobDescription]:
     house = House(artifacts_dir=str(settings.artifacts_dir), threads=1)
     with database.reading() as session:
         last = JobFilter((JobStatus.SUCCEEDED,), JobKind.CALIBRATE)
-        jobs, _ = JobRepository(session).list(last, PageOf(limit=2))
+        jobs, _ = JobRepository(session).list(last, PageRequest(limit=2))
         describer = Describer(session, house, 0.0)
         found = [describer.describe(job, datetime.now(UTC)) for job in jobs]
     database.close()

@@ -22,7 +22,7 @@ from service.db.repositories.chips import ChipFilter, ChipRepository
 from service.db.repositories.deadlines import DeadlineRepository
 from service.db.repositories.jobs import JobFilter, JobRepository
 from service.db.repositories.overview import OverviewRepository
-from service.db.repositories.paging import PageOf
+from service.db.repositories.paging import PageRequest
 from service.db.repositories.policies import PolicyRepository
 from service.db.repositories.turns import TurnRepository
 from service.db.session import Database, clock
@@ -92,7 +92,7 @@ def questions(sample: Sample) -> Mapping[str, Ask]:
         "job by id": lambda session: JobRepository(session).get(sample.job),
         "newest jobs of a chip": _newest(sample.chip),
         "newest jobs of the busiest chip": _newest(sample.busiest),
-        "newest jobs": lambda session: JobRepository(session).list(JobFilter(), PageOf()),
+        "newest jobs": lambda session: JobRepository(session).list(JobFilter(), PageRequest()),
         "due chips": _due,
         "fleet summary": _summary,
         "fleet page, 200 chips": lambda s: read_fleet(s, FleetQuery(), clock(s)),
@@ -103,17 +103,17 @@ def questions(sample: Sample) -> Mapping[str, Ask]:
 
 
 def _newest(chip: str) -> Ask:
-    return lambda session: JobRepository(session).list(JobFilter(chip_id=chip), PageOf())
+    return lambda session: JobRepository(session).list(JobFilter(chip_id=chip), PageRequest())
 
 
 def _due(session: Session) -> None:
     """As the planner looks."""
     policies, now = PolicyRepository(session), clock(session)
     policies.any_due(now)
-    window = policies.window(now)
-    policies.put_off(window.hopeless, now + timedelta(seconds=60))
+    due_chips = policies.due_chips(now)
+    policies.put_off(due_chips.blocked, now + timedelta(seconds=60))
     policies.in_flight()
-    policies.claim(window.drivable, _AT_ONCE)
+    policies.claim(due_chips.drivable, _AT_ONCE)
 
 
 def _next(session: Session) -> None:
@@ -148,7 +148,9 @@ def _large_fleet(size: Size, console: Console) -> Iterator[tuple[Database, float
 def sample(database: Database) -> Sample:
     """A job of the middle, its chip, and the chip that had most to do."""
     with database.reading() as session:
-        chips = ChipRepository(session).list(ChipFilter(), PageOf(limit=1, oldest_first=True))[0]
+        chips = ChipRepository(session).list(ChipFilter(), PageRequest(limit=1, oldest_first=True))[
+            0
+        ]
         crowd = select(Job.chip_id, func.count().label("jobs")).where(Job.chip_id.is_not(None))
         crowd = crowd.group_by(Job.chip_id).order_by(func.count().desc()).limit(1)
         busiest = session.execute(crowd).one().chip_id

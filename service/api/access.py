@@ -42,7 +42,7 @@ def revoke_key(key_id: str, context: ContextDep) -> KeyView:
             raise ConflictError(
                 "This is the last key with the scope 'admin'; create another one first."
             )
-    context.keys.forget()
+    context.credentials.forget()
     return view
 
 
@@ -54,7 +54,7 @@ def open_session(
     context: ContextDep,
 ) -> None:
     """Log a browser in: the answer sets a cookie."""
-    token = context.keys.log_in(key, utc_now())
+    token = context.credentials.log_in(key, utc_now())
     set_session_cookie(request, response, token, context.settings.session_days)
 
 
@@ -63,5 +63,5 @@ def close_session(request: Request, response: Response, context: ContextDep) -> 
     """Log the browser out."""
     refuse_foreign_pages(request)
     if token := request.cookies.get(COOKIE):
-        context.keys.log_out(token)
+        context.credentials.log_out(token)
     response.delete_cookie(COOKIE)

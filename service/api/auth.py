@@ -7,7 +7,7 @@ from fastapi import Depends, Request, Response
 from fastapi.security import HTTPBearer
 
 from service.api.context import ContextDep
-from service.api.keyring import Principal
+from service.api.credentials import Principal
 from service.errors import CrossSiteError, ForbiddenError, UnauthenticatedError
 from service.states import Scope
 
@@ -22,10 +22,12 @@ async def authenticate(
     """Raises UnauthenticatedError, and CrossSiteError where a foreign page uses a cookie."""
     if header := request.headers.get("authorization"):
         scheme, _, key = header.partition(" ")
-        found = await context.keys.by_key(key.strip()) if scheme.lower() == "bearer" else None
+        found = (
+            await context.credentials.by_key(key.strip()) if scheme.lower() == "bearer" else None
+        )
     else:
         cookie = request.cookies.get(COOKIE)
-        found = await context.keys.by_cookie(cookie) if cookie else None
+        found = await context.credentials.by_cookie(cookie) if cookie else None
         if found is not None:
             refuse_foreign_pages(request)
     if found is None:

@@ -15,14 +15,14 @@ from ltl_core.chip_info import info_to_json
 from service.api.auth import OPERATE, READ
 from service.api.context import Context, ContextDep, PageDep, Responses, utc_now
 from service.api.errors import field_errors
-from service.api.once import KeyHeader, Once
+from service.api.idempotency import IdempotentRequest, KeyHeader
 from service.api.uploads import content_digest
 from service.api.views import chip_view, chip_views, job_views
 from service.bench.simulated import spec_of
 from service.db.repositories.agents import BACKEND
 from service.db.repositories.chips import ChipFilter, ChipRepository, WeightRepository
 from service.db.repositories.jobs import JobFilter, JobRepository
-from service.db.repositories.paging import PageOf
+from service.db.repositories.paging import PageRequest
 from service.db.repositories.policies import PolicyRepository
 from service.db.tables import Chip
 from service.errors import FieldProblem, InvalidFieldsError, UnknownChipBackendError
@@ -54,11 +54,11 @@ def register_chip(
     chip = _chip(body, context, now)
     with context.database.writing() as session:
         chips = ChipRepository(session)
-        once = Once(session, "POST /v1/chips", key, body)
-        if made := once.made_before():
+        idempotent = IdempotentRequest(session, "POST /v1/chips", key, body)
+        if made := idempotent.earlier_result():
             return chip_view(session, chips.get(made), now)
         chips.add(chip)
-        once.remember(chip.id, now)
+        idempotent.remember(chip.id, now)
         view = chip_view(session, chip, now)
     response.headers["Location"] = f"/v1/chips/{view.id}"
     return view
@@ -192,7 +192,7 @@ def _check_backend(backend: str, context: Context) -> None:
 
 def _cancel_waiting(session: Session, chip_id: str, now: datetime) -> list[str]:
     jobs = JobRepository(session)
-    waiting, _ = jobs.list(JobFilter(_WAITING, chip_id=chip_id), PageOf(limit=1_000_000))
+    waiting, _ = jobs.list(JobFilter(_WAITING, chip_id=chip_id), PageRequest(limit=1_000_000))
     for job in waiting:
         jobs.request_cancel(job.id, now)
     return [job.id for job in waiting]

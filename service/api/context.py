@@ -6,10 +6,10 @@ from typing import Annotated, Any, NamedTuple, cast
 from fastapi import Depends, Query, Request
 from prometheus_client import CollectorRegistry
 
-from service.api.bell import EventBell
-from service.api.keyring import KeyRing
+from service.api.credentials import CredentialStore
+from service.api.notifier import EventNotifier
 from service.artifacts import ArtifactStore
-from service.db.repositories.paging import PageOf
+from service.db.repositories.paging import PageRequest
 from service.db.session import Database
 from service.jobs.engine import JobEngine
 from service.settings import Settings
@@ -24,8 +24,8 @@ class Context(NamedTuple):
     database: Database
     artifacts: ArtifactStore
     engine: JobEngine
-    keys: KeyRing
-    bell: EventBell
+    credentials: CredentialStore
+    notifier: EventNotifier
     metrics: CollectorRegistry
 
 
@@ -39,12 +39,12 @@ async def _page(
         str | None, Query(max_length=200, description="next_cursor, as given")
     ] = None,
     sort: Annotated[str, Query(pattern="^-?created_at$")] = "-created_at",
-) -> PageOf:
-    return PageOf(limit, cursor, oldest_first=not sort.startswith("-"))
+) -> PageRequest:
+    return PageRequest(limit, cursor, oldest_first=not sort.startswith("-"))
 
 
 ContextDep = Annotated[Context, Depends(_context)]
-PageDep = Annotated[PageOf, Depends(_page)]
+PageDep = Annotated[PageRequest, Depends(_page)]
 
 
 def utc_now() -> datetime:

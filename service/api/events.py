@@ -55,7 +55,7 @@ async def _stream(context: Context, job_id: str, seq: int) -> AsyncIterator[str]
 async def _wait(context: Context, seq: int) -> bool:
     """Until something happens anywhere; a look at one job's events is cheap."""
     newest = await run_in_threadpool(_last, context)
-    return await context.bell.wait_past(max(seq, newest), _KEEPALIVE)
+    return await context.notifier.wait_past(max(seq, newest), _KEEPALIVE)
 
 
 def _format(event: EventView) -> str:

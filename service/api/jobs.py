@@ -10,7 +10,7 @@ from starlette.concurrency import run_in_threadpool
 
 from service.api.auth import OPERATE, READ, PrincipalDep
 from service.api.context import Context, ContextDep, PageDep, Responses, utc_now
-from service.api.once import KeyHeader, Once
+from service.api.idempotency import IdempotentRequest, KeyHeader
 from service.api.views import job_view, job_views
 from service.db.repositories.events import EventRepository
 from service.db.repositories.jobs import JobFilter, JobRepository
@@ -39,13 +39,13 @@ def submit_job(
         raise IdempotencyKeyMissingError
     now = utc_now()
     with context.database.writing() as session:
-        once = Once(session, "POST /v1/jobs", key, body)
-        if made := once.made_before():
+        idempotent = IdempotentRequest(session, "POST /v1/jobs", key, body)
+        if made := idempotent.earlier_result():
             response.status_code = status.HTTP_200_OK
             view = job_view(session, JobRepository(session).get(made))
         else:
             job = Submitter(session, context.engine, now, principal.key_id).submit(body)
-            once.remember(job.id, now)
+            idempotent.remember(job.id, now)
             view = job_view(session, job)
     response.headers["Location"] = f"/v1/jobs/{view.id}"
     return view
@@ -85,7 +85,7 @@ async def get_job(
         enough = not known if if_none_match is not None else seen.terminal
         if enough or left <= 0:
             break
-        await context.bell.wait_past(seen.seq, min(left, _LOOK_AGAIN))
+        await context.notifier.wait_past(seen.seq, min(left, _LOOK_AGAIN))
     headers = {"ETag": seen.etag, "Cache-Control": "no-cache"}
     if known:
         return Response(status_code=status.HTTP_304_NOT_MODIFIED, headers=headers)
@@ -121,12 +121,12 @@ def retry_job(
     now = utc_now()
     with context.database.writing() as session:
         jobs = JobRepository(session)
-        once = Once(session, "POST retry", key, job_id)
-        if made := once.made_before():
+        idempotent = IdempotentRequest(session, "POST retry", key, job_id)
+        if made := idempotent.earlier_result():
             return job_view(session, jobs.get(made))
         submitter = Submitter(session, context.engine, now, principal.key_id)
         job = submitter.again(jobs.get(job_id))
-        once.remember(job.id, now)
+        idempotent.remember(job.id, now)
         view = job_view(session, job)
     response.headers["Location"] = f"/v1/jobs/{view.id}"
     return view

@@ -12,7 +12,7 @@ from ltl_core.network.spec import NetworkSpec
 from ltl_core.teaching.checking import check_samples
 from service.api.auth import OPERATE, READ, PrincipalDep
 from service.api.context import Context, ContextDep, PageDep, utc_now
-from service.api.once import KeyHeader, Once
+from service.api.idempotency import IdempotentRequest, KeyHeader
 from service.api.uploads import Upload, load, receive
 from service.api.views import job_view, target_set_view, target_set_views
 from service.db.repositories.jobs import JobRepository
@@ -42,13 +42,13 @@ def create_target_set(
     now = utc_now()
     with context.database.writing() as session:
         sets = TargetSetRepository(session)
-        once = Once(session, "POST /v1/target-sets", key, body)
-        if made := once.made_before():
+        idempotent = IdempotentRequest(session, "POST /v1/target-sets", key, body)
+        if made := idempotent.earlier_result():
             return target_set_view(session, sets.get(made))
         TeacherRepository(session).get(body.teacher_id)
         target_set = _target_set(body, now)
         sets.add(target_set)
-        once.remember(target_set.id, now)
+        idempotent.remember(target_set.id, now)
         view = target_set_view(session, target_set)
     response.headers["Location"] = f"/v1/target-sets/{view.id}"
     return view
@@ -109,14 +109,14 @@ def complete_target_set(
     now = utc_now()
     with context.database.writing() as session:
         jobs = JobRepository(session)
-        once = Once(session, "POST complete", key, target_set_id)
-        if made := once.made_before():
+        idempotent = IdempotentRequest(session, "POST complete", key, target_set_id)
+        if made := idempotent.earlier_result():
             return job_view(session, jobs.get(made))
         sets = TargetSetRepository(session)
         target_set = sets.get_in(target_set_id, TargetSetState.UPLOADING)
         submitter = Submitter(session, context.engine, now, principal.key_id)
         job = submitter.collect(target_set)
-        once.remember(job.id, now)
+        idempotent.remember(job.id, now)
         view = job_view(session, job)
     response.headers["Location"] = f"/v1/jobs/{view.id}"
     return view

@@ -12,7 +12,7 @@ from ltl_core.teaching.checking import check_weights
 from service.api.auth import OPERATE, READ
 from service.api.context import Context, ContextDep, PageDep, utc_now
 from service.api.errors import field_errors
-from service.api.once import KeyHeader, Once
+from service.api.idempotency import IdempotentRequest, KeyHeader
 from service.api.uploads import Upload, load, receive
 from service.db.repositories.teachers import TeacherRepository
 from service.db.tables import Teacher
@@ -68,12 +68,12 @@ def _store(context: Context, upload: Upload, key: str | None) -> TeacherView:
     now = utc_now()
     with context.database.writing() as session:
         teachers = TeacherRepository(session)
-        once = Once(session, "POST /v1/teachers", key, upload.sha256)
-        if made := once.made_before():
+        idempotent = IdempotentRequest(session, "POST /v1/teachers", key, upload.sha256)
+        if made := idempotent.earlier_result():
             return TeacherView.model_validate(teachers.get(made))
         teacher = _teacher(about, upload.sha256, now)
         teachers.add(teacher)
-        once.remember(teacher.id, now)
+        idempotent.remember(teacher.id, now)
         context.artifacts.adopt(upload.path, upload.sha256)
         return TeacherView.model_validate(teacher)
 

@@ -10,7 +10,7 @@ from service.api.context import utc_now
 from service.db.repositories.agents import AgentRepository
 from service.db.repositories.chips import ChipRepository
 from service.db.repositories.jobs import JobRepository
-from service.db.repositories.queue_estimate import Outlook, OutlookRepository
+from service.db.repositories.queue_estimate import QueueEstimate, QueueEstimateRepository
 from service.db.repositories.teachers import TargetSetRepository
 from service.db.tables import Base, Chip, Job, TargetSet
 from service.schemas.resources import ChipView, JobView, TargetSetView, View
@@ -19,8 +19,8 @@ from service.states import TERMINAL, ChipState
 
 def job_views(session: Session, jobs: Sequence[Job]) -> list[JobView]:
     """Jobs, those that wait with their place in the queue."""
-    outlooks = OutlookRepository(session).of(jobs, utc_now())
-    return [_job_view(job, outlooks.get(job.id, Outlook())) for job in jobs]
+    estimates = QueueEstimateRepository(session).of(jobs, utc_now())
+    return [_job_view(job, estimates.get(job.id, QueueEstimate())) for job in jobs]
 
 
 def job_view(session: Session, job: Job) -> JobView:
@@ -28,13 +28,13 @@ def job_view(session: Session, job: Job) -> JobView:
     return job_views(session, [job])[0]
 
 
-def _job_view(job: Job, outlook: Outlook) -> JobView:
+def _job_view(job: Job, estimate: QueueEstimate) -> JobView:
     return JobView(
         **_shared(job, JobView),
         terminal=job.status in TERMINAL,
         settings=job.request.get("settings", {}),
-        queue_position=outlook.position,
-        expected_start=outlook.start,
+        queue_position=estimate.position,
+        expected_start=estimate.start,
     )
 
 

@@ -12,7 +12,7 @@ from sqlalchemy import URL, inspect, make_url, select, text
 from sqlalchemy.orm import Session
 
 from service.backup.errors import DatabaseInUseError, DumpFailedError, DumpToolMissingError
-from service.db.repositories.artifact_references import BlockRepository
+from service.db.repositories.artifact_references import ArtifactReferenceRepository
 from service.db.session import Database
 from service.db.tables import Base
 
@@ -55,7 +55,7 @@ def _dump_sqlite(database: Database, path: Path) -> set[str]:
     _copy_sqlite(_file_of(database), path)
     copy = Database(f"sqlite:///{path}")
     with copy.reading() as session:
-        blocks = BlockRepository(session).referenced()
+        blocks = ArtifactReferenceRepository(session).referenced()
     copy.close()
     with closing(sqlite3.connect(path)) as connection:
         connection.execute("PRAGMA journal_mode = DELETE")  # one file, whole in itself
@@ -73,7 +73,7 @@ def _dump_postgres(database: Database, path: Path) -> set[str]:
     """The dump and the blocks are of one snapshot."""
     with database.reading() as session:
         session.execute(text("SET LOCAL idle_in_transaction_session_timeout = 0"))
-        blocks = BlockRepository(session).referenced()
+        blocks = ArtifactReferenceRepository(session).referenced()
         arguments = ["--format=custom", "--no-owner", "--no-privileges", f"--file={path}"]
         arguments += [f"--snapshot={_snapshot(session)}", f"--dbname={_address(database)}"]
         _run("pg_dump", arguments, database)

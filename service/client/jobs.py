@@ -182,8 +182,8 @@ class Jobs:
                 yield EventView.model_validate(json.loads(data))
 
     def _submit(self, body: Mapping[str, Any], queueing: Queueing | None) -> JobView:
-        wishes = queueing.model_dump(mode="json", exclude_unset=True) if queueing else {}
-        return self._transport.post("/v1/jobs", {**body, **wishes}, JobView)
+        options = queueing.model_dump(mode="json", exclude_unset=True) if queueing else {}
+        return self._transport.post("/v1/jobs", {**body, **options}, JobView)
 
 
 class _EverythingToldError(Exception):

@@ -133,11 +133,11 @@ class Chip(Base):
     retired_at: Mapped[datetime | None]
 
 
-LEFT = "checkpoint_sha256 IS NOT NULL"  # dropped some time after the job's end
+KEPT_CHECKPOINTS = "checkpoint_sha256 IS NOT NULL"  # dropped some time after the job's end
 CALIBRATED = "kind = 'calibrate' AND status = 'succeeded'"
 OPEN_JOBS = "status IN ('queued', 'waiting_for_chip', 'running', 'cancelling')"
 CALLED = f"{OPEN_JOBS} AND called_at IS NOT NULL"
-NOBODYS = f"{OPEN_JOBS} AND key_id IS NULL"  # the planner's, as a rule
+OPEN_SERVICE_JOBS = f"{OPEN_JOBS} AND key_id IS NULL"  # the planner's, as a rule
 # A job that has not started and must have by then.
 DEADLINE = "status IN ('queued', 'waiting_for_chip') AND queue_deadline IS NOT NULL"
 
@@ -150,8 +150,8 @@ class Job(Base):
         Index(
             "ix_jobs_left_checkpoints",
             "ended_at",
-            postgresql_where=text(LEFT),
-            sqlite_where=text(LEFT),
+            postgresql_where=text(KEPT_CHECKPOINTS),
+            sqlite_where=text(KEPT_CHECKPOINTS),
         ),
         Index(
             "ix_jobs_calibrated",
@@ -177,8 +177,8 @@ class Job(Base):
         Index(
             "ix_jobs_nobodys",
             "kind",
-            postgresql_where=text(NOBODYS),
-            sqlite_where=text(NOBODYS),
+            postgresql_where=text(OPEN_SERVICE_JOBS),
+            sqlite_where=text(OPEN_SERVICE_JOBS),
         ),
         Index(
             "ix_jobs_deadline",
@@ -220,7 +220,7 @@ class Job(Base):
     code_version: Mapped[str] = mapped_column(String(60))
 
 
-PASSING = "type IN ('job.progress', 'job.log')"  # forgotten some time after the job's end
+TRANSIENT_EVENTS = "type IN ('job.progress', 'job.log')"  # forgotten some time after the job's end
 
 
 class Event(Base):
@@ -234,8 +234,8 @@ class Event(Base):
         Index(
             "ix_events_passing",
             "created_at",
-            postgresql_where=text(PASSING),
-            sqlite_where=text(PASSING),
+            postgresql_where=text(TRANSIENT_EVENTS),
+            sqlite_where=text(TRANSIENT_EVENTS),
         ),
     )
 
@@ -334,7 +334,7 @@ class BrowserSession(Base):
     expires_at: Mapped[datetime]
 
 
-PLANNED = "route = 'planner'"  # keys that nobody sends: forgotten within days
+PLANNER_KEYS = "route = 'planner'"  # keys that nobody sends: forgotten within days
 
 
 class IdempotencyKey(Base):
@@ -343,8 +343,8 @@ class IdempotencyKey(Base):
         Index(
             "ix_idempotency_keys_planned",
             "created_at",
-            postgresql_where=text(PLANNED),
-            sqlite_where=text(PLANNED),
+            postgresql_where=text(PLANNER_KEYS),
+            sqlite_where=text(PLANNER_KEYS),
         ),
     )
 

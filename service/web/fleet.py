@@ -11,7 +11,7 @@ from service.db.repositories.chips import ChipFilter, ChipRepository
 from service.db.repositories.fingerprints import FingerprintRepository
 from service.db.repositories.jobs import JobFilter, JobRepository
 from service.db.repositories.overview import LastCalibration, OverviewRepository
-from service.db.repositories.paging import PageOf
+from service.db.repositories.paging import PageRequest
 from service.db.tables import Chip, Job
 from service.states import TERMINAL, ChipHealth, ChipState, JobKind, JobStatus
 from service.web.drift import PROBES_SHOWN, Sparkline, probe_outcome, score_text, sparkline
@@ -109,7 +109,9 @@ def read_fleet(session: Session, query: FleetQuery, now: datetime) -> Fleet:
     """Collect the page."""
     overview = OverviewRepository(session)
     chips, chips_cursor = _chips(session, query)
-    jobs, jobs_cursor = JobRepository(session).list(JobFilter(), PageOf(_JOBS_SHOWN, query.jobs))
+    jobs, jobs_cursor = JobRepository(session).list(
+        JobFilter(), PageRequest(_JOBS_SHOWN, query.jobs)
+    )
     return Fleet(
         headline=_headline(overview.health_counts(), overview.open_jobs()),
         chips=_chip_rows(session, chips, now),
@@ -188,7 +190,7 @@ def recovery_of(job_id: str, result: Mapping[str, Any] | None) -> Recovery | Non
 
 
 def _chips(session: Session, query: FleetQuery) -> tuple[Sequence[Chip], str | None]:
-    page = PageOf(_CHIPS_SHOWN, query.chips, oldest_first=True)
+    page = PageRequest(_CHIPS_SHOWN, query.chips, oldest_first=True)
     return ChipRepository(session).list(ChipFilter(), page)
 
 

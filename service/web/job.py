@@ -38,7 +38,7 @@ _EVENTS_SHOWN = 5000
 _LOG_SHOWN = 200
 
 
-class Phase(NamedTuple):
+class PhaseItem(NamedTuple):
     """One part of a job's way; `state` is done, now or ahead."""
 
     name: str
@@ -74,7 +74,7 @@ class JobPage(NamedTuple):
 
     job: JobRow
     sentence: str
-    phases: tuple[Phase, ...]
+    phases: tuple[PhaseItem, ...]
     meters: tuple[Meter, ...]
     facts: tuple[tuple[str, str], ...]
     plots: tuple[Plot, ...]
@@ -115,7 +115,7 @@ def _sentence(job: Job, row: JobRow) -> str:
     return f"{what}: {told}."
 
 
-def _phases(job: Job, events: Sequence[Event]) -> tuple[Phase, ...]:
+def _phases(job: Job, events: Sequence[Event]) -> tuple[PhaseItem, ...]:
     """Queued, the phases that the job told of, and how it ended."""
     told = ["queued"]
     for event in events:
@@ -123,9 +123,9 @@ def _phases(job: Job, events: Sequence[Event]) -> tuple[Phase, ...]:
         if phase and phase not in told:
             told.append(str(phase))
     if job.ended_at is not None:
-        return tuple(Phase(name, "done") for name in [*told, job.status])
+        return tuple(PhaseItem(name, "done") for name in [*told, job.status])
     names = [_with_step(job, name) if name == told[-1] else name for name in told]
-    return tuple(Phase(name, "done" if name != names[-1] else "now") for name in names)
+    return tuple(PhaseItem(name, "done" if name != names[-1] else "now") for name in names)
 
 
 def _with_step(job: Job, phase: str) -> str:

@@ -144,7 +144,7 @@ def login(request: Request, context: ContextDep, form: Form) -> Response:
     refuse_foreign_pages(request)
     target = form.get("next", "/")
     try:
-        token = context.keys.log_in(form.get("key", "").strip(), utc_now())
+        token = context.credentials.log_in(form.get("key", "").strip(), utc_now())
     except UnauthenticatedError:
         return _login(context, target, failed=True)
     answer = RedirectResponse(_own(target), status_code=303)
@@ -157,7 +157,7 @@ def logout(request: Request, context: ContextDep) -> Response:
     """End the session."""
     refuse_foreign_pages(request)
     if token := request.cookies.get(COOKIE):
-        context.keys.log_out(token)
+        context.credentials.log_out(token)
     answer = RedirectResponse("/login", status_code=303)
     answer.delete_cookie(COOKIE)
     return answer

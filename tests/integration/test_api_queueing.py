@@ -62,7 +62,7 @@ def test_the_start_is_expected_from_how_long_jobs_took(
     assert abs(expected - began - 10 * MINUTE) < timedelta(seconds=1)
     assert look(world, running)["expected_start"] is None
     etags = {world.client.get(f"/v1/jobs/{waits['id']}").headers["etag"] for _ in range(2)}
-    assert len(etags) == 1  # an outlook that stands still is no news
+    assert len(etags) == 1  # an estimate that stands still is no news
 
 
 def test_a_job_is_not_expected_before_its_time(world: World, evaluation: dict[str, Any]) -> None:

@@ -10,9 +10,16 @@ from service.api.context import utc_now
 from service.db.repositories.events import EventRepository
 from service.db.repositories.jobs import JobRepository
 from service.db.repositories.leases import LeaseRepository
-from service.db.repositories.retention import PassingRepository
+from service.db.repositories.retention import RetentionRepository
 from service.db.session import Database
-from service.db.tables import LEFT, PASSING, PLANNED, Event, IdempotencyKey, Job
+from service.db.tables import (
+    KEPT_CHECKPOINTS,
+    PLANNER_KEYS,
+    TRANSIENT_EVENTS,
+    Event,
+    IdempotencyKey,
+    Job,
+)
 from service.jobs.queue.dbos_queue import DbosQueue
 from service.jobs.upkeep.planner import ROUTE
 from service.jobs.upkeep.retention import Keep, Retention
@@ -123,7 +130,7 @@ def test_it_is_done_by_a_few_rows_at_a_time(past: Past) -> None:
     counts = []
     for _ in range(3):
         with past.world.context.database.writing() as session:
-            counts.append(PassingRepository(session, 2).forget_events("job.progress", now))
+            counts.append(RetentionRepository(session, 2).forget_events("job.progress", now))
     assert counts == [2, 1, 0]
 
 
@@ -193,9 +200,9 @@ def test_of_a_job_that_ended_the_engine_keeps_nothing_for_ever(lab: Lab) -> None
 @pytest.mark.parametrize(
     ("table", "what", "time", "index"),
     [
-        ("events", PASSING, "created_at", "ix_events_passing"),
-        ("jobs", LEFT, "ended_at", "ix_jobs_left_checkpoints"),
-        ("idempotency_keys", PLANNED, "created_at", "ix_idempotency_keys_planned"),
+        ("events", TRANSIENT_EVENTS, "created_at", "ix_events_passing"),
+        ("jobs", KEPT_CHECKPOINTS, "ended_at", "ix_jobs_left_checkpoints"),
+        ("idempotency_keys", PLANNER_KEYS, "created_at", "ix_idempotency_keys_planned"),
     ],
 )
 def test_what_is_old_is_found_by_its_index(

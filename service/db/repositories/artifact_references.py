@@ -18,7 +18,7 @@ _COLUMNS = (
 )
 
 
-class BlockRepository:
+class ArtifactReferenceRepository:
     def __init__(self, session: Session) -> None:
         self._session = session
 

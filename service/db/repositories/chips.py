@@ -12,7 +12,7 @@ from uuid_utils import uuid7
 
 from service.db.repositories.events import EventRepository
 from service.db.repositories.jobs import JobRepository
-from service.db.repositories.paging import PageOf, fetch_page
+from service.db.repositories.paging import PageRequest, fetch_page
 from service.db.tables import Chip, ChipLease, Json, WeightVersion
 from service.errors import (
     ChipNotFoundError,
@@ -51,7 +51,7 @@ class ChipRepository:
             raise ChipRetiredError(chip_id)
         return chip
 
-    def list(self, wanted: ChipFilter, page: PageOf) -> tuple[list[Chip], str | None]:
+    def list(self, wanted: ChipFilter, page: PageRequest) -> tuple[list[Chip], str | None]:
         query = select(Chip)
         if wanted.health is not None:
             query = query.where(Chip.health == wanted.health)
@@ -164,7 +164,7 @@ class WeightRepository:
     def of_job(self, job_id: str) -> WeightVersion | None:
         return self._session.scalar(select(WeightVersion).where(WeightVersion.job_id == job_id))
 
-    def list(self, chip_id: str, page: PageOf) -> tuple[list[WeightVersion], str | None]:
+    def list(self, chip_id: str, page: PageRequest) -> tuple[list[WeightVersion], str | None]:
         """Without their blocks."""
         query = select(WeightVersion).where(WeightVersion.chip_id == chip_id)
         query = query.options(defer(WeightVersion.block))

@@ -10,14 +10,14 @@ from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session, aliased, defer
 from uuid_utils import uuid7
 
-from service.db.repositories.paging import PageOf, fetch_page
+from service.db.repositories.paging import PageRequest, fetch_page
 from service.db.repositories.upsert import insert_if_new
 from service.db.tables import Chip, Json
 from service.db.upkeep_tables import Fingerprint
 from service.errors import FingerprintNotFoundError
 
 
-class Probed(NamedTuple):
+class ProbeRecord(NamedTuple):
     """What a probe found."""
 
     chip_id: str
@@ -32,7 +32,7 @@ class FingerprintRepository:
     def __init__(self, session: Session) -> None:
         self._session = session
 
-    def keep(self, probed: Probed, now: datetime) -> None:
+    def keep(self, probed: ProbeRecord, now: datetime) -> None:
         """Once a job. The chip's drift score is that of the newest fingerprint."""
         values: dict[str, Any] = {
             "id": str(uuid7()),
@@ -80,7 +80,7 @@ class FingerprintRepository:
             raise FingerprintNotFoundError(fingerprint_id)
         return found
 
-    def list(self, chip_id: str, page: PageOf) -> tuple[list[Fingerprint], str | None]:
+    def list(self, chip_id: str, page: PageRequest) -> tuple[list[Fingerprint], str | None]:
         """Without the answers."""
         query = select(Fingerprint).where(Fingerprint.chip_id == chip_id)
         query = query.options(defer(Fingerprint.answer))

@@ -12,7 +12,7 @@ from sqlalchemy import ColumnElement, case, func, or_, select, update
 from sqlalchemy.orm import Session
 
 from service.db.repositories.events import EventRepository
-from service.db.repositories.paging import PageOf, fetch_page
+from service.db.repositories.paging import PageRequest, fetch_page
 from service.db.tables import Chip, ChipLease, Job, Json, TargetSet
 from service.errors import AttemptSupersededError, JobNotFoundError, JobStateError
 from service.states import ACTIVE, TERMINAL, WAITING, JobKind, JobStatus, TargetSetState
@@ -26,11 +26,11 @@ class JobFilter(NamedTuple):
     chip_id: str | None = None
 
 
-class Wishes(NamedTuple):
-    """What was decided about a job while a worker drives it."""
+class AttemptStatus(NamedTuple):
+    """What was decided about a job since the attempt that drives it began."""
 
-    cancelled: bool
-    is_mine: bool  # no later attempt has begun
+    cancel_requested: bool
+    is_current: bool  # no later attempt has begun
 
 
 class JobRepository:
@@ -52,7 +52,7 @@ class JobRepository:
             raise JobNotFoundError(job_id)
         return job
 
-    def list(self, wanted: JobFilter, page: PageOf) -> tuple[list[Job], str | None]:
+    def list(self, wanted: JobFilter, page: PageRequest) -> tuple[list[Job], str | None]:
         query = select(Job)
         if wanted.status:
             query = query.where(Job.status.in_(wanted.status))
@@ -220,11 +220,11 @@ class JobRepository:
             self._mark_cancelling(job, now)
         return self.get(job_id)
 
-    def wishes(self, job_id: str, token: int) -> Wishes:
-        """What a worker has to know of a job that it drives with this token."""
+    def attempt_status(self, job_id: str, token: int) -> AttemptStatus:
+        """Whether the job is to be cancelled, and whether `token` still drives it."""
         query = select(Job.cancel_requested_at, Job.token).where(Job.id == job_id)
         row = self._session.execute(query).one()
-        return Wishes(row.cancel_requested_at is not None, row.token == token)
+        return AttemptStatus(row.cancel_requested_at is not None, row.token == token)
 
     def _cancel_waiting(self, job: Job, now: datetime) -> None:
         values = {"status": JobStatus.CANCELLED, "reason": "cancelled before it started"}

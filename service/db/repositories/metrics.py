@@ -23,7 +23,7 @@ class JobCount(NamedTuple):
     oldest: datetime
 
 
-class Lease(NamedTuple):
+class HeldLease(NamedTuple):
     """A chip that somebody drives."""
 
     chip: str
@@ -31,7 +31,7 @@ class Lease(NamedTuple):
     expires_at: datetime
 
 
-class Happened(NamedTuple):
+class JobEvent(NamedTuple):
     """A job that started or ended, with the row of the job."""
 
     type: str
@@ -64,7 +64,7 @@ class MetricsRepository:
     def last_event(self) -> int:
         return self._session.scalar(select(func.max(Event.seq))) or 0
 
-    def happened(self, after: int, upto: int) -> list[Happened]:
+    def happened(self, after: int, upto: int) -> list[JobEvent]:
         """Starts and ends of jobs among the events of these numbers."""
         wanted = ("job.started", "job.ended")
         events = self._session.scalars(
@@ -74,7 +74,7 @@ class MetricsRepository:
         ).all()
         jobs = self._jobs([str(event.job_id) for event in events])
         return [
-            Happened(event.type, event.created_at, jobs[event.job_id])
+            JobEvent(event.type, event.created_at, jobs[event.job_id])
             for event in events
             if event.job_id in jobs
         ]
@@ -83,7 +83,7 @@ class MetricsRepository:
         """All that are not retired."""
         return list(self._session.scalars(select(Chip).where(Chip.retired_at.is_(None))))
 
-    def leases(self) -> list[Lease]:
+    def leases(self) -> list[HeldLease]:
         """Those that are held."""
         query = (
             select(Chip.name, Job.started_at, ChipLease.expires_at)
@@ -91,7 +91,7 @@ class MetricsRepository:
             .outerjoin(Job, Job.id == ChipLease.job_id)
             .where(ChipLease.holder.is_not(None))
         )
-        return [Lease(*row) for row in self._session.execute(query)]
+        return [HeldLease(*row) for row in self._session.execute(query)]
 
     def agents(self) -> dict[str, datetime]:
         """By the name of its chip, when each was last heard of."""

@@ -10,7 +10,7 @@ from service.db.tables import Base
 Row = TypeVar("Row", bound=Base)
 
 
-class PageOf(NamedTuple):
+class PageRequest(NamedTuple):
     """Which part of a list is wanted."""
 
     limit: int = 50
@@ -19,7 +19,7 @@ class PageOf(NamedTuple):
 
 
 def fetch_page(
-    session: Session, query: Select[Row], key: InstrumentedAttribute[str], page: PageOf
+    session: Session, query: Select[Row], key: InstrumentedAttribute[str], page: PageRequest
 ) -> tuple[list[Row], str | None]:
     """One page of rows by their time-ordered id, and the cursor of the next page."""
     if page.cursor is not None:

@@ -9,20 +9,20 @@ from sqlalchemy.orm import Session
 
 from service.db.agent_tables import Agent
 from service.db.repositories.agents import reachable
-from service.db.tables import NOBODYS, OPEN_JOBS, Chip, Job
+from service.db.tables import OPEN_JOBS, OPEN_SERVICE_JOBS, Chip, Job
 from service.db.upkeep_tables import Fingerprint, Policy
 from service.errors import PolicyNotFoundError
 from service.states import JobKind, JobStatus
 
 _PLANNED = (JobKind.PROBE, JobKind.CALIBRATE)
-_WINDOW = 200  # due chips that are looked at together
+_DUE_BATCH = 200  # due chips that are looked at together
 
 
-class Window(NamedTuple):
-    """Chips that are due."""
+class DueChips(NamedTuple):
+    """Ids of chips whose policy is due, split by whether a job could drive them now."""
 
     drivable: Sequence[str]
-    hopeless: Sequence[str]  # retired, offline, or with a probe or a calibration that is open
+    blocked: Sequence[str]  # retired, offline, or with a probe or a calibration that is open
 
 
 class PolicyRepository:
@@ -59,7 +59,7 @@ class PolicyRepository:
         query = select(Policy.chip_id).where(Policy.due_at <= now).limit(1)
         return self._session.scalar(query) is not None
 
-    def window(self, now: datetime) -> Window:
+    def due_chips(self, now: datetime) -> DueChips:
         """Those that are due for longest; of the many that may be due only the first."""
         query = (
             select(Policy.chip_id, _may_be_driven(now))
@@ -68,7 +68,7 @@ class PolicyRepository:
             .where(Policy.chip_id.in_(_first_due(now)))
         )
         found = self._session.execute(query).all()
-        return Window(
+        return DueChips(
             [chip for chip, can in found if can], [chip for chip, can in found if not can]
         )
 
@@ -91,7 +91,7 @@ class PolicyRepository:
 
     def in_flight(self) -> int:
         """Planned jobs that have not ended: nobody's key stands behind them."""
-        query = select(func.count()).where(text(NOBODYS), Job.kind.in_(_PLANNED))
+        query = select(func.count()).where(text(OPEN_SERVICE_JOBS), Job.kind.in_(_PLANNED))
         return self._session.scalar(query) or 0
 
     def after_job(self, job: Job, now: datetime) -> None:
@@ -133,7 +133,7 @@ class PolicyRepository:
 
 def _first_due(now: datetime) -> Select[Any]:
     first = select(Policy.chip_id).where(Policy.due_at <= now).order_by(Policy.due_at)
-    return first.limit(_WINDOW)
+    return first.limit(_DUE_BATCH)
 
 
 def _may_be_driven(now: datetime) -> ColumnElement[bool]:

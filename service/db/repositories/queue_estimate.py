@@ -14,18 +14,18 @@ from service.states import ACTIVE, WAITING, JobStatus
 _RECENT = 10  # jobs of a chip whose mean duration is expected of the next
 
 
-class Outlook(NamedTuple):
+class QueueEstimate(NamedTuple):
     """Of one job. The start is unknown where nothing is known of the chip's jobs."""
 
     position: int | None = None  # 1 is next
     start: datetime | None = None
 
 
-class OutlookRepository:
+class QueueEstimateRepository:
     def __init__(self, session: Session) -> None:
         self._session = session
 
-    def of(self, jobs: Sequence[Job], now: datetime) -> dict[str, Outlook]:
+    def of(self, jobs: Sequence[Job], now: datetime) -> dict[str, QueueEstimate]:
         """By job, for those that wait."""
         waiting = [job for job in jobs if job.status in WAITING]
         if not waiting:
@@ -35,7 +35,7 @@ class OutlookRepository:
         offline = AgentRepository(self._session).offline(sorted(chips), now)
         paces = {chip: self._pace(chip) for chip in chips - offline}
         return {
-            job.id: Outlook(place, _start(job, place, paces.get(str(job.chip_id)), now))
+            job.id: QueueEstimate(place, _start(job, place, paces.get(str(job.chip_id)), now))
             for job in waiting
             if (place := positions.get(job.id)) is not None
         }

@@ -8,10 +8,17 @@ from datetime import datetime
 from sqlalchemy import delete, select, text, update
 from sqlalchemy.orm import Session
 
-from service.db.tables import LEFT, PASSING, PLANNED, Event, IdempotencyKey, Job
+from service.db.tables import (
+    KEPT_CHECKPOINTS,
+    PLANNER_KEYS,
+    TRANSIENT_EVENTS,
+    Event,
+    IdempotencyKey,
+    Job,
+)
 
 
-class PassingRepository:
+class RetentionRepository:
     """Deletes a few rows at a time, so that nobody waits long for the database."""
 
     def __init__(self, session: Session, batch: int) -> None:
@@ -23,7 +30,12 @@ class PassingRepository:
         ended = select(Job.id).where(Job.id == Event.job_id, Job.ended_at.is_not(None))
         old = (
             select(Event.seq)
-            .where(text(PASSING), Event.type == type, Event.created_at < before, ended.exists())
+            .where(
+                text(TRANSIENT_EVENTS),
+                Event.type == type,
+                Event.created_at < before,
+                ended.exists(),
+            )
             .order_by(Event.created_at)
             .limit(self._batch)
         )
@@ -31,10 +43,12 @@ class PassingRepository:
 
     def forget_keys(self, before: datetime) -> int:
         """Of the planner: a time at which a chip was due does not come again."""
-        old = select(IdempotencyKey.key).where(text(PLANNED), IdempotencyKey.created_at < before)
+        old = select(IdempotencyKey.key).where(
+            text(PLANNER_KEYS), IdempotencyKey.created_at < before
+        )
         return self._count(
             delete(IdempotencyKey)
-            .where(text(PLANNED), IdempotencyKey.key.in_(old.limit(self._batch)))
+            .where(text(PLANNER_KEYS), IdempotencyKey.key.in_(old.limit(self._batch)))
             .returning(IdempotencyKey.key)
         )
 
@@ -42,7 +56,7 @@ class PassingRepository:
         """Blocks of jobs that ended before then; no row names them any more."""
         old = (
             select(Job.id, Job.checkpoint_sha256)
-            .where(text(LEFT), Job.ended_at < before)
+            .where(text(KEPT_CHECKPOINTS), Job.ended_at < before)
             .limit(self._batch)
         )
         found = self._session.execute(old).all()

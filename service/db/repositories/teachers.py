@@ -8,7 +8,7 @@ from sqlalchemy import delete, select, update
 from sqlalchemy.orm import Session
 
 from service.db.repositories.jobs import JobRepository
-from service.db.repositories.paging import PageOf, fetch_page
+from service.db.repositories.paging import PageRequest, fetch_page
 from service.db.tables import Job, Json, Student, TargetChunk, TargetSet, Teacher
 from service.errors import (
     InUseError,
@@ -31,7 +31,7 @@ class TeacherRepository:
             raise TeacherNotFoundError(teacher_id)
         return teacher
 
-    def list(self, name: str | None, page: PageOf) -> tuple[list[Teacher], str | None]:
+    def list(self, name: str | None, page: PageRequest) -> tuple[list[Teacher], str | None]:
         query = select(Teacher)
         if name is not None:
             query = query.where(Teacher.name == name)
@@ -73,7 +73,7 @@ class TargetSetRepository:
             raise TargetSetStateError(target_set_id, target_set.state, state)
         return target_set
 
-    def list(self, teacher_id: str | None, page: PageOf) -> tuple[list[TargetSet], str | None]:
+    def list(self, teacher_id: str | None, page: PageRequest) -> tuple[list[TargetSet], str | None]:
         query = select(TargetSet)
         if teacher_id is not None:
             query = query.where(TargetSet.teacher_id == teacher_id)
@@ -144,7 +144,7 @@ class StudentRepository:
         return student
 
     def list(
-        self, teacher_id: str | None, target_set_id: str | None, page: PageOf
+        self, teacher_id: str | None, target_set_id: str | None, page: PageRequest
     ) -> tuple[list[Student], str | None]:
         query = select(Student)
         if teacher_id is not None:

@@ -8,7 +8,7 @@ from service.artifacts import ArtifactStore
 from service.db.repositories.agents import AgentRepository
 from service.db.repositories.chips import ChipRepository, Publication, WeightRepository
 from service.db.repositories.events import EventRepository
-from service.db.repositories.fingerprints import FingerprintRepository, Probed
+from service.db.repositories.fingerprints import FingerprintRepository, ProbeRecord
 from service.db.repositories.jobs import JobRepository
 from service.db.repositories.leases import LeaseRepository
 from service.db.repositories.policies import PolicyRepository
@@ -96,7 +96,7 @@ class Recorder:
         return {"health": health}
 
     def _keep_fingerprint(self, result: Json, version: int, score: float | None) -> None:
-        probed = Probed(
+        probed = ProbeRecord(
             chip_id=str(self._job.chip_id),
             job_id=self._job.id,
             version=version,

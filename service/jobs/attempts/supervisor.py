@@ -112,12 +112,12 @@ class Supervisor:
     def _still_mine(self, now: float) -> bool:
         """Pass on a wish to cancel; False where a later attempt has begun."""
         with self._database.reading() as session:
-            wishes = JobRepository(session).wishes(self._seat.job.id, self._seat.token)
+            status = JobRepository(session).attempt_status(self._seat.job.id, self._seat.token)
         self._next_look = now + _LOOK
-        if wishes.cancelled and self._cancel_deadline is None:
+        if status.cancel_requested and self._cancel_deadline is None:
             self._child.tell(Cancel())
             self._cancel_deadline = now + _CANCEL_PATIENCE
-        return wishes.is_mine
+        return status.is_current
 
 
 def _allowed_seconds(seat: Seat, settings: Settings) -> float:

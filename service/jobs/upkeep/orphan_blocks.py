@@ -3,7 +3,7 @@
 import time
 
 from service.artifacts import ArtifactStore
-from service.db.repositories.artifact_references import BlockRepository
+from service.db.repositories.artifact_references import ArtifactReferenceRepository
 from service.db.session import Database
 
 _YOUNG = 24 * 3600.0  # s in which whoever stored a block names it in a row
@@ -25,5 +25,5 @@ class Sweep:
         before = time.time() - _YOUNG
         stored = set(self._artifacts.every())
         with self._database.reading() as session:
-            orphans = stored - BlockRepository(session).referenced()
+            orphans = stored - ArtifactReferenceRepository(session).referenced()
         return sum(self._artifacts.remove_old(sha256, before) for sha256 in orphans)

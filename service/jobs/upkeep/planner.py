@@ -49,11 +49,11 @@ class Planner:
 
     def _plan(self, session: Session, now: datetime) -> int:
         policies = PolicyRepository(session)
-        window = policies.window(now)
-        if window.hopeless:
-            policies.put_off(window.hopeless, now + timedelta(seconds=_AGAIN))
+        due_chips = policies.due_chips(now)
+        if due_chips.blocked:
+            policies.put_off(due_chips.blocked, now + timedelta(seconds=_AGAIN))
         room = min(self._in_flight - policies.in_flight(), _AT_ONCE)
-        due = policies.claim(window.drivable, room) if room > 0 else []
+        due = policies.claim(due_chips.drivable, room) if room > 0 else []
         return sum(self._plan_one(session, policy, now) for policy in due)
 
     def _plan_one(self, session: Session, policy: Policy, now: datetime) -> bool:

@@ -8,7 +8,7 @@ from sqlalchemy.orm import Session
 
 from service.artifacts import ArtifactStore
 from service.db import locks
-from service.db.repositories.retention import PassingRepository
+from service.db.repositories.retention import RetentionRepository
 from service.db.session import Database, clock
 
 PROGRESS, LOG = "job.progress", "job.log"
@@ -54,17 +54,17 @@ class Retention:
             + self._turns.forget(now - keep.turns, _BATCH)
         )
 
-    def _delete(self, work: Callable[[PassingRepository], int]) -> int:
+    def _delete(self, work: Callable[[RetentionRepository], int]) -> int:
         with self._database.writing() as session:
             if not _alone(session):
                 return 0
-            return work(PassingRepository(session, _BATCH))
+            return work(RetentionRepository(session, _BATCH))
 
     def _forget_checkpoints(self, before: datetime) -> int:
         """The rows first: a block without a row is swept up, the other way round is an error."""
         with self._database.writing() as session:
             blocks = (
-                PassingRepository(session, _BATCH).checkpoints(before) if _alone(session) else []
+                RetentionRepository(session, _BATCH).checkpoints(before) if _alone(session) else []
             )
         for sha256 in blocks:
             self._artifacts.remove(sha256)

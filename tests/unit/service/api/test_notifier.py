@@ -1,11 +1,11 @@
-"""Who waits for news is told, also where the database was away meanwhile."""
+"""Whoever waits for an event gets it, even if the database was away meanwhile."""
 
 import asyncio
 from datetime import UTC, datetime
 
 import pytest
 
-from service.api.bell import EventBell
+from service.api.notifier import EventNotifier
 from service.db.repositories.events import EventRepository
 from service.db.session import Database
 
@@ -27,15 +27,17 @@ def test_a_bell_outlasts_a_database_that_was_away(
 ) -> None:
     async def wait() -> bool:
         rename_events(database, "events", "elsewhere")
-        bell = EventBell(database, interval=0.01)
-        waiting = asyncio.create_task(bell.wait_past(0, 60.0))
+        notifier = EventNotifier(database, interval=0.01)
+        waiting = asyncio.create_task(notifier.wait_past(0, 60.0))
         await asyncio.sleep(0.1)  # it has found no table
         rename_events(database, "elsewhere", "events")
         tell(database, "a")
         try:
             return await waiting
         finally:
-            await bell.close()
+            await notifier.close()
 
     assert asyncio.run(wait())
-    assert "nobody is told what happens" in "".join(capsys.readouterr())
+    assert "event notifier: polling the database failed, event streams are stalled" in "".join(
+        capsys.readouterr()
+    )

@@ -1,4 +1,4 @@
-"""A request that is sent twice makes one thing: Idempotency-Key."""
+"""Idempotency-Key: a request that is sent twice creates one resource."""
 
 import hashlib
 from datetime import datetime
@@ -16,22 +16,26 @@ from service.errors import ConflictError, IdempotencyMismatchError
 KeyHeader = Annotated[str | None, Header(alias="Idempotency-Key", min_length=1, max_length=200)]
 
 
-class Once:
-    """One request under its key, or under none: then it is new every time."""
+class IdempotentRequest:
+    """One request under its Idempotency-Key. Without a key every request counts as new."""
 
     def __init__(
         self, session: Session, route: str, key: str | None, body: BaseModel | str
     ) -> None:
+        """Lock the key until the transaction of `session` ends: a second request waits."""
         if key is not None:
-            locks.hold(session, f"once {route} {key}")  # the second waits for the first
+            locks.hold(session, f"once {route} {key}")
         self._keys = IdempotencyRepository(session)
         self._route = route
         self._key = key
         text = body if isinstance(body, str) else body.model_dump_json()
         self._body_sha256 = hashlib.sha256(text.encode()).hexdigest()
 
-    def made_before(self) -> str | None:
-        """What the first request made. Raises IdempotencyMismatchError for another body."""
+    def earlier_result(self) -> str | None:
+        """Id of the resource that an earlier request under this key created; None if there is none.
+
+        Raises IdempotencyMismatchError if the earlier request had another body.
+        """
         found = self._keys.find(self._key, self._route) if self._key is not None else None
         if found is None:
             return None
@@ -40,7 +44,10 @@ class Once:
         return found.resource_id
 
     def remember(self, resource_id: str, now: datetime) -> None:
-        """What this request made, in the transaction that makes it."""
+        """Store which resource this request created, in the transaction that creates it.
+
+        Raises ConflictError if another request has just taken the key.
+        """
         if self._key is None:
             return
         row = IdempotencyKey(
@@ -51,4 +58,7 @@ class Once:
             created_at=now,
         )
         if not self._keys.add(row):
-            raise ConflictError("The same request is being answered right now; try again shortly.")
+            raise ConflictError(
+                "Another request with the same Idempotency-Key is being answered; try again "
+                "shortly."
+            )

@@ -1,4 +1,4 @@
-"""Long polls and event streams wait here: one query a moment for all of them together."""
+"""Event notifier: long polls and event streams wait here, on one database query for all of them."""
 
 import asyncio
 
@@ -9,13 +9,14 @@ from service.db.repositories.events import EventRepository
 from service.db.session import Database
 from service.logs import warn_in_a_line
 
-_AWAY = 1.0  # s until the next look at a database that did not answer
+_RETRY = 1.0  # s until the next query after one that the database did not answer
 
 
-class EventBell:
-    """Rings when an event was told, by whichever process. It polls only while somebody waits."""
+class EventNotifier:
+    """Wakes whoever waits for a new event, of any process. Polls only while somebody waits."""
 
     def __init__(self, database: Database, interval: float = 0.2) -> None:
+        """Poll `database` every `interval` seconds."""
         self._database = database
         self._interval = interval  # s
         self._condition = asyncio.Condition()
@@ -24,7 +25,7 @@ class EventBell:
         self._polling: asyncio.Task[None] | None = None
 
     async def wait_past(self, seq: int, timeout: float) -> bool:
-        """True as soon as there is an event numbered above `seq`, False after `timeout` s."""
+        """Return True once there is an event numbered above `seq`, False after `timeout` s."""
         self._waiting += 1
         if self._polling is None or self._polling.done():
             self._polling = asyncio.create_task(self._poll())
@@ -38,6 +39,7 @@ class EventBell:
         return True
 
     async def close(self) -> None:
+        """Stop polling."""
         if self._polling is not None:
             self._polling.cancel()
             await asyncio.gather(self._polling, return_exceptions=True)
@@ -46,9 +48,10 @@ class EventBell:
         while self._waiting:
             try:
                 last = await run_in_threadpool(self._read_last)
-            except AWAY as error:  # it comes back, and whoever waits is still there
-                warn_in_a_line(__name__, "nobody is told what happens", error)
-                await asyncio.sleep(_AWAY)
+            except AWAY as error:  # the database comes back, and the waiting requests are kept
+                event = "event notifier: polling the database failed, event streams are stalled"
+                warn_in_a_line(__name__, event, error)
+                await asyncio.sleep(_RETRY)
                 continue
             if last != self._last:
                 async with self._condition:

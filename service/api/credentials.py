@@ -26,7 +26,7 @@ class Principal(NamedTuple):
     scopes: frozenset[Scope]
 
 
-class KeyRing:
+class CredentialStore:
     """Checks credentials against the database."""
 
     def __init__(self, database: Database, session_days: int) -> None:
