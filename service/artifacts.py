@@ -1,12 +1,12 @@
 """Content-addressed blobs: a file's name is the SHA-256 of its bytes."""
 
-import hashlib
 import os
 import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from service.digests import sha256_hex
 from service.errors import ArtifactCorruptError, ArtifactMissingError
 
 
@@ -18,7 +18,7 @@ class ArtifactStore:
 
     def put(self, data: bytes) -> str:
         """Store the bytes; their SHA-256. A block that is there already is young again."""
-        sha256 = hashlib.sha256(data).hexdigest()
+        sha256 = sha256_hex(data)
         if not self._renewed(sha256):
             with self.temporary() as scratch:
                 path = scratch / "blob"
@@ -41,7 +41,7 @@ class ArtifactStore:
             data = self._path(sha256).read_bytes()
         except FileNotFoundError:
             raise ArtifactMissingError(sha256) from None
-        if hashlib.sha256(data).hexdigest() != sha256:
+        if sha256_hex(data) != sha256:
             raise ArtifactCorruptError(sha256)
         return data
 

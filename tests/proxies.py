@@ -13,7 +13,8 @@ from fastapi.responses import StreamingResponse
 
 from service.bench.driver.http_chip import HttpChip, open_http_chip
 from service.bench.protocol.frames import encode_frame, read_frame
-from service.bench.protocol.wire import Message, decode, digest_of, encode
+from service.bench.protocol.wire import Message, decode, encode
+from service.digests import content_digest
 from tests.agents import ServedAgent, serving
 
 Tamper = Callable[[Response], Any]
@@ -77,7 +78,7 @@ def lie(change: Callable[[dict[str, Any], dict[str, Any]], None]) -> Tamper:
         fields, tensors = dict(message.fields), dict(message.tensors)
         change(fields, tensors)
         content = encode(Message(fields, tensors)).whole()
-        return Response(content, 200, {"Content-Digest": digest_of(content)})
+        return Response(content, 200, {"Content-Digest": content_digest(content)})
 
     return told
 

@@ -16,7 +16,6 @@ from service.api.auth import OPERATE, READ
 from service.api.context import Context, ContextDep, PageDep, Responses, utc_now
 from service.api.errors import field_errors
 from service.api.idempotency import IdempotentRequest, KeyHeader
-from service.api.uploads import content_digest
 from service.api.views import chip_view, chip_views, job_views
 from service.bench.simulated import spec_of
 from service.db.repositories.agents import BACKEND
@@ -25,6 +24,7 @@ from service.db.repositories.jobs import JobFilter, JobRepository
 from service.db.repositories.paging import PageRequest
 from service.db.repositories.policies import PolicyRepository
 from service.db.tables import Chip
+from service.digests import CONTENT_DIGEST, digest_header
 from service.errors import FieldProblem, InvalidFieldsError, UnknownChipBackendError
 from service.schemas.resources import (
     SAFETENSORS,
@@ -128,7 +128,10 @@ def download_weights(chip_id: str, version: _Version, context: ContextDep) -> Re
     with context.database.reading() as session:
         ChipRepository(session).get(chip_id)
         found = WeightRepository(session).get(chip_id, version)
-    headers = {"Content-Digest": content_digest(found.sha256), "ETag": f'"{found.sha256}"'}
+    headers = {
+        CONTENT_DIGEST: digest_header(bytes.fromhex(found.sha256)),
+        "ETag": f'"{found.sha256}"',
+    }
     return Response(zlib.decompress(found.block), media_type=SAFETENSORS, headers=headers)
 
 

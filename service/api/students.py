@@ -6,8 +6,8 @@ from fastapi import APIRouter, Query, Response
 
 from service.api.auth import READ
 from service.api.context import ContextDep, PageDep, Responses
-from service.api.uploads import content_digest
 from service.db.repositories.teachers import StudentRepository
+from service.digests import CONTENT_DIGEST, digest_header
 from service.schemas.resources import SAFETENSORS, Page, StudentView
 
 router = APIRouter(prefix="/v1/students", tags=["students"], dependencies=[READ])
@@ -36,5 +36,5 @@ def download_student(student_id: str, context: ContextDep) -> Response:
     """Codes, trims, scales and registers."""
     with context.database.reading() as session:
         sha256 = StudentRepository(session).get(student_id).sha256
-    headers = {"Content-Digest": content_digest(sha256), "ETag": f'"{sha256}"'}
+    headers = {CONTENT_DIGEST: digest_header(bytes.fromhex(sha256)), "ETag": f'"{sha256}"'}
     return Response(context.artifacts.read(sha256), media_type=SAFETENSORS, headers=headers)

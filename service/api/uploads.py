@@ -1,9 +1,6 @@
 """Blocks of tensors on their way in: streamed to a file, measured, and checked before they stay."""
 
-import base64
-import binascii
 import hashlib
-import re
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,6 +11,7 @@ from starlette.requests import ClientDisconnect
 
 from ltl_core.errors import CorruptTensorsError
 from ltl_core.teaching.checking import Arrays, read_arrays
+from service.digests import CONTENT_DIGEST, read_digest_header
 from service.errors import ChecksumMismatchError, DigestMissingError, TooLargeError
 
 
@@ -29,7 +27,7 @@ async def receive(request: Request, scratch: Path, limit: int) -> Upload:
 
     Raises DigestMissingError, TooLargeError, ChecksumMismatchError, CorruptTensorsError.
     """
-    announced = announced_sha256(request.headers.get("content-digest", ""))
+    announced = _announced_sha256(request)
     length = request.headers.get("content-length", "")
     if length.isdecimal() and int(length) > limit:
         raise TooLargeError(limit)
@@ -37,23 +35,6 @@ async def receive(request: Request, scratch: Path, limit: int) -> Upload:
     if upload.sha256 != announced:
         raise ChecksumMismatchError(announced, upload.sha256)
     return upload
-
-
-def announced_sha256(header: str) -> str:
-    """The SHA-256 of `Content-Digest: sha-256=:BASE64:` (RFC 9530). Raises DigestMissingError."""
-    found = re.search(r"(?:^|,)\s*sha-256=:([A-Za-z0-9+/=]+):", header)
-    try:
-        digest = base64.b64decode(found.group(1), validate=True) if found else b""
-    except binascii.Error:
-        digest = b""
-    if len(digest) != hashlib.sha256().digest_size:
-        raise DigestMissingError
-    return digest.hex()
-
-
-def content_digest(sha256: str) -> str:
-    """The header's value for a hexadecimal SHA-256."""
-    return f"sha-256=:{base64.b64encode(bytes.fromhex(sha256)).decode()}:"
 
 
 def load(path: Path) -> tuple[Arrays, dict[str, str]]:
@@ -64,6 +45,13 @@ def load(path: Path) -> tuple[Arrays, dict[str, str]]:
             return arrays, dict(file.metadata() or {})
     except SafetensorError as error:
         raise CorruptTensorsError(str(error)) from error
+
+
+def _announced_sha256(request: Request) -> str:
+    sha256 = read_digest_header(request.headers.get(CONTENT_DIGEST, ""))
+    if sha256 is None:
+        raise DigestMissingError
+    return sha256.hex()
 
 
 async def _stream(request: Request, path: Path, limit: int) -> Upload:

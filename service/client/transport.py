@@ -1,7 +1,5 @@
 """One HTTP connection to the service: keys, repeats, problems, pages."""
 
-import base64
-import hashlib
 import time
 import uuid
 from collections.abc import Iterator, Mapping
@@ -17,6 +15,7 @@ from service.client.errors import (
     TandemcalError,
     problem_of,
 )
+from service.digests import CONTENT_DIGEST, content_digest
 from service.schemas.resources import SAFETENSORS
 
 View = TypeVar("View", bound=BaseModel)
@@ -89,7 +88,7 @@ class Transport:
     def download(self, path: str) -> bytes:
         """A safetensors block, checked against the digest that came with it."""
         answer = self.send("GET", path, headers={"Accept": SAFETENSORS})
-        digest = answer.headers.get("Content-Digest") or answer.headers.get("Repr-Digest")
+        digest = answer.headers.get(CONTENT_DIGEST) or answer.headers.get("Repr-Digest")
         if digest is not None and digest != content_digest(answer.content):
             raise DownloadError(path)
         return answer.content
@@ -123,14 +122,9 @@ class Transport:
             return None
 
 
-def content_digest(data: bytes) -> str:
-    """The Content-Digest of RFC 9530."""
-    return f"sha-256=:{base64.b64encode(hashlib.sha256(data).digest()).decode()}:"
-
-
 def upload_headers(data: bytes) -> dict[str, str]:
     """What goes with a safetensors block."""
-    return {"Content-Type": SAFETENSORS, "Content-Digest": content_digest(data)}
+    return {"Content-Type": SAFETENSORS, CONTENT_DIGEST: content_digest(data)}
 
 
 def _checked(response: httpx.Response) -> httpx.Response:

@@ -12,9 +12,10 @@ from typing import NamedTuple, Protocol
 from ltl_core.chip import ChipBackend
 from service.bench.agent.journal import Journal, KeptCall, KeptReply
 from service.bench.agent.performing import CallAnswer, perform
-from service.bench.protocol.wire import Body, digest_of
+from service.bench.protocol.wire import Body
 from service.bench.stored import Stored
 from service.bench.wall_time import WallTime
+from service.digests import content_digest
 
 ANSWERS = 4  # that can be given again; a driver has one question open at a time
 _KEPT_BYTES = 64 << 20  # an answer of silicon that is larger is kept in memory alone
@@ -61,7 +62,7 @@ def persistence_for(chip: ChipBackend, journal: Journal, aging: float) -> ChipPe
 
 def what_was_asked(verb: str, content: bytes) -> str:
     """The same for the same question."""
-    return f"{verb} {digest_of(content)}"
+    return f"{verb} {content_digest(content)}"
 
 
 def keep_answer(journal: Journal, done: AnsweredCall) -> None:

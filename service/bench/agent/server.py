@@ -15,11 +15,11 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from service.bench.agent.chip_server import Call, ChipServer
 from service.bench.agent.performing import OK, CallAnswer, Emit, ignore
-from service.bench.driver.rpc_client import DIGEST, REQUEST_ID, TOKEN
 from service.bench.protocol.frames import MEDIA_TYPE as IN_PIECES
 from service.bench.protocol.frames import encode_frame
 from service.bench.protocol.verbs import VERBS
-from service.bench.protocol.wire import MEDIA_TYPE, Body, Message, digest_of
+from service.bench.protocol.wire import LEASE_TOKEN, MEDIA_TYPE, REQUEST_ID, Body, Message
+from service.digests import CONTENT_DIGEST, content_digest
 
 _CALL_MAX = 1 << 30  # bytes
 _WHOLE = 1 << 20  # bytes up to which an answer is sent in one piece
@@ -95,8 +95,8 @@ class CallHandler:
         if content is None:
             return _response(_refused(413, f"a call has at most {_CALL_MAX} bytes"))
         headers, verb = request.headers, request.scope["path"].removeprefix(_CALLS)
-        call = Call(verb, int(headers[TOKEN]), headers[REQUEST_ID], content)
-        do = partial(self._do, call, headers.get(DIGEST))
+        call = Call(verb, int(headers[LEASE_TOKEN]), headers[REQUEST_ID], content)
+        do = partial(self._do, call, headers.get(CONTENT_DIGEST))
         if verb in VERBS and VERBS[verb].in_pieces:
             return await _streamed(self._driver, do)
         loop = asyncio.get_running_loop()
@@ -109,8 +109,10 @@ class CallHandler:
 
     def _do(self, call: Call, announced: str | None, emit: Emit = ignore) -> CallAnswer:
         """In the driver's thread, checksums too: they would keep other callers waiting."""
-        if digest_of(call.content) != announced:
-            return _refused(400, "the bytes do not have their checksum; send them again", DIGEST)
+        if content_digest(call.content) != announced:
+            return _refused(
+                400, "the bytes do not have their checksum; send them again", CONTENT_DIGEST
+            )
         return self._chip_server.call(call, emit)
 
     def _objection(self, request: Request) -> CallAnswer | None:
@@ -119,9 +121,12 @@ class CallHandler:
             return _refused(405, "a call is a POST")
         if not self._knows(request):
             return _refused(401, "send the agent's secret: 'Authorization: Bearer SECRET'")
-        token, request_id = request.headers.get(TOKEN, ""), request.headers.get(REQUEST_ID, "")
+        token, request_id = (
+            request.headers.get(LEASE_TOKEN, ""),
+            request.headers.get(REQUEST_ID, ""),
+        )
         if not (token.isdecimal() and len(token) < 19 and 0 < len(request_id) <= 100):
-            return _refused(400, f"a call needs the headers {TOKEN} and {REQUEST_ID}")
+            return _refused(400, f"a call needs the headers {LEASE_TOKEN} and {REQUEST_ID}")
         return None
 
     def _knows(self, request: Request) -> bool:
@@ -178,7 +183,7 @@ async def _pieces(
 def _response(answer: CallAnswer) -> Response:
     """The answer as a whole."""
     body = answer.body
-    headers = {DIGEST: body.digest, "Content-Length": str(body.size)}
+    headers = {CONTENT_DIGEST: body.digest, "Content-Length": str(body.size)}
     kind = MEDIA_TYPE if answer.status == 200 else "application/json"
     if body.size <= _WHOLE:
         return Response(body.whole(), answer.status, headers, kind)

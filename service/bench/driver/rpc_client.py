@@ -23,15 +23,16 @@ from service.bench.driver.frame_reader import FrameReader
 from service.bench.protocol.faults import fault_from_json
 from service.bench.protocol.frames import BrokenConnectionError
 from service.bench.protocol.wire import (
+    LEASE_TOKEN,
     MEDIA_TYPE,
+    REQUEST_ID,
     MalformedBodyError,
     Message,
     decode,
-    digest_of,
     encode,
 )
+from service.digests import CONTENT_DIGEST, content_digest
 
-DIGEST, TOKEN, REQUEST_ID = "Content-Digest", "Lease-Token", "Request-Id"
 _OK = 200
 _PAUSE, _PAUSE_MAX = 0.05, 2.0  # s between two tries, doubled each time
 _Found = TypeVar("_Found")
@@ -133,8 +134,8 @@ class RpcClient:
         headers = {
             "Authorization": f"Bearer {self._address.secret}",
             "Content-Type": MEDIA_TYPE,
-            DIGEST: digest_of(content),
-            TOKEN: str(self._token),
+            CONTENT_DIGEST: content_digest(content),
+            LEASE_TOKEN: str(self._token),
             REQUEST_ID: uuid.uuid4().hex,
         }
         deadline = time.monotonic() + self._address.answer_s + patience
@@ -173,7 +174,7 @@ class RpcClient:
             detail, named = str(payload["detail"]), payload["error"]
         except (ValueError, KeyError, TypeError):
             raise MalformedBodyError(f"status {status} without a reason") from None
-        if named == DIGEST:
+        if named == CONTENT_DIGEST:
             raise BrokenConnectionError(detail)
         match fault_from_json(payload):
             case LeaseLostError():
@@ -192,7 +193,7 @@ class RpcClient:
 
 
 def _check_digest(answer: RawAnswer) -> None:
-    if answer.headers.get(DIGEST) != digest_of(answer.content):
+    if answer.headers.get(CONTENT_DIGEST) != content_digest(answer.content):
         raise BrokenConnectionError(f"status {answer.status} without its checksum")
 
 

@@ -4,7 +4,6 @@ Booleans travel as bits and integers in the smallest type that holds them; on ar
 has the type and shape that it had before. Fields that are no tensors stand in the metadata.
 """
 
-import base64
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
@@ -20,9 +19,11 @@ from torch import Tensor
 
 from ltl_core.network.layers import size
 from ltl_core.packing import read_metadata
+from service.digests import digest_header
 from service.errors import ServiceError
 
 MEDIA_TYPE = "application/vnd.safetensors"
+LEASE_TOKEN, REQUEST_ID = "Lease-Token", "Request-Id"  # headers of a call
 _SLICE = 1 << 20  # bytes sent at a time
 _ALIGNMENT = 8  # bytes; of the header, as the format asks
 _INTEGERS = tuple(map(np.dtype, ("uint8", "int8", "uint16", "int16", "int32", "int64")))
@@ -127,16 +128,6 @@ def decode(data: bytes) -> Message:
     if not isinstance(fields, dict) or not isinstance(types, dict) or set(types) != set(arrays):
         raise MalformedBodyError("its metadata does not belong to its tensors")
     return Message(fields, {name: _restored(name, arrays[name], types[name]) for name in arrays})
-
-
-def digest_of(data: bytes) -> str:
-    """The Content-Digest of bytes that arrived."""
-    return digest_header(hashlib.sha256(data).digest())
-
-
-def digest_header(sha256: bytes) -> str:
-    """RFC 9530."""
-    return f"sha-256=:{base64.b64encode(sha256).decode()}:"
 
 
 def _head(header: Mapping[str, Any]) -> memoryview:

@@ -1,6 +1,5 @@
 """Chips, and the weight versions that calibrations published for them."""
 
-import hashlib
 import zlib
 from collections.abc import Sequence
 from datetime import datetime
@@ -14,6 +13,7 @@ from service.db.repositories.events import EventRepository
 from service.db.repositories.jobs import JobRepository
 from service.db.repositories.paging import PageRequest, fetch_page
 from service.db.tables import Chip, ChipLease, Json, WeightVersion
+from service.digests import sha256_hex
 from service.errors import (
     ChipNotFoundError,
     ChipRetiredError,
@@ -196,7 +196,7 @@ class WeightRepository:
             student_id=job.student_id,
             target_set_id=job.target_set_id,
             token=publication.token,
-            sha256=hashlib.sha256(publication.block).hexdigest(),
+            sha256=sha256_hex(publication.block),
             block=zlib.compress(publication.block),
             fingerprint=publication.fingerprint,
             chip_time_s=publication.chip_time,

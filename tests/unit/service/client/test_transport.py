@@ -8,7 +8,8 @@ from pydantic import BaseModel
 
 from service.client.errors import DownloadError, ServiceUnreachableError, TandemcalError
 from service.client.jobs import Jobs
-from service.client.transport import Retry, Transport, content_digest
+from service.client.transport import Retry, Transport
+from service.digests import content_digest
 
 Answer = Callable[[httpx.Request], httpx.Response]
 QUICK = Retry(tries=3, first_pause=0.0, longest_pause=0.0)

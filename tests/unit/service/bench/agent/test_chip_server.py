@@ -25,7 +25,8 @@ from service.bench.agent.chip_server import Call, ChipServer
 from service.bench.agent.journal import Journal
 from service.bench.driver.http_chip import HttpChip
 from service.bench.protocol import verbs
-from service.bench.protocol.wire import MEDIA_TYPE, Message, decode, digest_of, encode
+from service.bench.protocol.wire import MEDIA_TYPE, Message, decode, encode
+from service.digests import content_digest
 from tests.agents import ServedAgent, serve_agent
 
 IMAGES = Stimulus(torch.rand(5, 6, generator=torch.Generator().manual_seed(1)), 12)
@@ -38,7 +39,7 @@ def call(agent: ServedAgent, verb: str, message: Message, **headers: str) -> htt
     usual = {
         "Authorization": f"Bearer {agent.address.secret}",
         "Content-Type": MEDIA_TYPE,
-        "Content-Digest": digest_of(content),
+        "Content-Digest": content_digest(content),
         "Lease-Token": "1",
         "Request-Id": "one",
     }
@@ -80,7 +81,7 @@ def test_without_its_secret_an_agent_does_nothing(
 @pytest.mark.parametrize(
     "headers",
     [
-        {"Content_Digest": digest_of(b"something else")},
+        {"Content_Digest": content_digest(b"something else")},
         {"Lease_Token": "-1"},
         {"Lease_Token": "many"},
         {"Request_Id": ""},
