@@ -30,7 +30,8 @@ from service.client.errors import JobEndedError, TandemcalError
 from service.client.sdk import Tandemcal
 from service.client.teachers import Splits
 from service.client.tensors import Samples
-from service.schemas.resources import ChipView, JobView, StudentView
+from service.schemas.jobs import JobView
+from service.schemas.resources import ChipView, StudentView
 
 CHIPS = {"ideal": 11, "pcm": 12, "hermes": 13, "reram": 14, "harsh": 15}  # preset: seed
 TEST_SAMPLES = 600

@@ -18,7 +18,8 @@ from rich.console import Console
 from service.cli.progress import follow_all
 from service.client.errors import TandemcalError
 from service.client.sdk import Tandemcal
-from service.schemas.resources import ChipView, JobView, StudentView
+from service.schemas.jobs import JobView
+from service.schemas.resources import ChipView, StudentView
 
 WAIT = 300.0  # s for the service, its key and the first chips
 LOOK = 2.0  # s between two looks
