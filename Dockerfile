@@ -16,10 +16,12 @@ COPY constraints.txt ./
 RUN pip install --no-cache-dir --no-compile --constraint constraints.txt \
     ${TORCH_INDEX:+--extra-index-url $TORCH_INDEX} torch
 COPY pyproject.toml README.md ./
+COPY examples ./examples
 COPY migrations ./migrations
 COPY ltl_core ./ltl_core
 COPY chip_sim ./chip_sim
 COPY service ./service
+COPY tandemcal ./tandemcal
 RUN pip install --no-cache-dir --constraint constraints.txt '.[server]'
 
 USER tandemcal
@@ -34,7 +36,6 @@ FROM service AS demo
 
 USER root
 RUN pip install --no-cache-dir --constraint constraints.txt scikit-learn
-COPY examples ./examples
 USER tandemcal
 ENTRYPOINT ["python", "examples/fleet_script.py"]
 CMD []

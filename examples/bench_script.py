@@ -23,15 +23,20 @@ from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 from torch import Tensor, nn
 
-from ltl_core.interop.from_torch import from_torch
-from ltl_core.settings import CalibrationSettings, RuleName
-from service.cli.progress import follow_all
-from service.client.errors import JobEndedError, TandemcalError
-from service.client.sdk import Tandemcal
-from service.client.teachers import Splits
-from service.client.tensors import Samples
-from service.schemas.jobs import JobView
-from service.schemas.resources import ChipView, StudentView
+from tandemcal import (
+    CalibrationSettings,
+    ChipView,
+    JobEndedError,
+    JobView,
+    RuleName,
+    Samples,
+    Splits,
+    StudentView,
+    Tandemcal,
+    TandemcalError,
+    from_torch,
+)
+from tandemcal.progress import follow_all
 
 CHIPS = {"ideal": 11, "pcm": 12, "hermes": 13, "reram": 14, "harsh": 15}  # preset: seed
 TEST_SAMPLES = 600

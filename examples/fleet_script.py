@@ -15,11 +15,8 @@ from typing import TypeVar
 from bench_script import finished, golden_student
 from rich.console import Console
 
-from service.cli.progress import follow_all
-from service.client.errors import TandemcalError
-from service.client.sdk import Tandemcal
-from service.schemas.jobs import JobView
-from service.schemas.resources import ChipView, StudentView
+from tandemcal import ChipView, JobView, StudentView, Tandemcal, TandemcalError
+from tandemcal.progress import follow_all
 
 WAIT = 300.0  # s for the service, its key and the first chips
 LOOK = 2.0  # s between two looks

@@ -1,1 +1,105 @@
-"""The public face of Tandemcal."""
+"""The public interface of Tandemcal: what a lab's scripts and drivers may rely on.
+
+    from tandemcal import CalibrationSettings, Samples, Splits, Tandemcal, from_torch
+
+| module | for |
+|---|---|
+| `tandemcal` | the client of the service, settings of jobs, what the client answers and raises |
+| `tandemcal.network` | networks: layers, and the stages that a chip holds |
+| `tandemcal.progress` | progress of jobs on a terminal |
+| `tandemcal.backend` | the port: what a driver implements and raises |
+| `tandemcal.testing` | the contract tests, for drivers |
+
+The other packages (`ltl_core`, `chip_sim`, `service`) may change in any release. Importing
+`tandemcal` needs neither torch nor the server's packages; using `from_torch` needs torch.
+
+Deprecation: what stands here is deprecated before it is removed. It goes on working for at least
+one minor release, and every use raises a DeprecationWarning that names the replacement and the
+version that removes it (`ltl_core.deprecation`; for a renamed name, an entry in `_RENAMED` here).
+The changelog names both. A test compares names and signatures with a listing in the repository, so
+that none changes unnoticed. `__version__` is the version of the installed release.
+"""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from service.version import code_version
+from tandemcal.lazy import Renamed, lazy_names
+
+if TYPE_CHECKING:
+    from ltl_core.chip import Observable as Observable
+    from ltl_core.errors import CalibrationError as CalibrationError
+    from ltl_core.errors import NetworkError as NetworkError
+    from ltl_core.interop.from_torch import from_torch as from_torch
+    from ltl_core.presets import PresetName as PresetName
+    from ltl_core.settings import Budget as Budget
+    from ltl_core.settings import CalibrationSettings as CalibrationSettings
+    from ltl_core.settings import Change as Change
+    from ltl_core.settings import NeuronSettings as NeuronSettings
+    from ltl_core.settings import Readout as Readout
+    from ltl_core.settings import Reset as Reset
+    from ltl_core.settings import RuleName as RuleName
+    from ltl_core.settings import Scales as Scales
+    from ltl_core.settings import TrainingSettings as TrainingSettings
+    from ltl_core.settings import TuneSettings as TuneSettings
+    from service.client.chips import Chips as Chips
+    from service.client.errors import DownloadError as DownloadError
+    from service.client.errors import JobEndedError as JobEndedError
+    from service.client.errors import ServiceUnreachableError as ServiceUnreachableError
+    from service.client.errors import TandemcalError as TandemcalError
+    from service.client.jobs import Jobs as Jobs
+    from service.client.jobs import Queueing as Queueing
+    from service.client.sdk import Tandemcal as Tandemcal
+    from service.client.teachers import Splits as Splits
+    from service.client.teachers import Students as Students
+    from service.client.teachers import TargetSets as TargetSets
+    from service.client.teachers import Teachers as Teachers
+    from service.client.tensors import Samples as Samples
+    from service.client.transport import Retry as Retry
+    from service.schemas.resources import ChipView as ChipView
+    from service.schemas.resources import EventView as EventView
+    from service.schemas.resources import HealthView as HealthView
+    from service.schemas.resources import JobView as JobView
+    from service.schemas.resources import StudentView as StudentView
+    from service.schemas.resources import TargetSetView as TargetSetView
+    from service.schemas.resources import TeacherView as TeacherView
+    from service.schemas.resources import WeightVersionView as WeightVersionView
+    from service.schemas.upkeep import FingerprintView as FingerprintView
+    from service.schemas.upkeep import PolicyRequest as PolicyRequest
+    from service.schemas.upkeep import PolicyView as PolicyView
+
+__version__ = code_version()
+
+_MODULES = {
+    "ltl_core.chip": ("Observable",),
+    "ltl_core.errors": ("CalibrationError", "NetworkError"),
+    "ltl_core.interop.from_torch": ("from_torch",),
+    "ltl_core.presets": ("PresetName",),
+    "ltl_core.settings": (
+        *("Budget", "CalibrationSettings", "Change", "NeuronSettings", "Readout", "Reset"),
+        *("RuleName", "Scales", "TrainingSettings", "TuneSettings"),
+    ),
+    "service.client.chips": ("Chips",),
+    "service.client.errors": (
+        *("DownloadError", "JobEndedError", "ServiceUnreachableError", "TandemcalError"),
+    ),
+    "service.client.jobs": ("Jobs", "Queueing"),
+    "service.client.sdk": ("Tandemcal",),
+    "service.client.teachers": ("Splits", "Students", "TargetSets", "Teachers"),
+    "service.client.tensors": ("Samples",),
+    "service.client.transport": ("Retry",),
+    "service.schemas.resources": (
+        *("ChipView", "EventView", "HealthView", "JobView", "StudentView", "TargetSetView"),
+        *("TeacherView", "WeightVersionView"),
+    ),
+    "service.schemas.upkeep": ("FingerprintView", "PolicyRequest", "PolicyView"),
+}
+_RENAMED: Mapping[str, Renamed] = {}  # deprecated names of this module
+
+__all__ = ["__version__", *sorted(name for names in _MODULES.values() for name in names)]
+
+if not TYPE_CHECKING:  # a type checker reads the imports above, and finds a misspelt name
+    __getattr__ = lazy_names(__name__, _MODULES, _RENAMED)
+
+    def __dir__() -> list[str]:
+        return sorted(__all__)

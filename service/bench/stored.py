@@ -1,9 +1,12 @@
 """Chips that live in software, and are kept in a file while nobody drives them."""
 
-from collections.abc import Mapping
-from typing import Protocol, runtime_checkable
+from __future__ import annotations  # the protocol needs no torch, only its implementations do
 
-from torch import Tensor
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @runtime_checkable

@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,7 +18,7 @@ from service.listening import PortTakenError, listen
 from service.settings import Settings
 from service.startup import prepare
 
-SCRIPT = Path(__file__).resolve().parents[2] / "examples" / "bench_script.py"
+_INSTALLED = Path(__file__).with_name("bench_script.py")
 START_WITHIN = 90.0  # s
 STOP_WITHIN = 20.0  # s
 LOG_LINES = 20
@@ -35,8 +36,12 @@ class _Running(NamedTuple):
 
 def run_demo(console: Console) -> int:
     """The exit code of the bench script. Raises DemoError."""
-    if not SCRIPT.exists():
-        raise DemoError(f"The bench script is not at {SCRIPT}; run the demo from a checkout.")
+    if find_spec("sklearn") is None:
+        raise DemoError(
+            "The demonstration reads its digits from scikit-learn, which is not installed; "
+            "install what it needs: pip install 'tandemcal[server,examples]'"
+        )
+    script = _script()
     settings = Settings()
     if new_key := prepare(settings):  # here, so that it is shown to a person and not to a log
         _say(console, f"A key was made and is shown this once: {new_key}")
@@ -47,10 +52,17 @@ def run_demo(console: Console) -> int:
             "TANDEMCAL_KEY": settings.key_file.read_text().strip(),
         }
         code = subprocess.run(
-            [sys.executable, str(SCRIPT)], env=environment, check=False
+            [sys.executable, str(script)], env=environment, check=False
         ).returncode
-    _say(console, "`make up` serves the same data, with pages to look at.")
+    up = "tandemcal up" if script == _INSTALLED else "make up"
+    _say(console, f"`{up}` serves the same data, with pages to look at.")
     return code
+
+
+def _script() -> Path:
+    """Beside this file where it was installed, among the examples in a checkout."""
+    checkout = Path(__file__).resolve().parents[2]
+    return _INSTALLED if _INSTALLED.is_file() else checkout / "examples" / "bench_script.py"
 
 
 @contextmanager

@@ -13,9 +13,8 @@ from sqlalchemy import event, func, select
 from sqlalchemy.orm import Session, SessionTransaction
 
 from service.db import locks
-from service.db.base import Json
 from service.db.repositories.upsert import insert_if_new
-from service.db.tables import Event
+from service.db.tables import Event, Json
 
 _TOLD = "events that are written at the commit"
 

@@ -6,8 +6,7 @@ from typing import NamedTuple
 from sqlalchemy import func, select, text
 from sqlalchemy.orm import Session
 
-from service.db.base import Json
-from service.db.tables import CALIBRATED, Chip, Job
+from service.db.tables import CALIBRATED, Chip, Job, Json
 from service.states import ACTIVE, OPEN
 
 
