@@ -36,7 +36,7 @@ from ltl_core.student.layerwise import Lesson, run
 from ltl_core.student.student import sweep_student
 from ltl_core.teaching.readout import Classes
 from ltl_core.teaching.teacher import collect
-from ltl_core.training.latent_weights import Rates, Shadow
+from ltl_core.training.latent_weights import LatentWeights, LearningRates
 from ltl_core.training.training import start_student
 
 RULES = (RuleName.LTL_OFFLINE, RuleName.LTL_ONLINE)
@@ -132,18 +132,18 @@ def step(world: World, rule: RuleName, way: str) -> Callable[[], None]:
 
 
 def step_in_codes(world: World, rule: RuleName, delta_bits: int | None) -> Callable[[], None]:
-    """As a `train` job does it: forward in integer codes, Adam on their float shadow."""
+    """As a `train` job does it: forward in integer codes, Adam on the latent weights."""
     targets = collect(world.network, world.teacher, world.batch, scales=world.scales)
     student = start_student(world.network, world.teacher, targets, world.neuron)
-    shadow = Shadow(student, Rates(1e-4, 1e-4, 0.0))
+    latent = LatentWeights(student, LearningRates(1e-4, 1e-4, 0.0))
     goal = Classes(world.labels)
 
     def go() -> None:
         lesson = Lesson(select_rule(rule), targets_of(world), goal, delta_bits)
-        swept = sweep_student(student.with_codes(shadow.emit()), world.batch.inputs, lesson)
+        swept = sweep_student(student.with_codes(latent.update_codes()), world.batch.inputs, lesson)
         for name, gradient in swept.gradients.items():
-            shadow.hold(name, gradient)
-        shadow.step()
+            latent.set_gradient(name, gradient)
+        latent.step()
 
     return go
 

@@ -87,8 +87,8 @@ class TrainingSettings(_Settings):
     shortcut_weight: float = Field(default=1.0, ge=0)  # of the branches' losses, at the start
     seed: int = Field(default=0, ge=0)
 
-    def rate_part(self, done: float) -> float:
-        """Of the learning rate after so many epochs: linear to zero, or in steps at milestones."""
+    def rate_fraction(self, done: float) -> float:
+        """Fraction of the learning rate after `done` epochs: linear to zero, or by milestones."""
         if not self.milestones:
             return 1 - done / self.epochs
         return self.gamma ** sum(done >= milestone for milestone in self.milestones)

@@ -19,7 +19,7 @@ from ltl_core.student.evaluate import Quality, student_quality
 from ltl_core.student.student import Student
 from ltl_core.teaching.readout import correct
 from ltl_core.teaching.targets import Batch, TargetSet
-from ltl_core.training.latent_weights import Rates, Shadow
+from ltl_core.training.latent_weights import LatentWeights, LearningRates
 
 
 class _Glance(NamedTuple):
@@ -52,7 +52,7 @@ class Calibration:
         self._student = student if start is None else student.with_codes(start)
         self._learn, self._verify = split(targets, settings)
         self._rule = select_rule(settings.rule)
-        self._shadow = Shadow(self._student, learning_rates(settings))
+        self._latent = LatentWeights(self._student, learning_rates(settings))
         self._session = ChipSession(backend, student, checkpoint.spent if checkpoint else None)
         self._step = 0
         self._before: Measured | None = None
@@ -60,7 +60,7 @@ class Calibration:
         self._stopped = False
         self._result: CalibrationResult | None = None
         if checkpoint is not None:
-            self._shadow.load(checkpoint.tensors)
+            self._latent.load(checkpoint.tensors)
             self._step, self._before = checkpoint.step, checkpoint.before
 
     @property
@@ -84,13 +84,13 @@ class Calibration:
     @property
     def codes(self) -> dict[str, LayerCodes]:
         """What was last programmed to learn with."""
-        return self._shadow.emitted
+        return self._latent.codes
 
     def checkpoint(self) -> Checkpoint:
         """The state after the last whole step."""
         if self._before is None:
             raise SettingError("There is nothing to resume before the chip was measured.")
-        return Checkpoint(self._shadow.tensors(), self._step, self._session.spent, self._before)
+        return Checkpoint(self._latent.tensors(), self._step, self._session.spent, self._before)
 
     def stop(self, reason: EndedBy) -> None:
         """Learn no more; verify what there is."""
@@ -104,7 +104,7 @@ class Calibration:
         """Place, measure, learn, verify, measure."""
         self._session.place()
         yield self._progress(Phase.PLACING)
-        self._session.write(self._shadow.emitted, free=True)
+        self._session.write(self._latent.codes, free=True)
         if self._before is None:
             self._session.settle(self._settings.settle_s)
             self._before = self._measure()
@@ -116,11 +116,11 @@ class Calibration:
         while self._step < self.total_steps and not self._is_spent():
             if self._step == self._finish_step:
                 self._session.settle(self._settings.settle_s)
-            self._shadow.scale_rates(1 - self._step / self.total_steps)
+            self._latent.scale_learning_rates(1 - self._step / self.total_steps)
             batch = self._batch(self._step)
             shown = self._session.present(batch, self._settings.observable)
             quality = self._correct(batch, shown)
-            self._session.write(self._shadow.emit(self._settings.write_margin))
+            self._session.write(self._latent.update_codes(self._settings.write_margin))
             self._step += 1
             yield self._progress(Phase.CALIBRATING, quality)
 
@@ -141,17 +141,17 @@ class Calibration:
             candidate=candidate,
             improved=improved,
             ended_by=self._ended_by,
-            codes=self._shadow.emitted if improved else dict(self._student.codes),
+            codes=self._latent.codes if improved else dict(self._student.codes),
             spent=self._session.spent,
         )
         yield self._progress(Phase.AFTER, after.test)
 
     def _correct(self, batch: Batch, shown: Iterable[tuple[str, LayerRecording]]) -> _Glance:
-        """Move the shadow of every layer by its own error; how good the chip was on this batch.
+        """Move the latent weights of every layer by its own error; return how good this batch was.
 
         A layer's error is found while the chip still plays the layers above it.
         """
-        student = self._student.with_codes(self._shadow.emitted)
+        student = self._student.with_codes(self._latent.codes)
         errors: list[float] = []
         accuracy = 0.0
         for seen in seen_layers(student, batch, shown):
@@ -159,14 +159,14 @@ class Calibration:
                 seen, batch, student, self._rule, self._settings.observable
             )
             for name, gradient in gradients.items():
-                self._shadow.hold(name, gradient, trims_only=not self._moves_weights)
+                self._latent.set_gradient(name, gradient, trims_only=not self._moves_weights)
             if seen.stage.is_readout:
                 logits = seen.record.membrane[-1]  # type: ignore[index]
                 accuracy = correct(logits, batch.answers)
             else:
                 rate = measured_rate(seen.record, student.neuron.steps)
                 errors.append(float((rate - batch.rates[seen.stage.name]).square().mean().sqrt()))
-        self._shadow.step()
+        self._latent.step()
         return _Glance(accuracy, tuple(errors))
 
     def _batch(self, step: int) -> Batch:
@@ -223,10 +223,10 @@ def split(targets: TargetSet, settings: CalibrationSettings) -> tuple[TargetSet,
     return targets.subset(order[kept:]), targets.subset(order[:kept])
 
 
-def learning_rates(settings: CalibrationSettings) -> Rates:
+def learning_rates(settings: CalibrationSettings) -> LearningRates:
     """What moves, and how fast."""
     weight = settings.learning_rate if settings.change is Change.AUTO else 0.0
-    return Rates(weight, settings.trim_learning_rate, settings.trim_learning_rate)
+    return LearningRates(weight, settings.trim_learning_rate, settings.trim_learning_rate)
 
 
 def is_better(candidate: Quality, before: Quality) -> bool:

@@ -1,4 +1,8 @@
-"""Float copies of the codes that a rule moves; what is computed or programmed is their rounding."""
+"""Latent weights: float copies of the codes, moved by a rule; the student runs on their rounding.
+
+Quantisation-aware training keeps such copies, since a single step of learning is smaller than one
+code (Courbariaux et al., BinaryConnect, NeurIPS 2015).
+"""
 
 from collections.abc import Mapping
 from typing import NamedTuple
@@ -10,10 +14,11 @@ from ltl_core.chip import LayerCodes
 from ltl_core.spiking.gradient import Gradient
 from ltl_core.student.codes import CodeFormat, as_integers, encode, encode_trim
 from ltl_core.student.student import Student
+from ltl_core.training.adam_state import adam_tensors, load_adam
 
 
-class Rates(NamedTuple):
-    """Learning rates in the units of the student's weights; zero leaves the codes alone."""
+class LearningRates(NamedTuple):
+    """Learning rates in the units of the student's weights; zero leaves the codes unchanged."""
 
     weight: float
     bias: float
@@ -26,46 +31,46 @@ class _Layer(NamedTuple):
     threshold: Tensor  # trim codes
 
 
-class Shadow:
-    """Weights and trims as floats, in codes, moved by Adam.
+class LatentWeights:
+    """Weights and trims of a student as floats, in units of one code, moved by Adam.
 
-    A rate is given in the units of the student's weights, one for all layers; a code of each
-    layer is so many of those units. A threshold that rises is as good as a sum that falls:
-    dL/dthreshold = -dL/db.
+    A learning rate is given in the units of the student's weights, one for all layers, and is
+    divided by the size of a code in each layer. Raising a threshold has the effect of lowering
+    the column sum: dL/dthreshold = -dL/db.
     """
 
-    def __init__(self, student: Student, rates: Rates) -> None:
+    def __init__(self, student: Student, rates: LearningRates) -> None:
         self._student, self._rates = student, rates
         self._layers = {
             name: _Layer(codes.weight.float(), codes.bias.float(), codes.threshold.float())
             for name, codes in student.codes.items()
         }
-        self._emitted = dict(student.codes)
+        self._codes = dict(student.codes)
         groups = [group for layer in student.network.matrices for group in self._groups(layer.name)]
         self._optimizer = torch.optim.Adam(groups, fused=True)
 
     @property
-    def emitted(self) -> dict[str, LayerCodes]:
-        """The codes that were last given out."""
-        return dict(self._emitted)
+    def codes(self) -> dict[str, LayerCodes]:
+        """Codes of every layer, as of the last `update_codes`."""
+        return dict(self._codes)
 
-    def scale_rates(self, part: float) -> None:
-        """This part of each learning rate, from now on."""
+    def scale_learning_rates(self, fraction: float) -> None:
+        """Set every learning rate to this fraction of its full value, from now on."""
         for group in self._optimizer.param_groups:
-            group["lr"] = part * group["full_lr"]
+            group["lr"] = fraction * group["full_lr"]
 
-    def hold(self, name: str, gradient: Gradient, *, trims_only: bool = False) -> None:
-        """Keep a matrix's gradient until `step`. Adam does not mind its units."""
+    def set_gradient(self, name: str, gradient: Gradient, *, trims_only: bool = False) -> None:
+        """Keep the gradient of a matrix for `step`. Its scale does not matter to Adam."""
         layer, rates = self._layers[name], self._rates
         layer.bias.grad = gradient.bias if rates.bias else None
         moved = rates.weight and not trims_only
-        # Adam's fused form does not look at strides.
+        # Adam's fused form ignores strides.
         layer.weight.grad = gradient.weight.flatten(1).contiguous() if moved else None
         if rates.threshold and name != self._student.network.stages[-1].name:
             layer.threshold.grad = -gradient.bias
 
     def step(self) -> None:
-        """One step of Adam; the shadow stays within reach of the codes."""
+        """Take one step of Adam, and clip the latent weights to the range of the codes."""
         self._optimizer.step()
         form = self._student.format
         for layer in self._layers.values():
@@ -73,44 +78,40 @@ class Shadow:
             layer.bias.clamp_(form.trim_min, form.trim_max)
             layer.threshold.clamp_(form.trim_min, form.trim_max)
 
-    def emit(self, margin: float = 0.0) -> dict[str, LayerCodes]:
-        """The nearest codes.
+    def update_codes(self, margin: float = 0.0) -> dict[str, LayerCodes]:
+        """Round the latent weights to codes and return these.
 
-        A weight's code is left alone until its shadow is more than half a code and `margin` away:
-        a rewritten cell draws new programming noise, so small moves are not worth their write.
+        A weight's code stays until its latent weight is more than half a code plus `margin` (in
+        codes) away: a rewritten cell draws new programming noise, so small moves do not repay
+        their write.
         """
         for name, layer in self._layers.items():
-            self._emitted[name] = _round(layer, self._emitted[name], margin, self._student.format)
-        return self.emitted
+            self._codes[name] = _round(layer, self._codes[name], margin, self._student.format)
+        return self.codes
 
     def tensors(self) -> dict[str, Tensor]:
-        """For a checkpoint: the shadow, the codes given out, and Adam's moments."""
-        kept: dict[str, Tensor] = {}
-        for name, parameter in self._parameters().items():
-            kept[f"shadow:{name}"] = parameter.clone()
-            for key, value in self._optimizer.state[parameter].items():
-                kept[f"adam:{name}:{key}"] = value.clone()
-        for name, codes in self._emitted.items():
-            for field, tensor in codes._asdict().items():
-                kept[f"codes:{name}.{field}"] = tensor.clone()
-        return kept
+        """Copies of the latent weights, the codes and Adam's moments, for a checkpoint."""
+        parameters = self._parameters()
+        latent = {f"shadow:{name}": tensor.clone() for name, tensor in parameters.items()}
+        codes = {
+            f"codes:{name}.{field}": tensor.clone()
+            for name, layer in self._codes.items()
+            for field, tensor in layer._asdict().items()
+        }
+        return latent | adam_tensors(self._optimizer, parameters) | codes
 
     def load(self, tensors: Mapping[str, Tensor]) -> None:
-        """Go on from what `tensors` gave."""
-        for name, parameter in self._parameters().items():
+        """Continue from what `tensors` returned."""
+        parameters = self._parameters()
+        for name, parameter in parameters.items():
             parameter.copy_(tensors[f"shadow:{name}"])
-            prefix = f"adam:{name}:"
-            moments = {
-                k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)
-            }
-            if moments:
-                self._optimizer.state[parameter] = {k: v.clone() for k, v in moments.items()}
-        for name in self._emitted:
+        load_adam(self._optimizer, parameters, tensors)
+        for name in self._codes:
             fields = (tensors[f"codes:{name}.{field}"] for field in LayerCodes._fields)
-            self._emitted[name] = LayerCodes(*fields)
+            self._codes[name] = LayerCodes(*fields)
 
     def _groups(self, name: str) -> list[dict[str, object]]:
-        """One group a field, its rate converted from weight units to codes."""
+        """Parameter groups of one matrix, a group a field; rates are converted to codes."""
         lsb = self._student.lsb[name]
         trim_lsb = lsb * self._student.bias_lsb(name)
         units = {"weight": lsb, "bias": trim_lsb, "threshold": trim_lsb}

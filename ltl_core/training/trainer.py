@@ -16,6 +16,7 @@ from ltl_core.spiking.gradient import Gradient
 from ltl_core.student.layerwise import Lesson
 from ltl_core.student.student import Student, sweep_student
 from ltl_core.teaching.targets import Batch
+from ltl_core.training.adam_state import adam_tensors, load_adam
 
 
 class Taught(NamedTuple):
@@ -97,21 +98,13 @@ class _EndToEndTutor:
         return Taught(learned.gradients, learned.logits)
 
     def tensors(self) -> dict[str, Tensor]:
-        kept = {name: tensor.clone() for name, tensor in self._own.items()}
-        for name, tensor in self._own.items():
-            for key, value in self._adam.state[tensor].items():
-                kept[f"adam:{name}:{key}"] = value.clone()
-        return kept
+        own = {name: tensor.clone() for name, tensor in self._own.items()}
+        return own | adam_tensors(self._adam, self._own)
 
     def load(self, tensors: Mapping[str, Tensor]) -> None:
         for name, tensor in self._own.items():
             tensor.copy_(tensors[name])
-            prefix = f"adam:{name}:"
-            moments = {
-                k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)
-            }
-            if moments:
-                self._adam.state[tensor] = {k: v.clone() for k, v in moments.items()}
+        load_adam(self._adam, self._own, tensors)
 
 
 def _model(student: Student) -> Model:

@@ -17,7 +17,7 @@ from ltl_core.student.codes import CodeFormat, as_integers, encode, encode_trim,
 from ltl_core.student.student import Student, zero_trims
 from ltl_core.teaching.readout import correct
 from ltl_core.teaching.targets import Batch, Targets, evenly
-from ltl_core.training.latent_weights import Rates, Shadow
+from ltl_core.training.latent_weights import LatentWeights, LearningRates
 from ltl_core.training.trainer import make_tutor
 
 _RANGE_SAMPLES = 256  # enough to set the converters' full scales
@@ -36,7 +36,7 @@ class TrainingCheckpoint(NamedTuple):
 class Training:
     """Epochs of one rule over a target set, from the teacher's scaled weights.
 
-    The forward pass uses integer codes; the gradient moves a float shadow of them.
+    The forward pass uses integer codes; the gradient moves the latent weights behind them.
     """
 
     def __init__(
@@ -51,10 +51,10 @@ class Training:
         self._tutor = make_tutor(settings, network)
         self._student = start_student(network, weights, targets, settings.neuron)
         rate = settings.learning_rate
-        self._shadow = Shadow(self._student, Rates(rate, rate, 0.0))
+        self._latent = LatentWeights(self._student, LearningRates(rate, rate, 0.0))
         self._epoch = 0
         if checkpoint is not None:
-            self._shadow.load(checkpoint.tensors)
+            self._latent.load(checkpoint.tensors)
             kept = checkpoint.tensors.items()
             rule = {n.removeprefix(_RULE): t for n, t in kept if n.startswith(_RULE)}
             self._tutor.load(rule)
@@ -73,34 +73,34 @@ class Training:
     def checkpoint(self) -> TrainingCheckpoint:
         """The state after the last whole epoch."""
         rule = {f"{_RULE}{name}": tensor for name, tensor in self._tutor.tensors().items()}
-        return TrainingCheckpoint(self._shadow.tensors() | rule, self._epoch)
+        return TrainingCheckpoint(self._latent.tensors() | rule, self._epoch)
 
     @property
     def student(self) -> Student:
         """What came of it, its converters' ranges set for what it does now."""
-        student = self._student.with_codes(self._shadow.emitted)
+        student = self._student.with_codes(self._latent.codes)
         return set_ranges(student, self._targets)
 
     def _run_epoch(self) -> float:
         generator = torch.Generator().manual_seed(self._settings.seed * 100_003 + self._epoch)
         order = torch.randperm(self._targets.size, generator=generator, device="cpu")
         batches = order.split(self._settings.batch)
-        student = self._student.with_codes(self._shadow.emit())
+        student = self._student.with_codes(self._latent.update_codes())
         done = self._epoch / self._settings.epochs
         self._tutor.begin_epoch(done, student, self._targets.take(batches[0]))
         right = 0.0
         for number, index in enumerate(batches):
             done = self._epoch + number / len(batches)
-            self._shadow.scale_rates(self._settings.rate_part(done))
+            self._latent.scale_learning_rates(self._settings.rate_fraction(done))
             right += self._run_batch(self._targets.take(index))
         return right / len(batches)
 
     def _run_batch(self, batch: Batch) -> float:
-        student = self._student.with_codes(self._shadow.emit())
+        student = self._student.with_codes(self._latent.update_codes())
         taught = self._tutor.learn(student, batch)
         for name, gradient in taught.gradients.items():
-            self._shadow.hold(name, gradient)
-        self._shadow.step()
+            self._latent.set_gradient(name, gradient)
+        self._latent.step()
         return correct(taught.logits, batch.answers)
 
 

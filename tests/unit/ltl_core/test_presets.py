@@ -15,11 +15,11 @@ from ltl_core.settings import Scales, TrainingSettings
 )
 def test_rates_fall_in_the_published_steps(name: str, rates: dict[int, float]) -> None:
     settings = PRESETS[name].settings
-    assert {epoch: settings.rate_part(epoch) for epoch in rates} == pytest.approx(rates)
+    assert {epoch: settings.rate_fraction(epoch) for epoch in rates} == pytest.approx(rates)
     assert settings.learning_rate == 1e-4
     assert settings.scales is Scales.BATCH
 
 
 def test_rate_falls_to_zero_without_milestones() -> None:
     settings = TrainingSettings(epochs=4)
-    assert [settings.rate_part(done) for done in (0, 1, 1.5, 3.75)] == [1, 0.75, 0.625, 0.0625]
+    assert [settings.rate_fraction(done) for done in (0, 1, 1.5, 3.75)] == [1, 0.75, 0.625, 0.0625]

@@ -26,7 +26,7 @@ from ltl_core.student.evaluate import student_quality
 from ltl_core.student.student import Student, run_student
 from ltl_core.teaching.targets import Samples, TargetSet, evenly
 from ltl_core.teaching.teacher import collect, run_teacher, scale_of, teacher_accuracy
-from ltl_core.training.latent_weights import Rates, Shadow
+from ltl_core.training.latent_weights import LatentWeights, LearningRates
 from ltl_core.training.training import Training, start_student
 from tests.unit.ltl_core.worlds import World, blobs
 
@@ -59,10 +59,10 @@ def test_how_a_gradient_lies_in_memory_moves_no_code(world: World) -> None:
     turned = gradient._replace(weight=gradient.weight.T.contiguous().T)
     moved = []
     for each in (gradient, turned):
-        shadow = Shadow(world.student, Rates(1e-2, 0.0, 0.0))
-        shadow.hold(name, each)
-        shadow.step()
-        moved.append(shadow.tensors()[f"shadow:{name}.weight"])
+        latent = LatentWeights(world.student, LearningRates(1e-2, 0.0, 0.0))
+        latent.set_gradient(name, each)
+        latent.step()
+        moved.append(latent.tensors()[f"shadow:{name}.weight"])
     assert torch.equal(*moved)
     assert not torch.equal(moved[0], world.student.codes[name].weight.float())
 
