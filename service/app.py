@@ -10,13 +10,14 @@ from fastapi.responses import JSONResponse
 from starlette.concurrency import run_in_threadpool
 
 from service.api import (
-    access,
     agents,
     chips,
     events,
     health,
     jobs,
+    keys,
     metrics,
+    sessions,
     students,
     target_sets,
     teachers,
@@ -55,8 +56,8 @@ _ROUTERS = (  # looked through from the top: first what is asked for most
     target_sets.router,
     students.router,
     upkeep.router,
-    access.keys,
-    access.session,
+    keys.router,
+    sessions.router,
     health.router,
 )
 

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from uuid_utils import uuid7
 
-from service.db.tables import ApiKey
+from service.db.access_tables import ApiKey
 from service.states import Scope
 
 _PREFIX = "tcal_"  # so that a key in the wrong place is recognised

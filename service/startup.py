@@ -6,7 +6,7 @@ from pathlib import Path
 
 from service.db import locks
 from service.db.migrate import upgrade
-from service.db.repositories.access import KeyRepository
+from service.db.repositories.keys import KeyRepository
 from service.db.session import Database, wait_for
 from service.keys import hash_key, key_row, make_key
 from service.settings import Settings

@@ -56,10 +56,10 @@ if TYPE_CHECKING:
     from service.client.teachers import Teachers as Teachers
     from service.client.tensors import Samples as Samples
     from service.client.transport import Retry as Retry
+    from service.schemas.jobs import EventView as EventView
+    from service.schemas.jobs import JobView as JobView
     from service.schemas.resources import ChipView as ChipView
-    from service.schemas.resources import EventView as EventView
     from service.schemas.resources import HealthView as HealthView
-    from service.schemas.resources import JobView as JobView
     from service.schemas.resources import StudentView as StudentView
     from service.schemas.resources import TargetSetView as TargetSetView
     from service.schemas.resources import TeacherView as TeacherView
@@ -88,9 +88,10 @@ _MODULES = {
     "service.client.teachers": ("Splits", "Students", "TargetSets", "Teachers"),
     "service.client.tensors": ("Samples",),
     "service.client.transport": ("Retry",),
+    "service.schemas.jobs": ("EventView", "JobView"),
     "service.schemas.resources": (
-        *("ChipView", "EventView", "HealthView", "JobView", "StudentView", "TargetSetView"),
-        *("TeacherView", "WeightVersionView"),
+        *("ChipView", "HealthView", "StudentView", "TargetSetView", "TeacherView"),
+        "WeightVersionView",
     ),
     "service.schemas.upkeep": ("FingerprintView", "PolicyRequest", "PolicyView"),
 }

@@ -24,9 +24,10 @@ from service.app import create_app
 from service.db.migrate import upgrade
 from service.db.repositories.jobs import JobRepository
 from service.db.repositories.leases import LeaseRepository
-from service.db.repositories.teachers import StudentRepository, TargetSetRepository
+from service.db.repositories.students import StudentRepository
+from service.db.repositories.target_sets import TargetSetRepository
+from service.db.schema import metadata
 from service.db.session import Database
-from service.db.tables import Base
 from service.settings import Settings
 from service.states import JobStatus
 from tests.postgres import Server, as_text, running_server
@@ -106,7 +107,7 @@ class World:
         with self.context.database.reading() as session:
             rows = {
                 table.name: session.scalar(select(func.count()).select_from(table)) or 0
-                for table in Base.metadata.sorted_tables
+                for table in metadata().sorted_tables
             }
         files = self.context.settings.artifacts_dir.rglob("*")
         counted = {"files": sum(path.is_file() for path in files)}

@@ -24,7 +24,7 @@ from benchmarks.fleet.processor import processor_ratio
 from benchmarks.job_latency import Service, golden_student, running_service
 from ltl_core.settings import Budget, CalibrationSettings
 from service.client.sdk import Tandemcal
-from service.schemas.resources import JobView
+from service.schemas.jobs import JobView
 
 LIMIT = 1.15  # times as long as in process
 PAIRS, QUICK_PAIRS = 20, 2  # short ones: what else the machine does meets both of a pair

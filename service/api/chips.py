@@ -19,21 +19,20 @@ from service.api.idempotency import IdempotentRequest, KeyHeader
 from service.api.views import chip_view, chip_views, job_views
 from service.bench.simulated import spec_of
 from service.db.repositories.agents import BACKEND
-from service.db.repositories.chips import ChipFilter, ChipRepository, WeightRepository
+from service.db.repositories.chips import ChipFilter, ChipRepository
 from service.db.repositories.jobs import JobFilter, JobRepository
 from service.db.repositories.paging import PageRequest
 from service.db.repositories.policies import PolicyRepository
+from service.db.repositories.weights import WeightRepository
 from service.db.tables import Chip
 from service.digests import CONTENT_DIGEST, digest_header
 from service.errors import FieldProblem, InvalidFieldsError, UnknownChipBackendError
+from service.schemas.base import SAFETENSORS, JsonObject, Page
+from service.schemas.jobs import JobView
 from service.schemas.resources import (
-    SAFETENSORS,
     ChipPatch,
     ChipRequest,
     ChipView,
-    JobView,
-    JsonObject,
-    Page,
     SimulatedChipSettings,
     WeightVersionView,
 )

@@ -7,9 +7,9 @@ from typing import NamedTuple
 
 from starlette.concurrency import run_in_threadpool
 
-from service.db.repositories.access import KeyRepository
+from service.db.access_tables import ApiKey, BrowserSession
+from service.db.repositories.keys import KeyRepository
 from service.db.session import Database
-from service.db.tables import ApiKey, BrowserSession
 from service.errors import UnauthenticatedError
 from service.keys import hash_key
 from service.states import Scope

@@ -11,7 +11,7 @@ from service.api.auth import READ
 from service.api.context import Context, ContextDep, Responses
 from service.db.repositories.events import EventRepository
 from service.db.repositories.jobs import JobRepository
-from service.schemas.resources import EventView
+from service.schemas.jobs import EventView
 from service.states import TERMINAL
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"], dependencies=[READ])

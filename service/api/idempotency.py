@@ -9,8 +9,8 @@ from pydantic import BaseModel
 from sqlalchemy.orm import Session
 
 from service.db import locks
-from service.db.repositories.access import IdempotencyRepository
-from service.db.tables import IdempotencyKey
+from service.db.access_tables import IdempotencyKey
+from service.db.repositories.idempotency import IdempotencyRepository
 from service.errors import ConflictError, IdempotencyMismatchError
 
 KeyHeader = Annotated[str | None, Header(alias="Idempotency-Key", min_length=1, max_length=200)]

@@ -17,7 +17,8 @@ from service.db.repositories.jobs import JobFilter, JobRepository
 from service.db.tables import Event
 from service.errors import IdempotencyKeyMissingError
 from service.jobs.submit import Submitter
-from service.schemas.resources import JobRequest, JobView, Page
+from service.schemas.base import Page
+from service.schemas.jobs import JobRequest, JobView
 from service.states import TERMINAL, JobKind, JobStatus
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"], dependencies=[READ])

@@ -6,9 +6,10 @@ from fastapi import APIRouter, Query, Response
 
 from service.api.auth import READ
 from service.api.context import ContextDep, PageDep, Responses
-from service.db.repositories.teachers import StudentRepository
+from service.db.repositories.students import StudentRepository
 from service.digests import CONTENT_DIGEST, digest_header
-from service.schemas.resources import SAFETENSORS, Page, StudentView
+from service.schemas.base import SAFETENSORS, Page
+from service.schemas.resources import StudentView
 
 router = APIRouter(prefix="/v1/students", tags=["students"], dependencies=[READ])
 _Id = Annotated[str | None, Query(max_length=36)]

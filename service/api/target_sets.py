@@ -16,18 +16,14 @@ from service.api.idempotency import IdempotentRequest, KeyHeader
 from service.api.uploads import Upload, load, receive
 from service.api.views import job_view, target_set_view, target_set_views
 from service.db.repositories.jobs import JobRepository
-from service.db.repositories.teachers import TargetSetRepository, TeacherRepository
+from service.db.repositories.target_sets import TargetSetRepository
+from service.db.repositories.teachers import TeacherRepository
 from service.db.tables import TargetChunk, TargetSet
 from service.errors import FieldProblem, InvalidFieldsError
 from service.jobs.submit import Submitter
-from service.schemas.resources import (
-    SAFETENSORS,
-    ChunkView,
-    JobView,
-    Page,
-    TargetSetRequest,
-    TargetSetView,
-)
+from service.schemas.base import SAFETENSORS, Page
+from service.schemas.jobs import JobView
+from service.schemas.resources import ChunkView, TargetSetRequest, TargetSetView
 from service.states import Split, TargetSetState
 
 router = APIRouter(prefix="/v1/target-sets", tags=["target sets"], dependencies=[READ])

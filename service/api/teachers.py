@@ -17,7 +17,8 @@ from service.api.uploads import Upload, load, receive
 from service.db.repositories.teachers import TeacherRepository
 from service.db.tables import Teacher
 from service.errors import FieldProblem, InvalidFieldsError
-from service.schemas.resources import SAFETENSORS, Page, TeacherMetadata, TeacherView
+from service.schemas.base import SAFETENSORS, Page
+from service.schemas.resources import TeacherMetadata, TeacherView
 
 router = APIRouter(prefix="/v1/teachers", tags=["teachers"], dependencies=[READ])
 _BLOCK = {"requestBody": {"required": True, "content": {SAFETENSORS: {"schema": {}}}}}

@@ -7,9 +7,9 @@ from service.api.context import ContextDep, PageDep
 from service.db.repositories.chips import ChipRepository
 from service.db.repositories.fingerprints import FingerprintRepository, answer_of
 from service.db.repositories.policies import PolicyRepository
-from service.db.repositories.teachers import StudentRepository
+from service.db.repositories.students import StudentRepository
 from service.db.session import clock
-from service.schemas.resources import Page
+from service.schemas.base import Page
 from service.schemas.upkeep import FingerprintView, PolicyRequest, PolicyView, WholeFingerprintView
 
 router = APIRouter(prefix="/v1/chips/{chip_id}", tags=["chips"], dependencies=[READ])

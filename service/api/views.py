@@ -7,13 +7,16 @@ from typing import Any
 from sqlalchemy.orm import Session
 
 from service.api.context import utc_now
+from service.db.base import Base
 from service.db.repositories.agents import AgentRepository
 from service.db.repositories.chips import ChipRepository
 from service.db.repositories.jobs import JobRepository
 from service.db.repositories.queue_estimate import QueueEstimate, QueueEstimateRepository
-from service.db.repositories.teachers import TargetSetRepository
-from service.db.tables import Base, Chip, Job, TargetSet
-from service.schemas.resources import ChipView, JobView, TargetSetView, View
+from service.db.repositories.target_sets import TargetSetRepository
+from service.db.tables import Chip, Job, TargetSet
+from service.schemas.base import View
+from service.schemas.jobs import JobView
+from service.schemas.resources import ChipView, TargetSetView
 from service.states import TERMINAL, ChipState
 
 

@@ -13,8 +13,8 @@ from sqlalchemy.orm import Session
 
 from service.backup.errors import DatabaseInUseError, DumpFailedError, DumpToolMissingError
 from service.db.repositories.artifact_references import ArtifactReferenceRepository
+from service.db.schema import metadata
 from service.db.session import Database
-from service.db.tables import Base
 
 _PAGES, _PAUSE = 1000, 0.01  # copied at a time, and s in which others may write
 
@@ -43,7 +43,7 @@ def check_empty(database: Database) -> None:
     """Raises DatabaseInUseError where one of our tables has a row."""
     present = set(inspect(database.engine).get_table_names())
     with database.reading() as session:
-        for table in Base.metadata.sorted_tables:
+        for table in metadata().sorted_tables:
             if table.name in present and session.execute(select(table).limit(1)).first():
                 shown = make_url(database.url).render_as_string(hide_password=True)
                 raise DatabaseInUseError(table.name, shown)

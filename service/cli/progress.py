@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 from service.client.jobs import Jobs
-from service.schemas.resources import JobView
+from service.schemas.jobs import JobView
 
 LOOK = 0.3  # s between looks at the jobs
 

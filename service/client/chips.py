@@ -6,7 +6,8 @@ from typing import Any
 
 from service.client.tensors import Array, unpack
 from service.client.transport import Transport
-from service.schemas.resources import ChipView, JobView, WeightVersionView
+from service.schemas.jobs import JobView
+from service.schemas.resources import ChipView, WeightVersionView
 from service.schemas.upkeep import FingerprintView, PolicyRequest, PolicyView
 
 

@@ -13,7 +13,7 @@ from ltl_core.presets import PresetName
 from ltl_core.settings import CalibrationSettings, TrainingSettings, TuneSettings
 from service.client.errors import ServiceUnreachableError
 from service.client.transport import Transport
-from service.schemas.resources import EventView, JobView
+from service.schemas.jobs import EventView, JobView
 
 LOOK = 10.0  # s that the service holds a question about a job until there is news
 QUIET = 60.0  # s without a word after which an event stream is taken for dead

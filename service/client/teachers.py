@@ -9,7 +9,8 @@ from service.client.errors import JobEndedError
 from service.client.jobs import Jobs
 from service.client.tensors import Samples, chunk_count, cut, pack
 from service.client.transport import Transport, upload_headers
-from service.schemas.resources import JobView, StudentView, TargetSetView, TeacherView
+from service.schemas.jobs import JobView
+from service.schemas.resources import StudentView, TargetSetView, TeacherView
 
 
 class Teachers:

@@ -16,7 +16,7 @@ from service.client.errors import (
     problem_of,
 )
 from service.digests import CONTENT_DIGEST, content_digest
-from service.schemas.resources import SAFETENSORS
+from service.schemas.base import SAFETENSORS
 
 View = TypeVar("View", bound=BaseModel)
 

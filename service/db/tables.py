@@ -1,67 +1,21 @@
 """Every table. Times are UTC; ids are UUIDv7 as text; JSON columns hold what the API shows."""
 
-from datetime import UTC, datetime
-from typing import Any, ClassVar
+from datetime import datetime
 
 from sqlalchemy import (
-    JSON,
     BigInteger,
-    DateTime,
-    Dialect,
     ForeignKey,
     Index,
     Integer,
     LargeBinary,
-    MetaData,
     String,
     Text,
     UniqueConstraint,
     text,
 )
-from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
-from sqlalchemy.types import TypeDecorator
+from sqlalchemy.orm import Mapped, mapped_column
 
-Json = dict[str, Any]
-
-
-class UtcDateTime(TypeDecorator[datetime]):
-    """An aware UTC time on every database; SQLite would hand back a naive one."""
-
-    impl = DateTime(timezone=True)
-    cache_ok = True
-
-    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002
-        if value is not None and value.tzinfo is None:
-            raise ValueError("A time without a zone cannot be stored; give it in UTC.")
-        return None if value is None else value.astimezone(UTC)
-
-    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002
-        if value is None:
-            return None
-        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
-
-
-class Base(DeclarativeBase):
-    """Names every constraint, so that a migration can drop it on any database."""
-
-    metadata = MetaData(
-        naming_convention={
-            "ix": "ix_%(column_0_label)s",
-            "uq": "uq_%(table_name)s_%(column_0_N_name)s",
-            "ck": "ck_%(table_name)s_%(constraint_name)s",
-            "fk": "fk_%(table_name)s_%(column_0_name)s_%(referred_table_name)s",
-            "pk": "pk_%(table_name)s",
-        }
-    )
-    type_annotation_map: ClassVar = {
-        datetime: UtcDateTime(),
-        Json: JSON(none_as_null=True),
-        str: String(200),
-    }
-
-
-Id = String(36)
-Sha256 = String(64)
+from service.db.base import Base, Id, Json, Sha256
 
 
 class Teacher(Base):
@@ -310,46 +264,4 @@ class WeightVersion(Base):
     observable: Mapped[str] = mapped_column(String(20))
     accuracy: Mapped[Json]  # golden, before, after
     code_version: Mapped[str] = mapped_column(String(60))
-    created_at: Mapped[datetime]
-
-
-class ApiKey(Base):
-    __tablename__ = "api_keys"
-
-    id: Mapped[str] = mapped_column(Id, primary_key=True)
-    name: Mapped[str]
-    sha256: Mapped[str] = mapped_column(Sha256, unique=True)  # of the key; the key is never stored
-    scopes: Mapped[list[str]] = mapped_column(JSON())
-    created_at: Mapped[datetime]
-    revoked_at: Mapped[datetime | None]
-
-
-class BrowserSession(Base):
-    """A page's login: it ends with its key, or on its own."""
-
-    __tablename__ = "browser_sessions"
-
-    sha256: Mapped[str] = mapped_column(Sha256, primary_key=True)  # of the cookie
-    key_id: Mapped[str] = mapped_column(ForeignKey("api_keys.id"), index=True)
-    expires_at: Mapped[datetime]
-
-
-PLANNER_KEYS = "route = 'planner'"  # keys that nobody sends: forgotten within days
-
-
-class IdempotencyKey(Base):
-    __tablename__ = "idempotency_keys"
-    __table_args__ = (
-        Index(
-            "ix_idempotency_keys_planned",
-            "created_at",
-            postgresql_where=text(PLANNER_KEYS),
-            sqlite_where=text(PLANNER_KEYS),
-        ),
-    )
-
-    key: Mapped[str] = mapped_column(primary_key=True)
-    route: Mapped[str] = mapped_column(primary_key=True)
-    body_sha256: Mapped[str] = mapped_column(Sha256)
-    resource_id: Mapped[str] = mapped_column(Id)
     created_at: Mapped[datetime]

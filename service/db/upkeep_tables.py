@@ -5,7 +5,7 @@ from datetime import datetime
 from sqlalchemy import ForeignKey, Index, LargeBinary, Text
 from sqlalchemy.orm import Mapped, mapped_column
 
-from service.db.tables import Base, Id, Json
+from service.db.base import Base, Id, Json
 
 
 class Fingerprint(Base):

@@ -12,13 +12,12 @@ from ltl_core.network.spec import NetworkSpec
 from ltl_core.settings import Reset, TrainingSettings
 from service.bench.simulated import check_fit, spec_of
 from service.db.repositories.agents import AgentRepository
-from service.db.repositories.chips import ChipRepository, WeightRepository
+from service.db.repositories.chips import ChipRepository
 from service.db.repositories.jobs import JobRepository
-from service.db.repositories.teachers import (
-    StudentRepository,
-    TargetSetRepository,
-    TeacherRepository,
-)
+from service.db.repositories.students import StudentRepository
+from service.db.repositories.target_sets import TargetSetRepository
+from service.db.repositories.teachers import TeacherRepository
+from service.db.repositories.weights import WeightRepository
 from service.db.session import clock
 from service.db.tables import Chip, Job, Student, TargetSet
 from service.errors import (
@@ -30,7 +29,7 @@ from service.errors import (
     SplitMissingError,
 )
 from service.jobs.engine import JobEngine
-from service.schemas.resources import (
+from service.schemas.jobs import (
     CalibrateRequest,
     ChipJobRequest,
     JobRequest,

@@ -5,7 +5,7 @@ from typing import Annotated
 
 from pydantic import AnyHttpUrl, Field
 
-from service.schemas.resources import JsonObject, Request, ResourceId, Title, View
+from service.schemas.base import JsonObject, Request, ResourceId, Title, View
 
 TOKEN_MAX = 2**30  # far from where a token would no longer fit
 Seconds = Annotated[float, Field(gt=0, le=86_400)]

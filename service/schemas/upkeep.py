@@ -5,7 +5,7 @@ from datetime import datetime
 from pydantic import Field
 
 from ltl_core.settings import CalibrationSettings
-from service.schemas.resources import Json, Request, ResourceId, View
+from service.schemas.base import Json, Request, ResourceId, View
 
 
 class FingerprintView(View):

@@ -17,8 +17,9 @@ from typing import TypeVar
 from sqlalchemy import select
 from sqlalchemy.orm import make_transient
 
+from service.db.base import Base
 from service.db.session import Database
-from service.db.tables import Base, Executor, Job, Student, TargetSet, Teacher
+from service.db.tables import Executor, Job, Student, TargetSet, Teacher
 from tests.integration.jobs_lab import Lab, Process, Seeded, Service, copy_of, until
 from tests.integration.traced_chip import Drive
 from tests.postgres import Server, as_text

@@ -21,13 +21,13 @@ from uuid_utils import uuid7
 
 from service.artifacts import ArtifactStore
 from service.db import migrate
+from service.db.base import Base
 from service.db.repositories.chips import ChipRepository
 from service.db.repositories.events import EventRepository
 from service.db.repositories.jobs import JobRepository
 from service.db.repositories.leases import LeaseRepository
 from service.db.session import Database
 from service.db.tables import (
-    Base,
     Chip,
     ChipLease,
     Event,

@@ -10,8 +10,8 @@ from sqlalchemy import select
 
 from service.app import create_app
 from service.db.repositories.jobs import JobRepository
+from service.db.schema import metadata
 from service.db.session import Database
-from service.db.tables import Base
 from service.settings import Settings
 from tests.conftest import RecordingEngine, World, teacher_block, upload_headers
 
@@ -61,7 +61,7 @@ def everything_in(url: str) -> str:
     """All rows of all tables, as text."""
     database = Database(url)
     with database.reading() as session:
-        rows = [session.execute(select(table)).all() for table in Base.metadata.sorted_tables]
+        rows = [session.execute(select(table)).all() for table in metadata().sorted_tables]
     database.close()
     assert any(rows)
     return repr(rows)

@@ -7,7 +7,7 @@ import safetensors.numpy
 from httpx2 import Response
 
 from service.api.context import utc_now
-from service.db.repositories.chips import Publication, WeightRepository
+from service.db.repositories.weights import Publication, WeightRepository
 from tests.conftest import World, small_weights
 
 

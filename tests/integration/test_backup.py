@@ -17,8 +17,9 @@ from service.backup.errors import (
     DumpToolMissingError,
     NotABackupError,
 )
+from service.db.schema import metadata
 from service.db.session import Database
-from service.db.tables import Base, ChipLease, Student, TargetSet
+from service.db.tables import ChipLease, Student, TargetSet
 from service.errors import ArtifactCorruptError
 from service.settings import Settings
 from tests.conftest import RecordingEngine, World
@@ -41,7 +42,7 @@ def rows(url: str) -> dict[str, int]:
     with database.reading() as session:
         counts = {
             table.name: session.scalar(select(func.count()).select_from(table)) or 0
-            for table in Base.metadata.sorted_tables
+            for table in metadata().sorted_tables
         }
     database.close()
     return counts

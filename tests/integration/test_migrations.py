@@ -9,8 +9,8 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Column, Integer, MetaData, inspect
 
 from service.db.migrate import alembic_config, downgrade, is_current, upgrade
+from service.db.schema import metadata
 from service.db.session import make_engine
-from service.db.tables import Base
 
 pytestmark = pytest.mark.both_databases
 
@@ -28,13 +28,13 @@ def differences(url: str, metadata: MetaData) -> list[object]:
 
 def test_migrations_make_the_tables(empty_database: str) -> None:
     upgrade(empty_database)
-    assert differences(empty_database, Base.metadata) == []
+    assert differences(empty_database, metadata()) == []
 
 
 def test_a_forgotten_column_would_be_seen(empty_database: str) -> None:
     upgrade(empty_database)
     newer = MetaData()
-    for table in Base.metadata.sorted_tables:
+    for table in metadata().sorted_tables:
         table.to_metadata(newer)
     newer.tables["chips"].append_column(Column("forgotten", Integer))
     assert len(differences(empty_database, newer)) == 1
@@ -95,4 +95,4 @@ def test_processes_that_start_at_once_migrate_once(empty_database: str) -> None:
     for thread in threads:
         thread.join()
     assert errors == []
-    assert differences(empty_database, Base.metadata) == []
+    assert differences(empty_database, metadata()) == []

@@ -7,19 +7,13 @@ import pytest
 from sqlalchemy import func, select, text, update
 
 from service.api.context import utc_now
+from service.db.access_tables import PLANNER_KEYS, IdempotencyKey
 from service.db.repositories.events import EventRepository
 from service.db.repositories.jobs import JobRepository
 from service.db.repositories.leases import LeaseRepository
 from service.db.repositories.retention import RetentionRepository
 from service.db.session import Database
-from service.db.tables import (
-    KEPT_CHECKPOINTS,
-    PLANNER_KEYS,
-    TRANSIENT_EVENTS,
-    Event,
-    IdempotencyKey,
-    Job,
-)
+from service.db.tables import KEPT_CHECKPOINTS, TRANSIENT_EVENTS, Event, Job
 from service.jobs.queue.dbos_queue import DbosQueue
 from service.jobs.upkeep.planner import ROUTE
 from service.jobs.upkeep.retention import Keep, Retention

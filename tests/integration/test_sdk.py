@@ -17,8 +17,9 @@ from service.client.teachers import Splits, Students, TargetSets, Teachers
 from service.client.tensors import Samples, cut
 from service.client.transport import Retry, Transport, upload_headers
 from service.db.repositories.jobs import JobRepository
-from service.db.repositories.teachers import TargetSetRepository
-from service.schemas.resources import JobView, TargetSetView
+from service.db.repositories.target_sets import TargetSetRepository
+from service.schemas.jobs import JobView
+from service.schemas.resources import TargetSetView
 from service.schemas.upkeep import PolicyRequest
 from service.states import JobStatus, TargetSetState
 from tests.conftest import NETWORK, World, small_samples, small_weights

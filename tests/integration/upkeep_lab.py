@@ -6,9 +6,9 @@ from typing import Any
 from sqlalchemy import select
 
 from service.api.context import utc_now
-from service.db.repositories.chips import Publication, WeightRepository
 from service.db.repositories.jobs import JobRepository
 from service.db.repositories.leases import LeaseRepository
+from service.db.repositories.weights import Publication, WeightRepository
 from service.db.tables import Job
 from service.db.upkeep_tables import Policy
 from service.jobs.attempts.recorder import Recorder

@@ -9,9 +9,10 @@ from sqlalchemy.orm import Session
 from uuid_utils import uuid7
 
 from service.db.agent_tables import Agent
+from service.db.base import Json
 from service.db.repositories.chips import ChipRepository
 from service.db.repositories.events import EventRepository
-from service.db.tables import Chip, ChipLease, Json
+from service.db.tables import Chip, ChipLease
 from service.errors import AgentNotFoundError, ChipRetiredError, ConflictError
 from service.states import ChipHealth
 

@@ -1,24 +1,20 @@
 """Chips, and the weight versions that calibrations published for them."""
 
-import zlib
 from collections.abc import Sequence
 from datetime import datetime
 from typing import NamedTuple
 
-from sqlalchemy import func, select, update
-from sqlalchemy.orm import Session, defer
-from uuid_utils import uuid7
+from sqlalchemy import select, update
+from sqlalchemy.orm import Session
 
+from service.db.base import Json
 from service.db.repositories.events import EventRepository
-from service.db.repositories.jobs import JobRepository
 from service.db.repositories.paging import PageRequest, fetch_page
-from service.db.tables import Chip, ChipLease, Json, WeightVersion
-from service.digests import sha256_hex
+from service.db.tables import Chip, ChipLease
 from service.errors import (
     ChipNotFoundError,
     ChipRetiredError,
     NameTakenError,
-    WeightVersionNotFoundError,
 )
 from service.states import ChipHealth
 
@@ -123,97 +119,3 @@ class ChipRepository:
 
     def _tell(self, chip_id: str, type: str, data: Json, now: datetime) -> None:
         EventRepository(self._session).append(chip_id, type, "", data, now=now, chip_id=chip_id)
-
-
-class Publication(NamedTuple):
-    """What a calibration found, ready to become a chip's next version."""
-
-    job_id: str
-    token: int
-    block: bytes  # codes, trims and scales, safetensors
-    chip_time: float  # s, on the chip's clock
-    rule: str
-    observable: str
-    accuracy: Json  # golden, before, after
-    fingerprint: Json | None
-    code_version: str
-
-
-class WeightRepository:
-    def __init__(self, session: Session) -> None:
-        self._session = session
-
-    def publish(self, publication: Publication, now: datetime) -> WeightVersion:
-        """The chip's next version, in force from now on; once a job.
-
-        A job that published before gets that same version again. Raises AttemptSupersededError
-        where the job no longer drives the chip.
-        """
-        JobRepository(self._session).check_driven_by(publication.job_id, publication.token)
-        if published := self.of_job(publication.job_id):
-            return published
-        version = self._number(publication, now)
-        self._session.add(version)
-        self._session.flush()
-        self._session.execute(
-            update(Chip).where(Chip.id == version.chip_id).values(version_in_force=version.version)
-        )
-        self._tell(version)
-        return version
-
-    def of_job(self, job_id: str) -> WeightVersion | None:
-        return self._session.scalar(select(WeightVersion).where(WeightVersion.job_id == job_id))
-
-    def list(self, chip_id: str, page: PageRequest) -> tuple[list[WeightVersion], str | None]:
-        """Without their blocks."""
-        query = select(WeightVersion).where(WeightVersion.chip_id == chip_id)
-        query = query.options(defer(WeightVersion.block))
-        return fetch_page(self._session, query, WeightVersion.id, page)
-
-    def get(self, chip_id: str, version: int) -> WeightVersion:
-        """Raises WeightVersionNotFoundError."""
-        found = self._session.scalar(
-            select(WeightVersion).where(
-                WeightVersion.chip_id == chip_id, WeightVersion.version == version
-            )
-        )
-        if found is None:
-            raise WeightVersionNotFoundError(str(version))
-        return found
-
-    def _number(self, publication: Publication, now: datetime) -> WeightVersion:
-        job = JobRepository(self._session).get(publication.job_id)
-        if job.chip_id is None or job.student_id is None or job.target_set_id is None:
-            raise ValueError(f"Job {job.id} of kind {job.kind} has no chip to publish weights for.")
-        highest = select(func.max(WeightVersion.version)).where(
-            WeightVersion.chip_id == job.chip_id
-        )
-        return WeightVersion(
-            id=str(uuid7()),
-            chip_id=job.chip_id,
-            version=(self._session.scalar(highest) or 0) + 1,
-            job_id=job.id,
-            student_id=job.student_id,
-            target_set_id=job.target_set_id,
-            token=publication.token,
-            sha256=sha256_hex(publication.block),
-            block=zlib.compress(publication.block),
-            fingerprint=publication.fingerprint,
-            chip_time_s=publication.chip_time,
-            rule=publication.rule,
-            observable=publication.observable,
-            accuracy=publication.accuracy,
-            code_version=publication.code_version,
-            created_at=now,
-        )
-
-    def _tell(self, version: WeightVersion) -> None:
-        EventRepository(self._session).append(
-            version.job_id,
-            "weights.published",
-            "",
-            {"version": version.version, "sha256": version.sha256, "accuracy": version.accuracy},
-            now=version.created_at,
-            job_id=version.job_id,
-            chip_id=version.chip_id,
-        )

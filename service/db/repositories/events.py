@@ -13,8 +13,9 @@ from sqlalchemy import event, func, select
 from sqlalchemy.orm import Session, SessionTransaction
 
 from service.db import locks
+from service.db.base import Json
 from service.db.repositories.upsert import insert_if_new
-from service.db.tables import Event, Json
+from service.db.tables import Event
 
 _TOLD = "events that are written at the commit"
 

@@ -10,9 +10,10 @@ from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session, aliased, defer
 from uuid_utils import uuid7
 
+from service.db.base import Json
 from service.db.repositories.paging import PageRequest, fetch_page
 from service.db.repositories.upsert import insert_if_new
-from service.db.tables import Chip, Json
+from service.db.tables import Chip
 from service.db.upkeep_tables import Fingerprint
 from service.errors import FingerprintNotFoundError
 

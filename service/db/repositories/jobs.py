@@ -11,9 +11,10 @@ from typing import Any, NamedTuple
 from sqlalchemy import ColumnElement, case, func, or_, select, update
 from sqlalchemy.orm import Session
 
+from service.db.base import Json
 from service.db.repositories.events import EventRepository
 from service.db.repositories.paging import PageRequest, fetch_page
-from service.db.tables import Chip, ChipLease, Job, Json, TargetSet
+from service.db.tables import Chip, ChipLease, Job, TargetSet
 from service.errors import AttemptSupersededError, JobNotFoundError, JobStateError
 from service.states import ACTIVE, TERMINAL, WAITING, JobKind, JobStatus, TargetSetState
 

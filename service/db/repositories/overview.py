@@ -6,7 +6,8 @@ from typing import NamedTuple
 from sqlalchemy import func, select, text
 from sqlalchemy.orm import Session
 
-from service.db.tables import CALIBRATED, Chip, Job, Json
+from service.db.base import Json
+from service.db.tables import CALIBRATED, Chip, Job
 from service.states import ACTIVE, OPEN
 
 

@@ -5,7 +5,7 @@ from typing import NamedTuple, TypeVar
 from sqlalchemy import Select
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
-from service.db.tables import Base
+from service.db.base import Base
 
 Row = TypeVar("Row", bound=Base)
 

@@ -8,14 +8,8 @@ from datetime import datetime
 from sqlalchemy import delete, select, text, update
 from sqlalchemy.orm import Session
 
-from service.db.tables import (
-    KEPT_CHECKPOINTS,
-    PLANNER_KEYS,
-    TRANSIENT_EVENTS,
-    Event,
-    IdempotencyKey,
-    Job,
-)
+from service.db.access_tables import PLANNER_KEYS, IdempotencyKey
+from service.db.tables import KEPT_CHECKPOINTS, TRANSIENT_EVENTS, Event, Job
 
 
 class RetentionRepository:

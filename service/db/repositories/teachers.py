@@ -1,23 +1,14 @@
 """Teachers, their target sets, and the students made from them."""
 
-from collections import defaultdict
-from collections.abc import Sequence
-from datetime import datetime
-
-from sqlalchemy import delete, select, update
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from service.db.repositories.jobs import JobRepository
 from service.db.repositories.paging import PageRequest, fetch_page
-from service.db.tables import Job, Json, Student, TargetChunk, TargetSet, Teacher
+from service.db.tables import TargetSet, Teacher
 from service.errors import (
     InUseError,
-    StudentNotFoundError,
-    TargetSetNotFoundError,
-    TargetSetStateError,
     TeacherNotFoundError,
 )
-from service.states import TargetSetState
 
 
 class TeacherRepository:
@@ -51,131 +42,3 @@ class TeacherRepository:
             raise InUseError("teacher", teacher_id, f"target set {used_by}")
         self._session.delete(teacher)
         self._session.flush()
-
-
-class TargetSetRepository:
-    def __init__(self, session: Session) -> None:
-        self._session = session
-
-    def get(self, target_set_id: str) -> TargetSet:
-        """Raises TargetSetNotFoundError."""
-        target_set = self._session.get(TargetSet, target_set_id, populate_existing=True)
-        if target_set is None:
-            raise TargetSetNotFoundError(target_set_id)
-        return target_set
-
-    def get_in(self, target_set_id: str, state: TargetSetState) -> TargetSet:
-        """It stays so until this unit ends. Raises TargetSetNotFoundError, TargetSetStateError."""
-        one = select(TargetSet.id).where(TargetSet.id == target_set_id)
-        self._session.execute(one.with_for_update())
-        target_set = self.get(target_set_id)
-        if target_set.state != state:
-            raise TargetSetStateError(target_set_id, target_set.state, state)
-        return target_set
-
-    def list(self, teacher_id: str | None, page: PageRequest) -> tuple[list[TargetSet], str | None]:
-        query = select(TargetSet)
-        if teacher_id is not None:
-            query = query.where(TargetSet.teacher_id == teacher_id)
-        return fetch_page(self._session, query, TargetSet.id, page)
-
-    def add(self, target_set: TargetSet) -> None:
-        self._session.add(target_set)
-        self._session.flush()
-
-    def chunks(self, target_set_id: str) -> Sequence[TargetChunk]:
-        """What has arrived, by index."""
-        query = select(TargetChunk).where(TargetChunk.target_set_id == target_set_id)
-        return self._session.scalars(query.order_by(TargetChunk.index)).all()
-
-    def arrived(self, target_set_ids: Sequence[str]) -> dict[str, frozenset[int]]:
-        """By target set, the indices of its chunks that have arrived."""
-        query = select(TargetChunk.target_set_id, TargetChunk.index)
-        query = query.where(TargetChunk.target_set_id.in_(target_set_ids))
-        indices: dict[str, set[int]] = defaultdict(set)
-        for target_set_id, index in self._session.execute(query):
-            indices[target_set_id].add(index)
-        return {one: frozenset(found) for one, found in indices.items()}
-
-    def put_chunk(self, chunk: TargetChunk) -> None:
-        """Store a chunk; one that came before under the same index is replaced."""
-        self._session.execute(
-            delete(TargetChunk).where(
-                TargetChunk.target_set_id == chunk.target_set_id, TargetChunk.index == chunk.index
-            )
-        )
-        self._session.add(chunk)
-        self._session.flush()
-
-    def set_state(
-        self, target_set_id: str, state: TargetSetState, reason: str | None = None
-    ) -> None:
-        self._session.execute(
-            update(TargetSet)
-            .where(TargetSet.id == target_set_id)
-            .values(state=state, reason=reason)
-        )
-
-    def set_ready(self, job_id: str, token: int, summary: Json, activations_sha256: str) -> None:
-        """What a `collect` job found. Raises AttemptSupersededError."""
-        jobs = JobRepository(self._session)
-        jobs.check_driven_by(job_id, token)
-        self._session.execute(
-            update(TargetSet)
-            .where(TargetSet.id == jobs.get(job_id).target_set_id)
-            .values(
-                state=TargetSetState.READY,
-                reason=None,
-                summary=summary,
-                activations_sha256=activations_sha256,
-            )
-        )
-
-
-class StudentRepository:
-    def __init__(self, session: Session) -> None:
-        self._session = session
-
-    def get(self, student_id: str) -> Student:
-        """Raises StudentNotFoundError."""
-        student = self._session.get(Student, student_id)
-        if student is None:
-            raise StudentNotFoundError(student_id)
-        return student
-
-    def list(
-        self, teacher_id: str | None, target_set_id: str | None, page: PageRequest
-    ) -> tuple[list[Student], str | None]:
-        query = select(Student)
-        if teacher_id is not None:
-            query = query.where(Student.teacher_id == teacher_id)
-        if target_set_id is not None:
-            query = query.where(Student.target_set_id == target_set_id)
-        return fetch_page(self._session, query, Student.id, page)
-
-    def publish(
-        self, job_id: str, token: int, sha256: str, rule: str, accuracy: Json, now: datetime
-    ) -> Student:
-        """The student that a `train` job made, once a job; its id is the job's own.
-
-        Raises AttemptSupersededError where the job has been taken over.
-        """
-        jobs = JobRepository(self._session)
-        jobs.check_driven_by(job_id, token)
-        if made := self._session.get(Student, job_id):
-            return made
-        job = jobs.get(job_id)
-        student = Student(
-            id=job_id,
-            teacher_id=job.teacher_id,
-            target_set_id=job.target_set_id,
-            job_id=job_id,
-            rule=rule,
-            accuracy=accuracy,
-            sha256=sha256,
-            created_at=now,
-        )
-        self._session.add(student)
-        self._session.flush()
-        self._session.execute(update(Job).where(Job.id == job_id).values(student_id=student.id))
-        return student

@@ -5,7 +5,7 @@ from typing import Any
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
-from service.db.tables import Base
+from service.db.base import Base
 
 
 def insert_if_new(session: Session, table: type[Base], values: dict[str, Any]) -> bool:

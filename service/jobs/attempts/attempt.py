@@ -6,12 +6,13 @@ from typing import NamedTuple
 
 from sqlalchemy.orm import Session
 
+from service.db.base import Json
 from service.db.repositories.agents import AgentRepository
 from service.db.repositories.events import EventRepository
 from service.db.repositories.jobs import JobRepository
 from service.db.repositories.leases import LeaseRepository
 from service.db.repositories.turns import take_back
-from service.db.tables import Job, Json
+from service.db.tables import Job
 from service.errors import AttemptSupersededError
 from service.jobs.errors import JobTakenOverError
 from service.states import ACTIVE, TERMINAL, JobStatus

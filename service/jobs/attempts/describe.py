@@ -6,13 +6,12 @@ from sqlalchemy.orm import Session
 
 from service.bench.chip_ref import ChipRef
 from service.db.repositories.agents import AgentRepository
-from service.db.repositories.chips import ChipRepository, WeightRepository
+from service.db.repositories.chips import ChipRepository
 from service.db.repositories.jobs import JobRepository
-from service.db.repositories.teachers import (
-    StudentRepository,
-    TargetSetRepository,
-    TeacherRepository,
-)
+from service.db.repositories.students import StudentRepository
+from service.db.repositories.target_sets import TargetSetRepository
+from service.db.repositories.teachers import TeacherRepository
+from service.db.repositories.weights import WeightRepository
 from service.db.tables import Chip, Job
 from service.jobs.messages import ChunkRef, House, JobDescription, Json
 from service.states import JobKind, Split

@@ -6,13 +6,15 @@ from sqlalchemy.orm import Session
 
 from service.artifacts import ArtifactStore
 from service.db.repositories.agents import AgentRepository
-from service.db.repositories.chips import ChipRepository, Publication, WeightRepository
+from service.db.repositories.chips import ChipRepository
 from service.db.repositories.events import EventRepository
 from service.db.repositories.fingerprints import FingerprintRepository, ProbeRecord
 from service.db.repositories.jobs import JobRepository
 from service.db.repositories.leases import LeaseRepository
 from service.db.repositories.policies import PolicyRepository
-from service.db.repositories.teachers import StudentRepository, TargetSetRepository
+from service.db.repositories.students import StudentRepository
+from service.db.repositories.target_sets import TargetSetRepository
+from service.db.repositories.weights import Publication, WeightRepository
 from service.db.tables import Job
 from service.jobs.health import health_by_accuracy, worse
 from service.jobs.messages import Checkpointed, Ended, Json, Logged, Progressed

@@ -13,16 +13,19 @@ from sqlalchemy.orm import Session
 from ltl_core.errors import CalibrationError
 from ltl_core.settings import CalibrationSettings
 from service.db import locks
-from service.db.repositories.access import IdempotencyRepository
-from service.db.repositories.chips import ChipRepository, WeightRepository
-from service.db.repositories.policies import PolicyRepository, settle
+from service.db.access_tables import IdempotencyKey
+from service.db.repositories.chips import ChipRepository
+from service.db.repositories.due_times import settle
+from service.db.repositories.idempotency import IdempotencyRepository
+from service.db.repositories.policies import PolicyRepository
+from service.db.repositories.weights import WeightRepository
 from service.db.session import Database, clock
-from service.db.tables import IdempotencyKey, Job
+from service.db.tables import Job
 from service.db.upkeep_tables import Policy
 from service.errors import ChipNotCalibratedError
 from service.jobs.engine import JobEngine
 from service.jobs.submit import Submitter
-from service.schemas.resources import CalibrateRequest, ProbeRequest
+from service.schemas.jobs import CalibrateRequest, ProbeRequest
 
 ROUTE = "planner"  # whose idempotency keys these are
 _AT_ONCE = 50  # plans in one transaction

@@ -8,11 +8,13 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from ltl_core.errors import LeaseLostError
-from service.db.repositories.chips import ChipRepository, Publication, WeightRepository
+from service.db.repositories.chips import ChipRepository
 from service.db.repositories.events import EventRepository
 from service.db.repositories.jobs import JobRepository
 from service.db.repositories.leases import LeaseRepository
-from service.db.repositories.teachers import StudentRepository, TargetSetRepository
+from service.db.repositories.students import StudentRepository
+from service.db.repositories.target_sets import TargetSetRepository
+from service.db.repositories.weights import Publication, WeightRepository
 from service.db.session import Database
 from service.db.tables import Chip, Event, Job, Student, TargetSet, Teacher, WeightVersion
 from service.errors import AttemptSupersededError, JobNotFoundError, JobStateError

@@ -6,8 +6,7 @@ from datetime import datetime
 from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
-from service.db.repositories.upsert import insert_if_new
-from service.db.tables import ApiKey, BrowserSession, IdempotencyKey
+from service.db.access_tables import ApiKey, BrowserSession
 from service.errors import KeyNotFoundError
 from service.states import Scope
 
@@ -69,17 +68,3 @@ class KeyRepository:
 
     def close_session(self, sha256: str) -> None:
         self._session.execute(delete(BrowserSession).where(BrowserSession.sha256 == sha256))
-
-
-class IdempotencyRepository:
-    def __init__(self, session: Session) -> None:
-        self._session = session
-
-    def find(self, key: str, route: str) -> IdempotencyKey | None:
-        return self._session.get(IdempotencyKey, (key, route))
-
-    def add(self, key: IdempotencyKey) -> bool:
-        """False where another request has just taken the key."""
-        columns = IdempotencyKey.__table__.columns.keys()
-        values = {name: getattr(key, name) for name in columns}
-        return insert_if_new(self._session, IdempotencyKey, values)

@@ -1,0 +1,42 @@
+"""API keys: list, create and revoke them."""
+
+from fastapi import APIRouter, status
+
+from service.api.auth import ADMIN
+from service.api.context import ContextDep, utc_now
+from service.db.repositories.keys import KeyRepository
+from service.errors import ConflictError
+from service.keys import make_key
+from service.schemas.resources import KeyRequest, KeyView, NewKeyView
+
+router = APIRouter(prefix="/v1/keys", tags=["keys"], dependencies=[ADMIN])
+
+
+@router.get("")
+def list_keys(context: ContextDep) -> list[KeyView]:
+    with context.database.reading() as unit:
+        return [KeyView.model_validate(row) for row in KeyRepository(unit).list()]
+
+
+@router.post("", status_code=status.HTTP_201_CREATED)
+def create_key(body: KeyRequest, context: ContextDep) -> NewKeyView:
+    """The answer shows the key, this once."""
+    new = make_key(body.name, body.scopes, utc_now())
+    with context.database.writing() as unit:
+        KeyRepository(unit).add(new.row)
+    shown = KeyView.model_validate(new.row).model_dump()
+    return NewKeyView(**shown, key=new.key)
+
+
+@router.delete("/{key_id}")
+def revoke_key(key_id: str, context: ContextDep) -> KeyView:
+    """It opens nothing any more. The last key of an administrator stays."""
+    with context.database.writing() as unit:
+        stored = KeyRepository(unit)
+        view = KeyView.model_validate(stored.revoke(key_id, utc_now()))
+        if not stored.any_admin():
+            raise ConflictError(
+                "This is the last key with the scope 'admin'; create another one first."
+            )
+    context.credentials.forget()
+    return view

@@ -1,0 +1,20 @@
+"""Idempotency keys: which resource a request under a key created."""
+
+from sqlalchemy.orm import Session
+
+from service.db.access_tables import IdempotencyKey
+from service.db.repositories.upsert import insert_if_new
+
+
+class IdempotencyRepository:
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    def find(self, key: str, route: str) -> IdempotencyKey | None:
+        return self._session.get(IdempotencyKey, (key, route))
+
+    def add(self, key: IdempotencyKey) -> bool:
+        """False where another request has just taken the key."""
+        columns = IdempotencyKey.__table__.columns.keys()
+        values = {name: getattr(key, name) for name in columns}
+        return insert_if_new(self._session, IdempotencyKey, values)

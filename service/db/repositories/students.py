@@ -1,0 +1,63 @@
+"""Golden students: what train jobs published."""
+
+from datetime import datetime
+
+from sqlalchemy import select, update
+from sqlalchemy.orm import Session
+
+from service.db.base import Json
+from service.db.repositories.jobs import JobRepository
+from service.db.repositories.paging import PageRequest, fetch_page
+from service.db.tables import Job, Student
+from service.errors import (
+    StudentNotFoundError,
+)
+
+
+class StudentRepository:
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    def get(self, student_id: str) -> Student:
+        """Raises StudentNotFoundError."""
+        student = self._session.get(Student, student_id)
+        if student is None:
+            raise StudentNotFoundError(student_id)
+        return student
+
+    def list(
+        self, teacher_id: str | None, target_set_id: str | None, page: PageRequest
+    ) -> tuple[list[Student], str | None]:
+        query = select(Student)
+        if teacher_id is not None:
+            query = query.where(Student.teacher_id == teacher_id)
+        if target_set_id is not None:
+            query = query.where(Student.target_set_id == target_set_id)
+        return fetch_page(self._session, query, Student.id, page)
+
+    def publish(
+        self, job_id: str, token: int, sha256: str, rule: str, accuracy: Json, now: datetime
+    ) -> Student:
+        """The student that a `train` job made, once a job; its id is the job's own.
+
+        Raises AttemptSupersededError where the job has been taken over.
+        """
+        jobs = JobRepository(self._session)
+        jobs.check_driven_by(job_id, token)
+        if made := self._session.get(Student, job_id):
+            return made
+        job = jobs.get(job_id)
+        student = Student(
+            id=job_id,
+            teacher_id=job.teacher_id,
+            target_set_id=job.target_set_id,
+            job_id=job_id,
+            rule=rule,
+            accuracy=accuracy,
+            sha256=sha256,
+            created_at=now,
+        )
+        self._session.add(student)
+        self._session.flush()
+        self._session.execute(update(Job).where(Job.id == job_id).values(student_id=student.id))
+        return student

@@ -1,0 +1,96 @@
+"""Target sets and their chunks."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+
+from sqlalchemy import delete, select, update
+from sqlalchemy.orm import Session
+
+from service.db.base import Json
+from service.db.repositories.jobs import JobRepository
+from service.db.repositories.paging import PageRequest, fetch_page
+from service.db.tables import TargetChunk, TargetSet
+from service.errors import (
+    TargetSetNotFoundError,
+    TargetSetStateError,
+)
+from service.states import TargetSetState
+
+
+class TargetSetRepository:
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    def get(self, target_set_id: str) -> TargetSet:
+        """Raises TargetSetNotFoundError."""
+        target_set = self._session.get(TargetSet, target_set_id, populate_existing=True)
+        if target_set is None:
+            raise TargetSetNotFoundError(target_set_id)
+        return target_set
+
+    def get_in(self, target_set_id: str, state: TargetSetState) -> TargetSet:
+        """It stays so until this unit ends. Raises TargetSetNotFoundError, TargetSetStateError."""
+        one = select(TargetSet.id).where(TargetSet.id == target_set_id)
+        self._session.execute(one.with_for_update())
+        target_set = self.get(target_set_id)
+        if target_set.state != state:
+            raise TargetSetStateError(target_set_id, target_set.state, state)
+        return target_set
+
+    def list(self, teacher_id: str | None, page: PageRequest) -> tuple[list[TargetSet], str | None]:
+        query = select(TargetSet)
+        if teacher_id is not None:
+            query = query.where(TargetSet.teacher_id == teacher_id)
+        return fetch_page(self._session, query, TargetSet.id, page)
+
+    def add(self, target_set: TargetSet) -> None:
+        self._session.add(target_set)
+        self._session.flush()
+
+    def chunks(self, target_set_id: str) -> Sequence[TargetChunk]:
+        """What has arrived, by index."""
+        query = select(TargetChunk).where(TargetChunk.target_set_id == target_set_id)
+        return self._session.scalars(query.order_by(TargetChunk.index)).all()
+
+    def arrived(self, target_set_ids: Sequence[str]) -> dict[str, frozenset[int]]:
+        """By target set, the indices of its chunks that have arrived."""
+        query = select(TargetChunk.target_set_id, TargetChunk.index)
+        query = query.where(TargetChunk.target_set_id.in_(target_set_ids))
+        indices: dict[str, set[int]] = defaultdict(set)
+        for target_set_id, index in self._session.execute(query):
+            indices[target_set_id].add(index)
+        return {one: frozenset(found) for one, found in indices.items()}
+
+    def put_chunk(self, chunk: TargetChunk) -> None:
+        """Store a chunk; one that came before under the same index is replaced."""
+        self._session.execute(
+            delete(TargetChunk).where(
+                TargetChunk.target_set_id == chunk.target_set_id, TargetChunk.index == chunk.index
+            )
+        )
+        self._session.add(chunk)
+        self._session.flush()
+
+    def set_state(
+        self, target_set_id: str, state: TargetSetState, reason: str | None = None
+    ) -> None:
+        self._session.execute(
+            update(TargetSet)
+            .where(TargetSet.id == target_set_id)
+            .values(state=state, reason=reason)
+        )
+
+    def set_ready(self, job_id: str, token: int, summary: Json, activations_sha256: str) -> None:
+        """What a `collect` job found. Raises AttemptSupersededError."""
+        jobs = JobRepository(self._session)
+        jobs.check_driven_by(job_id, token)
+        self._session.execute(
+            update(TargetSet)
+            .where(TargetSet.id == jobs.get(job_id).target_set_id)
+            .values(
+                state=TargetSetState.READY,
+                reason=None,
+                summary=summary,
+                activations_sha256=activations_sha256,
+            )
+        )

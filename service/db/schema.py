@@ -1,0 +1,14 @@
+"""The whole schema: the tables of every module."""
+
+from sqlalchemy import MetaData
+
+from service.db import access_tables, agent_tables, tables, upkeep_tables
+from service.db.base import Base
+
+_MODULES = (tables, access_tables, agent_tables, upkeep_tables)  # loading them registers the tables
+
+
+def metadata() -> MetaData:
+    """Return the metadata of every table."""
+    assert _MODULES
+    return Base.metadata
