@@ -70,7 +70,7 @@ class Options(NamedTuple):
     check: bool
 
 
-class Lesson(NamedTuple):
+class TeacherSetup(NamedTuple):
     """All that the students of one teacher share."""
 
     task: Task
@@ -109,10 +109,10 @@ def perform(options: Options, done: Sequence[Run], console: Console) -> Iterator
             split = split or task.load(options.data)
             console.print(f"{name} {seed}: the teacher.")
             measured = split._replace(test=some_of(split.test, options.test_samples))
-            lesson = prepare(task, measured, seed, options.cache)
+            setup = prepare(task, measured, seed, options.cache)
             for conditions in wanted:
                 console.print(f"{name} {seed}: {conditions.settings.rule}.")
-                yield learn(lesson, conditions)
+                yield learn(setup, conditions)
 
 
 def conditions_of(task: Task, rule: RuleName, seed: int, options: Options) -> Conditions:
@@ -131,20 +131,20 @@ def conditions_of(task: Task, rule: RuleName, seed: int, options: Options) -> Co
     )
 
 
-def prepare(task: Task, split: Split, seed: int, cache: Path | None = None) -> Lesson:
+def prepare(task: Task, split: Split, seed: int, cache: Path | None = None) -> TeacherSetup:
     """Train the teacher, or find it, and measure it."""
     teacher = teacher_of(task, split, seed, cache)
     accuracy = teacher_accuracy(*teacher, shown(split.test, task.scaling))
-    return Lesson(task, split, teacher, accuracy)
+    return TeacherSetup(task, split, teacher, accuracy)
 
 
-def learn(lesson: Lesson, conditions: Conditions) -> Run:
+def learn(setup: TeacherSetup, conditions: Conditions) -> Run:
     """Train one student, from some samples or all, and measure it every epoch."""
-    task, settings = lesson.task, conditions.settings
-    train = shown(some_of(lesson.split.train, conditions.samples), task.scaling)
-    teacher = scaled(lesson.teacher, train, PERCENTILES.get(settings.rule, 99.9))
+    task, settings = setup.task, conditions.settings
+    train = shown(some_of(setup.split.train, conditions.samples), task.scaling)
+    teacher = scaled(setup.teacher, train, PERCENTILES.get(settings.rule, 99.9))
     targets = LiveTargets(teacher, train, varied(task, settings.seed))
-    test = LiveTargets(teacher, shown(lesson.split.test, task.scaling))
+    test = LiveTargets(teacher, shown(setup.split.test, task.scaling))
     weights = teacher.weights
     if conditions.start == "default":
         weights = default_start(task, targets, settings.neuron, settings.seed)
@@ -157,7 +157,7 @@ def learn(lesson: Lesson, conditions: Conditions) -> Run:
         conditions=conditions,
         samples=targets.size,
         tested=test.size,
-        teacher=lesson.teacher_accuracy,
+        teacher=setup.teacher_accuracy,
         accuracy=tuple(quality.accuracy for quality in qualities),
         rate_error=qualities[-1].rate_error,
         epoch_s=tuple(seconds),

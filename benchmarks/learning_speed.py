@@ -32,7 +32,7 @@ from benchmarks.memory import peak_memory
 from ltl_core.network.layers import Conv2d
 from ltl_core.rules.select import select_rule
 from ltl_core.settings import NeuronSettings, RuleName
-from ltl_core.student.layerwise import Lesson, run
+from ltl_core.student.layerwise import Supervision, run
 from ltl_core.student.student import sweep_student
 from ltl_core.teaching.readout import Classes
 from ltl_core.teaching.teacher import collect
@@ -97,8 +97,8 @@ def forward_pass(world: World) -> Callable[[], None]:
 
 def ours(world: World, rule: RuleName) -> dict[str, Tensor]:
     """The gradients of a step, teacher included."""
-    lesson = Lesson(select_rule(rule), targets_of(world), Classes(world.labels))
-    swept = run(world.network, world.weights, world.batch.inputs, world.neuron, lesson)
+    supervision = Supervision(select_rule(rule), targets_of(world), Classes(world.labels))
+    swept = run(world.network, world.weights, world.batch.inputs, world.neuron, supervision)
     return {
         f"{name}.{field}": tensor
         for name, gradient in swept.gradients.items()
@@ -108,9 +108,9 @@ def ours(world: World, rule: RuleName) -> dict[str, Tensor]:
 
 def plain(world: World, rule: RuleName) -> dict[str, Tensor]:
     """The same by autograd."""
-    taught = (world.batch.inputs, world.labels, targets_of(world))
+    found = (world.batch.inputs, world.labels, targets_of(world))
     offline = rule is RuleName.LTL_OFFLINE
-    return plain_ltl.gradients(world.network, world.weights, taught, world.neuron, offline=offline)
+    return plain_ltl.gradients(world.network, world.weights, found, world.neuron, offline=offline)
 
 
 WAYS = {CLOSED: ours, PLAIN: plain}
@@ -139,8 +139,10 @@ def step_in_codes(world: World, rule: RuleName, delta_bits: int | None) -> Calla
     goal = Classes(world.labels)
 
     def go() -> None:
-        lesson = Lesson(select_rule(rule), targets_of(world), goal, delta_bits)
-        swept = sweep_student(student.with_codes(latent.update_codes()), world.batch.inputs, lesson)
+        supervision = Supervision(select_rule(rule), targets_of(world), goal, delta_bits)
+        swept = sweep_student(
+            student.with_codes(latent.update_codes()), world.batch.inputs, supervision
+        )
         for name, gradient in swept.gradients.items():
             latent.set_gradient(name, gradient)
         latent.step()

@@ -69,11 +69,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def student_of_digits() -> tuple[Student, Tensor]:
     """Trained as the learning benchmark does, and the digits that it has not seen."""
     task = tasks()["digits"]
-    lesson = prepare(task, task.load(Path()), seed=0)
-    train, test = (as_samples(part, task.scaling) for part in lesson.split)
-    teacher = scaled(lesson.teacher, train, 99.9)
+    setup = prepare(task, task.load(Path()), seed=0)
+    train, test = (as_samples(part, task.scaling) for part in setup.split)
+    teacher = scaled(setup.teacher, train, 99.9)
     settings = task.settings(RuleName.LTL_OFFLINE, 0)
-    training = Training(*lesson.teacher, LiveTargets(teacher, train), settings)
+    training = Training(*setup.teacher, LiveTargets(teacher, train), settings)
     for _ in training.epochs():
         pass
     return training.student, test.inputs

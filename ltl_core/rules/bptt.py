@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from jaxtyping import Float
 from torch import Tensor
 
-from ltl_core.rules.end_to_end import Learned, Model, errors_below
+from ltl_core.rules.end_to_end import EndToEndResult, Model, errors_below
 from ltl_core.rules.rule import LayerActivity
 from ltl_core.rules.through_time import deltas_through_time
 from ltl_core.spiking.forward import Window, windows
@@ -30,13 +30,15 @@ class Bptt:
         return "bptt"
 
     @property
-    def own(self) -> dict[str, Tensor]:
+    def state(self) -> dict[str, Tensor]:
         return {}
 
     def begin_epoch(self, done: float, model: Model, inputs: Tensor, goal: Goal) -> None:
         """Nothing to settle."""
 
-    def learn(self, model: Model, inputs: Float[Tensor, "batch *shape"], goal: Goal) -> Learned:
+    def learn(
+        self, model: Model, inputs: Float[Tensor, "batch *shape"], goal: Goal
+    ) -> EndToEndResult:
         """Forward over all layers, then back from the readout."""
         shown = list(windows(model.network, model.weights, inputs, model.neuron))
         return back_through(shown, model, goal, self._surrogate)
@@ -48,7 +50,7 @@ def back_through(
     goal: Goal,
     surrogate: Surrogate,
     beside: Mapping[str, Float[Tensor, "batch *neuron"]] | None = None,
-) -> Learned:
+) -> EndToEndResult:
     """From the readout to the input; `beside` are errors of spikes from elsewhere, per step."""
     neuron = model.neuron
     gradients: dict[str, Gradient] = {}
@@ -69,4 +71,4 @@ def back_through(
         gradients |= stage_gradient(stage, window.sources, deltas)
         for source, error in errors_below(stage, model.weights, deltas):
             errors[source] = errors[source] + error if source in errors else error
-    return Learned(gradients, {}, logits)
+    return EndToEndResult(gradients, {}, logits)

@@ -10,7 +10,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from ltl_core.rules.bptt import Bptt, back_through
-from ltl_core.rules.end_to_end import Learned, Model
+from ltl_core.rules.end_to_end import EndToEndResult, Model
 from ltl_core.spiking.forward import windows
 from ltl_core.spiking.surrogate import Dspike
 from ltl_core.teaching.readout import Goal
@@ -31,7 +31,7 @@ class DspikeBptt:
         return "dspike"
 
     @property
-    def own(self) -> dict[str, Tensor]:
+    def state(self) -> dict[str, Tensor]:
         return {"temperature": self._temperature}
 
     def begin_epoch(self, done: float, model: Model, inputs: Tensor, goal: Goal) -> None:  # noqa: ARG002
@@ -41,7 +41,9 @@ class DspikeBptt:
         allowed = [b for b in candidates if b >= LOWEST_TEMPERATURE]
         self._temperature.fill_(best_temperature(allowed, model, inputs, goal))
 
-    def learn(self, model: Model, inputs: Float[Tensor, "batch *shape"], goal: Goal) -> Learned:
+    def learn(
+        self, model: Model, inputs: Float[Tensor, "batch *shape"], goal: Goal
+    ) -> EndToEndResult:
         """As `Bptt`."""
         return Bptt(Dspike(float(self._temperature))).learn(model, inputs, goal)
 
@@ -54,8 +56,8 @@ def best_temperature(candidates: list[float], model: Model, inputs: Tensor, goal
     shown = list(windows(model.network, model.weights, inputs, model.neuron))
 
     def cosine(temperature: float) -> float:
-        learned = back_through(shown, model, goal, Dspike(temperature))
-        found = learned.gradients[first].weight.flatten()[places]
+        result = back_through(shown, model, goal, Dspike(temperature))
+        found = result.gradients[first].weight.flatten()[places]
         return float(torch.nn.functional.cosine_similarity(found, measured, dim=0))
 
     return max(candidates, key=cosine)

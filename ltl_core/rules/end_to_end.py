@@ -23,11 +23,11 @@ class Model(NamedTuple):
     neuron: NeuronSettings
 
 
-class Learned(NamedTuple):
+class EndToEndResult(NamedTuple):
     """How each matrix should change, how the rule's own parameters should, and the logits."""
 
     gradients: dict[str, Gradient]
-    own: dict[str, Tensor]
+    state_gradients: dict[str, Tensor]
     logits: Float[Tensor, "batch output"]
 
 
@@ -39,10 +39,10 @@ class EndToEndRule(Protocol):
     def name(self) -> str: ...
 
     @property
-    def own(self) -> dict[str, Tensor]:
+    def state(self) -> dict[str, Tensor]:
         """What the rule holds beside the student's weights, changed in place: for checkpoints.
 
-        Those with a gradient in `Learned.own` are trained, and dropped with the rule.
+        Those with a gradient in `EndToEndResult.state_gradients` are trained, and dropped with the rule.
         """
         ...
 
@@ -50,7 +50,9 @@ class EndToEndRule(Protocol):
         """Settle what a rule chooses once an epoch, on one batch; `done` runs from 0 to 1."""
         ...
 
-    def learn(self, model: Model, inputs: Float[Tensor, "batch *shape"], goal: Goal) -> Learned:
+    def learn(
+        self, model: Model, inputs: Float[Tensor, "batch *shape"], goal: Goal
+    ) -> EndToEndResult:
         """Gradients of the readout's loss."""
         ...
 

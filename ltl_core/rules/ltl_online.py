@@ -28,10 +28,10 @@ class LtlOnline:
     ) -> Float[Tensor, "learned batch *neuron"]:
         """d[t] = 2 / (N (t+1)) (r(t) - R) g[t] for t >= Tw."""
         skipped = max(0, neuron.warmup - activity.start)
-        target, learned = activity.target, activity.spikes[skipped:]
+        target, late_spikes = activity.target, activity.spikes[skipped:]
         count = _count_before(activity, skipped)
-        deltas = torch.empty_like(learned, dtype=target.dtype)
-        for step, (spikes, delta) in enumerate(zip(learned, deltas, strict=True), skipped):
+        deltas = torch.empty_like(late_spikes, dtype=target.dtype)
+        for step, (spikes, delta) in enumerate(zip(late_spikes, deltas, strict=True), skipped):
             count += spikes
             elapsed = activity.start + step + 1
             error = torch.sub(count, target, alpha=elapsed)

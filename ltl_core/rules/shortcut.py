@@ -17,7 +17,7 @@ from torch import Tensor
 
 from ltl_core.network.spec import NetworkSpec
 from ltl_core.rules.bptt import back_through
-from ltl_core.rules.end_to_end import Learned, Model
+from ltl_core.rules.end_to_end import EndToEndResult, Model
 from ltl_core.spiking.forward import Window, windows
 from ltl_core.spiking.surrogate import Boxcar
 from ltl_core.teaching.readout import Goal
@@ -41,34 +41,36 @@ class Shortcut:
         return "shortcut"
 
     @property
-    def own(self) -> dict[str, Tensor]:
+    def state(self) -> dict[str, Tensor]:
         return self._branches | {"balance": self._balance}
 
     def begin_epoch(self, done: float, model: Model, inputs: Tensor, goal: Goal) -> None:  # noqa: ARG002
         """lambda falls to zero."""
         self._balance.fill_(self._first * (1 - done))
 
-    def learn(self, model: Model, inputs: Float[Tensor, "batch *shape"], goal: Goal) -> Learned:
+    def learn(
+        self, model: Model, inputs: Float[Tensor, "batch *shape"], goal: Goal
+    ) -> EndToEndResult:
         """Back through the branches and the readout at once."""
         shown = list(windows(model.network, model.weights, inputs, model.neuron))
-        own: dict[str, Tensor] = {}
+        gradients: dict[str, Tensor] = {}
         beside = {
-            window.stage.name: self._through_branch(window, goal, len(shown) - 1, own)
+            window.stage.name: self._through_branch(window, goal, len(shown) - 1, gradients)
             for window in shown[:-1]
         }
-        learned = back_through(shown, model, goal, Boxcar(), beside)
-        return learned._replace(own=own)
+        result = back_through(shown, model, goal, Boxcar(), beside)
+        return result._replace(state_gradients=gradients)
 
     def _through_branch(
-        self, window: Window, goal: Goal, branches: int, own: dict[str, Tensor]
+        self, window: Window, goal: Goal, branches: int, gradients: dict[str, Tensor]
     ) -> Float[Tensor, "batch *neuron"]:
-        """The branch's gradient goes into `own`; the error of a spike, the same at every step."""
+        """The branch's gradient goes into `gradients`; the error of a spike, the same at every step."""
         rate = _present(window.spikes).mean(0)
         means = rate.flatten(2).mean(2) if rate.dim() > 2 else rate
         name = window.stage.name
         weight, bias = (self._branches[f"{name}.{f}"].to(rate) for f in ("weight", "bias"))
         error = goal.error(means @ weight.T + bias) * (float(self._balance) / branches)
-        own[f"{name}.weight"], own[f"{name}.bias"] = error.T @ means, error.sum(0)
+        gradients[f"{name}.weight"], gradients[f"{name}.bias"] = error.T @ means, error.sum(0)
         share = (error @ weight) / (rate[0, 0].numel() * len(_present(window.spikes)))
         return share.view(*share.shape, *[1] * (rate.dim() - 2)).expand_as(rate)
 

@@ -13,7 +13,7 @@ preset of that name; any other neuron is handed on as it is.
 from jaxtyping import Float
 from torch import Tensor
 
-from ltl_core.rules.end_to_end import Learned, Model, errors_below
+from ltl_core.rules.end_to_end import EndToEndResult, Model, errors_below
 from ltl_core.spiking.forward import Window, stage_sums, windows
 from ltl_core.spiking.gradient import Gradient, stage_gradient
 from ltl_core.spiking.surrogate import between
@@ -28,13 +28,15 @@ class Tandem:
         return "tandem"
 
     @property
-    def own(self) -> dict[str, Tensor]:
+    def state(self) -> dict[str, Tensor]:
         return {}
 
     def begin_epoch(self, done: float, model: Model, inputs: Tensor, goal: Goal) -> None:
         """Nothing to settle."""
 
-    def learn(self, model: Model, inputs: Float[Tensor, "batch *shape"], goal: Goal) -> Learned:
+    def learn(
+        self, model: Model, inputs: Float[Tensor, "batch *shape"], goal: Goal
+    ) -> EndToEndResult:
         """Rates stand for counts: a / T = (W c / T + b) / threshold."""
         steps, threshold = model.neuron.steps, model.neuron.threshold
         layers = [_rates_of(w) for w in windows(model.network, model.weights, inputs, model.neuron)]
@@ -50,7 +52,7 @@ class Tandem:
             gradients |= stage_gradient(stage, layer.sources, deltas)
             for source, error in errors_below(stage, model.weights, deltas):
                 errors[source] = errors[source] + error if source in errors else error
-        return Learned(gradients, {}, logits)
+        return EndToEndResult(gradients, {}, logits)
 
 
 def _rates_of(window: Window) -> Window:

@@ -30,7 +30,7 @@ _STEPS_AT_ONCE = 4  # of a rule that looks at no later steps
 LaidNetwork = Mapping[str, tuple[LaidWeights, ...]]
 
 
-class Lesson(NamedTuple):
+class Supervision(NamedTuple):
     """What a batch teaches, and by which rule; `delta_bits` as in the settings."""
 
     rule: Rule
@@ -68,14 +68,14 @@ def run(
     weights: Weights,
     inputs: Float[Tensor, "batch *shape"],
     neuron: NeuronSettings,
-    lesson: Lesson | None = None,
+    supervision: Supervision | None = None,
 ) -> Swept:
-    """The student's rates and logits over the whole window; with a lesson, its gradients.
+    """The student's rates and logits over the whole window; with a supervision, its gradients.
 
     Inputs are images, held for all steps, or sequences of as many frames as there are steps.
     """
     laid = {stage.name: branch_weights(stage, weights) for stage in network.stages}
-    return run_laid(network, laid, inputs, neuron, lesson)
+    return run_laid(network, laid, inputs, neuron, supervision)
 
 
 def run_laid(
@@ -83,10 +83,12 @@ def run_laid(
     weights: LaidNetwork,
     inputs: Float[Tensor, "batch *shape"],
     neuron: NeuronSettings,
-    lesson: Lesson | None = None,
+    supervision: Supervision | None = None,
 ) -> Swept:
     """The same with weights that are laid out already, by stage and branch."""
-    return _Sweep(network, weights, neuron, lesson).over(as_frames(network, inputs, neuron.steps))
+    return _Sweep(network, weights, neuron, supervision).over(
+        as_frames(network, inputs, neuron.steps)
+    )
 
 
 class _Sweep:
@@ -95,16 +97,16 @@ class _Sweep:
         network: NetworkSpec,
         weights: LaidNetwork,
         neuron: NeuronSettings,
-        lesson: Lesson | None,
+        supervision: Supervision | None,
     ) -> None:
-        self._network, self._neuron, self._lesson = network, neuron, lesson
+        self._network, self._neuron, self._supervision = network, neuron, supervision
         self._weights = weights
         self._states: dict[tuple[str, int], _State] = {}
         self._held: dict[tuple[str, int], tuple[list[Rows], Tensor]] = {}
         first = weights[network.stages[0].name][0]
         like = first.matrix if isinstance(first, BranchWeights) else first.bias
-        learned = network.matrices if lesson else ()
-        in_bytes = lesson is not None and lesson.delta_bits is not None
+        learned = network.matrices if supervision else ()
+        in_bytes = supervision is not None and supervision.delta_bits is not None
         self._gradients = GradientSum(learned, like, in_bytes=in_bytes)
         self._device = like.device
         self._longest = max(part.stop - part.start for part in self._segments())
@@ -124,11 +126,11 @@ class _Sweep:
 
     def _segments(self) -> Iterator[slice]:
         """Boundaries never cut through the first step that learns."""
-        steps, lesson = self._neuron.steps, self._lesson
-        if lesson is not None and lesson.rule.needs_whole_window:
+        steps, supervision = self._neuron.steps, self._supervision
+        if supervision is not None and supervision.rule.needs_whole_window:
             yield slice(0, steps)
             return
-        first = 0 if lesson is None else lesson.rule.first_step(self._neuron)
+        first = 0 if supervision is None else supervision.rule.first_step(self._neuron)
         starts = [*range(0, first, _STEPS_AT_ONCE), *range(first, steps, _STEPS_AT_ONCE), steps]
         for start, stop in pairwise(starts):
             yield slice(start, stop)
@@ -189,26 +191,26 @@ class _Sweep:
         count = count_spikes(spikes, current.dtype)
         if counted is not None:
             count += counted
-        if (lesson := self._lesson_by(part.start + len(spikes))) is not None:
-            target = lesson.targets[part.stage.name][part.samples]
+        if (supervision := self._supervision_before(part.start + len(spikes))) is not None:
+            target = supervision.targets[part.stage.name][part.samples]
             activity = LayerActivity(spikes, None, membranes, target, part.start, counted)
-            self._add(part, lesson.rule.deltas(activity, self._neuron), batch)
+            self._add(part, supervision.rule.deltas(activity, self._neuron), batch)
         self._states[part.stage.name, part.samples.start] = _State(membranes[-1].clone(), count)
 
     def _read_out(self, part: _Part, current: Tensor, batch: int) -> None:
         before = self._states.get((part.stage.name, part.samples.start))
         sums = current.cumsum(0) if before is None else current.cumsum(0) + before.membrane
-        if (lesson := self._lesson_by(part.start + len(sums))) is not None:
-            goal = lesson.goal.part(part.samples)
-            deltas = lesson.rule.readout_deltas(sums, goal, self._neuron, part.start)
+        if (supervision := self._supervision_before(part.start + len(sums))) is not None:
+            goal = supervision.goal.part(part.samples)
+            deltas = supervision.rule.readout_deltas(sums, goal, self._neuron, part.start)
             self._add(part, deltas, batch)
         self._states[part.stage.name, part.samples.start] = _State(sums[-1].clone(), sums[-1])
 
-    def _lesson_by(self, stop: int) -> Lesson | None:
-        """The lesson, if its rule learns at steps before `stop`."""
-        lesson = self._lesson
-        late = lesson is not None and stop > lesson.rule.first_step(self._neuron)
-        return lesson if late else None
+    def _supervision_before(self, stop: int) -> Supervision | None:
+        """The supervision, if its rule learns at steps before `stop`."""
+        supervision = self._supervision
+        late = supervision is not None and stop > supervision.rule.first_step(self._neuron)
+        return supervision if late else None
 
     def _add(self, part: _Part, deltas: Tensor, batch: int) -> None:
         """Deltas are of the mean over their own samples, so they count by their part of all."""

@@ -24,7 +24,7 @@ from ltl_core.spiking.linear import (
     as_matrix,
 )
 from ltl_core.student.codes import CodeFormat
-from ltl_core.student.layerwise import Lesson, Swept, run_laid
+from ltl_core.student.layerwise import Supervision, Swept, run_laid
 
 
 class Student(NamedTuple):
@@ -132,7 +132,7 @@ class Student(NamedTuple):
 def sweep_student(
     student: Student,
     inputs: Float[Tensor, "batch *shape"],
-    lesson: Lesson | None = None,
+    supervision: Supervision | None = None,
     *,
     in_bytes: bool = True,
 ) -> Swept:
@@ -144,7 +144,7 @@ def sweep_student(
     laid = {
         stage.name: tuple(_laid_codes(student, stage, in_bytes)) for stage in student.network.stages
     }
-    return run_laid(student.network, laid, inputs, student.neuron, lesson)
+    return run_laid(student.network, laid, inputs, student.neuron, supervision)
 
 
 def _laid_codes(student: Student, stage: Stage, in_bytes: bool) -> Iterator[LaidWeights]:

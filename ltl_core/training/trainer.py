@@ -13,13 +13,13 @@ from ltl_core.rules.rule import Rule
 from ltl_core.rules.select import select_end_to_end, select_rule
 from ltl_core.settings import Scales, TrainingSettings
 from ltl_core.spiking.gradient import Gradient
-from ltl_core.student.layerwise import Lesson
+from ltl_core.student.layerwise import Supervision
 from ltl_core.student.student import Student, sweep_student
 from ltl_core.teaching.targets import Batch
 from ltl_core.training.adam_state import adam_tensors, load_adam
 
 
-class Taught(NamedTuple):
+class BatchGradients(NamedTuple):
     """How each matrix should change, and the logits of the student as it is."""
 
     gradients: dict[str, Gradient]
@@ -27,14 +27,14 @@ class Taught(NamedTuple):
 
 
 @runtime_checkable
-class Tutor(Protocol):
+class Trainer(Protocol):
     """A rule with what it keeps from batch to batch."""
 
     def begin_epoch(self, done: float, student: Student, batch: Batch) -> None:
         """`done` runs from 0 to 1; the batch is one to try things on."""
         ...
 
-    def learn(self, student: Student, batch: Batch) -> Taught:
+    def learn(self, student: Student, batch: Batch) -> BatchGradients:
         """Gradients of one batch."""
         ...
 
@@ -47,27 +47,27 @@ class Tutor(Protocol):
         ...
 
 
-def make_tutor(settings: TrainingSettings, network: NetworkSpec) -> Tutor:
+def make_trainer(settings: TrainingSettings, network: NetworkSpec) -> Trainer:
     """Raises SettingError."""
     if settings.rule.is_local:
-        return _LocalTutor(select_rule(settings.rule), settings)
-    return _EndToEndTutor(select_end_to_end(settings, network), settings)
+        return _LocalTrainer(select_rule(settings.rule), settings)
+    return _EndToEndTrainer(select_end_to_end(settings, network), settings)
 
 
-class _LocalTutor:
+class _LocalTrainer:
     def __init__(self, rule: Rule, settings: TrainingSettings) -> None:
         self._rule, self._settings = rule, settings
 
     def begin_epoch(self, done: float, student: Student, batch: Batch) -> None:
         """A local rule is the same in every epoch."""
 
-    def learn(self, student: Student, batch: Batch) -> Taught:
+    def learn(self, student: Student, batch: Batch) -> BatchGradients:
         if self._settings.scales is Scales.BATCH:
             batch = batch.rescaled(self._settings.percentile)
         goal, bits = batch.goal(self._settings.readout), self._settings.delta_bits
-        lesson = Lesson(self._rule, batch.rates, goal, bits)
-        swept = sweep_student(student, batch.inputs, lesson)
-        return Taught(swept.gradients, swept.logits)
+        supervision = Supervision(self._rule, batch.rates, goal, bits)
+        swept = sweep_student(student, batch.inputs, supervision)
+        return BatchGradients(swept.gradients, swept.logits)
 
     def tensors(self) -> dict[str, Tensor]:
         return {}
@@ -76,35 +76,35 @@ class _LocalTutor:
         """Nothing was kept."""
 
 
-class _EndToEndTutor:
+class _EndToEndTrainer:
     """Moves the rule's own parameters itself, by Adam at the student's rate."""
 
     def __init__(self, rule: EndToEndRule, settings: TrainingSettings) -> None:
         self._rule, self._readout, self._full_rate = rule, settings.readout, settings.learning_rate
-        self._own = rule.own
+        self._state = rule.state
         # Adam wants something to move, and most of these rules hold nothing.
-        held = list(self._own.values()) or [torch.zeros(0)]
+        held = list(self._state.values()) or [torch.zeros(0)]
         self._adam = torch.optim.Adam(held, settings.learning_rate)
 
     def begin_epoch(self, done: float, student: Student, batch: Batch) -> None:
         self._adam.param_groups[0]["lr"] = self._full_rate * (1 - done)
         self._rule.begin_epoch(done, _model(student), batch.inputs, batch.goal(self._readout))
 
-    def learn(self, student: Student, batch: Batch) -> Taught:
-        learned = self._rule.learn(_model(student), batch.inputs, batch.goal(self._readout))
-        for name, parameter in self._own.items():
-            parameter.grad = learned.own.get(name)
+    def learn(self, student: Student, batch: Batch) -> BatchGradients:
+        result = self._rule.learn(_model(student), batch.inputs, batch.goal(self._readout))
+        for name, parameter in self._state.items():
+            parameter.grad = result.state_gradients.get(name)
         self._adam.step()
-        return Taught(learned.gradients, learned.logits)
+        return BatchGradients(result.gradients, result.logits)
 
     def tensors(self) -> dict[str, Tensor]:
-        own = {name: tensor.clone() for name, tensor in self._own.items()}
-        return own | adam_tensors(self._adam, self._own)
+        state = {name: tensor.clone() for name, tensor in self._state.items()}
+        return state | adam_tensors(self._adam, self._state)
 
     def load(self, tensors: Mapping[str, Tensor]) -> None:
-        for name, tensor in self._own.items():
+        for name, tensor in self._state.items():
             tensor.copy_(tensors[name])
-        load_adam(self._adam, self._own, tensors)
+        load_adam(self._adam, self._state, tensors)
 
 
 def _model(student: Student) -> Model:

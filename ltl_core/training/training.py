@@ -18,7 +18,7 @@ from ltl_core.student.student import Student, zero_trims
 from ltl_core.teaching.readout import correct
 from ltl_core.teaching.targets import Batch, Targets, evenly
 from ltl_core.training.latent_weights import LatentWeights, LearningRates
-from ltl_core.training.trainer import make_tutor
+from ltl_core.training.trainer import make_trainer
 
 _RANGE_SAMPLES = 256  # enough to set the converters' full scales
 _RANGE_CHUNK = 4  # of them at a time
@@ -48,7 +48,7 @@ class Training:
         checkpoint: TrainingCheckpoint | None = None,
     ) -> None:
         self._settings, self._targets = settings, targets
-        self._tutor = make_tutor(settings, network)
+        self._trainer = make_trainer(settings, network)
         self._student = start_student(network, weights, targets, settings.neuron)
         rate = settings.learning_rate
         self._latent = LatentWeights(self._student, LearningRates(rate, rate, 0.0))
@@ -57,7 +57,7 @@ class Training:
             self._latent.load(checkpoint.tensors)
             kept = checkpoint.tensors.items()
             rule = {n.removeprefix(_RULE): t for n, t in kept if n.startswith(_RULE)}
-            self._tutor.load(rule)
+            self._trainer.load(rule)
             self._epoch = checkpoint.epoch
 
     def epochs(self) -> Iterator[Progress]:
@@ -72,7 +72,7 @@ class Training:
 
     def checkpoint(self) -> TrainingCheckpoint:
         """The state after the last whole epoch."""
-        rule = {f"{_RULE}{name}": tensor for name, tensor in self._tutor.tensors().items()}
+        rule = {f"{_RULE}{name}": tensor for name, tensor in self._trainer.tensors().items()}
         return TrainingCheckpoint(self._latent.tensors() | rule, self._epoch)
 
     @property
@@ -87,7 +87,7 @@ class Training:
         batches = order.split(self._settings.batch)
         student = self._student.with_codes(self._latent.update_codes())
         done = self._epoch / self._settings.epochs
-        self._tutor.begin_epoch(done, student, self._targets.take(batches[0]))
+        self._trainer.begin_epoch(done, student, self._targets.take(batches[0]))
         right = 0.0
         for number, index in enumerate(batches):
             done = self._epoch + number / len(batches)
@@ -97,11 +97,11 @@ class Training:
 
     def _run_batch(self, batch: Batch) -> float:
         student = self._student.with_codes(self._latent.update_codes())
-        taught = self._tutor.learn(student, batch)
-        for name, gradient in taught.gradients.items():
+        result = self._trainer.learn(student, batch)
+        for name, gradient in result.gradients.items():
             self._latent.set_gradient(name, gradient)
         self._latent.step()
-        return correct(taught.logits, batch.answers)
+        return correct(result.logits, batch.answers)
 
 
 def start_student(

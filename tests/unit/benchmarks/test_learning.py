@@ -7,7 +7,7 @@ import pytest
 import torch
 from rich.console import Console
 
-from benchmarks.learning import Lesson, conditions_of, learn, parse, perform, prepare
+from benchmarks.learning import TeacherSetup, conditions_of, learn, parse, perform, prepare
 from benchmarks.learning_runs import (
     Conditions,
     Run,
@@ -26,21 +26,21 @@ LOCAL = [RuleName.LTL_OFFLINE, RuleName.LTL_ONLINE]
 
 
 @pytest.fixture(scope="module")
-def lesson() -> Iterator[Lesson]:
+def setup() -> Iterator[TeacherSetup]:
     task = tasks()["digits"]
     with torch.random.fork_rng():
         yield prepare(task, task.load(Path()), seed=0)
 
 
-def conditions(lesson: Lesson, rule: RuleName, start: Start = "warm") -> Conditions:
-    return conditions_of(lesson.task, rule, 0, parse(["--start", start]))
+def conditions(setup: TeacherSetup, rule: RuleName, start: Start = "warm") -> Conditions:
+    return conditions_of(setup.task, rule, 0, parse(["--start", start]))
 
 
 @pytest.mark.parametrize("rule", LOCAL)
-def test_students_come_near_their_teacher(lesson: Lesson, rule: RuleName) -> None:
-    run = learn(lesson, conditions(lesson, rule))
+def test_students_come_near_their_teacher(setup: TeacherSetup, rule: RuleName) -> None:
+    run = learn(setup, conditions(setup, rule))
     assert complaints_about(run) == []
-    assert len(run.accuracy) == 1 + lesson.task.epochs
+    assert len(run.accuracy) == 1 + setup.task.epochs
     assert run.peak_bytes > 0
     assert 0 < run.firing_rate < 1
     assert run.synops_ratio > 0
@@ -49,8 +49,8 @@ def test_students_come_near_their_teacher(lesson: Lesson, rule: RuleName) -> Non
     assert "2.00 points behind its teacher" in complaints_about(wrong)[0]
 
 
-def test_default_start_begins_at_chance_and_learns(lesson: Lesson) -> None:
-    run = learn(lesson, conditions(lesson, RuleName.LTL_OFFLINE, "default"))
+def test_default_start_begins_at_chance_and_learns(setup: TeacherSetup) -> None:
+    run = learn(setup, conditions(setup, RuleName.LTL_OFFLINE, "default"))
     assert run.accuracy[0] < 0.3  # one in ten, and luck
     assert run.accuracy[-1] > run.accuracy[0] + 0.3
 

@@ -40,7 +40,7 @@ def blobs(samples: int, seed: int) -> Samples:
 
 
 def teacher_module() -> nn.Sequential:
-    """Convolution, pooling, two linear layers; taught the blobs."""
+    """Convolution, pooling, two linear layers; trained on the blobs."""
     module = nn.Sequential(
         nn.Conv2d(1, 6, 3, padding=1, bias=False),
         nn.BatchNorm2d(6),

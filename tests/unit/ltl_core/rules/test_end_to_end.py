@@ -8,7 +8,7 @@ from torch import Tensor
 from ltl_core.network.spec import NetworkSpec
 from ltl_core.rules.bptt import Bptt, back_through
 from ltl_core.rules.dspike import DspikeBptt, best_temperature, finite_difference, probed_places
-from ltl_core.rules.end_to_end import Learned, Model
+from ltl_core.rules.end_to_end import EndToEndResult, Model
 from ltl_core.rules.shortcut import Shortcut
 from ltl_core.rules.tandem import Tandem
 from ltl_core.settings import NeuronSettings, Reset
@@ -42,9 +42,9 @@ def _inputs(frames: bool = False) -> Tensor:
     return random_inputs(BATCH, STEPS) if frames else random_inputs(BATCH)
 
 
-def _largest_error(learned: Learned, expected: dict[str, Tensor]) -> float:
+def _largest_error(result: EndToEndResult, expected: dict[str, Tensor]) -> float:
     errors = []
-    for name, gradient in learned.gradients.items():
+    for name, gradient in result.gradients.items():
         for field, value in gradient._asdict().items():
             wanted = expected[f"{name}.{field}"]
             assert float(wanted.abs().max()) > 0
@@ -68,7 +68,7 @@ def test_dspike_equals_autograd(network: NetworkSpec, neuron: NeuronSettings) ->
     expected = reference.end_to_end_gradients(model, inputs, LABELS, reference.dspike(neuron, 3.0))
     rule = DspikeBptt()
     assert _largest_error(rule.learn(model, inputs, Classes(LABELS)), expected) < 1e-6
-    rule.own["temperature"].fill_(3.3)
+    rule.state["temperature"].fill_(3.3)
     assert _largest_error(rule.learn(model, inputs, Classes(LABELS)), expected) > 1e-2
 
 
@@ -89,13 +89,13 @@ def test_shortcut_equals_autograd(network: NetworkSpec, done: float) -> None:
     rule = Shortcut(network, weight=0.8, seed=3)
     rule.begin_epoch(done, model, inputs, Classes(LABELS))
     balance = 0.8 * (1 - done)
-    branches = {n: t.double() for n, t in rule.own.items() if n != "balance"}
+    branches = {n: t.double() for n, t in rule.state.items() if n != "balance"}
     expected = reference.end_to_end_gradients(
         model, inputs, LABELS, reference.boxcar(ZERO), (branches, balance)
     )
-    learned = rule.learn(model, inputs, Classes(LABELS))
-    assert _largest_error(learned, expected) < 1e-6
-    for name, gradient in learned.own.items():
+    result = rule.learn(model, inputs, Classes(LABELS))
+    assert _largest_error(result, expected) < 1e-6
+    for name, gradient in result.state_gradients.items():
         wanted = expected[f"branch:{name}"]
         assert float((gradient - wanted).norm() / wanted.norm()) < 1e-6
     rule.begin_epoch(0.5 * (1 + done), model, inputs, Classes(LABELS))
@@ -131,8 +131,8 @@ def test_temperature_is_the_one_that_points_as_measured() -> None:
     shown = list(windows(CHAIN, model.weights, inputs, ZERO))
     cosines = {}
     for temperature in candidates:
-        learned = back_through(shown, model, goal, Dspike(temperature))
-        found = learned.gradients["first"].weight.flatten()[places]
+        result = back_through(shown, model, goal, Dspike(temperature))
+        found = result.gradients["first"].weight.flatten()[places]
         cosines[temperature] = float(F.cosine_similarity(found, measured, dim=0))
     assert len(set(cosines.values())) == 3
     assert cosines[chosen] == max(cosines.values())

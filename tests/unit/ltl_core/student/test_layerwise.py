@@ -11,7 +11,7 @@ from ltl_core.rules.select import select_rule
 from ltl_core.settings import NeuronSettings, RuleName
 from ltl_core.spiking import gradient as gradient_module
 from ltl_core.spiking.forward import windows
-from ltl_core.student.layerwise import Lesson, Swept, run
+from ltl_core.student.layerwise import Supervision, Swept, run
 from ltl_core.student.student import sweep_student
 from ltl_core.teaching.readout import Classes
 from tests.unit.ltl_core import reference
@@ -42,8 +42,8 @@ def _inputs(frames: bool) -> Tensor:
 
 
 def _learn(network: NetworkSpec, rule: RuleName, inputs: Tensor) -> Swept:
-    lesson = Lesson(select_rule(rule), random_targets(network), Classes(LABELS))
-    return run(network, random_weights(network), inputs, NEURON, lesson)
+    supervision = Supervision(select_rule(rule), random_targets(network), Classes(LABELS))
+    return run(network, random_weights(network), inputs, NEURON, supervision)
 
 
 @NETWORKS
@@ -84,8 +84,8 @@ def test_gradients_equal_autograd(network: NetworkSpec, frames: bool, rule: Rule
 def test_another_gain_of_the_straight_branch_would_be_seen(rule: RuleName) -> None:
     first = _learn(RESIDUAL, rule, _inputs(False)).gradients["one"].weight
     weights = random_weights(RESIDUAL) | {"same.gain": torch.tensor([0.5], dtype=torch.float64)}
-    lesson = Lesson(select_rule(rule), random_targets(RESIDUAL), Classes(LABELS))
-    other = run(RESIDUAL, weights, _inputs(False), NEURON, lesson).gradients["one"].weight
+    supervision = Supervision(select_rule(rule), random_targets(RESIDUAL), Classes(LABELS))
+    other = run(RESIDUAL, weights, _inputs(False), NEURON, supervision).gradients["one"].weight
     assert float((first - other).norm() / first.norm()) > 1e-2
 
 
@@ -97,9 +97,9 @@ def test_as_many_frames_as_steps_are_needed() -> None:
 @pytest.mark.parametrize("rule", LOCAL)
 def test_bytes_change_no_bit(world: World, rule: RuleName) -> None:
     batch = world.targets.take(torch.arange(40))
-    lesson = Lesson(select_rule(rule), batch.rates, batch.goal())
-    first = sweep_student(world.student, batch.inputs, lesson)
-    second = sweep_student(world.student, batch.inputs, lesson, in_bytes=False)
+    supervision = Supervision(select_rule(rule), batch.rates, batch.goal())
+    first = sweep_student(world.student, batch.inputs, supervision)
+    second = sweep_student(world.student, batch.inputs, supervision, in_bytes=False)
     assert torch.equal(first.logits, second.logits)
     assert all(torch.equal(first.rates[name], second.rates[name]) for name in first.rates)
     for name, gradient in first.gradients.items():
@@ -109,9 +109,9 @@ def test_bytes_change_no_bit(world: World, rule: RuleName) -> None:
 @pytest.mark.parametrize("rule", LOCAL)
 def test_deltas_in_bytes_keep_the_direction_of_the_gradient(world: World, rule: RuleName) -> None:
     batch = world.targets.take(torch.arange(40))
-    lesson = Lesson(select_rule(rule), batch.rates, batch.goal())
-    exact = sweep_student(world.student, batch.inputs, lesson)
-    rounded = sweep_student(world.student, batch.inputs, lesson._replace(delta_bits=8))
+    supervision = Supervision(select_rule(rule), batch.rates, batch.goal())
+    exact = sweep_student(world.student, batch.inputs, supervision)
+    rounded = sweep_student(world.student, batch.inputs, supervision._replace(delta_bits=8))
     assert torch.equal(exact.logits, rounded.logits)
     for name, gradient in exact.gradients.items():
         other = rounded.gradients[name]
