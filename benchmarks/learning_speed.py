@@ -32,8 +32,8 @@ from benchmarks.memory import peak_memory
 from ltl_core.network.layers import Conv2d
 from ltl_core.rules.select import select_rule
 from ltl_core.settings import NeuronSettings, RuleName
-from ltl_core.student.layerwise import Supervision, run
-from ltl_core.student.student import sweep_student
+from ltl_core.student.layerwise import Supervision, layerwise_forward
+from ltl_core.student.student import layerwise_forward_student
 from ltl_core.teaching.readout import Classes
 from ltl_core.teaching.teacher import collect
 from ltl_core.training.latent_weights import LatentWeights, LearningRates
@@ -98,10 +98,12 @@ def forward_pass(world: World) -> Callable[[], None]:
 def ours(world: World, rule: RuleName) -> dict[str, Tensor]:
     """The gradients of a step, teacher included."""
     supervision = Supervision(select_rule(rule), targets_of(world), Classes(world.labels))
-    swept = run(world.network, world.weights, world.batch.inputs, world.neuron, supervision)
+    result = layerwise_forward(
+        world.network, world.weights, world.batch.inputs, world.neuron, supervision
+    )
     return {
         f"{name}.{field}": tensor
-        for name, gradient in swept.gradients.items()
+        for name, gradient in result.gradients.items()
         for field, tensor in gradient._asdict().items()
     }
 
@@ -140,10 +142,10 @@ def step_in_codes(world: World, rule: RuleName, delta_bits: int | None) -> Calla
 
     def go() -> None:
         supervision = Supervision(select_rule(rule), targets_of(world), goal, delta_bits)
-        swept = sweep_student(
+        result = layerwise_forward_student(
             student.with_codes(latent.update_codes()), world.batch.inputs, supervision
         )
-        for name, gradient in swept.gradients.items():
+        for name, gradient in result.gradients.items():
             latent.set_gradient(name, gradient)
         latent.step()
 

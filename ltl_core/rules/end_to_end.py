@@ -42,7 +42,7 @@ class EndToEndRule(Protocol):
     def state(self) -> dict[str, Tensor]:
         """What the rule holds beside the student's weights, changed in place: for checkpoints.
 
-        Those with a gradient in `EndToEndResult.state_gradients` are trained, and dropped with the rule.
+        Tensors with a gradient in `EndToEndResult.state_gradients` are trained by Adam.
         """
         ...
 

@@ -64,7 +64,7 @@ class Shortcut:
     def _through_branch(
         self, window: Window, goal: Goal, branches: int, gradients: dict[str, Tensor]
     ) -> Float[Tensor, "batch *neuron"]:
-        """The branch's gradient goes into `gradients`; the error of a spike, the same at every step."""
+        """Add the gradient of the branch to `gradients`; return the error of any spike."""
         rate = _present(window.spikes).mean(0)
         means = rate.flatten(2).mean(2) if rate.dim() > 2 else rate
         name = window.stage.name

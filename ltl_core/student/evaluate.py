@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ltl_core.chip import ChipBackend, Observable, Stimulus
-from ltl_core.student.student import Student, sweep_student
+from ltl_core.student.student import Student, layerwise_forward_student
 from ltl_core.teaching.readout import correct, sample_losses
 from ltl_core.teaching.targets import Batch, Targets
 
@@ -44,8 +44,8 @@ def chip_quality(backend: ChipBackend, student: Student, targets: Targets) -> Qu
 
 
 def _ideal(student: Student, batch: Batch) -> _Answer:
-    swept = sweep_student(student, batch.inputs)
-    return _Answer(list(swept.rates.values()), swept.logits)
+    result = layerwise_forward_student(student, batch.inputs)
+    return _Answer(list(result.rates.values()), result.logits)
 
 
 def _measured(backend: ChipBackend, student: Student, batch: Batch) -> _Answer:

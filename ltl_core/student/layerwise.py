@@ -27,7 +27,7 @@ from ltl_core.teaching.readout import Goal
 
 _STEPS_AT_ONCE = 4  # of a rule that looks at no later steps
 
-LaidNetwork = Mapping[str, tuple[LaidWeights, ...]]
+PackedNetwork = Mapping[str, tuple[LaidWeights, ...]]
 
 
 class Supervision(NamedTuple):
@@ -39,7 +39,7 @@ class Supervision(NamedTuple):
     delta_bits: int | None = None
 
 
-class Swept(NamedTuple):
+class LayerwiseResult(NamedTuple):
     """What a student did, and, where it learned, how each matrix should change."""
 
     rates: dict[str, Float[Tensor, "batch *neuron"]]
@@ -63,39 +63,39 @@ class _Part(NamedTuple):
     rows: list[Rows]
 
 
-def run(
+def layerwise_forward(
     network: NetworkSpec,
     weights: Weights,
     inputs: Float[Tensor, "batch *shape"],
     neuron: NeuronSettings,
     supervision: Supervision | None = None,
-) -> Swept:
+) -> LayerwiseResult:
     """The student's rates and logits over the whole window; with a supervision, its gradients.
 
     Inputs are images, held for all steps, or sequences of as many frames as there are steps.
     """
     laid = {stage.name: branch_weights(stage, weights) for stage in network.stages}
-    return run_laid(network, laid, inputs, neuron, supervision)
+    return layerwise_forward_packed(network, laid, inputs, neuron, supervision)
 
 
-def run_laid(
+def layerwise_forward_packed(
     network: NetworkSpec,
-    weights: LaidNetwork,
+    weights: PackedNetwork,
     inputs: Float[Tensor, "batch *shape"],
     neuron: NeuronSettings,
     supervision: Supervision | None = None,
-) -> Swept:
+) -> LayerwiseResult:
     """The same with weights that are laid out already, by stage and branch."""
-    return _Sweep(network, weights, neuron, supervision).over(
+    return _LayerwisePass(network, weights, neuron, supervision).over(
         as_frames(network, inputs, neuron.steps)
     )
 
 
-class _Sweep:
+class _LayerwisePass:
     def __init__(
         self,
         network: NetworkSpec,
-        weights: LaidNetwork,
+        weights: PackedNetwork,
         neuron: NeuronSettings,
         supervision: Supervision | None,
     ) -> None:
@@ -111,7 +111,7 @@ class _Sweep:
         self._device = like.device
         self._longest = max(part.stop - part.start for part in self._segments())
 
-    def over(self, frames: Float[Tensor, "time batch *input"]) -> Swept:
+    def over(self, frames: Float[Tensor, "time batch *input"]) -> LayerwiseResult:
         batch = frames.shape[1]
         for steps in self._segments():
             shown: dict[str | None, Tensor] = {None: frames if len(frames) == 1 else frames[steps]}
@@ -122,7 +122,7 @@ class _Sweep:
         *hidden, readout = self._network.stages
         rates = {stage.name: self._whole(stage).counted / self._neuron.steps for stage in hidden}
         logits = self._whole(readout).membrane / self._neuron.steps
-        return Swept(rates, logits, self._gradients.total)
+        return LayerwiseResult(rates, logits, self._gradients.total)
 
     def _segments(self) -> Iterator[slice]:
         """Boundaries never cut through the first step that learns."""

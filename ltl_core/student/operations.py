@@ -15,7 +15,7 @@ from torch import Tensor
 from ltl_core.network.spec import NetworkSpec
 from ltl_core.network.stages import Branch
 from ltl_core.spiking.linear import input_gradient
-from ltl_core.student.student import Student, sweep_student
+from ltl_core.student.student import Student, layerwise_forward_student
 from ltl_core.teaching.targets import Targets
 
 _CHUNK = 128  # samples at a time
@@ -39,7 +39,7 @@ class Effort(NamedTuple):
 def student_effort(student: Student, targets: Targets) -> Effort:
     """Of the ideal student."""
     batches = targets.batches(_CHUNK)
-    rates = (sweep_student(student, batch.inputs).rates for batch in batches)
+    rates = (layerwise_forward_student(student, batch.inputs).rates for batch in batches)
     return effort_of(student.network, rates, student.neuron.steps)
 
 

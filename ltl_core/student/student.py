@@ -24,7 +24,7 @@ from ltl_core.spiking.linear import (
     as_matrix,
 )
 from ltl_core.student.codes import CodeFormat
-from ltl_core.student.layerwise import Supervision, Swept, run_laid
+from ltl_core.student.layerwise import LayerwiseResult, Supervision, layerwise_forward_packed
 
 
 class Student(NamedTuple):
@@ -129,14 +129,14 @@ class Student(NamedTuple):
             raise CorruptTensorsError(f"it is no student: {error}") from error
 
 
-def sweep_student(
+def layerwise_forward_student(
     student: Student,
     inputs: Float[Tensor, "batch *shape"],
     supervision: Supervision | None = None,
     *,
     in_bytes: bool = True,
-) -> Swept:
-    """`sweep.run` in codes: every sum of codes over spikes is an integer, and exact.
+) -> LayerwiseResult:
+    """`layerwise_forward` in codes: every sum of codes over spikes is an integer, and exact.
 
     So the products run in bytes where the processor has such a product, and whether they do
     changes no bit of what comes of it.
@@ -144,7 +144,7 @@ def sweep_student(
     laid = {
         stage.name: tuple(_laid_codes(student, stage, in_bytes)) for stage in student.network.stages
     }
-    return run_laid(student.network, laid, inputs, student.neuron, supervision)
+    return layerwise_forward_packed(student.network, laid, inputs, student.neuron, supervision)
 
 
 def _laid_codes(student: Student, stage: Stage, in_bytes: bool) -> Iterator[LaidWeights]:

@@ -14,7 +14,7 @@ from ltl_core.rules.select import select_end_to_end, select_rule
 from ltl_core.settings import Scales, TrainingSettings
 from ltl_core.spiking.gradient import Gradient
 from ltl_core.student.layerwise import Supervision
-from ltl_core.student.student import Student, sweep_student
+from ltl_core.student.student import Student, layerwise_forward_student
 from ltl_core.teaching.targets import Batch
 from ltl_core.training.adam_state import adam_tensors, load_adam
 
@@ -66,8 +66,8 @@ class _LocalTrainer:
             batch = batch.rescaled(self._settings.percentile)
         goal, bits = batch.goal(self._settings.readout), self._settings.delta_bits
         supervision = Supervision(self._rule, batch.rates, goal, bits)
-        swept = sweep_student(student, batch.inputs, supervision)
-        return BatchGradients(swept.gradients, swept.logits)
+        result = layerwise_forward_student(student, batch.inputs, supervision)
+        return BatchGradients(result.gradients, result.logits)
 
     def tensors(self) -> dict[str, Tensor]:
         return {}

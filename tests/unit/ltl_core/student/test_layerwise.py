@@ -11,8 +11,8 @@ from ltl_core.rules.select import select_rule
 from ltl_core.settings import NeuronSettings, RuleName
 from ltl_core.spiking import gradient as gradient_module
 from ltl_core.spiking.forward import windows
-from ltl_core.student.layerwise import Supervision, Swept, run
-from ltl_core.student.student import sweep_student
+from ltl_core.student.layerwise import LayerwiseResult, Supervision, layerwise_forward
+from ltl_core.student.student import layerwise_forward_student
 from ltl_core.teaching.readout import Classes
 from tests.unit.ltl_core import reference
 from tests.unit.ltl_core.residual import (
@@ -41,9 +41,9 @@ def _inputs(frames: bool) -> Tensor:
     return random_inputs(BATCH, NEURON.steps) if frames else random_inputs(BATCH)
 
 
-def _learn(network: NetworkSpec, rule: RuleName, inputs: Tensor) -> Swept:
+def _learn(network: NetworkSpec, rule: RuleName, inputs: Tensor) -> LayerwiseResult:
     supervision = Supervision(select_rule(rule), random_targets(network), Classes(LABELS))
-    return run(network, random_weights(network), inputs, NEURON, supervision)
+    return layerwise_forward(network, random_weights(network), inputs, NEURON, supervision)
 
 
 @NETWORKS
@@ -52,13 +52,13 @@ def test_rates_and_logits_are_those_of_the_whole_windows(
     network: NetworkSpec, frames: bool
 ) -> None:
     inputs, weights = _inputs(frames), random_weights(network)
-    swept = run(network, weights, inputs, NEURON)
+    result = layerwise_forward(network, weights, inputs, NEURON)
     for window in windows(network, weights, inputs, NEURON):
         if window.spikes is None:
-            torch.testing.assert_close(swept.logits, window.membrane[-1] / NEURON.steps)
+            torch.testing.assert_close(result.logits, window.membrane[-1] / NEURON.steps)
         else:
             assert 0.02 < float(window.spikes.mean()) < 0.9
-            torch.testing.assert_close(swept.rates[window.stage.name], window.spikes.mean(0))
+            torch.testing.assert_close(result.rates[window.stage.name], window.spikes.mean(0))
 
 
 @NETWORKS
@@ -85,21 +85,25 @@ def test_another_gain_of_the_straight_branch_would_be_seen(rule: RuleName) -> No
     first = _learn(RESIDUAL, rule, _inputs(False)).gradients["one"].weight
     weights = random_weights(RESIDUAL) | {"same.gain": torch.tensor([0.5], dtype=torch.float64)}
     supervision = Supervision(select_rule(rule), random_targets(RESIDUAL), Classes(LABELS))
-    other = run(RESIDUAL, weights, _inputs(False), NEURON, supervision).gradients["one"].weight
+    other = (
+        layerwise_forward(RESIDUAL, weights, _inputs(False), NEURON, supervision)
+        .gradients["one"]
+        .weight
+    )
     assert float((first - other).norm() / first.norm()) > 1e-2
 
 
 def test_as_many_frames_as_steps_are_needed() -> None:
     with pytest.raises(LayerShapeError, match=r"7x2x8x8"):
-        run(CHAIN, random_weights(CHAIN), random_inputs(BATCH, 7), NEURON)
+        layerwise_forward(CHAIN, random_weights(CHAIN), random_inputs(BATCH, 7), NEURON)
 
 
 @pytest.mark.parametrize("rule", LOCAL)
 def test_bytes_change_no_bit(world: World, rule: RuleName) -> None:
     batch = world.targets.take(torch.arange(40))
     supervision = Supervision(select_rule(rule), batch.rates, batch.goal())
-    first = sweep_student(world.student, batch.inputs, supervision)
-    second = sweep_student(world.student, batch.inputs, supervision, in_bytes=False)
+    first = layerwise_forward_student(world.student, batch.inputs, supervision)
+    second = layerwise_forward_student(world.student, batch.inputs, supervision, in_bytes=False)
     assert torch.equal(first.logits, second.logits)
     assert all(torch.equal(first.rates[name], second.rates[name]) for name in first.rates)
     for name, gradient in first.gradients.items():
@@ -110,8 +114,10 @@ def test_bytes_change_no_bit(world: World, rule: RuleName) -> None:
 def test_deltas_in_bytes_keep_the_direction_of_the_gradient(world: World, rule: RuleName) -> None:
     batch = world.targets.take(torch.arange(40))
     supervision = Supervision(select_rule(rule), batch.rates, batch.goal())
-    exact = sweep_student(world.student, batch.inputs, supervision)
-    rounded = sweep_student(world.student, batch.inputs, supervision._replace(delta_bits=8))
+    exact = layerwise_forward_student(world.student, batch.inputs, supervision)
+    rounded = layerwise_forward_student(
+        world.student, batch.inputs, supervision._replace(delta_bits=8)
+    )
     assert torch.equal(exact.logits, rounded.logits)
     for name, gradient in exact.gradients.items():
         other = rounded.gradients[name]
