@@ -34,7 +34,7 @@ from ltl_core.rules.select import select_rule
 from ltl_core.settings import NeuronSettings, RuleName
 from ltl_core.student.layerwise import Supervision, layerwise_forward
 from ltl_core.student.student import layerwise_forward_student
-from ltl_core.teaching.readout import Classes
+from ltl_core.teaching.readout import LabelCrossEntropy
 from ltl_core.teaching.teacher import collect
 from ltl_core.training.latent_weights import LatentWeights, LearningRates
 from ltl_core.training.training import start_student
@@ -97,7 +97,7 @@ def forward_pass(world: World) -> Callable[[], None]:
 
 def ours(world: World, rule: RuleName) -> dict[str, Tensor]:
     """The gradients of a step, teacher included."""
-    supervision = Supervision(select_rule(rule), targets_of(world), Classes(world.labels))
+    supervision = Supervision(select_rule(rule), targets_of(world), LabelCrossEntropy(world.labels))
     result = layerwise_forward(
         world.network, world.weights, world.batch.inputs, world.neuron, supervision
     )
@@ -138,10 +138,10 @@ def step_in_codes(world: World, rule: RuleName, delta_bits: int | None) -> Calla
     targets = collect(world.network, world.teacher, world.batch, scales=world.scales)
     student = start_student(world.network, world.teacher, targets, world.neuron)
     latent = LatentWeights(student, LearningRates(1e-4, 1e-4, 0.0))
-    goal = Classes(world.labels)
+    loss = LabelCrossEntropy(world.labels)
 
     def go() -> None:
-        supervision = Supervision(select_rule(rule), targets_of(world), goal, delta_bits)
+        supervision = Supervision(select_rule(rule), targets_of(world), loss, delta_bits)
         result = layerwise_forward_student(
             student.with_codes(latent.update_codes()), world.batch.inputs, supervision
         )

@@ -17,7 +17,7 @@ from ltl_core.rules.select import select_rule
 from ltl_core.settings import CalibrationSettings, Change
 from ltl_core.student.evaluate import Quality, student_quality
 from ltl_core.student.student import Student
-from ltl_core.teaching.readout import correct
+from ltl_core.teaching.readout import accuracy_of
 from ltl_core.teaching.targets import Batch, TargetSet
 from ltl_core.training.latent_weights import LatentWeights, LearningRates
 
@@ -162,7 +162,7 @@ class Calibration:
                 self._latent.set_gradient(name, gradient, trims_only=not self._moves_weights)
             if seen.stage.is_readout:
                 logits = seen.record.membrane[-1]  # type: ignore[index]
-                accuracy = correct(logits, batch.answers)
+                accuracy = accuracy_of(logits, batch.answers)
             else:
                 rate = measured_rate(seen.record, student.neuron.steps)
                 errors.append(float((rate - batch.rates[seen.stage.name]).square().mean().sqrt()))

@@ -62,7 +62,7 @@ def measured_gradient(
     if observable is Observable.COUNTS:
         return _rate_gradient(seen, batch, student)
     if seen.stage.is_readout:
-        deltas = rule.readout_deltas(_sums(seen, student), batch.goal(), student.neuron)
+        deltas = rule.readout_deltas(_sums(seen, student), batch.readout_loss(), student.neuron)
     else:
         activity = _activity(seen, batch.rates[seen.stage.name], student, observable)
         deltas = rule.deltas(activity, student.neuron)
@@ -103,7 +103,7 @@ def _rate_gradient(seen: Seen, batch: Batch, student: Student) -> dict[str, Grad
         return stage_gradient(
             seen.stage,
             seen.sources,
-            LtlOffline().readout_deltas(final, batch.goal(), student.neuron),
+            LtlOffline().readout_deltas(final, batch.readout_loss(), student.neuron),
         )
     rate, target = measured_rate(seen.record, student.neuron.steps), batch.rates[seen.stage.name]
     active = (rate > 0) & (rate < 1)

@@ -16,7 +16,7 @@ from ltl_core.rules.through_time import deltas_through_time
 from ltl_core.spiking.forward import Window, windows
 from ltl_core.spiking.gradient import Gradient, stage_gradient
 from ltl_core.spiking.surrogate import Boxcar, Surrogate
-from ltl_core.teaching.readout import Goal
+from ltl_core.teaching.readout import ReadoutLoss
 
 
 class Bptt:
@@ -33,21 +33,21 @@ class Bptt:
     def state(self) -> dict[str, Tensor]:
         return {}
 
-    def begin_epoch(self, done: float, model: Model, inputs: Tensor, goal: Goal) -> None:
+    def begin_epoch(self, done: float, model: Model, inputs: Tensor, loss: ReadoutLoss) -> None:
         """Nothing to settle."""
 
     def learn(
-        self, model: Model, inputs: Float[Tensor, "batch *shape"], goal: Goal
+        self, model: Model, inputs: Float[Tensor, "batch *shape"], loss: ReadoutLoss
     ) -> EndToEndResult:
         """Forward over all layers, then back from the readout."""
         shown = list(windows(model.network, model.weights, inputs, model.neuron))
-        return back_through(shown, model, goal, self._surrogate)
+        return back_through(shown, model, loss, self._surrogate)
 
 
 def back_through(
     shown: list[Window],
     model: Model,
-    goal: Goal,
+    loss: ReadoutLoss,
     surrogate: Surrogate,
     beside: Mapping[str, Float[Tensor, "batch *neuron"]] | None = None,
 ) -> EndToEndResult:
@@ -55,7 +55,7 @@ def back_through(
     neuron = model.neuron
     gradients: dict[str, Gradient] = {}
     logits = shown[-1].membrane[-1] / neuron.steps
-    deltas = (goal.error(logits) / neuron.steps).expand(neuron.steps, *logits.shape)
+    deltas = (loss.gradient(logits) / neuron.steps).expand(neuron.steps, *logits.shape)
     errors: dict[str, Tensor] = {
         name: error.expand(neuron.steps, *error.shape).clone()
         for name, error in (beside or {}).items()

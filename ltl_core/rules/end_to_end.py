@@ -12,7 +12,7 @@ from ltl_core.settings import NeuronSettings
 from ltl_core.spiking.forward import Weights
 from ltl_core.spiking.gradient import Gradient, join_time, split_time
 from ltl_core.spiking.linear import as_weight, branch_weights, input_gradient
-from ltl_core.teaching.readout import Goal
+from ltl_core.teaching.readout import ReadoutLoss
 
 
 class Model(NamedTuple):
@@ -46,12 +46,12 @@ class EndToEndRule(Protocol):
         """
         ...
 
-    def begin_epoch(self, done: float, model: Model, inputs: Tensor, goal: Goal) -> None:
+    def begin_epoch(self, done: float, model: Model, inputs: Tensor, loss: ReadoutLoss) -> None:
         """Settle what a rule chooses once an epoch, on one batch; `done` runs from 0 to 1."""
         ...
 
     def learn(
-        self, model: Model, inputs: Float[Tensor, "batch *shape"], goal: Goal
+        self, model: Model, inputs: Float[Tensor, "batch *shape"], loss: ReadoutLoss
     ) -> EndToEndResult:
         """Gradients of the readout's loss."""
         ...

@@ -12,7 +12,7 @@ from ltl_core.rules.rule import LayerActivity
 from ltl_core.rules.through_time import deltas_through_time
 from ltl_core.settings import NeuronSettings
 from ltl_core.spiking.neuron import count_spikes
-from ltl_core.teaching.readout import Goal
+from ltl_core.teaching.readout import ReadoutLoss
 
 
 class LtlOffline:
@@ -36,11 +36,11 @@ class LtlOffline:
     def readout_deltas(
         self,
         sums: Float[Tensor, "time batch output"],
-        goal: Goal,
+        loss: ReadoutLoss,
         neuron: NeuronSettings,  # noqa: ARG002 - part of the interface
         start: int = 0,  # noqa: ARG002 - likewise
     ) -> Float[Tensor, "learned batch output"]:
         """d[t] = (dloss / dlogits) / T with logits Y[T] / T, the same at every step."""
         steps = len(sums)
-        error = goal.error(sums[-1] / steps)
+        error = loss.gradient(sums[-1] / steps)
         return (error / steps).expand(steps, *error.shape)

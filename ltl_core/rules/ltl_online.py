@@ -11,7 +11,7 @@ from torch import Tensor
 from ltl_core.rules.rule import LayerActivity
 from ltl_core.settings import NeuronSettings
 from ltl_core.spiking.neuron import count_spikes
-from ltl_core.teaching.readout import Goal
+from ltl_core.teaching.readout import ReadoutLoss
 
 
 class LtlOnline:
@@ -42,14 +42,14 @@ class LtlOnline:
     def readout_deltas(
         self,
         sums: Float[Tensor, "time batch output"],
-        goal: Goal,
+        loss: ReadoutLoss,
         neuron: NeuronSettings,
         start: int = 0,
     ) -> Float[Tensor, "learned batch output"]:
         """d[t] = (dloss / dlogits)[t] / (t+1) with logits Y[t] / (t+1), for t >= Tw."""
         skipped = max(0, neuron.warmup - start)
         elapsed = _elapsed(start + skipped, sums[skipped:])
-        return goal.error(sums[skipped:] / elapsed) / elapsed
+        return loss.gradient(sums[skipped:] / elapsed) / elapsed
 
 
 def _count_before(activity: LayerActivity, step: int) -> Tensor:

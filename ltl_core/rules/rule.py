@@ -8,7 +8,7 @@ from torch import Tensor
 
 from ltl_core.settings import NeuronSettings
 from ltl_core.spiking.surrogate import Boxcar, Surrogate
-from ltl_core.teaching.readout import Goal
+from ltl_core.teaching.readout import ReadoutLoss
 
 
 class LayerActivity(NamedTuple):
@@ -66,7 +66,7 @@ class Rule(Protocol):
     def readout_deltas(
         self,
         sums: Float[Tensor, "time batch output"],
-        goal: Goal,
+        loss: ReadoutLoss,
         neuron: NeuronSettings,
         start: int = 0,
     ) -> Float[Tensor, "learned batch output"]:

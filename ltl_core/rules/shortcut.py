@@ -20,7 +20,7 @@ from ltl_core.rules.bptt import back_through
 from ltl_core.rules.end_to_end import EndToEndResult, Model
 from ltl_core.spiking.forward import Window, windows
 from ltl_core.spiking.surrogate import Boxcar
-from ltl_core.teaching.readout import Goal
+from ltl_core.teaching.readout import ReadoutLoss
 
 
 class Shortcut:
@@ -44,32 +44,32 @@ class Shortcut:
     def state(self) -> dict[str, Tensor]:
         return self._branches | {"balance": self._balance}
 
-    def begin_epoch(self, done: float, model: Model, inputs: Tensor, goal: Goal) -> None:  # noqa: ARG002
+    def begin_epoch(self, done: float, model: Model, inputs: Tensor, loss: ReadoutLoss) -> None:  # noqa: ARG002
         """lambda falls to zero."""
         self._balance.fill_(self._first * (1 - done))
 
     def learn(
-        self, model: Model, inputs: Float[Tensor, "batch *shape"], goal: Goal
+        self, model: Model, inputs: Float[Tensor, "batch *shape"], loss: ReadoutLoss
     ) -> EndToEndResult:
         """Back through the branches and the readout at once."""
         shown = list(windows(model.network, model.weights, inputs, model.neuron))
         gradients: dict[str, Tensor] = {}
         beside = {
-            window.stage.name: self._through_branch(window, goal, len(shown) - 1, gradients)
+            window.stage.name: self._through_branch(window, loss, len(shown) - 1, gradients)
             for window in shown[:-1]
         }
-        result = back_through(shown, model, goal, Boxcar(), beside)
+        result = back_through(shown, model, loss, Boxcar(), beside)
         return result._replace(state_gradients=gradients)
 
     def _through_branch(
-        self, window: Window, goal: Goal, branches: int, gradients: dict[str, Tensor]
+        self, window: Window, loss: ReadoutLoss, branches: int, gradients: dict[str, Tensor]
     ) -> Float[Tensor, "batch *neuron"]:
         """Add the gradient of the branch to `gradients`; return the error of any spike."""
         rate = _present(window.spikes).mean(0)
         means = rate.flatten(2).mean(2) if rate.dim() > 2 else rate
         name = window.stage.name
         weight, bias = (self._branches[f"{name}.{f}"].to(rate) for f in ("weight", "bias"))
-        error = goal.error(means @ weight.T + bias) * (float(self._balance) / branches)
+        error = loss.gradient(means @ weight.T + bias) * (float(self._balance) / branches)
         gradients[f"{name}.weight"], gradients[f"{name}.bias"] = error.T @ means, error.sum(0)
         share = (error @ weight) / (rate[0, 0].numel() * len(_present(window.spikes)))
         return share.view(*share.shape, *[1] * (rate.dim() - 2)).expand_as(rate)

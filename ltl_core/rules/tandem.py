@@ -17,7 +17,7 @@ from ltl_core.rules.end_to_end import EndToEndResult, Model, errors_below
 from ltl_core.spiking.forward import Window, stage_sums, windows
 from ltl_core.spiking.gradient import Gradient, stage_gradient
 from ltl_core.spiking.surrogate import between
-from ltl_core.teaching.readout import Goal
+from ltl_core.teaching.readout import ReadoutLoss
 
 
 class Tandem:
@@ -31,11 +31,11 @@ class Tandem:
     def state(self) -> dict[str, Tensor]:
         return {}
 
-    def begin_epoch(self, done: float, model: Model, inputs: Tensor, goal: Goal) -> None:
+    def begin_epoch(self, done: float, model: Model, inputs: Tensor, loss: ReadoutLoss) -> None:
         """Nothing to settle."""
 
     def learn(
-        self, model: Model, inputs: Float[Tensor, "batch *shape"], goal: Goal
+        self, model: Model, inputs: Float[Tensor, "batch *shape"], loss: ReadoutLoss
     ) -> EndToEndResult:
         """Rates stand for counts: a / T = (W c / T + b) / threshold."""
         steps, threshold = model.neuron.steps, model.neuron.threshold
@@ -43,7 +43,7 @@ class Tandem:
         logits = layers[-1].membrane[-1] / steps
         errors: dict[str, Tensor] = {}
         gradients: dict[str, Gradient] = {}
-        deltas = goal.error(logits).unsqueeze(0)
+        deltas = loss.gradient(logits).unsqueeze(0)
         for layer in reversed(layers):
             stage = layer.stage
             if not stage.is_readout:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ltl_core.chip import ChipBackend, Observable, Stimulus
 from ltl_core.student.student import Student, layerwise_forward_student
-from ltl_core.teaching.readout import correct, sample_losses
+from ltl_core.teaching.readout import accuracy_of, sample_losses
 from ltl_core.teaching.targets import Batch, Targets
 
 _CHUNK = 128  # samples at a time
@@ -67,7 +67,7 @@ def _quality(student: Student, targets: Targets, ask: Callable[[Batch], _Answer]
         answer, size, wanted = ask(batch), batch.size, batch.answers
         for place, (name, rate) in enumerate(zip(names, answer.rates, strict=True)):
             squared[place] += (rate - batch.rates[name]).square().mean() * size
-        hits += correct(answer.logits, wanted) * size
+        hits += accuracy_of(answer.logits, wanted) * size
         losses += sample_losses(answer.logits, wanted).tolist()
         samples += size
     error = tuple(float(value) for value in (squared / samples).sqrt())

@@ -23,7 +23,7 @@ from ltl_core.spiking.forward import Weights, as_frames
 from ltl_core.spiking.gradient import Gradient, GradientSum, lay, sample_slices, split_time
 from ltl_core.spiking.linear import BranchWeights, LaidWeights, Rows, branch_weights, column_sums
 from ltl_core.spiking.neuron import Fired, count_spikes, fire_through
-from ltl_core.teaching.readout import Goal
+from ltl_core.teaching.readout import ReadoutLoss
 
 _STEPS_AT_ONCE = 4  # of a rule that looks at no later steps
 
@@ -35,7 +35,7 @@ class Supervision(NamedTuple):
 
     rule: Rule
     targets: Mapping[str, Float[Tensor, "batch *neuron"]]
-    goal: Goal
+    readout_loss: ReadoutLoss
     delta_bits: int | None = None
 
 
@@ -201,8 +201,8 @@ class _LayerwisePass:
         before = self._states.get((part.stage.name, part.samples.start))
         sums = current.cumsum(0) if before is None else current.cumsum(0) + before.membrane
         if (supervision := self._supervision_before(part.start + len(sums))) is not None:
-            goal = supervision.goal.part(part.samples)
-            deltas = supervision.rule.readout_deltas(sums, goal, self._neuron, part.start)
+            readout_loss = supervision.readout_loss.subset(part.samples)
+            deltas = supervision.rule.readout_deltas(sums, readout_loss, self._neuron, part.start)
             self._add(part, deltas, batch)
         self._states[part.stage.name, part.samples.start] = _State(sums[-1].clone(), sums[-1])
 

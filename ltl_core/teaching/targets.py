@@ -11,7 +11,12 @@ from torch import Tensor
 from ltl_core.errors import CorruptTensorsError, SettingError
 from ltl_core.packing import pack, unpack
 from ltl_core.settings import Readout
-from ltl_core.teaching.readout import Classes, Goal, TeacherClasses, Values
+from ltl_core.teaching.readout import (
+    LabelCrossEntropy,
+    ReadoutLoss,
+    SquaredError,
+    TeacherCrossEntropy,
+)
 
 RATE_LEVELS = 255  # with 16 steps a rate has 17 levels: eight bits lose nothing
 
@@ -62,16 +67,20 @@ class Batch(NamedTuple):
         """
         return self.labels if self.labels is not None else self._of_teacher().argmax(1)
 
-    def goal(self, readout: Readout = Readout.LABELS) -> Goal:
+    def readout_loss(self, readout: Readout = Readout.LABELS) -> ReadoutLoss:
         """What the readout is taught: without labels, the teacher's softmax.
 
         Raises SettingError.
         """
         if readout is Readout.LABELS and self.labels is not None:
-            return Values(self.labels) if self.labels.is_floating_point() else Classes(self.labels)
+            return (
+                SquaredError(self.labels)
+                if self.labels.is_floating_point()
+                else LabelCrossEntropy(self.labels)
+            )
         if readout is Readout.TEACHER_VALUES:
-            return Values(self._of_teacher())
-        return TeacherClasses(self._of_teacher())
+            return SquaredError(self._of_teacher())
+        return TeacherCrossEntropy(self._of_teacher())
 
     def _of_teacher(self) -> Float[Tensor, "batch output"]:
         if self.logits is None:

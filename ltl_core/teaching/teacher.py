@@ -12,7 +12,7 @@ from ltl_core.network.spec import NetworkSpec
 from ltl_core.network.stages import Stage
 from ltl_core.spiking.forward import Weights
 from ltl_core.spiking.linear import branch_weights, column_sums, lay_rows
-from ltl_core.teaching.readout import correct
+from ltl_core.teaching.readout import accuracy_of
 from ltl_core.teaching.targets import RATE_LEVELS, Samples, TargetSet, nearest_rank
 
 _CHUNK = 256  # samples at a time
@@ -88,7 +88,7 @@ def teacher_accuracy(network: NetworkSpec, weights: Weights, samples: Samples) -
     if samples.labels is None:
         return 1.0
     logits = torch.cat([answer.logits for answer in _answers(network, weights, samples.inputs)])
-    return correct(logits, samples.labels)
+    return accuracy_of(logits, samples.labels)
 
 
 def _still(network: NetworkSpec, inputs: Float[Tensor, "sample *shape"]) -> Tensor:

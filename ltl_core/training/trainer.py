@@ -64,8 +64,8 @@ class _LocalTrainer:
     def learn(self, student: Student, batch: Batch) -> BatchGradients:
         if self._settings.scales is Scales.BATCH:
             batch = batch.rescaled(self._settings.percentile)
-        goal, bits = batch.goal(self._settings.readout), self._settings.delta_bits
-        supervision = Supervision(self._rule, batch.rates, goal, bits)
+        loss, bits = batch.readout_loss(self._settings.readout), self._settings.delta_bits
+        supervision = Supervision(self._rule, batch.rates, loss, bits)
         result = layerwise_forward_student(student, batch.inputs, supervision)
         return BatchGradients(result.gradients, result.logits)
 
@@ -88,10 +88,12 @@ class _EndToEndTrainer:
 
     def begin_epoch(self, done: float, student: Student, batch: Batch) -> None:
         self._adam.param_groups[0]["lr"] = self._full_rate * (1 - done)
-        self._rule.begin_epoch(done, _model(student), batch.inputs, batch.goal(self._readout))
+        self._rule.begin_epoch(
+            done, _model(student), batch.inputs, batch.readout_loss(self._readout)
+        )
 
     def learn(self, student: Student, batch: Batch) -> BatchGradients:
-        result = self._rule.learn(_model(student), batch.inputs, batch.goal(self._readout))
+        result = self._rule.learn(_model(student), batch.inputs, batch.readout_loss(self._readout))
         for name, parameter in self._state.items():
             parameter.grad = result.state_gradients.get(name)
         self._adam.step()

@@ -15,7 +15,7 @@ from ltl_core.spiking.gradient import lay
 from ltl_core.spiking.linear import branch_weights, column_sums
 from ltl_core.student.codes import CodeFormat, as_integers, encode, encode_trim, fit_lsb
 from ltl_core.student.student import Student, zero_trims
-from ltl_core.teaching.readout import correct
+from ltl_core.teaching.readout import accuracy_of
 from ltl_core.teaching.targets import Batch, Targets, evenly
 from ltl_core.training.latent_weights import LatentWeights, LearningRates
 from ltl_core.training.trainer import make_trainer
@@ -101,7 +101,7 @@ class Training:
         for name, gradient in result.gradients.items():
             self._latent.set_gradient(name, gradient)
         self._latent.step()
-        return correct(result.logits, batch.answers)
+        return accuracy_of(result.logits, batch.answers)
 
 
 def start_student(

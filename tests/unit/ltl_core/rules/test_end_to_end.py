@@ -14,7 +14,7 @@ from ltl_core.rules.tandem import Tandem
 from ltl_core.settings import NeuronSettings, Reset
 from ltl_core.spiking.forward import windows
 from ltl_core.spiking.surrogate import Dspike
-from ltl_core.teaching.readout import Classes, Values
+from ltl_core.teaching.readout import LabelCrossEntropy, SquaredError
 from tests.unit.ltl_core import reference
 from tests.unit.ltl_core.residual import (
     BATCH,
@@ -58,7 +58,7 @@ def _largest_error(result: EndToEndResult, expected: dict[str, Tensor]) -> float
 def test_bptt_equals_autograd(network: NetworkSpec, neuron: NeuronSettings, frames: bool) -> None:
     model, inputs = _model(network, neuron), _inputs(frames)
     expected = reference.end_to_end_gradients(model, inputs, LABELS, reference.boxcar(neuron))
-    assert _largest_error(Bptt().learn(model, inputs, Classes(LABELS)), expected) < 1e-6
+    assert _largest_error(Bptt().learn(model, inputs, LabelCrossEntropy(LABELS)), expected) < 1e-6
 
 
 @NETWORKS
@@ -67,9 +67,9 @@ def test_dspike_equals_autograd(network: NetworkSpec, neuron: NeuronSettings) ->
     model, inputs = _model(network, neuron), _inputs()
     expected = reference.end_to_end_gradients(model, inputs, LABELS, reference.dspike(neuron, 3.0))
     rule = DspikeBptt()
-    assert _largest_error(rule.learn(model, inputs, Classes(LABELS)), expected) < 1e-6
+    assert _largest_error(rule.learn(model, inputs, LabelCrossEntropy(LABELS)), expected) < 1e-6
     rule.state["temperature"].fill_(3.3)
-    assert _largest_error(rule.learn(model, inputs, Classes(LABELS)), expected) > 1e-2
+    assert _largest_error(rule.learn(model, inputs, LabelCrossEntropy(LABELS)), expected) > 1e-2
 
 
 @NETWORKS
@@ -77,9 +77,9 @@ def test_dspike_equals_autograd(network: NetworkSpec, neuron: NeuronSettings) ->
 def test_tandem_equals_autograd(network: NetworkSpec, frames: bool) -> None:
     model, inputs = _model(network, TANDEM), _inputs(frames)
     expected = reference.tandem_gradients(model, inputs, LABELS)
-    assert _largest_error(Tandem().learn(model, inputs, Classes(LABELS)), expected) < 1e-6
+    assert _largest_error(Tandem().learn(model, inputs, LabelCrossEntropy(LABELS)), expected) < 1e-6
     wider = model._replace(neuron=TANDEM.model_copy(update={"threshold": 1.1}))
-    assert _largest_error(Tandem().learn(wider, inputs, Classes(LABELS)), expected) > 1e-2
+    assert _largest_error(Tandem().learn(wider, inputs, LabelCrossEntropy(LABELS)), expected) > 1e-2
 
 
 @NETWORKS
@@ -87,19 +87,19 @@ def test_tandem_equals_autograd(network: NetworkSpec, frames: bool) -> None:
 def test_shortcut_equals_autograd(network: NetworkSpec, done: float) -> None:
     model, inputs = _model(network, ZERO), _inputs()
     rule = Shortcut(network, weight=0.8, seed=3)
-    rule.begin_epoch(done, model, inputs, Classes(LABELS))
+    rule.begin_epoch(done, model, inputs, LabelCrossEntropy(LABELS))
     balance = 0.8 * (1 - done)
     branches = {n: t.double() for n, t in rule.state.items() if n != "balance"}
     expected = reference.end_to_end_gradients(
         model, inputs, LABELS, reference.boxcar(ZERO), (branches, balance)
     )
-    result = rule.learn(model, inputs, Classes(LABELS))
+    result = rule.learn(model, inputs, LabelCrossEntropy(LABELS))
     assert _largest_error(result, expected) < 1e-6
     for name, gradient in result.state_gradients.items():
         wanted = expected[f"branch:{name}"]
         assert float((gradient - wanted).norm() / wanted.norm()) < 1e-6
-    rule.begin_epoch(0.5 * (1 + done), model, inputs, Classes(LABELS))
-    assert _largest_error(rule.learn(model, inputs, Classes(LABELS)), expected) > 1e-3
+    rule.begin_epoch(0.5 * (1 + done), model, inputs, LabelCrossEntropy(LABELS))
+    assert _largest_error(rule.learn(model, inputs, LabelCrossEntropy(LABELS)), expected) > 1e-3
 
 
 def test_squared_error_of_the_readout_equals_autograd() -> None:
@@ -108,35 +108,35 @@ def test_squared_error_of_the_readout_equals_autograd() -> None:
     expected = reference.end_to_end_gradients(
         model, inputs, wanted, reference.boxcar(ZERO), loss=F.mse_loss
     )
-    assert _largest_error(Bptt().learn(model, inputs, Values(wanted)), expected) < 1e-6
+    assert _largest_error(Bptt().learn(model, inputs, SquaredError(wanted)), expected) < 1e-6
 
 
 def test_finite_difference_is_the_slope_of_the_loss() -> None:
     """Through one readout alone the loss is smooth, and bptt's gradient is exact."""
     last = {"kind": "linear", "name": "last", "in_features": 128, "out_features": 3}
     network = NetworkSpec.model_validate({"input_shape": [2, 8, 8], "layers": [last]})
-    model, inputs, goal = _model(network, ZERO), _inputs(), Classes(LABELS)
+    model, inputs, loss = _model(network, ZERO), _inputs(), LabelCrossEntropy(LABELS)
     places = probed_places(model.weights["last.weight"])
-    measured = finite_difference(model, inputs, goal, places)
-    exact = Bptt().learn(model, inputs, goal).gradients["last"].weight.flatten()[places]
+    measured = finite_difference(model, inputs, loss, places)
+    exact = Bptt().learn(model, inputs, loss).gradients["last"].weight.flatten()[places]
     torch.testing.assert_close(measured, exact, rtol=0.02, atol=1e-4)
 
 
 def test_temperature_is_the_one_that_points_as_measured() -> None:
-    model, inputs, goal = _model(CHAIN, ZERO), _inputs(), Classes(LABELS)
+    model, inputs, loss = _model(CHAIN, ZERO), _inputs(), LabelCrossEntropy(LABELS)
     candidates = [1.0, 3.0, 8.0]
-    chosen = best_temperature(candidates, model, inputs, goal)
+    chosen = best_temperature(candidates, model, inputs, loss)
     places = probed_places(model.weights["first.weight"])
-    measured = finite_difference(model, inputs, goal, places)
+    measured = finite_difference(model, inputs, loss, places)
     shown = list(windows(CHAIN, model.weights, inputs, ZERO))
     cosines = {}
     for temperature in candidates:
-        result = back_through(shown, model, goal, Dspike(temperature))
+        result = back_through(shown, model, loss, Dspike(temperature))
         found = result.gradients["first"].weight.flatten()[places]
         cosines[temperature] = float(F.cosine_similarity(found, measured, dim=0))
     assert len(set(cosines.values())) == 3
     assert cosines[chosen] == max(cosines.values())
     assert (
-        best_temperature(sorted(candidates, key=cosines.__getitem__)[:2], model, inputs, goal)
+        best_temperature(sorted(candidates, key=cosines.__getitem__)[:2], model, inputs, loss)
         != chosen
     )

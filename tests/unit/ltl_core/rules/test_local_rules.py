@@ -11,7 +11,7 @@ from ltl_core.rules.select import select_rule
 from ltl_core.settings import NeuronSettings, RuleName
 from ltl_core.spiking.forward import Window, windows
 from ltl_core.spiking.gradient import Gradient, stage_gradient
-from ltl_core.teaching.readout import Classes
+from ltl_core.teaching.readout import LabelCrossEntropy
 from tests.unit.ltl_core import reference
 
 NEURON = NeuronSettings(steps=16, warmup=12)
@@ -60,7 +60,7 @@ LABELS = torch.tensor([0, 1, 2, 3, 4, 0, 1])
 def _closed_form(window: Window, rule: RuleName, neuron: NeuronSettings) -> Gradient:
     chosen = select_rule(rule)
     if window.spikes is None:
-        deltas = chosen.readout_deltas(window.membrane, Classes(LABELS), neuron)
+        deltas = chosen.readout_deltas(window.membrane, LabelCrossEntropy(LABELS), neuron)
     else:
         near = (window.membrane - neuron.threshold).abs() < neuron.surrogate_width
         activity = LayerActivity(

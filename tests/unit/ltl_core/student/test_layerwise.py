@@ -13,7 +13,7 @@ from ltl_core.spiking import gradient as gradient_module
 from ltl_core.spiking.forward import windows
 from ltl_core.student.layerwise import LayerwiseResult, Supervision, layerwise_forward
 from ltl_core.student.student import layerwise_forward_student
-from ltl_core.teaching.readout import Classes
+from ltl_core.teaching.readout import LabelCrossEntropy
 from tests.unit.ltl_core import reference
 from tests.unit.ltl_core.residual import (
     BATCH,
@@ -42,7 +42,7 @@ def _inputs(frames: bool) -> Tensor:
 
 
 def _learn(network: NetworkSpec, rule: RuleName, inputs: Tensor) -> LayerwiseResult:
-    supervision = Supervision(select_rule(rule), random_targets(network), Classes(LABELS))
+    supervision = Supervision(select_rule(rule), random_targets(network), LabelCrossEntropy(LABELS))
     return layerwise_forward(network, random_weights(network), inputs, NEURON, supervision)
 
 
@@ -84,7 +84,9 @@ def test_gradients_equal_autograd(network: NetworkSpec, frames: bool, rule: Rule
 def test_another_gain_of_the_straight_branch_would_be_seen(rule: RuleName) -> None:
     first = _learn(RESIDUAL, rule, _inputs(False)).gradients["one"].weight
     weights = random_weights(RESIDUAL) | {"same.gain": torch.tensor([0.5], dtype=torch.float64)}
-    supervision = Supervision(select_rule(rule), random_targets(RESIDUAL), Classes(LABELS))
+    supervision = Supervision(
+        select_rule(rule), random_targets(RESIDUAL), LabelCrossEntropy(LABELS)
+    )
     other = (
         layerwise_forward(RESIDUAL, weights, _inputs(False), NEURON, supervision)
         .gradients["one"]
@@ -101,7 +103,7 @@ def test_as_many_frames_as_steps_are_needed() -> None:
 @pytest.mark.parametrize("rule", LOCAL)
 def test_bytes_change_no_bit(world: World, rule: RuleName) -> None:
     batch = world.targets.take(torch.arange(40))
-    supervision = Supervision(select_rule(rule), batch.rates, batch.goal())
+    supervision = Supervision(select_rule(rule), batch.rates, batch.readout_loss())
     first = layerwise_forward_student(world.student, batch.inputs, supervision)
     second = layerwise_forward_student(world.student, batch.inputs, supervision, in_bytes=False)
     assert torch.equal(first.logits, second.logits)
@@ -113,7 +115,7 @@ def test_bytes_change_no_bit(world: World, rule: RuleName) -> None:
 @pytest.mark.parametrize("rule", LOCAL)
 def test_deltas_in_bytes_keep_the_direction_of_the_gradient(world: World, rule: RuleName) -> None:
     batch = world.targets.take(torch.arange(40))
-    supervision = Supervision(select_rule(rule), batch.rates, batch.goal())
+    supervision = Supervision(select_rule(rule), batch.rates, batch.readout_loss())
     exact = layerwise_forward_student(world.student, batch.inputs, supervision)
     rounded = layerwise_forward_student(
         world.student, batch.inputs, supervision._replace(delta_bits=8)
