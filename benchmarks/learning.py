@@ -40,7 +40,7 @@ from ltl_core.settings import RuleName
 from ltl_core.student.evaluate import Quality, student_quality
 from ltl_core.student.operations import student_effort
 from ltl_core.teaching.live import LiveTargets, Vary
-from ltl_core.teaching.targets import Targets, evenly
+from ltl_core.teaching.targets import Targets, evenly_spaced_indices
 from ltl_core.teaching.teacher import teacher_accuracy
 from ltl_core.training.training import Training
 
@@ -151,7 +151,7 @@ def learn(setup: TeacherSetup, conditions: Conditions) -> Run:
     with peak_memory() as peak:
         training = Training(teacher.network, weights, targets, settings)
         qualities, seconds = follow(training, test)
-    few = test.samples.take(evenly(test.size, _EFFORT))
+    few = test.samples.take(evenly_spaced_indices(test.size, _EFFORT))
     effort = student_effort(training.student, LiveTargets(teacher, few))
     return Run(
         conditions=conditions,
@@ -170,7 +170,7 @@ def learn(setup: TeacherSetup, conditions: Conditions) -> Run:
 
 def some_of(images: Images, count: int | None) -> Images:
     """So many of them, evenly spaced, or all."""
-    return images if count is None else images.take(evenly(images.size, count))
+    return images if count is None else images.take(evenly_spaced_indices(images.size, count))
 
 
 def varied(task: Task, seed: int) -> Vary | None:

@@ -20,7 +20,7 @@ from ltl_core.packing import pack, unpack
 from ltl_core.settings import NeuronSettings
 from ltl_core.spiking.forward import warm_start
 from ltl_core.teaching.live import Teacher
-from ltl_core.teaching.targets import Samples, Targets, evenly
+from ltl_core.teaching.targets import Samples, Targets, evenly_spaced_indices
 from ltl_core.teaching.teacher import collect
 
 _SCALE_SAMPLES = 5000  # the scales k are measured on so many
@@ -52,7 +52,7 @@ def shown(images: Images, scaling: Scaling) -> Samples:
 
 def scaled(teacher: Imported, samples: Samples, percentile: float) -> Teacher:
     """The teacher with its scales, measured on some of the samples."""
-    some = samples.take(evenly(len(samples.inputs), _SCALE_SAMPLES))
+    some = samples.take(evenly_spaced_indices(len(samples.inputs), _SCALE_SAMPLES))
     return Teacher(*teacher, collect(*teacher, some, percentile=percentile).scales)
 
 

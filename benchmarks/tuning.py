@@ -29,7 +29,7 @@ from ltl_core.interop.from_torch import from_torch
 from ltl_core.settings import CalibrationSettings, TrainingSettings, TuneSettings
 from ltl_core.student.evaluate import Quality
 from ltl_core.student.student import Student
-from ltl_core.teaching.targets import Samples, TargetSet, evenly
+from ltl_core.teaching.targets import Samples, TargetSet, evenly_spaced_indices
 from ltl_core.teaching.teacher import collect
 from ltl_core.training.training import Training
 from ltl_core.tuning.result import LayerTuned
@@ -111,7 +111,7 @@ def tune(chip: ChipBackend, task: Task) -> Tuner:
     session = ChipSession(chip, student)
     session.place()
     session.write(student.codes, free=True)
-    inputs = task.targets.samples.inputs[evenly(task.targets.size, settings.samples)]
+    inputs = task.targets.samples.inputs[evenly_spaced_indices(task.targets.size, settings.samples)]
     stimulus = Stimulus(inputs, student.neuron.steps)
     tuner = Tuner(Bench(chip, student.placement(), student.codes, stimulus), settings)
     for _ in tuner.steps():

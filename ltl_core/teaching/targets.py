@@ -21,8 +21,11 @@ from ltl_core.teaching.readout import (
 RATE_LEVELS = 255  # with 16 steps a rate has 17 levels: eight bits lose nothing
 
 
-def evenly(size: int, count: int) -> Int[Tensor, " kept"]:
-    """So many of `size` places, or all, evenly spaced: data often lie sorted by their classes."""
+def evenly_spaced_indices(size: int, count: int) -> Int[Tensor, " kept"]:
+    """Indices of `count` of `size` samples, evenly spaced, or of all where there are fewer.
+
+    Data are often sorted by class, so the first `count` would miss classes.
+    """
     count = min(size, count)
     return torch.arange(count, device="cpu") * size // max(count, 1)
 

@@ -16,7 +16,7 @@ from ltl_core.spiking.linear import branch_weights, column_sums
 from ltl_core.student.codes import CodeFormat, as_integers, encode, encode_trim, fit_lsb
 from ltl_core.student.student import Student, zero_trims
 from ltl_core.teaching.readout import accuracy_of
-from ltl_core.teaching.targets import Batch, Targets, evenly
+from ltl_core.teaching.targets import Batch, Targets, evenly_spaced_indices
 from ltl_core.training.latent_weights import LatentWeights, LearningRates
 from ltl_core.training.trainer import make_trainer
 
@@ -154,7 +154,7 @@ def _largest_sums(
 
     Where nothing reaches a layer yet, its largest weight: a range must not be empty.
     """
-    inputs = targets.samples.inputs[evenly(targets.size, _RANGE_SAMPLES)]
+    inputs = targets.samples.inputs[evenly_spaced_indices(targets.size, _RANGE_SAMPLES)]
     tails = {layer.name: _Tail(len(inputs)) for layer in network.matrices}
     for some in inputs.split(_RANGE_CHUNK):
         for window in windows(network, weights, some, neuron):

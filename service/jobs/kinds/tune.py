@@ -6,7 +6,7 @@ from ltl_core.chip import Stimulus
 from ltl_core.progress import Phase, Progress
 from ltl_core.settings import TuneSettings
 from ltl_core.student.evaluate import Quality
-from ltl_core.teaching.targets import evenly
+from ltl_core.teaching.targets import evenly_spaced_indices
 from ltl_core.tuning.result import LayerTuned, Verdict, from_block, to_block
 from ltl_core.tuning.tuner import Bench, Tuner
 from service.jobs.health import health_by_accuracy
@@ -43,7 +43,7 @@ def tune(description: JobDescription, workbench: Workbench) -> Ended:
 def _tuner(bench: ChipBench) -> Tuner:
     settings = TuneSettings.model_validate(bench.description.request.get("settings") or {})
     targets = read_targets(Split.CALIBRATION, bench.description, bench.workbench)
-    inputs = targets.samples.inputs[evenly(targets.size, settings.samples)]
+    inputs = targets.samples.inputs[evenly_spaced_indices(targets.size, settings.samples)]
     stimulus = Stimulus(inputs, bench.student.neuron.steps)
     return Tuner(Bench(bench.backend, bench.student.placement(), bench.codes, stimulus), settings)
 

@@ -24,7 +24,7 @@ from ltl_core.spiking.neuron import (
 from ltl_core.student.codes import CodeFormat, encode, fit_lsb
 from ltl_core.student.evaluate import student_quality
 from ltl_core.student.student import Student, run_student
-from ltl_core.teaching.targets import Samples, TargetSet, evenly
+from ltl_core.teaching.targets import Samples, TargetSet, evenly_spaced_indices
 from ltl_core.teaching.teacher import collect, run_teacher, scale_of, teacher_accuracy
 from ltl_core.training.latent_weights import LatentWeights, LearningRates
 from ltl_core.training.training import Training, start_student
@@ -133,9 +133,9 @@ def test_training_goes_on_from_its_checkpoint_as_if_never_stopped(world: World) 
 
 def test_some_samples_are_of_every_class_where_samples_lie_by_class() -> None:
     labels = torch.arange(10).repeat_interleave(100)
-    assert labels[evenly(1000, 50)].bincount().tolist() == [5] * 10
+    assert labels[evenly_spaced_indices(1000, 50)].bincount().tolist() == [5] * 10
     assert len(labels[:50].unique()) == 1  # what the first ones would have been
-    assert evenly(3, 50).tolist() == [0, 1, 2]
+    assert evenly_spaced_indices(3, 50).tolist() == [0, 1, 2]
 
 
 def test_codes_stay_in_range_and_fit_best() -> None:
