@@ -61,7 +61,7 @@ def sums_of_bytes(
     return sums
 
 
-def quantise(delta: Float[Tensor, "n column *position"]) -> ByteDeltas | None:
+def quantise_deltas(delta: Float[Tensor, "n column *position"]) -> ByteDeltas | None:
     """In 255 levels up to the largest; lines by position, then sample. None: all are zero."""
     in_memory = delta.permute(0, 2, 3, 1) if delta.dim() == 4 else delta
     low, high = torch.aminmax(in_memory)
@@ -77,17 +77,17 @@ def quantise(delta: Float[Tensor, "n column *position"]) -> ByteDeltas | None:
 
 def add_outer_product(
     total: Float[Tensor, "row column"],
-    turned: UInt8[Tensor, "row line"],
+    transposed: UInt8[Tensor, "row line"],
     deltas: ByteDeltas,
     part: float,
 ) -> None:
     """total += part sum_n s_j[n] delta_i[n], in place."""
     scales = torch.full((total.shape[1],), part * deltas.step)
     packed = _packed_matrix(deltas.values.T)
-    _product(turned, packed, scales, total)
+    _product(transposed, packed, scales, total)
 
 
-def turn(
+def transpose(
     layer: Weighted, values: UInt8[Tensor, "n *input"], positions: tuple[int, ...]
 ) -> UInt8[Tensor, "row line"]:
     """Each row of a matrix with all that reached it: lines by position, then sample.
@@ -97,7 +97,7 @@ def turn(
     if not isinstance(layer, Conv2d):
         return values.T.contiguous()
     (high, wide), (down, right) = layer.kernel, layer.stride
-    source = _turned_and_padded(layer, values)
+    source = _transposed_and_padded(layer, values)
     by_channel, by_row, by_column, _ = source.stride()
     windows = source.as_strided(
         (high, wide, len(source), *positions, len(values)),
@@ -106,13 +106,13 @@ def turn(
     return windows.reshape(high * wide * len(source), -1)
 
 
-def _turned_and_padded(
+def _transposed_and_padded(
     layer: Conv2d, values: UInt8[Tensor, "n c h w"]
 ) -> UInt8[Tensor, "c hp wp n"]:
     (top, left), (n, channels, high, wide) = layer.padding, values.shape
-    turned = values.permute(0, 2, 3, 1).flatten(1).T.contiguous().view(high, wide, channels, n)
+    transposed = values.permute(0, 2, 3, 1).flatten(1).T.contiguous().view(high, wide, channels, n)
     padded = values.new_zeros(channels, high + 2 * top, wide + 2 * left, n)
-    padded[:, top : top + high, left : left + wide] = turned.permute(2, 0, 1, 3)
+    padded[:, top : top + high, left : left + wide] = transposed.permute(2, 0, 1, 3)
     return padded
 
 

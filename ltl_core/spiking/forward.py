@@ -11,10 +11,10 @@ from ltl_core.errors import LayerShapeError
 from ltl_core.network.spec import NetworkSpec
 from ltl_core.network.stages import Stage
 from ltl_core.settings import NeuronSettings
-from ltl_core.spiking.gradient import lay, split_time
+from ltl_core.spiking.gradient import split_time, unfold_steps
 from ltl_core.spiking.linear import (
     branch_weights,
-    column_sums,
+    weighted_sums,
 )
 from ltl_core.spiking.neuron import lif_window
 
@@ -84,7 +84,7 @@ def stage_sums(
     total: Tensor | None = None
     parts = zip(stage.branches, branch_weights(stage, weights), sources, strict=True)
     for branch, weight, source in parts:
-        sums = split_time(column_sums(lay(branch, source), weight), len(source))
+        sums = split_time(weighted_sums(unfold_steps(branch, source), weight), len(source))
         total = sums if total is None else total + sums
     if total is None:
         raise ValueError(f"Layer '{stage.name}' reads nothing.")

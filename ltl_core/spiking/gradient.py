@@ -10,12 +10,12 @@ from torch import Tensor
 from ltl_core.network.layers import Shape, Weighted, size
 from ltl_core.network.stages import Branch, Stage
 from ltl_core.spiking.linear import (
-    Rows,
+    UnfoldedInput,
     add_byte_gradient,
     add_weight_gradient,
     as_weight,
     bias_gradient,
-    lay_rows,
+    unfold,
 )
 from ltl_core.spiking.neuron import sum_time
 
@@ -48,18 +48,18 @@ class GradientSum:
         }
 
     def add(
-        self, rows: Sequence[Rows], deltas: Float[Tensor, "time n *output"], part: float
+        self, rows: Sequence[UnfoldedInput], deltas: Float[Tensor, "time n *output"], part: float
     ) -> None:
         """Of one stage. Rows that are one step long stand for all steps: dW = (sum_t d[t]) x^T."""
         total = sum_time(deltas)
-        for laid in rows:
-            if (layer := laid.branch.layer) is None:
+        for unfolded in rows:
+            if (layer := unfolded.branch.layer) is None:
                 continue
             whole = self._matrices[layer.name]
-            once = laid.samples == deltas.shape[1] and len(deltas) > 1
+            once = unfolded.samples == deltas.shape[1] and len(deltas) > 1
             delta = total if once else join_time(deltas)
-            add = add_byte_gradient if self._in_bytes and laid.in_bytes else add_weight_gradient
-            add(whole.weight, laid, delta, part)
+            add = add_byte_gradient if self._in_bytes and unfolded.in_bytes else add_weight_gradient
+            add(whole.weight, unfolded, delta, part)
             whole.bias.add_(bias_gradient(total), alpha=part)
 
     @property
@@ -85,20 +85,20 @@ def stage_gradient(
     total = GradientSum(stage.matrices, deltas)
     for samples in sample_slices(stage, len(deltas), deltas.shape[1], deltas.device):
         rows = [
-            lay(branch, values[-len(deltas) :, samples])
+            unfold_steps(branch, values[-len(deltas) :, samples])
             for branch, values in zip(stage.branches, sources, strict=True)
         ]
         total.add(rows, deltas[:, samples], 1.0)
     return total.total
 
 
-def lay(
+def unfold_steps(
     branch: Branch,
     source: Real[Tensor, "time n *source"],
     row_type: torch.dtype | None = None,
-) -> Rows:
+) -> UnfoldedInput:
     """The rows of a branch, step after step."""
-    return lay_rows(branch, join_time(source), row_type)
+    return unfold(branch, join_time(source), row_type)
 
 
 def join_time(values: Real[Tensor, "time n *shape"]) -> Real[Tensor, "both *shape"]:

@@ -14,11 +14,16 @@ from torch.nn.grad import conv2d_input, conv2d_weight
 
 from ltl_core.network.layers import Conv2d, Linear, Shape, Weighted
 from ltl_core.network.stages import Branch, Stage
-from ltl_core.spiking.byte_products import add_outer_product, quantise, sums_of_bytes, turn
+from ltl_core.spiking.byte_products import (
+    add_outer_product,
+    quantise_deltas,
+    sums_of_bytes,
+    transpose,
+)
 
 
-class Rows(NamedTuple):
-    """What reaches the rows of a branch, laid out for the product with its weights.
+class UnfoldedInput(NamedTuple):
+    """What reaches the rows of a branch, unfolded for the product with its weights.
 
     A convolution becomes a matrix product: one line of `values` a position, channels innermost,
     each patch of the input written out. Bytes and groups are left to convolutions as such.
@@ -47,7 +52,7 @@ class BranchWeights(NamedTuple):
 
     @property
     def row_type(self) -> torch.dtype:
-        """What the rows are laid out as."""
+        """What the rows are unfolded as."""
         return self.matrix.dtype
 
 
@@ -61,17 +66,17 @@ class ByteWeights(NamedTuple):
 
     @property
     def row_type(self) -> torch.dtype:
-        """What the rows are laid out as."""
+        """What the rows are unfolded as."""
         return torch.uint8
 
 
-LaidWeights = BranchWeights | ByteWeights
+PackedWeights = BranchWeights | ByteWeights
 
 
-def lay_rows(
+def unfold(
     branch: Branch, source: Real[Tensor, "n *source"], row_type: torch.dtype | None = None
-) -> Rows:
-    """Pool the source, and lay it out as numbers of this type, or of its own."""
+) -> UnfoldedInput:
+    """Pool the source, and unfold it to numbers of this type, or of its own."""
     row_type = row_type or source.dtype
     values = gather(branch, source.to(row_type) if branch.pools else source)
     layer, shape = branch.layer, branch.input_shape
@@ -81,7 +86,7 @@ def lay_rows(
         values = _patches(layer, values, shape, row_type)
     else:
         values = values.to(row_type)
-    return Rows(branch, values, len(source), shape)
+    return UnfoldedInput(branch, values, len(source), shape)
 
 
 def gather(branch: Branch, values: Real[Tensor, "n *source"]) -> Real[Tensor, "n *input"]:
@@ -107,7 +112,7 @@ def scatter(branch: Branch, gradient: Float[Tensor, "n *input"]) -> Float[Tensor
 
 
 def branch_weights(stage: Stage, weights: Mapping[str, Tensor]) -> tuple[BranchWeights, ...]:
-    """The weights of every branch, laid out like its rows.
+    """The weights of every branch, in the order of its rows.
 
     A straight branch has a gain in `STAGE.gain`, one number for each of them; without it, 1.
     """
@@ -123,7 +128,7 @@ def branch_weights(stage: Stage, weights: Mapping[str, Tensor]) -> tuple[BranchW
     )
 
 
-def column_sums(rows: Rows, weights: LaidWeights) -> Float[Tensor, "n *output"]:
+def weighted_sums(rows: UnfoldedInput, weights: PackedWeights) -> Float[Tensor, "n *output"]:
     """sum_j W_ij x_j + b_i, channels innermost in memory."""
     layer = rows.branch.layer
     if isinstance(weights, ByteWeights):
@@ -148,7 +153,10 @@ def column_sums(rows: Rows, weights: LaidWeights) -> Float[Tensor, "n *output"]:
 
 
 def add_weight_gradient(
-    total: Float[Tensor, "column row"], rows: Rows, delta: Float[Tensor, "n *output"], part: float
+    total: Float[Tensor, "column row"],
+    rows: UnfoldedInput,
+    delta: Float[Tensor, "n *output"],
+    part: float,
 ) -> None:
     """total += part sum_n delta_i[n] x_j[n], in place."""
     layer = rows.branch.layer
@@ -165,13 +173,16 @@ def add_weight_gradient(
 
 
 def add_byte_gradient(
-    total: Float[Tensor, "column row"], rows: Rows, delta: Float[Tensor, "n *output"], part: float
+    total: Float[Tensor, "column row"],
+    rows: UnfoldedInput,
+    delta: Float[Tensor, "n *output"],
+    part: float,
 ) -> None:
     """The same of rows of bytes, the deltas rounded to bytes; `total` has its rows outermost."""
-    layer, deltas = rows.branch.layer, quantise(delta)
+    layer, deltas = rows.branch.layer, quantise_deltas(delta)
     if layer is not None and deltas is not None:
-        turned = turn(layer, rows.values, rows.output_shape[1:])
-        add_outer_product(total.T, turned, deltas, part)
+        transposed = transpose(layer, rows.values, rows.output_shape[1:])
+        add_outer_product(total.T, transposed, deltas, part)
 
 
 def input_gradient(
@@ -212,7 +223,7 @@ def as_weight(layer: Weighted, matrix: Float[Tensor, "column row"]) -> Tensor:
 
 
 def _scaled(
-    sums: Float[Tensor, "line column"], weights: LaidWeights
+    sums: Float[Tensor, "line column"], weights: PackedWeights
 ) -> Float[Tensor, "line column"]:
     """Codes are summed exactly, whatever the order, before they meet scale and bias."""
     scale = 1.0 if weights.scale is None else weights.scale
@@ -254,7 +265,7 @@ def _padded(
     return padded
 
 
-def _with_positions(product: Float[Tensor, "line column"], rows: Rows) -> Tensor:
+def _with_positions(product: Float[Tensor, "line column"], rows: UnfoldedInput) -> Tensor:
     if not isinstance(rows.branch.layer, Conv2d):
         return product
     columns, *positions = rows.output_shape

@@ -20,14 +20,20 @@ from ltl_core.network.stages import Stage
 from ltl_core.rules.rule import LayerActivity, Rule
 from ltl_core.settings import NeuronSettings
 from ltl_core.spiking.forward import Weights, as_frames
-from ltl_core.spiking.gradient import Gradient, GradientSum, lay, sample_slices, split_time
-from ltl_core.spiking.linear import BranchWeights, LaidWeights, Rows, branch_weights, column_sums
+from ltl_core.spiking.gradient import Gradient, GradientSum, sample_slices, split_time, unfold_steps
+from ltl_core.spiking.linear import (
+    BranchWeights,
+    PackedWeights,
+    UnfoldedInput,
+    branch_weights,
+    weighted_sums,
+)
 from ltl_core.spiking.neuron import Fired, count_spikes, fire_through
 from ltl_core.teaching.readout import ReadoutLoss
 
 _STEPS_AT_ONCE = 4  # of a rule that looks at no later steps
 
-PackedNetwork = Mapping[str, tuple[LaidWeights, ...]]
+PackedNetwork = Mapping[str, tuple[PackedWeights, ...]]
 
 
 class Supervision(NamedTuple):
@@ -60,7 +66,7 @@ class _Part(NamedTuple):
     stage: Stage
     samples: slice
     start: int
-    rows: list[Rows]
+    rows: list[UnfoldedInput]
 
 
 def layerwise_forward(
@@ -74,8 +80,8 @@ def layerwise_forward(
 
     Inputs are images, held for all steps, or sequences of as many frames as there are steps.
     """
-    laid = {stage.name: branch_weights(stage, weights) for stage in network.stages}
-    return layerwise_forward_packed(network, laid, inputs, neuron, supervision)
+    packed = {stage.name: branch_weights(stage, weights) for stage in network.stages}
+    return layerwise_forward_packed(network, packed, inputs, neuron, supervision)
 
 
 def layerwise_forward_packed(
@@ -85,7 +91,7 @@ def layerwise_forward_packed(
     neuron: NeuronSettings,
     supervision: Supervision | None = None,
 ) -> LayerwiseResult:
-    """The same with weights that are laid out already, by stage and branch."""
+    """The same with weights that are packed already, by stage and branch."""
     return _LayerwisePass(network, weights, neuron, supervision).over(
         as_frames(network, inputs, neuron.steps)
     )
@@ -102,7 +108,7 @@ class _LayerwisePass:
         self._network, self._neuron, self._supervision = network, neuron, supervision
         self._weights = weights
         self._states: dict[tuple[str, int], _State] = {}
-        self._held: dict[tuple[str, int], tuple[list[Rows], Tensor]] = {}
+        self._held: dict[tuple[str, int], tuple[list[UnfoldedInput], Tensor]] = {}
         first = weights[network.stages[0].name][0]
         like = first.matrix if isinstance(first, BranchWeights) else first.bias
         learned = network.matrices if supervision else ()
@@ -151,7 +157,7 @@ class _LayerwisePass:
 
     def _currents(
         self, stage: Stage, shown: Mapping[str | None, Tensor], samples: slice, steps: int
-    ) -> tuple[list[Rows], Float[Tensor, "time n *neuron"]]:
+    ) -> tuple[list[UnfoldedInput], Float[Tensor, "time n *neuron"]]:
         """Of a layer that sees the held input alone they are the same at every step."""
         sources = [shown[branch.source] for branch in stage.branches]
         constant = all(len(source) == 1 for source in sources)
@@ -159,21 +165,21 @@ class _LayerwisePass:
         if constant and key in self._held:
             rows, sums = self._held[key]
         else:
-            rows, sums = self._column_sums(stage, [source[:, samples] for source in sources])
+            rows, sums = self._weighted_sums(stage, [source[:, samples] for source in sources])
         if not constant:
             return rows, sums
         self._held[key] = (rows, sums)
         return rows, sums.expand(steps, *sums.shape[1:])
 
-    def _column_sums(
+    def _weighted_sums(
         self, stage: Stage, sources: list[Tensor]
-    ) -> tuple[list[Rows], Float[Tensor, "time n *neuron"]]:
+    ) -> tuple[list[UnfoldedInput], Float[Tensor, "time n *neuron"]]:
         weights = self._weights[stage.name]
         ways = zip(stage.branches, sources, weights, strict=True)
-        rows = [lay(branch, source, weight.row_type) for branch, source, weight in ways]
+        rows = [unfold_steps(branch, source, weight.row_type) for branch, source, weight in ways]
         parts = [
-            split_time(column_sums(laid, weight), len(source))
-            for laid, weight, source in zip(rows, weights, sources, strict=True)
+            split_time(weighted_sums(packed, weight), len(source))
+            for packed, weight, source in zip(rows, weights, sources, strict=True)
         ]
         total = parts[0]
         for other in parts[1:]:

@@ -20,7 +20,7 @@ from ltl_core.spiking.forward import Window, windows
 from ltl_core.spiking.linear import (
     BranchWeights,
     ByteWeights,
-    LaidWeights,
+    PackedWeights,
     as_matrix,
 )
 from ltl_core.student.codes import CodeFormat
@@ -141,13 +141,14 @@ def layerwise_forward_student(
     So the products run in bytes where the processor has such a product, and whether they do
     changes no bit of what comes of it.
     """
-    laid = {
-        stage.name: tuple(_laid_codes(student, stage, in_bytes)) for stage in student.network.stages
+    packed = {
+        stage.name: tuple(_packed_codes(student, stage, in_bytes))
+        for stage in student.network.stages
     }
-    return layerwise_forward_packed(student.network, laid, inputs, student.neuron, supervision)
+    return layerwise_forward_packed(student.network, packed, inputs, student.neuron, supervision)
 
 
-def _laid_codes(student: Student, stage: Stage, in_bytes: bool) -> Iterator[LaidWeights]:
+def _packed_codes(student: Student, stage: Stage, in_bytes: bool) -> Iterator[PackedWeights]:
     gains = iter(student.gains.get(stage.name, ()))
     for branch in stage.branches:
         if (layer := branch.layer) is None:

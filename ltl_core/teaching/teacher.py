@@ -11,7 +11,7 @@ from ltl_core.errors import SettingError, SilentLayerError
 from ltl_core.network.spec import NetworkSpec
 from ltl_core.network.stages import Stage
 from ltl_core.spiking.forward import Weights
-from ltl_core.spiking.linear import branch_weights, column_sums, lay_rows
+from ltl_core.spiking.linear import branch_weights, unfold, weighted_sums
 from ltl_core.teaching.readout import accuracy_of
 from ltl_core.teaching.targets import RATE_LEVELS, Samples, TargetSet, nearest_rank
 
@@ -104,7 +104,7 @@ def _answers(network: NetworkSpec, weights: Weights, inputs: Tensor) -> Iterator
 def _sums(stage: Stage, weights: Weights, shown: Mapping[str | None, Tensor]) -> Tensor:
     total: Tensor | None = None
     for branch, weight in zip(stage.branches, branch_weights(stage, weights), strict=True):
-        sums = column_sums(lay_rows(branch, shown[branch.source]), weight)
+        sums = weighted_sums(unfold(branch, shown[branch.source]), weight)
         total = sums if total is None else total + sums
     if total is None:
         raise ValueError(f"Layer '{stage.name}' reads nothing.")

@@ -11,8 +11,8 @@ from ltl_core.network.spec import NetworkSpec
 from ltl_core.progress import Phase, Progress, Spent
 from ltl_core.settings import NeuronSettings, TrainingSettings
 from ltl_core.spiking.forward import warm_start, windows
-from ltl_core.spiking.gradient import lay
-from ltl_core.spiking.linear import branch_weights, column_sums
+from ltl_core.spiking.gradient import unfold_steps
+from ltl_core.spiking.linear import branch_weights, weighted_sums
 from ltl_core.student.codes import CodeFormat, as_integers, encode, encode_trim, fit_lsb
 from ltl_core.student.student import Student, zero_trims
 from ltl_core.teaching.readout import accuracy_of
@@ -166,7 +166,7 @@ def _largest_sums(
             )
             for branch, weight, source in ways:
                 if branch.layer is not None:
-                    sums = column_sums(lay(branch, source), weight._replace(bias=None))
+                    sums = weighted_sums(unfold_steps(branch, source), weight._replace(bias=None))
                     tails[branch.layer.name].add(sums, len(some))
     return {
         name: tail.percentile or float(weights[f"{name}.weight"].abs().max()) or 1.0

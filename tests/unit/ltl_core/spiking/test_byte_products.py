@@ -11,11 +11,11 @@ from ltl_core.spiking.byte_products import (
     ByteDeltas,
     add_outer_product,
     pack_bytes,
-    quantise,
+    quantise_deltas,
     sums_of_bytes,
-    turn,
+    transpose,
 )
-from ltl_core.spiking.linear import Rows, add_byte_gradient, add_weight_gradient
+from ltl_core.spiking.linear import UnfoldedInput, add_byte_gradient, add_weight_gradient
 
 SHAPES = pytest.mark.parametrize(
     ("kernel", "stride", "padding"), [(3, 1, 1), (3, 2, 1), (1, 2, 0), (2, 1, 0)]
@@ -42,13 +42,13 @@ def _spikes(*shape: int) -> Tensor:
     return spikes.contiguous(memory_format=torch.channels_last) if len(shape) == 4 else spikes
 
 
-def _rows(layer: Weighted, spikes: Tensor) -> Rows:
+def _rows(layer: Weighted, spikes: Tensor) -> UnfoldedInput:
     shape = tuple(spikes.shape[1:])
     branch = Branch(layer=layer, pools=(), source="below", source_shape=shape, input_shape=shape)
-    return Rows(branch, spikes, len(spikes), layer.output_shape(shape))
+    return UnfoldedInput(branch, spikes, len(spikes), layer.output_shape(shape))
 
 
-def _deltas(rows: Rows) -> Tensor:
+def _deltas(rows: UnfoldedInput) -> Tensor:
     generator = torch.Generator().manual_seed(2)
     return torch.randn(rows.samples, *rows.output_shape, generator=generator)
 
@@ -76,7 +76,7 @@ def test_outer_products_are_exact_and_added() -> None:
     spikes = _spikes(2000, 40)
     levels = torch.where(torch.arange(24) % 2 == 0, 127, -127).repeat(2000, 1).to(torch.int8)
     total = torch.ones(40, 24)
-    add_outer_product(total, turn(WIDE, spikes, ()), ByteDeltas(levels, 0.25), 0.5)
+    add_outer_product(total, transpose(WIDE, spikes, ()), ByteDeltas(levels, 0.25), 0.5)
     assert torch.equal(total, 1 + 0.125 * spikes.float().T @ levels.float())
 
 
@@ -98,7 +98,7 @@ def test_the_gradient_is_that_of_the_rounded_deltas(kernel: int, stride: int, pa
 
 def test_deltas_are_rounded_to_the_nearest_of_255_levels() -> None:
     deltas = torch.randn(50, 8, generator=torch.Generator().manual_seed(3))
-    rounded = quantise(deltas)
+    rounded = quantise_deltas(deltas)
     assert rounded is not None
     assert int(rounded.values.abs().max()) == 127
     error = (rounded.step * rounded.values - deltas).abs().max()

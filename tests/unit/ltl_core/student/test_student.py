@@ -56,9 +56,9 @@ def test_how_a_gradient_lies_in_memory_moves_no_code(world: World) -> None:
     name, rng = world.student.network.matrices[-1].name, torch.Generator().manual_seed(0)
     shape = world.student.codes[name].weight.shape
     gradient = Gradient(torch.randn(shape, generator=rng), torch.zeros(shape[0]))
-    turned = gradient._replace(weight=gradient.weight.T.contiguous().T)
+    transposed = gradient._replace(weight=gradient.weight.T.contiguous().T)
     moved = []
-    for each in (gradient, turned):
+    for each in (gradient, transposed):
         latent = LatentWeights(world.student, LearningRates(1e-2, 0.0, 0.0))
         latent.set_gradient(name, each)
         latent.step()
