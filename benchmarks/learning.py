@@ -38,7 +38,7 @@ from ltl_core.errors import DataFormatError
 from ltl_core.interop.from_torch import Imported
 from ltl_core.settings import RuleName
 from ltl_core.student.evaluate import Quality, student_quality
-from ltl_core.student.operations import student_effort
+from ltl_core.student.operations import count_operations
 from ltl_core.teaching.live import LiveTargets, Vary
 from ltl_core.teaching.targets import Targets, evenly_spaced_indices
 from ltl_core.teaching.teacher import teacher_accuracy
@@ -48,7 +48,7 @@ PERCENTILES = {RuleName.LTL_OFFLINE: 99.9, RuleName.LTL_ONLINE: 99.0}
 QUICK = ("digits",)
 USUAL = ("fashion-mnist",)
 SEEDS = (0, 1, 2)
-_EFFORT = 500  # test samples on which spikes are counted
+_COUNTED = 500  # test samples on which spikes are counted
 WIDE = 190  # columns, where no terminal says otherwise
 
 
@@ -151,8 +151,8 @@ def learn(setup: TeacherSetup, conditions: Conditions) -> Run:
     with peak_memory() as peak:
         training = Training(teacher.network, weights, targets, settings)
         qualities, seconds = follow(training, test)
-    few = test.samples.take(evenly_spaced_indices(test.size, _EFFORT))
-    effort = student_effort(training.student, LiveTargets(teacher, few))
+    few = test.samples.take(evenly_spaced_indices(test.size, _COUNTED))
+    operations = count_operations(training.student, LiveTargets(teacher, few))
     return Run(
         conditions=conditions,
         samples=targets.size,
@@ -162,9 +162,9 @@ def learn(setup: TeacherSetup, conditions: Conditions) -> Run:
         rate_error=qualities[-1].rate_error,
         epoch_s=tuple(seconds),
         peak_bytes=peak.byte_count,
-        firing_rate=effort.firing_rate,
-        synops=effort.synops,
-        synops_ratio=effort.ratio,
+        firing_rate=operations.firing_rate,
+        synops=operations.synops,
+        synops_ratio=operations.ratio,
     )
 
 

@@ -19,15 +19,17 @@ from ltl_core.student.codes import CodeFormat, as_integers, encode, encode_trim
 from ltl_core.student.student import Student, zero_trims
 
 
-class Spiking(NamedTuple):
-    """A spiking network in float weights, as `ltl_core.student.student.windows` runs it."""
+class SpikingNetwork(NamedTuple):
+    """A spiking network in float weights, as `ltl_core.spiking.forward.layer_traces` runs it."""
 
     network: NetworkSpec
     weights: dict[str, Tensor]
     neuron: NeuronSettings
 
 
-def from_nir(graph: nir.NIRGraph, *, steps: int = 16, time_step: float = TIME_STEP) -> Spiking:
+def from_nir(
+    graph: nir.NIRGraph, *, steps: int = 16, time_step: float = TIME_STEP
+) -> SpikingNetwork:
     """Any chain of convolutions, matrices and pooling between leaky neurons that reset to zero.
 
     Layers with thresholds of their own are scaled to the first one's, which changes no spike.
@@ -135,7 +137,7 @@ class _Reader:
         elif not isinstance(node, nir.Flatten | nir.Output):
             raise UnsupportedLayerError(name, type(node).__name__, ACCEPTED)
 
-    def finish(self, steps: int, about: Mapping[str, Any] | None) -> Spiking:
+    def finish(self, steps: int, about: Mapping[str, Any] | None) -> SpikingNetwork:
         """Everything at one threshold. Raises NetworkError."""
         if self._waiting is None:
             raise NetworkError("The graph must end in a layer without neurons: the readout.")
@@ -147,7 +149,7 @@ class _Reader:
                 # A gain that is one but for rounding leaves a student's own weights alone.
                 if abs(factor - 1) > 1e-12:
                     self._weights[f"{name}.{part}"] *= factor
-        return Spiking(network, self._weights, neuron)
+        return SpikingNetwork(network, self._weights, neuron)
 
     def _neuron(self, steps: int, about: Mapping[str, Any] | None) -> NeuronSettings:
         if about is not None:

@@ -13,7 +13,7 @@ from torch import Tensor
 from ltl_core.rules.end_to_end import EndToEndResult, Model, errors_below
 from ltl_core.rules.rule import LayerActivity
 from ltl_core.rules.through_time import deltas_through_time
-from ltl_core.spiking.forward import Window, windows
+from ltl_core.spiking.forward import LayerTrace, layer_traces
 from ltl_core.spiking.gradient import Gradient, stage_gradient
 from ltl_core.spiking.surrogate import Boxcar, Surrogate
 from ltl_core.teaching.readout import ReadoutLoss
@@ -40,12 +40,12 @@ class Bptt:
         self, model: Model, inputs: Float[Tensor, "batch *shape"], loss: ReadoutLoss
     ) -> EndToEndResult:
         """Forward over all layers, then back from the readout."""
-        shown = list(windows(model.network, model.weights, inputs, model.neuron))
+        shown = list(layer_traces(model.network, model.weights, inputs, model.neuron))
         return back_through(shown, model, loss, self._surrogate)
 
 
 def back_through(
-    shown: list[Window],
+    shown: list[LayerTrace],
     model: Model,
     loss: ReadoutLoss,
     surrogate: Surrogate,

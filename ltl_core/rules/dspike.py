@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ltl_core.rules.bptt import Bptt, back_through
 from ltl_core.rules.end_to_end import EndToEndResult, Model
-from ltl_core.spiking.forward import windows
+from ltl_core.spiking.forward import layer_traces
 from ltl_core.spiking.surrogate import Dspike
 from ltl_core.teaching.readout import ReadoutLoss
 
@@ -55,7 +55,7 @@ def best_temperature(
     first = model.network.stages[0].layer.name
     places = probed_places(model.weights[f"{first}.weight"])
     measured = finite_difference(model, inputs, loss, places)
-    shown = list(windows(model.network, model.weights, inputs, model.neuron))
+    shown = list(layer_traces(model.network, model.weights, inputs, model.neuron))
 
     def cosine(temperature: float) -> float:
         result = back_through(shown, model, loss, Dspike(temperature))
@@ -82,7 +82,7 @@ def finite_difference(
         moved = weight.clone()
         moved.view(-1)[place] += change
         weights = dict(model.weights) | {name: moved}
-        *_, readout = windows(model.network, weights, inputs, model.neuron)
+        *_, readout = layer_traces(model.network, weights, inputs, model.neuron)
         return float(loss.value(readout.membrane[-1] / model.neuron.steps))
 
     differences = [loss_at(place, nudge) - loss_at(place, -nudge) for place in places]

@@ -18,7 +18,7 @@ from torch import Tensor
 from ltl_core.network.spec import NetworkSpec
 from ltl_core.rules.bptt import back_through
 from ltl_core.rules.end_to_end import EndToEndResult, Model
-from ltl_core.spiking.forward import Window, windows
+from ltl_core.spiking.forward import LayerTrace, layer_traces
 from ltl_core.spiking.surrogate import Boxcar
 from ltl_core.teaching.readout import ReadoutLoss
 
@@ -52,7 +52,7 @@ class Shortcut:
         self, model: Model, inputs: Float[Tensor, "batch *shape"], loss: ReadoutLoss
     ) -> EndToEndResult:
         """Back through the branches and the readout at once."""
-        shown = list(windows(model.network, model.weights, inputs, model.neuron))
+        shown = list(layer_traces(model.network, model.weights, inputs, model.neuron))
         gradients: dict[str, Tensor] = {}
         beside = {
             window.stage.name: self._through_branch(window, loss, len(shown) - 1, gradients)
@@ -62,7 +62,7 @@ class Shortcut:
         return result._replace(state_gradients=gradients)
 
     def _through_branch(
-        self, window: Window, loss: ReadoutLoss, branches: int, gradients: dict[str, Tensor]
+        self, window: LayerTrace, loss: ReadoutLoss, branches: int, gradients: dict[str, Tensor]
     ) -> Float[Tensor, "batch *neuron"]:
         """Add the gradient of the branch to `gradients`; return the error of any spike."""
         rate = _present(window.spikes).mean(0)

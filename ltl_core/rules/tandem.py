@@ -14,7 +14,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ltl_core.rules.end_to_end import EndToEndResult, Model, errors_below
-from ltl_core.spiking.forward import Window, stage_sums, windows
+from ltl_core.spiking.forward import LayerTrace, layer_traces, stage_sums
 from ltl_core.spiking.gradient import Gradient, stage_gradient
 from ltl_core.spiking.surrogate import between
 from ltl_core.teaching.readout import ReadoutLoss
@@ -39,7 +39,9 @@ class Tandem:
     ) -> EndToEndResult:
         """Rates stand for counts: a / T = (W c / T + b) / threshold."""
         steps, threshold = model.neuron.steps, model.neuron.threshold
-        layers = [_rates_of(w) for w in windows(model.network, model.weights, inputs, model.neuron)]
+        layers = [
+            _rates_of(w) for w in layer_traces(model.network, model.weights, inputs, model.neuron)
+        ]
         logits = layers[-1].membrane[-1] / steps
         errors: dict[str, Tensor] = {}
         gradients: dict[str, Gradient] = {}
@@ -55,7 +57,7 @@ class Tandem:
         return EndToEndResult(gradients, {}, logits)
 
 
-def _rates_of(window: Window) -> Window:
+def _rates_of(window: LayerTrace) -> LayerTrace:
     """The window with what reached it averaged over its steps; its membrane as it ended."""
     sources = tuple(source.mean(0, keepdim=True) for source in window.sources)
-    return Window(window.stage, sources, window.membrane[-1:].clone(), None)
+    return LayerTrace(window.stage, sources, window.membrane[-1:].clone(), None)

@@ -21,7 +21,7 @@ from ltl_core.spiking.neuron import lif_window
 Weights = Mapping[str, Tensor]
 
 
-class Window(NamedTuple):
+class LayerTrace(NamedTuple):
     """One layer over all steps: what reached it, branch by branch, and what it did.
 
     A source that shows the same analog values at every step is one step long.
@@ -57,12 +57,12 @@ def warm_start(
     return started
 
 
-def windows(
+def layer_traces(
     network: NetworkSpec,
     weights: Weights,
     inputs: Float[Tensor, "batch *shape"],
     neuron: NeuronSettings,
-) -> Iterator[Window]:
+) -> Iterator[LayerTrace]:
     """Run a student layer by layer, each over the whole window, and keep what its layers show."""
     shown: dict[str | None, Tensor] = {None: as_frames(network, inputs, neuron.steps)}
     for stage in network.stages:
@@ -70,11 +70,11 @@ def windows(
         current = stage_sums(stage, weights, sources)
         current = current.expand(neuron.steps, *current.shape[1:])
         if stage.is_readout:
-            yield Window(stage, sources, current.cumsum(0), None)
+            yield LayerTrace(stage, sources, current.cumsum(0), None)
         else:
             membrane, spikes = lif_window(current, neuron)
             shown[stage.name] = spikes
-            yield Window(stage, sources, membrane, spikes)
+            yield LayerTrace(stage, sources, membrane, spikes)
 
 
 def stage_sums(

@@ -42,20 +42,20 @@ def lif_window(
 ) -> tuple[Float[Tensor, "time batch *neuron"], Float[Tensor, "time batch *neuron"]]:
     """Membranes and spikes of every step, from rest."""
     membranes, spikes = torch.empty_like(current), torch.empty_like(current)
-    fire_through(current, Fired(membranes, spikes), neuron)
+    lif_window_into(current, LIFWindow(membranes, spikes), neuron)
     return membranes, spikes
 
 
-class Fired(NamedTuple):
+class LIFWindow(NamedTuple):
     """Where a window goes. The membranes may take the place of the currents."""
 
     membranes: Float[Tensor, "time batch *neuron"]
     spikes: Real[Tensor, "time batch *neuron"]
 
 
-def fire_through(
+def lif_window_into(
     current: Float[Tensor, "time batch *neuron"],
-    into: Fired,
+    into: LIFWindow,
     neuron: NeuronSettings,
     before: Float[Tensor, "batch *neuron"] | None = None,
 ) -> None:

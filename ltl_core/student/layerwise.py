@@ -28,7 +28,7 @@ from ltl_core.spiking.linear import (
     branch_weights,
     weighted_sums,
 )
-from ltl_core.spiking.neuron import Fired, count_spikes, fire_through
+from ltl_core.spiking.neuron import LIFWindow, count_spikes, lif_window_into
 from ltl_core.teaching.readout import ReadoutLoss
 
 _STEPS_AT_ONCE = 4  # of a rule that looks at no later steps
@@ -192,7 +192,9 @@ class _LayerwisePass:
         membranes = torch.empty_like(spikes, dtype=current.dtype) if held else current
         earlier = None if before is None else before.membrane
         # Floats become signed bytes six times as fast as unsigned ones.
-        fire_through(current, Fired(membranes, spikes.view(torch.int8)), self._neuron, earlier)
+        lif_window_into(
+            current, LIFWindow(membranes, spikes.view(torch.int8)), self._neuron, earlier
+        )
         counted = None if before is None else before.counted
         count = count_spikes(spikes, current.dtype)
         if counted is not None:

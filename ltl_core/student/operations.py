@@ -21,7 +21,7 @@ from ltl_core.teaching.targets import Targets
 _CHUNK = 128  # samples at a time
 
 
-class Effort(NamedTuple):
+class OperationCount(NamedTuple):
     """Of one sample, on average."""
 
     firing_rate: float  # spikes a neuron and step
@@ -36,18 +36,18 @@ class Effort(NamedTuple):
         return self.synops / self.ann_synops if self.ann_synops else 0.0
 
 
-def student_effort(student: Student, targets: Targets) -> Effort:
+def count_operations(student: Student, targets: Targets) -> OperationCount:
     """Of the ideal student."""
     batches = targets.batches(_CHUNK)
     rates = (layerwise_forward_student(student, batch.inputs).rates for batch in batches)
-    return effort_of(student.network, rates, student.neuron.steps)
+    return operations_from_rates(student.network, rates, student.neuron.steps)
 
 
-def effort_of(
+def operations_from_rates(
     network: NetworkSpec,
     rates: Iterable[Mapping[str, Float[Tensor, "batch *neuron"]]],
     steps: int,
-) -> Effort:
+) -> OperationCount:
     """From the rates of every hidden layer, computed or measured."""
     totals: dict[str, Tensor] = {}
     samples = 0
@@ -68,7 +68,7 @@ def effort_of(
     neurons = sum(mean.numel() for mean in means.values())
     fired = sum(float(mean.sum()) for mean in means.values())
     layers = tuple(float(mean.mean()) for mean in means.values())
-    return Effort(fired / max(1, neurons), layers, synops, ann, analog)
+    return OperationCount(fired / max(1, neurons), layers, synops, ann, analog)
 
 
 def fan_out(branch: Branch) -> Float[Tensor, "*source"]:

@@ -16,7 +16,7 @@ from ltl_core.network.stages import Stage
 from ltl_core.packing import pack, unpack
 from ltl_core.settings import NeuronSettings
 from ltl_core.spiking.byte_products import LARGEST, has_byte_products, pack_bytes
-from ltl_core.spiking.forward import Window, windows
+from ltl_core.spiking.forward import LayerTrace, layer_traces
 from ltl_core.spiking.linear import (
     BranchWeights,
     ByteWeights,
@@ -167,9 +167,9 @@ def _packed_codes(student: Student, stage: Stage, in_bytes: bool) -> Iterator[Pa
             yield BranchWeights(as_matrix(layer, codes.float()), bias, scale)
 
 
-def run_student(student: Student, inputs: Float[Tensor, "batch *shape"]) -> list[Window]:
-    """Every layer's window at once, for small batches; see `windows` for the frugal form."""
-    return list(windows(student.network, student.weights(), inputs, student.neuron))
+def run_student(student: Student, inputs: Float[Tensor, "batch *shape"]) -> list[LayerTrace]:
+    """Every layer's window at once, for small batches; see `layer_traces` for the frugal form."""
+    return list(layer_traces(student.network, student.weights(), inputs, student.neuron))
 
 
 def zero_trims(columns: int) -> Int[Tensor, " column"]:

@@ -18,7 +18,7 @@ from ltl_core.teaching.targets import RATE_LEVELS, Samples, TargetSet, nearest_r
 _CHUNK = 256  # samples at a time
 
 
-class Answer(NamedTuple):
+class TeacherOutput(NamedTuple):
     """A teacher's activations, hidden layer by hidden layer, and its logits."""
 
     activations: dict[str, Float[Tensor, "sample *neuron"]]
@@ -27,7 +27,7 @@ class Answer(NamedTuple):
 
 def run_teacher(
     network: NetworkSpec, weights: Weights, inputs: Float[Tensor, "sample *shape"]
-) -> Answer:
+) -> TeacherOutput:
     """ReLU, clipped at each layer's ceiling, between the layers; plain sums at the readout.
 
     Of a sequence of frames it sees the mean.
@@ -39,7 +39,7 @@ def run_teacher(
             sums = sums.clamp_(min=0, max=stage.ceiling)
         shown[stage.name] = sums
     activations = {name: values for name, values in shown.items() if name is not None}
-    return Answer(activations, activations.pop(network.stages[-1].name))
+    return TeacherOutput(activations, activations.pop(network.stages[-1].name))
 
 
 def collect(
@@ -57,7 +57,7 @@ def collect(
     """
     if not 0 < percentile <= 100:
         raise SettingError(f"percentile {percentile} is not above 0 and at most 100.")
-    answers = list(_answers(network, weights, samples.inputs))
+    answers = list(_outputs(network, weights, samples.inputs))
     hidden = [stage.name for stage in network.stages if not stage.is_readout]
     whole = {name: torch.cat([a.activations[name] for a in answers]) for name in hidden}
     if scales is None:
@@ -87,7 +87,7 @@ def teacher_accuracy(network: NetworkSpec, weights: Weights, samples: Samples) -
     """
     if samples.labels is None:
         return 1.0
-    logits = torch.cat([answer.logits for answer in _answers(network, weights, samples.inputs)])
+    logits = torch.cat([answer.logits for answer in _outputs(network, weights, samples.inputs)])
     return accuracy_of(logits, samples.labels)
 
 
@@ -96,7 +96,7 @@ def _still(network: NetworkSpec, inputs: Float[Tensor, "sample *shape"]) -> Tens
     return inputs.mean(1) if sequences else inputs
 
 
-def _answers(network: NetworkSpec, weights: Weights, inputs: Tensor) -> Iterator[Answer]:
+def _outputs(network: NetworkSpec, weights: Weights, inputs: Tensor) -> Iterator[TeacherOutput]:
     for part in inputs.split(_CHUNK):
         yield run_teacher(network, weights, part)
 

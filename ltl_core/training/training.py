@@ -10,7 +10,7 @@ from ltl_core.chip import LayerCodes
 from ltl_core.network.spec import NetworkSpec
 from ltl_core.progress import Phase, Progress, Spent
 from ltl_core.settings import NeuronSettings, TrainingSettings
-from ltl_core.spiking.forward import warm_start, windows
+from ltl_core.spiking.forward import layer_traces, warm_start
 from ltl_core.spiking.gradient import unfold_steps
 from ltl_core.spiking.linear import branch_weights, weighted_sums
 from ltl_core.student.codes import CodeFormat, as_integers, encode, encode_trim, fit_lsb
@@ -157,7 +157,7 @@ def _largest_sums(
     inputs = targets.samples.inputs[evenly_spaced_indices(targets.size, _RANGE_SAMPLES)]
     tails = {layer.name: _Tail(len(inputs)) for layer in network.matrices}
     for some in inputs.split(_RANGE_CHUNK):
-        for window in windows(network, weights, some, neuron):
+        for window in layer_traces(network, weights, some, neuron):
             ways = zip(
                 window.stage.branches,
                 branch_weights(window.stage, weights),

@@ -10,7 +10,7 @@ from ltl_core.packing import pack, unpack
 from ltl_core.progress import Phase, Progress
 from ltl_core.settings import TrainingSettings
 from ltl_core.student.evaluate import student_quality
-from ltl_core.student.operations import student_effort
+from ltl_core.student.operations import count_operations
 from ltl_core.teaching import teacher
 from ltl_core.teaching.targets import Samples, TargetSet
 from ltl_core.training.training import Training, TrainingCheckpoint
@@ -73,14 +73,14 @@ def train(description: JobDescription, workbench: Workbench) -> Ended:
             raise cancelled("cancelled; nothing was kept")
     test = read_targets(Split.TEST, description, workbench)
     quality = student_quality(training.student, test)
-    effort = student_effort(training.student, test)
+    operations = count_operations(training.student, test)
     golden = dict(description.accuracy or {}) | {"golden": quality.accuracy}
     return Ended(
         status=JobStatus.SUCCEEDED,
         result={
             "accuracy": golden,
             "rate_error": list(quality.rate_error),
-            "effort": effort._asdict() | {"ratio": effort.ratio},
+            "effort": operations._asdict() | {"ratio": operations.ratio},
             "rule": settings.rule,
             "test_samples": test.size,
         },

@@ -13,7 +13,7 @@ from ltl_core.errors import NetworkError, SettingError, UnsupportedLayerError
 from ltl_core.interop.from_nir import from_nir, student_from_nir
 from ltl_core.interop.to_nir import TIME_STEP, to_nir
 from ltl_core.settings import NeuronSettings, Reset
-from ltl_core.spiking.forward import windows
+from ltl_core.spiking.forward import layer_traces
 from ltl_core.student.student import Student, run_student
 from tests.unit.ltl_core.worlds import World
 
@@ -98,7 +98,9 @@ def test_foreign_graph_fires_as_it_says(world: World) -> None:
     network, weights, neuron = from_nir(graph, steps=16)
     inputs = world.test.samples.inputs[:SAMPLES]
     for ours, theirs in zip(
-        run_student(world.student, inputs), windows(network, weights, inputs, neuron), strict=True
+        run_student(world.student, inputs),
+        layer_traces(network, weights, inputs, neuron),
+        strict=True,
     ):
         if ours.spikes is not None and theirs.spikes is not None:
             agreement = (ours.spikes == theirs.spikes).float().mean()

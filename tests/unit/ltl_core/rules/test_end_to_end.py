@@ -12,7 +12,7 @@ from ltl_core.rules.end_to_end import EndToEndResult, Model
 from ltl_core.rules.shortcut import Shortcut
 from ltl_core.rules.tandem import Tandem
 from ltl_core.settings import NeuronSettings, Reset
-from ltl_core.spiking.forward import windows
+from ltl_core.spiking.forward import layer_traces
 from ltl_core.spiking.surrogate import Dspike
 from ltl_core.teaching.readout import LabelCrossEntropy, SquaredError
 from tests.unit.ltl_core import reference
@@ -128,7 +128,7 @@ def test_temperature_is_the_one_that_points_as_measured() -> None:
     chosen = best_temperature(candidates, model, inputs, loss)
     places = probed_places(model.weights["first.weight"])
     measured = finite_difference(model, inputs, loss, places)
-    shown = list(windows(CHAIN, model.weights, inputs, ZERO))
+    shown = list(layer_traces(CHAIN, model.weights, inputs, ZERO))
     cosines = {}
     for temperature in candidates:
         result = back_through(shown, model, loss, Dspike(temperature))

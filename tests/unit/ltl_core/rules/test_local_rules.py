@@ -9,7 +9,7 @@ from ltl_core.network.stages import Stage
 from ltl_core.rules.rule import LayerActivity
 from ltl_core.rules.select import select_rule
 from ltl_core.settings import NeuronSettings, RuleName
-from ltl_core.spiking.forward import Window, windows
+from ltl_core.spiking.forward import LayerTrace, layer_traces
 from ltl_core.spiking.gradient import Gradient, stage_gradient
 from ltl_core.teaching.readout import LabelCrossEntropy
 from tests.unit.ltl_core import reference
@@ -57,7 +57,7 @@ def _target(stage: Stage) -> Tensor:
 LABELS = torch.tensor([0, 1, 2, 3, 4, 0, 1])
 
 
-def _closed_form(window: Window, rule: RuleName, neuron: NeuronSettings) -> Gradient:
+def _closed_form(window: LayerTrace, rule: RuleName, neuron: NeuronSettings) -> Gradient:
     chosen = select_rule(rule)
     if window.spikes is None:
         deltas = chosen.readout_deltas(window.membrane, LabelCrossEntropy(LABELS), neuron)
@@ -103,7 +103,7 @@ def _error(found: Tensor, expected: Tensor) -> float:
 @pytest.mark.parametrize("rule", LOCAL)
 @pytest.mark.parametrize("index", range(4), ids=[stage.name for stage in STAGES])
 def test_closed_form_equals_autograd(index: int, rule: RuleName, neuron: NeuronSettings) -> None:
-    window = list(windows(NETWORK, _weights(), _inputs(), neuron))[index]
+    window = list(layer_traces(NETWORK, _weights(), _inputs(), neuron))[index]
     found, expected = _closed_form(window, rule, neuron), _autograd(index, rule, neuron)
     assert float(expected.weight.abs().max()) > 0
     assert _error(found.weight, expected.weight) < 1e-6
@@ -113,14 +113,14 @@ def test_closed_form_equals_autograd(index: int, rule: RuleName, neuron: NeuronS
 @pytest.mark.parametrize("rule", LOCAL)
 @pytest.mark.parametrize("index", range(3), ids=[stage.name for stage in STAGES[:3]])
 def test_a_wider_surrogate_would_be_seen(index: int, rule: RuleName) -> None:
-    window = list(windows(NETWORK, _weights(), _inputs(), NEURON))[index]
+    window = list(layer_traces(NETWORK, _weights(), _inputs(), NEURON))[index]
     wider = NEURON.model_copy(update={"surrogate_width": 0.25})
     found, expected = _closed_form(window, rule, wider), _autograd(index, rule, NEURON)
     assert _error(found.weight, expected.weight) > 1e-3
 
 
 def test_offline_rule_carries_credit_through_the_reset() -> None:
-    window = list(windows(NETWORK, _weights(), _inputs(), NEURON))[1]
+    window = list(layer_traces(NETWORK, _weights(), _inputs(), NEURON))[1]
     expected = _autograd(1, RuleName.LTL_OFFLINE, NEURON)
     no_memory = NEURON.model_copy(update={"decay": 1e-9})
     assert (

@@ -10,7 +10,7 @@ from ltl_core.network.spec import NetworkSpec
 from ltl_core.rules.select import select_rule
 from ltl_core.settings import NeuronSettings, RuleName
 from ltl_core.spiking import gradient as gradient_module
-from ltl_core.spiking.forward import windows
+from ltl_core.spiking.forward import layer_traces
 from ltl_core.student.layerwise import LayerwiseResult, Supervision, layerwise_forward
 from ltl_core.student.student import layerwise_forward_student
 from ltl_core.teaching.readout import LabelCrossEntropy
@@ -53,7 +53,7 @@ def test_rates_and_logits_are_those_of_the_whole_windows(
 ) -> None:
     inputs, weights = _inputs(frames), random_weights(network)
     result = layerwise_forward(network, weights, inputs, NEURON)
-    for window in windows(network, weights, inputs, NEURON):
+    for window in layer_traces(network, weights, inputs, NEURON):
         if window.spikes is None:
             torch.testing.assert_close(result.logits, window.membrane[-1] / NEURON.steps)
         else:

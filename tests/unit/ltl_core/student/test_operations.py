@@ -6,8 +6,8 @@ import torch.nn.functional as F
 
 from ltl_core.network.spec import NetworkSpec
 from ltl_core.settings import NeuronSettings
-from ltl_core.spiking.forward import windows
-from ltl_core.student.operations import effort_of, fan_out, student_effort
+from ltl_core.spiking.forward import layer_traces
+from ltl_core.student.operations import count_operations, fan_out, operations_from_rates
 from tests.unit.ltl_core.residual import (
     BATCH,
     CHAIN,
@@ -30,7 +30,7 @@ def test_fan_out_of_a_convolution_ends_at_the_border() -> None:
 def test_synops_are_the_connections_that_spikes_meet(network: NetworkSpec) -> None:
     """Every spike, sent through weights of one, arrives once a connection."""
     neuron = NeuronSettings(steps=6, warmup=3)
-    shown = list(windows(network, random_weights(network), random_inputs(BATCH), neuron))
+    shown = list(layer_traces(network, random_weights(network), random_inputs(BATCH), neuron))
     counted = 0.0
     for window in shown:
         for branch, source in zip(window.stage.branches, window.sources, strict=True):
@@ -50,24 +50,26 @@ def test_synops_are_the_connections_that_spikes_meet(network: NetworkSpec) -> No
                 options = (layer.stride, layer.padding, 1, layer.groups)
                 counted += float(F.conv2d(rows, ones, None, *options).sum())
     rates = {w.stage.name: w.spikes.mean(0) for w in shown if w.spikes is not None}
-    effort = effort_of(network, [rates], neuron.steps)
-    assert effort.synops == pytest.approx(counted / BATCH, rel=1e-6)
-    longer = effort_of(network, [rates], neuron.steps + 1)
+    operations = operations_from_rates(network, [rates], neuron.steps)
+    assert operations.synops == pytest.approx(counted / BATCH, rel=1e-6)
+    longer = operations_from_rates(network, [rates], neuron.steps + 1)
     assert longer.synops != pytest.approx(counted / BATCH, rel=1e-2)
 
 
 def test_a_student_that_always_fires_costs_the_ann_once_a_step() -> None:
     rates = {name: torch.ones_like(rate) for name, rate in random_targets(CHAIN).items()}
-    effort = effort_of(CHAIN, [rates], 16)
-    assert effort.firing_rate == 1
+    operations = operations_from_rates(CHAIN, [rates], 16)
+    assert operations.firing_rate == 1
     linear = 32 * 12 + 12 * 3
-    second = effort.ann_synops - linear
-    assert effort.synops == pytest.approx(16 * (4 * second + linear))  # four spikes a pooled cell
+    second = operations.ann_synops - linear
+    assert operations.synops == pytest.approx(
+        16 * (4 * second + linear)
+    )  # four spikes a pooled cell
 
 
-def test_effort_of_a_student_is_that_of_its_rates(world: World) -> None:
-    effort = student_effort(world.student, world.test)
-    assert len(effort.layer_rates) == 2
-    assert 0 < effort.firing_rate < 1
-    assert effort.ratio == effort.synops / effort.ann_synops > 0
-    assert effort.analog_ops == 6 * (6 * 3 - 2) ** 2
+def test_operations_of_a_student_are_those_of_its_rates(world: World) -> None:
+    operations = count_operations(world.student, world.test)
+    assert len(operations.layer_rates) == 2
+    assert 0 < operations.firing_rate < 1
+    assert operations.ratio == operations.synops / operations.ann_synops > 0
+    assert operations.analog_ops == 6 * (6 * 3 - 2) ** 2
