@@ -58,7 +58,8 @@ format: $(READY) ## format the code and mend what the linter can mend
 
 # Warnings are errors; a broken link is a warning.
 docs: $(READY) ## build the documentation site into docs/_build/html
-	$(BIN)/python -m sphinx --fail-on-warning --keep-going --quiet --builder html docs docs/_build/html
+	$(BIN)/python -m sphinx --fail-on-warning --keep-going --quiet --fresh-env --write-all \
+	  --builder html docs docs/_build/html
 	@echo "Open docs/_build/html/index.html"
 
 clean: ## remove the environment, the caches and what was built

@@ -9,7 +9,7 @@ sys.path[:0] = [str(DOCS.parent), str(DOCS / "_extensions")]
 
 project = "Tandemcal"
 version = release = installed_version("tandemcal")
-copyright = "the Tandemcal maintainers, Apache-2.0"
+copyright = "the Tandemcal maintainers"
 language = "en"
 
 extensions = [
@@ -26,7 +26,7 @@ myst_heading_anchors = 3
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
 autodoc_typehints_format = "short"
-autodoc_class_signature = "separated"
+autodoc_class_signature = "mixed"
 autodoc_preserve_defaults = True
 
 html_theme = "furo"

@@ -146,13 +146,13 @@ def _type(schema: dict[str, Any]) -> str:
 
 def _limits(schema: dict[str, Any]) -> str:
     words = {
-        "minimum": "at least",
-        "exclusiveMinimum": "more than",
-        "maximum": "at most",
-        "exclusiveMaximum": "less than",
-        "maxLength": "at most this many characters:",
+        "minimum": "at least {}",
+        "exclusiveMinimum": "more than {}",
+        "maximum": "at most {}",
+        "exclusiveMaximum": "less than {}",
+        "maxLength": "at most {} characters",
     }
-    limits = [f"{word} {schema[key]}" for key, word in words.items() if key in schema]
+    limits = [word.format(schema[key]) for key, word in words.items() if key in schema]
     return f" ({', '.join(limits)})" if limits else ""
 
 
