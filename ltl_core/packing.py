@@ -1,12 +1,12 @@
 """Tensors as bytes and back: safetensors blocks, with text metadata. Nothing is ever unpickled."""
 
-import json
 from collections.abc import Mapping
 
 import safetensors.torch
 from safetensors import SafetensorError
 from torch import Tensor
 
+from ltl_core.block_metadata import read_metadata
 from ltl_core.errors import CorruptTensorsError
 
 
@@ -23,14 +23,3 @@ def unpack(data: bytes) -> tuple[dict[str, Tensor], dict[str, str]]:
     except (SafetensorError, ValueError, KeyError) as error:
         raise CorruptTensorsError(str(error)) from error
     return tensors, read_metadata(data)
-
-
-def read_metadata(data: bytes) -> dict[str, str]:
-    """The text that travels in a block's header. Raises CorruptTensorsError."""
-    length = int.from_bytes(data[:8], "little")
-    try:
-        header = json.loads(data[8 : 8 + length])
-    except ValueError as error:
-        raise CorruptTensorsError("its header is not JSON") from error
-    metadata = header.get("__metadata__", {}) if isinstance(header, dict) else {}
-    return {str(key): str(value) for key, value in metadata.items()}

@@ -1,1 +1,1 @@
-"""HTTP: one router a resource, one table from error to status."""
+"""The HTTP interface: one router a resource, and one table from error to status."""

@@ -1,4 +1,4 @@
-"""Chip agents: they register with a key of their own scope, and are heard of now and then."""
+"""Chip agents: registration under a key of the scope `agent`, and heartbeats."""
 
 from datetime import datetime, timedelta
 from typing import Annotated
@@ -8,7 +8,9 @@ from fastapi import APIRouter, Path
 from ltl_core.chip_info import info_to_json
 from service.api.auth import AGENT, READ
 from service.api.context import Context, ContextDep
+from service.api.views import columns_of
 from service.bench.protocol.chip_info import parse_chip_info
+from service.db.agent_tables import Agent
 from service.db.repositories.agents import AgentRepository, Registration
 from service.db.session import clock
 from service.errors import FieldProblem, InvalidFieldsError
@@ -20,22 +22,22 @@ _AgentId = Annotated[str, Path(max_length=36)]
 
 @router.post("", dependencies=[AGENT])
 def register_agent(body: AgentRequest, context: ContextDep) -> RegisteredView:
-    """Take an agent up, with its chip; the chip is made where nobody knows it."""
+    """Register an agent and its chip. A chip that is not known yet is created."""
     with context.database.writing() as session:
         now = clock(session)
         agent = AgentRepository(session).register(
             _registration(body), now, _alive_until(context, now)
         )
-        return _registered(AgentView.model_validate(agent), context)
+        return _registered(agent, context)
 
 
 @router.post("/{agent_id}/heartbeat", dependencies=[AGENT])
 def hear_agent(agent_id: _AgentId, context: ContextDep) -> RegisteredView:
-    """It lives. 404 asks it to register again."""
+    """Record a heartbeat of an agent. On 404 the agent has to register again."""
     with context.database.writing() as session:
         now = clock(session)
         agent = AgentRepository(session).beat(agent_id, now, _alive_until(context, now))
-        return _registered(AgentView.model_validate(agent), context)
+        return _registered(agent, context)
 
 
 @router.get("/{agent_id}", dependencies=[READ])
@@ -68,5 +70,6 @@ def _alive_until(context: Context, now: datetime) -> datetime:
     return now + timedelta(seconds=context.settings.agent_silence_s)
 
 
-def _registered(view: AgentView, context: Context) -> RegisteredView:
-    return RegisteredView(**view.model_dump(), heartbeat_s=context.settings.agent_heartbeat_s)
+def _registered(agent: Agent, context: Context) -> RegisteredView:
+    columns = columns_of(agent, RegisteredView)
+    return RegisteredView(**columns, heartbeat_s=context.settings.agent_heartbeat_s)

@@ -1,4 +1,4 @@
-"""Who may do what: a bearer key for programs, a session cookie for browsers."""
+"""Authentication and scopes: a bearer key for programs, a session cookie for browsers."""
 
 from collections.abc import Awaitable, Callable
 from typing import Annotated, Any
@@ -19,7 +19,10 @@ _bearer = HTTPBearer(auto_error=False, description="A key: Authorization: Bearer
 async def authenticate(
     request: Request, context: ContextDep, _documented: Annotated[Any, Depends(_bearer)] = None
 ) -> Principal:
-    """Raises UnauthenticatedError, and CrossSiteError where a foreign page uses a cookie."""
+    """Return whose request this is, by its bearer key or its session cookie.
+
+    Raises UnauthenticatedError, and CrossSiteError if a page of another site uses the cookie.
+    """
     if header := request.headers.get("authorization"):
         scheme, _, key = header.partition(" ")
         found = (
@@ -39,7 +42,7 @@ PrincipalDep = Annotated[Principal, Depends(authenticate)]
 
 
 def require(scope: Scope) -> Callable[..., Awaitable[None]]:
-    """A dependency: the caller's key has this scope. Raises ForbiddenError."""
+    """Return a dependency that raises ForbiddenError unless the caller's key has this scope."""
 
     async def check(principal: PrincipalDep) -> None:
         if scope not in principal.scopes:
@@ -55,7 +58,10 @@ AGENT = Depends(require(Scope.AGENT))
 
 
 def refuse_foreign_pages(request: Request) -> None:
-    """A browser sends its cookie along from anywhere: only our own pages may change things."""
+    """Raise CrossSiteError if a page of another site asks for a change.
+
+    A browser sends the session cookie with requests from any page.
+    """
     if request.method in _SAFE_METHODS:
         return
     site = request.headers.get("sec-fetch-site")
@@ -66,7 +72,7 @@ def refuse_foreign_pages(request: Request) -> None:
 
 
 def set_session_cookie(request: Request, response: Response, token: str, days: int) -> None:
-    """Scripts cannot read it and other sites cannot send it."""
+    """Set the session cookie for `days` days, out of reach of scripts and of other sites."""
     response.set_cookie(
         COOKIE,
         token,

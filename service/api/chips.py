@@ -1,4 +1,4 @@
-"""Chips: registered, renamed, retired; their weight versions and their history."""
+"""Chips: register, rename and retire them; read their weight versions and their history."""
 
 import zlib
 from datetime import datetime
@@ -48,7 +48,7 @@ _WAITING = (JobStatus.QUEUED, JobStatus.WAITING_FOR_CHIP)
 def register_chip(
     body: ChipRequest, response: Response, context: ContextDep, key: KeyHeader = None
 ) -> ChipView:
-    """Make a chip known to the service; nothing is sent to it."""
+    """Register a chip. Nothing is sent to the chip itself."""
     now = utc_now()
     chip = _chip(body, context, now)
     with context.database.writing() as session:
@@ -71,7 +71,7 @@ def list_chips(
     backend: Annotated[str | None, Query(max_length=40)] = None,
     name: Annotated[str | None, Query(max_length=200)] = None,
 ) -> Page[ChipView]:
-    """Newest first."""
+    """List chips, newest first."""
     with context.database.reading() as session:
         rows, cursor = ChipRepository(session).list(ChipFilter(health, backend, name), page)
         return Page(items=chip_views(session, rows, utc_now()), next_cursor=cursor)
@@ -92,7 +92,7 @@ def rename_chip(chip_id: str, body: ChipPatch, context: ContextDep) -> ChipView:
 
 @router.delete("/{chip_id}", dependencies=[OPERATE])
 def retire_chip(chip_id: str, context: ContextDep) -> ChipView:
-    """It takes no more jobs, those that wait for it are cancelled, and its history stays."""
+    """Retire a chip: it takes no more jobs, its waiting jobs are cancelled, its history stays."""
     now = utc_now()
     with context.database.writing() as session:
         chip = ChipRepository(session).retire(chip_id, now)
@@ -106,7 +106,7 @@ def retire_chip(chip_id: str, context: ContextDep) -> ChipView:
 
 @router.get("/{chip_id}/weights")
 def list_weights(chip_id: str, context: ContextDep, page: PageDep) -> Page[WeightVersionView]:
-    """Newest first."""
+    """List the weight versions of one chip, newest first."""
     with context.database.reading() as session:
         ChipRepository(session).get(chip_id)
         rows, cursor = WeightRepository(session).list(chip_id, page)
@@ -123,7 +123,7 @@ def get_weights(chip_id: str, version: _Version, context: ContextDep) -> WeightV
 
 @router.get("/{chip_id}/weights/{version}/block", response_class=Response, responses=_BLOCK)
 def download_weights(chip_id: str, version: _Version, context: ContextDep) -> Response:
-    """The codes and trims themselves."""
+    """Download the codes and trims of one weight version."""
     with context.database.reading() as session:
         ChipRepository(session).get(chip_id)
         found = WeightRepository(session).get(chip_id, version)
@@ -136,7 +136,7 @@ def download_weights(chip_id: str, version: _Version, context: ContextDep) -> Re
 
 @router.get("/{chip_id}/history")
 def list_history(chip_id: str, context: ContextDep, page: PageDep) -> Page[JobView]:
-    """The chip's jobs, newest first."""
+    """List the jobs of one chip, newest first."""
     with context.database.reading() as session:
         ChipRepository(session).get(chip_id)
         rows, cursor = JobRepository(session).list(JobFilter(chip_id=chip_id), page)
@@ -184,7 +184,7 @@ def _invalid(error: ValidationError, prefix: str) -> InvalidFieldsError:
 
 def _check_backend(backend: str, context: Context) -> None:
     if backend == BACKEND:
-        message = "a chip behind an agent is registered by its agent; start `tandemcal agent` there"
+        message = "a chip behind an agent is registered by its agent: start `tandemcal agent` there"
         raise InvalidFieldsError(FieldProblem("/backend", message))
     installed = entry_points(group="tandemcal.chip_backends").names
     known = sorted({"simulated", *context.settings.chip_backends, *installed})

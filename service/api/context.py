@@ -1,4 +1,4 @@
-"""What the routes work with, made once by `create_app` and handed to them."""
+"""What routes depend on: the parts of the service, the page of a list, the time."""
 
 from datetime import UTC, datetime
 from typing import Annotated, Any, NamedTuple, cast
@@ -14,11 +14,11 @@ from service.db.session import Database
 from service.jobs.engine import JobEngine
 from service.settings import Settings
 
-Responses = dict[int | str, dict[str, Any]]  # what a route's description says of its answers
+Responses = dict[int | str, dict[str, Any]]  # how the OpenAPI document describes a route's answers
 
 
 class Context(NamedTuple):
-    """The service's parts."""
+    """The parts of the service, created once by `create_app`."""
 
     settings: Settings
     database: Database
@@ -48,5 +48,5 @@ PageDep = Annotated[PageRequest, Depends(_page)]
 
 
 def utc_now() -> datetime:
-    """The wall clock."""
+    """Return the time of this machine's clock, in UTC."""
     return datetime.now(UTC)

@@ -1,4 +1,4 @@
-"""Who asks: keys and browser sessions, looked up once and remembered for a few seconds."""
+"""API keys and browser sessions: looked up in the database, cached for a few seconds."""
 
 import secrets
 import time
@@ -14,12 +14,12 @@ from service.errors import UnauthenticatedError
 from service.keys import hash_key
 from service.states import Scope
 
-_REMEMBERED = 5.0  # s; as long can a key outlive its revocation by another process
-_REMEMBERED_MOST = 10_000
+_CACHED = 5.0  # s; a key that another process revokes is accepted for at most this long
+_CACHE_SIZE = 10_000
 
 
 class Principal(NamedTuple):
-    """Whose request it is, and what it may do."""
+    """Whose request it is (the API key), and which scopes it has."""
 
     key_id: str
     name: str
@@ -27,7 +27,7 @@ class Principal(NamedTuple):
 
 
 class CredentialStore:
-    """Checks credentials against the database."""
+    """Checks API keys and session tokens against the database, and opens and closes sessions."""
 
     def __init__(self, database: Database, session_days: int) -> None:
         self._database = database
@@ -35,13 +35,15 @@ class CredentialStore:
         self._known: dict[tuple[str, bool], tuple[Principal, float]] = {}
 
     async def by_key(self, key: str) -> Principal | None:
+        """Return whom a valid API key belongs to, else None."""
         return await self._find(hash_key(key), of_session=False)
 
     async def by_cookie(self, token: str) -> Principal | None:
+        """Return whom the session token of a cookie belongs to, else None."""
         return await self._find(hash_key(token), of_session=True)
 
     def log_in(self, key: str, now: datetime) -> str:
-        """The token for a browser's cookie. Raises UnauthenticatedError."""
+        """Open a browser session; return the token for its cookie. Raises UnauthenticatedError."""
         token = secrets.token_urlsafe(32)
         with self._database.writing() as session:
             keys = KeyRepository(session)
@@ -54,24 +56,25 @@ class CredentialStore:
         return token
 
     def log_out(self, token: str) -> None:
+        """End the browser session of this token."""
         with self._database.writing() as session:
             KeyRepository(session).close_session(hash_key(token))
         self.forget()
 
     def forget(self) -> None:
-        """Look everything up again: something was revoked."""
+        """Empty the cache, because a key or a session was revoked."""
         self._known.clear()
 
     async def _find(self, sha256: str, *, of_session: bool) -> Principal | None:
         credential = (sha256, of_session)
         known = self._known.get(credential)
-        if known is not None and time.monotonic() - known[1] < _REMEMBERED:
+        if known is not None and time.monotonic() - known[1] < _CACHED:
             return known[0]
         found = await run_in_threadpool(self._look_up, *credential)
         if found is None:
             self._known.pop(credential, None)
             return None
-        if len(self._known) >= _REMEMBERED_MOST:
+        if len(self._known) >= _CACHE_SIZE:
             self._known.clear()
         self._known[credential] = (found, time.monotonic())
         return found

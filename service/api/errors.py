@@ -1,4 +1,4 @@
-"""The only place that knows what HTTP makes of an error (RFC 9457)."""
+"""Errors as HTTP answers (RFC 9457): the one table from exception to status and problem type."""
 
 import traceback
 from collections.abc import Iterable, Mapping, Sequence
@@ -31,13 +31,13 @@ class Kind(NamedTuple):
 
 
 _INVALID = Kind(422, "invalid-request", "The request is not valid")
-_CONFLICT = Kind(409, "conflict", "The state of things does not allow it")
+_CONFLICT = Kind(409, "conflict", "The present state does not allow this")
 _BUSY = Kind(503, "not-ready", "The service is not ready")
 _INTERNAL = Kind(500, "internal", "The service failed")
 
-# The nearest class counts: a subclass may have a row of its own.
+# The nearest base class in the table decides.
 PROBLEMS: Mapping[type[Exception], Kind] = {
-    errors.NotFoundError: Kind(404, "not-found", "There is nothing here"),
+    errors.NotFoundError: Kind(404, "not-found", "The resource does not exist"),
     errors.ConflictError: _CONFLICT,
     errors.RequestError: _INVALID,
     errors.ChecksumMismatchError: Kind(400, "checksum-mismatch", "The checksum does not match"),
@@ -56,7 +56,7 @@ PROBLEMS: Mapping[type[Exception], Kind] = {
     core.CapacityError: Kind(422, "capacity", "The network is larger than the chip"),
     core.CodeRangeError: Kind(422, "code-range", "A code is out of range"),
     core.ChipUnavailableError: Kind(503, "chip-unavailable", "The chip does not answer"),
-    core.LeaseLostError: Kind(409, "lease-lost", "The lease is lost"),
+    core.LeaseLostError: Kind(409, "lease-lost", "The chip lease is lost"),
     UnknownPresetError: _INVALID,
 }
 _POINTERS: Mapping[type[Exception], str] = {
@@ -67,7 +67,7 @@ _log = structlog.get_logger(__name__)
 
 
 def add_error_handlers(app: FastAPI) -> None:
-    """Every answer of 400 and above becomes a problem."""
+    """Turn every error into an answer of the type `application/problem+json`."""
     app.add_exception_handler(core.CalibrationError, _known)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _http)
@@ -78,7 +78,7 @@ def add_error_handlers(app: FastAPI) -> None:
 
 
 def kind_of(error: Exception) -> Kind:
-    """What HTTP makes of it."""
+    """Return the problem type of an error: that of its class, or of the nearest base class."""
     found = (PROBLEMS[kind] for kind in type(error).__mro__ if kind in PROBLEMS)
     return next(found, _INTERNAL)
 
@@ -90,7 +90,7 @@ def problem(
     own: Mapping[str, Any] | None = None,
     headers: Mapping[str, str] | None = None,
 ) -> Response:
-    """The answer: `own` are the fields that only this kind of problem has."""
+    """Build the answer; `own` holds the fields that only this type of problem has."""
     body = Problem(
         type=f"/problems/{kind.slug}",
         title=kind.title,
@@ -104,7 +104,7 @@ def problem(
 
 
 def field_errors(found: Iterable[Mapping[str, Any]], prefix: str = "") -> list[FieldError]:
-    """Pydantic's errors of a body, as pointers into it."""
+    """Convert pydantic's errors of a body to JSON pointers (RFC 6901) with messages."""
     return [
         FieldError(pointer=prefix + _pointer(error["loc"]), message=error["msg"]) for error in found
     ]
@@ -115,7 +115,7 @@ async def _known(request: Request, error: Exception) -> Response:
     if isinstance(error, errors.UnauthenticatedError) and _is_page(request):
         return RedirectResponse(f"/login?next={quote(request.url.path)}", status_code=303)
     if kind.status >= 500:
-        _log.error("request failed", path=request.url.path, error=repr(error))
+        _log.error("api: request failed", path=request.url.path, error=repr(error))
     return problem(request, kind, str(error), _own_fields(error), _headers(kind))
 
 
@@ -123,7 +123,12 @@ async def _invalid(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
     found = [_field_error(one, error.body) for one in error.errors()]
     named = "; ".join(f"{one.pointer or one.parameter}: {one.message}" for one in found[:5])
-    return problem(request, _INVALID, f"Change this and send it again: {named}.", {"errors": found})
+    return problem(
+        request,
+        _INVALID,
+        f"Correct these fields and send the request again: {named}.",
+        {"errors": found},
+    )
 
 
 async def _http(request: Request, error: Exception) -> Response:
@@ -131,34 +136,46 @@ async def _http(request: Request, error: Exception) -> Response:
     status = HTTPStatus(error.status_code)
     slug = status.phrase.lower().replace(" ", "-")
     detail = {
-        404: f"There is nothing at {request.url.path}; the API is described at /v1/openapi.json.",
-        405: f"{request.method} is not possible at {request.url.path}; see /v1/openapi.json.",
+        404: f"There is nothing at {request.url.path}; see /v1/openapi.json for what there is.",
+        405: f"{request.url.path} does not accept {request.method}; see /v1/openapi.json.",
     }.get(status, str(error.detail))
     return problem(request, Kind(status, slug, status.phrase), detail, None, error.headers)
 
 
 async def _race(request: Request, error: Exception) -> Response:
-    _log.warning("conflicting writes", path=request.url.path, error=repr(error))
-    detail = "Another request changed the same thing at the same moment; look at it and try again."
+    _log.warning(
+        "api: two requests wrote the same row, one is refused",
+        path=request.url.path,
+        error=repr(error),
+    )
+    detail = "Another request changed the same resource at the same time; read it and try again."
     return problem(request, _CONFLICT, detail)
 
 
 async def _busy(request: Request, error: Exception) -> Response:
-    _log.error("database failed", path=request.url.path, error=in_a_line(error))
+    _log.error(
+        "api: database does not answer, request refused",
+        path=request.url.path,
+        error=in_a_line(error),
+    )
     detail = "The database does not answer in time; try again shortly."
     return problem(request, _BUSY, detail, None, _headers(_BUSY))
 
 
 async def _unstorable(request: Request, error: Exception) -> Response:
-    _log.warning("value refused by the database", path=request.url.path, error=repr(error))
-    detail = "A value has a character or a size that the database cannot hold; change it."
+    _log.warning(
+        "api: database refused a value, request refused",
+        path=request.url.path,
+        error=repr(error),
+    )
+    detail = "A value has a character or a size that the database cannot store; change the value."
     return problem(request, _INVALID, detail)
 
 
 async def _unexpected(request: Request, error: Exception) -> Response:
     trace = "".join(traceback.format_exception(error))  # no local variables: they hold keys
-    _log.error("request failed", path=request.url.path, trace=trace)
-    detail = "Something went wrong inside the service; its log says what."
+    _log.error("api: request failed with an unexpected error", path=request.url.path, trace=trace)
+    detail = "The service failed because of a fault of its own; its log shows the error."
     return problem(request, _INTERNAL, detail)
 
 
@@ -197,7 +214,7 @@ def _field_error(error: Mapping[str, Any], body: object) -> FieldError:
 
 
 def _without_tags(location: Sequence[str | int], body: object) -> list[str | int]:
-    """A union's tag stands in pydantic's location, but not in the body."""
+    """Drop the tag of a union, which pydantic's location has and the body has not."""
     if isinstance(body, Mapping) and location and location[0] == body.get("kind"):
         return list(location[1:])
     return list(location)

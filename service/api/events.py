@@ -1,4 +1,4 @@
-"""What happens to a job, as it happens: server-sent events."""
+"""Events of a job, streamed while they happen (server-sent events)."""
 
 from collections.abc import AsyncIterator, Sequence
 from typing import Annotated
@@ -15,7 +15,7 @@ from service.schemas.jobs import EventView
 from service.states import TERMINAL
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"], dependencies=[READ])
-_KEEPALIVE = 15.0  # s; proxies close what stays silent for long
+_KEEPALIVE = 15.0  # s; proxies close connections that stay silent for longer
 _HEADERS = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
 _STREAM: Responses = {
     200: {"content": {"text/event-stream": {}}, "description": "One `EventView` an event"},
@@ -30,7 +30,7 @@ async def follow_job(
     after: Annotated[int, Query(ge=0)] = 0,
     last_event_id: Annotated[int | None, Header(ge=0)] = None,
 ) -> Response:
-    """Every event after the one numbered `Last-Event-ID` or `after`; ends with `job.ended`."""
+    """Stream the events of a job after number `Last-Event-ID` or `after`, until `job.ended`."""
     seq = after if last_event_id is None else last_event_id
     terminal = await run_in_threadpool(_is_terminal, context, job_id)
     if terminal and not await run_in_threadpool(_read, context, job_id, seq):
@@ -53,7 +53,7 @@ async def _stream(context: Context, job_id: str, seq: int) -> AsyncIterator[str]
 
 
 async def _wait(context: Context, seq: int) -> bool:
-    """Until something happens anywhere; a look at one job's events is cheap."""
+    """Wait for an event of any job; reading the events of one job afterwards is cheap."""
     newest = await run_in_threadpool(_last, context)
     return await context.notifier.wait_past(max(seq, newest), _KEEPALIVE)
 

@@ -1,4 +1,4 @@
-"""Is it alive, and does it take work? The two questions that need no key."""
+"""Liveness and readiness of the service, the two routes that need no key."""
 
 from fastapi import APIRouter
 
@@ -13,13 +13,13 @@ router = APIRouter(tags=["health"])
 
 @router.get("/healthz")
 async def healthz() -> HealthView:
-    """The process answers."""
+    """Report that the process answers, and its version."""
     return HealthView(version=code_version())
 
 
 @router.get("/readyz")
 def readyz(context: ContextDep) -> HealthView:
-    """The database answers and has the newest schema."""
+    """Report that the database answers and has the newest schema; 503 otherwise."""
     if not is_current(context.database.engine):
-        raise NotReadyError("the database waits for its migrations")
+        raise NotReadyError("the database has not been migrated to the newest schema")
     return HealthView(version=code_version())

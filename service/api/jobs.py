@@ -1,4 +1,4 @@
-"""Jobs: submitted once, looked at often, followed, cancelled, retried."""
+"""Jobs: submit, list, read, wait for, cancel and retry them; read their logs."""
 
 import hashlib
 import time
@@ -24,7 +24,7 @@ from service.states import TERMINAL, JobKind, JobStatus
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"], dependencies=[READ])
 _NOT_MODIFIED: Responses = {304: {"description": "The job is as it was"}}
 _LOG_LINES = 100_000
-_LOOK_AGAIN = 1.0  # s; a few changes, such as waiting for a chip, are no events
+_LOOK_AGAIN = 1.0  # s; a few changes, such as waiting for a chip, write no event
 
 
 @router.post("", status_code=status.HTTP_202_ACCEPTED, dependencies=[OPERATE])
@@ -35,7 +35,7 @@ def submit_job(
     principal: PrincipalDep,
     key: KeyHeader = None,
 ) -> JobView:
-    """Queue a job; the same Idempotency-Key with the same body gives the same job."""
+    """Queue a job. The same Idempotency-Key with the same body returns the same job."""
     if key is None:
         raise IdempotencyKeyMissingError
     now = utc_now()
@@ -60,7 +60,7 @@ def list_jobs(
     kind: JobKind | None = None,
     chip_id: Annotated[str | None, Query(max_length=36)] = None,
 ) -> Page[JobView]:
-    """Newest first; `status` may be given several times."""
+    """List jobs, newest first. `status` may be given several times."""
     with context.database.reading() as session:
         wanted = JobFilter(tuple(status or ()), kind, chip_id)
         rows, cursor = JobRepository(session).list(wanted, page)
@@ -74,9 +74,9 @@ async def get_job(
     wait: Annotated[float, Query(ge=0, le=60, description="seconds")] = 0,
     if_none_match: Annotated[str | None, Header(max_length=1000)] = None,
 ) -> Response:
-    """One job. With `wait` the answer comes when it has ended.
+    """Read one job. With `wait` the answer comes when the job has ended.
 
-    With `If-None-Match` too it comes as soon as anything about the job has changed.
+    With `wait` and `If-None-Match` the answer comes as soon as anything about the job changes.
     """
     deadline = time.monotonic() + wait
     while True:
@@ -95,7 +95,7 @@ async def get_job(
 
 @router.post("/{job_id}/cancel", status_code=status.HTTP_202_ACCEPTED, dependencies=[OPERATE])
 def cancel_job(job_id: str, context: ContextDep) -> JobView:
-    """A job that waits is cancelled at once; a running one stops after its current step."""
+    """Cancel a job. A waiting job ends at once; a running one stops after its current step."""
     with context.database.writing() as session:
         jobs = JobRepository(session)
         before = jobs.get(job_id).status
@@ -118,7 +118,7 @@ def retry_job(
     principal: PrincipalDep,
     key: KeyHeader = None,
 ) -> JobView:
-    """A new job with the request of one that has ended."""
+    """Submit the request of a job that has ended again, as a new job."""
     now = utc_now()
     with context.database.writing() as session:
         jobs = JobRepository(session)
@@ -135,7 +135,7 @@ def retry_job(
 
 @router.get("/{job_id}/log", response_class=PlainTextResponse)
 def get_log(job_id: str, context: ContextDep) -> str:
-    """A line an event, oldest first."""
+    """Read the log of a job: one line an event, oldest first."""
     with context.database.reading() as session:
         JobRepository(session).get(job_id)
         told = EventRepository(session).after(0, job_id=job_id, limit=_LOG_LINES)
@@ -150,7 +150,7 @@ class _Look(NamedTuple):
 
 
 def _look(context: Context, job_id: str, *, for_change: bool) -> _Look:
-    """The job, and where the events stood at that moment if a change is to be waited for."""
+    """Read the job; for a change to wait for, also the number of the last event at that moment."""
     with context.database.reading() as session:
         job = JobRepository(session).get(job_id)
         seq = EventRepository(session).last() if for_change else 0

@@ -4,6 +4,7 @@ from fastapi import APIRouter, status
 
 from service.api.auth import ADMIN
 from service.api.context import ContextDep, utc_now
+from service.api.views import columns_of
 from service.db.repositories.keys import KeyRepository
 from service.errors import ConflictError
 from service.keys import make_key
@@ -20,17 +21,16 @@ def list_keys(context: ContextDep) -> list[KeyView]:
 
 @router.post("", status_code=status.HTTP_201_CREATED)
 def create_key(body: KeyRequest, context: ContextDep) -> NewKeyView:
-    """The answer shows the key, this once."""
+    """Create an API key. Only this answer shows the key."""
     new = make_key(body.name, body.scopes, utc_now())
     with context.database.writing() as unit:
         KeyRepository(unit).add(new.row)
-    shown = KeyView.model_validate(new.row).model_dump()
-    return NewKeyView(**shown, key=new.key)
+    return NewKeyView(**columns_of(new.row, NewKeyView), key=new.key)
 
 
 @router.delete("/{key_id}")
 def revoke_key(key_id: str, context: ContextDep) -> KeyView:
-    """It opens nothing any more. The last key of an administrator stays."""
+    """Revoke an API key. The last key with the scope `admin` cannot be revoked."""
     with context.database.writing() as unit:
         stored = KeyRepository(unit)
         view = KeyView.model_validate(stored.revoke(key_id, utc_now()))

@@ -1,4 +1,4 @@
-"""`/metrics`, for Prometheus. It needs no key; by setting it answers on a port of its own."""
+"""`/metrics` for Prometheus, without a key; the setting `metrics_port` gives it its own port."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,13 +16,13 @@ router = APIRouter(tags=["health"])
 
 @router.get("/metrics", response_class=Response)
 def metrics(context: ContextDep) -> Response:
-    """The state of jobs, chips, leases and workers, as text."""
+    """Return the state of jobs, chips, leases and workers in the text format of Prometheus."""
     return Response(generate_latest(context.metrics), media_type=CONTENT_TYPE_LATEST)
 
 
 @contextmanager
 def metrics_server(settings: Settings, database: Database) -> Iterator[None]:
-    """Where a port is set, answers there until the block ends."""
+    """Serve `/metrics` on its own port until the block ends; do nothing if no port is set."""
     if settings.metrics_port is None:
         yield
         return

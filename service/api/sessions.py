@@ -18,14 +18,14 @@ def open_session(
     response: Response,
     context: ContextDep,
 ) -> None:
-    """Log a browser in: the answer sets a cookie."""
+    """Log a browser in with an API key: the answer sets a cookie."""
     token = context.credentials.log_in(key, utc_now())
     set_session_cookie(request, response, token, context.settings.session_days)
 
 
 @router.delete("", status_code=status.HTTP_204_NO_CONTENT)
 def close_session(request: Request, response: Response, context: ContextDep) -> None:
-    """Log the browser out."""
+    """Log the browser out: its cookie is no longer valid."""
     refuse_foreign_pages(request)
     if token := request.cookies.get(COOKIE):
         context.credentials.log_out(token)

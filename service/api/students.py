@@ -1,4 +1,4 @@
-"""Students: what `train` jobs made."""
+"""Golden students, the results of `train` jobs: list, read and download them."""
 
 from typing import Annotated
 
@@ -20,7 +20,7 @@ _BLOCK: Responses = {200: {"content": {SAFETENSORS: {}}, "description": "A safet
 def list_students(
     context: ContextDep, page: PageDep, teacher_id: _Id = None, target_set_id: _Id = None
 ) -> Page[StudentView]:
-    """Newest first."""
+    """List students, newest first."""
     with context.database.reading() as session:
         rows, cursor = StudentRepository(session).list(teacher_id, target_set_id, page)
     return Page(items=[StudentView.model_validate(row) for row in rows], next_cursor=cursor)
@@ -34,7 +34,7 @@ def get_student(student_id: str, context: ContextDep) -> StudentView:
 
 @router.get("/{student_id}/weights", response_class=Response, responses=_BLOCK)
 def download_student(student_id: str, context: ContextDep) -> Response:
-    """Codes, trims, scales and registers."""
+    """Download the codes, trims, scales and registers of a student."""
     with context.database.reading() as session:
         sha256 = StudentRepository(session).get(student_id).sha256
     headers = {CONTENT_DIGEST: digest_header(bytes.fromhex(sha256)), "ETag": f'"{sha256}"'}

@@ -1,10 +1,9 @@
-"""Target sets: samples in chunks, which the teacher answers once all have arrived."""
+"""Target sets: samples uploaded in chunks; a `collect` job runs the teacher over them."""
 
 from datetime import datetime
 from typing import Annotated
 
 from fastapi import APIRouter, Path, Query, Request, Response, status
-from sqlalchemy.orm import Session
 from starlette.concurrency import run_in_threadpool
 from uuid_utils import uuid7
 
@@ -34,7 +33,7 @@ _BLOCK = {"requestBody": {"required": True, "content": {SAFETENSORS: {"schema": 
 def create_target_set(
     body: TargetSetRequest, response: Response, context: ContextDep, key: KeyHeader = None
 ) -> TargetSetView:
-    """Announce how many chunks will come."""
+    """Create a target set, and announce how many chunks will be uploaded."""
     now = utc_now()
     with context.database.writing() as session:
         sets = TargetSetRepository(session)
@@ -56,7 +55,7 @@ def list_target_sets(
     page: PageDep,
     teacher_id: Annotated[str | None, Query(max_length=36)] = None,
 ) -> Page[TargetSetView]:
-    """Newest first."""
+    """List target sets, newest first."""
     with context.database.reading() as session:
         rows, cursor = TargetSetRepository(session).list(teacher_id, page)
         return Page(items=target_set_views(session, rows), next_cursor=cursor)
@@ -64,7 +63,7 @@ def list_target_sets(
 
 @router.get("/{target_set_id}")
 def get_target_set(target_set_id: str, context: ContextDep) -> TargetSetView:
-    """What has arrived and what is missing: an upload that broke off goes on from there."""
+    """Read one target set. `missing` says which chunks an interrupted upload still has to send."""
     with context.database.reading() as session:
         return target_set_view(session, TargetSetRepository(session).get(target_set_id))
 
@@ -77,8 +76,11 @@ async def upload_chunk(
     request: Request,
     context: ContextDep,
 ) -> ChunkView:
-    """Upload a safetensors block of `inputs` and `labels`; the same again changes nothing."""
-    await run_in_threadpool(_check_place, context, target_set_id, index)
+    """Upload one chunk, a safetensors block of `inputs` and `labels`.
+
+    Uploading the same chunk again changes nothing.
+    """
+    network = await run_in_threadpool(_network_of_chunk, context, target_set_id, index)
     with context.artifacts.temporary() as scratch:
         upload = await receive(request, scratch, context.settings.max_upload_bytes)
         chunk = TargetChunk(
@@ -88,7 +90,7 @@ async def upload_chunk(
             sha256=upload.sha256,
             created_at=utc_now(),
         )
-        return await run_in_threadpool(_store, context, upload, chunk)
+        return await run_in_threadpool(_store, context, network, upload, chunk)
 
 
 @router.post(
@@ -101,7 +103,7 @@ def complete_target_set(
     principal: PrincipalDep,
     key: KeyHeader = None,
 ) -> JobView:
-    """Everything has arrived: a `collect` job lets the teacher answer it."""
+    """Declare the upload complete: a `collect` job runs the teacher over the samples."""
     now = utc_now()
     with context.database.writing() as session:
         jobs = JobRepository(session)
@@ -130,31 +132,30 @@ def _target_set(body: TargetSetRequest, now: datetime) -> TargetSet:
     )
 
 
-def _check_place(context: Context, target_set_id: str, index: int) -> None:
+def _network_of_chunk(context: Context, target_set_id: str, index: int) -> NetworkSpec:
+    """Read the teacher's network, before the upload begins.
+
+    Raises TargetSetNotFoundError, and InvalidFieldsError if there is no chunk of this index.
+    """
     with context.database.reading() as session:
         target_set = TargetSetRepository(session).get(target_set_id)
+        teacher = TeacherRepository(session).get(target_set.teacher_id)
     if index >= target_set.chunks:
         message = f"this target set has {target_set.chunks} chunks, numbered from 0"
         raise InvalidFieldsError(FieldProblem(f"/chunks/{index}", message))
+    return NetworkSpec.model_validate(teacher.network)
 
 
-def _store(context: Context, upload: Upload, chunk: TargetChunk) -> ChunkView:
-    with context.database.reading() as session:
-        network = _network(session, chunk.target_set_id)
+def _store(context: Context, network: NetworkSpec, upload: Upload, chunk: TargetChunk) -> ChunkView:
     arrays, _ = load(upload.path)
     chunk.samples = check_samples(network, arrays)
     view = ChunkView.model_validate(chunk)
     with context.database.writing() as session:
         sets = TargetSetRepository(session)
-        if any(ChunkView.model_validate(one) == view for one in sets.chunks(chunk.target_set_id)):
+        stored = sets.chunk(chunk.target_set_id, chunk.index)
+        if stored is not None and ChunkView.model_validate(stored) == view:
             return view
         sets.get_in(chunk.target_set_id, TargetSetState.UPLOADING)
         sets.put_chunk(chunk)
         context.artifacts.adopt(upload.path, upload.sha256)
     return view
-
-
-def _network(session: Session, target_set_id: str) -> NetworkSpec:
-    target_set = TargetSetRepository(session).get(target_set_id)
-    teacher = TeacherRepository(session).get(target_set.teacher_id)
-    return NetworkSpec.model_validate(teacher.network)

@@ -1,4 +1,4 @@
-"""Teachers: a network and its weights, checked before they are kept."""
+"""Teachers: a network and its weights, checked before they are stored."""
 
 from datetime import datetime
 from typing import Annotated
@@ -28,9 +28,10 @@ _BLOCK = {"requestBody": {"required": True, "content": {SAFETENSORS: {"schema": 
 async def upload_teacher(
     request: Request, response: Response, context: ContextDep, key: KeyHeader = None
 ) -> TeacherView:
-    """Upload a safetensors block of the weights.
+    """Upload a teacher: a safetensors block of its weights.
 
-    Its metadata holds `name`, and `network` as JSON; `Content-Digest` its SHA-256.
+    The metadata of the block holds `name`, and `network` as JSON. The header `Content-Digest`
+    holds the SHA-256 of the block.
     """
     with context.artifacts.temporary() as scratch:
         upload = await receive(request, scratch, context.settings.max_upload_bytes)
@@ -43,7 +44,7 @@ async def upload_teacher(
 def list_teachers(
     context: ContextDep, page: PageDep, name: Annotated[str | None, Query(max_length=200)] = None
 ) -> Page[TeacherView]:
-    """Newest first."""
+    """List teachers, newest first."""
     with context.database.reading() as session:
         rows, cursor = TeacherRepository(session).list(name, page)
     return Page(items=[TeacherView.model_validate(row) for row in rows], next_cursor=cursor)
@@ -57,7 +58,7 @@ def get_teacher(teacher_id: str, context: ContextDep) -> TeacherView:
 
 @router.delete("/{teacher_id}", status_code=status.HTTP_204_NO_CONTENT, dependencies=[OPERATE])
 def delete_teacher(teacher_id: str, context: ContextDep) -> None:
-    """Only while no target set needs it."""
+    """Delete a teacher that no target set uses."""
     with context.database.writing() as session:
         TeacherRepository(session).delete(teacher_id)
 

@@ -1,9 +1,10 @@
-"""The upkeep of one chip: its fingerprints, and its policy."""
+"""Upkeep of one chip: its fingerprints, and the policy for probes and calibrations."""
 
 from fastapi import APIRouter, status
 
 from service.api.auth import OPERATE, READ
 from service.api.context import ContextDep, PageDep
+from service.api.views import columns_of
 from service.db.repositories.chips import ChipRepository
 from service.db.repositories.fingerprints import FingerprintRepository, answer_of
 from service.db.repositories.policies import PolicyRepository
@@ -17,7 +18,7 @@ router = APIRouter(prefix="/v1/chips/{chip_id}", tags=["chips"], dependencies=[R
 
 @router.get("/fingerprints")
 def list_fingerprints(chip_id: str, context: ContextDep, page: PageDep) -> Page[FingerprintView]:
-    """Newest first."""
+    """List the fingerprints of one chip, newest first."""
     with context.database.reading() as session:
         ChipRepository(session).get(chip_id)
         rows, cursor = FingerprintRepository(session).list(chip_id, page)
@@ -27,12 +28,12 @@ def list_fingerprints(chip_id: str, context: ContextDep, page: PageDep) -> Page[
 
 @router.get("/fingerprints/{fingerprint_id}")
 def get_fingerprint(chip_id: str, fingerprint_id: str, context: ContextDep) -> WholeFingerprintView:
-    """One, with the rates themselves."""
+    """Read one fingerprint, with the rates of every column."""
     with context.database.reading() as session:
         found = FingerprintRepository(session).get(chip_id, fingerprint_id)
-        shown, answer = FingerprintView.model_validate(found), answer_of(found)
+        columns, answer = columns_of(found, WholeFingerprintView), answer_of(found)
     return WholeFingerprintView(
-        **shown.model_dump(),
+        **columns,
         rates=answer["rates"],
         noise=answer.get("noise"),
         probes=answer.get("probes", 1),
@@ -41,7 +42,7 @@ def get_fingerprint(chip_id: str, fingerprint_id: str, context: ContextDep) -> W
 
 @router.get("/policy")
 def get_policy(chip_id: str, context: ContextDep) -> PolicyView:
-    """When the chip is probed and calibrated without being asked."""
+    """Read the policy: when the chip is probed and calibrated automatically."""
     with context.database.reading() as session:
         ChipRepository(session).get(chip_id)
         return PolicyView.model_validate(PolicyRepository(session).get(chip_id))
@@ -49,13 +50,12 @@ def get_policy(chip_id: str, context: ContextDep) -> PolicyView:
 
 @router.put("/policy", dependencies=[OPERATE])
 def put_policy(chip_id: str, body: PolicyRequest, context: ContextDep) -> PolicyView:
-    """Set it, or replace it; the chip's past counts, so it may be due at once."""
+    """Set or replace the policy. The chip's history counts, so a job may be due at once."""
     with context.database.writing() as session:
         ChipRepository(session).get_usable(chip_id)
         if body.student_id is not None:
             StudentRepository(session).get(body.student_id)
-        rules = body.model_dump(exclude={"settings"})
-        rules["settings"] = body.settings.model_dump(mode="json")
+        rules = body.model_dump(mode="json")
         return PolicyView.model_validate(
             PolicyRepository(session).put(chip_id, rules, clock(session))
         )
@@ -63,7 +63,7 @@ def put_policy(chip_id: str, body: PolicyRequest, context: ContextDep) -> Policy
 
 @router.delete("/policy", status_code=status.HTTP_204_NO_CONTENT, dependencies=[OPERATE])
 def delete_policy(chip_id: str, context: ContextDep) -> None:
-    """Nothing is planned for the chip any more; what is queued stays."""
+    """Delete the policy: no more jobs are planned for the chip. Queued jobs stay."""
     with context.database.writing() as session:
         ChipRepository(session).get(chip_id)
         PolicyRepository(session).delete(chip_id)

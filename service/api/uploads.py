@@ -1,14 +1,14 @@
-"""Blocks of tensors on their way in: streamed to a file, measured, and checked before they stay."""
+"""Uploads of safetensors blocks: streamed to a file, their checksum compared, then read."""
 
 import hashlib
 from pathlib import Path
 from typing import NamedTuple
 
 from fastapi import Request
-from safetensors import SafetensorError, safe_open
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import ClientDisconnect
 
+from ltl_core.block_metadata import read_metadata
 from ltl_core.errors import CorruptTensorsError
 from ltl_core.teaching.checking import Arrays, read_arrays
 from service.digests import CONTENT_DIGEST, read_digest_header
@@ -16,16 +16,17 @@ from service.errors import ChecksumMismatchError, DigestMissingError, TooLargeEr
 
 
 class Upload(NamedTuple):
-    """A file that arrived whole."""
+    """A complete file of an upload; its checksum is the one that was announced."""
 
     path: Path
     sha256: str
 
 
 async def receive(request: Request, scratch: Path, limit: int) -> Upload:
-    """Stream the body to a file.
+    """Stream the body of a request to a file in `scratch`; at most `limit` bytes are accepted.
 
-    Raises DigestMissingError, TooLargeError, ChecksumMismatchError, CorruptTensorsError.
+    Raises DigestMissingError without a digest, TooLargeError above the limit,
+    ChecksumMismatchError, and CorruptTensorsError if the connection fails.
     """
     announced = _announced_sha256(request)
     length = request.headers.get("content-length", "")
@@ -38,13 +39,9 @@ async def receive(request: Request, scratch: Path, limit: int) -> Upload:
 
 
 def load(path: Path) -> tuple[Arrays, dict[str, str]]:
-    """The arrays of a safetensors file and its metadata. Raises CorruptTensorsError."""
-    arrays = read_arrays(path.read_bytes())
-    try:
-        with safe_open(path, framework="np") as file:
-            return arrays, dict(file.metadata() or {})
-    except SafetensorError as error:
-        raise CorruptTensorsError(str(error)) from error
+    """Read the arrays and the text metadata of a safetensors file. Raises CorruptTensorsError."""
+    data = path.read_bytes()
+    return read_arrays(data), read_metadata(data)
 
 
 def _announced_sha256(request: Request) -> str:

@@ -1,4 +1,4 @@
-"""From rows to what the API shows."""
+"""Views of rows: what the API shows of jobs, chips and target sets."""
 
 from collections.abc import Container, Sequence
 from datetime import datetime
@@ -21,19 +21,19 @@ from service.states import TERMINAL, ChipState
 
 
 def job_views(session: Session, jobs: Sequence[Job]) -> list[JobView]:
-    """Jobs, those that wait with their place in the queue."""
+    """Build the views of jobs; waiting jobs get their place in the queue and expected start."""
     estimates = QueueEstimateRepository(session).of(jobs, utc_now())
     return [_job_view(job, estimates.get(job.id, QueueEstimate())) for job in jobs]
 
 
 def job_view(session: Session, job: Job) -> JobView:
-    """One job."""
+    """Build the view of one job."""
     return job_views(session, [job])[0]
 
 
 def _job_view(job: Job, estimate: QueueEstimate) -> JobView:
     return JobView(
-        **_shared(job, JobView),
+        **columns_of(job, JobView),
         terminal=job.status in TERMINAL,
         settings=job.request.get("settings", {}),
         queue_position=estimate.position,
@@ -42,14 +42,17 @@ def _job_view(job: Job, estimate: QueueEstimate) -> JobView:
 
 
 def chip_views(session: Session, chips: Sequence[Chip], now: datetime) -> list[ChipView]:
-    """Chips with what waits for them and what runs on them, in a few queries for all."""
+    """Build the views of chips with their state, queue depth and running job.
+
+    The number of queries does not depend on the number of chips.
+    """
     ids = [chip.id for chip in chips]
     depths = JobRepository(session).queue_depth(ids)
     leased = ChipRepository(session).leased(ids, now)
     offline = AgentRepository(session).offline(ids, now)
     return [
         ChipView(
-            **_shared(chip, ChipView),
+            **columns_of(chip, ChipView),
             state=_state(chip.id, leased, offline),
             queue_depth=depths.get(chip.id, 0),
             running_job_id=leased.get(chip.id),
@@ -59,7 +62,7 @@ def chip_views(session: Session, chips: Sequence[Chip], now: datetime) -> list[C
 
 
 def chip_view(session: Session, chip: Chip, now: datetime) -> ChipView:
-    """One chip."""
+    """Build the view of one chip."""
     return chip_views(session, [chip], now)[0]
 
 
@@ -70,25 +73,25 @@ def _state(chip_id: str, leased: Container[str], offline: Container[str]) -> Chi
 
 
 def target_set_views(session: Session, sets: Sequence[TargetSet]) -> list[TargetSetView]:
-    """Target sets with what is missing of them."""
+    """Build the views of target sets, with the chunks that are missing."""
     arrived = TargetSetRepository(session).arrived([one.id for one in sets])
     return [_target_set_view(one, arrived.get(one.id, frozenset())) for one in sets]
 
 
 def target_set_view(session: Session, target_set: TargetSet) -> TargetSetView:
-    """One target set."""
+    """Build the view of one target set."""
     return target_set_views(session, [target_set])[0]
 
 
 def _target_set_view(target_set: TargetSet, arrived: frozenset[int]) -> TargetSetView:
     return TargetSetView(
-        **_shared(target_set, TargetSetView),
+        **columns_of(target_set, TargetSetView),
         received=len(arrived),
         missing=[index for index in range(target_set.chunks) if index not in arrived],
     )
 
 
-def _shared(row: Base, view: type[View]) -> dict[str, Any]:
-    """The columns that the view shows under the same name."""
+def columns_of(row: Base, view: type[View]) -> dict[str, Any]:
+    """Return the columns of a row that the view shows under the same name."""
     columns = row.__mapper__.columns.keys()
     return {name: getattr(row, name) for name in view.model_fields if name in columns}

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 from torch import Tensor
 
+from ltl_core.block_metadata import read_metadata
 from ltl_core.network.layers import size
-from ltl_core.packing import read_metadata
 from service.digests import digest_header
 from service.errors import ServiceError
 

@@ -47,6 +47,10 @@ class TargetSetRepository:
         self._session.add(target_set)
         self._session.flush()
 
+    def chunk(self, target_set_id: str, index: int) -> TargetChunk | None:
+        """Return the chunk of this index, or None if it has not been uploaded."""
+        return self._session.get(TargetChunk, (target_set_id, index))
+
     def chunks(self, target_set_id: str) -> Sequence[TargetChunk]:
         """What has arrived, by index."""
         query = select(TargetChunk).where(TargetChunk.target_set_id == target_set_id)
