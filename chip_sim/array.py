@@ -171,7 +171,7 @@ class _Space:
         """Beside the noise; without noise levels are made where the sums were."""
         return self._taken()
 
-    def in_memory(self, part: Float[Tensor, "*some a b"]) -> Float[Tensor, "*some b a"]:
+    def in_memory(self, part: Float[Tensor, "*some a b"]) -> Float[Tensor, "*some _ _"]:
         """As it lies there."""
         return part.mT if self.turned else part
 
@@ -228,7 +228,7 @@ def _product(
     weight: Float[Tensor, "group column row"],
     values: Float[Tensor, "group row point"],
     space: _Space,
-) -> Float[Tensor, "column point"]:
+) -> Float[Tensor, "all_columns point"]:
     """Whichever operand order reads the values along memory."""
     if values.dtype is torch.float64:
         return space.sums.copy_((weight @ values).flatten(0, 1))

@@ -29,7 +29,7 @@ class _Row(NamedTuple):
 class TuningMemory:
     """Registers of every tile that was ever tuned, whatever network stands there; else zero."""
 
-    def __init__(self, columns: int, tiles: Mapping[int, Int[Tensor, "4 column"]]) -> None:
+    def __init__(self, columns: int, tiles: Mapping[int, Int[Tensor, "4 _column"]]) -> None:
         self._columns = columns
         self._tiles = dict(tiles)
 

@@ -14,7 +14,7 @@ _NAME = "wear/"
 class Wear:
     """Pulses of every device that was ever written; only the used corner of a tile is kept."""
 
-    def __init__(self, tiles: Mapping[int, Int[Tensor, "2 column row"]] | None = None) -> None:
+    def __init__(self, tiles: Mapping[int, Int[Tensor, "2 _column _row"]] | None = None) -> None:
         self._tiles = dict(tiles or {})
 
     def add(self, tiling: Tiling, pulses: Int[Tensor, "2 column row"]) -> None:

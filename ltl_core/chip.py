@@ -130,7 +130,7 @@ class LayerCodes(NamedTuple):
 class Fingerprint(NamedTuple):
     """The chip's answer to its fixed stimulus: the mean rate of every column, layer by layer."""
 
-    rates: Mapping[str, Float[Tensor, " column"]]
+    rates: Mapping[str, Float[Tensor, " _column"]]
     chip_time: float  # s
 
 

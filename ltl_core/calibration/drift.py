@@ -30,7 +30,7 @@ _LEAST_SPREAD = 0.01  # s0: a layer whose columns answer alike is measured by th
 class MeanFingerprint(NamedTuple):
     """The mean of some probes of one moment."""
 
-    rates: dict[str, Float[Tensor, " column"]]
+    rates: dict[str, Float[Tensor, " _column"]]
     noise: dict[str, float] | None  # variance of one probe, mean over the columns; None: not known
     probes: int
     chip_time: float  # s, of the last one

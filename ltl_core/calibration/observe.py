@@ -26,7 +26,7 @@ class Seen(NamedTuple):
     """One layer of a recording, in the units of the student's weights."""
 
     stage: Stage
-    sources: tuple[Float[Tensor, "time batch *source"], ...]
+    sources: tuple[Float[Tensor, "_time batch *_source"], ...]
     record: LayerRecording
 
 

@@ -10,6 +10,7 @@ import tarfile
 import zipfile
 import zlib
 from collections.abc import Iterable, Iterator
+from io import BufferedReader, BytesIO
 from pathlib import PurePosixPath
 from typing import IO, NamedTuple, Protocol, cast, runtime_checkable
 
@@ -32,7 +33,7 @@ class Entry(NamedTuple):
     data: bytes
 
 
-def tar_entries(stream: IO[bytes], source: str) -> Iterator[Entry]:
+def tar_entries(stream: BufferedReader | BytesIO, source: str) -> Iterator[Entry]:
     """The files of a tar, plain or by gzip or xz; nothing is unpacked. Raises DataFormatError."""
     try:
         watched = _Watched(_decompressed(stream))
@@ -47,7 +48,7 @@ def tar_entries(stream: IO[bytes], source: str) -> Iterator[Entry]:
         raise DataFormatError(source, "the archive is damaged (it has no end)")
 
 
-def zip_entries(stream: IO[bytes], source: str) -> Iterator[Entry]:
+def zip_entries(stream: BufferedReader | BytesIO, source: str) -> Iterator[Entry]:
     """The files of a zip; nothing is unpacked. Raises DataFormatError."""
     try:
         with zipfile.ZipFile(stream) as archive:
@@ -111,7 +112,7 @@ class _Watched:
         return self.last
 
 
-def _decompressed(stream: IO[bytes]) -> _Readable:
+def _decompressed(stream: BufferedReader | BytesIO) -> _Readable:
     magic = stream.read(len(_XZ))
     stream.seek(-len(magic), os.SEEK_CUR)
     if magic == _XZ:

@@ -49,7 +49,7 @@ def back_through(
     model: Model,
     loss: ReadoutLoss,
     surrogate: Surrogate,
-    beside: Mapping[str, Float[Tensor, "batch *neuron"]] | None = None,
+    beside: Mapping[str, Float[Tensor, "batch *_neuron"]] | None = None,
 ) -> EndToEndResult:
     """From the readout to the input; `beside` are errors of spikes from elsewhere, per step."""
     neuron = model.neuron

@@ -29,7 +29,7 @@ class LayerTrace(NamedTuple):
     """
 
     stage: Stage
-    sources: tuple[Float[Tensor, "time batch *source"], ...]
+    sources: tuple[Float[Tensor, "_time batch *_source"], ...]
     membrane: Float[Tensor, "time batch *neuron"]
     spikes: Float[Tensor, "time batch *neuron"] | None
 
@@ -78,8 +78,8 @@ def layer_traces(
 
 
 def stage_sums(
-    stage: Stage, weights: Weights, sources: Sequence[Float[Tensor, "time batch *source"]]
-) -> Float[Tensor, "time batch *output"]:
+    stage: Stage, weights: Weights, sources: Sequence[Float[Tensor, "_time batch *_source"]]
+) -> Float[Tensor, "steps batch *output"]:
     """sum_j W_ij x_j + b_i over all branches, at every step."""
     total: Tensor | None = None
     parts = zip(stage.branches, branch_weights(stage, weights), sources, strict=True)

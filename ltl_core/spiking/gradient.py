@@ -75,7 +75,7 @@ class GradientSum:
 
 def stage_gradient(
     stage: Stage,
-    sources: Sequence[Float[Tensor, "time batch *source"]],
+    sources: Sequence[Float[Tensor, "_time batch *_source"]],
     deltas: Float[Tensor, "learned batch *output"],
 ) -> dict[str, Gradient]:
     """dW = sum_t d[t] x[t]^T,  db = sum_t d[t], over the last steps, those that have deltas.

@@ -253,7 +253,7 @@ def _patches(
 
 def _padded(
     layer: Conv2d, values: Real[Tensor, "n c h w"], row_type: torch.dtype
-) -> Float[Tensor, "n h w c"]:
+) -> Real[Tensor, "n padded_h padded_w c"]:
     """Channels innermost, zeros around."""
     (top, left), (n, channels, high, wide) = layer.padding, values.shape
     inner = values.permute(0, 2, 3, 1)

@@ -29,7 +29,7 @@ class Quality(NamedTuple):
 
 
 class _Answer(NamedTuple):
-    rates: list[Float[Tensor, "batch *neuron"]]
+    rates: list[Float[Tensor, "batch *_neuron"]]
     logits: Float[Tensor, "batch class"]
 
 

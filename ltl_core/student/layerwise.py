@@ -40,7 +40,7 @@ class Supervision(NamedTuple):
     """What a batch teaches, and by which rule; `delta_bits` as in the settings."""
 
     rule: Rule
-    targets: Mapping[str, Float[Tensor, "batch *neuron"]]
+    targets: Mapping[str, Float[Tensor, "batch *_neuron"]]
     readout_loss: ReadoutLoss
     delta_bits: int | None = None
 
@@ -48,7 +48,7 @@ class Supervision(NamedTuple):
 class LayerwiseResult(NamedTuple):
     """What a student did, and, where it learned, how each matrix should change."""
 
-    rates: dict[str, Float[Tensor, "batch *neuron"]]
+    rates: dict[str, Float[Tensor, "batch *_neuron"]]
     logits: Float[Tensor, "batch output"]
     gradients: dict[str, Gradient]
 

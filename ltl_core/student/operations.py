@@ -45,7 +45,7 @@ def count_operations(student: Student, targets: Targets) -> OperationCount:
 
 def operations_from_rates(
     network: NetworkSpec,
-    rates: Iterable[Mapping[str, Float[Tensor, "batch *neuron"]]],
+    rates: Iterable[Mapping[str, Float[Tensor, "batch *_neuron"]]],
     steps: int,
 ) -> OperationCount:
     """From the rates of every hidden layer, computed or measured."""

@@ -54,7 +54,7 @@ class Batch(NamedTuple):
 
     inputs: Float[Tensor, "batch *shape"]
     labels: Int[Tensor, " batch"] | Float[Tensor, "batch output"] | None
-    rates: dict[str, Float[Tensor, "batch *neuron"]]
+    rates: dict[str, Float[Tensor, "batch *_neuron"]]
     logits: Float[Tensor, "batch output"] | None = None  # the teacher's
 
     @property
@@ -127,7 +127,7 @@ class TargetSet(NamedTuple):
 
     samples: Samples
     scales: Mapping[str, float]  # k of each hidden layer
-    rates: Mapping[str, UInt8[Tensor, "sample *neuron"]]
+    rates: Mapping[str, UInt8[Tensor, "sample *_neuron"]]
     logits: Float[Tensor, "sample output"] | None = None  # the teacher's
 
     @property

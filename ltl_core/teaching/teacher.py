@@ -21,7 +21,7 @@ _CHUNK = 256  # samples at a time
 class TeacherOutput(NamedTuple):
     """A teacher's activations, hidden layer by hidden layer, and its logits."""
 
-    activations: dict[str, Float[Tensor, "sample *neuron"]]
+    activations: dict[str, Float[Tensor, "sample *_neuron"]]
     logits: Float[Tensor, "sample class"]
 
 
