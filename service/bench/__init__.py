@@ -1,1 +1,1 @@
-"""How a job reaches a chip."""
+"""How a job reaches a chip: in this process, or behind an agent on another machine."""

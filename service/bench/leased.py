@@ -1,4 +1,4 @@
-"""A chip under a lease: whoever lost it no longer drives."""
+"""A chip under a lease: once the lease is lost, no further call reaches the chip."""
 
 from collections.abc import Callable, Iterator, Mapping
 
@@ -26,7 +26,10 @@ from ltl_core.errors import LeaseLostError
 
 
 class LeasedBackend:
-    """Passes every verb on while the lease is held; raises LeaseLostError afterwards."""
+    """Passes every call on while the lease is held; afterwards it raises LeaseLostError.
+
+    Every method also raises what the chip raises.
+    """
 
     def __init__(self, backend: ChipBackend, token: int, held: Callable[[], bool]) -> None:
         self._backend = backend
@@ -35,62 +38,73 @@ class LeasedBackend:
 
     @property
     def info(self) -> ChipInfo:
+        """What the chip is; it needs no lease."""
         return self._backend.info
 
     def place(self, placement: Placement) -> None:
-        self._driven().place(placement)
+        """Place a network on the chip."""
+        self._held_chip().place(placement)
 
     def program(self, layer: str, codes: Int[Tensor, "column row"]) -> WriteReport:
-        return self._driven().program(layer, codes)
+        """Write the cells of one layer whose code changed."""
+        return self._held_chip().program(layer, codes)
 
     def trim(
         self, layer: str, threshold: Int[Tensor, " column"], bias: Int[Tensor, " column"]
     ) -> None:
-        self._driven().trim(layer, threshold, bias)
+        """Set the trim registers of one layer."""
+        self._held_chip().trim(layer, threshold, bias)
 
     def write(self, codes: Mapping[str, LayerCodes]) -> Mapping[str, WriteReport]:
-        """In one call where the chip takes it so; else the lease is looked at layer by layer."""
-        driven = self._driven()
-        return (
-            driven.write(codes) if isinstance(driven, BulkWriter) else write_one_by_one(self, codes)
-        )
+        """Write many layers in one call if the chip can; else check the lease at each layer."""
+        chip = self._held_chip()
+        return chip.write(codes) if isinstance(chip, BulkWriter) else write_one_by_one(self, codes)
 
     def run(self, stimulus: Stimulus, record: Mapping[str, Observable]) -> Recording:
-        return self._driven().run(stimulus, record)
+        """Present the stimulus and return what was asked of each layer."""
+        return self._held_chip().run(stimulus, record)
 
     def iter_layers(
         self, stimulus: Stimulus, record: Mapping[str, Observable]
     ) -> Iterator[tuple[str, LayerRecording]]:
-        """As soon as they are known where the chip tells them so; else after the run."""
-        return run_by_layer(self._driven(), stimulus, record)
+        """Present the stimulus and yield each layer when the chip returns it."""
+        return run_by_layer(self._held_chip(), stimulus, record)
 
     def probe(self) -> Fingerprint:
-        return self._driven().probe()
+        """Return the chip's answer to its fixed stimulus."""
+        return self._held_chip().probe()
 
     def settle(self, seconds: float) -> None:
-        self._driven().settle(seconds)
+        """Leave the chip alone for `seconds` on its own clock."""
+        self._held_chip().settle(seconds)
 
     def now(self) -> float:
-        return self._driven().now()
+        """Return the chip's clock, in seconds."""
+        return self._held_chip().now()
 
     def tuning(self, layer: str) -> Tuning:
-        return tunable(self._driven()).tuning(layer)
+        """Return the register codes under a layer. Raises NotTunableError."""
+        return tunable(self._held_chip()).tuning(layer)
 
     def tune(self, layer: str, tuning: Tuning) -> None:
-        tunable(self._driven()).tune(layer, tuning)
+        """Set the registers under a layer. Raises NotTunableError."""
+        tunable(self._held_chip()).tune(layer, tuning)
 
     def convert(self, layer: str, level: float, repeats: int) -> Int[Tensor, "repeat tile column"]:
-        return tunable(self._driven()).convert(layer, level, repeats)
+        """Return ADC codes for the reference current. Raises NotTunableError."""
+        return tunable(self._held_chip()).convert(layer, level, repeats)
 
     def excite(
         self, layer: str, current: Float[Tensor, "time column"], repeats: int
     ) -> Int[Tensor, "repeat column"]:
-        return tunable(self._driven()).excite(layer, current, repeats)
+        """Return spike counts of neurons on the test current. Raises NotTunableError."""
+        return tunable(self._held_chip()).excite(layer, current, repeats)
 
     def clipped(self, stimulus: Stimulus) -> Mapping[str, float]:
-        return tunable(self._driven()).clipped(stimulus)
+        """Return the fraction of ADC conversions that saturated. Raises NotTunableError."""
+        return tunable(self._held_chip()).clipped(stimulus)
 
-    def _driven(self) -> ChipBackend:
+    def _held_chip(self) -> ChipBackend:
         if not self._held():
             raise LeaseLostError(self._backend.info.chip_id, self._token)
         return self._backend

@@ -1,4 +1,4 @@
-"""How a job reaches a chip: a backend by its name, bound to the lease under which it is driven."""
+"""Opens and saves the chip of a job: finds the backend by its name."""
 
 import importlib
 from collections.abc import Callable, Mapping
@@ -24,9 +24,10 @@ Factory = Callable[[str, Mapping[str, Any]], ChipBackend]
 
 
 def open_chip(chip: ChipRef, backends: Mapping[str, str], artifacts: ArtifactStore) -> ChipBackend:
-    """The chip as it was left, older by the time since; one behind an agent is bound to the token.
+    """Open a chip in its saved state, aged by the time since; behind an agent, for this lease.
 
-    `backends` names further drivers as "module:factory". Raises UnknownChipBackendError.
+    `backends` names further drivers as "module:factory". Raises UnknownChipBackendError,
+    ChipUnavailableError, LeaseLostError, and what the store and the chip's driver raise.
     """
     if chip.backend == HTTP:
         address = AgentAddress.model_validate(chip.settings)
@@ -41,15 +42,18 @@ def open_chip(chip: ChipRef, backends: Mapping[str, str], artifacts: ArtifactSto
 
 
 def save_chip(backend: ChipBackend, artifacts: ArtifactStore) -> str | None:
-    """Keep the devices of a chip that lives in software; None for all others."""
+    """Save the state of a chip in software; return the block's SHA-256, or None for other chips."""
     if not isinstance(backend, Stored):
         return None
-    # Its id makes the block this chip's alone: one of the same kind and seed may stand the same.
+    # The id makes the block this chip's alone: a chip of the same seed may have an equal state.
     return artifacts.put(pack(backend.state(), {"chip_id": backend.info.chip_id}))
 
 
 def find_factory(name: str, backends: Mapping[str, str]) -> Factory:
-    """What makes a backend from a chip's id and its settings. Raises UnknownChipBackendError."""
+    """Return the function that makes a backend from a chip's id and its settings.
+
+    Raises UnknownChipBackendError, and ImportError if the driver cannot be imported.
+    """
     if name == SIMULATED:
         return make_simulated
     if name in backends:
@@ -64,5 +68,8 @@ def find_factory(name: str, backends: Mapping[str, str]) -> Factory:
 
 
 def make_simulated(chip_id: str, settings: Mapping[str, Any]) -> ChipBackend:
-    """A chip of a preset, with a seed and changes to the preset."""
+    """Make a simulated chip from the preset, the seed and the overrides in its settings.
+
+    Raises UnknownPresetError and ValidationError.
+    """
     return make_chip(chip_id, spec_of(settings), int(settings["seed"]))

@@ -1,4 +1,4 @@
-"""From a chip's settings to the spec of a simulated chip, without torch."""
+"""The spec of a simulated chip from its settings, without torch."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -10,22 +10,28 @@ from ltl_core.network.spec import NetworkSpec
 
 
 def spec_of(settings: Mapping[str, Any]) -> ChipSpec:
-    """The preset with the changes laid over it. Raises UnknownPresetError, ValidationError."""
-    chosen = living(preset(str(settings["preset"]))).model_dump()
-    return ChipSpec.model_validate(_overlaid(chosen, settings.get("overrides") or {}))
+    """Return the preset with the overrides of the settings.
+
+    Raises UnknownPresetError, and ValidationError if an override is not valid.
+    """
+    spec = without_age_limit(preset(str(settings["preset"]))).model_dump()
+    return ChipSpec.model_validate(_merged(spec, settings.get("overrides") or {}))
 
 
-def living(spec: ChipSpec) -> ChipSpec:
-    """A chip of a fleet grows old whether its device was published for that age or not.
+def without_age_limit(spec: ChipSpec) -> ChipSpec:
+    """Return the spec with device spread held constant past the last published measurement.
 
-    A job must not fail of it: past the published times its spread stays what it was last measured.
+    A chip of a fleet may become older than its device was measured; no job may fail because of it.
     """
     device = spec.device.model_copy(update={"after_data": "hold"})
     return spec.model_copy(update={"device": device})
 
 
 def check_fit(network: NetworkSpec, spec: ChipSpec) -> None:
-    """Would the chip take this network? Raises UnsupportedLayerError and CapacityError."""
+    """Check that a simulated chip can hold this network.
+
+    Raises UnsupportedLayerError and CapacityError.
+    """
     for stage in network.stages:
         if len(stage.branches) > 1:
             raise UnsupportedLayerError(
@@ -35,9 +41,10 @@ def check_fit(network: NetworkSpec, spec: ChipSpec) -> None:
         raise CapacityError(needed, spec.tiles)
 
 
-def _overlaid(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
-    laid = dict(below)
-    for key, value in above.items():
-        both = isinstance(value, Mapping) and isinstance(below.get(key), Mapping)
-        laid[key] = _overlaid(below[key], value) if both else value
-    return laid
+def _merged(base: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
+    """Return `base` with `overrides`, mapping by mapping at every depth."""
+    merged = dict(base)
+    for key, value in overrides.items():
+        nested = isinstance(value, Mapping) and isinstance(base.get(key), Mapping)
+        merged[key] = _merged(base[key], value) if nested else value
+    return merged

@@ -1,4 +1,4 @@
-"""Chips that live in software, and are kept in a file while nobody drives them."""
+"""Chips that live in software: their state is saved in a file while no job uses them."""
 
 from __future__ import annotations  # the protocol needs no torch, only its implementations do
 
@@ -11,10 +11,16 @@ if TYPE_CHECKING:
 
 @runtime_checkable
 class Stored(Protocol):
-    """A chip that lives in software: its devices are kept in a file while nobody drives it."""
+    """A chip that lives in software, and whose state can be saved and restored."""
 
-    def state(self) -> dict[str, Tensor]: ...
+    def state(self) -> dict[str, Tensor]:
+        """Return all that the chip must keep, as tensors."""
+        ...
 
-    def restore(self, tensors: Mapping[str, Tensor]) -> None: ...
+    def restore(self, tensors: Mapping[str, Tensor]) -> None:
+        """Set the state that `state` returned. Raises ForeignStateError for another chip's."""
+        ...
 
-    def advance(self, seconds: float) -> None: ...
+    def advance(self, seconds: float) -> None:
+        """Let the chip's clock run on by `seconds`; its devices age as long."""
+        ...

@@ -1,1 +1,1 @@
-"""The agent: a process that serves one chip over HTTP."""
+"""The agent of a chip: a process that serves one chip to jobs over HTTP."""

@@ -1,4 +1,7 @@
-"""A line for every call that an agent did: whose token, which verb, from when to when."""
+"""The call log of an agent: one JSON line for each call that its chip handled.
+
+A line holds the chip, the lease token, the verb, the request id, and when the call began and ended.
+"""
 
 import json
 import os
@@ -10,25 +13,28 @@ from typing import NamedTuple
 
 
 class LoggedCall(NamedTuple):
-    """One call that was done, not one that was refused or answered from memory."""
+    """One call that reached the chip; calls that were refused or repeated are not logged."""
 
     chip: str
     token: int
     verb: str
     request_id: str
     began: float  # s, Unix time
-    ended: float
+    ended: float  # s, Unix time
 
 
 class CallLog:
-    """Appends to a file, which several agents may share. Without a path it writes nothing."""
+    """Appends calls to a file, which several agents may share. Without a path it writes nothing."""
 
     def __init__(self, path: Path | None = None) -> None:
         self._path = path
 
     @contextmanager
-    def noting(self, chip: str, token: int, verb: str, request_id: str) -> Iterator[None]:
-        """Also where the call fails."""
+    def record(self, chip: str, token: int, verb: str, request_id: str) -> Iterator[None]:
+        """Log the call that is handled in the `with` block, also if it raises.
+
+        Raises OSError if the file cannot be written.
+        """
         began = time.time()
         try:
             yield
@@ -41,12 +47,12 @@ class CallLog:
         line = json.dumps(call._asdict()) + "\n"
         file = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
         try:
-            os.write(file, line.encode())  # in one piece: lines of others are not torn
+            os.write(file, line.encode())  # one write, so that lines of several agents never mix
         finally:
             os.close(file)
 
 
 def read_calls(path: Path) -> list[LoggedCall]:
-    """All calls so far, as they ended."""
+    """Return all calls of a log in the order in which they ended; none if there is no file."""
     lines = path.read_text().splitlines() if path.exists() else []
     return [LoggedCall(**json.loads(line)) for line in lines]

@@ -1,8 +1,8 @@
-"""Which chip an agent serves: the one of its name, or the next that nobody serves yet.
+"""The lock on a chip's folder: an agent serves the chip of its name, or the next free one.
 
-Many agents can be started with the same settings, as `docker compose up --scale chip=32` does: a
-name with `{n}` stands for chip 1, 2, 3 and so on, and an agent takes the first whose folder is
-free. A chip that was left keeps its folder, so the next agent goes on with it.
+Many agents can be started with the same settings, as `docker compose up --scale chip=32` does. A
+name with `{n}` stands for chip 1, 2, 3 and so on, and an agent takes the first whose folder is not
+locked. The folder of a chip stays when its agent ends, so the next agent continues with that chip.
 """
 
 import fcntl
@@ -19,7 +19,7 @@ _SEPARATOR = ","
 
 
 class AgentRunningError(ServiceError):
-    """Two agents would drive the same chip."""
+    """Another agent holds the lock on this chip's folder."""
 
     def __init__(self, folder: Path) -> None:
         super().__init__(
@@ -29,36 +29,39 @@ class AgentRunningError(ServiceError):
 
 @contextmanager
 def locked_folder(settings: AgentSettings) -> Iterator[AgentSettings]:
-    """The settings of one chip, which is this process's until the block ends.
+    """Lock the folder of one chip until the block ends; yield the settings of that chip.
 
-    Raises AgentRunningError.
+    Raises AgentRunningError if the chip is named and another agent serves it.
     """
     with ExitStack() as stack:
         if NUMBER not in settings.name:
             stack.enter_context(_exclusive_lock(settings.folder))
             yield settings
-            return
-        yield next(one for n in count(1) if (one := _try_lock(numbered(settings, n), stack)))
+        else:
+            yield _lock_first_free(settings, stack)
 
 
-def numbered(settings: AgentSettings, n: int) -> AgentSettings:
-    """The n-th chip; of several kinds, separated by commas, each in turn."""
+def _lock_first_free(settings: AgentSettings, stack: ExitStack) -> AgentSettings:
+    for n in count(1):
+        numbered = _numbered(settings, n)
+        try:
+            stack.enter_context(_exclusive_lock(numbered.folder))
+        except AgentRunningError:
+            continue
+        return numbered
+    raise AssertionError("count() never ends")
+
+
+def _numbered(settings: AgentSettings, n: int) -> AgentSettings:
+    """Return the settings of chip `n`; kinds of chips, separated by commas, take turns."""
     kinds = settings.chip.split(_SEPARATOR)
     name = settings.name.replace(NUMBER, str(n))
     return settings.model_copy(update={"name": name, "chip": kinds[(n - 1) % len(kinds)].strip()})
 
 
-def _try_lock(settings: AgentSettings, stack: ExitStack) -> AgentSettings | None:
-    try:
-        stack.enter_context(_exclusive_lock(settings.folder))
-    except AgentRunningError:
-        return None
-    return settings
-
-
 @contextmanager
 def _exclusive_lock(folder: Path) -> Iterator[None]:
-    """The kernel frees the lock when the process is gone."""
+    """Hold the folder's lock; the kernel frees it when the process ends, however it ends."""
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     with (folder / "lock").open("w") as file:
         try:

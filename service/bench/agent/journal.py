@@ -1,7 +1,8 @@
-"""What an agent must not forget when it is killed: its name, the highest token, chip and calls.
+"""The journal of an agent: what must outlive a killed process, in one SQLite file.
 
-A SQLite file, written in one transaction a call. It outlives a killed process; a power cut may take
-the last calls, but never half of one.
+It holds the agent's id and secret, the highest lease token, a snapshot of the chip, the calls that
+changed the chip since that snapshot, and the last answers. Each call is one transaction. A power
+cut may lose the last calls, but never half of one.
 """
 
 import os
@@ -16,6 +17,7 @@ from uuid import uuid4
 from torch import Tensor
 
 from ltl_core.packing import pack, unpack
+from service.bench.protocol.wire import Body
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS about (
@@ -29,38 +31,44 @@ CREATE TABLE IF NOT EXISTS replies (
     number INTEGER PRIMARY KEY, request_id TEXT NOT NULL, asked TEXT NOT NULL,
     status INTEGER NOT NULL, body BLOB NOT NULL);
 """
-_PAGES = 16_384  # of 4 KiB, that the write-ahead log holds before SQLite copies them: 64 MiB
+_CHECKPOINT_PAGES = 16_384  # pages of 4 KiB in the write-ahead log before a checkpoint: 64 MiB
 
 
 class About(NamedTuple):
-    """Who the agent is, and how far it has come."""
+    """Identity of an agent, and how far it has come."""
 
     agent_id: str
-    secret: str  # what the service proves itself with
-    token: int  # the highest that was seen
+    secret: str  # the service sends it with every call
+    token: int  # the highest lease token that was seen
     driven_at: float | None  # Unix time of the last call, s
 
 
 class KeptCall(NamedTuple):
-    """A call that changed the chip since it was last written down as a whole."""
+    """A call that changed the chip since its last snapshot."""
 
     request_id: str
     verb: str
     content: bytes
-    chip_time: float  # on the chip's clock when it began, s
+    chip_time: float  # on the chip's clock when the call began, s
 
 
-class KeptReply(NamedTuple):
-    """An answer as it was given, so that it can be given again."""
+class CallAnswer(NamedTuple):
+    """The answer to a call: HTTP status 200 with a message, or another with an error in JSON."""
+
+    status: int
+    body: Body
+
+
+class AnsweredCall(NamedTuple):
+    """A call that was handled, and its answer, which a repeated request gets again."""
 
     request_id: str
-    asked: str  # verb and digest of the question
-    status: int
-    body: bytes
+    request_digest: str  # verb and digest of the content
+    answer: CallAnswer
 
 
 class Journal:
-    """One agent's memory. Used by one thread at a time."""
+    """The memory of one agent. Used by one thread at a time."""
 
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -68,7 +76,7 @@ class Journal:
         self._connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
         self._connection.execute("PRAGMA journal_mode = WAL")
         self._connection.execute("PRAGMA synchronous = NORMAL")
-        self._connection.execute(f"PRAGMA wal_autocheckpoint = {_PAGES}")
+        self._connection.execute(f"PRAGMA wal_autocheckpoint = {_CHECKPOINT_PAGES}")
         self._connection.executescript(_SCHEMA)
         self._connection.execute(
             "INSERT OR IGNORE INTO about VALUES (1, ?, ?, 0, NULL)",
@@ -76,60 +84,67 @@ class Journal:
         )
 
     def about(self) -> About:
+        """Return the agent's identity, its highest token and the time of its last call."""
         row = self._connection.execute("SELECT agent_id, secret, token, driven_at FROM about")
         return About(*row.fetchone())
 
-    def tensors(self) -> dict[str, Tensor]:
-        """The chip as it was last written down as a whole; nothing where it is new."""
+    def snapshot(self) -> dict[str, Tensor]:
+        """Return the last snapshot of the chip; it is empty for a new chip."""
         rows = self._connection.execute("SELECT name, block FROM tensors")
         return {name: unpack(block)[0][name] for name, block in rows}
 
     def calls(self) -> list[KeptCall]:
-        """What it did since then, oldest first."""
+        """Return the calls that changed the chip since the snapshot, oldest first."""
         columns = "request_id, verb, content, chip_time"
         rows = self._connection.execute(f"SELECT {columns} FROM calls ORDER BY number")
         return [KeptCall(*row) for row in rows]
 
-    def replies(self) -> list[KeptReply]:
-        """The last answers, oldest first."""
+    def answers(self) -> list[AnsweredCall]:
+        """Return the last answers that were kept, oldest first."""
         columns = "request_id, asked, status, body"
         rows = self._connection.execute(f"SELECT {columns} FROM replies ORDER BY number")
-        return [KeptReply(*row) for row in rows]
+        return [
+            AnsweredCall(request_id, asked, CallAnswer(status, Body((memoryview(body),))))
+            for request_id, asked, status, body in rows
+        ]
 
-    def take_token(self, token: int) -> None:
-        """From now on nothing older is obeyed."""
+    def raise_token(self, token: int) -> None:
+        """Keep a new highest lease token."""
         self._connection.execute("UPDATE about SET token = ?", (token,))
 
-    def keep_call(self, call: KeptCall, now: float) -> None:
-        """Done after all others that are kept."""
-        with self._transaction(now) as unit:
-            unit.execute(
+    def append_call(self, call: KeptCall, now: float) -> None:
+        """Keep a call that was handled at `now` (Unix time, s), after all others."""
+        with self._transaction(now) as transaction:
+            transaction.execute(
                 "INSERT INTO calls (request_id, verb, content, chip_time) VALUES (?, ?, ?, ?)", call
             )
 
-    def keep_reply(self, reply: KeptReply, most: int, now: float) -> None:
-        """Given after all others; of these so many are kept."""
-        with self._transaction(now) as unit:
-            unit.execute(
-                "INSERT INTO replies (request_id, asked, status, body) VALUES (?, ?, ?, ?)", reply
+    def append_answer(self, answered: AnsweredCall, limit: int, now: float) -> None:
+        """Keep an answer that was given at `now` (Unix time, s); keep at most `limit` of them."""
+        request_id, asked, (status, body) = answered
+        with self._transaction(now) as transaction:
+            transaction.execute(
+                "INSERT INTO replies (request_id, asked, status, body) VALUES (?, ?, ?, ?)",
+                (request_id, asked, status, body.whole()),
             )
             oldest = "DELETE FROM replies WHERE number <= (SELECT max(number) FROM replies) - ?"
-            unit.execute(oldest, (most,))
+            transaction.execute(oldest, (limit,))
 
-    def keep_chip(self, tensors: Mapping[str, Tensor]) -> None:
-        """As a whole: the calls until now are in it."""
-        with self._transaction(None) as unit:
-            unit.execute("DELETE FROM calls")
-            unit.execute("DELETE FROM tensors")
+    def save_snapshot(self, tensors: Mapping[str, Tensor]) -> None:
+        """Replace the snapshot of the chip, and drop the calls that it contains."""
+        with self._transaction(None) as transaction:
+            transaction.execute("DELETE FROM calls")
+            transaction.execute("DELETE FROM tensors")
             blocks = ((name, pack({name: tensor})) for name, tensor in tensors.items())
-            unit.executemany("INSERT INTO tensors VALUES (?, ?)", blocks)
+            transaction.executemany("INSERT INTO tensors VALUES (?, ?)", blocks)
 
     def close(self) -> None:
+        """Close the file; the journal cannot be used afterwards."""
         self._connection.close()
 
     @contextmanager
     def _transaction(self, now: float | None) -> Iterator[sqlite3.Connection]:
-        """All of it or nothing; with the time of the call, where it is one."""
+        """Write all of the block or nothing; `now` is the time of the call, if it is one."""
         self._connection.execute("BEGIN IMMEDIATE")
         try:
             if now is not None:

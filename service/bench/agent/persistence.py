@@ -1,150 +1,149 @@
 """How a chip and its last answers outlive the agent's process.
 
-A chip of silicon keeps its cells itself, so only the answers are kept. One that lives in software
-is written down as a whole now and then, and between that as the calls that changed it: repeated
-from there they give the same chip, and the same answers, to the bit.
+A chip of silicon keeps its cells by itself, so only the answers are kept. A chip in software is
+kept as a snapshot, written now and then, and as the calls that changed it since. Repeating those
+calls gives the same chip and the same answers, to the bit.
 """
 
 import time
-from collections.abc import Iterator
-from typing import NamedTuple, Protocol
+from collections.abc import Callable, Iterator
+from typing import Protocol
 
 from ltl_core.chip import ChipBackend
-from service.bench.agent.journal import Journal, KeptCall, KeptReply
-from service.bench.agent.performing import CallAnswer, perform
-from service.bench.protocol.wire import Body
+from service.bench.agent.journal import AnsweredCall, CallAnswer, Journal, KeptCall
 from service.bench.stored import Stored
 from service.bench.wall_time import WallTime
 from service.digests import content_digest
 
-ANSWERS = 4  # that can be given again; a driver has one question open at a time
-_KEPT_BYTES = 64 << 20  # an answer of silicon that is larger is kept in memory alone
-_WHOLE_EVERY = 2.0  # s of work that a restart may have to repeat
-_WHOLE_SHARE = 50  # and at least so many times what writing the chip down takes
+ANSWERS_KEPT = 4  # answers that can be given again; a driver has one call open at a time
+_ANSWER_KEPT_MAX = 64 << 20  # bytes; a larger answer of a silicon chip is kept in memory alone
+_SNAPSHOT_INTERVAL = 2.0  # s of work that a restart may have to repeat
+_SNAPSHOT_SHARE = 50  # work between two snapshots, in multiples of the time to write one
 
-
-class AnsweredCall(NamedTuple):
-    """A call and its answer."""
-
-    request_id: str
-    asked: str  # verb and digest of the question
-    answer: CallAnswer
+Replay = Callable[[KeptCall], CallAnswer]
 
 
 class SoftwareChip(ChipBackend, Stored, Protocol):
-    """A chip that lives in software."""
+    """A chip that lives in software: its state can be saved and restored."""
 
 
 class ChipPersistence(Protocol):
-    """Of one chip."""
+    """Keeps one chip and its last answers over restarts of its agent."""
 
-    def recall(self) -> Iterator[AnsweredCall]:
-        """Bring the chip to where it was; the last answers, oldest first."""
+    def restore(self, replay: Replay) -> Iterator[AnsweredCall]:
+        """Bring the chip to its last state; yield the last answers, oldest first.
+
+        `replay` repeats a call on the chip.
+        """
         ...
 
-    def before(self) -> None:
-        """A call is about to be done."""
+    def before_call(self) -> None:
+        """Prepare for a call that is about to be handled."""
         ...
 
-    def after(self, done: AnsweredCall, verb: str, content: bytes) -> None:
-        """A call that may have changed the chip was done, and is not answered yet."""
+    def after_call(self, answered: AnsweredCall, verb: str, content: bytes) -> None:
+        """Keep a call that may have changed the chip, before its answer is sent."""
         ...
 
-    def close(self) -> None: ...
+    def close(self) -> None:
+        """Write what is left to write, and close the journal."""
+        ...
 
 
 def persistence_for(chip: ChipBackend, journal: Journal, aging: float) -> ChipPersistence:
-    """As the chip needs it."""
+    """Return the persistence that this kind of chip needs."""
     if isinstance(chip, Stored):
         return SoftwareChipPersistence(chip, journal, aging)
     return AnswerPersistence(journal)
 
 
-def what_was_asked(verb: str, content: bytes) -> str:
-    """The same for the same question."""
-    return f"{verb} {content_digest(content)}"
-
-
-def keep_answer(journal: Journal, done: AnsweredCall) -> None:
-    """Unless it is too large."""
-    if done.answer.body.size <= _KEPT_BYTES:
-        body = done.answer.body.whole()
-        reply = KeptReply(done.request_id, done.asked, done.answer.status, body)
-        journal.keep_reply(reply, ANSWERS, time.time())
-
-
-def recalled(journal: Journal) -> Iterator[AnsweredCall]:
-    """The answers that were kept."""
-    for request_id, asked, status, body in journal.replies():
-        yield AnsweredCall(request_id, asked, CallAnswer(status, Body((memoryview(body),))))
+def request_digest(verb: str, digest: str) -> str:
+    """Return what tells two requests apart: the verb and the `Content-Digest` of the content."""
+    return f"{verb} {digest}"
 
 
 class AnswerPersistence:
-    """Keeps answers."""
+    """Keeps the last answers of a chip of silicon, which keeps its cells by itself."""
 
     def __init__(self, journal: Journal) -> None:
         self._journal = journal
 
-    def recall(self) -> Iterator[AnsweredCall]:
-        return recalled(self._journal)
+    def restore(self, replay: Replay) -> Iterator[AnsweredCall]:  # noqa: ARG002
+        """Yield the last answers, oldest first; there is no call to repeat."""
+        yield from self._journal.answers()
 
-    def before(self) -> None:
-        """Its own clock goes on."""
+    def before_call(self) -> None:
+        """Do nothing: the chip's own clock runs on."""
 
-    def after(self, done: AnsweredCall, verb: str, content: bytes) -> None:  # noqa: ARG002
-        keep_answer(self._journal, done)
+    def after_call(self, answered: AnsweredCall, verb: str, content: bytes) -> None:  # noqa: ARG002
+        """Keep the answer unless it is larger than 64 MiB."""
+        _keep_answer(self._journal, answered)
 
     def close(self) -> None:
+        """Close the journal."""
         self._journal.close()
 
 
 class SoftwareChipPersistence:
-    """Keeps the chip. Its clock follows wall time times `aging`, also while no agent runs."""
+    """Keeps a chip in software; its clock follows wall time times `aging`, agent or not."""
 
     def __init__(self, chip: SoftwareChip, journal: Journal, aging: float) -> None:
         self._chip, self._journal, self._aging = chip, journal, aging
         self._wall_time = WallTime(chip, 0.0)
         self._last: AnsweredCall | None = None
         self._chip_time, self._began = 0.0, 0.0
-        self._work = 0.0  # s since the chip was written down as a whole
-        self._whole_due = _WHOLE_EVERY
+        self._work = 0.0  # s of calls since the last snapshot
+        self._snapshot_due = _SNAPSHOT_INTERVAL  # s of calls until the next snapshot
 
-    def recall(self) -> Iterator[AnsweredCall]:
-        """Raises ForeignStateError where another chip was kept here."""
-        yield from recalled(self._journal)
-        if kept := self._journal.tensors():
-            self._chip.restore(kept)
+    def restore(self, replay: Replay) -> Iterator[AnsweredCall]:
+        """Load the snapshot, repeat the calls since, and let the chip age; yield the answers.
+
+        Raises ForeignStateError if the journal holds another chip.
+        """
+        yield from self._journal.answers()
+        if snapshot := self._journal.snapshot():
+            self._chip.restore(snapshot)
         for call in self._journal.calls():
             self._chip.advance(max(0.0, call.chip_time - self._chip.now()))
-            answer = perform(self._chip, call.verb, call.content)
-            yield AnsweredCall(call.request_id, what_was_asked(call.verb, call.content), answer)
-        if (left := self._journal.about().driven_at) is not None:
-            self._chip.advance(max(0.0, time.time() - left) * self._aging)
+            digest = request_digest(call.verb, content_digest(call.content))
+            yield AnsweredCall(call.request_id, digest, replay(call))
+        if (driven_at := self._journal.about().driven_at) is not None:
+            self._chip.advance(max(0.0, time.time() - driven_at) * self._aging)
         self._wall_time = WallTime(self._chip, self._aging)
 
-    def before(self) -> None:
-        """Writes the chip down here: the answer to the call before must have arrived."""
-        if self._work >= self._whole_due:
-            self._write_down()
+    def before_call(self) -> None:
+        """Write a snapshot if one is due, and let the chip catch up with wall time.
+
+        A snapshot drops the calls before it. It is written here and not after a call, because a new
+        call shows that the driver has received the answer to the last one.
+        """
+        if self._work >= self._snapshot_due:
+            self._save_snapshot()
         self._wall_time.follow()
         self._chip_time = self._chip.now()
         self._began = time.monotonic()
 
-    def after(self, done: AnsweredCall, verb: str, content: bytes) -> None:
-        self._last = done
-        kept = KeptCall(done.request_id, verb, content, self._chip_time)
-        self._journal.keep_call(kept, time.time())
+    def after_call(self, answered: AnsweredCall, verb: str, content: bytes) -> None:
+        """Keep the call, so that a restart can repeat it."""
+        self._last = answered
+        kept = KeptCall(answered.request_id, verb, content, self._chip_time)
+        self._journal.append_call(kept, time.time())
         self._work += time.monotonic() - self._began
 
     def close(self) -> None:
-        """The next start may run newer code: it finds the chip as a whole, and the last answer."""
+        """Write a snapshot and the last answer, so that newer code never repeats older calls."""
         if self._last is not None:
-            keep_answer(self._journal, self._last)
-            self._write_down()
+            _keep_answer(self._journal, self._last)
+            self._save_snapshot()
         self._journal.close()
 
-    def _write_down(self) -> None:
+    def _save_snapshot(self) -> None:
         began = time.monotonic()
-        self._journal.keep_chip(self._chip.state())
+        self._journal.save_snapshot(self._chip.state())
         took = time.monotonic() - began
-        self._work, self._whole_due = 0.0, max(_WHOLE_EVERY, _WHOLE_SHARE * took)
+        self._work, self._snapshot_due = 0.0, max(_SNAPSHOT_INTERVAL, _SNAPSHOT_SHARE * took)
+
+
+def _keep_answer(journal: Journal, answered: AnsweredCall) -> None:
+    if answered.answer.body.size <= _ANSWER_KEPT_MAX:
+        journal.append_answer(answered, ANSWERS_KEPT, time.time())

@@ -1,4 +1,4 @@
-"""One agent process: its folder, its chip, its socket."""
+"""The process of a chip agent: locks a folder, opens the chip, listens on a port, serves calls."""
 
 import socket
 import sys
@@ -21,16 +21,16 @@ from service.bench.agent.registration import RegistrationSettings, registration_
 from service.bench.agent.server import Lifespan, create_agent
 from service.bench.agent.settings import AgentSettings
 from service.bench.registry import SIMULATED, find_factory
-from service.bench.simulated import living
+from service.bench.simulated import without_age_limit
 from service.errors import ServiceError
 from service.listening import GRACE, SWITCH, PortTakenError, listen
 from service.logs import configure_logging
 
-_KEEP_ALIVE = 75  # s that a line stays open without a call: longer than a step of learning
+_KEEP_ALIVE = 75  # s that an idle connection stays open: longer than a step of learning
 
 
 class AgentPortTakenError(ServiceError):
-    """Somebody else listens there."""
+    """Another process listens on the agent's port."""
 
     def __init__(self, host: str, port: int) -> None:
         super().__init__(
@@ -39,41 +39,45 @@ class AgentPortTakenError(ServiceError):
 
 
 class JoinKeyError(ServiceError):
-    """An agent that is to register has nothing to register with."""
+    """An agent that shall register with a service has no join key."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(f"The agent cannot register: {reason}; give --join-key-file.")
 
 
 def run_agent(settings: AgentSettings, console: Console) -> None:
-    """Serve the chip until a signal ends it.
+    """Serve the chip of these settings until a signal ends the process.
 
-    Raises AgentRunningError, JoinKeyError, AgentPortTakenError, and what stands against the chip.
+    Raises AgentRunningError, JoinKeyError, AgentPortTakenError, and what `open_local_chip` raises.
     """
     with locked_folder(settings) as own:
         key = _join_key(own)
-        chip = open_bench(own)
+        chip = open_local_chip(own)
         journal = Journal(own.folder / "agent.sqlite")
         chip_server = ChipServer(chip, journal, own.aging, CallLog(own.call_log))
         listener = _listen(own)
         url = own.url(listener.getsockname()[1])
-        beside = None if key is None else _registration(own, key, chip_server, url)
+        registration = None if key is None else _registration(own, key, chip_server, url)
         sys.setswitchinterval(SWITCH)
         configure_logging(own.log_level, as_json=own.log_json)
-        app = create_agent(chip_server, chip_server.about.secret, own.threads, beside)
-        said = f"Chip {own.name} ({chip.info.model}) answers at {url}"
-        _Server(_config(app), console, said).run(sockets=[listener])
+        app = create_agent(chip_server, chip_server.about.secret, own.threads, registration)
+        greeting = f"Chip {own.name} ({chip.info.model}) answers at {url}"
+        _Server(_config(app), console, greeting).run(sockets=[listener])
 
 
-def open_bench(settings: AgentSettings) -> ChipBackend:
-    """The chip that stands on this bench."""
+def open_local_chip(settings: AgentSettings) -> ChipBackend:
+    """Open the chip of these settings: a simulated one, or one behind an installed driver.
+
+    Raises UnknownPresetError, SpecFileError, OSError if a file with a spec cannot be read,
+    UnknownChipBackendError, and what the driver raises.
+    """
     if settings.backend == SIMULATED:
-        return make_chip(settings.name, living(_spec(settings.chip)), settings.chip_seed)
+        return make_chip(settings.name, without_age_limit(_spec(settings.chip)), settings.chip_seed)
     return find_factory(settings.backend, {})(settings.name, settings.backend_settings)
 
 
 def _spec(chip: str) -> ChipSpec:
-    """Of a named chip, or of a file."""
+    """Return the spec of a preset, or of a file: a name with a suffix is a file."""
     return preset(chip) if chip in NAMES or not Path(chip).suffix else load_spec(Path(chip))
 
 
@@ -85,7 +89,7 @@ def _listen(settings: AgentSettings) -> socket.socket:
 
 
 def _join_key(settings: AgentSettings) -> str | None:
-    """None where the agent does not register."""
+    """Return the join key, or None if the agent does not register. Raises JoinKeyError."""
     if settings.service is None:
         return None
     try:
@@ -116,13 +120,14 @@ def _config(app: ASGIApp) -> uvicorn.Config:
 
 
 class _Server(uvicorn.Server):
-    """Says where the chip answers, once it does."""
+    """Prints the greeting as soon as the server has started."""
 
-    def __init__(self, config: uvicorn.Config, console: Console, said: str) -> None:
+    def __init__(self, config: uvicorn.Config, console: Console, greeting: str) -> None:
         super().__init__(config)
-        self._console, self._said = console, said
+        self._console, self._greeting = console, greeting
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Start the server, then print the greeting."""
         await super().startup(sockets=sockets)
         if self.started:
-            self._console.print(self._said, highlight=False, markup=False, soft_wrap=True)
+            self._console.print(self._greeting, highlight=False, markup=False, soft_wrap=True)

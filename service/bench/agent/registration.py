@@ -1,4 +1,4 @@
-"""An agent tells the service that it is there, and goes on saying so."""
+"""Registration of an agent with a service, and the heartbeats that keep its chip online."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -14,23 +14,24 @@ from service.bench.agent.chip_server import ChipServer
 from service.bench.agent.server import Lifespan
 from service.version import code_version
 
-_PATIENCE = 5.0  # s for an answer of the service
-_AGAIN = 2.0  # s until the next try where the service does not answer
-_REFUSED = 15.0  # s likewise where it says no: somebody has to change something first
+_TIMEOUT = 5.0  # s for an answer of the service
+_RETRY_UNREACHABLE = 2.0  # s until the next try if the service does not answer
+_RETRY_REFUSED = 15.0  # s until the next try if it refuses: an operator must change something
+_INTERVAL_MIN = 0.1  # s between two heartbeats
 
 
 class RegistrationSettings(NamedTuple):
-    """Where and as whom an agent registers."""
+    """The service with which an agent registers, and what it says about itself there."""
 
-    service: str
-    key: str
-    name: str
-    url: str
-    limits: dict[str, float]
+    service: str  # URL
+    key: str  # an API key with the scope `agent`, or the join key
+    name: str  # of the chip
+    url: str  # at which workers reach the agent
+    limits: dict[str, float]  # s: `answer_s` and `reach_s` of an AgentAddress
 
 
 def registration_lifespan(chip_server: ChipServer, settings: RegistrationSettings) -> Lifespan:
-    """Registers as soon as the agent answers, and is heard of until it ends."""
+    """Return a lifespan that registers the agent and sends heartbeats while the agent serves."""
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
@@ -46,43 +47,45 @@ def registration_lifespan(chip_server: ChipServer, settings: RegistrationSetting
 
 
 class RegistrationLoop:
-    """Registers, then beats; registers again where the service has forgotten it."""
+    """Registers, then sends heartbeats; registers again if the service has lost the agent."""
 
     def __init__(self, chip_server: ChipServer, settings: RegistrationSettings) -> None:
         self._chip_server = chip_server
         self._settings = settings
         self._log = structlog.get_logger(__name__).bind(service=settings.service)
-        self._known_as: str | None = None
-        self._last_reported = ""
+        self._agent_id: str | None = None  # None until registered
+        self._last_warning = ""
 
     async def run(self) -> None:
+        """Register and send heartbeats until the task is cancelled."""
         headers = {"Authorization": f"Bearer {self._settings.key}"}
         async with httpx.AsyncClient(
-            base_url=self._settings.service, headers=headers, timeout=_PATIENCE
+            base_url=self._settings.service, headers=headers, timeout=_TIMEOUT
         ) as client:
             while True:
-                await asyncio.sleep(await self._once(client))
+                await asyncio.sleep(await self.step(client))
 
-    async def _once(self, client: httpx.AsyncClient) -> float:
-        """One sign of life; the seconds until the next one is due."""
+    async def step(self, client: httpx.AsyncClient) -> float:
+        """Register or send one heartbeat; return the seconds until the next step."""
         try:
-            answer = await self._speak(client)
+            answer = await self._send(client)
         except httpx.TransportError as error:
             return self._warn(f"the service does not answer ({error or type(error).__name__})")
-        if answer.status_code == httpx.codes.NOT_FOUND and self._known_as is not None:
-            self._known_as = None
+        if answer.status_code == httpx.codes.NOT_FOUND and self._agent_id is not None:
+            self._agent_id = None
             return 0.0
         if answer.is_error:
-            again = _AGAIN if answer.is_server_error else _REFUSED
-            return self._warn(f"the service refuses: {_detail(answer)}", again)
-        return self._heard(answer)
+            retry = _RETRY_UNREACHABLE if answer.is_server_error else _RETRY_REFUSED
+            return self._warn(f"the service refuses: {_detail(answer)}", retry)
+        return self._accept(answer)
 
-    async def _speak(self, client: httpx.AsyncClient) -> httpx.Response:
-        if self._known_as is not None:
-            return await client.post(f"/v1/agents/{self._known_as}/heartbeat")
-        return await client.post("/v1/agents", json=await asyncio.to_thread(self._introduction))
+    async def _send(self, client: httpx.AsyncClient) -> httpx.Response:
+        if self._agent_id is not None:
+            return await client.post(f"/v1/agents/{self._agent_id}/heartbeat")
+        return await client.post("/v1/agents", json=await asyncio.to_thread(self._registration))
 
-    def _introduction(self) -> dict[str, Any]:
+    def _registration(self) -> dict[str, Any]:
+        """Return the body of the registration; waits for the call that the chip handles."""
         about = self._chip_server.about
         return {
             "agent_id": about.agent_id,
@@ -95,23 +98,29 @@ class RegistrationLoop:
             "token": about.token,
         }
 
-    def _heard(self, answer: httpx.Response) -> float:
+    def _accept(self, answer: httpx.Response) -> float:
+        """Take the agent's id from the answer; return the seconds until the next heartbeat."""
         try:
             payload = answer.json()
             agent_id, interval = str(payload["id"]), float(payload["heartbeat_s"])
         except (ValueError, KeyError, TypeError):
-            return self._warn("the service's answer cannot be read", _REFUSED)
-        if self._known_as is None or self._last_reported:
-            self._log.info("registered", agent_id=agent_id, chip_id=payload.get("chip_id"))
-        self._known_as, self._last_reported = agent_id, ""
-        return max(0.1, interval)
+            return self._warn("the service's answer cannot be read", _RETRY_REFUSED)
+        if self._agent_id is None or self._last_warning:
+            chip_id = payload.get("chip_id")
+            self._log.info("chip agent: registered", agent_id=agent_id, chip_id=chip_id)
+        self._agent_id, self._last_warning = agent_id, ""
+        return max(_INTERVAL_MIN, interval)
 
-    def _warn(self, what: str, again: float = _AGAIN) -> float:
-        """Say it once, not with every try."""
-        if what != self._last_reported:
-            self._log.warning("not registered", reason=what)
-            self._last_reported = what
-        return again
+    def _warn(self, reason: str, retry: float = _RETRY_UNREACHABLE) -> float:
+        """Log the reason unless it was logged last; return `retry`, in seconds."""
+        if reason != self._last_warning:
+            self._log.warning(
+                "chip agent: registration or heartbeat failed, jobs for this chip wait",
+                reason=reason,
+                retry_s=retry,
+            )
+            self._last_warning = reason
+        return retry
 
 
 def _detail(answer: httpx.Response) -> str:

@@ -1,4 +1,4 @@
-"""Settings of a chip agent: TANDEMCAL_AGENT_NAME=bench-3 and so on, or the command's options."""
+"""Settings of a chip agent, from TANDEMCAL_AGENT_NAME and so on, or the command's options."""
 
 import hashlib
 import os
@@ -16,53 +16,53 @@ def _default_data_dir() -> Path:
 
 
 class AgentSettings(BaseSettings):
-    """What differs from one agent to the next. Units stand in the names."""
+    """Settings of one agent and its chip. Names that end in `_s` are in seconds."""
 
     model_config = SettingsConfigDict(env_prefix="TANDEMCAL_AGENT_", frozen=True, extra="forbid")
 
     name: str = Field(default_factory=socket.gethostname, min_length=1, max_length=200)
-    chip: str = "ideal"  # of a simulated one: a preset's name, or a file with a spec
-    seed: NonNegativeInt | None = None  # None: one that belongs to the name
-    backend: str = "simulated"  # or an installed driver, with its settings
-    backend_settings: dict[str, Any] = {}
-    aging: NonNegativeFloat = 1.0  # seconds that an idle simulated chip ages in one
+    chip: str = "ideal"  # of a simulated chip: the name of a preset, or a file with a spec
+    seed: NonNegativeInt | None = None  # None: derived from the name
+    backend: str = "simulated"  # or the name of an installed driver
+    backend_settings: dict[str, Any] = {}  # given to that driver
+    aging: NonNegativeFloat = 1.0  # seconds on a simulated chip's clock per second of wall time
 
     host: str = "127.0.0.1"
     port: int = Field(default=8770, ge=0, le=65535)
-    advertise: str | None = None  # the URL under which workers reach it; None: host and port
-    service: str | None = None  # the service's URL; None: it registers nowhere
+    advertise: str | None = None  # URL at which workers reach the agent; None: host and port
+    service: str | None = None  # URL of the service; None: the agent does not register
     join_key: str | None = Field(default=None, repr=False)
     join_key_file: Path | None = None
-    answer_s: PositiveFloat = 300.0  # an answer that takes longer is given up by the job
-    reach_s: PositiveFloat = 30.0  # so long is this agent called when it cannot be reached
+    answer_s: PositiveFloat = 300.0  # longest time for an answer; then the job fails
+    reach_s: PositiveFloat = 30.0  # a job tries this long to reach the agent before it fails
 
-    data_dir: Path = Field(default_factory=_default_data_dir)  # a folder a name below it
-    call_log: Path | None = None  # a line for every call: token, verb, times
-    threads: PositiveInt = 1
+    data_dir: Path = Field(default_factory=_default_data_dir)  # holds one folder for each name
+    call_log: Path | None = None  # file that gets one line for each call
+    threads: PositiveInt = 1  # of torch
     log_json: bool = False
     log_level: str = Field(default="info", pattern="^(debug|info|warning|error)$")
 
     @property
     def folder(self) -> Path:
-        """Where this agent keeps what it must not forget."""
+        """Folder with the journal and the lock of this agent's chip."""
         plain = "".join(c if c.isalnum() or c in "-_" else "_" for c in self.name)
         return self.data_dir / plain
 
     @property
     def chip_seed(self) -> int:
-        """The same one for the same name."""
+        """Seed of a simulated chip; without a setting it is derived from the name."""
         if self.seed is not None:
             return self.seed
         return int.from_bytes(hashlib.sha256(self.name.encode()).digest()[:4], "big")
 
     def key(self) -> str | None:
-        """The join key. Raises OSError where its file cannot be read."""
+        """Return the join key. Raises OSError if its file cannot be read."""
         if self.join_key_file is not None:
             return self.join_key_file.read_text().strip()
         return self.join_key
 
     def url(self, port: int) -> str:
-        """Under which address workers reach it; a wildcard is no address, the machine's name is."""
+        """Return the URL at which workers reach the agent; a wildcard host becomes a host name."""
         if self.advertise is not None:
             return self.advertise.rstrip("/")
         host = socket.gethostname() if self.host in ("0.0.0.0", "::") else self.host

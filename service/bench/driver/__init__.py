@@ -1,1 +1,1 @@
-"""The driver of a chip behind an agent: the port, spoken over HTTP."""
+"""The driver of a chip behind an agent: the port over HTTP."""

@@ -1,6 +1,6 @@
-"""Answers of an agent, read and doubted: nothing reaches a job that a chip could not have meant.
+"""Readers of an agent's answers: each checks types, shapes and ranges before a job sees a value.
 
-Every reader raises MalformedBodyError with what is wrong.
+Every reader raises MalformedBodyError with what is wrong in the answer.
 """
 
 import math
@@ -33,7 +33,7 @@ Shape = tuple[int, ...]
 
 
 class _Kind(StrEnum):
-    """What a tensor's values are; their width is the chip's own business."""
+    """Kind of a tensor's values; any width of it is accepted."""
 
     BITS = "bits"
     INTEGERS = "integers"
@@ -41,7 +41,7 @@ class _Kind(StrEnum):
 
 
 def read_info(answer: Message, chip_id: str) -> ChipInfo:
-    """What the chip is, under the name that the service knows it by."""
+    """Read what the chip is, with the id that the service knows it by."""
     try:
         return parse_chip_info(answer.field("info", dict))._replace(chip_id=chip_id)
     except ValueError as error:
@@ -49,27 +49,27 @@ def read_info(answer: Message, chip_id: str) -> ChipInfo:
 
 
 def read_verbs(answer: Message) -> list[Any]:
-    """What the agent can be asked; agents of before `write` do not tell."""
+    """Read the verbs that the agent knows; agents older than the verb `write` name none."""
     return list(answer.field("verbs", list)) if "verbs" in answer.fields else []
 
 
 def read_report(answer: Message, codes: Tensor) -> WriteReport:
-    """Cells of a layer, and those that failed."""
+    """Read the report on writing these codes to one layer."""
     failed = _tensor(answer, "failed", _Kind.BITS, tuple(codes.shape))
     cells = _whole(answer, "cells", codes.numel())
     return WriteReport(cells, _whole(answer, "pulses", 2**62), failed)
 
 
 def read_reports(answer: Message, codes: Mapping[str, LayerCodes]) -> Mapping[str, WriteReport]:
-    """Of every layer that was written, and of no other."""
+    """Read one report for each layer that was written, and for no other."""
     written = answer.field("written", dict)
     if set(written) != set(codes) or set(answer.tensors) != set(codes):
-        raise MalformedBodyError(f"it tells of layers {sorted(written)}")
+        raise MalformedBodyError(f"it holds layers {sorted(written)}, not {sorted(codes)}")
     reports = {}
     for layer, code in codes.items():
         counts, failed = written[layer], {"failed": answer.tensors[layer]}
         if not isinstance(counts, list) or len(counts) != 2:
-            raise MalformedBodyError(f"it does not tell what writing '{layer}' took")
+            raise MalformedBodyError(f"it lacks the cells and pulses of layer '{layer}'")
         payload = dict(zip(("cells", "pulses"), counts, strict=True))
         reports[layer] = read_report(Message(payload, failed), code.weight)
     return reports
@@ -81,59 +81,60 @@ def read_recording(
     record: Mapping[str, Observable],
     network: NetworkSpec | None,
 ) -> Recording:
-    """Every layer that was asked for and no other, in the shapes of the network on the chip.
+    """Read every layer that was asked for and no other, in the shapes of the network on the chip.
 
-    Where the network is not known, batch and steps must be right, and all layers of one shape.
+    If the network is not known, batch and steps are checked, and that tensors of a layer agree.
     """
     if set(answer.field("layers", list)) != set(record):
-        raise MalformedBodyError(f"it tells of layers {answer.fields['layers']}")
+        raise MalformedBodyError(f"it holds layers {answer.fields['layers']}, not {list(record)}")
     read = _reader(stimulus, network)
     layers = {layer: read(answer, layer, asked) for layer, asked in record.items()}
     return Recording(layers, read_time(answer))
 
 
 def read_layers(
-    pieces: Iterator[Message],
+    messages: Iterator[Message],
     stimulus: Stimulus,
     record: Mapping[str, Observable],
     network: NetworkSpec | None,
 ) -> Iterator[tuple[str, LayerRecording]]:
-    """The same in pieces: layer after layer, in the order in which they were asked for."""
+    """Read a streamed recording: one message for each layer, in the order of `record`."""
     read = _reader(stimulus, network)
     for layer, asked in record.items():
-        piece = next(pieces, None)
-        if piece is None or piece.field("layer", str) != layer:
-            raise MalformedBodyError(f"it does not tell of layer '{layer}' when it should")
-        yield layer, read(piece, layer, asked)
+        message = next(messages, None)
+        if message is None or message.field("layer", str) != layer:
+            raise MalformedBodyError(f"its next frame is not of layer '{layer}'")
+        yield layer, read(message, layer, asked)
 
 
-def read_last(pieces: Iterator[Message]) -> float:
-    """The chip's clock, after all layers and before nothing."""
-    last = next(pieces, None)
-    if last is None or next(pieces, None) is not None:
-        raise MalformedBodyError("it does not end when it should")
+def read_last(messages: Iterator[Message]) -> float:
+    """Read the last message of a streamed recording: the chip's clock, in seconds."""
+    last = next(messages, None)
+    if last is None or next(messages, None) is not None:
+        raise MalformedBodyError("it does not end with one frame after the last layer")
     return read_time(last)
 
 
 def _reader(
     stimulus: Stimulus, network: NetworkSpec | None
 ) -> Callable[[Message, str, Observable], LayerRecording]:
-    """Reads one layer of a message."""
+    """Return a reader for one layer of a message."""
     stages = {} if network is None else {stage.name: stage for stage in network.stages}
     batch = stimulus.values.shape[0 if stimulus.layer is None else 1]
 
     def read(answer: Message, layer: str, asked: Observable) -> LayerRecording:
-        return _Layer(answer, layer, stimulus.steps, batch).read(asked, stages.get(layer))
+        return _LayerReader(answer, layer, stimulus.steps, batch).read(asked, stages.get(layer))
 
     return read
 
 
 def read_fingerprint(answer: Message, network: NetworkSpec | None) -> Fingerprint:
-    """A finite rate for each column of each layer; of layers that fire, a part of the steps."""
+    """Read a finite rate for each column of each layer, from 0 to 1 where the layer spikes."""
     rates = dict(answer.tensors)
     if network is not None:
         if set(rates) != {stage.name for stage in network.stages}:
-            raise MalformedBodyError(f"it tells of layers {sorted(rates)}")
+            expected = sorted(stage.name for stage in network.stages)
+            raise MalformedBodyError(f"it holds layers {sorted(rates)}, not {expected}")
         for stage in network.stages:
             _check_tensor(rates[stage.name], stage.name, _Kind.REALS, (stage.columns,))
             if not stage.is_readout:
@@ -145,12 +146,12 @@ def read_fingerprint(answer: Message, network: NetworkSpec | None) -> Fingerprin
 
 
 def read_time(answer: Message) -> float:
-    """The chip's clock."""
+    """Read the chip's clock, in seconds."""
     return _number(answer.fields.get("chip_time_s"), "chip_time_s", 0, math.inf)
 
 
 def read_registers(answer: Message, info: TuningInfo) -> Tuning:
-    """Codes that the registers can hold."""
+    """Read register codes, each in the range of its register."""
     tuning = read_tuning(answer)
     register = info._asdict()
     for name in ("adc_offset", "adc_gain", "threshold", "leak"):
@@ -162,7 +163,7 @@ def read_registers(answer: Message, info: TuningInfo) -> Tuning:
 
 
 def read_conversions(answer: Message, repeats: int, info: TuningInfo) -> Tensor:
-    """Codes of the converters: repeat, tile, column."""
+    """Read ADC codes, of shape [repeat, tile, column]."""
     codes = answer.tensor("codes")
     _check_kind(codes, "codes", _Kind.INTEGERS)
     if codes.ndim != 3 or codes.shape[0] != repeats:
@@ -172,7 +173,7 @@ def read_conversions(answer: Message, repeats: int, info: TuningInfo) -> Tensor:
 
 
 def read_excitation(answer: Message, current: Tensor, repeats: int) -> Tensor:
-    """Spike counts: repeat, column."""
+    """Read spike counts, of shape [repeat, column]."""
     counts = answer.tensor("counts")
     _check_kind(counts, "counts", _Kind.INTEGERS)
     if tuple(counts.shape) != (repeats, *current.shape[1:]):
@@ -181,39 +182,45 @@ def read_excitation(answer: Message, current: Tensor, repeats: int) -> Tensor:
     return counts
 
 
-def read_parts(answer: Message) -> dict[str, float]:
-    """A part of one for each layer."""
-    parts = answer.field("parts", dict)
-    return {str(name): _number(part, f"part of {name}", 0, 1) for name, part in parts.items()}
+def read_fractions(answer: Message) -> dict[str, float]:
+    """Read a fraction from 0 to 1 for each layer."""
+    fractions = answer.field("parts", dict)
+    return {str(name): _number(f, f"fraction of {name}", 0, 1) for name, f in fractions.items()}
 
 
 def read_nothing(answer: Message) -> None:
-    """An answer that only says that it is done."""
+    """Check that an answer is empty: it only says that the call is done."""
     if answer.fields or answer.tensors:
-        raise MalformedBodyError("it tells of something that nobody asked for")
+        raise MalformedBodyError("it holds something that was not asked for")
 
 
-class _Layer:
-    """What was shown of one layer."""
+class _LayerReader:
+    """Reads the tensors of one layer from a message."""
 
     def __init__(self, answer: Message, layer: str, steps: int, batch: int) -> None:
         self._answer, self._layer = answer, layer
         self._steps, self._batch = steps, batch
 
     def read(self, asked: Observable, stage: Stage | None) -> LayerRecording:
-        """Raises MalformedBodyError where something is missing, too much or impossible."""
-        names = self._wanted(asked, stage)
-        shape = stage.output_shape if stage is not None else self._guessed(names)
+        """Read what was asked.
+
+        Raises MalformedBodyError if a tensor is missing, extra or impossible.
+        """
+        names = self._expected(asked, stage)
+        shape = stage.output_shape if stage is not None else self._shape_found(names)
         shown = {name: self._tensor(name, shape) for name in names}
         for name in set(LayerRecording._fields) - set(names):
             if self._has(name):
-                raise MalformedBodyError(f"nobody asked for the {name} of layer '{self._layer}'")
+                raise MalformedBodyError(
+                    f"it holds the {name} of layer '{self._layer}', which was not asked for"
+                )
         return LayerRecording(**shown)
 
-    def _wanted(self, asked: Observable, stage: Stage | None) -> tuple[str, ...]:
-        """Counts are told beside the spikes or not, as the chip likes."""
-        fires = self._has("counts") or self._has("spikes")
-        if not fires if stage is None else stage.is_readout:
+    def _expected(self, asked: Observable, stage: Stage | None) -> tuple[str, ...]:
+        """Return the tensors that must be there; a chip may send counts beside the spikes."""
+        spiking = self._has("counts") or self._has("spikes")
+        is_readout = not spiking if stage is None else stage.is_readout
+        if is_readout:
             return ("membrane",) if asked is Observable.MEMBRANE else ()
         if asked is Observable.COUNTS:
             return ("counts",)
@@ -232,7 +239,7 @@ class _Layer:
             _check_finite(tensor, key)
         return tensor
 
-    def _guessed(self, names: tuple[str, ...]) -> Shape:
+    def _shape_found(self, names: tuple[str, ...]) -> Shape:
         if not names:
             return ()
         first = self._answer.tensor(f"{names[0]}/{self._layer}")
@@ -262,7 +269,7 @@ def _check_kind(tensor: Tensor, name: str, kind: _Kind) -> None:
 
 
 def _check_range(tensor: Tensor, name: str, low: float, high: float) -> None:
-    if tensor.numel() and not (low <= tensor.min() and tensor.max() <= high):  # NaN neither
+    if tensor.numel() and not (low <= tensor.min() and tensor.max() <= high):  # also false for NaN
         raise MalformedBodyError(f"tensor '{name}' leaves the range {low} to {high}")
 
 

@@ -1,4 +1,4 @@
-"""One kept connection to an agent: a POST and its whole answer, within a time."""
+"""One kept HTTP connection to an agent: a POST and its answer, before a deadline."""
 
 import http.client
 import socket
@@ -11,30 +11,39 @@ from urllib.parse import urlsplit
 
 from service.bench.protocol.frames import BrokenConnectionError
 
-_CONNECT = 5.0  # s
-_WHOLE = 1 << 16  # bytes up to which head and body leave in one piece
-_PIECE = 1 << 20  # bytes read at a time
+_CONNECT_TIMEOUT = 5.0  # s
+_ONE_PIECE_MAX = 1 << 16  # bytes of a content that leaves in one piece with the head
+_READ_SIZE = 1 << 20  # bytes
 _ANSWER_MAX = 2 << 30  # bytes
 
 
 class UnreachableError(Exception):
-    """Nobody listens there."""
+    """No connection to the agent could be opened."""
 
 
-class TooLateError(Exception):
-    """The time was over before the answer was there."""
+class AnswerTimeoutError(Exception):
+    """The deadline passed before the whole answer arrived."""
+
+
+class PostRequest(NamedTuple):
+    """One POST, the same in every try."""
+
+    path: str
+    content: bytes
+    headers: Mapping[str, str]
+    deadline: float  # on the monotonic clock, s
 
 
 class RawAnswer(NamedTuple):
-    """As it came."""
+    """A whole HTTP answer as it arrived; nothing in it has been checked."""
 
     status: int
     headers: http.client.HTTPMessage
     content: bytes
 
 
-class Reply:
-    """An answer as it comes. Whoever has it reads it to its end, or closes it."""
+class AnswerStream:
+    """An HTTP answer that is read while it arrives. Its owner reads it to the end or closes it."""
 
     def __init__(self, connection: "Connection", sock: socket.socket, deadline: float) -> None:
         self._connection, self._socket, self._deadline = connection, sock, deadline
@@ -43,49 +52,54 @@ class Reply:
 
     @property
     def status(self) -> int:
+        """HTTP status code."""
         return self._response.status
 
-    @property
-    def headers(self) -> http.client.HTTPMessage:
-        return self._response.headers
-
     def read(self, size: int) -> bytes:
-        """So many bytes, or none where the answer has ended. Raises as `Connection.post` does."""
+        """Read `size` bytes, or none at the end of the answer.
+
+        Raises BrokenConnectionError and AnswerTimeoutError.
+        """
         with _connection_errors(self._connection):
             content = b"".join(self._pieces(size))
             if content and len(content) < size:
                 raise BrokenConnectionError(f"{size - len(content)} bytes are missing")
             return content
 
-    def rest(self) -> bytes:
-        """What is left of it. Raises as `Connection.post` does."""
+    def read_rest(self) -> RawAnswer:
+        """Read what is left, and close; return the whole answer.
+
+        Raises BrokenConnectionError and AnswerTimeoutError.
+        """
         with _connection_errors(self._connection):
             content = b"".join(self._pieces(_ANSWER_MAX + 1))
             if len(content) > _ANSWER_MAX:
-                raise BrokenConnectionError(f"more than {_ANSWER_MAX} bytes")
-            return content
+                raise BrokenConnectionError(f"the answer has more than {_ANSWER_MAX} bytes")
+        answer = RawAnswer(self.status, self._response.headers, content)
+        self.close()
+        return answer
 
     def close(self) -> None:
-        """The connection is kept where all of the answer was read."""
+        """Close the answer; the connection is kept if all of the answer was read."""
         whole = self._response.isclosed() or self._response.length == 0
         if not whole or self._response.will_close:
             self._connection.close()
         self._response.close()
 
     def _pieces(self, size: int) -> Iterator[bytes]:
-        while size > 0 and (piece := self._response.read1(min(size, _PIECE))):
+        while size > 0 and (piece := self._response.read1(min(size, _READ_SIZE))):
             size -= len(piece)
             yield piece
-            _wait_until(self._socket, self._deadline)
-        if size > 0 and self._response.length:  # what was announced and did not come
+            _set_timeout(self._socket, self._deadline)
+        if size > 0 and self._response.length:  # announced, but it did not arrive
             raise BrokenConnectionError(f"{self._response.length} bytes are missing")
 
 
 class Connection:
-    """Opened when it is needed, again after it broke. Used by one thread.
+    """A connection that opens when it is needed, and again after it broke. Used by one thread.
 
-    As lean as it can be: head and body leave together, so that the agent is woken once, and a call
-    costs the process a quarter of what it costs with a client that can do everything.
+    It is written on sockets because head and content leave together, so that the agent wakes once:
+    a call takes a quarter of the processor time that it takes with a general HTTP client.
     """
 
     def __init__(self, url: str) -> None:
@@ -94,62 +108,65 @@ class Connection:
         self._host, self._path = parts.hostname or "", parts.path.rstrip("/")
         self._port = parts.port or (443 if secure else 80)
         self._tls = ssl.create_default_context() if secure else None
-        self._named = parts.netloc.rpartition("@")[2]
+        self._host_header = parts.netloc.rpartition("@")[2]
         self._socket: socket.socket | None = None
 
-    def post(
-        self, path: str, content: bytes, headers: Mapping[str, str], deadline: float
-    ) -> RawAnswer:
-        """The whole answer. Raises UnreachableError, BrokenConnectionError and TooLateError."""
-        reply = self.ask(path, content, headers, deadline)
-        answer = RawAnswer(reply.status, reply.headers, reply.rest())
-        reply.close()
-        return answer
+    def post(self, request: PostRequest) -> RawAnswer:
+        """Send a POST and return its whole answer.
 
-    def ask(self, path: str, content: bytes, headers: Mapping[str, str], deadline: float) -> Reply:
-        """The answer as soon as it begins. Raises as `post` does."""
+        Raises UnreachableError, BrokenConnectionError and AnswerTimeoutError.
+        """
+        return self.post_streamed(request).read_rest()
+
+    def post_streamed(self, request: PostRequest) -> AnswerStream:
+        """Send a POST and return its answer as soon as its head has arrived.
+
+        Raises UnreachableError, BrokenConnectionError and AnswerTimeoutError.
+        """
         with _connection_errors(self):
-            sock = self._open(deadline)
-            head = self._head(path, headers, len(content))
-            if len(content) <= _WHOLE:
-                sock.sendall(head + content)
+            sock = self._open(request.deadline)
+            head = self._head(request)
+            if len(request.content) <= _ONE_PIECE_MAX:
+                sock.sendall(head + request.content)
             else:
                 sock.sendall(head)
-                sock.sendall(content)
-            return Reply(self, sock, deadline)
+                sock.sendall(request.content)
+            return AnswerStream(self, sock, request.deadline)
 
     def close(self) -> None:
+        """Close the socket; the next POST opens another."""
         if self._socket is not None:
             self._socket.close()
             self._socket = None
 
-    def _head(self, path: str, headers: Mapping[str, str], size: int) -> bytes:
-        payload = {"Host": self._named, **headers, "Content-Length": str(size)}
-        lines = "".join(f"{name}: {value}\r\n" for name, value in payload.items())
-        return f"POST {self._path}{path} HTTP/1.1\r\n{lines}\r\n".encode("latin-1")
+    def _head(self, request: PostRequest) -> bytes:
+        length = str(len(request.content))
+        headers = {"Host": self._host_header, **request.headers, "Content-Length": length}
+        lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+        return f"POST {self._path}{request.path} HTTP/1.1\r\n{lines}\r\n".encode("latin-1")
 
     def _open(self, deadline: float) -> socket.socket:
         if self._socket is None:
-            left = max(0.001, min(_CONNECT, deadline - time.monotonic()))
+            left = max(0.001, min(_CONNECT_TIMEOUT, deadline - time.monotonic()))
             try:
                 self._socket = socket.create_connection((self._host, self._port), left)
                 if self._tls is not None:
                     self._socket = self._tls.wrap_socket(self._socket, server_hostname=self._host)
             except OSError as error:
                 raise UnreachableError(str(error) or type(error).__name__) from error
-            _keep_alive(self._socket)
-        _wait_until(self._socket, deadline)
+            _set_options(self._socket)
+        _set_timeout(self._socket, deadline)
         return self._socket
 
 
 @contextmanager
 def _connection_errors(connection: Connection) -> Iterator[None]:
-    """What breaks ends the connection, and is payload in the words of this module."""
+    """Close the connection on any error, and raise errors of sockets as those of this module."""
     try:
         yield
     except TimeoutError as error:
         connection.close()
-        raise TooLateError(str(error) or "timed out") from error
+        raise AnswerTimeoutError(str(error) or "timed out") from error
     except (OSError, http.client.HTTPException) as error:
         connection.close()
         raise BrokenConnectionError(str(error) or type(error).__name__) from error
@@ -158,15 +175,15 @@ def _connection_errors(connection: Connection) -> Iterator[None]:
         raise
 
 
-def _wait_until(sock: socket.socket, deadline: float) -> None:
+def _set_timeout(sock: socket.socket, deadline: float) -> None:
     left = deadline - time.monotonic()
     if left <= 0:
-        raise TooLateError("timed out")
+        raise AnswerTimeoutError("timed out")
     sock.settimeout(left)
 
 
-def _keep_alive(sock: socket.socket) -> None:
-    """Send at once, and notice within half a minute when the other machine is gone."""
+def _set_options(sock: socket.socket) -> None:
+    """Send without delay, and notice within half a minute when the other machine is gone."""
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     if hasattr(socket, "TCP_KEEPIDLE"):

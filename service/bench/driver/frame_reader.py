@@ -1,51 +1,54 @@
-"""One answer, heard piece by piece: each piece once, whatever breaks between two of them."""
+"""Reading a streamed answer frame by frame: each frame once, also if the connection breaks."""
 
 from collections.abc import Callable
 
-from service.bench.driver.connection import Reply
+from service.bench.driver.connection import AnswerStream
 from service.bench.protocol.frames import BrokenConnectionError, read_frame
 from service.bench.protocol.wire import MalformedBodyError
 
 
 class FrameReader:
-    """Opens the line when a piece is wanted, and again after it broke."""
+    """Opens the answer when a frame is wanted, and again after the connection broke."""
 
-    def __init__(self, open_response: Callable[[], Reply]) -> None:
-        self._open_response = open_response
-        self._reply: Reply | None = None
-        self._heard: list[bytes] = []  # SHA-256 of each piece so far
+    def __init__(self, open_answer: Callable[[], AnswerStream]) -> None:
+        self._open_answer = open_answer
+        self._stream: AnswerStream | None = None
+        self._read: list[bytes] = []  # SHA-256 of each frame so far
 
     def next(self) -> bytes | None:
-        """The bytes of the next message; None after the last.
+        """Return the content of the next frame, or None after the last.
 
-        What the connection raises leaves the reader where it was: ask again. Raises
-        MalformedBodyError where an answer begins otherwise than it began before.
+        Raises what `open_answer` and the stream raise; then the reader stays where it is, and
+        `next` may be called again. Raises MalformedBodyError if the answer that is opened again
+        does not begin with the frames that were read before.
         """
         try:
-            reply = self._reply = self._reply or self._again()
-            frame = read_frame(reply.read)
+            stream = self._stream = self._stream or self._reopen()
+            frame = read_frame(stream.read)
         except BaseException:
             self.close()
             raise
         if frame is None:
             self.close()
             return None
-        self._heard.append(frame.sha256)
+        self._read.append(frame.sha256)
         return frame.content
 
     def close(self) -> None:
-        """What has not been heard yet is not waited for."""
-        if self._reply is not None:
-            self._reply.close()
-            self._reply = None
+        """Close the answer; frames that were not read are dropped."""
+        if self._stream is not None:
+            self._stream.close()
+            self._stream = None
 
-    def _again(self) -> Reply:
-        """Past what was heard already."""
-        reply = self._open_response()
-        for sha256 in self._heard:
-            frame = read_frame(reply.read)
+    def _reopen(self) -> AnswerStream:
+        """Open the answer and read past the frames that were read before."""
+        stream = self._open_answer()
+        for sha256 in self._read:
+            frame = read_frame(stream.read)
             if frame is None:
-                raise BrokenConnectionError("the answer ends before what was heard of it")
+                raise BrokenConnectionError(
+                    "the repeated answer ends before the frames read so far"
+                )
             if frame.sha256 != sha256:
-                raise MalformedBodyError("asked again it begins with something else")
-        return reply
+                raise MalformedBodyError("the repeated answer differs from the one before")
+        return stream

@@ -1,7 +1,8 @@
-"""A chip behind an agent: the port over HTTP."""
+"""A chip behind an agent: each verb of the port is one HTTP call, and each answer is checked."""
 
-from collections.abc import Collection, Iterator, Mapping
-from contextlib import AbstractContextManager, closing, contextmanager
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import closing, contextmanager
+from typing import TypeVar
 
 from jaxtyping import Float, Int
 from torch import Tensor
@@ -28,13 +29,18 @@ from service.bench.driver.rpc_client import AgentAddress, RpcClient
 from service.bench.protocol import verbs
 from service.bench.protocol.wire import MalformedBodyError, Message
 
+_Read = TypeVar("_Read")
+
 
 def open_http_chip(chip_id: str, address: AgentAddress, token: int) -> "HttpChip":
-    """The chip as its agent tells of it, driven under this token. Raises ChipUnavailableError."""
+    """Open the chip behind the agent at this address, for the lease with this token.
+
+    Raises ChipUnavailableError, and LeaseLostError if the agent has seen a higher token.
+    """
     client = RpcClient(chip_id, address, token)
     try:
-        with _doubted(chip_id, "info"):
-            answer = client.ask("info", Message())
+        with _checked(chip_id, "info"):
+            answer = client.call("info", Message())
             return HttpChip(client, answers.read_info(answer, chip_id), answers.read_verbs(answer))
     except CalibrationError:
         client.close()
@@ -42,110 +48,140 @@ def open_http_chip(chip_id: str, address: AgentAddress, token: int) -> "HttpChip
 
 
 class HttpChip:
-    """Every verb is one call of the agent, and every answer is checked before it is believed."""
+    """The port of a chip behind an agent.
 
-    def __init__(self, client: RpcClient, info: ChipInfo, known: Collection[str]) -> None:
+    Every method raises what the chip raises there, LeaseLostError if the agent has seen a higher
+    lease token, and ChipUnavailableError if the agent does not answer or answers what no chip can.
+    """
+
+    def __init__(self, client: RpcClient, info: ChipInfo, known_verbs: Collection[str]) -> None:
         self._client = client
-        self._known = known  # verbs of its agent
+        self._known_verbs = known_verbs  # of its agent
         self._info = info
         self._network: NetworkSpec | None = None
-        self._clock = 0.0
+        self._clock = 0.0  # s, the latest that the chip's clock was read
 
     @property
     def info(self) -> ChipInfo:
+        """What the chip is, as its agent said when the chip was opened."""
         return self._info
 
     def place(self, placement: Placement) -> None:
-        with self._doubted("place"):
-            answers.read_nothing(self._client.ask("place", verbs.ask_place(placement)))
+        """Place a network; later answers are checked against its layers."""
+        self._call("place", verbs.place_request(placement), answers.read_nothing)
         self._network = placement.network
 
     def program(self, layer: str, codes: Int[Tensor, "column row"]) -> WriteReport:
-        with self._doubted("program"):
-            answer = self._client.ask("program", verbs.ask_program(layer, codes))
-            return answers.read_report(answer, codes)
+        """Write the cells whose code changed."""
+        request = verbs.program_request(layer, codes)
+        return self._call("program", request, lambda answer: answers.read_report(answer, codes))
 
     def trim(
         self, layer: str, threshold: Int[Tensor, " column"], bias: Int[Tensor, " column"]
     ) -> None:
-        with self._doubted("trim"):
-            asked = verbs.ask_trim(layer, threshold, bias)
-            answers.read_nothing(self._client.ask("trim", asked))
+        """Set the trim registers of each column."""
+        request = verbs.trim_request(layer, threshold, bias)
+        self._call("trim", request, answers.read_nothing)
 
     def write(self, codes: Mapping[str, LayerCodes]) -> Mapping[str, WriteReport]:
-        """One call for all layers, unless the agent is of a version that knows no such call."""
-        if "write" not in self._known:
+        """Write many layers in one call, or in two calls each if the agent is too old for that."""
+        if "write" not in self._known_verbs:
             return write_one_by_one(self, codes)
-        with self._doubted("write"):
-            return answers.read_reports(self._client.ask("write", verbs.ask_write(codes)), codes)
+        request = verbs.write_request(codes)
+        return self._call("write", request, lambda answer: answers.read_reports(answer, codes))
 
     def run(self, stimulus: Stimulus, record: Mapping[str, Observable]) -> Recording:
-        with self._doubted("run"):
-            answer = self._client.ask("run", verbs.ask_run(stimulus, record))
+        """Present the stimulus and return what was asked of each layer."""
+
+        def read(answer: Message) -> Recording:
             recording = answers.read_recording(answer, stimulus, record, self._network)
             self._check_clock(recording.chip_time)
             return recording
 
+        return self._call("run", verbs.run_request(stimulus, record), read)
+
     def iter_layers(
         self, stimulus: Stimulus, record: Mapping[str, Observable]
     ) -> Iterator[tuple[str, LayerRecording]]:
-        """Each as soon as its agent has sent it; from an agent of before, all after the run."""
-        if "tell_layers" not in self._known:
+        """Present the stimulus and yield each layer when its agent has sent it.
+
+        If the agent is too old to send single layers, all are yielded after the run.
+        """
+        if "tell_layers" not in self._known_verbs:
             yield from self.run(stimulus, record).layers.items()
             return
-        with self._doubted("tell_layers"):
-            pieces = self._client.listen("tell_layers", verbs.ask_run(stimulus, record))
-            with closing(pieces):
-                yield from answers.read_layers(pieces, stimulus, record, self._network)
-                self._check_clock(answers.read_last(pieces))
+        with _checked(self._info.chip_id, "tell_layers"):
+            messages = self._client.stream("tell_layers", verbs.run_request(stimulus, record))
+            with closing(messages):
+                yield from answers.read_layers(messages, stimulus, record, self._network)
+                self._check_clock(answers.read_last(messages))
 
     def probe(self) -> Fingerprint:
-        with self._doubted("probe"):
-            answer = self._client.ask("probe", Message())
+        """Return the chip's answer to its fixed stimulus."""
+
+        def read(answer: Message) -> Fingerprint:
             fingerprint = answers.read_fingerprint(answer, self._network)
             self._check_clock(fingerprint.chip_time)
             return fingerprint
 
+        return self._call("probe", Message(), read)
+
     def settle(self, seconds: float) -> None:
-        with self._doubted("settle"):
-            asked = verbs.ask_settle(seconds)
-            answers.read_nothing(self._client.ask("settle", asked, patience=max(0.0, seconds)))
+        """Leave the chip alone for `seconds` on its own clock; silicon answers only then."""
+        request, extra_s = verbs.settle_request(seconds), max(0.0, seconds)
+        self._call("settle", request, answers.read_nothing, extra_s)
 
     def now(self) -> float:
-        with self._doubted("now"):
-            now = answers.read_time(self._client.ask("now", Message()))
+        """Return the chip's clock, in seconds."""
+
+        def read(answer: Message) -> float:
+            now = answers.read_time(answer)
             self._check_clock(now)
             return now
 
+        return self._call("now", Message(), read)
+
     def tuning(self, layer: str) -> Tuning:
-        with self._doubted("tuning"):
-            answer = self._client.ask("tuning", verbs.ask_tuning(layer))
-            return answers.read_registers(answer, self._registers)
+        """Return the register codes under a layer."""
+        request = verbs.tuning_request(layer)
+        return self._call(
+            "tuning", request, lambda answer: answers.read_registers(answer, self._registers)
+        )
 
     def tune(self, layer: str, tuning: Tuning) -> None:
-        with self._doubted("tune"):
-            answers.read_nothing(self._client.ask("tune", verbs.ask_tune(layer, tuning)))
+        """Set the registers under a layer."""
+        self._call("tune", verbs.tune_request(layer, tuning), answers.read_nothing)
 
     def convert(self, layer: str, level: float, repeats: int) -> Int[Tensor, "repeat tile column"]:
-        with self._doubted("convert"):
-            answer = self._client.ask("convert", verbs.ask_convert(layer, level, repeats))
-            return answers.read_conversions(answer, repeats, self._registers)
+        """Return ADC codes for the reference current, `level` of full scale."""
+        request = verbs.convert_request(layer, level, repeats)
+        return self._call(
+            "convert",
+            request,
+            lambda answer: answers.read_conversions(answer, repeats, self._registers),
+        )
 
     def excite(
         self, layer: str, current: Float[Tensor, "time column"], repeats: int
     ) -> Int[Tensor, "repeat column"]:
-        with self._doubted("excite"):
-            answer = self._client.ask("excite", verbs.ask_excite(layer, current, repeats))
-            return answers.read_excitation(answer, current, repeats)
+        """Return spike counts of neurons on the test current."""
+        request = verbs.excite_request(layer, current, repeats)
+        return self._call(
+            "excite", request, lambda answer: answers.read_excitation(answer, current, repeats)
+        )
 
     def clipped(self, stimulus: Stimulus) -> Mapping[str, float]:
-        with self._doubted("clipped"):
-            return answers.read_parts(self._client.ask("clipped", verbs.ask_clipped(stimulus)))
+        """Return the fraction of ADC conversions that saturated, for each layer reached."""
+        return self._call("clipped", verbs.clipped_request(stimulus), answers.read_fractions)
 
     @property
     def call_times(self) -> Mapping[str, CallTime]:
-        """How long its agent took to answer."""
+        """Calls of each verb, and the seconds until they were answered."""
         return self._client.times.so_far()
+
+    def close(self) -> None:
+        """Close the connection; the chip keeps its state."""
+        self._client.close()
 
     @property
     def _registers(self) -> TuningInfo:
@@ -153,22 +189,21 @@ class HttpChip:
             raise MalformedBodyError("it has no registers to tune")
         return self._info.tuning
 
-    def close(self) -> None:
-        """Hang up. The chip stays as it is."""
-        self._client.close()
+    def _call(
+        self, verb: str, request: Message, read: Callable[[Message], _Read], extra_s: float = 0.0
+    ) -> _Read:
+        with _checked(self._info.chip_id, verb):
+            return read(self._client.call(verb, request, extra_s))
 
     def _check_clock(self, now: float) -> None:
         if now < self._clock:
             raise MalformedBodyError(f"its clock went back from {self._clock} s to {now} s")
         self._clock = now
 
-    def _doubted(self, verb: str) -> AbstractContextManager[None]:
-        return _doubted(self._info.chip_id, verb)
-
 
 @contextmanager
-def _doubted(chip_id: str, verb: str) -> Iterator[None]:
-    """An answer that no chip could give says that the bench is broken."""
+def _checked(chip_id: str, verb: str) -> Iterator[None]:
+    """Raise ChipUnavailableError for an answer that no chip can give: its bench is broken."""
     try:
         yield
     except MalformedBodyError as error:

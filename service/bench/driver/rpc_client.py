@@ -1,4 +1,4 @@
-"""The line from a driver to its agent: asks again where no answer came, and doubts what came."""
+"""Calls of an agent over HTTP: repeated until a whole answer arrives or the agent is given up."""
 
 import itertools
 import json
@@ -6,17 +6,18 @@ import time
 import uuid
 import weakref
 from collections.abc import Callable, Generator, Iterator
-from typing import NamedTuple, NoReturn, TypeVar
+from typing import NoReturn, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveFloat
 
 from ltl_core.errors import ChipUnavailableError, LeaseLostError
 from service.bench.driver.call_times import CallTimes
 from service.bench.driver.connection import (
+    AnswerStream,
+    AnswerTimeoutError,
     Connection,
+    PostRequest,
     RawAnswer,
-    Reply,
-    TooLateError,
     UnreachableError,
 )
 from service.bench.driver.frame_reader import FrameReader
@@ -35,101 +36,89 @@ from service.digests import CONTENT_DIGEST, content_digest
 
 _OK = 200
 _PAUSE, _PAUSE_MAX = 0.05, 2.0  # s between two tries, doubled each time
-_Found = TypeVar("_Found")
-_BROKEN_MAX = 4  # answers that break off or arrive damaged before the line is given up
+_BROKEN_MAX = 4  # broken or damaged answers to one call before the agent is given up
+_Result = TypeVar("_Result")
 
 
 class AgentAddress(BaseModel):
-    """Where the agent of a chip answers, and how long it may take."""
+    """Where the agent of a chip is reached, and how long a call may take."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
     url: str
     secret: str = Field(repr=False)
-    answer_s: PositiveFloat = 300.0  # an answer that takes longer is given up
-    reach_s: PositiveFloat = 30.0  # so long is an agent called that cannot be reached
-
-
-class _Question(NamedTuple):
-    """One call, the same in every try."""
-
-    verb: str
-    content: bytes
-    headers: dict[str, str]
-    deadline: float  # on the monotonic clock, s
-
-    @property
-    def sent(self) -> tuple[str, bytes, dict[str, str], float]:
-        """What the connection is given."""
-        return f"/v1/chip/{self.verb}", self.content, self.headers, self.deadline
+    answer_s: PositiveFloat = 300.0  # longest time for an answer
+    reach_s: PositiveFloat = 30.0  # longest time without a connection
 
 
 class RpcClient:
-    """Kept open between calls. Used by one thread."""
+    """Calls the verbs of one agent over a kept connection. Used by one thread."""
 
     def __init__(self, chip_id: str, address: AgentAddress, token: int) -> None:
         self._chip_id, self._address, self._token = chip_id, address, token
         self._connection = Connection(address.url)
         self.times = CallTimes()
-        weakref.finalize(self, self._connection.close)  # the port has no verb for hanging up
+        weakref.finalize(self, self._connection.close)  # the port has no verb to close a chip
 
-    def ask(self, verb: str, message: Message, patience: float = 0.0) -> Message:
-        """The answer. `patience` is what this call may take beyond the usual time, s.
+    def call(self, verb: str, message: Message, extra_s: float = 0.0) -> Message:
+        """Call a verb and return its answer.
 
-        Raises what the chip refused, LeaseLostError, ChipUnavailableError, MalformedBodyError.
+        `extra_s` is added to the longest time for an answer. Raises what the chip raised,
+        LeaseLostError, ChipUnavailableError, and MalformedBodyError if the answer is no message.
         """
-        question, began = self._question(verb, message, patience), time.monotonic()
+        request, began = self._request(verb, message, extra_s), time.monotonic()
 
-        def asked() -> Message:
-            answer = self._connection.post(*question.sent)
+        def attempt() -> Message:
+            answer = self._connection.post(request)
             self.times.add(verb, time.monotonic() - began)
             return self._read(verb, answer)
 
-        return self._insist(question, asked)
+        return self._retry(verb, request.deadline, attempt)
 
-    def listen(self, verb: str, message: Message) -> Generator[Message, None, None]:
-        """The pieces of an answer that is payload bit by bit, each as soon as it is there.
+    def stream(self, verb: str, message: Message) -> Generator[Message, None, None]:
+        """Call a verb with a streamed answer; yield each message of it as soon as it arrives.
 
-        Raises as `ask` does, between two pieces also.
+        Raises what `call` raises, also between two messages.
         """
-        question, waited = self._question(verb, message, 0.0), 0.0
-        reader = FrameReader(lambda: self._opened(question))
+        request, waited = self._request(verb, message, 0.0), 0.0
+        reader = FrameReader(lambda: self._open_answer(verb, request))
         try:
             while True:
                 began = time.monotonic()
-                content = self._insist(question, reader.next)
+                content = self._retry(verb, request.deadline, reader.next)
                 waited += time.monotonic() - began
                 if content is None:
                     break
-                yield self._piece(verb, content)
+                yield self._read_frame(verb, content)
             self.times.add(verb, waited)
         finally:
             reader.close()
 
     def close(self) -> None:
+        """Close the connection."""
         self._connection.close()
 
-    def _insist(self, question: _Question, attempt: Callable[[], _Found]) -> _Found:
-        """Until there is an answer, the deadline is over, or the line is given up."""
-        verb, silent_since, broken = question.verb, None, 0
+    def _retry(self, verb: str, deadline: float, attempt: Callable[[], _Result]) -> _Result:
+        """Repeat `attempt` until it returns; raise ChipUnavailableError to give the agent up."""
+        unreachable_since, broken = None, 0
         for pause in _pauses():
             try:
                 return attempt()
             except UnreachableError as error:
-                silent_since = time.monotonic() if silent_since is None else silent_since
-                until = min(silent_since + self._address.reach_s, question.deadline)
+                unreachable_since = unreachable_since or time.monotonic()
+                until = min(unreachable_since + self._address.reach_s, deadline)
                 if time.monotonic() + pause > until:
                     self._give_up(f"its agent cannot be reached at {self._address.url}", error)
-            except TooLateError as error:
+            except AnswerTimeoutError as error:
                 self._give_up(f"its agent did not answer to '{verb}' in time", error)
             except BrokenConnectionError as error:
-                silent_since, broken = None, broken + 1
+                unreachable_since, broken = None, broken + 1
                 if broken == _BROKEN_MAX:
                     self._give_up(f"the answers of its agent to '{verb}' break off", error)
             time.sleep(pause)
         raise AssertionError("the pauses never end")
 
-    def _question(self, verb: str, message: Message, patience: float) -> _Question:
+    def _request(self, verb: str, message: Message, extra_s: float) -> PostRequest:
         content = encode(message).whole()
         headers = {
             "Authorization": f"Bearer {self._address.secret}",
@@ -138,42 +127,41 @@ class RpcClient:
             LEASE_TOKEN: str(self._token),
             REQUEST_ID: uuid.uuid4().hex,
         }
-        deadline = time.monotonic() + self._address.answer_s + patience
-        return _Question(verb, content, headers, deadline)
+        deadline = time.monotonic() + self._address.answer_s + extra_s
+        return PostRequest(f"/v1/chip/{verb}", content, headers, deadline)
 
-    def _opened(self, question: _Question) -> Reply:
-        """An answer that will come in pieces; one that is whole is a refusal."""
-        reply = self._connection.ask(*question.sent)
-        if reply.status != _OK:
-            whole = RawAnswer(reply.status, reply.headers, reply.rest())
-            reply.close()
-            self._refused(question.verb, whole)
-        return reply
+    def _open_answer(self, verb: str, request: PostRequest) -> AnswerStream:
+        """Send the request and return the stream of frames; raise what the agent refused."""
+        stream = self._connection.post_streamed(request)
+        if stream.status != _OK:
+            self._raise_refusal(verb, stream.read_rest())
+        return stream
 
-    def _piece(self, verb: str, content: bytes) -> Message:
-        """One message of many, or what the chip refused in the midst of them."""
+    def _read_frame(self, verb: str, content: bytes) -> Message:
+        """Decode one message of a streamed answer; raise the error that ended it early."""
         message = decode(content)
         if "refused" in message.fields:
-            status, payload = message.field("status", int), message.field("refused", str)
-            self._fault(verb, status, payload.encode())
+            status, refused = message.field("status", int), message.field("refused", str)
+            self._raise_fault(verb, status, refused.encode())
         return message
 
     def _read(self, verb: str, answer: RawAnswer) -> Message:
         if answer.status != _OK:
-            self._refused(verb, answer)
+            self._raise_refusal(verb, answer)
         _check_digest(answer)
         return decode(answer.content)
 
-    def _refused(self, verb: str, answer: RawAnswer) -> NoReturn:
+    def _raise_refusal(self, verb: str, answer: RawAnswer) -> NoReturn:
         _check_digest(answer)
-        self._fault(verb, answer.status, answer.content)
+        self._raise_fault(verb, answer.status, answer.content)
 
-    def _fault(self, verb: str, status: int, content: bytes) -> NoReturn:
+    def _raise_fault(self, verb: str, status: int, content: bytes) -> NoReturn:
+        """Raise the error that an agent sent as JSON, under the chip id that the service knows."""
         try:
             payload = json.loads(content)
             detail, named = str(payload["detail"]), payload["error"]
         except (ValueError, KeyError, TypeError):
-            raise MalformedBodyError(f"status {status} without a reason") from None
+            raise MalformedBodyError(f"status {status} comes without a reason") from None
         if named == CONTENT_DIGEST:
             raise BrokenConnectionError(detail)
         match fault_from_json(payload):
@@ -188,13 +176,14 @@ class RpcClient:
             case error:
                 raise error
 
-    def _give_up(self, what: str, error: Exception) -> NoReturn:
-        raise ChipUnavailableError(self._chip_id, f"{what} ({error})") from error
+    def _give_up(self, reason: str, error: Exception) -> NoReturn:
+        raise ChipUnavailableError(self._chip_id, f"{reason} ({error})") from error
 
 
 def _check_digest(answer: RawAnswer) -> None:
+    """Raise BrokenConnectionError unless the content has the digest in the answer's head."""
     if answer.headers.get(CONTENT_DIGEST) != content_digest(answer.content):
-        raise BrokenConnectionError(f"status {answer.status} without its checksum")
+        raise BrokenConnectionError(f"an answer with status {answer.status} has a wrong checksum")
 
 
 def _pauses() -> Iterator[float]:

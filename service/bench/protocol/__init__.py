@@ -1,1 +1,1 @@
-"""How the service and the agent beside a chip talk: verbs, frames, and faults."""
+"""What agent and driver send each other: verbs, messages, frames, and errors."""

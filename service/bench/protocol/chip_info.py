@@ -1,4 +1,4 @@
-"""What a bench says a chip is, read and doubted. Needs no torch."""
+"""The description of a chip that an agent sends, checked before it is used. Needs no torch."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -10,17 +10,17 @@ from ltl_core.chip_info import info_from_json
 
 
 def parse_chip_info(data: Mapping[str, Any]) -> ChipInfo:
-    """Raises ValueError with what is wrong."""
+    """Read a chip info from JSON. Raises ValueError with what is wrong in it."""
     try:
         info = info_from_json(data)
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise ValueError(f"the chip info cannot be read ({error!r})") from error
     _check_types(info)
-    least = min(info.tile_rows, info.tile_columns, info.tiles, info.weight_code_max)
-    if least < 1 or not info.trim_code_min <= 0 <= info.trim_code_max or not info.observables:
-        raise ValueError("the chip info describes no chip")
+    smallest = min(info.tile_rows, info.tile_columns, info.tiles, info.weight_code_max)
+    if smallest < 1 or not info.trim_code_min <= 0 <= info.trim_code_max or not info.observables:
+        raise ValueError("the chip info has no tiles, no weight codes, no trims or no observables")
     if not (info.trim_lsb > 0 and info.time_step > 0):
-        raise ValueError("the chip info has steps that are not above zero")
+        raise ValueError("the chip info needs a trim_lsb and a time_step above zero")
     return info
 
 

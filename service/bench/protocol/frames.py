@@ -1,4 +1,4 @@
-"""An answer in pieces, each sent as soon as it is there: a size, a checksum, and a message."""
+"""Frames of a streamed answer: each holds one message, with its size and SHA-256 before it."""
 
 import hashlib
 import struct
@@ -13,35 +13,35 @@ _FRAME_MAX = 1 << 31  # bytes
 
 
 class BrokenConnectionError(Exception):
-    """An answer broke off, or is none."""
+    """An answer did not arrive whole: the connection broke, or a checksum is wrong."""
 
 
 class Frame(NamedTuple):
-    """One piece as it arrived, its checksum right."""
+    """One frame as it arrived; its checksum is right."""
 
     content: bytes  # of the message
     sha256: bytes
 
 
 def encode_frame(message: Message) -> Body:
-    """One piece."""
+    """Return the message as one frame."""
     body = encode(message)
     return Body((memoryview(_HEAD.pack(body.size, body.sha256)), *body.parts))
 
 
 def read_frame(read: Callable[[int], bytes]) -> Frame | None:
-    """The next piece; None where the answer has ended.
+    """Read the next frame; return None at the end of the answer.
 
-    `read` gives as many bytes as it is asked for, or none at the end.
-    Raises BrokenConnectionError, and what `read` raises.
+    `read` returns as many bytes as it is asked for, or none at the end. Raises
+    BrokenConnectionError, and what `read` raises.
     """
     head = read(_HEAD.size)
     if not head:
         return None
     size, sha256 = _HEAD.unpack(head)
     if size > _FRAME_MAX:
-        raise BrokenConnectionError(f"a piece of {size} bytes")
+        raise BrokenConnectionError(f"a frame announces {size} bytes, more than {_FRAME_MAX}")
     content = read(size)
     if hashlib.sha256(content).digest() != sha256:
-        raise BrokenConnectionError("a piece without its checksum")
+        raise BrokenConnectionError("a frame arrived with a wrong checksum")
     return Frame(content, sha256)

@@ -1,7 +1,7 @@
-"""The verbs of the port as messages: how the driver asks, and what the agent does then.
+"""The verbs of the port as messages: requests of the driver, and how the agent handles them.
 
-A new verb is a question, an entry in VERBS with its function, a reader in `answers.py` and a method
-of the driver.
+A new verb takes a request and an entry in VERBS with its handler here, a reader in
+`driver/answers.py`, and a method of `HttpChip` and of `LeasedBackend`.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -30,86 +30,99 @@ from service.bench.protocol.wire import MalformedBodyError, Message
 
 
 class Verb(NamedTuple):
-    """What the agent does when it is asked."""
+    """How the agent handles one verb."""
 
-    perform: Callable[[ChipBackend, Message], Message | Iterator[Message]]
-    changes: bool = True  # the chip, or its clock: it is done once, and kept
-    in_pieces: bool = False  # each piece of the answer is sent as soon as it is there
+    handle: Callable[[ChipBackend, Message], Message | Iterator[Message]]
+    changes_chip: bool = True  # or its clock: such a call is kept, and handled once
+    streamed: bool = False  # the answer is sent in frames, each as soon as it is known
 
 
-def ask_place(placement: Placement) -> Message:
+def place_request(placement: Placement) -> Message:
+    """Return the request to place a network."""
     return Message({"placement": placement_to_json(placement)})
 
 
-def ask_program(layer: str, codes: Tensor) -> Message:
+def program_request(layer: str, codes: Tensor) -> Message:
+    """Return the request to write the weight codes of one layer."""
     return Message({"layer": layer}, {"codes": codes})
 
 
-def ask_trim(layer: str, threshold: Tensor, bias: Tensor) -> Message:
+def trim_request(layer: str, threshold: Tensor, bias: Tensor) -> Message:
+    """Return the request to set the trim registers of one layer."""
     return Message({"layer": layer}, {"threshold": threshold, "bias": bias})
 
 
-def ask_write(codes: Mapping[str, LayerCodes]) -> Message:
-    """Each tensor under "field/layer"."""
+def write_request(codes: Mapping[str, LayerCodes]) -> Message:
+    """Return the request to write many layers; each tensor is named "field/layer"."""
     return layers_message(codes, {"layers": list(codes)})
 
 
-def ask_run(stimulus: Stimulus, record: Mapping[str, Observable]) -> Message:
-    asked = _ask_stimulus(stimulus)
-    return asked._replace(fields={**asked.fields, "record": dict(record)})
+def run_request(stimulus: Stimulus, record: Mapping[str, Observable]) -> Message:
+    """Return the request to present a stimulus and record these observables."""
+    message = _stimulus_message(stimulus)
+    return message._replace(fields={**message.fields, "record": dict(record)})
 
 
-def ask_settle(seconds: float) -> Message:
+def settle_request(seconds: float) -> Message:
+    """Return the request to leave the chip alone for `seconds` on its own clock."""
     return Message({"seconds": float(seconds)})
 
 
-def ask_tuning(layer: str) -> Message:
+def tuning_request(layer: str) -> Message:
+    """Return the request for the register codes under one layer."""
     return Message({"layer": layer})
 
 
-def ask_tune(layer: str, tuning: Tuning) -> Message:
+def tune_request(layer: str, tuning: Tuning) -> Message:
+    """Return the request to set the registers under one layer."""
     return tuning_message(tuning, {"layer": layer})
 
 
-def ask_convert(layer: str, level: float, repeats: int) -> Message:
+def convert_request(layer: str, level: float, repeats: int) -> Message:
+    """Return the request to convert the reference current, `level` of full scale."""
     return Message({"layer": layer, "level": float(level), "repeats": repeats})
 
 
-def ask_excite(layer: str, current: Tensor, repeats: int) -> Message:
+def excite_request(layer: str, current: Tensor, repeats: int) -> Message:
+    """Return the request to excite the neurons of one layer with the test current."""
     return Message({"layer": layer, "repeats": repeats}, {"current": current})
 
 
-def ask_clipped(stimulus: Stimulus) -> Message:
-    return _ask_stimulus(stimulus)
+def clipped_request(stimulus: Stimulus) -> Message:
+    """Return the request for the fraction of ADC conversions that saturate."""
+    return _stimulus_message(stimulus)
 
 
-def tuning_message(tuning: Tuning, beside: Mapping[str, str]) -> Message:
-    """Register codes, with other fields beside them."""
+def tuning_message(tuning: Tuning, fields: Mapping[str, str]) -> Message:
+    """Return the message that holds register codes, with other fields beside them."""
     tensors = tuning._asdict()
-    return Message({**beside, "adc_range": tensors.pop("adc_range")}, tensors)
+    return Message({**fields, "adc_range": tensors.pop("adc_range")}, tensors)
 
 
 def layers_message(
-    layers: Mapping[str, LayerCodes] | Mapping[str, LayerRecording], beside: Mapping[str, Any]
+    layers: Mapping[str, LayerCodes] | Mapping[str, LayerRecording], fields: Mapping[str, Any]
 ) -> Message:
-    """The tensors of every layer, named "field/layer"; those that are not there are left out."""
+    """Return the message that holds the tensors of each layer, named "field/layer".
+
+    Tensors that are None are left out. `fields` stand beside the tensors.
+    """
     tensors = {
         f"{field}/{layer}": tensor
         for layer, content in layers.items()
         for field, tensor in content._asdict().items()
         if tensor is not None
     }
-    return Message(beside, tensors)
+    return Message(fields, tensors)
 
 
 def read_tuning(message: Message) -> Tuning:
-    """What `tuning_message` wrote. Raises MalformedBodyError."""
+    """Read what `tuning_message` wrote. Raises MalformedBodyError."""
     tensors = {name: message.tensor(name) for name in Tuning._fields if name != "adc_range"}
     return Tuning(**tensors, adc_range=message.field("adc_range", int))
 
 
-def _ask_stimulus(stimulus: Stimulus) -> Message:
-    """Spikes travel as bits; an analog value, or a spike that is neither 0 nor 1, as it is."""
+def _stimulus_message(stimulus: Stimulus) -> Message:
+    """Send spikes as bits, but analog values, and spikes that are neither 0 nor 1, as they are."""
     values, fields = stimulus.values, {"steps": stimulus.steps, "layer": stimulus.layer}
     if stimulus.layer is not None and values.dtype == torch.float32:
         spikes = values.bool()
@@ -133,7 +146,7 @@ def _place(chip: ChipBackend, call: Message) -> Message:
     try:
         placement = placement_from_json(call.field("placement", str))
     except (ValidationError, ValueError, TypeError, KeyError) as error:
-        raise MalformedBodyError("its placement cannot be read") from error
+        raise MalformedBodyError("the placement in it cannot be read") from error
     chip.place(placement)
     return Message()
 
@@ -164,13 +177,13 @@ def _run(chip: ChipBackend, call: Message) -> Message:
 
 
 def recording_message(recording: Recording) -> Message:
-    """Each tensor under "observable/layer"."""
+    """Return the message that holds a recording; each tensor is named "observable/layer"."""
     fields = {"layers": list(recording.layers), "chip_time_s": recording.chip_time}
     return layers_message(recording.layers, fields)
 
 
 def _iter_layers(chip: ChipBackend, call: Message) -> Iterator[Message]:
-    """A recording in pieces, and the time at last."""
+    """Yield one message for each layer, then one with the chip's time."""
     for layer, shown in run_by_layer(chip, _read_stimulus(call), _read_record(call)):
         yield layers_message({layer: shown}, {"layer": layer})
     yield Message({"chip_time_s": chip.now()})
@@ -222,18 +235,18 @@ def _clipped(chip: ChipBackend, call: Message) -> Message:
 
 
 VERBS: Mapping[str, Verb] = {
-    "info": Verb(_info, changes=False),
+    "info": Verb(_info, changes_chip=False),
     "place": Verb(_place),
     "program": Verb(_program),
     "trim": Verb(_trim),
     "write": Verb(_write),
     "run": Verb(_run),
     # On the wire it keeps its first name: agents and drivers of different versions talk.
-    "tell_layers": Verb(_iter_layers, in_pieces=True),
+    "tell_layers": Verb(_iter_layers, streamed=True),
     "probe": Verb(_probe),
     "settle": Verb(_settle),
-    "now": Verb(_now, changes=False),
-    "tuning": Verb(_tuning, changes=False),
+    "now": Verb(_now, changes_chip=False),
+    "tuning": Verb(_tuning, changes_chip=False),
     "tune": Verb(_tune),
     "convert": Verb(_convert),
     "excite": Verb(_excite),

@@ -1,7 +1,8 @@
-"""What travels between a driver and its agent: one safetensors block a body.
+"""Messages between a driver and its agent: the body of each is one safetensors block.
 
 Booleans travel as bits and integers in the smallest type that holds them; on arrival every tensor
-has the type and shape that it had before. Fields that are no tensors stand in the metadata.
+has the type and shape that it had before. Fields that are no tensors stand in the metadata. Unlike
+`ltl_core.packing`, which writes blocks to be arrays, `encode` does not copy large tensors.
 """
 
 import hashlib
@@ -24,13 +25,13 @@ from service.errors import ServiceError
 
 MEDIA_TYPE = "application/vnd.safetensors"
 LEASE_TOKEN, REQUEST_ID = "Lease-Token", "Request-Id"  # headers of a call
-_SLICE = 1 << 20  # bytes sent at a time
-_ALIGNMENT = 8  # bytes; of the header, as the format asks
+_SLICE = 1 << 20  # bytes in one slice of a body
+_ALIGNMENT = 8  # bytes; the safetensors format aligns its header so
 _INTEGERS = tuple(map(np.dtype, ("uint8", "int8", "uint16", "int16", "int32", "int64")))
 _BOUNDS = [(int(np.iinfo(kind).min), int(np.iinfo(kind).max), kind) for kind in _INTEGERS]
 _FLOATS = tuple(map(np.dtype, ("float16", "float32", "float64")))
 _NAMES = {kind: f"{kind.kind}{8 * kind.itemsize}".upper() for kind in (*_INTEGERS, *_FLOATS)}
-_KINDS: Mapping[str, np.dtype[Any]] = {  # that a tensor may have where it is used
+_KINDS: Mapping[str, np.dtype[Any]] = {  # types of tensors before and after they travel
     "bool": np.dtype(bool),
     **{str(kind): kind for kind in (*_INTEGERS, *_FLOATS) if kind != np.uint16},
 }
@@ -38,7 +39,7 @@ _TYPE_NAMES = {getattr(torch, name): name for name in _KINDS}
 
 
 class MalformedBodyError(ServiceError):
-    """Bytes that are no message, or a message that cannot be meant."""
+    """The bytes are no message, or the message cannot be right; `reason` says why."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(f"This is no message of a chip agent or its driver: {reason}.")
@@ -46,19 +47,19 @@ class MalformedBodyError(ServiceError):
 
 
 class Message(NamedTuple):
-    """One call, or one answer."""
+    """One request or one answer: fields of JSON, and tensors."""
 
     fields: Mapping[str, Any] = {}
     tensors: Mapping[str, Shaped[Tensor, "..."]] = {}
 
     def tensor(self, name: str) -> Tensor:
-        """Raises MalformedBodyError."""
+        """Return a tensor of the message. Raises MalformedBodyError if it is absent."""
         if name not in self.tensors:
             raise MalformedBodyError(f"it lacks the tensor '{name}'")
         return self.tensors[name]
 
     def field(self, name: str, kind: type) -> Any:
-        """Raises MalformedBodyError where it is absent or of another type."""
+        """Return a field. Raises MalformedBodyError if it is absent or of another type."""
         value = self.fields.get(name)
         if not isinstance(value, kind) or (kind is not bool and isinstance(value, bool)):
             raise MalformedBodyError(f"it lacks the {kind.__name__} '{name}'")
@@ -66,16 +67,18 @@ class Message(NamedTuple):
 
 
 class Body(NamedTuple):
-    """The bytes of a message, as the buffers in which they lie."""
+    """The bytes of a message, as the buffers that hold them."""
 
     parts: tuple[memoryview, ...]
 
     @property
     def size(self) -> int:
+        """Length in bytes."""
         return sum(part.nbytes for part in self.parts)
 
     @property
     def sha256(self) -> bytes:
+        """SHA-256 of all bytes."""
         found = hashlib.sha256()
         for part in self.parts:
             found.update(part)
@@ -83,42 +86,45 @@ class Body(NamedTuple):
 
     @property
     def digest(self) -> str:
-        """The Content-Digest of RFC 9530."""
+        """Value of the header `Content-Digest`."""
         return digest_header(self.sha256)
 
     def whole(self) -> bytes:
-        """In one piece."""
+        """Return all bytes in one piece, as a copy."""
         return b"".join(self.parts)
 
     def slices(self) -> Iterator[memoryview]:
-        """In pieces to be sent one after another, without a copy."""
+        """Yield the bytes in slices of at most 1 MiB, without a copy."""
         for part in self.parts:
             for start in range(0, part.nbytes, _SLICE):
                 yield part[start : start + _SLICE]
 
 
 def encode(message: Message) -> Body:
-    """The tensors are not copied where they can travel as they are."""
+    """Return the bytes of a message; tensors that travel as they are, are not copied.
+
+    Raises MalformedBodyError if a tensor has a type that does not travel.
+    """
     types = {name: [_type_name(t), list(t.shape)] for name, t in message.tensors.items()}
-    stored = {name: _stored(tensor) for name, tensor in message.tensors.items()}
-    order = sorted(stored, key=lambda name: (-stored[name].itemsize, name))
+    arrays = {name: _as_sent(tensor) for name, tensor in message.tensors.items()}
+    order = sorted(arrays, key=lambda name: (-arrays[name].itemsize, name))
     metadata = {"fields": json.dumps(message.fields), "types": json.dumps(types)}
     header: dict[str, Any] = {"__metadata__": metadata}
     offset = 0
     for name in order:
-        array = stored[name]
+        array = arrays[name]
         header[name] = {
             "dtype": _NAMES[array.dtype],
             "shape": list(array.shape),
             "data_offsets": [offset, offset + array.nbytes],
         }
         offset += array.nbytes
-    buffers = (_buffer(stored[name]) for name in order if stored[name].nbytes)
+    buffers = (_buffer(arrays[name]) for name in order if arrays[name].nbytes)
     return Body((_head(header), *buffers))
 
 
 def decode(data: bytes) -> Message:
-    """What `encode` was given. Raises MalformedBodyError."""
+    """Read the message that `encode` wrote. Raises MalformedBodyError."""
     try:
         arrays = safetensors.numpy.load(data)
         metadata = read_metadata(data)
@@ -127,7 +133,7 @@ def decode(data: bytes) -> Message:
         raise MalformedBodyError(f"it is no safetensors block ({error!r})") from error
     if not isinstance(fields, dict) or not isinstance(types, dict) or set(types) != set(arrays):
         raise MalformedBodyError("its metadata does not belong to its tensors")
-    return Message(fields, {name: _restored(name, arrays[name], types[name]) for name in arrays})
+    return Message(fields, {name: _as_received(name, arrays[name], types[name]) for name in arrays})
 
 
 def _head(header: Mapping[str, Any]) -> memoryview:
@@ -147,7 +153,7 @@ def _type_name(tensor: Tensor) -> str:
     return _TYPE_NAMES[tensor.dtype]
 
 
-def _stored(tensor: Tensor) -> NDArray[Any]:
+def _as_sent(tensor: Tensor) -> NDArray[Any]:
     array: NDArray[Any] = tensor.detach().cpu().contiguous().numpy()
     if array.dtype == np.bool_:
         return np.packbits(array)
@@ -155,7 +161,7 @@ def _stored(tensor: Tensor) -> NDArray[Any]:
 
 
 def _narrowed(array: NDArray[Any]) -> NDArray[Any]:
-    """In the smallest integer type that holds every value."""
+    """Return the array in the smallest integer type that holds every value."""
     if array.size == 0:
         return array.astype(np.uint8)
     low, high = int(array.min()), int(array.max())
@@ -163,28 +169,28 @@ def _narrowed(array: NDArray[Any]) -> NDArray[Any]:
     return array.astype(kind, copy=False)
 
 
-def _restored(name: str, array: NDArray[Any], described: object) -> Tensor:
-    kind, shape = _described(name, described)
+def _as_received(name: str, array: NDArray[Any], described: object) -> Tensor:
+    kind, shape = _type_and_shape(name, described)
     if kind == "bool":
         return torch.from_numpy(_unpacked(name, array, shape))
     wanted, found = _KINDS[kind], array.dtype
     alike = found == wanted or (found.kind in "iu" and wanted.kind in "iu")
     if not alike or array.shape != shape:
-        raise _unlike(name, array, kind, shape)
-    restored: NDArray[Any] = array.astype(wanted, copy=False)
-    if not np.can_cast(found, wanted) and not np.array_equal(restored, array):
-        raise _unlike(name, array, kind, shape)
-    return torch.from_numpy(restored)
+        raise _wrong_tensor(name, array, kind, shape)
+    converted: NDArray[Any] = array.astype(wanted, copy=False)
+    if not np.can_cast(found, wanted) and not np.array_equal(converted, array):
+        raise _wrong_tensor(name, array, kind, shape)
+    return torch.from_numpy(converted)
 
 
 def _unpacked(name: str, array: NDArray[Any], shape: tuple[int, ...]) -> NDArray[np.bool_]:
     count = size(shape)
     if array.dtype != np.uint8 or array.shape != ((count + 7) // 8,):
-        raise _unlike(name, array, "bool", shape)
+        raise _wrong_tensor(name, array, "bool", shape)
     return np.unpackbits(array, count=count).view(np.bool_).reshape(shape)
 
 
-def _described(name: str, described: object) -> tuple[str, tuple[int, ...]]:
+def _type_and_shape(name: str, described: object) -> tuple[str, tuple[int, ...]]:
     if isinstance(described, list) and len(described) == 2:
         kind, shape = described
         extents = shape if isinstance(shape, list) else [None]
@@ -194,13 +200,13 @@ def _described(name: str, described: object) -> tuple[str, tuple[int, ...]]:
             and all(type(extent) is int and extent >= 0 for extent in extents)
         ):
             return kind, tuple(extents)
-    raise MalformedBodyError(f"the type of tensor '{name}' is not told")
+    raise MalformedBodyError(f"it does not describe the type of tensor '{name}'")
 
 
-def _unlike(
+def _wrong_tensor(
     name: str, array: NDArray[Any], kind: str, shape: tuple[int, ...]
 ) -> MalformedBodyError:
     found = f"{array.dtype.name} of shape {list(array.shape)}"
     return MalformedBodyError(
-        f"tensor '{name}' was told to be {kind} of shape {list(shape)}, but {found} arrived"
+        f"tensor '{name}' is described as {kind} of shape {list(shape)}, but {found} arrived"
     )

@@ -70,7 +70,7 @@ def prepared(chip: HttpChip, placement: Placement) -> HttpChip:
 def test_without_its_secret_an_agent_does_nothing(
     agent: ServedAgent, headers: dict[str, str]
 ) -> None:
-    settle = verbs.ask_settle(100.0)
+    settle = verbs.settle_request(100.0)
     encoded = {name: value.encode("latin-1") for name, value in headers.items()}
     assert call(agent, "settle", settle, **encoded).status_code == 401  # type: ignore[arg-type]
     assert clock(agent) == 0.0
@@ -90,7 +90,7 @@ def test_without_its_secret_an_agent_does_nothing(
 def test_a_call_that_arrives_damaged_is_not_done(
     agent: ServedAgent, headers: dict[str, str]
 ) -> None:
-    assert call(agent, "settle", verbs.ask_settle(100.0), **headers).status_code == 400
+    assert call(agent, "settle", verbs.settle_request(100.0), **headers).status_code == 400
     assert clock(agent) == 0.0
 
 
@@ -135,9 +135,9 @@ def test_every_call_that_was_done_is_logged_with_its_token(tmp_path: Path) -> No
     path = tmp_path / "calls"
     journal = Journal(tmp_path / "agent.sqlite")
     chip_server = ChipServer(make_chip("bench-1", preset("pcm"), 7), journal, 0.0, CallLog(path))
-    settle = encode(verbs.ask_settle(1.0)).whole()
+    settle = encode(verbs.settle_request(1.0)).whole()
     for token, request_id in ((1, "a"), (1, "a"), (2, "b"), (1, "c"), (2, "d")):
-        chip_server.call(Call("settle", token, request_id, settle))
+        chip_server.handle(Call("settle", token, request_id, settle, content_digest(settle)))
     chip_server.close()
     calls = read_calls(path)
     assert [(call.token, call.request_id) for call in calls] == [(1, "a"), (2, "b"), (2, "d")]
@@ -146,28 +146,30 @@ def test_every_call_that_was_done_is_logged_with_its_token(tmp_path: Path) -> No
 
 
 def test_a_repeated_call_is_done_once_and_answered_alike(agent: ServedAgent) -> None:
-    first, again = (call(agent, "settle", verbs.ask_settle(100.0)) for _ in range(2))
+    first, again = (call(agent, "settle", verbs.settle_request(100.0)) for _ in range(2))
     assert first.content == again.content
     assert clock(agent) == 100.0
-    call(agent, "settle", verbs.ask_settle(100.0), Request_Id="two")
+    call(agent, "settle", verbs.settle_request(100.0), Request_Id="two")
     assert clock(agent) == 200.0
 
 
 def test_a_refusal_is_repeated_too(agent: ServedAgent) -> None:
-    first, again = (call(agent, "program", verbs.ask_program("hidden", CODES)) for _ in range(2))
+    first, again = (
+        call(agent, "program", verbs.program_request("hidden", CODES)) for _ in range(2)
+    )
     assert first.status_code == again.status_code == 422
     assert first.content == again.content
 
 
 def test_one_request_id_means_one_call(agent: ServedAgent) -> None:
-    assert call(agent, "settle", verbs.ask_settle(100.0)).status_code == 200
-    assert call(agent, "settle", verbs.ask_settle(200.0)).status_code == 400
+    assert call(agent, "settle", verbs.settle_request(100.0)).status_code == 200
+    assert call(agent, "settle", verbs.settle_request(200.0)).status_code == 400
     assert clock(agent) == 100.0
 
 
 @pytest.mark.parametrize("verb", ["run", "tell_layers"])
 def test_an_answer_outlives_the_agent(tmp_path: Path, placement: Placement, verb: str) -> None:
-    question = verbs.ask_run(IMAGES, {"hidden": Observable.SPIKES})
+    question = verbs.run_request(IMAGES, {"hidden": Observable.SPIKES})
     with serve_agent(tmp_path) as first, first.drive() as chip:
         prepared(chip, placement)
         answer = call(first, verb, question)

@@ -9,7 +9,7 @@ from rich.console import Console
 
 from chip_sim.errors import SpecFileError, UnknownPresetError
 from service.bench.agent.folder_lock import AgentRunningError
-from service.bench.agent.process import JoinKeyError, open_bench, run_agent
+from service.bench.agent.process import JoinKeyError, open_local_chip, run_agent
 from service.bench.agent.settings import AgentSettings
 from service.errors import UnknownChipBackendError
 
@@ -21,14 +21,14 @@ def settings(folder: Path, **given: Any) -> AgentSettings:
 def test_a_chip_is_a_preset_or_a_file(tmp_path: Path) -> None:
     path = tmp_path / "mine.yaml"
     path.write_text("base: pcm\ntiles: 3\n")
-    assert open_bench(settings(tmp_path, chip="harsh")).info.model == "harsh"
-    made = open_bench(settings(tmp_path, chip=str(path))).info
+    assert open_local_chip(settings(tmp_path, chip="harsh")).info.model == "harsh"
+    made = open_local_chip(settings(tmp_path, chip=str(path))).info
     assert (made.model, made.tiles) == ("mine", 3)
 
 
 def test_another_driver_is_found_by_its_name(tmp_path: Path) -> None:
     with pytest.raises(UnknownChipBackendError, match="silicon"):
-        open_bench(settings(tmp_path, backend="silicon"))
+        open_local_chip(settings(tmp_path, backend="silicon"))
 
 
 @pytest.mark.parametrize(
@@ -38,14 +38,14 @@ def test_a_chip_that_is_not_there_is_told(
     tmp_path: Path, chip: str, error: type[Exception]
 ) -> None:
     with pytest.raises(error):
-        open_bench(settings(tmp_path, chip=chip))
+        open_local_chip(settings(tmp_path, chip=chip))
 
 
 def test_a_spec_that_is_none_is_told(tmp_path: Path) -> None:
     path = tmp_path / "mine.json"
     path.write_text("[]")
     with pytest.raises(SpecFileError):
-        open_bench(settings(tmp_path, chip=str(path)))
+        open_local_chip(settings(tmp_path, chip=str(path)))
 
 
 def test_the_seed_belongs_to_the_name_unless_it_is_given(tmp_path: Path) -> None:

@@ -32,10 +32,10 @@ PIECES_LIES: dict[str, tuple[Tamper, str]] = {
         "spikes/hidden",
     ),
     "a membrane that is no number": (in_piece(1, put("membrane/readout", with_hole)), "NaN"),
-    "another layer": (in_piece(0, say("layer", "attic")), "tell of layer 'hidden'"),
-    "a layer too few": (without(0), "tell of layer 'hidden'"),
+    "another layer": (in_piece(0, say("layer", "attic")), "next frame is not of layer 'hidden'"),
+    "a layer too few": (without(0), "next frame is not of layer 'hidden'"),
     "a layer too few at the end": (without(1), "lacks the str 'layer'"),
-    "no end": (without(2), "does not end when it should"),
+    "no end": (without(2), "does not end with one frame"),
     "a clock that goes back": (in_piece(2, say("chip_time_s", 0.0)), "clock went back"),
 }
 
@@ -58,8 +58,8 @@ def test_pieces_after_the_damage_are_asked_for_again(
     before = chip.now()
     proxy.tamper("tell_layers", damage, times=2)
     asked = proxy.asked
-    told = list(chip.iter_layers(IMAGES, RECORD))
-    assert [layer for layer, _ in told] == list(RECORD)
+    layers = list(chip.iter_layers(IMAGES, RECORD))
+    assert [layer for layer, _ in layers] == list(RECORD)
     assert proxy.asked == asked + 3
     assert chip.now() == pytest.approx(before + 12 * 5 * chip.info.time_step, rel=1e-12)
     proxy.tamper("tell_layers", damage)
@@ -69,24 +69,24 @@ def test_pieces_after_the_damage_are_asked_for_again(
 
 def test_an_answer_does_not_go_on_with_another_story(chip: HttpChip, proxy: Proxy) -> None:
     proxy.tamper("tell_layers", cut, times=1)
-    told = chip.iter_layers(IMAGES, RECORD)
-    next(told)
+    layers = chip.iter_layers(IMAGES, RECORD)
+    next(layers)
     proxy.tamper("tell_layers", in_piece(0, put("spikes/hidden", lambda t: ~t)))
-    with pytest.raises(ChipUnavailableError, match="begins with something else"):
-        list(told)
+    with pytest.raises(ChipUnavailableError, match="repeated answer differs"):
+        list(layers)
 
 
 def test_an_answer_that_nobody_wants_to_the_end_is_left(chip: HttpChip) -> None:
-    told = chip.iter_layers(IMAGES, RECORD)
-    next(told)
-    told.close()
+    layers = chip.iter_layers(IMAGES, RECORD)
+    next(layers)
+    layers.close()
     before = chip.now()
     list(chip.iter_layers(IMAGES, RECORD))
     assert chip.now() > before
 
 
 class Hesitant(SimulatedChip):
-    """Goes on to the second layer when it may, and then does as it is told."""
+    """Goes on to the second layer when it may, and then does as it is layers."""
 
     def __init__(self) -> None:
         super().__init__("bench-1", preset("pcm"), 7)
@@ -96,23 +96,23 @@ class Hesitant(SimulatedChip):
     def iter_layers(
         self, stimulus: Stimulus, record: Mapping[str, Observable]
     ) -> Iterator[tuple[str, LayerRecording]]:
-        for number, told in enumerate(super().iter_layers(stimulus, record)):
+        for number, layers in enumerate(super().iter_layers(stimulus, record)):
             if number and not self.may_go_on.wait(10.0):
                 raise ChipUnavailableError("bench-1", "nobody heard its first layer")
             if number and self.breaks:
                 raise ChipUnavailableError("bench-1", "its supply broke down")
-            yield told
+            yield layers
 
 
 def test_a_layer_is_heard_before_the_next_is_known(tmp_path: Path, placement: Placement) -> None:
     hesitant = Hesitant()
     with serve_agent(tmp_path, hesitant) as agent, agent.drive() as chip:
         chip.place(placement)
-        told = chip.iter_layers(IMAGES, RECORD)
-        assert next(told)[0] == "hidden"
+        layers = chip.iter_layers(IMAGES, RECORD)
+        assert next(layers)[0] == "hidden"
         hesitant.may_go_on.set()
-        assert next(told)[0] == "readout"
-        assert list(told) == []
+        assert next(layers)[0] == "readout"
+        assert list(layers) == []
 
 
 def test_what_breaks_between_two_layers_reaches_the_job(
@@ -124,10 +124,10 @@ def test_what_breaks_between_two_layers_reaches_the_job(
     with serve_agent(tmp_path, hesitant) as agent, agent.drive() as chip:
         chip.place(placement)
         before = chip.now()
-        told = chip.iter_layers(IMAGES, RECORD)
-        assert next(told)[0] == "hidden"
+        layers = chip.iter_layers(IMAGES, RECORD)
+        assert next(layers)[0] == "hidden"
         with pytest.raises(ChipUnavailableError, match="its supply broke down"):
-            next(told)
+            next(layers)
         hesitant.breaks = False
         assert len(list(chip.iter_layers(IMAGES, RECORD))) == 2
         assert chip.now() > before
