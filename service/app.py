@@ -31,6 +31,7 @@ from service.api.notifier import EventNotifier
 from service.artifacts import ArtifactStore
 from service.db.session import Database
 from service.jobs.engine import JobEngine
+from service.jobs.kinds.registry import KINDS, JobKinds
 from service.metrics import make_registry
 from service.schemas.resources import Problem
 from service.settings import Settings
@@ -38,7 +39,7 @@ from service.startup import prepare
 from service.version import code_version
 from service.web import pages
 
-MakeEngine = Callable[[Settings, Database], JobEngine]
+MakeEngine = Callable[[Settings, Database, JobKinds], JobEngine]
 
 _ABANDONED = 24 * 3600.0  # s after which nobody goes on with an upload
 _PROBLEM: dict[int | str, dict[str, Any]] = {
@@ -48,7 +49,6 @@ _PROBLEM: dict[int | str, dict[str, Any]] = {
     }
 }
 _ROUTERS = (  # looked through from the top: first what is asked for most
-    jobs.router,
     events.router,
     chips.router,
     agents.router,
@@ -62,32 +62,36 @@ _ROUTERS = (  # looked through from the top: first what is asked for most
 )
 
 
-def run_jobs_here(settings: Settings, database: Database) -> JobEngine:
+def run_jobs_here(settings: Settings, database: Database, kinds: JobKinds) -> JobEngine:
     """The engine of a service that runs its own jobs."""
     from service.jobs.queue.dbos_engine import Executor  # loaded where it is used
 
-    return Executor(settings, database)
+    return Executor(settings, database, kinds)
 
 
-def leave_jobs_to_workers(settings: Settings, database: Database) -> JobEngine:
+def leave_jobs_to_workers(settings: Settings, database: Database, _: JobKinds) -> JobEngine:
     """The engine of a service that only answers requests."""
     from service.jobs.queue.dbos_engine import Submitter
 
     return Submitter(settings, database)
 
 
-def create_app(settings: Settings, engine: MakeEngine | JobEngine = run_jobs_here) -> FastAPI:
-    """The service; `engine` decides where its jobs run."""
+def create_app(
+    settings: Settings,
+    engine: MakeEngine | JobEngine = run_jobs_here,
+    kinds: JobKinds = KINDS,
+) -> FastAPI:
+    """Make the service; `engine` decides where its jobs run, `kinds` what they can be."""
     app = FastAPI(
         title="Tandemcal",
         version=code_version(),
-        lifespan=_lifespan(settings, engine),
+        lifespan=_lifespan(settings, engine, kinds),
         docs_url=None,
         redoc_url=None,
         openapi_url=None,
         responses=_PROBLEM,
     )
-    for router in _ROUTERS:
+    for router in (jobs.make_router(kinds), *_ROUTERS):
         app.include_router(router)
     if settings.metrics_port is None:
         app.include_router(metrics.router)
@@ -98,12 +102,12 @@ def create_app(settings: Settings, engine: MakeEngine | JobEngine = run_jobs_her
 
 
 def _lifespan(
-    settings: Settings, engine: MakeEngine | JobEngine
+    settings: Settings, engine: MakeEngine | JobEngine, kinds: JobKinds
 ) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         await run_in_threadpool(prepare, settings)
-        context = _compose(settings, engine)
+        context = _compose(settings, engine, kinds)
         app.state.context = context
         context.artifacts.sweep(before=time.time() - _ABANDONED)
         await run_in_threadpool(context.engine.launch)
@@ -118,15 +122,16 @@ def _lifespan(
     return lifespan
 
 
-def _compose(settings: Settings, engine: MakeEngine | JobEngine) -> Context:
+def _compose(settings: Settings, engine: MakeEngine | JobEngine, kinds: JobKinds) -> Context:
     database = Database(settings.database)
     return Context(
         settings=settings,
         database=database,
         artifacts=ArtifactStore(settings.artifacts_dir),
-        engine=engine(settings, database) if callable(engine) else engine,
+        engine=engine(settings, database, kinds) if callable(engine) else engine,
         credentials=CredentialStore(database, settings.session_days),
         notifier=EventNotifier(database),
+        kinds=kinds,
         metrics=make_registry(database),
     )
 
@@ -139,6 +144,7 @@ def _describe(app: FastAPI) -> Callable[[], JSONResponse]:
         schema = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
         schemas.update(schema.pop("$defs", {}))
         schemas["Problem"] = schema
+        schemas["JobView"]["properties"]["kind"] = {"$ref": "#/components/schemas/JobKind"}
         return JSONResponse(description)
 
     return describe

@@ -17,7 +17,7 @@ from sqlalchemy.orm import Session
 
 from service.db.repositories.metrics import JobEvent, MetricsRepository
 from service.db.session import Database, clock
-from service.states import JobKind, JobStatus
+from service.states import JobStatus
 
 _WAITS = (0.5, 1, 2, 5, 10, 30, 60, 300, 1800, 7200)  # s
 _FRACTIONS = (0.0, 0.25, 0.5, 0.75, 0.9, 0.95, 1.0)
@@ -113,7 +113,7 @@ class FleetCollector(Collector):
             took = (job.ended_at - job.started_at).total_seconds()
             self._durations.labels(job.kind).observe(max(0.0, took))
         fraction = (job.result or {}).get("recovered_fraction")
-        if job.kind == JobKind.CALIBRATE and fraction is not None:
+        if fraction is not None:
             self._recovered.observe(fraction)
 
     def _ended_jobs(self) -> Metric:

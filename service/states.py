@@ -3,15 +3,6 @@
 from enum import StrEnum
 
 
-class JobKind(StrEnum):
-    COLLECT = "collect"  # run the teacher over a target set; enqueued when that is complete
-    TRAIN = "train"
-    TUNE = "tune"  # make the circuits of a chip alike, before anything is learned on it
-    CALIBRATE = "calibrate"
-    EVALUATE = "evaluate"
-    PROBE = "probe"  # the chip's fingerprint, and how far it is from that of publication
-
-
 class JobStatus(StrEnum):
     QUEUED = "queued"
     WAITING_FOR_CHIP = "waiting_for_chip"

@@ -21,7 +21,8 @@ from ltl_core.calibration.drift import read_fingerprint
 from ltl_core.chip import LayerSettings, Placement
 from ltl_core.chip_info import info_to_json
 from ltl_core.settings import CalibrationSettings
-from service.schemas.jobs import CalibrateRequest, ProbeRequest
+from service.jobs.kinds.calibrate import CalibrateRequest
+from service.jobs.kinds.probe import ProbeRequest
 from service.version import code_version
 
 PRESETS = ("pcm", "hermes", "reram", "harsh")

@@ -11,11 +11,11 @@ from service.db.repositories.jobs import JobFilter, JobRepository
 from service.db.repositories.paging import PageRequest
 from service.db.session import Database
 from service.jobs.attempts.describe import Describer
-from service.jobs.kinds.context import NoLink, Workbench
-from service.jobs.kinds.registry import perform
+from service.jobs.kinds.context import JobContext, NoLink
+from service.jobs.kinds.main import do_job
 from service.jobs.messages import House, JobDescription
 from service.settings import Settings
-from service.states import JobKind, JobStatus
+from service.states import JobStatus
 
 
 def processor_ratio(folder: Path, agent: int, rounds: int) -> float:
@@ -36,7 +36,7 @@ def _described(settings: Settings) -> tuple[JobDescription, JobDescription]:
     database = Database(settings.database)
     house = House(artifacts_dir=str(settings.artifacts_dir), threads=1)
     with database.reading() as session:
-        last = JobFilter((JobStatus.SUCCEEDED,), JobKind.CALIBRATE)
+        last = JobFilter((JobStatus.SUCCEEDED,), "calibrate")
         jobs, _ = JobRepository(session).list(last, PageRequest(limit=2))
         describer = Describer(session, house, 0.0)
         found = [describer.describe(job, datetime.now(UTC)) for job in jobs]
@@ -51,7 +51,7 @@ def _described(settings: Settings) -> tuple[JobDescription, JobDescription]:
 def _busy(description: JobDescription, artifacts: ArtifactStore, agent: int | None) -> float:
     """Seconds of processor time."""
     before = time.process_time() + _of(agent)
-    ended = perform(description, Workbench(artifacts, NoLink(), description))
+    ended = do_job(JobContext(artifacts, NoLink(), description))
     if ended.status != JobStatus.SUCCEEDED:
         raise SystemExit(f"The work {ended.status}: {ended.reason}")
     return time.process_time() + _of(agent) - before

@@ -27,6 +27,7 @@ from service.db.repositories.policies import PolicyRepository
 from service.db.repositories.turns import TurnRepository
 from service.db.session import Database, clock
 from service.db.tables import Job
+from service.jobs.kinds.registry import KINDS
 from service.web.fleet import FleetQuery, read_fleet
 from tests.postgres import as_text, embedded_server
 
@@ -95,7 +96,7 @@ def questions(sample: Sample) -> Mapping[str, Ask]:
         "newest jobs": lambda session: JobRepository(session).list(JobFilter(), PageRequest()),
         "due chips": _due,
         "fleet summary": _summary,
-        "fleet page, 200 chips": lambda s: read_fleet(s, FleetQuery(), clock(s)),
+        "fleet page, 200 chips": lambda s: read_fleet(s, FleetQuery(), KINDS, clock(s)),
         "is there a job to call": lambda s: TurnRepository(s, _SILENCE).any_waiting(clock(s)),
         "which jobs are next": _next,
         "jobs past their deadline": lambda s: DeadlineRepository(s).any_late(clock(s)),

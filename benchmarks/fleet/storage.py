@@ -18,7 +18,6 @@ from benchmarks.job_latency import golden_student
 from ltl_core.settings import Budget, CalibrationSettings
 from service.client.sdk import Tandemcal
 from service.db.tables import Job
-from service.states import JobKind
 
 COPIES, QUICK_COPIES = 20_000, 500  # rows in each copied table
 JOBS, QUICK_JOBS = 2, 1  # of each kind
@@ -54,7 +53,7 @@ def measure(console: Console, quick: bool) -> dict[str, Any]:
         town.worker("first")
         with Tandemcal(api.url, api.key) as client:
             _run(client, jobs, QUICK_SAMPLES if quick else SAMPLES)
-        kinds = (JobKind.CALIBRATE, JobKind.PROBE, JobKind.EVALUATE)
+        kinds = ("calibrate", "probe", "evaluate")
         found = {kind: _weigh(town, kind, QUICK_COPIES if quick else COPIES) for kind in kinds}
         artifacts = sum(path.stat().st_size for path in town.settings.artifacts_dir.rglob("*"))
     _show(console, found)
@@ -74,7 +73,7 @@ def _run(client: Tandemcal, jobs: int, samples: int) -> None:
         client.jobs.wait(client.jobs.evaluate(chip, student).id)
 
 
-def _weigh(town: Town, kind: JobKind, copies: int) -> dict[str, Stored]:
+def _weigh(town: Town, kind: str, copies: int) -> dict[str, Stored]:
     """Each table in which jobs of this kind left something."""
     with town.database.reading() as session:
         ids = list(session.scalars(select(Job.id).where(Job.kind == kind)))
@@ -111,7 +110,7 @@ def _bytes(connection: Connection, table: str, ids: Sequence[str], copies: int) 
     return float(size) / made
 
 
-def _show(console: Console, found: Mapping[JobKind, dict[str, Stored]]) -> None:
+def _show(console: Console, found: Mapping[str, dict[str, Stored]]) -> None:
     for kind, tables in found.items():
         total = sum(one.bytes_a_job for one in tables.values())
         console.print(f"One {kind} job leaves {total / 1000:.1f} kB")

@@ -12,6 +12,7 @@ from service.artifacts import ArtifactStore
 from service.db.repositories.paging import PageRequest
 from service.db.session import Database
 from service.jobs.engine import JobEngine
+from service.jobs.kinds.registry import JobKinds
 from service.settings import Settings
 
 Responses = dict[int | str, dict[str, Any]]  # how the OpenAPI document describes a route's answers
@@ -26,6 +27,7 @@ class Context(NamedTuple):
     engine: JobEngine
     credentials: CredentialStore
     notifier: EventNotifier
+    kinds: JobKinds
     metrics: CollectorRegistry
 
 

@@ -2,7 +2,8 @@
 
 import hashlib
 import time
-from typing import Annotated, NamedTuple
+from enum import StrEnum
+from typing import Annotated, Any, NamedTuple
 
 from fastapi import APIRouter, Body, Header, Query, Response, status
 from fastapi.responses import PlainTextResponse
@@ -16,58 +17,71 @@ from service.db.repositories.events import EventRepository
 from service.db.repositories.jobs import JobFilter, JobRepository
 from service.db.tables import Event
 from service.errors import IdempotencyKeyMissingError
+from service.jobs.kinds.registry import JobKinds
 from service.jobs.submit import Submitter
 from service.schemas.base import Page
-from service.schemas.jobs import JobRequest, JobView
-from service.states import TERMINAL, JobKind, JobStatus
+from service.schemas.jobs import JobView
+from service.states import TERMINAL, JobStatus
 
-router = APIRouter(prefix="/v1/jobs", tags=["jobs"], dependencies=[READ])
+_router = APIRouter()
 _NOT_MODIFIED: Responses = {304: {"description": "The job is as it was"}}
 _LOG_LINES = 100_000
 _LOOK_AGAIN = 1.0  # s; a few changes, such as waiting for a chip, write no event
 
 
-@router.post("", status_code=status.HTTP_202_ACCEPTED, dependencies=[OPERATE])
-def submit_job(
-    body: Annotated[JobRequest, Body()],
-    response: Response,
-    context: ContextDep,
-    principal: PrincipalDep,
-    key: KeyHeader = None,
-) -> JobView:
-    """Queue a job. The same Idempotency-Key with the same body returns the same job."""
-    if key is None:
-        raise IdempotencyKeyMissingError
-    now = utc_now()
-    with context.database.writing() as session:
-        idempotent = IdempotentRequest(session, "POST /v1/jobs", key, body)
-        if made := idempotent.earlier_result():
-            response.status_code = status.HTTP_200_OK
-            view = job_view(session, JobRepository(session).get(made))
-        else:
-            job = Submitter(session, context.engine, now, principal.key_id).submit(body)
-            idempotent.remember(job.id, now)
-            view = job_view(session, job)
-    response.headers["Location"] = f"/v1/jobs/{view.id}"
-    return view
+def make_router(kinds: JobKinds) -> APIRouter:
+    """Make the routes of jobs; the registry says which bodies and names of kinds they take."""
+    router = APIRouter(prefix="/v1/jobs", tags=["jobs"], dependencies=[READ])
+    _add_submit_job(router, kinds.bodies())
+    _add_list_jobs(router, kinds.names())
+    router.include_router(_router)
+    return router
 
 
-@router.get("")
-def list_jobs(
-    context: ContextDep,
-    page: PageDep,
-    status: Annotated[list[JobStatus] | None, Query(max_length=len(JobStatus))] = None,
-    kind: JobKind | None = None,
-    chip_id: Annotated[str | None, Query(max_length=36)] = None,
-) -> Page[JobView]:
-    """List jobs, newest first. `status` may be given several times."""
-    with context.database.reading() as session:
-        wanted = JobFilter(tuple(status or ()), kind, chip_id)
-        rows, cursor = JobRepository(session).list(wanted, page)
-        return Page(items=job_views(session, rows), next_cursor=cursor)
+def _add_submit_job(router: APIRouter, bodies: Any) -> None:
+    @router.post("", status_code=status.HTTP_202_ACCEPTED, dependencies=[OPERATE])
+    def submit_job(
+        body: Annotated[bodies, Body()],  # a type that is made with the service
+        response: Response,
+        context: ContextDep,
+        principal: PrincipalDep,
+        key: KeyHeader = None,
+    ) -> JobView:
+        """Queue a job. The same Idempotency-Key with the same body returns the same job."""
+        if key is None:
+            raise IdempotencyKeyMissingError
+        now = utc_now()
+        with context.database.writing() as session:
+            idempotent = IdempotentRequest(session, "POST /v1/jobs", key, body)
+            if made := idempotent.earlier_result():
+                response.status_code = status.HTTP_200_OK
+                view = job_view(session, JobRepository(session).get(made))
+            else:
+                submitter = Submitter(session, context.engine, now, principal.key_id, context.kinds)
+                job = submitter.submit(body)
+                idempotent.remember(job.id, now)
+                view = job_view(session, job)
+        response.headers["Location"] = f"/v1/jobs/{view.id}"
+        return view
 
 
-@router.get("/{job_id}", response_model=JobView, responses=_NOT_MODIFIED)
+def _add_list_jobs(router: APIRouter, names: type[StrEnum]) -> None:
+    @router.get("")
+    def list_jobs(
+        context: ContextDep,
+        page: PageDep,
+        status: Annotated[list[JobStatus] | None, Query(max_length=len(JobStatus))] = None,
+        kind: names | None = None,  # type: ignore[valid-type]  # made with the service
+        chip_id: Annotated[str | None, Query(max_length=36)] = None,
+    ) -> Page[JobView]:
+        """List jobs, newest first. `status` may be given several times."""
+        with context.database.reading() as session:
+            wanted = JobFilter(tuple(status or ()), kind, chip_id)
+            rows, cursor = JobRepository(session).list(wanted, page)
+            return Page(items=job_views(session, rows), next_cursor=cursor)
+
+
+@_router.get("/{job_id}", response_model=JobView, responses=_NOT_MODIFIED)
 async def get_job(
     job_id: str,
     context: ContextDep,
@@ -93,7 +107,7 @@ async def get_job(
     return Response(seen.body, media_type="application/json", headers=headers)
 
 
-@router.post("/{job_id}/cancel", status_code=status.HTTP_202_ACCEPTED, dependencies=[OPERATE])
+@_router.post("/{job_id}/cancel", status_code=status.HTTP_202_ACCEPTED, dependencies=[OPERATE])
 def cancel_job(job_id: str, context: ContextDep) -> JobView:
     """Cancel a job. A waiting job ends at once; a running one stops after its current step."""
     with context.database.writing() as session:
@@ -110,7 +124,7 @@ def cancel_job(job_id: str, context: ContextDep) -> JobView:
     return view
 
 
-@router.post("/{job_id}/retry", status_code=status.HTTP_202_ACCEPTED, dependencies=[OPERATE])
+@_router.post("/{job_id}/retry", status_code=status.HTTP_202_ACCEPTED, dependencies=[OPERATE])
 def retry_job(
     job_id: str,
     response: Response,
@@ -125,7 +139,7 @@ def retry_job(
         idempotent = IdempotentRequest(session, "POST retry", key, job_id)
         if made := idempotent.earlier_result():
             return job_view(session, jobs.get(made))
-        submitter = Submitter(session, context.engine, now, principal.key_id)
+        submitter = Submitter(session, context.engine, now, principal.key_id, context.kinds)
         job = submitter.again(jobs.get(job_id))
         idempotent.remember(job.id, now)
         view = job_view(session, job)
@@ -133,7 +147,7 @@ def retry_job(
     return view
 
 
-@router.get("/{job_id}/log", response_class=PlainTextResponse)
+@_router.get("/{job_id}/log", response_class=PlainTextResponse)
 def get_log(job_id: str, context: ContextDep) -> str:
     """Read the log of a job: one line an event, oldest first."""
     with context.database.reading() as session:

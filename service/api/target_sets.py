@@ -19,6 +19,7 @@ from service.db.repositories.target_sets import TargetSetRepository
 from service.db.repositories.teachers import TeacherRepository
 from service.db.tables import TargetChunk, TargetSet
 from service.errors import FieldProblem, InvalidFieldsError
+from service.jobs.kinds.collect import request_for
 from service.jobs.submit import Submitter
 from service.schemas.base import SAFETENSORS, Page
 from service.schemas.jobs import JobView
@@ -112,8 +113,8 @@ def complete_target_set(
             return job_view(session, jobs.get(made))
         sets = TargetSetRepository(session)
         target_set = sets.get_in(target_set_id, TargetSetState.UPLOADING)
-        submitter = Submitter(session, context.engine, now, principal.key_id)
-        job = submitter.collect(target_set)
+        submitter = Submitter(session, context.engine, now, principal.key_id, context.kinds)
+        job = submitter.submit(request_for(target_set))
         idempotent.remember(job.id, now)
         view = job_view(session, job)
     response.headers["Location"] = f"/v1/jobs/{view.id}"

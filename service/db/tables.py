@@ -143,7 +143,7 @@ class Job(Base):
     )
 
     id: Mapped[str] = mapped_column(Id, primary_key=True)
-    kind: Mapped[str] = mapped_column(String(20))  # a value of JobKind
+    kind: Mapped[str] = mapped_column(String(20))  # a name in service/jobs/kinds/registry.py
     status: Mapped[str] = mapped_column(String(20))
     reason: Mapped[str | None] = mapped_column(Text)
     request: Mapped[Json]  # as it was accepted, defaults filled in

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 from service.bench.chip_ref import ChipRef
 from service.bench.driver.call_times import CallTime
 from service.jobs.health import DriftThresholds
-from service.states import JobKind, JobStatus, Split
+from service.states import JobStatus, Split
 
 Json = dict[str, Any]
 
@@ -41,7 +41,8 @@ class JobDescription(_Message):
     type: Literal["description"] = "description"
     house: House
     job_id: str
-    kind: JobKind
+    kind: str
+    work: str  # the function that does it, as `module:function`
     attempt: int
     request: Json
     network: Json | None = None
@@ -51,11 +52,9 @@ class JobDescription(_Message):
     targets: dict[Split, str] = {}  # SHA-256 of each collected target set
     student_sha256: str | None = None
     in_force_sha256: str | None = None  # the codes that a calibration of this student left
-    version_in_force: int | None = None  # of a probe: the version that it is compared with
-    fingerprint: Json | None = None  # of that version, at publication
-    registers_sha256: str | None = None  # what an earlier tuning found, to be set again
     accuracy: Json | None = None  # of teacher and golden student
     chip: ChipRef | None = None
+    extra: Json = {}  # what only this kind of job needs
     checkpoint_sha256: str | None = None
     elapsed_s: float = Field(default=0, ge=0)  # what earlier attempts took
 

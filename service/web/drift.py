@@ -1,9 +1,9 @@
-"""A chip's last drift scores as a small drawing, and a probe's finding in words."""
+"""A chip's last drift scores as a small drawing."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import NamedTuple
 
-from service.web.formatting import DASH
+from service.formatting import score_text
 
 PROBES_SHOWN = 16
 _WIDTH, _HEIGHT, _EDGE = 80, 24, 3  # px
@@ -33,22 +33,3 @@ def sparkline(scores: Sequence[float]) -> Sparkline | None:
     told = ", ".join(score_text(score) for score in scores)
     path = " ".join(f"{x},{y}" for x, y in points)
     return Sparkline(path, points[-1], f"drift score of the last {len(scores)} probes: {told}")
-
-
-def score_text(score: float | None) -> str:
-    """Two digits: a probe is no more repeatable than that."""
-    return DASH if score is None else f"{score:.2f}"
-
-
-def probe_outcome(result: Mapping[str, Any]) -> str:
-    """What a probe came to."""
-    if result.get("score") is None:
-        return "the weights in force have no fingerprint to compare with"
-    return f"drift score {score_text(result['score'])}, the chip is {result['health']}"
-
-
-def layer_facts(result: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """How far each layer of a probed chip has moved."""
-    return [
-        (f"Drift of {layer['layer']}", score_text(layer["score"])) for layer in result["layers"]
-    ]

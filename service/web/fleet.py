@@ -13,9 +13,10 @@ from service.db.repositories.jobs import JobFilter, JobRepository
 from service.db.repositories.overview import LastCalibration, OverviewRepository
 from service.db.repositories.paging import PageRequest
 from service.db.tables import Chip, Job
-from service.states import TERMINAL, ChipHealth, ChipState, JobKind, JobStatus
-from service.web.drift import PROBES_SHOWN, Sparkline, probe_outcome, score_text, sparkline
-from service.web.formatting import percent, plural, points, short_id
+from service.formatting import percent, plural, points, score_text, short_id
+from service.jobs.kinds.registry import JobKinds
+from service.states import TERMINAL, ChipHealth, ChipState, JobStatus
+from service.web.drift import PROBES_SHOWN, Sparkline, sparkline
 
 _LEFT, _RIGHT = 8, 192  # of the small drawing of a recovery, px
 _CHIPS_SHOWN, _JOBS_SHOWN = 200, 25
@@ -105,7 +106,7 @@ class FleetQuery(NamedTuple):
     jobs: str | None = None  # likewise
 
 
-def read_fleet(session: Session, query: FleetQuery, now: datetime) -> Fleet:
+def read_fleet(session: Session, query: FleetQuery, kinds: JobKinds, now: datetime) -> Fleet:
     """Collect the page."""
     overview = OverviewRepository(session)
     chips, chips_cursor = _chips(session, query)
@@ -114,20 +115,22 @@ def read_fleet(session: Session, query: FleetQuery, now: datetime) -> Fleet:
     )
     return Fleet(
         headline=_headline(overview.health_counts(), overview.open_jobs()),
-        chips=_chip_rows(session, chips, now),
+        chips=_chip_rows(session, chips, kinds, now),
         chips_cursor=chips_cursor,
-        jobs=job_rows(session, jobs, now),
+        jobs=job_rows(session, jobs, kinds, now),
         jobs_cursor=jobs_cursor,
     )
 
 
-def job_rows(session: Session, jobs: Sequence[Job], now: datetime) -> tuple[JobRow, ...]:
+def job_rows(
+    session: Session, jobs: Sequence[Job], kinds: JobKinds, now: datetime
+) -> tuple[JobRow, ...]:
     """Jobs as lines, with the names of their chips."""
     names = OverviewRepository(session).chip_names([job.chip_id for job in jobs if job.chip_id])
-    return tuple(job_row(job, names.get(job.chip_id or "", ""), now) for job in jobs)
+    return tuple(job_row(job, names.get(job.chip_id or "", ""), kinds, now) for job in jobs)
 
 
-def job_row(job: Job, chip: str, now: datetime) -> JobRow:
+def job_row(job: Job, chip: str, kinds: JobKinds, now: datetime) -> JobRow:
     """One job as a line."""
     progress, spent = job.progress or {}, job.spent or {}
     ended = job.ended_at or now
@@ -145,36 +148,17 @@ def job_row(job: Job, chip: str, now: datetime) -> JobRow:
         steps=progress.get("steps"),
         accuracy=_accuracy(job.result) or progress.get("accuracy"),
         samples=spent.get("samples"),
-        outcome=outcome(job),
+        outcome=outcome(job, kinds),
         created_at=job.created_at,
         took=(ended - job.started_at).total_seconds() if job.started_at else None,
     )
 
 
-def outcome(job: Job) -> str:
+def outcome(job: Job, kinds: JobKinds) -> str:
     """What came of a job, in a few words; why, where it did not succeed."""
     if job.status != JobStatus.SUCCEEDED:
         return (job.reason or "").rstrip(".")
-    result = job.result or {}
-    if job.kind == JobKind.TUNE:
-        return tuning_outcome(result)
-    if job.kind == JobKind.PROBE:
-        return probe_outcome(result)
-    if (recovery := recovery_of(job.id, result)) is None:
-        return ""
-    change = f"{percent(recovery.before)} before, {percent(recovery.after)} after"
-    if not result.get("published"):
-        return f"{change}; not better, old codes put back"
-    version = result.get("weights_version")
-    return f"{change}; published as version {version}" if version else f"{change}; published"
-
-
-def tuning_outcome(result: Mapping[str, Any]) -> str:
-    """What a tuning came to: whether all circuits are alike, and how good the chip is now."""
-    accuracy = result.get("accuracy") or {}
-    change = f"{percent(accuracy['untuned'])} before, {percent(accuracy['now'])} after"
-    failures = result.get("failures") or ()
-    return f"{change}; {'; '.join(failures) if failures else 'all circuits alike'}"
+    return kinds[job.kind].outcome(job.result or {})
 
 
 def recovery_of(job_id: str, result: Mapping[str, Any] | None) -> Recovery | None:
@@ -194,26 +178,25 @@ def _chips(session: Session, query: FleetQuery) -> tuple[Sequence[Chip], str | N
     return ChipRepository(session).list(ChipFilter(), page)
 
 
-def _chip_rows(session: Session, chips: Sequence[Chip], now: datetime) -> tuple[ChipRow, ...]:
+def _chip_rows(
+    session: Session, chips: Sequence[Chip], kinds: JobKinds, now: datetime
+) -> tuple[ChipRow, ...]:
     ids = [chip.id for chip in chips]
     overview = OverviewRepository(session)
     last, running = overview.last_calibrations(ids), overview.running_jobs(ids)
     depth = JobRepository(session).queue_depth(ids)
     offline = AgentRepository(session).offline(ids, now)
     scores = FingerprintRepository(session).last_scores(ids, PROBES_SHOWN)
+    names = {chip.id: chip.name for chip in chips}
+    now_running = {id: job_row(job, names[id], kinds, now) for id, job in running.items()}
     rows = (
-        _chip_row(chip, last.get(chip.id), depth.get(chip.id, 0), _running(running, chip, now))
+        _chip_row(chip, last.get(chip.id), depth.get(chip.id, 0), now_running.get(chip.id))
         for chip in chips
     )
     rows = (row._replace(probes=sparkline(scores.get(row.id, ()))) for row in rows)
     return tuple(
         row._replace(state=ChipState.OFFLINE) if row.id in offline else row for row in rows
     )
-
-
-def _running(running: Mapping[str, Job], chip: Chip, now: datetime) -> JobRow | None:
-    job = running.get(chip.id)
-    return job_row(job, chip.name, now) if job else None
 
 
 def _chip_row(chip: Chip, last: LastCalibration | None, queue: int, job: JobRow | None) -> ChipRow:

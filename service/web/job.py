@@ -10,11 +10,11 @@ from service.db.repositories.events import EventRepository
 from service.db.repositories.jobs import JobRepository
 from service.db.repositories.overview import OverviewRepository
 from service.db.tables import Event, Job
-from service.states import JobKind, JobStatus
+from service.formatting import amount, percent, seconds
+from service.jobs.kinds.registry import JobKinds
+from service.states import JobStatus
 from service.web.chart import Curve, Plot, Point, draw
-from service.web.drift import layer_facts
 from service.web.fleet import JobRow, Recovery, job_row, recovery_of
-from service.web.formatting import amount, percent, seconds
 
 _UNITS = {"samples": amount, "seconds": seconds}
 _NAMES = {
@@ -24,14 +24,6 @@ _NAMES = {
     "samples_measured": "Samples to measure",
     "cells": "Cells written",
     "pulses": "Pulses",
-}
-_NOUNS = {
-    JobKind.COLLECT: "Collection of activations",
-    JobKind.TRAIN: "Training of the golden student",
-    JobKind.TUNE: "Tuning",
-    JobKind.CALIBRATE: "Calibration",
-    JobKind.EVALUATE: "Evaluation",
-    JobKind.PROBE: "Probe",
 }
 _LEARNING = ("training", "calibrating")
 _EVENTS_SHOWN = 5000
@@ -84,19 +76,19 @@ class JobPage(NamedTuple):
     cancellable: bool
 
 
-def read_job(session: Session, job_id: str, now: datetime) -> JobPage:
+def read_job(session: Session, job_id: str, kinds: JobKinds, now: datetime) -> JobPage:
     """Collect the page. Raises JobNotFoundError."""
     job = JobRepository(session).get(job_id)
     names = OverviewRepository(session).chip_names([job.chip_id] if job.chip_id else [])
     events = EventRepository(session).after(0, job_id=job.id, limit=_EVENTS_SHOWN)
-    row = job_row(job, names.get(job.chip_id or "", ""), now)
+    row = job_row(job, names.get(job.chip_id or "", ""), kinds, now)
     recovery = recovery_of(job.id, job.result)
     return JobPage(
         job=row,
-        sentence=_sentence(job, row),
+        sentence=_sentence(kinds[job.kind].noun, row),
         phases=_phases(job, events),
         meters=_meters(job),
-        facts=_facts(job),
+        facts=_facts(job, kinds),
         plots=_plots(events, recovery),
         recovery=recovery,
         layers=_layers(job.result or {}),
@@ -105,11 +97,11 @@ def read_job(session: Session, job_id: str, now: datetime) -> JobPage:
     )
 
 
-def _sentence(job: Job, row: JobRow) -> str:
+def _sentence(noun: str, row: JobRow) -> str:
     """The page's headline: at the end, the result."""
-    what = _NOUNS[JobKind(job.kind)] + (f" of {row.chip}" if row.chip else "")
-    status = job.status.replace("_", " ")
-    if job.status != JobStatus.SUCCEEDED:
+    what = noun + (f" of {row.chip}" if row.chip else "")
+    status = row.status.replace("_", " ")
+    if row.status != JobStatus.SUCCEEDED:
         return f"{what} {status}: {row.outcome}." if row.outcome else f"{what} {status}."
     told = row.outcome or (f"{percent(row.accuracy)} right" if row.accuracy else status)
     return f"{what}: {told}."
@@ -147,38 +139,16 @@ def _meters(job: Job) -> tuple[Meter, ...]:
     return tuple(meters)
 
 
-def _facts(job: Job) -> tuple[tuple[str, str], ...]:
+def _facts(job: Job, kinds: JobKinds) -> tuple[tuple[str, str], ...]:
     settings = job.request.get("settings") or {}
     shown = ("rule", "observable", "seed")
     facts = [(name.capitalize(), str(settings[name])) for name in shown if name in settings]
-    if job.kind == JobKind.CALIBRATE and job.weights_in_force is not None:
-        facts.append(("In force before", f"version {job.weights_in_force}"))
+    facts += kinds[job.kind].facts(job)
     if job.attempt > 1:
         facts.append(("Attempt", str(job.attempt)))
     if ended_by := (job.result or {}).get("ended_by"):
         facts.append(("Ended by", str(ended_by).replace("_", " ")))
-    return (*facts, *_of_layers(job))
-
-
-def _of_layers(job: Job) -> list[tuple[str, str]]:
-    if job.result is None:
-        return []
-    return layer_facts(job.result) if job.kind == JobKind.PROBE else _tuned(job.result)
-
-
-def _tuned(result: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """How alike the circuits of each layer were and are."""
-    facts = []
-    for name, layer in (result.get("layers") or {}).items():
-        before, after = layer["before"], layer["after"]
-        said = [f"converters {before['adc_lsb']:.1f} to {after['adc_lsb']:.1f} LSB"]
-        for what, field in (("thresholds", "threshold"), ("leaks", "leak")):
-            if before[field] is not None:
-                said.append(f"{what} {before[field]:.1%} to {after[field]:.1%}")
-        if left := sum(layer["not_tuned"].values()):
-            said.append(f"{left} not tuned")
-        facts.append((f"Spread in {name}", ", ".join(said)))
-    return facts
+    return tuple(facts)
 
 
 def _plots(events: Sequence[Event], recovery: Recovery | None) -> tuple[Plot, ...]:

@@ -9,12 +9,12 @@ from fastapi import APIRouter, Depends, Request, Response
 from fastapi.responses import FileResponse, RedirectResponse
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from service import formatting
 from service.api.auth import COOKIE, authenticate, refuse_foreign_pages, set_session_cookie
 from service.api.context import Context, ContextDep, utc_now
 from service.db.repositories.jobs import JobRepository
 from service.errors import JobStateError, NotFoundError, TooLargeError, UnauthenticatedError
 from service.states import Scope
-from service.web import formatting
 from service.web.fleet import FleetQuery, read_fleet
 from service.web.job import read_job
 
@@ -174,7 +174,7 @@ def static(name: str) -> Response:
 def _fleet(context: Context, query: FleetQuery) -> dict[str, Any]:
     now = utc_now()
     with context.database.reading() as session:
-        shown = read_fleet(session, query, now)
+        shown = read_fleet(session, query, context.kinds, now)
     return {
         "fleet": shown,
         "now": now,
@@ -186,7 +186,7 @@ def _fleet(context: Context, query: FleetQuery) -> dict[str, Any]:
 def _job(context: Context, job_id: str) -> dict[str, Any]:
     now = utc_now()
     with context.database.reading() as session:
-        return {"page": read_job(session, job_id, now), "now": now}
+        return {"page": read_job(session, job_id, context.kinds, now), "now": now}
 
 
 def _page(template: str, *, status: int = 200, **shown: Any) -> Response:

@@ -37,11 +37,13 @@ from service.db.tables import (
     Teacher,
     WeightVersion,
 )
-from service.jobs.kinds.context import NoLink, Workbench
-from service.jobs.kinds.software_work import collect, train
+from service.jobs.kinds.collect import collect
+from service.jobs.kinds.context import JobContext, NoLink
+from service.jobs.kinds.registry import KINDS
+from service.jobs.kinds.train import train
 from service.jobs.messages import ChunkRef, House, JobDescription
 from service.settings import Settings
-from service.states import JobKind, JobStatus, Split, TargetSetState
+from service.states import JobStatus, Split, TargetSetState
 from tests.integration.traced_chip import Drive, Faults, read_trace
 
 ROOT = Path(__file__).parents[2]
@@ -224,7 +226,8 @@ def seed(root: Path) -> Seeded:
     description = JobDescription(
         house=House(artifacts_dir=str(settings.artifacts_dir), threads=1),
         job_id=new_id(),
-        kind=JobKind.COLLECT,
+        kind="collect",
+        work=KINDS["collect"].work_address,
         attempt=1,
         request={"settings": {}},
         network=NETWORK,
@@ -235,13 +238,10 @@ def seed(root: Path) -> Seeded:
         ),
         percentile=99.0,
     )
-    workbench = Workbench(store, NoLink(), description)
-    collected = collect(description, workbench)
+    collected = collect(JobContext(store, NoLink(), description))
     training = {"settings": {"epochs": 2}}
-    trained = train(
-        description.model_copy(update={"targets": collected.blocks, "request": training}),
-        workbench,
-    )
+    described = description.model_copy(update={"targets": collected.blocks, "request": training})
+    trained = train(JobContext(store, NoLink(), described))
     database = Database(settings.database)
     seeded = _store_rows(database, description, collected.blocks, trained.blocks["student"])
     database.close()
@@ -339,7 +339,7 @@ def _store_rows(
     )
     trained = Job(
         id=new_id(),
-        kind=JobKind.TRAIN,
+        kind="train",
         status=JobStatus.SUCCEEDED,
         request={"settings": {}},
         teacher_id=ids.teacher_id,

@@ -20,10 +20,10 @@ from service.db.repositories.metrics import MetricsRepository
 from service.db.tables import Job
 from service.jobs.attempts.describe import Describer
 from service.jobs.attempts.recorder import Recorder
-from service.jobs.kinds.context import NoLink, Workbench
-from service.jobs.kinds.registry import perform
+from service.jobs.kinds.context import JobContext, NoLink
+from service.jobs.kinds.main import do_job
 from service.jobs.messages import Ended, House, JobDescription, Progressed
-from service.states import JobKind, JobStatus
+from service.states import JobStatus
 from tests.agents import serve_agent, serving
 from tests.integration.jobs_lab import Lab, new_id, now
 from tests.proxies import Proxy, put
@@ -56,7 +56,7 @@ def described(lab: Lab, address: AgentAddress) -> JobDescription:
         chip_id = AgentRepository(session).register(said, now(), now() + HOUR).chip_id
         job = Job(
             id=new_id(),
-            kind=JobKind.EVALUATE,
+            kind="evaluate",
             status=JobStatus.QUEUED,
             request={"settings": {}},
             teacher_id=lab.seeded.teacher_id,
@@ -78,7 +78,7 @@ def described(lab: Lab, address: AgentAddress) -> JobDescription:
 
 def done(lab: Lab, description: JobDescription) -> Ended:
     store = ArtifactStore(lab.settings.artifacts_dir)
-    return perform(description, Workbench(store, NoLink(), description))
+    return do_job(JobContext(store, NoLink(), description))
 
 
 def test_a_job_over_http_ends_as_it_does_in_process(lab: Lab, tmp_path: Path) -> None:
@@ -102,7 +102,7 @@ def test_what_calls_of_the_agent_took_is_told_with_the_progress(lab: Lab, tmp_pa
         proxy.tamper("run", late)
         with serving(proxy.app) as url:
             description = described(lab, agent.address.model_copy(update={"url": url}))
-            perform(description, Workbench(store, link, description))
+            do_job(JobContext(store, link, description))
     assert description.chip is not None
     last = link.heard[-1]
     assert sum(calls for calls, _ in last.call_times.values()) == proxy.asked - 1  # and `now`

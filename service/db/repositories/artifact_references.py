@@ -2,12 +2,12 @@
 
 from collections.abc import Iterator
 
-from sqlalchemy import select
+from sqlalchemy import Text, cast, select
 from sqlalchemy.orm import Session
 
 from service.db.tables import Chip, Job, Student, TargetChunk, TargetSet, Teacher, WeightVersion
-from service.states import JobKind
 
+_DIGEST = "_sha256"  # ends the name of what a job's result says of a block that it keeps
 _COLUMNS = (
     Teacher.weights_sha256,
     TargetChunk.sha256,
@@ -33,5 +33,6 @@ class ArtifactReferenceRepository:
             yield from (summary or {}).get("blocks", {}).values()
         open_jobs = select(Job.checkpoint_sha256).where(Job.ended_at.is_(None))
         yield from self._session.scalars(open_jobs)
-        for result in self._session.scalars(select(Job.result).where(Job.kind == JobKind.TUNE)):
-            yield (result or {}).get("registers_sha256")
+        naming = select(Job.result).where(cast(Job.result, Text).contains(f'{_DIGEST}"'))
+        for result in self._session.scalars(naming):
+            yield from (value for name, value in (result or {}).items() if name.endswith(_DIGEST))

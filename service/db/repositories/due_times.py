@@ -4,15 +4,16 @@ from collections.abc import Iterable
 from datetime import datetime, timedelta
 
 from service.db.upkeep_tables import Policy
-from service.states import JobKind
+
+PROBE, CALIBRATE = "probe", "calibrate"  # the two kinds of job that a policy asks for
 
 
-def counted(policy: Policy, kind: JobKind, now: datetime) -> None:
+def counted(policy: Policy, kind: str, now: datetime) -> None:
     """A calibration ends the count, whatever came of it; probes use nothing up."""
-    if kind == JobKind.CALIBRATE:
+    if kind == CALIBRATE:
         policy.jobs, policy.calibrated_at = 0, now
         policy.calibrate_due_at = None
-    elif kind != JobKind.PROBE:
+    elif kind != PROBE:
         policy.jobs += 1
 
 

@@ -16,14 +16,14 @@ from service.db.repositories.events import EventRepository
 from service.db.repositories.paging import PageRequest, fetch_page
 from service.db.tables import Chip, ChipLease, Job, TargetSet
 from service.errors import AttemptSupersededError, JobNotFoundError, JobStateError
-from service.states import ACTIVE, TERMINAL, WAITING, JobKind, JobStatus, TargetSetState
+from service.states import ACTIVE, TERMINAL, WAITING, JobStatus, TargetSetState
 
 _STARTABLE = (*WAITING, *ACTIVE)
 
 
 class JobFilter(NamedTuple):
     status: Sequence[JobStatus] = ()
-    kind: JobKind | None = None
+    kind: str | None = None
     chip_id: str | None = None
 
 
@@ -203,12 +203,16 @@ class JobRepository:
             return
         told = {"status": job.status, "reason": job.reason, "result": job.result}
         self._tell(job, "job.ended", "", told, now)
-        if job.kind == JobKind.COLLECT and job.status != JobStatus.SUCCEEDED:
-            self._session.execute(
-                update(TargetSet)
-                .where(TargetSet.id == job.target_set_id)
-                .values(state=TargetSetState.FAILED, reason=job.reason)
-            )
+        if job.status != JobStatus.SUCCEEDED:
+            self._fail_collecting(job)
+
+    def _fail_collecting(self, job: Job) -> None:
+        """Fail the target set that the job was to make ready; a set that is ready stays so."""
+        self._session.execute(
+            update(TargetSet)
+            .where(TargetSet.id == job.target_set_id, TargetSet.state == TargetSetState.COLLECTING)
+            .values(state=TargetSetState.FAILED, reason=job.reason)
+        )
 
     def request_cancel(self, job_id: str, now: datetime) -> Job:
         """Cancelled at once where nothing has started; else `cancelling`, and its worker stops."""

@@ -9,13 +9,20 @@ from sqlalchemy.orm import Session
 
 from service.db.agent_tables import Agent
 from service.db.repositories.agents import reachable
-from service.db.repositories.due_times import counted, next_calibration, next_probe, settle
+from service.db.repositories.due_times import (
+    CALIBRATE,
+    PROBE,
+    counted,
+    next_calibration,
+    next_probe,
+    settle,
+)
 from service.db.tables import OPEN_JOBS, OPEN_SERVICE_JOBS, Chip, Job
 from service.db.upkeep_tables import Fingerprint, Policy
 from service.errors import PolicyNotFoundError
-from service.states import JobKind, JobStatus
+from service.states import JobStatus
 
-_PLANNED = (JobKind.PROBE, JobKind.CALIBRATE)
+_PLANNED = (PROBE, CALIBRATE)
 _DUE_BATCH = 200  # due chips that are looked at together
 
 
@@ -102,7 +109,7 @@ class PolicyRepository:
         )
         if policy is None:
             return
-        counted(policy, JobKind(job.kind), now)
+        counted(policy, job.kind, now)
         if job.status == JobStatus.SUCCEEDED and job.kind in _PLANNED:
             policy.note = None
             policy.probe_due_at = next_probe(policy, now, now)
@@ -118,7 +125,7 @@ class PolicyRepository:
     def _new(self, chip_id: str, now: datetime) -> Policy:
         calibrated = select(func.max(Job.ended_at)).where(
             Job.chip_id == chip_id,
-            Job.kind == JobKind.CALIBRATE,
+            Job.kind == CALIBRATE,
             Job.status == JobStatus.SUCCEEDED,
         )
         at = self._session.scalar(calibrated)

@@ -7,36 +7,39 @@ from sqlalchemy.orm import Session
 from service.bench.chip_ref import ChipRef
 from service.db.repositories.agents import AgentRepository
 from service.db.repositories.chips import ChipRepository
-from service.db.repositories.jobs import JobRepository
-from service.db.repositories.students import StudentRepository
 from service.db.repositories.target_sets import TargetSetRepository
 from service.db.repositories.teachers import TeacherRepository
-from service.db.repositories.weights import WeightRepository
 from service.db.tables import Chip, Job
+from service.jobs.kinds.registry import KINDS, JobKinds
 from service.jobs.messages import ChunkRef, House, JobDescription, Json
-from service.states import JobKind, Split
+from service.states import Split
 
 
 class Describer:
     """Reads what one job needs. `aging` is how many seconds simulated chips age in one."""
 
-    def __init__(self, session: Session, house: House, aging: float) -> None:
+    def __init__(
+        self, session: Session, house: House, aging: float, kinds: JobKinds = KINDS
+    ) -> None:
         self._session = session
+        self._kinds = kinds
         self._house = house
         self._aging = aging
 
     def describe(self, job: Job, now: datetime) -> JobDescription:
         """Raises NotFoundError where something it needs is gone."""
+        kind = self._kinds[job.kind]
         whole = {
             "house": self._house,
             "job_id": job.id,
-            "kind": JobKind(job.kind),
+            "kind": job.kind,
+            "work": kind.work_address,
             "attempt": job.attempt,
             "request": job.request,
             "checkpoint_sha256": job.checkpoint_sha256,
             "elapsed_s": float((job.spent or {}).get("seconds", 0.0)),
         }
-        whole |= self._teacher(job) | self._targets(job) | self._student(job)
+        whole |= self._teacher(job) | self._targets(job) | kind.inputs(self._session, job)
         return JobDescription(**whole, chip=self._chip(job, now))
 
     def _teacher(self, job: Job) -> Json:
@@ -61,46 +64,6 @@ class Describer:
             "targets": summary.get("blocks", {}),
             "accuracy": {"teacher": summary.get("teacher_accuracy", {}).get(Split.TEST)},
         }
-
-    def _student(self, job: Job) -> Json:
-        if job.student_id is None or job.kind == JobKind.TRAIN:
-            return {}
-        if job.kind == JobKind.PROBE:
-            return self._version(job)
-        student = StudentRepository(self._session).get(job.student_id)
-        return {
-            "student_sha256": student.sha256,
-            "accuracy": student.accuracy,
-            "in_force_sha256": self._in_force(job),
-            "registers_sha256": self._registers(job),
-        }
-
-    def _registers(self, job: Job) -> str | None:
-        """Those that an earlier tuning found, where they are to be set again."""
-        earlier = job.request.get("registers_of")
-        if earlier is None:
-            return None
-        found = JobRepository(self._session).get(earlier).result or {}
-        return str(found["registers_sha256"])
-
-    def _version(self, job: Job) -> Json:
-        """What was in force when the job started, whose student it ever was."""
-        if job.chip_id is None or job.weights_in_force is None:
-            return {}
-        version = WeightRepository(self._session).get(job.chip_id, job.weights_in_force)
-        return {
-            "student_sha256": StudentRepository(self._session).get(version.student_id).sha256,
-            "in_force_sha256": version.sha256,
-            "version_in_force": version.version,
-            "fingerprint": version.fingerprint,
-        }
-
-    def _in_force(self, job: Job) -> str | None:
-        """The chip's codes when the job started, unless they belong to another student."""
-        if job.chip_id is None or job.weights_in_force is None:
-            return None
-        version = WeightRepository(self._session).get(job.chip_id, job.weights_in_force)
-        return version.sha256 if version.student_id == job.student_id else None
 
     def _chip(self, job: Job, now: datetime) -> ChipRef | None:
         if job.chip_id is None or job.token is None:

@@ -34,6 +34,7 @@ from service.jobs.attempts.superseded_blocks import Leftovers
 from service.jobs.attempts.supervisor import Supervisor, Verdict
 from service.jobs.errors import ServiceStoppingError
 from service.jobs.health import DriftThresholds
+from service.jobs.kinds.registry import KINDS, JobKinds
 from service.jobs.messages import Checkpointed, Ended, House, Logged, Progressed
 from service.logs import in_a_line, warn_in_a_line
 from service.settings import Settings
@@ -48,8 +49,11 @@ Message = Progressed | Logged | Checkpointed | Ended
 class JobRunner:
     """Runs jobs of one database, each in a child, as many at once as there are slots."""
 
-    def __init__(self, settings: Settings, database: Database, executor: str) -> None:
+    def __init__(
+        self, settings: Settings, database: Database, executor: str, kinds: JobKinds = KINDS
+    ) -> None:
         self._settings = settings
+        self._kinds = kinds
         self._database = database
         self._house = house_of(settings)
         self._artifacts = ArtifactStore(settings.artifacts_dir)
@@ -171,7 +175,8 @@ class JobRunner:
     def _start_child(self, seat: Seat) -> tuple[ChildProcess, Leftovers]:
         now = _now()
         with self._database.reading() as session:
-            describer = Describer(session, self._house, self._settings.simulated_seconds_per_second)
+            aging = self._settings.simulated_seconds_per_second
+            describer = Describer(session, self._house, aging, self._kinds)
             description = describer.describe(seat.job, now)
         return self._children.start(description), Leftovers(self._artifacts, description)
 
@@ -213,7 +218,8 @@ class JobRunner:
 
     def _write(self, seat: Seat, write: Callable[[Recorder], None]) -> None:
         def record(session: Session) -> None:
-            write(Recorder(session, seat.job, seat.token, _now()))
+            kind = self._kinds[seat.job.kind]
+            write(Recorder(session, seat.job, seat.token, _now(), kind))
 
         self._patiently(record)
 

@@ -1,10 +1,10 @@
-"""What a job's work is done with: stored blocks, the line to the parent, the chips."""
+"""What a job has in its child process: its description, stored blocks, the line to the parent."""
 
 import time
 from collections.abc import Mapping
 from typing import Protocol
 
-from ltl_core.packing import pack, unpack
+from ltl_core.progress import Progress
 from service.artifacts import ArtifactStore
 from service.bench.driver.call_times import CallTime
 from service.jobs.messages import Checkpointed, Ended, JobDescription, Json, Logged, Progressed
@@ -25,7 +25,7 @@ class Link(Protocol):
 
 
 class NoLink:
-    """For work that nobody listens to, and nobody stops."""
+    """A link without a parent: nothing is sent anywhere, and nobody stops the work."""
 
     def send(self, message: object) -> None:
         del message
@@ -40,21 +40,24 @@ class NoLink:
         return False
 
 
-class Workbench:
-    """Reports and stored blocks, in the words of the work."""
+class JobContext:
+    """What the work of a kind is given: all that it reads, and all that it reports."""
 
     def __init__(self, artifacts: ArtifactStore, link: Link, description: JobDescription) -> None:
         self.artifacts = artifacts
         self.link = link
-        self.chip_backends: Mapping[str, str] = description.house.chip_backends
-        self._job_id = description.job_id
+        self.description = description
         self._next_progress = 0.0
         self._held_back: Progressed | None = None
 
-    def progress(
+    def report(self, progress: Progress) -> None:
+        """Report a step of work without a chip."""
+        self.send_progress(*as_json(progress))
+
+    def send_progress(
         self, progress: Json, spent: Json, call_times: Mapping[str, CallTime] | None = None
     ) -> None:
-        """Tell it, or keep it until the last half second is over."""
+        """Send the progress, or hold it back until half a second has passed since the last one."""
         self._held_back = Progressed(
             progress=progress, spent=spent, call_times=dict(call_times or {})
         )
@@ -62,19 +65,28 @@ class Workbench:
             self.flush()
 
     def flush(self) -> None:
-        """Tell what was kept back."""
+        """Send the progress that was held back."""
         if self._held_back is not None:
             self.link.send(self._held_back)
             self._held_back = None
             self._next_progress = time.monotonic() + _PROGRESS_INTERVAL
 
     def log(self, line: str) -> None:
-        """A line for the reader of the job's log."""
+        """Send a line for the reader of the job's log."""
         self.link.send(Logged(line=line))
 
     def checkpoint(self, block: bytes, step: int, chip_state_sha256: str | None = None) -> None:
         """Store the block; a later attempt starts from it. The job's id makes it its alone."""
+        from ltl_core.packing import pack, unpack
+
         self.flush()
         tensors, about = unpack(block)
-        sha256 = self.artifacts.put(pack(tensors, about | {"job_id": self._job_id}))
+        sha256 = self.artifacts.put(pack(tensors, about | {"job_id": self.description.job_id}))
         self.link.send(Checkpointed(sha256=sha256, step=step, chip_state_sha256=chip_state_sha256))
+
+
+def as_json(progress: Progress) -> tuple[Json, Json]:
+    """Return the progress and what was spent, as the API shows them."""
+    shown = progress._asdict()
+    spent = shown.pop("spent")._asdict()
+    return shown | {"rate_error": list(progress.rate_error)}, spent

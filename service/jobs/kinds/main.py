@@ -6,14 +6,19 @@ import signal
 import sys
 import threading
 import time
+import traceback
 from multiprocessing.connection import Connection
 from pathlib import Path
+from pkgutil import resolve_name
+from typing import Any
 
 import torch
+from pydantic import ValidationError
 
+from ltl_core.errors import CalibrationError
 from service.artifacts import ArtifactStore
-from service.jobs.kinds.context import Workbench
-from service.jobs.kinds.registry import perform
+from service.jobs.kinds.context import JobContext
+from service.jobs.kinds.outcome import CancelledWorkError
 from service.jobs.messages import (
     Cancel,
     Checkpointed,
@@ -25,6 +30,7 @@ from service.jobs.messages import (
     Progressed,
     read_for_child,
 )
+from service.states import JobStatus
 
 _NICENESS = 5  # the API answers first
 _PR_SET_PDEATHSIG = 1
@@ -40,8 +46,35 @@ def main(connection: Connection) -> None:
     torch.set_num_threads(description.house.threads)
     link = ParentLink(connection)
     artifacts = ArtifactStore(Path(description.house.artifacts_dir))
-    workbench = Workbench(artifacts, link, description)
-    link.send(perform(description, workbench))
+    link.send(do_job(JobContext(artifacts, link, description)))
+
+
+def do_job(context: JobContext) -> Ended:
+    """Do the work of the job's kind; whatever happens becomes the job's last message."""
+    try:
+        work = resolve_name(context.description.work)
+        with torch.no_grad():
+            ended: Ended = work(context)
+    except CancelledWorkError as cancelled:
+        ended = cancelled.ended
+    except CalibrationError as error:
+        ended = _failed(error, str(error))
+    except ValidationError as error:
+        ended = _failed(error, f"The job's settings cannot be read: {_first(error)}")
+    except Exception as error:  # told to the reader of the job: it is the end of this process
+        context.log("".join(traceback.format_exception(error)))
+        ended = _failed(error, f"An error inside Tandemcal ended the job: {error!r}")
+    context.flush()
+    return ended
+
+
+def _failed(error: Exception, reason: str) -> Ended:
+    return Ended(status=JobStatus.FAILED, reason=reason, error=type(error).__name__)
+
+
+def _first(error: ValidationError) -> str:
+    details: Any = error.errors()[0]
+    return f"{'.'.join(map(str, details['loc']))}: {details['msg']}"
 
 
 class ParentLink:

@@ -13,7 +13,7 @@ class CancelledWorkError(Exception):
 
 
 def cancelled(reason: str, *, chip_state_sha256: str | None = None) -> CancelledWorkError:
-    """To be raised where the work stops."""
+    """Make the error that is raised where the work stops."""
     return CancelledWorkError(
         Ended(
             status=JobStatus.CANCELLED,

@@ -1,53 +1,45 @@
-"""What each kind of job does in its child process."""
+"""The kinds of job that the service knows: one line each."""
 
-import traceback
-from collections.abc import Callable, Mapping
-from typing import Any
+import functools
+import operator
+from enum import StrEnum
+from typing import Annotated, Any
 
-import torch
-from pydantic import ValidationError
+from pydantic import Field
 
-from ltl_core.errors import CalibrationError
-from service.jobs.kinds import chip_work, probe, software_work, tune
-from service.jobs.kinds.context import Workbench
-from service.jobs.kinds.outcome import CancelledWorkError
-from service.jobs.messages import Ended, JobDescription
-from service.states import JobKind, JobStatus
-
-Work = Callable[[JobDescription, Workbench], Ended]
-
-_KINDS: Mapping[JobKind, Work] = {
-    JobKind.COLLECT: software_work.collect,
-    JobKind.TRAIN: software_work.train,
-    JobKind.TUNE: tune.tune,
-    JobKind.CALIBRATE: chip_work.calibrate,
-    JobKind.EVALUATE: chip_work.evaluate,
-    JobKind.PROBE: probe.probe,
-}
+from service.jobs.kinds import calibrate, collect, evaluate, probe, train, tune
+from service.jobs.kinds.spec import JobKindSpec
 
 
-def perform(description: JobDescription, workbench: Workbench) -> Ended:
-    """Do the job; whatever happens becomes its last message."""
-    try:
-        with torch.no_grad():
-            ended = _KINDS[description.kind](description, workbench)
-    except CancelledWorkError as cancelled:
-        ended = cancelled.ended
-    except CalibrationError as error:
-        ended = _failed(error, str(error))
-    except ValidationError as error:
-        ended = _failed(error, f"The job's settings cannot be read: {_first(error)}")
-    except Exception as error:  # told to the reader of the job: it is the end of this process
-        workbench.log("".join(traceback.format_exception(error)))
-        ended = _failed(error, f"An error inside Tandemcal ended the job: {error!r}")
-    workbench.flush()
-    return ended
+class JobKinds:
+    """Kinds of job by name, in the order in which the API publishes them."""
+
+    def __init__(self, *kinds: JobKindSpec) -> None:
+        self._kinds = {kind.name: kind for kind in kinds}
+
+    def __getitem__(self, name: str) -> JobKindSpec:
+        """Return the kind of this name. Raises KeyError."""
+        return self._kinds[name]
+
+    def adding(self, kind: JobKindSpec) -> "JobKinds":
+        """Return these kinds and one more."""
+        return JobKinds(*self._kinds.values(), kind)
+
+    def names(self) -> type[StrEnum]:
+        """Make the closed set of names that the API publishes."""
+        return StrEnum("JobKind", {name.upper(): name for name in self._kinds})  # type: ignore[return-value]
+
+    def bodies(self) -> Any:
+        """Make the type of the bodies that POST /v1/jobs accepts, told apart by `kind`."""
+        accepted = [kind.request for kind in self._kinds.values() if kind.accepted]
+        return Annotated[functools.reduce(operator.or_, accepted), Field(discriminator="kind")]
 
 
-def _failed(error: Exception, reason: str) -> Ended:
-    return Ended(status=JobStatus.FAILED, reason=reason, error=type(error).__name__)
-
-
-def _first(error: ValidationError) -> str:
-    details: Any = error.errors()[0]
-    return f"{'.'.join(map(str, details['loc']))}: {details['msg']}"
+KINDS = JobKinds(
+    collect.KIND,
+    train.KIND,
+    tune.KIND,
+    calibrate.KIND,
+    evaluate.KIND,
+    probe.KIND,
+)

@@ -10,6 +10,7 @@ from service.db.session import Database
 from service.db.tables import Job
 from service.jobs.attempts.attempt import Claim
 from service.jobs.attempts.runner import JobRunner
+from service.jobs.kinds.registry import KINDS, JobKinds
 from service.jobs.periodic import Duty
 from service.jobs.queue import stranded_turns
 from service.jobs.queue.dbos_queue import APPLICATION, QUEUE, VERSION, WORKFLOW, DbosQueue
@@ -54,8 +55,9 @@ class Submitter:
 class Executor(Submitter):
     """Starts each turn at least once; the runner knows what has been done before."""
 
-    def __init__(self, settings: Settings, database: Database) -> None:
+    def __init__(self, settings: Settings, database: Database, kinds: JobKinds = KINDS) -> None:
         super().__init__(settings, database)
+        self._kinds = kinds
         self._settings = settings
         self._database = database
         self._lock = executor_lock(settings, database)
@@ -77,7 +79,7 @@ class Executor(Submitter):
         executor = self._name = self._lock.acquire()
         self._heartbeat = Heartbeat(self._database, self._lock, executor, self._settings)
         self._heartbeat.start()
-        self._runner = JobRunner(self._settings, self._database, executor)
+        self._runner = JobRunner(self._settings, self._database, executor, self._kinds)
         self._runner.warm_up()
         DBOS(config=self._config(executor))
         run = _workflow(self._runner, self._keeper)

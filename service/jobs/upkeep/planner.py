@@ -18,14 +18,15 @@ from service.db.repositories.chips import ChipRepository
 from service.db.repositories.due_times import settle
 from service.db.repositories.idempotency import IdempotencyRepository
 from service.db.repositories.policies import PolicyRepository
-from service.db.repositories.weights import WeightRepository
 from service.db.session import Database, clock
 from service.db.tables import Job
 from service.db.upkeep_tables import Policy
 from service.errors import ChipNotCalibratedError
 from service.jobs.engine import JobEngine
+from service.jobs.kinds.admission import student_in_force
+from service.jobs.kinds.calibrate import CalibrateRequest
+from service.jobs.kinds.probe import ProbeRequest
 from service.jobs.submit import Submitter
-from service.schemas.jobs import CalibrateRequest, ProbeRequest
 
 ROUTE = "planner"  # whose idempotency keys these are
 _AT_ONCE = 50  # plans in one transaction
@@ -115,10 +116,10 @@ def _request(session: Session, policy: Policy, now: datetime) -> CalibrateReques
 
 
 def _student_in_force(session: Session, chip_id: str) -> str:
-    chip = ChipRepository(session).get(chip_id)
-    if chip.version_in_force is None:
+    found = student_in_force(session, ChipRepository(session).get(chip_id))
+    if found is None:
         raise ChipNotCalibratedError(chip_id)
-    return WeightRepository(session).get(chip_id, chip.version_in_force).student_id
+    return found
 
 
 def _advance(policy: Policy, now: datetime) -> None:

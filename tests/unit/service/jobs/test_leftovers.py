@@ -8,7 +8,7 @@ from service.artifacts import ArtifactStore
 from service.bench.chip_ref import ChipRef
 from service.jobs.attempts.superseded_blocks import Leftovers
 from service.jobs.messages import Checkpointed, Ended, House, JobDescription
-from service.states import JobKind, JobStatus
+from service.states import JobStatus
 
 
 @pytest.fixture
@@ -21,10 +21,11 @@ def leftovers(store: ArtifactStore, chip_state: str | None) -> Leftovers:
         chip_id="c", backend="b", settings={}, state_sha256=chip_state, idle_s=0, token=1
     )
     house = House(artifacts_dir="", threads=1)
-    kind = JobKind.CALIBRATE
     return Leftovers(
         store,
-        JobDescription(house=house, job_id="j", kind=kind, attempt=1, request={}, chip=chip),
+        JobDescription(
+            house=house, job_id="j", kind="k", work="m:f", attempt=1, request={}, chip=chip
+        ),
     )
 
 

@@ -11,10 +11,11 @@ import safetensors.numpy
 from ltl_core.settings import RuleName
 from ltl_core.student.student import Student
 from service.artifacts import ArtifactStore
-from service.jobs.kinds.context import NoLink, Workbench
-from service.jobs.kinds.registry import perform
+from service.jobs.kinds.context import JobContext, NoLink
+from service.jobs.kinds.main import do_job
+from service.jobs.kinds.registry import KINDS
 from service.jobs.messages import ChunkRef, Ended, House, JobDescription
-from service.states import JobKind, JobStatus, Split
+from service.states import JobStatus, Split
 from tests.conftest import NETWORK, small_samples, small_weights
 
 STEPS = 4
@@ -37,15 +38,16 @@ class Desk:
             ChunkRef(split=split, sha256=sha256)
             for split, sha256 in zip(splits, stored, strict=True)
         )
-        return self._do(JobKind.COLLECT, chunks=refs, percentile=99.0)
+        return self._do("collect", chunks=refs, percentile=99.0)
 
     def train(self, collected: Ended, **settings: Any) -> Ended:
         chosen = {"epochs": 1, "batch": 8, "neuron": NEURON} | settings
         targets = {Split(name): sha256 for name, sha256 in collected.blocks.items()}
-        return self._do(JobKind.TRAIN, targets=targets, request={"settings": chosen})
+        return self._do("train", targets=targets, request={"settings": chosen})
 
-    def _do(self, kind: JobKind, **parts: Any) -> Ended:
+    def _do(self, kind: str, **parts: Any) -> Ended:
         whole = {"job_id": f"{kind} job", "attempt": 1, "request": {}, "network": NETWORK}
+        whole["work"] = KINDS[kind].work_address
         description = JobDescription(
             **(
                 whole
@@ -53,7 +55,7 @@ class Desk:
                 | parts
             )
         )
-        return perform(description, Workbench(self.artifacts, NoLink(), description))
+        return do_job(JobContext(self.artifacts, NoLink(), description))
 
 
 @pytest.fixture

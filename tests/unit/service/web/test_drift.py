@@ -1,6 +1,8 @@
 """The small drawing of a chip's last probes."""
 
-from service.web.drift import probe_outcome, score_text, sparkline
+from service.formatting import score_text
+from service.jobs.kinds import probe
+from service.web.drift import sparkline
 
 
 def test_scores_rise_from_left_to_right() -> None:
@@ -25,7 +27,7 @@ def test_one_probe_is_no_curve() -> None:
 
 def test_a_score_that_is_not_known_is_a_dash() -> None:
     assert score_text(None) == "–"
-    assert "no fingerprint" in probe_outcome({"score": None, "health": "unknown"})
-    assert probe_outcome({"score": 0.934, "health": "drifting"}) == (
+    assert "no fingerprint" in probe.outcome({"score": None, "health": "unknown"})
+    assert probe.outcome({"score": 0.934, "health": "drifting"}) == (
         "drift score 0.93, the chip is drifting"
     )

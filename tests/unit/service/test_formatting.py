@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from service.web.formatting import ago, amount, percent, plural, points, seconds
+from service.formatting import ago, amount, percent, plural, points, seconds
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
 THIN = "\u202f"

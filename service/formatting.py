@@ -15,6 +15,11 @@ def points(value: float | None) -> str:
     return DASH if value is None else f"{100 * value:+.1f} pt"
 
 
+def score_text(score: float | None) -> str:
+    """Two digits of a drift score: a probe is no more repeatable than that."""
+    return DASH if score is None else f"{score:.2f}"
+
+
 def amount(value: float | None) -> str:
     """A count, or a small ratio, with thin spaces between thousands."""
     if value is None:

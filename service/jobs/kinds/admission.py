@@ -1,0 +1,94 @@
+"""What stands against a request for a job with a chip, whatever its kind."""
+
+from typing import NamedTuple
+
+from sqlalchemy.orm import Session
+
+from ltl_core.network.spec import NetworkSpec
+from ltl_core.settings import Reset, TrainingSettings
+from service.bench.simulated import check_fit, spec_of
+from service.db.repositories.chips import ChipRepository
+from service.db.repositories.jobs import JobRepository
+from service.db.repositories.students import StudentRepository
+from service.db.repositories.target_sets import TargetSetRepository
+from service.db.repositories.teachers import TeacherRepository
+from service.db.repositories.weights import WeightRepository
+from service.db.tables import Chip, Student
+from service.errors import ChipNotCalibratedError, FieldProblem, InvalidFieldsError
+from service.jobs.kinds.spec import JobSubject
+from service.schemas.jobs import ChipSubmission
+
+
+class ChipAndStudent(NamedTuple):
+    """A chip that may be driven, and the student that is programmed on it."""
+
+    chip: Chip
+    student: Student
+
+    def subject(self) -> JobSubject:
+        """Return what the job's row names."""
+        return JobSubject(
+            teacher_id=self.student.teacher_id,
+            target_set_id=self.student.target_set_id,
+            student_id=self.student.id,
+            chip_id=self.chip.id,
+        )
+
+
+def find_chip_and_student(session: Session, request: ChipSubmission) -> ChipAndStudent:
+    """Find both, and check that the student fits the chip.
+
+    Raises NotFoundError, ChipRetiredError, ChipNotCalibratedError, InvalidFieldsError and
+    CapacityError.
+    """
+    chip = ChipRepository(session).get_usable(request.chip_id)
+    student = StudentRepository(session).get(_student_id(session, chip, request))
+    _check_fit(session, chip, student)
+    _check_drivable(session, student)
+    return ChipAndStudent(chip, student)
+
+
+def admit_on_chip(session: Session, request: ChipSubmission) -> JobSubject:
+    """Admit a request that asks for nothing beyond a chip and a student; raises as above."""
+    return find_chip_and_student(session, request).subject()
+
+
+def student_in_force(session: Session, chip: Chip) -> str | None:
+    """Return the id of the student whose codes are in force; None where none are."""
+    if chip.version_in_force is None:
+        return None
+    return WeightRepository(session).get(chip.id, chip.version_in_force).student_id
+
+
+def wrong_student(message: str) -> InvalidFieldsError:
+    """Make the error for a student that does not do."""
+    return InvalidFieldsError(FieldProblem("/student_id", message))
+
+
+def _student_id(session: Session, chip: Chip, request: ChipSubmission) -> str:
+    """Return the student that was named, else the one in force."""
+    named: str | None = getattr(request, "student_id", None)
+    found = named or student_in_force(session, chip)
+    if found is not None:
+        return found
+    if "student_id" in type(request).model_fields:
+        raise wrong_student("the chip has no weights in force: name a student")
+    raise ChipNotCalibratedError(chip.id)
+
+
+def _check_fit(session: Session, chip: Chip, student: Student) -> None:
+    """A bench's own chip is asked when the job places the network on it."""
+    if chip.backend == "simulated":
+        teacher = TeacherRepository(session).get(student.teacher_id)
+        check_fit(NetworkSpec.model_validate(teacher.network), spec_of(chip.settings))
+
+
+def _check_drivable(session: Session, student: Student) -> None:
+    """Refuse a student that needs frames, or neurons that no chip has."""
+    summary = TargetSetRepository(session).get(student.target_set_id).summary or {}
+    if summary.get("frames"):
+        raise wrong_student("it learned from sequences of frames; chips are shown still inputs")
+    request = JobRepository(session).get(student.job_id).request
+    trained = TrainingSettings.model_validate(request.get("settings", {}))
+    if trained.neuron.reset is not Reset.ZERO:
+        raise wrong_student("its spikes subtract the threshold; chips reset to zero")

@@ -1,0 +1,216 @@
+"""Calibration: bring a chip to what the golden student does."""
+
+import time
+from typing import TYPE_CHECKING, Literal
+
+from sqlalchemy.orm import Session
+
+from ltl_core.progress import Phase, Progress
+from ltl_core.settings import CalibrationSettings
+from service.db.repositories.weights import Publication, WeightRepository
+from service.db.tables import Chip, Job
+from service.errors import FieldProblem, InvalidFieldsError
+from service.formatting import percent
+from service.jobs.health import health_by_accuracy
+from service.jobs.kinds.admission import find_chip_and_student
+from service.jobs.kinds.context import JobContext
+from service.jobs.kinds.inputs import student_inputs
+from service.jobs.kinds.results import ResultStore
+from service.jobs.kinds.spec import Facts, JobKindSpec, JobSubject
+from service.jobs.messages import Ended, Json
+from service.schemas.base import ResourceId
+from service.schemas.jobs import ChipSubmission
+from service.states import JobStatus, Split
+
+if TYPE_CHECKING:  # loads torch, which the child process alone may
+    from ltl_core.calibration.loop import Calibration
+    from ltl_core.calibration.result import CalibrationResult
+    from service.jobs.kinds.chip_session import JobChipSession
+
+_CHECKPOINT_INTERVAL = 2.0  # s
+
+
+class CalibrateRequest(ChipSubmission):
+    """Bring a chip to what the golden student does."""
+
+    kind: Literal["calibrate"]
+    student_id: ResourceId
+    settings: CalibrationSettings = CalibrationSettings()
+
+
+def admit(session: Session, request: CalibrateRequest) -> JobSubject:
+    """Admit it where the chip shows what the rule needs; raises what any job with a chip does."""
+    found = find_chip_and_student(session, request)
+    _check_observable(found.chip, request.settings.observable)
+    return found.subject()
+
+
+def calibrate(context: JobContext) -> Ended:
+    """Bring the chip to what the golden student does, and keep the better codes."""
+    from service.jobs.kinds.chip_session import JobChipSession
+
+    attempt = CalibrationAttempt(JobChipSession(context))
+    calibration = attempt.calibration()
+    for progress in calibration.steps():
+        attempt.chip.report(progress)
+        if context.link.cancelled():
+            attempt.put_back(calibration)
+        attempt.after_step(calibration, progress)
+    return attempt.finished(calibration.result)
+
+
+def store(to: ResultStore, ended: Ended) -> Json:
+    """Record the accuracy, and publish codes that are better. Raises AttemptSupersededError."""
+    result = ended.result or {}
+    to.record_accuracy(float(result["accuracy"]["after"]), result)
+    if "weights" not in ended.blocks:
+        return result | {"weights_version": None}
+    publication = Publication(
+        job_id=to.job.id,
+        token=to.token,
+        block=to.artifacts.read(ended.blocks["weights"]),
+        chip_time=float(result["chip_time_s"]),
+        rule=result["rule"],
+        observable=result["observable"],
+        accuracy=result["accuracy"],
+        fingerprint=result.get("fingerprint"),
+        code_version=to.job.code_version,
+    )
+    version = WeightRepository(to.session).publish(publication, to.now).version
+    if publication.fingerprint is not None:
+        to.record_fingerprint(publication.fingerprint, version, 0.0)
+    return result | {"weights_version": version}
+
+
+def outcome(result: Json) -> str:
+    """Say how accurate the chip was and is, and whether its codes were published."""
+    accuracy = result.get("accuracy") or {}
+    if not {"before", "after", "golden"} <= accuracy.keys():
+        return ""
+    change = f"{percent(accuracy['before'])} before, {percent(accuracy['after'])} after"
+    if not result.get("published"):
+        return f"{change}; not better, old codes put back"
+    version = result.get("weights_version")
+    return f"{change}; published as version {version}" if version else f"{change}; published"
+
+
+def facts(job: Job) -> Facts:
+    """Name the version that was in force when the job started."""
+    if job.weights_in_force is None:
+        return []
+    return [("In force before", f"version {job.weights_in_force}")]
+
+
+class CalibrationAttempt:
+    """One attempt at a calibration, in the child process."""
+
+    def __init__(self, chip: "JobChipSession") -> None:
+        self.chip = chip
+        self._context = chip.context
+        self._kept_at = time.monotonic()
+        self.settings = CalibrationSettings.model_validate(
+            self._context.description.request.get("settings") or {}
+        )
+
+    def calibration(self) -> "Calibration":
+        """Begin, or go on from where the attempt before left off."""
+        from ltl_core.calibration.loop import Calibration
+        from ltl_core.calibration.result import Checkpoint
+        from service.jobs.kinds.targets import read_targets
+
+        sha256 = self._context.description.checkpoint_sha256
+        kept = None if sha256 is None else self._context.artifacts.read(sha256)
+        return Calibration(
+            self.chip.backend,
+            self.chip.student,
+            read_targets(Split.CALIBRATION, self._context),
+            read_targets(Split.TEST, self._context),
+            self.settings,
+            start=self.chip.start,
+            checkpoint=None if kept is None else Checkpoint.from_block(kept),
+        )
+
+    def put_back(self, calibration: "Calibration") -> None:
+        """Put the codes of before on the chip again. Raises CancelledWorkError."""
+        calibration.roll_back()
+        raise self.chip.cancelled("cancelled; the codes of before were put back")
+
+    def after_step(self, calibration: "Calibration", progress: Progress) -> None:
+        """Store a checkpoint now and then; stop where the budget of seconds is used up."""
+        self._mind_seconds(calibration)
+        waited = time.monotonic() - self._kept_at >= _CHECKPOINT_INTERVAL
+        due = waited or self._context.link.pausing()
+        learning = progress.phase in (Phase.BEFORE, Phase.CALIBRATING)
+        if learning and (due or progress.phase is Phase.BEFORE):
+            block = calibration.checkpoint().to_block()
+            self._context.checkpoint(block, progress.step, self.chip.saved_chip())
+            self._kept_at = time.monotonic()
+
+    def finished(self, found: "CalibrationResult") -> Ended:
+        """Say what the calibration came to. Codes that are not better are not published."""
+        return Ended(
+            status=JobStatus.SUCCEEDED,
+            result=self._result(found),
+            blocks=self._weights(found) if found.improved else {},
+            chip_state_sha256=self.chip.saved_chip(),
+        )
+
+    def _mind_seconds(self, calibration: "Calibration") -> None:
+        from ltl_core.calibration.result import EndedBy
+
+        limit = self.settings.budget.seconds
+        if limit is not None and self.chip.seconds() >= limit:
+            calibration.stop(EndedBy.SECONDS)
+
+    def _result(self, found: "CalibrationResult") -> Json:
+        from ltl_core.calibration.drift import read_fingerprint
+
+        before, after = found.before.test, found.after.test
+        accuracy = self.chip.golden(found.golden.accuracy) | {
+            "before": before.accuracy,
+            "after": after.accuracy,
+        }
+        return {
+            "accuracy": accuracy,
+            "recovered_fraction": recovered(accuracy),
+            "rate_error": {"before": list(before.rate_error), "after": list(after.rate_error)},
+            "ended_by": found.ended_by,
+            "published": found.improved,
+            "rule": self.settings.rule,
+            "observable": self.settings.observable,
+            "health": health_by_accuracy(after.accuracy, accuracy["golden"]),
+            "chip_time_s": self.chip.backend.now(),
+            "fingerprint": read_fingerprint(self.chip.backend).to_json(),
+            "spent": found.spent._asdict() | {"seconds": self.chip.seconds()},
+        }
+
+    def _weights(self, found: "CalibrationResult") -> dict[str, str]:
+        calibrated = self.chip.student.with_codes(found.codes).to_block()
+        return {"weights": self._context.artifacts.put(calibrated)}
+
+
+def recovered(accuracy: dict[str, float]) -> float | None:
+    """Return (after - before) / (golden - before); None where nothing was lost."""
+    lost = accuracy["golden"] - accuracy["before"]
+    return None if lost <= 0 else (accuracy["after"] - accuracy["before"]) / lost
+
+
+def _check_observable(chip: Chip, observable: str) -> None:
+    shown = chip.info.get("observables")
+    if shown is not None and observable not in shown:
+        message = f"this chip cannot show '{observable}'; use one of {', '.join(shown)}"
+        raise InvalidFieldsError(FieldProblem("/settings/observable", message))
+
+
+KIND = JobKindSpec(
+    name="calibrate",
+    noun="Calibration",
+    request=CalibrateRequest,
+    needs_chip=True,
+    admit=admit,
+    work=calibrate,
+    inputs=student_inputs,
+    store=store,
+    outcome=outcome,
+    facts=facts,
+)

@@ -1,0 +1,74 @@
+"""Evaluation: measure a chip as it is."""
+
+from typing import TYPE_CHECKING, Literal
+
+from ltl_core.progress import Phase, Progress
+from service.jobs.health import health_by_accuracy
+from service.jobs.kinds.admission import admit_on_chip
+from service.jobs.kinds.context import JobContext
+from service.jobs.kinds.inputs import student_inputs
+from service.jobs.kinds.results import ResultStore
+from service.jobs.kinds.spec import JobKindSpec
+from service.jobs.messages import Ended, Json
+from service.schemas.base import ResourceId
+from service.schemas.jobs import ChipSubmission
+from service.states import JobStatus, Split
+
+if TYPE_CHECKING:  # loads torch, which the child process alone may
+    from ltl_core.student.evaluate import Quality
+    from service.jobs.kinds.chip_session import JobChipSession
+
+
+class EvaluateRequest(ChipSubmission):
+    """Measure a chip with the weights in force, or with the student's own if it has none."""
+
+    kind: Literal["evaluate"]
+    student_id: ResourceId
+
+
+def evaluate(context: JobContext) -> Ended:
+    """Measure the chip with the codes in force, or with the student's own if it has none."""
+    from service.jobs.kinds.chip_session import JobChipSession
+    from service.jobs.kinds.targets import read_targets
+
+    chip = JobChipSession(context)
+    session = chip.prepared()
+    chip.report(Progress(Phase.PLACING, 0, 1))
+    if context.link.cancelled():
+        raise chip.cancelled()
+    quality = session.measure(read_targets(Split.TEST, context))
+    chip.report(Progress(Phase.AFTER, 1, 1, quality.accuracy, quality.rate_error, session.spent))
+    return _measured(chip, quality)
+
+
+def store(to: ResultStore, ended: Ended) -> Json:
+    """Record the accuracy of the chip."""
+    result = ended.result or {}
+    to.record_accuracy(float(result["accuracy"]["now"]), result)
+    return result
+
+
+def _measured(chip: "JobChipSession", quality: "Quality") -> Ended:
+    accuracy = chip.golden(quality.accuracy) | {"now": quality.accuracy}
+    return Ended(
+        status=JobStatus.SUCCEEDED,
+        result={
+            "accuracy": accuracy,
+            "rate_error": list(quality.rate_error),
+            "health": health_by_accuracy(quality.accuracy, accuracy["golden"]),
+            "chip_time_s": chip.backend.now(),
+        },
+        chip_state_sha256=chip.saved_chip(),
+    )
+
+
+KIND = JobKindSpec(
+    name="evaluate",
+    noun="Evaluation",
+    request=EvaluateRequest,
+    needs_chip=True,
+    admit=admit_on_chip,
+    work=evaluate,
+    inputs=student_inputs,
+    store=store,
+)

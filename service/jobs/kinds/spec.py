@@ -1,0 +1,76 @@
+"""What the service has to know of a kind of job; `registry.py` lists the kinds.
+
+A kind is one file beside this one. It declares `KIND`, a `JobKindSpec`. The process that answers
+HTTP reads it too and must not load torch, so the file imports what needs torch inside the functions
+that run in the child process.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from sqlalchemy.orm import Session
+
+from service.db.tables import Job
+from service.jobs.kinds.context import JobContext
+from service.jobs.kinds.results import ResultStore
+from service.jobs.messages import Ended, Json
+from service.schemas.jobs import Submission
+
+Facts = list[tuple[str, str]]
+
+
+class JobSubject(NamedTuple):
+    """The rows that a job is about, as they stand in its own row."""
+
+    teacher_id: str | None = None
+    target_set_id: str | None = None
+    student_id: str | None = None
+    chip_id: str | None = None
+
+
+def no_inputs(session: Session, job: Job) -> Json:
+    """Add nothing to the description that every child is given."""
+    del session, job
+    return {}
+
+
+def store_result(store: ResultStore, ended: Ended) -> Json:
+    """Store the result in the job's row alone."""
+    del store
+    return ended.result or {}
+
+
+def no_outcome(result: Json) -> str:
+    """Say nothing of the result in a table."""
+    del result
+    return ""
+
+
+def no_facts(job: Job) -> Facts:
+    """Add no lines to the job's page."""
+    del job
+    return []
+
+
+class JobKindSpec(NamedTuple):
+    """One kind of job: how it is asked for, what it does, where its result goes, how it reads."""
+
+    name: str  # in requests, in rows, in answers
+    noun: str  # begins the headline of the job's page: "Tuning of chip 7"
+    request: type[Submission]  # the body that asks for it; its field `kind` is the name
+    needs_chip: bool
+    # In the transaction that queues the job: raises whatever stands against the request.
+    admit: Callable[[Session, Any], JobSubject]
+    work: Callable[[JobContext], Ended]  # in the child process; a function of a module
+    # At the start of an attempt: fields that the child's description gains.
+    inputs: Callable[[Session, Job], Json] = no_inputs
+    # In the transaction that ends a job that succeeded: returns what its row shows as result.
+    store: Callable[[ResultStore, Ended], Json] = store_result
+    outcome: Callable[[Json], str] = no_outcome  # of a job that succeeded, in a few words
+    facts: Callable[[Job], Facts] = no_facts  # lines of the job's page, at any time
+    accepted: bool = True  # by POST /v1/jobs; else the service alone asks for it
+
+    @property
+    def work_address(self) -> str:
+        """Where the child process finds the function that does the work: `module:function`."""
+        return f"{self.work.__module__}:{self.work.__qualname__}"
