@@ -23,7 +23,7 @@ from rich.console import Console
 from rich.table import Table
 
 from chip_sim.array import Array, Play, column_norms, read_columns
-from chip_sim.converter import AdcBank, level_max, quantise, transfer_of
+from chip_sim.converter import AdcBank, converter_codes, level_max, transfer_of
 from chip_sim.pair import RESOLUTION, RESOLUTION_ANALOG
 from chip_sim.spec import ChipSpec
 from chip_sim.tiling import tile_stage
@@ -178,7 +178,7 @@ def _ours(
     array = Array(weight, blocks, transfers, BITS, read_noise, norms)
 
     def multiply() -> object:
-        rows = quantise(values, 4.0, BITS) if case.analog else values
+        rows = converter_codes(values, 4.0, BITS) if case.analog else values
         return read_columns(array, Play(rows, 1, case.analog), case.stage, rng)
 
     return multiply

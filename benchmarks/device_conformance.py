@@ -25,8 +25,8 @@ from chip_sim.devices.device import Age, DeviceModel, normal
 from chip_sim.devices.hermes import HermesDevice
 from chip_sim.devices.pcm import PcmDevice
 from chip_sim.devices.reram import ReramDevice
+from chip_sim.flicker_noise import FlickerNoise
 from chip_sim.spec import WriteSpec
-from chip_sim.unrest import Unrest
 from chip_sim.writer import Fault, write
 
 REFERENCE = Path(__file__).parents[1] / "tests" / "data" / "aihwkit.json"
@@ -155,16 +155,16 @@ def _level(
     target = torch.full((devices,), r * _G_MAX[name] * MICRO)
     free = Fault(torch.zeros(devices, dtype=torch.bool), torch.zeros(devices))
     g = write(target, free, model, WriteSpec(), rng).g
-    fate = model.draw_fate(target, g, rng)
-    unrest = Unrest(round(1000 * r), name, (devices,))
+    draw = model.draw_drift(target, g, rng)
+    flicker = FlickerNoise(round(1000 * r), name, (devices,))
     for one in expected:
         if one.elapsed is None:
-            yield _judge(one, fate.nu)
+            yield _judge(one, draw.nu)
             continue
         elapsed = torch.full((devices,), one.elapsed)
-        moved = unrest.at(one.elapsed, elapsed, model.t0)
+        moved = flicker.at(one.elapsed, elapsed, model.t0)
         age = Age(elapsed, log_age(elapsed, model.t0), moved * one.flicker)
-        seen = fate if one.flicker or name == "reram" else fate._replace(wander=0 * fate.wander)
+        seen = draw if one.flicker or name == "reram" else draw._replace(wander=0 * draw.wander)
         yield _judge(one, model.conductance(target, g, seen, age) / MICRO)
 
 
@@ -213,10 +213,10 @@ def drifted(elapsed: float) -> Drifted:
     net = g[0] - g[1]
     stretch = g_max / net.abs().max()
     g = torch.stack((net, -net)).clamp(min=0) * stretch
-    fate = device.draw_fate(target, g, rng)
+    draw = device.draw_drift(target, g, rng)
     ages = torch.full_like(g, elapsed)
-    unrest = Unrest(3, "product", tuple(g.shape)).at(elapsed, ages, device.t0)
-    now = device.conductance(target, g, fate, Age(ages, log_age(ages, device.t0), unrest))
+    flicker = FlickerNoise(3, "product", tuple(g.shape)).at(elapsed, ages, device.t0)
+    now = device.conductance(target, g, draw, Age(ages, log_age(ages, device.t0), flicker))
     factor = float(g.sum() / now.sum())
     inputs = torch.randn(256, 512, generator=rng)
     seen, ideal = inputs @ (now[0] - now[1]).T / (stretch * scale), inputs @ weight.T

@@ -17,10 +17,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from chip_sim.converter import Transfer, level_max
-from chip_sim.normals import Normals
+from chip_sim.gaussian_table import GaussianTable
 from chip_sim.pair import RESOLUTION_ANALOG
 from chip_sim.read_noise import read_noise_spread
-from chip_sim.rows import Rows, positions, rows_of
+from chip_sim.row_values import RowValues, positions, rows_of
 from chip_sim.spec import groups_of
 from ltl_core.network.stages import Stage
 
@@ -92,16 +92,16 @@ def read_columns(
     where, groups = positions(stage), groups_of(stage)
     codes = torch.empty(play.times, len(play.values), stage.columns, *where)
     how = _How(play.times, groups, play.analog and not exact, watch)
-    normals = Normals(rng) if array.read_noise else None
+    gaussian = GaussianTable(rng) if array.read_noise else None
     space: _Space | None = None
     for rows in rows_of(play.values, stage, play.times):
         shape = (play.times, stage.columns, rows.values.shape[1])
         if space is None or space.shape != shape:
             space = _Space(shape, turned=groups == 1 and rows.values.stride(0) == 1)
         if not where:  # a point is a sample: nothing needs to be moved afterwards
-            _read(array, rows, (how, space), normals, codes[:, rows.samples].mT)
+            _read(array, rows, (how, space), gaussian, codes[:, rows.samples].mT)
             continue
-        total = _read(array, rows, (how, space), normals, space.total)
+        total = _read(array, rows, (how, space), gaussian, space.total)
         codes[:, rows.samples] = total.unflatten(2, (-1, *where)).transpose(1, 2)
     return codes
 
@@ -182,9 +182,9 @@ class _Space:
 
 def _read(
     array: Array,
-    rows: Rows,
+    rows: RowValues,
     where: tuple[_How, _Space],
-    normals: Normals | None,
+    gaussian: GaussianTable | None,
     total: Float[Tensor, "times column point"],
 ) -> Float[Tensor, "times column point"]:
     """Into `total`."""
@@ -194,7 +194,7 @@ def _read(
     products = _products(weight, values, array.row_blocks, space)
     for number, (block, sums) in enumerate(zip(array.row_blocks, products, strict=True)):
         played = values[:, block]
-        noise = _noise(played, array.read_noise, space, normals) if normals else None
+        noise = _noise(played, array.read_noise, space, gaussian) if gaussian else None
         tile = _Tile(weight[:, :, block], played, array.transfers[number], noise)
         levels = tile.transfer.levels_(_seen(sums, noise, space))
         codes = torch.round(levels, out=space.codes if number else total)
@@ -242,10 +242,10 @@ def _product(
 
 
 def _noise(
-    values: Float[Tensor, "group row point"], sigma: float, space: _Space, normals: Normals
+    values: Float[Tensor, "group row point"], sigma: float, space: _Space, gaussian: GaussianTable
 ) -> _Noise:
     """Of one row of tiles that is played these values; drawn as its numbers lie in memory."""
-    normals.fill_(space.in_memory(space.noise))
+    gaussian.fill_(space.in_memory(space.noise))
     spread = read_noise_spread(values, sigma)[:, None]
     groups, _, points = spread.shape
     each = spread.expand(groups, space.noise.shape[1] // groups, points)

@@ -8,12 +8,11 @@ from torch import Tensor
 
 from chip_sim.array import ClipMeter, Watch
 from chip_sim.checks import check_codes, check_trims, drive_of
-from chip_sim.clock import Clock, Spell
+from chip_sim.clock import Clock, TemperatureInterval
 from chip_sim.column import Show
 from chip_sim.converter import level_max
 from chip_sim.devices.select import device_model
 from chip_sim.errors import ForeignStateError, NotPlacedError
-from chip_sim.facilities import convert, excite
 from chip_sim.fingerprint import fingerprint, probe_record, probe_stimulus
 from chip_sim.layer import (
     Drive,
@@ -32,8 +31,9 @@ from chip_sim.layer import (
 from chip_sim.layout import fresh_layers
 from chip_sim.placement import check_placement, placement_from_json, placement_to_json
 from chip_sim.randomness import stream
-from chip_sim.saved import tensor_text, text_tensor, under
 from chip_sim.spec import ChipSpec, info_of
+from chip_sim.state_tensors import tensor_text, text_tensor, under
+from chip_sim.test_circuits import convert, excite
 from chip_sim.tuning import TuningMemory, checked
 from chip_sim.wear import Wear
 from ltl_core.chip import (
@@ -66,7 +66,7 @@ class SimulatedChip:
         self._seed = seed
         self._info = info_of(spec, chip_id)
         self._model = device_model(spec.device)
-        self._clock = Clock(0.0, (Spell(0.0, spec.temperature),))
+        self._clock = Clock(0.0, (TemperatureInterval(0.0, spec.temperature),))
         self._wear = Wear()
         self._tuning = TuningMemory(spec.tile_columns, {})
         self._rng = stream(seed, "life")

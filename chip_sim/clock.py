@@ -13,8 +13,8 @@ from chip_sim.errors import ImpossibleTemperatureError, NegativeTimeError
 BOLTZMANN = 8.617333262e-5  # eV/K
 
 
-class Spell(NamedTuple):
-    """From `since` on, until the next spell, the chip is that warm."""
+class TemperatureInterval(NamedTuple):
+    """From `since` on, until the next interval, the chip is that warm."""
 
     since: float  # s
     kelvin: float
@@ -23,9 +23,13 @@ class Spell(NamedTuple):
 class Clock:
     """Seconds since the chip was made, and its temperatures so far; it only goes forward."""
 
-    def __init__(self, now: float = 0.0, spells: tuple[Spell, ...] = (Spell(0.0, 300.0),)) -> None:
+    def __init__(
+        self,
+        now: float = 0.0,
+        intervals: tuple[TemperatureInterval, ...] = (TemperatureInterval(0.0, 300.0),),
+    ) -> None:
         self._now = now
-        self._spells = spells
+        self._intervals = intervals
 
     @property
     def now(self) -> float:
@@ -34,12 +38,12 @@ class Clock:
     @property
     def kelvin(self) -> float:
         """The temperature now."""
-        return self._spells[-1].kelvin
+        return self._intervals[-1].kelvin
 
     @property
-    def spells(self) -> tuple[Spell, ...]:
+    def intervals(self) -> tuple[TemperatureInterval, ...]:
         """Oldest first; the first begins at zero."""
-        return self._spells
+        return self._intervals
 
     def advance(self, seconds: float) -> None:
         """Let time pass. Raises NegativeTimeError."""
@@ -51,21 +55,23 @@ class Clock:
         """Be that warm from now on. Raises ImpossibleTemperatureError."""
         if not 0 < kelvin < math.inf:
             raise ImpossibleTemperatureError(kelvin)
-        before = tuple(s for s in self._spells if s.since < self._now)
-        self._spells = (*before, Spell(self._now, kelvin))
+        before = tuple(s for s in self._intervals if s.since < self._now)
+        self._intervals = (*before, TemperatureInterval(self._now, kelvin))
 
     def tensors(self) -> dict[str, Tensor]:
         """To be saved."""
         return {
             "clock": torch.tensor([self._now], dtype=torch.float64),
-            "temperatures": torch.tensor(self._spells, dtype=torch.float64),
+            "temperatures": torch.tensor(self._intervals, dtype=torch.float64),
         }
 
     @classmethod
     def from_tensors(cls, tensors: Mapping[str, Tensor], kelvin: float) -> "Clock":
         """What `tensors` gave, among other things; without temperatures it was always that warm."""
-        spells = tensors["temperatures"].tolist() if "temperatures" in tensors else []
-        kept = tuple(Spell(*spell) for spell in spells) or (Spell(0.0, kelvin),)
+        intervals = tensors["temperatures"].tolist() if "temperatures" in tensors else []
+        kept = tuple(TemperatureInterval(*interval) for interval in intervals) or (
+            TemperatureInterval(0.0, kelvin),
+        )
         return cls(float(tensors["clock"]), kept)
 
 

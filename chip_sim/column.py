@@ -6,8 +6,8 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from chip_sim.gaussian_table import GaussianTable
 from chip_sim.identity import NeuronMismatch
-from chip_sim.normals import Normals
 
 _SHORTEST = 0.05  # of the nominal time constant: no circuit leaks faster
 
@@ -87,12 +87,12 @@ def integrate_and_fire(
     spikes = torch.empty(sums.shape, dtype=torch.bool)
     flags = torch.empty(sums.shape, dtype=torch.bool) if show.window else None
     membranes = torch.empty_like(sums) if show.membrane else None
-    normals = Normals(rng) if params.thermal_noise else None
+    gaussian = GaussianTable(rng) if params.thermal_noise else None
     noise = torch.empty_like(membrane)
     for step, current in enumerate(sums):
         membrane.mul_(torch.where(fired, after_spike, decay)).add_(current).add_(bias)
-        if normals is not None:
-            membrane.add_(normals.fill_(noise), alpha=params.thermal_noise)
+        if gaussian is not None:
+            membrane.add_(gaussian.fill_(noise), alpha=params.thermal_noise)
         fired = torch.gt(membrane, threshold, out=spikes[step])
         if flags is not None:
             torch.lt((membrane - threshold).abs(), params.window, out=flags[step])

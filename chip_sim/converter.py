@@ -20,7 +20,7 @@ def level_max(bits: int) -> int:
     return (1 << (bits - 1)) - 1
 
 
-def quantise(
+def converter_codes(
     values: Float[Tensor, "*shape"], full_scale: float, bits: int
 ) -> Float[Tensor, "*shape"]:
     """Codes of the values: clamp(round(x / LSB)), LSB = full_scale / (2^(bits - 1) - 1)."""

@@ -12,15 +12,15 @@ from chip_sim.array import Array, Play, Watch, column_norms, read_columns
 from chip_sim.clock import Clock, arrhenius, log_age
 from chip_sim.column import Activity, NeuronParams, Registers, Show, integrate_and_fire
 from chip_sim.column import neuron_params as realise
-from chip_sim.converter import level_max, quantise, transfer_of
-from chip_sim.devices.device import Age, DeviceModel, Fate
+from chip_sim.converter import converter_codes, level_max, transfer_of
+from chip_sim.devices.device import Age, DeviceModel, DriftDraw
 from chip_sim.errors import NoDataError
+from chip_sim.flicker_noise import FlickerNoise
 from chip_sim.identity import LayerIdentity
-from chip_sim.rows import pool
+from chip_sim.row_values import pool
 from chip_sim.spec import ChipSpec
 from chip_sim.tiling import Tiling
 from chip_sim.tuning import range_factor, tuned
-from chip_sim.unrest import Unrest
 from chip_sim.wire import seen_through_wire
 from chip_sim.writer import Fault, Written, write
 from ltl_core.chip import LayerSettings, Tuning
@@ -54,7 +54,7 @@ class PlacedLayer(NamedTuple):
     cells: Cells
     trims: Trims
     tuning: Tuning
-    unrest: Unrest
+    flicker: FlickerNoise
 
 
 class Drive(NamedTuple):
@@ -97,13 +97,13 @@ def rewrite(
     target = pair.g_target(codes, spec.device, spec.code_max)[chosen]
     fault = Fault(layer.identity.fault.stuck[chosen], layer.identity.fault.g[chosen])
     written = write(target, fault, model, spec.write, rng)
-    fate = model.draw_fate(target, written.g, rng)
+    draw = model.draw_drift(target, written.g, rng)
     old = layer.cells
     cells = Cells(
         codes,
         _put(old.g, chosen, written.g),
-        _put(old.nu, chosen, fate.nu),
-        _put(old.wander, chosen, fate.wander),
+        _put(old.nu, chosen, draw.nu),
+        _put(old.wander, chosen, draw.wander),
         old.written_at,
     )
     return Rewrite(cells, *_spread(chosen, written))
@@ -130,7 +130,7 @@ def weights(
     g = model.conductance(
         pair.g_target(cells.codes, spec.device, spec.code_max),
         cells.g,
-        Fate(cells.nu, cells.wander),
+        DriftDraw(cells.nu, cells.wander),
         _age(layer, spec, model, clock),
     )
     g = torch.where(identity.fault.stuck, identity.fault.g, identity.gain * g)
@@ -146,14 +146,17 @@ def _age(layer: PlacedLayer, spec: ChipSpec, model: DeviceModel, clock: Clock) -
     if oldest > model.known_until and device.after_data == "refuse":
         raise NoDataError(layer.stage.name, device.model, oldest, model.known_until)
     speeds = [
-        (now - spell.since, arrhenius(spell.kelvin, spec.temperature, device.drift_activation_ev))
-        for spell in clock.spells
+        (
+            now - interval.since,
+            arrhenius(interval.kelvin, spec.temperature, device.drift_activation_ev),
+        )
+        for interval in clock.intervals
     ]
     even = all(speed == 1.0 for _, speed in speeds)
     log_time = log_age(elapsed, model.t0, () if even else tuple(speeds))
     still = torch.zeros_like(elapsed)
-    unrest = layer.unrest.at(now, elapsed, model.t0) if model.fluctuates else still
-    return Age(elapsed, log_time, unrest)
+    flicker = layer.flicker.at(now, elapsed, model.t0) if model.fluctuates else still
+    return Age(elapsed, log_time, flicker)
 
 
 def column_sums(
@@ -245,7 +248,7 @@ def _rows(layer: PlacedLayer, drive: Drive, spec: ChipSpec) -> tuple[Tensor, flo
     if drive.analog_full_scale is None:
         return pool(drive.values.flatten(0, 1), layer.stage.pools), 1.0
     bits = spec.converter.dac_bits
-    codes = quantise(pool(drive.values, layer.stage.pools), drive.analog_full_scale, bits)
+    codes = converter_codes(pool(drive.values, layer.stage.pools), drive.analog_full_scale, bits)
     return codes, drive.analog_full_scale / level_max(bits)
 
 

@@ -2,12 +2,12 @@
 
 import torch
 
+from chip_sim.flicker_noise import FlickerNoise
 from chip_sim.identity import layer_identity
 from chip_sim.layer import PlacedLayer, Trims, empty_cells
 from chip_sim.spec import ChipSpec
 from chip_sim.tiling import Tiling, lay_out
 from chip_sim.tuning import TuningMemory
-from chip_sim.unrest import Unrest
 from ltl_core.chip import Placement
 from ltl_core.network.stages import Stage
 
@@ -27,11 +27,11 @@ def fresh_layers(
             empty_cells(stage.columns, stage.rows),
             Trims(*(torch.zeros(stage.columns, dtype=torch.int32),) * 2),
             tuning.of(tilings[stage.name]),
-            _unrest(stage, tilings[stage.name], seed),
+            _flicker(stage, tilings[stage.name], seed),
         )
         for stage in placement.network.stages
     }
 
 
-def _unrest(stage: Stage, tiling: Tiling, seed: int) -> Unrest:
-    return Unrest(seed, tiling.regions[0].tile, (2, stage.columns, stage.rows))
+def _flicker(stage: Stage, tiling: Tiling, seed: int) -> FlickerNoise:
+    return FlickerNoise(seed, tiling.regions[0].tile, (2, stage.columns, stage.rows))

@@ -11,10 +11,10 @@ from chip_sim.clock import log_age
 from chip_sim.converter import convert_columns, level_max
 from chip_sim.devices.device import Age
 from chip_sim.devices.select import device_model
+from chip_sim.flicker_noise import FlickerNoise
 from chip_sim.identity import tile_identity
 from chip_sim.randomness import stream
 from chip_sim.spec import ChipSpec
-from chip_sim.unrest import Unrest
 from chip_sim.writer import Fault, write
 from ltl_core.chip import LayerSettings, Placement
 from ltl_core.network.layers import Linear
@@ -63,13 +63,13 @@ def ageing(spec: ChipSpec, seed: int) -> Ageing:
         span = spec.device.g_max - spec.device.g_min
         target = torch.full((_DEVICES,), spec.device.g_min + level * span)
         g = write(target, free, model, spec.write, rng).g
-        fate, unrest = model.draw_fate(target, g, rng), Unrest(seed, level, (_DEVICES,))
+        draw, flicker = model.draw_drift(target, g, rng), FlickerNoise(seed, level, (_DEVICES,))
         life = []
         for time in times.tolist():
             elapsed = torch.full((_DEVICES,), time)
-            moved = unrest.at(time, elapsed, model.t0) * model.fluctuates
+            moved = flicker.at(time, elapsed, model.t0) * model.fluctuates
             age = Age(elapsed, log_age(elapsed, model.t0), moved)
-            life.append(model.conductance(target, g, fate, age))
+            life.append(model.conductance(target, g, draw, age))
         lives.append(torch.stack(life, 1))
     whole = torch.stack(lives)
     return Ageing(LEVELS, times, whole.mean(1), whole.std(1), whole[:, 0])

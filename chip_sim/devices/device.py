@@ -12,7 +12,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 
-class Fate(NamedTuple):
+class DriftDraw(NamedTuple):
     """What a write decides about a device's future."""
 
     nu: Float[Tensor, "*shape"]  # drift exponent
@@ -24,7 +24,7 @@ class Age(NamedTuple):
 
     elapsed: Float[Tensor, "*shape"]  # s
     log_time: Float[Tensor, "*shape"]  # ln(1 + t / t0), stretched by temperature: drift follows it
-    unrest: Float[Tensor, "*shape"]  # the slow part of 1/f noise, sd sqrt(ln(1 + t / t0))
+    flicker: Float[Tensor, "*shape"]  # the slow part of 1/f noise, sd sqrt(ln(1 + t / t0))
 
 
 @runtime_checkable
@@ -50,12 +50,12 @@ class DeviceModel(Protocol):
         """Standard deviation of one write, S."""
         ...
 
-    def draw_fate(
+    def draw_drift(
         self,
         g_target: Float[Tensor, "*shape"],
         g_programmed: Float[Tensor, "*shape"],
         rng: torch.Generator,
-    ) -> Fate:
+    ) -> DriftDraw:
         """What becomes of devices that were just written."""
         ...
 
@@ -63,7 +63,7 @@ class DeviceModel(Protocol):
         self,
         g_target: Float[Tensor, "*shape"],
         g_programmed: Float[Tensor, "*shape"],
-        fate: Fate,
+        draw: DriftDraw,
         age: Age,
     ) -> Float[Tensor, "*shape"]:
         """Conductance so long after the write, S."""
@@ -81,27 +81,27 @@ class PerfectDevice:
         """None."""
         return torch.zeros_like(g_target)
 
-    def draw_fate(
+    def draw_drift(
         self,
         g_target: Float[Tensor, "*shape"],
         g_programmed: Float[Tensor, "*shape"],  # noqa: ARG002
         rng: torch.Generator,  # noqa: ARG002
-    ) -> Fate:
+    ) -> DriftDraw:
         """Nothing happens to it."""
-        return Fate(torch.zeros_like(g_target), torch.zeros_like(g_target))
+        return DriftDraw(torch.zeros_like(g_target), torch.zeros_like(g_target))
 
     def conductance(
         self,
         g_target: Float[Tensor, "*shape"],  # noqa: ARG002
         g_programmed: Float[Tensor, "*shape"],
-        fate: Fate,  # noqa: ARG002
+        draw: DriftDraw,  # noqa: ARG002
         age: Age,  # noqa: ARG002
     ) -> Float[Tensor, "*shape"]:
         """g(t) = g(0)."""
         return g_programmed
 
 
-def drift(
+def power_law_drift(
     g: Float[Tensor, "*shape"],
     nu: Float[Tensor, "*shape"],
     log_time: Float[Tensor, "*shape"],
@@ -110,10 +110,10 @@ def drift(
     return g * torch.exp(-nu * log_time)
 
 
-def flicker(
+def add_flicker(
     g: Float[Tensor, "*shape"], relative: Float[Tensor, "*shape"]
 ) -> Float[Tensor, "*shape"]:
-    """1/f noise: g (1 + q x), not below zero; `chip_sim.unrest` says what x is."""
+    """1/f noise: g (1 + q x), not below zero; `chip_sim.flicker_noise` says what x is."""
     return (g * (1 + relative)).clamp(min=0)
 
 

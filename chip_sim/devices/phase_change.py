@@ -14,12 +14,12 @@ from torch import Tensor
 
 from chip_sim.devices.device import (
     Age,
-    Fate,
-    drift,
-    flicker,
+    DriftDraw,
+    add_flicker,
     flicker_at_first_read,
     normal,
     polynomial,
+    power_law_drift,
 )
 
 _MICRO = 1e-6
@@ -56,29 +56,29 @@ class PhaseChangeDevice(ABC):
         """sigma(r), a polynomial."""
         return self._scale * polynomial(g_target / self._g_max, *self.programming)
 
-    def draw_fate(
+    def draw_drift(
         self,
         g_target: Float[Tensor, "*shape"],
         g_programmed: Float[Tensor, "*shape"],
         rng: torch.Generator,
-    ) -> Fate:
+    ) -> DriftDraw:
         """nu = |N(mu(r), s(r))|, r from the target; wander = q(r) z, r from what was programmed."""
         r = self._part(g_target)
         nu = (self.drift_mean(r) + self.drift_spread(r) * normal(r, rng)).abs()
-        return Fate(nu, self.flicker_amplitude(self._part(g_programmed)) * normal(r, rng))
+        return DriftDraw(nu, self.flicker_amplitude(self._part(g_programmed)) * normal(r, rng))
 
     def conductance(
         self,
         g_target: Float[Tensor, "*shape"],  # noqa: ARG002
         g_programmed: Float[Tensor, "*shape"],
-        fate: Fate,
+        draw: DriftDraw,
         age: Age,
     ) -> Float[Tensor, "*shape"]:
         """Power-law drift, then 1/f noise."""
-        drifted = drift(g_programmed, fate.nu, age.log_time)
+        drifted = power_law_drift(g_programmed, draw.nu, age.log_time)
         first = flicker_at_first_read(self.t0, self.t_read)
         amplitude = self.flicker_amplitude(self._part(g_programmed))
-        return flicker(drifted, fate.wander * first + amplitude * age.unrest)
+        return add_flicker(drifted, draw.wander * first + amplitude * age.flicker)
 
     def _part(self, g: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
         return (g / self._g_max).clamp(min=_SMALLEST_R)

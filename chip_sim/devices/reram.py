@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from chip_sim.devices.device import Age, Fate, normal, polynomial
+from chip_sim.devices.device import Age, DriftDraw, normal, polynomial
 
 _MICRO = 1e-6
 _DAY = 86400.0  # s
@@ -35,20 +35,20 @@ class ReramDevice:
         """The spread one second after the write."""
         return self._scale * polynomial(g_target / self._g_max, *self.after_a_second)
 
-    def draw_fate(
+    def draw_drift(
         self,
         g_target: Float[Tensor, "*shape"],
         g_programmed: Float[Tensor, "*shape"],  # noqa: ARG002
         rng: torch.Generator,
-    ) -> Fate:
+    ) -> DriftDraw:
         """A direction to relax in, standard normal, independent of where the write ended."""
-        return Fate(torch.zeros_like(g_target), normal(g_target, rng))
+        return DriftDraw(torch.zeros_like(g_target), normal(g_target, rng))
 
     def conductance(
         self,
         g_target: Float[Tensor, "*shape"],
         g_programmed: Float[Tensor, "*shape"],
-        fate: Fate,
+        draw: DriftDraw,
         age: Age,
     ) -> Float[Tensor, "*shape"]:
         """g(0) + z sqrt(sigma(t)^2 - sigma(1 s)^2), so that the spread of blind writes is sigma(t).
@@ -65,4 +65,4 @@ class ReramDevice:
         late = ((log_t - math.log(_DAY)) / math.log(2)).clamp(min=0)
         sigma = torch.lerp(torch.lerp(first, second, early.clamp(max=1)), third, late)
         grown = (sigma.square() - first.square()).clamp(min=0).sqrt()
-        return (g_programmed + fate.wander * grown).clamp(min=0)
+        return (g_programmed + draw.wander * grown).clamp(min=0)

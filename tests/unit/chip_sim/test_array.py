@@ -10,7 +10,7 @@ from chip_sim.array import Array, Play, column_norms, read_columns
 from chip_sim.converter import AdcBank, transfer_of
 from chip_sim.presets import preset
 from chip_sim.read_noise import read_noise_spread
-from chip_sim.rows import rows_of, unfold
+from chip_sim.row_values import rows_of, unfold
 from chip_sim.spec import ChipSpec, DeviceSpec, tiles_of
 from chip_sim.tiling import tile_stage
 from ltl_core.network.layers import Conv2d, Linear

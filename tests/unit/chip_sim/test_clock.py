@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from chip_sim.clock import Clock, Spell, arrhenius, log_age
+from chip_sim.clock import Clock, TemperatureInterval, arrhenius, log_age
 from chip_sim.errors import ImpossibleTemperatureError, NegativeTimeError
 
 
@@ -22,7 +22,7 @@ def test_warmth_moves_on_with_the_clock() -> None:
     clock.advance(10)
     clock.warm(350)
     clock.warm(360)
-    assert clock.spells == (Spell(0, 310), Spell(10, 360))
+    assert clock.intervals == (TemperatureInterval(0, 310), TemperatureInterval(10, 360))
     assert clock.kelvin == 360
 
 
@@ -46,11 +46,13 @@ def test_at_one_speed_it_is_the_plain_logarithm() -> None:
 
 
 def test_a_warm_spell_stretches_its_own_part() -> None:
-    spells = ((1000.0, 1.0), (100.0, 3.0), (20.0, 0.5))  # ages at which the speed changed
+    intervals = ((1000.0, 1.0), (100.0, 3.0), (20.0, 0.5))  # ages at which the speed changed
     elapsed, t0, steps = 400.0, 20.0, 400_000
     middle = (torch.arange(steps, dtype=torch.float64) + 0.5) * elapsed / steps
     ago = elapsed - middle
     speed = torch.where(ago > 100, 1.0, torch.where(ago > 20, 3.0, 0.5))
     expected = float((speed / (middle + t0)).sum() * elapsed / steps)
-    assert float(log_age(torch.tensor([elapsed]), t0, spells)) == pytest.approx(expected, rel=1e-4)
+    assert float(log_age(torch.tensor([elapsed]), t0, intervals)) == pytest.approx(
+        expected, rel=1e-4
+    )
     assert expected != pytest.approx(math.log1p(elapsed / t0), rel=0.1)

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from chip_sim.converter import AdcBank, column_levels, convert_columns, level_max, quantise
+from chip_sim.converter import AdcBank, column_levels, convert_columns, converter_codes, level_max
 
 PAIRS = json.loads((Path(__file__).parents[2] / "data" / "aihwkit.json").read_text())[
     "quantiser_8_bit"
@@ -15,25 +15,25 @@ PAIRS = json.loads((Path(__file__).parents[2] / "data" / "aihwkit.json").read_te
 
 @pytest.mark.parametrize(("value", "answer"), [pair for pair in PAIRS if abs(pair[0]) <= 1])
 def test_levels_agree_with_the_reference(value: float, answer: float) -> None:
-    read = float(quantise(torch.tensor([value]), 1.0, 8)) / level_max(8)
+    read = float(converter_codes(torch.tensor([value]), 1.0, 8)) / level_max(8)
     assert read == pytest.approx(answer, abs=1e-6)
 
 
 @pytest.mark.parametrize("wrong", [0.95, 1.05])
 def test_a_full_scale_five_percent_off_would_be_seen(wrong: float) -> None:
     values = torch.tensor([pair[0] for pair in PAIRS if abs(pair[0]) <= 1])
-    assert not torch.equal(quantise(values, wrong, 8), quantise(values, 1.0, 8))
+    assert not torch.equal(converter_codes(values, wrong, 8), converter_codes(values, 1.0, 8))
 
 
 @pytest.mark.parametrize("bits", [2, 6, 8, 12])
 def test_codes_stop_at_both_ends(bits: int) -> None:
     top = 2 ** (bits - 1) - 1
-    assert quantise(torch.tensor([-9.0, 9.0]), 1.0, bits).tolist() == [-top, top]
+    assert converter_codes(torch.tensor([-9.0, 9.0]), 1.0, bits).tolist() == [-top, top]
 
 
 def test_halves_go_to_the_even_code() -> None:
     halves = torch.tensor([-2.5, -1.5, -0.5, 0.5, 1.5, 2.5])
-    assert quantise(halves, 127.0, 8).tolist() == [-2, -2, 0, 0, 2, 2]
+    assert converter_codes(halves, 127.0, 8).tolist() == [-2, -2, 0, 0, 2, 2]
 
 
 def test_gain_comes_before_the_offset_and_the_clamp_last() -> None:

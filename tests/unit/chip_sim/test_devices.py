@@ -9,11 +9,18 @@ import pytest
 import torch
 
 from chip_sim.clock import log_age
-from chip_sim.devices.device import Age, DeviceModel, Fate, PerfectDevice, drift, normal
+from chip_sim.devices.device import (
+    Age,
+    DeviceModel,
+    DriftDraw,
+    PerfectDevice,
+    normal,
+    power_law_drift,
+)
 from chip_sim.devices.hermes import HermesDevice
 from chip_sim.devices.pcm import PcmDevice
 from chip_sim.devices.reram import ReramDevice
-from chip_sim.unrest import Unrest
+from chip_sim.flicker_noise import FlickerNoise
 
 REFERENCE = json.loads((Path(__file__).parents[2] / "data" / "aihwkit.json").read_text())
 DEVICES = 200_000
@@ -31,17 +38,17 @@ def model(name: str, scale: float = 1.0) -> DeviceModel:
 
 def written(
     device: DeviceModel, target: float, seed: int = 1
-) -> tuple[torch.Tensor, torch.Tensor, Fate]:
+) -> tuple[torch.Tensor, torch.Tensor, DriftDraw]:
     rng = torch.Generator().manual_seed(seed)
     g_target = torch.full((DEVICES,), target)
     g = (g_target + device.programming_noise(g_target) * normal(g_target, rng)).clamp(min=0)
-    return g_target, g, device.draw_fate(g_target, g, rng)
+    return g_target, g, device.draw_drift(g_target, g, rng)
 
 
 def aged(device: DeviceModel, seconds: float) -> Age:
     elapsed = torch.full((DEVICES,), seconds)
-    unrest = Unrest(9, "devices", (DEVICES,)).at(seconds, elapsed, device.t0)
-    return Age(elapsed, log_age(elapsed, device.t0), unrest)
+    flicker = FlickerNoise(9, "devices", (DEVICES,)).at(seconds, elapsed, device.t0)
+    return Age(elapsed, log_age(elapsed, device.t0), flicker)
 
 
 def agrees(values: torch.Tensor, mean: float, sd: float) -> bool:
@@ -55,14 +62,14 @@ def population(
 ) -> list[bool]:
     """Whether the devices agree with the reference, at each of its times."""
     device = model(name, scale)
-    g_target, g, fate = written(device, row["r"] * REFERENCE[name]["g_max"] * MICRO)
+    g_target, g, draw = written(device, row["r"] * REFERENCE[name]["g_max"] * MICRO)
     size = wander if kind == FLICKER else 0.0
-    fate = fate._replace(wander=fate.wander * size)
+    draw = draw._replace(wander=draw.wander * size)
 
     def at(time: float) -> torch.Tensor:
         age = aged(device, time)
-        age = age._replace(unrest=age.unrest * size)
-        return device.conductance(g_target, g, fate, age).double() / MICRO
+        age = age._replace(flicker=age.flicker * size)
+        return device.conductance(g_target, g, draw, age).double() / MICRO
 
     return [agrees(at(float(time)), mean, sd) for time, mean, sd in row[kind]]
 
@@ -75,8 +82,8 @@ def test_conductances_agree_with_the_reference(name: str, row: dict[str, Any], k
 
 @pytest.mark.parametrize(("name", "row"), ROWS, ids=IDS)
 def test_drift_exponents_agree_with_the_reference(name: str, row: dict[str, Any]) -> None:
-    *_, fate = written(model(name), row["r"] * REFERENCE[name]["g_max"] * MICRO)
-    assert agrees(fate.nu, *row["nu"])
+    *_, draw = written(model(name), row["r"] * REFERENCE[name]["g_max"] * MICRO)
+    assert agrees(draw.nu, *row["nu"])
 
 
 @pytest.mark.parametrize("wrong", [0.95, 1.05])
@@ -98,27 +105,27 @@ def test_flicker_five_percent_off_would_be_seen(name: str, wrong: float) -> None
 def test_drift_exponents_five_percent_off_would_be_seen(
     name: str, row: dict[str, Any], wrong: float
 ) -> None:
-    *_, fate = written(model(name), row["r"] * REFERENCE[name]["g_max"] * MICRO)
-    assert not agrees(fate.nu * wrong, *row["nu"])
+    *_, draw = written(model(name), row["r"] * REFERENCE[name]["g_max"] * MICRO)
+    assert not agrees(draw.nu * wrong, *row["nu"])
 
 
 @pytest.mark.parametrize("r", [0.25, 0.6, 0.93])
 def test_between_the_levels_of_the_reference_the_closed_form_holds(r: float) -> None:
-    _, g, fate = written(PcmDevice(25e-6), r * 25e-6)
+    _, g, draw = written(PcmDevice(25e-6), r * 25e-6)
     sigma = 0.26348 + 1.9650 * r - 1.1731 * r**2
     assert agrees(g.double() / MICRO, r * 25, sigma)
-    assert agrees(fate.nu, max(0.0244 - 0.0155 * math.log(r), 0.049), _pcm_nu_spread(r))
+    assert agrees(draw.nu, max(0.0244 - 0.0155 * math.log(r), 0.049), _pcm_nu_spread(r))
 
 
 def test_drift_follows_its_exponent() -> None:
     g, nu = torch.full((4,), 10e-6), torch.full((4,), 0.05)
-    decade = drift(g, nu, log_age(torch.full((4,), 9 * 20.0), 20.0))
+    decade = power_law_drift(g, nu, log_age(torch.full((4,), 9 * 20.0), 20.0))
     torch.testing.assert_close(decade / g, torch.full((4,), 10**-0.05))
 
 
 def test_without_flicker_nothing_happens_at_the_instant_of_the_write() -> None:
-    g_target, g, fate = written(PcmDevice(25e-6), 10e-6)
-    still = Fate(fate.nu, torch.zeros_like(fate.wander))
+    g_target, g, draw = written(PcmDevice(25e-6), 10e-6)
+    still = DriftDraw(draw.nu, torch.zeros_like(draw.wander))
     now = PcmDevice(25e-6).conductance(g_target, g, still, aged(PcmDevice(25e-6), 0.0))
     torch.testing.assert_close(now, g, rtol=0, atol=0)
 
@@ -154,16 +161,16 @@ def test_reram_spread_five_percent_off_would_be_seen(wrong: float) -> None:
 
 def test_reram_relaxes_along_one_direction() -> None:
     device = ReramDevice(40e-6)
-    g_target, g, fate = written(device, 20e-6)
-    hour, day = (device.conductance(g_target, g, fate, aged(device, t)) - g for t in (3600.0, DAY))
+    g_target, g, draw = written(device, 20e-6)
+    hour, day = (device.conductance(g_target, g, draw, aged(device, t)) - g for t in (3600.0, DAY))
     assert bool((hour.abs() <= day.abs()).all())
     assert float(torch.corrcoef(torch.stack((hour, day)))[0, 1]) > 0.9999
 
 
 def test_a_perfect_device_keeps_its_conductance_for_a_year() -> None:
     g = torch.linspace(0, 25e-6, 9)
-    fate = PerfectDevice().draw_fate(g, g, torch.Generator())
-    later = PerfectDevice().conductance(g, g, fate, Age(*(torch.full((9,), 365 * DAY),) * 3))
+    draw = PerfectDevice().draw_drift(g, g, torch.Generator())
+    later = PerfectDevice().conductance(g, g, draw, Age(*(torch.full((9,), 365 * DAY),) * 3))
     torch.testing.assert_close(later, g, rtol=0, atol=0)
 
 
@@ -197,10 +204,10 @@ def _drifted_product(seconds: float, noise: float = 1.0) -> tuple[float, float]:
     net = g[0] - g[1]
     stretch = g_max / net.abs().max()
     g = torch.stack((net, -net)).clamp(min=0) * stretch
-    fate = device.draw_fate(target, g, rng)
+    draw = device.draw_drift(target, g, rng)
     elapsed = torch.full_like(g, seconds)
-    unrest = Unrest(3, "product", tuple(g.shape)).at(seconds, elapsed, device.t0)
-    now = device.conductance(target, g, fate, Age(elapsed, log_age(elapsed, device.t0), unrest))
+    flicker = FlickerNoise(3, "product", tuple(g.shape)).at(seconds, elapsed, device.t0)
+    now = device.conductance(target, g, draw, Age(elapsed, log_age(elapsed, device.t0), flicker))
     ratio = float(g.sum() / now.sum())
     inputs = torch.randn(256, 512, generator=rng)
     answer = inputs @ (now[0] - now[1]).T * (ratio / stretch / scale)
@@ -215,8 +222,8 @@ def _reram_spread(r: float, seconds: float, scale: float = 1.0) -> float:
     rng = torch.Generator().manual_seed(2)
     g = g_target + device.programming_noise(g_target) * normal(g_target, rng)
     raised = 20e-6  # far from the clamp at zero, which is not what is measured here
-    fate = device.draw_fate(g_target, g, rng)
-    later = device.conductance(g_target, g + raised, fate, aged(device, seconds))
+    draw = device.draw_drift(g_target, g, rng)
+    later = device.conductance(g_target, g + raised, draw, aged(device, seconds))
     return float((later - raised - g_target).std() / MICRO)
 
 

@@ -11,7 +11,7 @@ from safetensors.torch import load, save
 from chip_sim import pair
 from chip_sim.array import Array, Play, read_columns
 from chip_sim.chip import make_chip
-from chip_sim.converter import AdcBank, level_max, quantise, transfer_of
+from chip_sim.converter import AdcBank, converter_codes, level_max, transfer_of
 from chip_sim.presets import NAMES, preset
 from chip_sim.spec import ChipSpec, DeviceSpec
 from chip_sim.tiling import tile_stage
@@ -35,8 +35,8 @@ def random(shape: tuple[int, ...], seed: int) -> torch.Tensor:
 @given(seeds, bits, scales)
 def test_a_quantiser_is_odd_monotonic_bounded_and_near(seed: int, b: int, scale: float) -> None:
     values, top = random((200,), seed).sort().values * scale, level_max(b)
-    codes = quantise(values, scale, b)
-    assert torch.equal(quantise(-values, scale, b), -codes)
+    codes = converter_codes(values, scale, b)
+    assert torch.equal(converter_codes(-values, scale, b), -codes)
     assert bool((codes.diff() >= 0).all())
     assert float(codes.abs().max()) <= top
     inside = values.abs() <= scale
@@ -47,8 +47,8 @@ def test_a_quantiser_is_odd_monotonic_bounded_and_near(seed: int, b: int, scale:
 @quick
 @given(seeds, bits, scales)
 def test_a_quantiser_keeps_its_own_levels(seed: int, b: int, scale: float) -> None:
-    codes = quantise(random((200,), seed) * scale, scale, b)
-    assert torch.equal(quantise(codes * (scale / level_max(b)), scale, b), codes)
+    codes = converter_codes(random((200,), seed) * scale, scale, b)
+    assert torch.equal(converter_codes(codes * (scale / level_max(b)), scale, b), codes)
 
 
 @quick

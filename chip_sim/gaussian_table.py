@@ -8,7 +8,7 @@ _LEVELS = 1 << 16
 _A_WORD = 4  # numbers that 64 random bits make
 
 
-class Normals:
+class GaussianTable:
     """Draws from 65,536 equally likely quantiles, scaled to a variance of one.
 
     Nowhere is the distribution function further than 2^-16 from the normal one, moments up to the

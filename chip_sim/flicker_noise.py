@@ -35,7 +35,7 @@ _DECADE = math.log(10)
 _KEPT = 16  # numbers of one component and period that are kept at hand
 
 
-class Unrest:
+class FlickerNoise:
     """The slow fluctuation of the devices under one layer."""
 
     def __init__(self, seed: int, place: object, shape: tuple[int, ...]) -> None:

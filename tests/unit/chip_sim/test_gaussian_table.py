@@ -1,13 +1,13 @@
 import pytest
 import torch
 
-from chip_sim.normals import Normals
+from chip_sim.gaussian_table import GaussianTable
 
 LARGE = 1 << 20
 
 
 def drawn(seed: int, *shape: int) -> torch.Tensor:
-    return Normals(torch.Generator().manual_seed(seed)).fill_(torch.empty(shape))
+    return GaussianTable(torch.Generator().manual_seed(seed)).fill_(torch.empty(shape))
 
 
 def distance(numbers: torch.Tensor) -> float:
@@ -51,8 +51,8 @@ def test_numbers_are_independent_of_those_before() -> None:
 
 
 def test_a_stream_goes_on_and_a_seed_repeats_it() -> None:
-    normals = Normals(torch.Generator().manual_seed(4))
-    first, second = (normals.fill_(torch.empty(5, 3)).clone() for _ in range(2))
+    gaussian = GaussianTable(torch.Generator().manual_seed(4))
+    first, second = (gaussian.fill_(torch.empty(5, 3)).clone() for _ in range(2))
     assert not torch.equal(first, second)
     assert torch.equal(first, drawn(4, 5, 3))
     assert not torch.equal(first, drawn(5, 5, 3))

@@ -18,7 +18,7 @@ _POINTS_MIN = 512  # fewer make poor matrix products
 _NUMBERS = 1 << 19  # of a matrix that stays near the processor
 
 
-class Rows(NamedTuple):
+class RowValues(NamedTuple):
     """What some samples play into the rows of a layer."""
 
     samples: slice
@@ -39,7 +39,9 @@ def positions(stage: Stage) -> tuple[int, ...]:
     return stage.output_shape[1:]
 
 
-def rows_of(values: Float[Tensor, "batch *input"], stage: Stage, times: int = 1) -> Iterator[Rows]:
+def rows_of(
+    values: Float[Tensor, "batch *input"], stage: Stage, times: int = 1
+) -> Iterator[RowValues]:
     """A few samples at a time, so that sums are converted while they are still in the cache.
 
     The matrix of a convolution is good until the next one is asked for.
@@ -53,9 +55,9 @@ def rows_of(values: Float[Tensor, "batch *input"], stage: Stage, times: int = 1)
             windows = _windows(values[samples], stage.layer)
             if room.shape != windows.shape:
                 room = values.new_empty(windows.shape)
-            yield Rows(samples, _matrix(room.copy_(windows)))
+            yield RowValues(samples, _matrix(room.copy_(windows)))
         else:
-            yield Rows(samples, values[samples].flatten(1).T)
+            yield RowValues(samples, values[samples].flatten(1).T)
 
 
 def unfold(

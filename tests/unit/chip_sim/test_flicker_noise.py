@@ -6,7 +6,7 @@ from itertools import pairwise
 import pytest
 import torch
 
-from chip_sim.unrest import Unrest, correlation
+from chip_sim.flicker_noise import FlickerNoise, correlation
 
 DEVICES = 20_000
 CHIPS = 12  # each with phases of its own
@@ -18,9 +18,9 @@ def pair_of_looks(wait: float) -> tuple[torch.Tensor, torch.Tensor]:
     """The same devices looked at twice, on several chips."""
     looks: list[tuple[torch.Tensor, torch.Tensor]] = []
     for chip in range(CHIPS):
-        unrest = Unrest(chip, 0, (DEVICES,))
+        flicker = FlickerNoise(chip, 0, (DEVICES,))
         first, second = (
-            unrest.at(now, torch.full((DEVICES,), now), T0).double() for now in (AGE, AGE + wait)
+            flicker.at(now, torch.full((DEVICES,), now), T0).double() for now in (AGE, AGE + wait)
         )
         looks.append((first, second))
     return torch.cat([one for one, _ in looks]), torch.cat([two for _, two in looks])
@@ -37,7 +37,7 @@ def covariance(early: float, late: float) -> float:
 
 @pytest.mark.parametrize("age", [1.0, 50.0, 3600.0, 86400.0, 3e7])
 def test_its_variance_is_the_logarithm_of_age(age: float) -> None:
-    x = Unrest(1, 0, (200_000,)).at(age, torch.full((200_000,), age), T0).double()
+    x = FlickerNoise(1, 0, (200_000,)).at(age, torch.full((200_000,), age), T0).double()
     expected = math.log(1 + age / T0)
     assert float(x.var()) == pytest.approx(expected, rel=0.015)
     assert float(x.var()) != pytest.approx(expected * 1.05, rel=0.015)
@@ -68,7 +68,7 @@ def test_a_walk_in_time_would_be_seen() -> None:  # its difference grows in prop
 
 def test_the_same_instant_gives_the_same_number() -> None:
     ages = torch.full((100,), 500.0)
-    one, other = Unrest(1, 0, (100,)), Unrest(1, 0, (100,))
+    one, other = FlickerNoise(1, 0, (100,)), FlickerNoise(1, 0, (100,))
     first = one.at(1e6, ages, T0)
     for now in torch.linspace(1e6, 9e6, 40).tolist():
         one.at(now, ages + now, T0)
@@ -77,14 +77,14 @@ def test_the_same_instant_gives_the_same_number() -> None:
 
 
 def test_it_moves_without_jumps() -> None:
-    unrest, ages = Unrest(1, 0, (1000,)), torch.full((1000,), 1e5)
-    looks = [unrest.at(1e5 + step, ages, T0) for step in torch.arange(0, 400, 0.5).tolist()]
+    flicker, ages = FlickerNoise(1, 0, (1000,)), torch.full((1000,), 1e5)
+    looks = [flicker.at(1e5 + step, ages, T0) for step in torch.arange(0, 400, 0.5).tolist()]
     steps = torch.stack([(b - a).abs().max() for a, b in pairwise(looks)])
     assert 0 < float(steps.max()) < 0.2
 
 
 def test_a_device_just_written_has_none() -> None:
-    assert float(Unrest(1, 0, (9,)).at(1e6, torch.zeros(9), T0).abs().max()) == 0
+    assert float(FlickerNoise(1, 0, (9,)).at(1e6, torch.zeros(9), T0).abs().max()) == 0
 
 
 def test_correlation_begins_at_one_and_ends() -> None:
