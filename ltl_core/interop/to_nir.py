@@ -94,7 +94,7 @@ def _nodes(student: Student, time_step: float) -> Iterator[tuple[str, nir.NIRNod
 
 def _node(layer: Layer, weights: Mapping[str, Tensor], shape: Shape) -> nir.NIRNode:
     if isinstance(layer, GlobalAvgPool):
-        layer = layer.over(shape)
+        layer = layer.as_window(shape)
     if isinstance(layer, AvgPool2d):
         return nir.AvgPool2d(np.array(layer.kernel), np.array(layer.stride), np.array((0, 0)))
     if not isinstance(layer, Conv2d | Linear):

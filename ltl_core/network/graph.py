@@ -1,16 +1,19 @@
-"""Names and what they read: in which order to compute them, and what is wrong with them."""
+"""The graph of a network: the order in which its layers are computed, and what is wrong with it."""
 
 from collections.abc import Mapping, Sequence
 
 from ltl_core.errors import NetworkError
 
-INPUT = "input"  # what the network's own input is called
+INPUT = "input"  # the name of the network's own input
 
-Edges = Mapping[str, Sequence[str]]
+Edges = Mapping[str, Sequence[str]]  # the names that each layer reads
 
 
 def sorted_names(edges: Edges) -> tuple[str, ...]:
-    """Each name behind all that it reads, else in the order given. Raises NetworkError."""
+    """Return all names so that each stands behind those that it reads, else in the order given.
+
+    Raises NetworkError if a layer reads a name that does not exist, or if layers form a circle.
+    """
     _check_known(edges)
     placed: dict[str, None] = {INPUT: None}
     waiting = list(edges)
@@ -27,7 +30,7 @@ def sorted_names(edges: Edges) -> tuple[str, ...]:
 
 
 def only_output(edges: Edges) -> str:
-    """The one name that nothing reads. Raises NetworkError."""
+    """Return the one name that no layer reads. Raises NetworkError unless there is exactly one."""
     read = {source for sources in edges.values() for source in sources}
     ends = [name for name in edges if name not in read]
     if len(ends) != 1:
@@ -39,7 +42,7 @@ def only_output(edges: Edges) -> str:
 
 
 def readers(edges: Edges, name: str) -> tuple[str, ...]:
-    """Who reads `name`."""
+    """Return the layers that read `name`."""
     return tuple(reader for reader, sources in edges.items() if name in sources)
 
 
@@ -53,7 +56,7 @@ def _check_known(edges: Edges) -> None:
 
 
 def _circle(edges: Edges, waiting: Sequence[str]) -> list[str]:
-    """Follow unmet sources until a name comes again."""
+    """Return the names of one circle: unmet sources are followed until a name comes again."""
     path = [waiting[0]]
     while (following := next(read for read in edges[path[-1]] if read in waiting)) not in path:
         path.append(following)

@@ -1,4 +1,4 @@
-"""The kinds of layers, and the shapes that they make of what they read."""
+"""The kinds of layers, with the shapes of their weights and outputs; shapes are without batch."""
 
 from typing import Annotated, Literal
 
@@ -21,19 +21,19 @@ class _Layer(BaseModel):
 
 
 class _Neurons(_Layer):
-    """A ReLU clipped at `ceiling`; in a student, neurons that fire."""
+    """A layer that ends in a ReLU clipped at `ceiling`; in a student, in neurons that fire."""
 
     ceiling: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
 
 
 class _Matrix(_Neurons):
-    """Weights. Where it does not fire, its column sums go straight into an addition."""
+    """A layer with weights. If it does not fire, its column sums go straight into an addition."""
 
     fires: bool = True
 
 
 class Conv2d(_Matrix):
-    """A convolution."""
+    """A two-dimensional convolution, padded with zeros."""
 
     kind: Literal["conv2d"] = "conv2d"
     in_channels: PositiveInt
@@ -51,9 +51,11 @@ class Conv2d(_Matrix):
 
     @property
     def weight_shape(self) -> Shape:
+        """Shape of the weights: output channels, input channels a group, kernel rows, columns."""
         return (self.out_channels, self.in_channels // self.groups, *self.kernel)
 
     def output_shape(self, shape: Shape) -> Shape:
+        """Return the shape of the output for an input of `shape`. Raises LayerShapeError."""
         if len(shape) != 3 or shape[0] != self.in_channels:
             raise LayerShapeError(self.name, (self.in_channels, "H", "W"), shape)
         return (
@@ -63,7 +65,7 @@ class Conv2d(_Matrix):
 
 
 class Linear(_Matrix):
-    """A matrix; its input is flattened."""
+    """A matrix product; the input is flattened."""
 
     kind: Literal["linear"] = "linear"
     in_features: PositiveInt
@@ -71,9 +73,11 @@ class Linear(_Matrix):
 
     @property
     def weight_shape(self) -> Shape:
+        """Shape of the weights: outputs, inputs."""
         return (self.out_features, self.in_features)
 
     def output_shape(self, shape: Shape) -> Shape:
+        """Return the shape of the output for an input of `shape`. Raises LayerShapeError."""
         if size(shape) != self.in_features:
             raise LayerShapeError(self.name, (self.in_features,), shape)
         return (self.out_features,)
@@ -87,6 +91,7 @@ class AvgPool2d(_Layer):
     stride: Pair
 
     def output_shape(self, shape: Shape) -> Shape:
+        """Return the shape of the output for an input of `shape`. Raises LayerShapeError."""
         if len(shape) != 3:
             raise LayerShapeError(self.name, ("C", "H", "W"), shape)
         return (shape[0], *_slide(self.name, shape, self.kernel, self.stride, (0, 0)))
@@ -98,12 +103,13 @@ class GlobalAvgPool(_Layer):
     kind: Literal["global_avg_pool"] = "global_avg_pool"
 
     def output_shape(self, shape: Shape) -> Shape:
+        """Return the shape of the output for an input of `shape`. Raises LayerShapeError."""
         if len(shape) != 3:
             raise LayerShapeError(self.name, ("C", "H", "W"), shape)
         return (shape[0], 1, 1)
 
-    def over(self, shape: Shape) -> AvgPool2d:
-        """The same as one window over the whole of `shape`."""
+    def as_window(self, shape: Shape) -> AvgPool2d:
+        """Return the same average as a pool with one window over all positions of `shape`."""
         return AvgPool2d(name=self.name, kernel=shape[1:], stride=shape[1:])
 
 
@@ -116,6 +122,7 @@ class Add(_Neurons):
     kind: Literal["add"] = "add"
 
     def output_shape(self, shape: Shape) -> Shape:
+        """Return `shape`: an addition changes no shape."""
         return shape
 
 
@@ -126,7 +133,7 @@ KINDS = ("conv2d", "linear", "avg_pool2d", "global_avg_pool", "add")
 
 
 def size(shape: Shape) -> int:
-    """Number of elements."""
+    """Return the number of elements of a tensor of this shape."""
     product = 1
     for extent in shape:
         product *= extent

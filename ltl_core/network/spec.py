@@ -1,4 +1,4 @@
-"""What a network is: named layers and what each reads, with shapes; to and from JSON."""
+"""The specification of a network: named layers and what each reads, with shapes, as JSON."""
 
 from collections.abc import Mapping
 from functools import cached_property
@@ -9,11 +9,11 @@ from pydantic import BaseModel, ConfigDict, Field, PositiveInt, model_validator
 from ltl_core.errors import NetworkError, UnsupportedLayerError
 from ltl_core.network.graph import INPUT
 from ltl_core.network.layers import KINDS, Layer, Shape, Weighted
-from ltl_core.network.stages import Stage, StageWalk
+from ltl_core.network.stages import Stage, stages_of
 
 
 class NetworkSpec(BaseModel):
-    """Layers that read each other without a circle; the one that nothing reads is the readout."""
+    """Layers that read each other without a circle; the readout is the one that no layer reads."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -49,7 +49,7 @@ class NetworkSpec(BaseModel):
 
     @property
     def edges(self) -> dict[str, tuple[str, ...]]:
-        """What each layer reads."""
+        """Names that each layer reads; `INPUT` is the input of the network."""
         before = (INPUT, *(layer.name for layer in self.layers))
         return {
             layer.name: layer.inputs or (previous,)
@@ -58,21 +58,22 @@ class NetworkSpec(BaseModel):
 
     @cached_property
     def stages(self) -> tuple[Stage, ...]:
-        """The layers of neurons, each behind all that feed it; the readout is the last."""
-        return StageWalk(self.input_shape, self.layers, self.edges).all()
+        """Layers of neurons, each behind all that feed it; the readout is the last."""
+        return stages_of(self.input_shape, self.layers, self.edges)
 
     @property
     def classes(self) -> int:
+        """Number of outputs of the readout."""
         return self.stages[-1].columns
 
     @property
     def matrices(self) -> tuple[Weighted, ...]:
-        """All layers with weights, in the order of their stages."""
+        """Layers with weights, in the order of their stages."""
         return tuple(layer for stage in self.stages for layer in stage.matrices)
 
     @property
     def tensor_shapes(self) -> dict[str, Shape]:
-        """Name and shape of every tensor that the network's weights consist of."""
+        """Shape of every tensor of the network's weights, by name: LAYER.weight and LAYER.bias."""
         shapes: dict[str, Shape] = {}
         for layer in self.matrices:
             shapes[f"{layer.name}.weight"] = layer.weight_shape

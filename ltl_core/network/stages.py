@@ -1,11 +1,11 @@
-"""Layers of neurons with all that leads into them: what a network computes, step by step."""
+"""Stages: layers of neurons with all that leads into them. A network computes one after another."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from ltl_core.errors import LayerShapeError, NetworkError
-from ltl_core.network.graph import INPUT, only_output, readers, sorted_names
+from ltl_core.network.graph import INPUT, Edges, only_output, readers, sorted_names
 from ltl_core.network.layers import (
     Add,
     AvgPool2d,
@@ -18,11 +18,9 @@ from ltl_core.network.layers import (
     size,
 )
 
-Edges = Mapping[str, tuple[str, ...]]  # the names that each layer reads
-
 
 class Branch(BaseModel):
-    """One way into a layer of neurons: its source, pooled, through weights or straight."""
+    """One input of a stage: a source, pooled, through weights or straight."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -34,9 +32,9 @@ class Branch(BaseModel):
 
 
 class Stage(BaseModel):
-    """One layer of neurons, all that leads into it, and the shapes around them.
+    """One layer of neurons, the branches that lead into it, and the shapes around them.
 
-    `layer`, `pools`, `source` and the shapes of what arrives are those of the first branch, which
+    `layer`, `pools`, `source` and the shapes of the input are those of the first branch, which
     has weights; in a chain it is the only one.
     """
 
@@ -50,54 +48,69 @@ class Stage(BaseModel):
 
     @property
     def matrices(self) -> tuple[Weighted, ...]:
-        """The layers with weights among its branches."""
+        """Layers with weights among the branches."""
         return tuple(branch.layer for branch in self.branches if branch.layer is not None)
 
     @property
     def layer(self) -> Weighted:
+        """Layer with weights of the first branch."""
         return self.matrices[0]
 
     @property
     def pools(self) -> tuple[AvgPool2d, ...]:
+        """Pools of the first branch, in the order in which they are computed."""
         return self.branches[0].pools
 
     @property
     def source(self) -> str | None:
+        """Stage that feeds the first branch; None is the network's input."""
         return self.branches[0].source
 
     @property
     def source_shape(self) -> Shape:
+        """Shape of what reaches the first branch, before pooling."""
         return self.branches[0].source_shape
 
     @property
     def input_shape(self) -> Shape:
+        """Shape of what reaches the weights of the first branch, after pooling."""
         return self.branches[0].input_shape
 
     @property
     def columns(self) -> int:
+        """Number of columns of the first branch's weights: outputs, or output channels."""
         return self.layer.weight_shape[0]
 
     @property
     def rows(self) -> int:
+        """Number of rows of the first branch's weights: inputs of one column."""
         return size(self.layer.weight_shape[1:])
 
 
-class StageWalk:
-    """Walks the layers from the input to the readout."""
+def stages_of(shape: Shape, layers: Iterable[Layer], edges: Edges) -> tuple[Stage, ...]:
+    """Return the stages of a network, each behind all that feed it; the readout is the last.
+
+    `shape` is that of the network's input. Raises NetworkError, and LayerShapeError if a layer
+    cannot take the shape that reaches it.
+    """
+    return _StageBuilder(shape, layers, edges).build()
+
+
+class _StageBuilder:
+    """Collects the stages, layer by layer, from the input to the readout."""
 
     def __init__(self, shape: Shape, layers: Iterable[Layer], edges: Edges) -> None:
-        """Of what shape the input is, and what each layer reads. Raises NetworkError."""
         self._edges = edges
         self._layers = {layer.name: layer for layer in layers}
         self._order = sorted_names(edges)
         self._readout = only_output(edges)
-        # What each layer hands on: a branch that leads on from here, or through its own weights.
-        self._ways = {
+        # By layer, the branch that begins where the layer ends: without weights behind neurons
+        # and pools, with its weights behind a layer that does not fire.
+        self._branches = {
             INPUT: Branch(layer=None, pools=(), source=None, source_shape=shape, input_shape=shape)
         }
 
-    def all(self) -> tuple[Stage, ...]:
-        """In an order in which each comes behind all that feed it; the readout is the last."""
+    def build(self) -> tuple[Stage, ...]:
         stages = [
             stage for name in self._order if (stage := self._take(self._layers[name])) is not None
         ]
@@ -106,37 +119,40 @@ class StageWalk:
         raise NetworkError("The last layer is the readout and must be a conv2d or linear layer.")
 
     def _take(self, layer: Layer) -> Stage | None:
+        """Return the stage that ends in this layer; None if it has no neurons."""
         if isinstance(layer, Add):
-            return self._add(layer)
-        way = self._one_way(layer)
-        shape = layer.output_shape(way.input_shape)
+            return self._addition(layer)
+        branch = self._only_input(layer)
+        shape = layer.output_shape(branch.input_shape)
         if isinstance(layer, AvgPool2d | GlobalAvgPool):
-            pool = layer.over(way.input_shape) if isinstance(layer, GlobalAvgPool) else layer
-            pooled = {"pools": (*way.pools, pool), "input_shape": shape}
-            self._ways[layer.name] = way.model_copy(update=pooled)
+            pool = (
+                layer.as_window(branch.input_shape) if isinstance(layer, GlobalAvgPool) else layer
+            )
+            pooled = {"pools": (*branch.pools, pool), "input_shape": shape}
+            self._branches[layer.name] = branch.model_copy(update=pooled)
             return None
-        branch = way.model_copy(update={"layer": layer})
+        weighted = branch.model_copy(update={"layer": layer})
         if not layer.fires and layer.name != self._readout:
             self._check_added(layer)
-            self._ways[layer.name] = branch
+            self._branches[layer.name] = weighted
             return None
-        return self._stage(layer, (branch,), shape)
+        return self._stage(layer, (weighted,), shape)
 
-    def _add(self, layer: Add) -> Stage:
-        ways = [self._ways[name] for name in self._edges[layer.name]]
-        branches = tuple(sorted(ways, key=lambda way: way.layer is None))
+    def _addition(self, layer: Add) -> Stage:
+        inputs = [self._branches[name] for name in self._edges[layer.name]]
+        branches = tuple(sorted(inputs, key=lambda branch: branch.layer is None))
         if len(branches) < 2 or branches[0].layer is None:
             raise NetworkError(
                 f"The addition '{layer.name}' needs at least two inputs, and at least one of them "
                 "must be a layer with weights that does not fire."
             )
-        shapes = [_reached(branch) for branch in branches]
+        shapes = [_output_shape(branch) for branch in branches]
         if other := next((shape for shape in shapes if shape != shapes[0]), None):
             raise LayerShapeError(layer.name, shapes[0], other)
         return self._stage(layer, branches, shapes[0])
 
     def _stage(self, layer: Weighted | Add, branches: tuple[Branch, ...], shape: Shape) -> Stage:
-        self._ways[layer.name] = Branch(
+        self._branches[layer.name] = Branch(
             layer=None, pools=(), source=layer.name, source_shape=shape, input_shape=shape
         )
         return Stage(
@@ -147,20 +163,20 @@ class StageWalk:
             is_readout=layer.name == self._readout,
         )
 
-    def _one_way(self, layer: Layer) -> Branch:
+    def _only_input(self, layer: Layer) -> Branch:
         sources = self._edges[layer.name]
         if len(sources) != 1:
             raise NetworkError(
                 f"Layer '{layer.name}' reads {', '.join(sources)}, but only an addition takes "
                 "several inputs: put a layer of kind 'add' between them."
             )
-        way = self._ways[sources[0]]
-        if way.layer is not None:
+        branch = self._branches[sources[0]]
+        if branch.layer is not None:
             raise NetworkError(
                 f"Layer '{layer.name}' reads '{sources[0]}', which does not fire: only an addition "
                 "can take its column sums."
             )
-        return way
+        return branch
 
     def _check_added(self, layer: Weighted) -> None:
         reading = [self._layers[name] for name in readers(self._edges, layer.name)]
@@ -170,6 +186,6 @@ class StageWalk:
             )
 
 
-def _reached(branch: Branch) -> Shape:
+def _output_shape(branch: Branch) -> Shape:
     shape = branch.input_shape
     return shape if branch.layer is None else branch.layer.output_shape(shape)

@@ -1,8 +1,9 @@
-"""End-to-end surrogate gradients through time and space: the rule that LTL is measured against.
+"""Back-propagation through time and space with a surrogate gradient: what LTL is compared with.
 
-loss = readout's loss of logits (1/T) sum_t (W_L s[t] + b_L); e_l[t] = sum over the layers above of
-W^T d[t]; d[t] from e[t] through the layer's own time (rules/through_time.py). The surrogate is
-LTL's boxcar; rules/dspike.py has another.
+loss = the readout's loss of the logits (1/T) sum_t (W_L s[t] + b_L);
+e_l[t] = sum over the layers that read layer l of W^T d[t];
+d[t] follows from e[t] through the layer's own time (rules/through_time.py).
+The surrogate is LTL's boxcar; rules/dspike.py has another.
 """
 
 from collections.abc import Mapping
@@ -20,55 +21,63 @@ from ltl_core.teaching.readout import ReadoutLoss
 
 
 class Bptt:
-    """One surrogate for every layer."""
+    """Back-propagation through time and space, with one surrogate for every layer."""
 
     def __init__(self, surrogate: Surrogate | None = None) -> None:
         self._surrogate = surrogate or Boxcar()
 
     @property
     def name(self) -> str:
+        """Name of the rule, as in the settings."""
         return "bptt"
 
     @property
     def state(self) -> dict[str, Tensor]:
+        """No tensors: the rule holds none."""
         return {}
 
-    def begin_epoch(self, done: float, model: Model, inputs: Tensor, loss: ReadoutLoss) -> None:
-        """Nothing to settle."""
+    def begin_epoch(
+        self, fraction_done: float, model: Model, inputs: Tensor, loss: ReadoutLoss
+    ) -> None:
+        """Do nothing: the rule is the same in every epoch."""
 
     def learn(
         self, model: Model, inputs: Float[Tensor, "batch *shape"], loss: ReadoutLoss
     ) -> EndToEndResult:
-        """Forward over all layers, then back from the readout."""
-        shown = list(layer_traces(model.network, model.weights, inputs, model.neuron))
-        return back_through(shown, model, loss, self._surrogate)
+        """Run all layers forward, then go back from the readout."""
+        traces = list(layer_traces(model.network, model.weights, inputs, model.neuron))
+        return back_through(traces, model, loss, self._surrogate)
 
 
 def back_through(
-    shown: list[LayerTrace],
+    traces: list[LayerTrace],
     model: Model,
     loss: ReadoutLoss,
     surrogate: Surrogate,
-    beside: Mapping[str, Float[Tensor, "batch *_neuron"]] | None = None,
+    added_errors: Mapping[str, Float[Tensor, "batch *_neuron"]] | None = None,
 ) -> EndToEndResult:
-    """From the readout to the input; `beside` are errors of spikes from elsewhere, per step."""
+    """Return the gradients of all matrices, going back from the readout to the input.
+
+    `added_errors` are errors of spikes, by layer and the same at every step, that are added to
+    those of the readout's loss.
+    """
     neuron = model.neuron
     gradients: dict[str, Gradient] = {}
-    logits = shown[-1].membrane[-1] / neuron.steps
+    logits = traces[-1].membrane[-1] / neuron.steps
     deltas = (loss.gradient(logits) / neuron.steps).expand(neuron.steps, *logits.shape)
     errors: dict[str, Tensor] = {
         name: error.expand(neuron.steps, *error.shape).clone()
-        for name, error in (beside or {}).items()
+        for name, error in (added_errors or {}).items()
     }
-    for window in reversed(shown):
-        stage = window.stage
-        if window.spikes is not None:
-            # The target belongs to local rules.
+    for trace in reversed(traces):
+        stage = trace.stage
+        if trace.spikes is not None:
+            # Only local rules read the target.
             activity = LayerActivity(
-                window.spikes, None, window.membrane, window.spikes[0], surrogate=surrogate
+                trace.spikes, None, trace.membrane, trace.spikes[0], surrogate=surrogate
             )
             deltas = deltas_through_time(errors.pop(stage.name), activity, neuron)
-        gradients |= stage_gradient(stage, window.sources, deltas)
+        gradients |= stage_gradient(stage, trace.sources, deltas)
         for source, error in errors_below(stage, model.weights, deltas):
             errors[source] = errors[source] + error if source in errors else error
     return EndToEndResult(gradients, {}, logits)

@@ -1,7 +1,7 @@
 """The interface of rules that are not local: the readout's error goes back through all layers."""
 
 from collections.abc import Iterator
-from typing import NamedTuple, Protocol, runtime_checkable
+from typing import NamedTuple, Protocol
 
 from jaxtyping import Float
 from torch import Tensor
@@ -24,43 +24,53 @@ class Model(NamedTuple):
 
 
 class EndToEndResult(NamedTuple):
-    """How each matrix should change, how the rule's own parameters should, and the logits."""
+    """Gradients of one batch, by matrix and by tensor of the rule's state, and the logits."""
 
     gradients: dict[str, Gradient]
     state_gradients: dict[str, Tensor]
     logits: Float[Tensor, "batch output"]
 
 
-@runtime_checkable
 class EndToEndRule(Protocol):
-    """Needs the whole student at once: its memory grows with layers and, but for Tandem, time."""
+    """A rule that needs the whole student at once.
+
+    Its memory grows with the number of layers and, except for Tandem Learning, of steps.
+    """
 
     @property
-    def name(self) -> str: ...
+    def name(self) -> str:
+        """Name of the rule, as in the settings."""
+        ...
 
     @property
     def state(self) -> dict[str, Tensor]:
-        """What the rule holds beside the student's weights, changed in place: for checkpoints.
+        """Tensors that the rule holds besides the student's weights; a checkpoint keeps them.
 
-        Tensors with a gradient in `EndToEndResult.state_gradients` are trained by Adam.
+        They are changed in place. Those with a gradient in `EndToEndResult.state_gradients` are
+        trained by Adam.
         """
         ...
 
-    def begin_epoch(self, done: float, model: Model, inputs: Tensor, loss: ReadoutLoss) -> None:
-        """Settle what a rule chooses once an epoch, on one batch; `done` runs from 0 to 1."""
+    def begin_epoch(
+        self, fraction_done: float, model: Model, inputs: Tensor, loss: ReadoutLoss
+    ) -> None:
+        """Choose what the rule chooses once an epoch, on one batch.
+
+        `fraction_done` is the fraction of the training that is done, from 0 to 1.
+        """
         ...
 
     def learn(
         self, model: Model, inputs: Float[Tensor, "batch *shape"], loss: ReadoutLoss
     ) -> EndToEndResult:
-        """Gradients of the readout's loss."""
+        """Return the gradients of the readout's loss on one batch."""
         ...
 
 
 def errors_below(
     stage: Stage, weights: Weights, deltas: Float[Tensor, "time batch *output"]
-) -> Iterator[tuple[str, Float[Tensor, "time batch *source"]]]:
-    """sum_i W_ij d_i[t], for each stage that a stage reads."""
+) -> Iterator[tuple[str, Float[Tensor, "time batch *_source"]]]:
+    """Yield, for each stage that feeds this one, its name and its error sum_i W_ij d_i[t]."""
     for branch, weight in zip(stage.branches, branch_weights(stage, weights), strict=True):
         if branch.source is not None:
             matrix = weight.matrix

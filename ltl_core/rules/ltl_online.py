@@ -2,6 +2,8 @@
 
 r(t) = (1 / (t+1)) sum_{k<=t} s[k];   loss = sum_{t>=Tw} mean (r(t) - R)^2
 d[t] = 2 / (N (t+1)) (r(t) - R) g[t],   t = Tw .. T-1,   N = batch * neurons
+
+with the target rates R, the warm-up Tw, the steps T, and g = ds/du.
 """
 
 import torch
@@ -15,18 +17,19 @@ from ltl_core.teaching.readout import ReadoutLoss
 
 
 class LtlOnline:
-    """(layer error) x (window flag of the neuron) x (spike of the row)."""
+    """The online rule of LTL: layer error x window flag of the neuron x spike of the row."""
 
     name = "ltl-online"
     needs_whole_window = False
 
     def first_step(self, neuron: NeuronSettings) -> int:
+        """Return the number of warm-up steps."""
         return neuron.warmup
 
     def deltas(
         self, activity: LayerActivity, neuron: NeuronSettings
-    ) -> Float[Tensor, "learned batch *neuron"]:
-        """d[t] = 2 / (N (t+1)) (r(t) - R) g[t] for t >= Tw."""
+    ) -> Float[Tensor, "learning_time batch *neuron"]:
+        """Return d[t] = 2 / (N (t+1)) (r(t) - R) g[t] for t >= Tw."""
         skipped = max(0, neuron.warmup - activity.start)
         target, late_spikes = activity.target, activity.spikes[skipped:]
         count = _count_before(activity, skipped)
@@ -45,15 +48,15 @@ class LtlOnline:
         loss: ReadoutLoss,
         neuron: NeuronSettings,
         start: int = 0,
-    ) -> Float[Tensor, "learned batch output"]:
-        """d[t] = (dloss / dlogits)[t] / (t+1) with logits Y[t] / (t+1), for t >= Tw."""
+    ) -> Float[Tensor, "learning_time batch output"]:
+        """Return d[t] = (dloss / dlogits)[t] / (t+1) for logits Y[t] / (t+1) and t >= Tw."""
         skipped = max(0, neuron.warmup - start)
         elapsed = _elapsed(start + skipped, sums[skipped:])
         return loss.gradient(sums[skipped:] / elapsed) / elapsed
 
 
-def _count_before(activity: LayerActivity, step: int) -> Tensor:
-    """Of each neuron, all spikes before this step of the activity."""
+def _count_before(activity: LayerActivity, step: int) -> Float[Tensor, "batch *neuron"]:
+    """Return the number of spikes of each neuron before this step of the activity."""
     dtype = activity.target.dtype
     count = torch.zeros_like(activity.target)
     if step:
@@ -62,6 +65,6 @@ def _count_before(activity: LayerActivity, step: int) -> Tensor:
 
 
 def _elapsed(first: int, like: Tensor) -> Tensor:
-    """t + 1 for the steps of `like`, shaped to broadcast over [time, ...]."""
+    """Return t + 1 for the steps of `like`, the first being `first`, to broadcast over it."""
     steps = torch.arange(first + 1, first + len(like) + 1, dtype=like.dtype, device=like.device)
     return steps.view(-1, *[1] * (like.dim() - 1))

@@ -1,6 +1,6 @@
 """The interface of a local rule: from what a layer did to how its currents should change."""
 
-from typing import NamedTuple, Protocol, runtime_checkable
+from typing import NamedTuple, Protocol
 
 import torch
 from jaxtyping import Float, Real
@@ -12,18 +12,19 @@ from ltl_core.teaching.readout import ReadoutLoss
 
 
 class LayerActivity(NamedTuple):
-    """One hidden layer over some steps, computed or measured.
+    """One hidden layer over some steps, computed or measured, and the rates it should have.
 
-    `window` is the surrogate ds/du: 1 where |u - threshold| < width, else 0; where it is None it
-    follows from the membrane. `start` is the first of the steps, `counted` the spikes before it.
+    `window` is the surrogate ds/du: 1 where |u - threshold| < width, else 0. If it is None, the
+    surrogate is computed from `membrane`; one of the two must be there. Potentials are in the
+    units of the neuron's threshold.
     """
 
-    spikes: Real[Tensor, "time batch *neuron"]  # bytes where they were computed
+    spikes: Real[Tensor, "time batch *neuron"]  # bytes if they were computed
     window: Float[Tensor, "time batch *neuron"] | None
     membrane: Float[Tensor, "time batch *neuron"] | None
-    target: Float[Tensor, "batch *neuron"]
-    start: int = 0
-    counted: Float[Tensor, "batch *neuron"] | None = None
+    target: Float[Tensor, "batch *neuron"]  # rates in [0, 1]
+    start: int = 0  # index of the first of these steps
+    counted: Float[Tensor, "batch *neuron"] | None = None  # spikes before `start`; None: no spikes
     surrogate: Surrogate = Boxcar()
 
     def gate(
@@ -33,34 +34,45 @@ class LayerActivity(NamedTuple):
         neuron: NeuronSettings,
         out: Tensor | None = None,
     ) -> Float[Tensor, "*shape"]:
-        """values * g[t] at these steps."""
+        """Return values * ds/du at these steps, in `out` if it is given.
+
+        Raises ValueError if the layer has neither a window nor a membrane.
+        """
         if self.window is not None:
             return torch.mul(values, self.window[steps], out=out)
         if self.membrane is None:
-            raise ValueError("A layer shows its window or its membrane.")
+            raise ValueError("A layer's activity needs its window or its membrane.")
         return self.surrogate.gate(values, self.membrane[steps], neuron, out)
 
 
-@runtime_checkable
 class Rule(Protocol):
-    """d[t], the gradient of the layer's loss by its current at step t; dW = sum_t d[t] x[t]^T."""
+    """A local rule: each layer learns from its own activity and its own loss.
+
+    A delta d[t] is the gradient of the layer's loss by its current at step t; the gradient of the
+    weights follows from it: dW = sum_t d[t] x[t]^T.
+    """
 
     @property
-    def name(self) -> str: ...
+    def name(self) -> str:
+        """Name of the rule, as in the settings."""
+        ...
 
     @property
     def needs_whole_window(self) -> bool:
-        """Else its deltas follow from the steps so far, and memory does not grow with time."""
+        """Whether a delta depends on later steps.
+
+        If not, the deltas are computed a few steps at a time, and memory does not grow with time.
+        """
         ...
 
     def first_step(self, neuron: NeuronSettings) -> int:
-        """The first step at which a delta is not zero; deltas begin there."""
+        """Return the first step at which the rule learns; deltas begin there."""
         ...
 
     def deltas(
         self, activity: LayerActivity, neuron: NeuronSettings
-    ) -> Float[Tensor, "learned batch *neuron"]:
-        """Of a hidden layer, for its own loss alone."""
+    ) -> Float[Tensor, "learning_time batch *neuron"]:
+        """Return the deltas of a hidden layer, for its own loss alone."""
         ...
 
     def readout_deltas(
@@ -69,6 +81,6 @@ class Rule(Protocol):
         loss: ReadoutLoss,
         neuron: NeuronSettings,
         start: int = 0,
-    ) -> Float[Tensor, "learned batch output"]:
-        """Of the readout, whose running sums from step `start` on are `sums`."""
+    ) -> Float[Tensor, "learning_time batch output"]:
+        """Return the deltas of the readout, whose running sums from step `start` on are `sums`."""
         ...

@@ -1,4 +1,4 @@
-"""A rule by its name."""
+"""The rule that a name or settings ask for."""
 
 from ltl_core.errors import SettingError
 from ltl_core.network.spec import NetworkSpec
@@ -14,14 +14,14 @@ from ltl_core.settings import RuleName, TrainingSettings
 
 
 def select_rule(name: RuleName) -> Rule:
-    """The local rule of that name. Raises SettingError."""
+    """Return the local rule of this name. Raises SettingError for any other rule."""
     if not name.is_local:
-        raise SettingError(f"{name} is no local rule: choose ltl-online or ltl-offline.")
+        raise SettingError(f"{name} is not a local rule: choose ltl-online or ltl-offline.")
     return LtlOffline() if name is RuleName.LTL_OFFLINE else LtlOnline()
 
 
 def select_end_to_end(settings: TrainingSettings, network: NetworkSpec) -> EndToEndRule:
-    """The end-to-end rule that the settings ask for. Raises SettingError."""
+    """Return the end-to-end rule of the settings. Raises SettingError for a local rule."""
     match settings.rule:
         case RuleName.TANDEM:
             return Tandem()
@@ -31,4 +31,4 @@ def select_end_to_end(settings: TrainingSettings, network: NetworkSpec) -> EndTo
             return DspikeBptt()
         case RuleName.SHORTCUT:
             return Shortcut(network, weight=settings.shortcut_weight, seed=settings.seed)
-    raise SettingError(f"{settings.rule} is a local rule.")
+    raise SettingError(f"{settings.rule} is a local rule, not an end-to-end rule.")

@@ -1,4 +1,4 @@
-"""Shortcut back-propagation (Guo et al., NeurIPS 2024): every layer also has a way out of its own.
+"""Shortcut back-propagation (Guo et al., NeurIPS 2024): hidden layers have branches to the loss.
 
 During training the mean rate of each channel of a hidden layer feeds a linear branch, whose loss,
 averaged over the branches, is added with the weight lambda; the branches are dropped afterwards:
@@ -6,10 +6,12 @@ averaged over the branches, is added with the weight lambda; the branches are dr
     loss = loss(readout) + lambda mean_l loss(V_l mean_positions r_l + c_l)
     lambda(e) = lambda_0 (1 - e / E)
 
-The published schedule could not be checked; this one is ours. The rest is bptt with a boxcar.
+The published schedule of lambda could not be checked: the one above is our own. The rest is bptt
+with a boxcar.
 """
 
 import math
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Float
@@ -23,10 +25,17 @@ from ltl_core.spiking.surrogate import Boxcar
 from ltl_core.teaching.readout import ReadoutLoss
 
 
+class _BranchGradient(NamedTuple):
+    error: Float[Tensor, "batch *neuron"]  # of a spike, the same at every step
+    weight: Float[Tensor, "output channel"]
+    bias: Float[Tensor, " output"]
+
+
 class Shortcut:
-    """Holds the branches, and lambda for the epoch."""
+    """Shortcut back-propagation: holds the branches, and lambda for the present epoch."""
 
     def __init__(self, network: NetworkSpec, *, weight: float, seed: int) -> None:
+        """Draw the branches. `weight` is lambda at the start of the training."""
         generator = torch.Generator().manual_seed(seed)
         self._first, self._balance = weight, torch.tensor(weight)
         self._branches: dict[str, Tensor] = {}
@@ -38,44 +47,51 @@ class Shortcut:
 
     @property
     def name(self) -> str:
+        """Name of the rule, as in the settings."""
         return "shortcut"
 
     @property
     def state(self) -> dict[str, Tensor]:
+        """Weights V_l and biases c_l of the branches, and lambda as `balance`."""
         return self._branches | {"balance": self._balance}
 
-    def begin_epoch(self, done: float, model: Model, inputs: Tensor, loss: ReadoutLoss) -> None:  # noqa: ARG002
-        """lambda falls to zero."""
-        self._balance.fill_(self._first * (1 - done))
+    def begin_epoch(
+        self,
+        fraction_done: float,
+        model: Model,  # noqa: ARG002 - part of the interface
+        inputs: Tensor,  # noqa: ARG002 - likewise
+        loss: ReadoutLoss,  # noqa: ARG002 - likewise
+    ) -> None:
+        """Set lambda, which falls to zero linearly."""
+        self._balance.fill_(self._first * (1 - fraction_done))
 
     def learn(
         self, model: Model, inputs: Float[Tensor, "batch *shape"], loss: ReadoutLoss
     ) -> EndToEndResult:
-        """Back through the branches and the readout at once."""
-        shown = list(layer_traces(model.network, model.weights, inputs, model.neuron))
-        gradients: dict[str, Tensor] = {}
-        beside = {
-            window.stage.name: self._through_branch(window, loss, len(shown) - 1, gradients)
-            for window in shown[:-1]
+        """Go back from the branches and the readout at once."""
+        traces = list(layer_traces(model.network, model.weights, inputs, model.neuron))
+        branches = {
+            trace.stage.name: self._branch_gradient(trace, trace.spikes, loss, len(traces) - 1)
+            for trace in traces
+            if trace.spikes is not None
         }
-        result = back_through(shown, model, loss, Boxcar(), beside)
-        return result._replace(state_gradients=gradients)
+        errors = {name: branch.error for name, branch in branches.items()}
+        result = back_through(traces, model, loss, Boxcar(), errors)
+        state_gradients = {
+            f"{name}.{field}": getattr(branch, field)
+            for name, branch in branches.items()
+            for field in ("weight", "bias")
+        }
+        return result._replace(state_gradients=state_gradients)
 
-    def _through_branch(
-        self, window: LayerTrace, loss: ReadoutLoss, branches: int, gradients: dict[str, Tensor]
-    ) -> Float[Tensor, "batch *neuron"]:
-        """Add the gradient of the branch to `gradients`; return the error of any spike."""
-        rate = _present(window.spikes).mean(0)
+    def _branch_gradient(
+        self, trace: LayerTrace, spikes: Tensor, loss: ReadoutLoss, branches: int
+    ) -> _BranchGradient:
+        rate = spikes.mean(0)
         means = rate.flatten(2).mean(2) if rate.dim() > 2 else rate
-        name = window.stage.name
+        name = trace.stage.name
         weight, bias = (self._branches[f"{name}.{f}"].to(rate) for f in ("weight", "bias"))
         error = loss.gradient(means @ weight.T + bias) * (float(self._balance) / branches)
-        gradients[f"{name}.weight"], gradients[f"{name}.bias"] = error.T @ means, error.sum(0)
-        share = (error @ weight) / (rate[0, 0].numel() * len(_present(window.spikes)))
-        return share.view(*share.shape, *[1] * (rate.dim() - 2)).expand_as(rate)
-
-
-def _present(value: Tensor | None) -> Tensor:
-    if value is None:
-        raise ValueError("A readout has no spikes.")
-    return value
+        share = (error @ weight) / (rate[0, 0].numel() * len(spikes))
+        shared = share.view(*share.shape, *[1] * (rate.dim() - 2)).expand_as(rate)
+        return _BranchGradient(shared, error.T @ means, error.sum(0))

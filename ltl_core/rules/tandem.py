@@ -1,13 +1,13 @@
 """Tandem Learning (Wu et al., arXiv 1907.01167): an ANN that shares the weights carries the error.
 
-Forward go the spike counts c_l of the student. Beside each layer stands an ANN layer that sees the
-counts of the layer below; with T biases a window, in units of the threshold,
+Forward, the student computes its spike counts c_l. Beside each layer stands an ANN layer that reads
+the counts of the layer below; with T biases a window, in units of the threshold,
 
     a_l = (W c_{l-1} + T b) / threshold,      c_0 = the input summed over the steps
 
 Backward, dc/da = 1 where 0 < a < T, else 0, layer after layer to the input. The readout's logits
 are (W c + T b) / T. The published neuron is IF (decay 1) that subtracts its threshold of 1: the
-preset of that name; any other neuron is handed on as it is.
+preset tandem-if. Other neurons are allowed.
 """
 
 from jaxtyping import Float
@@ -21,27 +21,30 @@ from ltl_core.teaching.readout import ReadoutLoss
 
 
 class Tandem:
-    """End to end in space, rates alone in time."""
+    """Tandem Learning: end to end in space, with rates alone in time."""
 
     @property
     def name(self) -> str:
+        """Name of the rule, as in the settings."""
         return "tandem"
 
     @property
     def state(self) -> dict[str, Tensor]:
+        """No tensors: the rule holds none."""
         return {}
 
-    def begin_epoch(self, done: float, model: Model, inputs: Tensor, loss: ReadoutLoss) -> None:
-        """Nothing to settle."""
+    def begin_epoch(
+        self, fraction_done: float, model: Model, inputs: Tensor, loss: ReadoutLoss
+    ) -> None:
+        """Do nothing: the rule is the same in every epoch."""
 
     def learn(
         self, model: Model, inputs: Float[Tensor, "batch *shape"], loss: ReadoutLoss
     ) -> EndToEndResult:
-        """Rates stand for counts: a / T = (W c / T + b) / threshold."""
+        """Return the gradients, computed in rates: a / T = (W c / T + b) / threshold."""
         steps, threshold = model.neuron.steps, model.neuron.threshold
-        layers = [
-            _rates_of(w) for w in layer_traces(model.network, model.weights, inputs, model.neuron)
-        ]
+        traces = layer_traces(model.network, model.weights, inputs, model.neuron)
+        layers = [_averaged(trace) for trace in traces]
         logits = layers[-1].membrane[-1] / steps
         errors: dict[str, Tensor] = {}
         gradients: dict[str, Gradient] = {}
@@ -57,7 +60,7 @@ class Tandem:
         return EndToEndResult(gradients, {}, logits)
 
 
-def _rates_of(window: LayerTrace) -> LayerTrace:
-    """The window with what reached it averaged over its steps; its membrane as it ended."""
-    sources = tuple(source.mean(0, keepdim=True) for source in window.sources)
-    return LayerTrace(window.stage, sources, window.membrane[-1:].clone(), None)
+def _averaged(trace: LayerTrace) -> LayerTrace:
+    """Return the trace as one step: the mean of its sources, and its last membrane."""
+    sources = tuple(source.mean(0, keepdim=True) for source in trace.sources)
+    return LayerTrace(trace.stage, sources, trace.membrane[-1:].clone(), None)

@@ -1,7 +1,9 @@
-"""From errors of spikes to deltas of currents, back through a layer's own time.
+"""From errors of spikes to deltas of currents, back through the time of one layer.
 
-u[t+1] = decay u[t] (1 - s[t]) + I[t+1]        or, where a spike subtracts the threshold,
-u[t+1] = decay (u[t] - threshold s[t]) + I[t+1];   with g = ds/du and e[t] = dloss / ds[t]
+If a spike resets the membrane to zero:    u[t+1] = decay u[t] (1 - s[t]) + I[t+1]
+If a spike subtracts the threshold:        u[t+1] = decay (u[t] - threshold s[t]) + I[t+1]
+
+With g = ds/du and e[t] = dloss / ds[t], the deltas d[t] = dloss / dI[t] of the two are
 
 d[T] = e[T] g[T]
 d[t] = (e[t] - decay u[t] d[t+1]) g[t] + decay (1 - s[t]) d[t+1]
@@ -23,10 +25,10 @@ from ltl_core.spiking.surrogate import between
 def deltas_through_time(
     errors: Float[Tensor, "time batch *neuron"], activity: LayerActivity, neuron: NeuronSettings
 ) -> Float[Tensor, "time batch *neuron"]:
-    """The recursion of the module's heading, from the last step to the first.
+    """Return d[t] by the recursion in the module's docstring, from the last step to the first.
 
-    A chip that shows only the window flag is read as u = threshold inside of it: g[t] is zero
-    everywhere else.
+    If a chip reports only the window flag, u = threshold stands for the membrane inside the
+    window; outside, g[t] is zero.
     """
     deltas = torch.empty_like(activity.spikes, dtype=errors.dtype)
     above = just_above(neuron.threshold, errors)
@@ -42,16 +44,18 @@ def deltas_through_time(
             torch.addcmul(errors[step], membrane, later, value=-neuron.decay, out=through)
         activity.gate(through, step, neuron, out=delta)
         if neuron.reset is Reset.ZERO:
-            later = _where_silent(later, activity, (step, above), out=kept)
+            later = _where_silent(later, activity, step, above, out=kept)
         delta.add_(later, alpha=neuron.decay)
     return deltas
 
 
 def _where_silent(
-    values: Tensor, activity: LayerActivity, at: tuple[int, float], out: Tensor
+    values: Tensor, activity: LayerActivity, step: int, above: float, out: Tensor
 ) -> Tensor:
-    """values * (1 - s[t]); where both are computed, u <= threshold says the same in one pass."""
-    step, above = at
+    """Return values * (1 - s[t]), in `out`.
+
+    If membrane and spikes are both computed, u < above says the same in one pass over memory.
+    """
     if activity.membrane is None or activity.window is not None:
         return torch.mul(values, 1 - activity.spikes[step], out=out)
     return between(values, activity.membrane[step], -math.inf, above, out)

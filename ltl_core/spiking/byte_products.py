@@ -1,7 +1,7 @@
-"""Products of bytes, exact in integers: spikes with codes, and spikes with quantised deltas.
+"""Matrix products in bytes, exact in integers: spikes with codes, and spikes with rounded deltas.
 
-One factor is always 0 or 1, so no sum of two products leaves the sixteen bits that older
-processors add them up in, and oneDNN adds the rest in 32.
+One factor is always 0 or 1, so no sum of two products leaves the sixteen bits in which older
+processors add them, and oneDNN adds the rest in 32.
 """
 
 from typing import NamedTuple
@@ -12,23 +12,23 @@ from torch import Tensor
 
 from ltl_core.network.layers import Conv2d, Weighted
 
-LARGEST = 127  # of a signed byte, the same on both sides of zero
+LARGEST = 127  # largest code in a signed byte; the smallest used is -127
 
 
 class ByteDeltas(NamedTuple):
-    """delta = step * values, rounded to the nearest: one step for all of them."""
+    """Deltas rounded to bytes: delta = step * values, with one step for all of them."""
 
     values: Int8[Tensor, "line column"]
     step: float
 
 
 def has_byte_products(device: torch.device) -> bool:
-    """Whether torch brings them for this device."""
+    """Return whether torch has products of bytes for this device."""
     return device.type == "cpu" and torch.backends.mkldnn.is_available()
 
 
 def pack_bytes(layer: Weighted, codes: Int8[Tensor, "column *row"]) -> Tensor:
-    """The codes of a matrix, in its own shape, as the products below want them."""
+    """Return the codes of a layer, given in its own shape, in the layout of `sums_of_bytes`."""
     if not isinstance(layer, Conv2d):
         return _packed_matrix(codes)
     packed: Tensor = torch.ops.onednn.qconv_prepack(
@@ -48,7 +48,7 @@ def pack_bytes(layer: Weighted, codes: Int8[Tensor, "column *row"]) -> Tensor:
 def sums_of_bytes(
     layer: Weighted, values: UInt8[Tensor, "n *input"], packed: Tensor
 ) -> Float[Tensor, "n *output"]:
-    """sum_j code_ij s_j, channels innermost in memory."""
+    """Return sum_j code_ij s_j; `packed` is from `pack_bytes`. Channels are innermost in memory."""
     columns = layer.weight_shape[0]
     if not isinstance(layer, Conv2d):
         return _product(values, packed, torch.ones(columns))
@@ -62,7 +62,10 @@ def sums_of_bytes(
 
 
 def quantise_deltas(delta: Float[Tensor, "n column *position"]) -> ByteDeltas | None:
-    """In 255 levels up to the largest; lines by position, then sample. None: all are zero."""
+    """Round deltas to 255 levels, up to the largest; lines are by position, then by sample.
+
+    Returns None if all deltas are zero.
+    """
     in_memory = delta.permute(0, 2, 3, 1) if delta.dim() == 4 else delta
     low, high = torch.aminmax(in_memory)
     step = max(-float(low), float(high)) / LARGEST
@@ -79,10 +82,10 @@ def add_outer_product(
     total: Float[Tensor, "row column"],
     transposed: UInt8[Tensor, "row line"],
     deltas: ByteDeltas,
-    part: float,
+    fraction: float,
 ) -> None:
-    """total += part sum_n s_j[n] delta_i[n], in place."""
-    scales = torch.full((total.shape[1],), part * deltas.step)
+    """Add fraction * sum_n s_j[n] delta_i[n] to `total`, in place."""
+    scales = torch.full((total.shape[1],), fraction * deltas.step)
     packed = _packed_matrix(deltas.values.T)
     _product(transposed, packed, scales, total)
 
@@ -90,20 +93,21 @@ def add_outer_product(
 def transpose(
     layer: Weighted, values: UInt8[Tensor, "n *input"], positions: tuple[int, ...]
 ) -> UInt8[Tensor, "row line"]:
-    """Each row of a matrix with all that reached it: lines by position, then sample.
+    """Return the input of each row of a matrix, unfolded; lines are by position, then by sample.
 
-    With the samples innermost a patch is copied in runs of that many bytes.
+    `positions` are the extents of a convolution's output. With the samples innermost a patch is
+    copied in runs of that many bytes.
     """
     if not isinstance(layer, Conv2d):
         return values.T.contiguous()
     (high, wide), (down, right) = layer.kernel, layer.stride
     source = _transposed_and_padded(layer, values)
     by_channel, by_row, by_column, _ = source.stride()
-    windows = source.as_strided(
+    patches = source.as_strided(
         (high, wide, len(source), *positions, len(values)),
         (by_row, by_column, by_channel, by_row * down, by_column * right, 1),
     )
-    return windows.reshape(high * wide * len(source), -1)
+    return patches.reshape(high * wide * len(source), -1)
 
 
 def _transposed_and_padded(
@@ -117,7 +121,7 @@ def _transposed_and_padded(
 
 
 def _packed_matrix(codes: Int8[Tensor, "column row"]) -> Tensor:
-    # It does not look at strides.
+    # oneDNN's packing ignores strides.
     packed: Tensor = torch.ops.onednn.qlinear_prepack(codes.contiguous(), None)
     return packed
 
@@ -128,7 +132,7 @@ def _product(
     scales: Float[Tensor, " column"],
     total: Float[Tensor, "line column"] | None = None,
 ) -> Float[Tensor, "line column"]:
-    """scale_i sum_j code_ij s_j; with a total, added to it in place."""
+    """Return scale_i sum_j code_ij s_j; if there is a total, add to it in place."""
     zeros = torch.zeros(len(scales), dtype=torch.long)
     factors = (rows, 1.0, 0, packed, scales, zeros)
     output = (1.0, 0, torch.float32)

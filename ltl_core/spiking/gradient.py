@@ -1,4 +1,4 @@
-"""From deltas to the change of a layer's weights and biases: dW = sum_t d[t] x[t]^T."""
+"""The gradient of a layer's weights and biases from its deltas: dW = sum_t d[t] x[t]^T."""
 
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
@@ -24,7 +24,7 @@ NUMBERS_AT_ONCE_ON_GPU = 2**28
 
 
 class Gradient(NamedTuple):
-    """Of the weights and biases of one matrix."""
+    """Gradient of a loss by the weights and biases of one matrix."""
 
     weight: Float[Tensor, "column *row"]
     bias: Float[Tensor, " column"]
@@ -33,12 +33,12 @@ class Gradient(NamedTuple):
 class GradientSum:
     """Gradients of a network's matrices, summed in place over samples and steps.
 
-    With bytes, deltas that meet spikes are rounded to eight bits, slice by slice of the samples.
+    With `in_bytes`, deltas that meet spikes are rounded to eight bits, slice by slice of samples.
     """
 
     def __init__(self, layers: Sequence[Weighted], like: Tensor, *, in_bytes: bool = False) -> None:
         self._layers, self._in_bytes = layers, in_bytes
-        # Rows outermost, as the product in bytes has them; BLAS does not mind.
+        # Rows are outermost, as the product in bytes needs them; BLAS takes either order.
         self._matrices = {
             layer.name: Gradient(
                 like.new_zeros(size(layer.weight_shape[1:]), layer.weight_shape[0]).T,
@@ -48,23 +48,30 @@ class GradientSum:
         }
 
     def add(
-        self, rows: Sequence[UnfoldedInput], deltas: Float[Tensor, "time n *output"], part: float
+        self,
+        inputs: Sequence[UnfoldedInput],
+        deltas: Float[Tensor, "time n *output"],
+        fraction: float,
     ) -> None:
-        """Of one stage. Rows that are one step long stand for all steps: dW = (sum_t d[t]) x^T."""
+        """Add `fraction` times the gradients of one stage; `inputs` has one entry a branch.
+
+        An input that is one step long is the input of all steps: dW = (sum_t d[t]) x^T.
+        """
         total = sum_time(deltas)
-        for unfolded in rows:
+        for unfolded in inputs:
             if (layer := unfolded.branch.layer) is None:
                 continue
-            whole = self._matrices[layer.name]
+            gradient = self._matrices[layer.name]
             once = unfolded.samples == deltas.shape[1] and len(deltas) > 1
             delta = total if once else join_time(deltas)
-            add = add_byte_gradient if self._in_bytes and unfolded.in_bytes else add_weight_gradient
-            add(whole.weight, unfolded, delta, part)
-            whole.bias.add_(bias_gradient(total), alpha=part)
+            in_bytes = self._in_bytes and unfolded.in_bytes
+            add = add_byte_gradient if in_bytes else add_weight_gradient
+            add(gradient.weight, unfolded, delta, fraction)
+            gradient.bias.add_(bias_gradient(total), alpha=fraction)
 
     @property
     def total(self) -> dict[str, Gradient]:
-        """By the name of the matrix, its weight in its own shape."""
+        """Gradients by the name of the matrix, each weight in its layer's own shape."""
         return {
             layer.name: Gradient(
                 as_weight(layer, self._matrices[layer.name].weight), self._matrices[layer.name].bias
@@ -76,20 +83,21 @@ class GradientSum:
 def stage_gradient(
     stage: Stage,
     sources: Sequence[Float[Tensor, "_time batch *_source"]],
-    deltas: Float[Tensor, "learned batch *output"],
+    deltas: Float[Tensor, "learning_time batch *output"],
 ) -> dict[str, Gradient]:
-    """dW = sum_t d[t] x[t]^T,  db = sum_t d[t], over the last steps, those that have deltas.
+    """Return dW = sum_t d[t] x[t]^T and db = sum_t d[t] for the matrices of one stage.
 
-    One source a branch; a source that is one step long stands for all steps.
+    There is one source a branch; a source that is one step long is the source of all steps. The
+    deltas belong to the last steps of the sources.
     """
-    total = GradientSum(stage.matrices, deltas)
+    gradients = GradientSum(stage.matrices, deltas)
     for samples in sample_slices(stage, len(deltas), deltas.shape[1], deltas.device):
-        rows = [
+        inputs = [
             unfold_steps(branch, values[-len(deltas) :, samples])
             for branch, values in zip(stage.branches, sources, strict=True)
         ]
-        total.add(rows, deltas[:, samples], 1.0)
-    return total.total
+        gradients.add(inputs, deltas[:, samples], 1.0)
+    return gradients.total
 
 
 def unfold_steps(
@@ -97,12 +105,12 @@ def unfold_steps(
     source: Real[Tensor, "time n *source"],
     row_type: torch.dtype | None = None,
 ) -> UnfoldedInput:
-    """The rows of a branch, step after step."""
+    """Return the unfolded input of a branch over several steps, in the order of `join_time`."""
     return unfold(branch, join_time(source), row_type)
 
 
 def join_time(values: Real[Tensor, "time n *shape"]) -> Real[Tensor, "both *shape"]:
-    """Steps and samples as one, sample after sample; channels stay innermost in memory."""
+    """Join steps and samples, sample after sample; channels stay innermost in memory."""
     values = values.transpose(0, 1)
     if values.dim() != 5:
         return values.flatten(0, 1)
@@ -110,13 +118,13 @@ def join_time(values: Real[Tensor, "time n *shape"]) -> Real[Tensor, "both *shap
 
 
 def split_time(values: Real[Tensor, "both *shape"], steps: int) -> Real[Tensor, "time n *shape"]:
-    """The inverse of `join_time`."""
+    """Split steps and samples that `join_time` joined."""
     split: Tensor = values.unflatten(0, (-1, steps))
     return split.transpose(0, 1)
 
 
 def sample_slices(stage: Stage, steps: int, batch: int, device: torch.device) -> Iterator[slice]:
-    """So many samples at a time that a layer's work on them stays in the cache."""
+    """Yield slices of the batch, so small that a layer's work on each stays in the cache."""
     numbers = steps * max(map(_numbers, stage.branches))
     most = NUMBERS_AT_ONCE if device.type == "cpu" else NUMBERS_AT_ONCE_ON_GPU
     at_once = max(1, most // numbers)
@@ -125,6 +133,7 @@ def sample_slices(stage: Stage, steps: int, batch: int, device: torch.device) ->
 
 
 def _numbers(branch: Branch) -> int:
+    """Return how many numbers one sample of a branch takes at one step."""
     layer, shape = branch.layer, branch.input_shape
     if layer is None:
         return 2 * size(shape)

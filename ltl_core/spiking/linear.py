@@ -1,6 +1,7 @@
-"""The linear part of a layer: pooling, the product with the weights, and the gradient of that.
+"""The linear part of a layer: pooling, unfolding, the product with the weights, and its gradients.
 
-Teacher, student and the host's view of a chip share these functions.
+Teacher, student and the host's model of a chip share these functions. Their sums and gradients have
+channels innermost in memory.
 """
 
 from collections.abc import Mapping
@@ -23,10 +24,11 @@ from ltl_core.spiking.byte_products import (
 
 
 class UnfoldedInput(NamedTuple):
-    """What reaches the rows of a branch, unfolded for the product with its weights.
+    """The input of a branch, pooled and unfolded for the product with the branch's weights.
 
-    A convolution becomes a matrix product: one line of `values` a position, channels innermost,
-    each patch of the input written out. Bytes and groups are left to convolutions as such.
+    A convolution becomes a matrix product: `values` has one line for each position, which holds
+    the patch of the input there, channels innermost. Bytes and grouped convolutions are not
+    unfolded: for them `values` is the pooled input, and the product is a convolution.
     """
 
     branch: Branch
@@ -36,37 +38,37 @@ class UnfoldedInput(NamedTuple):
 
     @property
     def in_bytes(self) -> bool:
-        """Spikes for a product in integers."""
+        """Whether the values are spikes in bytes, for a product in integers."""
         return self.values.dtype == torch.uint8
 
 
 class BranchWeights(NamedTuple):
-    """Weights in the order of the rows of a branch; a straight one has a gain and no bias.
+    """Weights of a branch, `scale * matrix`, with rows in the order of the unfolded input.
 
-    A weight is `scale * matrix`.
+    A straight branch has a single gain as its matrix, and no bias.
     """
 
-    matrix: Tensor
+    matrix: Tensor  # [column, row]
     bias: Float[Tensor, " column"] | None
     scale: float | None = None
 
     @property
     def row_type(self) -> torch.dtype:
-        """What the rows are unfolded as."""
+        """Number type of the unfolded input that these weights multiply."""
         return self.matrix.dtype
 
 
 class ByteWeights(NamedTuple):
-    """Codes for rows of bytes: the sums of `BranchWeights` with the same scale, in integers."""
+    """Weights of a branch as integer codes: the same sums as `BranchWeights`, in bytes."""
 
     layer: Weighted
-    packed: Tensor
+    packed: Tensor  # from `pack_bytes`
     bias: Float[Tensor, " column"]
-    scale: float
+    scale: float  # weight of one code
 
     @property
     def row_type(self) -> torch.dtype:
-        """What the rows are unfolded as."""
+        """Number type of the unfolded input that these weights multiply."""
         return torch.uint8
 
 
@@ -76,9 +78,9 @@ PackedWeights = BranchWeights | ByteWeights
 def unfold(
     branch: Branch, source: Real[Tensor, "n *source"], row_type: torch.dtype | None = None
 ) -> UnfoldedInput:
-    """Pool the source, and unfold it to numbers of this type, or of its own."""
+    """Pool the source and unfold it, to numbers of `row_type` or else of the source's own type."""
     row_type = row_type or source.dtype
-    values = gather(branch, source.to(row_type) if branch.pools else source)
+    values = pool(branch, source.to(row_type) if branch.pools else source)
     layer, shape = branch.layer, branch.input_shape
     if layer is not None:
         shape = layer.output_shape(shape)
@@ -89,32 +91,34 @@ def unfold(
     return UnfoldedInput(branch, values, len(source), shape)
 
 
-def gather(branch: Branch, values: Real[Tensor, "n *source"]) -> Real[Tensor, "n *input"]:
-    """What the rows of a branch see: its source, pooled, and flat in front of a linear layer."""
-    for pool in branch.pools:
-        values = F.avg_pool2d(values, pool.kernel, pool.stride)
+def pool(branch: Branch, values: Real[Tensor, "n *source"]) -> Real[Tensor, "n *input"]:
+    """Return the source of a branch after its pools, flattened in front of a linear layer."""
+    for window in branch.pools:
+        values = F.avg_pool2d(values, window.kernel, window.stride)
     return values.flatten(1) if isinstance(branch.layer, Linear) else values
 
 
-def scatter(branch: Branch, gradient: Float[Tensor, "n *input"]) -> Float[Tensor, "n *source"]:
-    """The way back through `gather`: each value of a window has its share of the gradient."""
+def pool_backward(
+    branch: Branch, gradient: Float[Tensor, "n *input"]
+) -> Float[Tensor, "n *source"]:
+    """Return the gradient by the source: each value of a window gets its share."""
     gradient = gradient.reshape(len(gradient), *branch.input_shape)
     before, shape = [], branch.source_shape
-    for pool in branch.pools:
-        before.append((pool, shape))
-        shape = pool.output_shape(shape)
-    for pool, shape in reversed(before):
+    for window in branch.pools:
+        before.append((window, shape))
+        shape = window.output_shape(shape)
+    for window, shape in reversed(before):
         like = gradient.new_empty(1).expand(len(gradient), *shape)
         gradient = torch.ops.aten.avg_pool2d_backward(
-            gradient, like, pool.kernel, pool.stride, (0, 0), False, True, None
+            gradient, like, window.kernel, window.stride, (0, 0), False, True, None
         )
     return gradient
 
 
 def branch_weights(stage: Stage, weights: Mapping[str, Tensor]) -> tuple[BranchWeights, ...]:
-    """The weights of every branch, in the order of its rows.
+    """Return the weights of every branch, with rows in the order of its unfolded input.
 
-    A straight branch has a gain in `STAGE.gain`, one number for each of them; without it, 1.
+    The gains of straight branches are in `STAGE.gain`, one number a branch; without it they are 1.
     """
     gains = iter(weights.get(f"{stage.name}.gain", torch.ones(len(stage.branches))))
     return tuple(
@@ -129,7 +133,7 @@ def branch_weights(stage: Stage, weights: Mapping[str, Tensor]) -> tuple[BranchW
 
 
 def weighted_sums(rows: UnfoldedInput, weights: PackedWeights) -> Float[Tensor, "n *output"]:
-    """sum_j W_ij x_j + b_i, channels innermost in memory."""
+    """Return sum_j W_ij x_j + b_i of one branch."""
     layer = rows.branch.layer
     if isinstance(weights, ByteWeights):
         sums = sums_of_bytes(weights.layer, rows.values, weights.packed)
@@ -137,16 +141,7 @@ def weighted_sums(rows: UnfoldedInput, weights: PackedWeights) -> Float[Tensor, 
     if layer is None:
         return rows.values * weights.matrix
     if isinstance(layer, Conv2d) and layer.groups != 1:
-        sums = F.conv2d(
-            rows.values,
-            as_weight(layer, weights.matrix),
-            weights.bias,
-            layer.stride,
-            layer.padding,
-            1,
-            layer.groups,
-        )
-        return sums.contiguous(memory_format=torch.channels_last)
+        return _grouped_sums(layer, rows, weights)
     if weights.scale is None:
         return _with_positions(F.linear(rows.values, weights.matrix, weights.bias), rows)
     return _with_positions(_scaled(F.linear(rows.values, weights.matrix), weights), rows)
@@ -156,76 +151,93 @@ def add_weight_gradient(
     total: Float[Tensor, "column row"],
     rows: UnfoldedInput,
     delta: Float[Tensor, "n *output"],
-    part: float,
+    fraction: float,
 ) -> None:
-    """total += part sum_n delta_i[n] x_j[n], in place."""
+    """Add fraction * sum_n delta_i[n] x_j[n] to `total`, in place."""
     layer = rows.branch.layer
     if isinstance(layer, Conv2d) and layer.groups != 1:
         gradient = conv2d_weight(
             rows.values, layer.weight_shape, delta, layer.stride, layer.padding, 1, layer.groups
         )
-        total.add_(as_matrix(layer, gradient), alpha=part)
+        total.add_(as_matrix(layer, gradient), alpha=fraction)
         return
     values = rows.values
     if isinstance(layer, Conv2d) and rows.in_bytes:
         values = _patches(layer, values, rows.output_shape, delta.dtype)
-    total.addmm_(_lines(delta).T, values.to(delta.dtype), alpha=part)
+    total.addmm_(_lines(delta).T, values.to(delta.dtype), alpha=fraction)
 
 
 def add_byte_gradient(
     total: Float[Tensor, "column row"],
     rows: UnfoldedInput,
     delta: Float[Tensor, "n *output"],
-    part: float,
+    fraction: float,
 ) -> None:
-    """The same of rows of bytes, the deltas rounded to bytes; `total` has its rows outermost."""
+    """Add the gradient of an input in bytes to `total`, in place, with the deltas rounded to bytes.
+
+    The rows of `total` must be outermost in memory.
+    """
     layer, deltas = rows.branch.layer, quantise_deltas(delta)
     if layer is not None and deltas is not None:
         transposed = transpose(layer, rows.values, rows.output_shape[1:])
-        add_outer_product(total.T, transposed, deltas, part)
+        add_outer_product(total.T, transposed, deltas, fraction)
 
 
 def input_gradient(
     branch: Branch, weight: Tensor, delta: Float[Tensor, "n *output"]
 ) -> Float[Tensor, "n *source"]:
-    """sum_i W_ij delta_i, back through the pooling: what an end-to-end rule hands down."""
+    """Return sum_i W_ij delta_i, taken back through the pools: the error of the branch's source.
+
+    `weight` has the layer's own shape; for a straight branch it is the gain.
+    """
     layer = branch.layer
     if layer is None:
-        return scatter(branch, delta * weight)
+        return pool_backward(branch, delta * weight)
     if isinstance(layer, Linear):
-        return scatter(branch, delta @ weight)
+        return pool_backward(branch, delta @ weight)
     shape = (len(delta), *branch.input_shape)
     back = conv2d_input(shape, weight, delta, layer.stride, layer.padding, 1, layer.groups)
-    return scatter(branch, back)
+    return pool_backward(branch, back)
 
 
 def bias_gradient(delta: Float[Tensor, "n column *position"]) -> Float[Tensor, " column"]:
-    """sum over samples and positions."""
+    """Return the sum of the deltas over samples and positions."""
     return _lines(delta).sum(0)
 
 
-def per_column(values: Float[Tensor, " column"], shape: Shape) -> Float[Tensor, "column *one"]:
-    """A number a column, shaped so that it broadcasts over [..., column, *position]."""
-    return values.view(-1, *[1] * (len(shape) - 1))
-
-
 def as_matrix(layer: Weighted, weight: Tensor) -> Float[Tensor, "column row"]:
-    """Rows in the order of the patches: position in the kernel, then channel."""
+    """Return a layer's weight as a matrix, with rows by position in the kernel, then by channel."""
     return weight.permute(0, 2, 3, 1).flatten(1) if isinstance(layer, Conv2d) else weight
 
 
 def as_weight(layer: Weighted, matrix: Float[Tensor, "column row"]) -> Tensor:
-    """Back from the order of the patches."""
+    """Return a matrix in the layer's own shape: the inverse of `as_matrix`."""
     if not isinstance(layer, Conv2d):
         return matrix
     columns, channels, *kernel = layer.weight_shape
     return matrix.view(columns, *kernel, channels).permute(0, 3, 1, 2)
 
 
+def _grouped_sums(layer: Conv2d, rows: UnfoldedInput, weights: BranchWeights) -> Tensor:
+    sums = F.conv2d(
+        rows.values,
+        as_weight(layer, weights.matrix),
+        weights.bias,
+        layer.stride,
+        layer.padding,
+        1,
+        layer.groups,
+    )
+    return sums.contiguous(memory_format=torch.channels_last)
+
+
 def _scaled(
     sums: Float[Tensor, "line column"], weights: PackedWeights
 ) -> Float[Tensor, "line column"]:
-    """Codes are summed exactly, whatever the order, before they meet scale and bias."""
+    """Return scale * sums + bias, in place.
+
+    Codes are summed before they meet the scale: as integers their sum is exact in any order.
+    """
     scale = 1.0 if weights.scale is None else weights.scale
     if weights.bias is None:
         return sums.mul_(scale)
@@ -233,28 +245,28 @@ def _scaled(
 
 
 def _lines(values: Float[Tensor, "n column *position"]) -> Float[Tensor, "line column"]:
-    """One line a position."""
+    """Return values with one line for each sample and position."""
     return values.permute(0, 2, 3, 1).flatten(0, 2) if values.dim() == 4 else values
 
 
 def _patches(
     layer: Conv2d, values: Real[Tensor, "n c h w"], shape: Shape, row_type: torch.dtype
-) -> Tensor:
+) -> Real[Tensor, "line row"]:
     (high, wide), (down, right) = layer.kernel, layer.stride
     values = _padded(layer, values, row_type)
     n, _, _, channels = values.shape
     by_sample, by_row, by_column, _ = values.stride()
-    windows = values.as_strided(
+    patches = values.as_strided(
         (n, *shape[1:], high, wide, channels),
         (by_sample, by_row * down, by_column * right, by_row, by_column, 1),
     )
-    return windows.reshape(-1, high * wide * channels)
+    return patches.reshape(-1, high * wide * channels)
 
 
 def _padded(
     layer: Conv2d, values: Real[Tensor, "n c h w"], row_type: torch.dtype
 ) -> Real[Tensor, "n padded_h padded_w c"]:
-    """Channels innermost, zeros around."""
+    """Return values with channels innermost and zeros around."""
     (top, left), (n, channels, high, wide) = layer.padding, values.shape
     inner = values.permute(0, 2, 3, 1)
     if (top, left) == (0, 0):
@@ -265,7 +277,10 @@ def _padded(
     return padded
 
 
-def _with_positions(product: Float[Tensor, "line column"], rows: UnfoldedInput) -> Tensor:
+def _with_positions(
+    product: Float[Tensor, "line column"], rows: UnfoldedInput
+) -> Float[Tensor, "n *output"]:
+    """Return a product of lines in the shape of the branch's output."""
     if not isinstance(rows.branch.layer, Conv2d):
         return product
     columns, *positions = rows.output_shape

@@ -1,11 +1,11 @@
-"""Surrogate gradients: the backward of `spike`, nothing else.
+"""Surrogate gradients: what stands for ds/du, the derivative of a spike by its membrane.
 
 Every surrogate has one verb, `gate`: values times ds/du. Each pass over memory counts here, so the
 closed forms are written with torch's own kernels for "pass on where low < u < high".
 """
 
 import math
-from typing import NamedTuple, Protocol, runtime_checkable
+from typing import NamedTuple, Protocol
 
 import torch
 from jaxtyping import Float
@@ -14,9 +14,8 @@ from torch import Tensor
 from ltl_core.settings import NeuronSettings
 
 
-@runtime_checkable
 class Surrogate(Protocol):
-    """What stands for ds/du."""
+    """A function of the membrane that stands for ds/du."""
 
     def gate(
         self,
@@ -25,7 +24,7 @@ class Surrogate(Protocol):
         neuron: NeuronSettings,
         out: Tensor | None = None,
     ) -> Float[Tensor, "*shape"]:
-        """values * ds/du."""
+        """Return values * ds/du, in `out` if it is given."""
         ...
 
 
@@ -39,7 +38,7 @@ class Boxcar(NamedTuple):
         neuron: NeuronSettings,
         out: Tensor | None = None,
     ) -> Float[Tensor, "*shape"]:
-        """The values inside of the window, zeros outside."""
+        """Return the values inside the window around the threshold, zeros outside."""
         low, high = (neuron.threshold + sign * neuron.surrogate_width for sign in (-1, 1))
         return between(values, membrane, low, high, out)
 
@@ -50,7 +49,7 @@ class Dspike(NamedTuple):
     D(x; b) = (tanh(b (x - 1/2)) + tanh(b/2)) / (2 tanh(b/2));  ds/du = D'(x; b) / (2 threshold)
     """
 
-    temperature: float
+    temperature: float  # b, without unit
 
     def gate(
         self,
@@ -59,7 +58,7 @@ class Dspike(NamedTuple):
         neuron: NeuronSettings,
         out: Tensor | None = None,
     ) -> Float[Tensor, "*shape"]:
-        """values * ds/du."""
+        """Return values * D'(x; b) / (2 threshold)."""
         b, double = self.temperature, 2 * neuron.threshold
         slope = 1 - torch.tanh(membrane * (b / double) - b / 2).square()
         slope *= b / (2 * math.tanh(b / 2) * double)
@@ -73,7 +72,7 @@ def between(
     high: float,
     out: Tensor | None = None,
 ) -> Float[Tensor, "*shape"]:
-    """values where low < judged < high, else 0: one pass."""
+    """Return values where low < judged < high, else 0, in one pass over memory."""
     out = torch.empty_like(values) if out is None else out
     torch.ops.aten.hardtanh_backward.grad_input(values, judged, low, high, grad_input=out)
     return out

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from ltl_core.network.spec import NetworkSpec
 from ltl_core.rules.bptt import Bptt, back_through
-from ltl_core.rules.dspike import DspikeBptt, best_temperature, finite_difference, probed_places
+from ltl_core.rules.dspike import DspikeBptt, best_temperature, finite_difference, probed_weights
 from ltl_core.rules.end_to_end import EndToEndResult, Model
 from ltl_core.rules.shortcut import Shortcut
 from ltl_core.rules.tandem import Tandem
@@ -116,7 +116,7 @@ def test_finite_difference_is_the_slope_of_the_loss() -> None:
     last = {"kind": "linear", "name": "last", "in_features": 128, "out_features": 3}
     network = NetworkSpec.model_validate({"input_shape": [2, 8, 8], "layers": [last]})
     model, inputs, loss = _model(network, ZERO), _inputs(), LabelCrossEntropy(LABELS)
-    places = probed_places(model.weights["last.weight"])
+    places = probed_weights(model.weights["last.weight"])
     measured = finite_difference(model, inputs, loss, places)
     exact = Bptt().learn(model, inputs, loss).gradients["last"].weight.flatten()[places]
     torch.testing.assert_close(measured, exact, rtol=0.02, atol=1e-4)
@@ -126,7 +126,7 @@ def test_temperature_is_the_one_that_points_as_measured() -> None:
     model, inputs, loss = _model(CHAIN, ZERO), _inputs(), LabelCrossEntropy(LABELS)
     candidates = [1.0, 3.0, 8.0]
     chosen = best_temperature(candidates, model, inputs, loss)
-    places = probed_places(model.weights["first.weight"])
+    places = probed_weights(model.weights["first.weight"])
     measured = finite_difference(model, inputs, loss, places)
     shown = list(layer_traces(CHAIN, model.weights, inputs, ZERO))
     cosines = {}
