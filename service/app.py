@@ -1,4 +1,4 @@
-"""The composition root: settings in, an application out."""
+"""Composition root: builds the application from its settings."""
 
 import time
 from collections.abc import AsyncIterator, Callable
@@ -41,14 +41,14 @@ from service.web import pages
 
 MakeEngine = Callable[[Settings, Database, JobKinds], JobEngine]
 
-_ABANDONED = 24 * 3600.0  # s after which nobody goes on with an upload
+_ABANDONED = 24 * 3600.0  # s after which an unfinished upload is deleted
 _PROBLEM: dict[int | str, dict[str, Any]] = {
     "4XX": {
-        "description": "A problem (RFC 9457): `detail` says what to change",
+        "description": "A problem (RFC 9457): `detail` says what is wrong and what to do",
         "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}},
     }
 }
-_ROUTERS = (  # looked through from the top: first what is asked for most
+_ROUTERS = (  # searched from the top: the most frequent requests first
     events.router,
     chips.router,
     agents.router,
@@ -63,14 +63,15 @@ _ROUTERS = (  # looked through from the top: first what is asked for most
 
 
 def run_jobs_here(settings: Settings, database: Database, kinds: JobKinds) -> JobEngine:
-    """The engine of a service that runs its own jobs."""
-    from service.jobs.queue.dbos_engine import Executor  # loaded where it is used
+    """Return the job engine of a service that runs its own jobs."""
+    # Imported here because a service that only answers requests works without it.
+    from service.jobs.queue.dbos_engine import Executor
 
     return Executor(settings, database, kinds)
 
 
 def leave_jobs_to_workers(settings: Settings, database: Database, _: JobKinds) -> JobEngine:
-    """The engine of a service that only answers requests."""
+    """Return the job engine of a service that only answers requests; workers run the jobs."""
     from service.jobs.queue.dbos_engine import Submitter
 
     return Submitter(settings, database)
@@ -81,7 +82,7 @@ def create_app(
     engine: MakeEngine | JobEngine = run_jobs_here,
     kinds: JobKinds = KINDS,
 ) -> FastAPI:
-    """Make the service; `engine` decides where its jobs run, `kinds` what they can be."""
+    """Create the application; `engine` decides where jobs run, `kinds` which kinds there are."""
     app = FastAPI(
         title="Tandemcal",
         version=code_version(),
@@ -138,7 +139,7 @@ def _compose(settings: Settings, engine: MakeEngine | JobEngine, kinds: JobKinds
 
 def _describe(app: FastAPI) -> Callable[[], JSONResponse]:
     def describe() -> JSONResponse:
-        """The API, described."""
+        """Return the OpenAPI document of the API."""
         description = app.openapi()
         schemas = description.setdefault("components", {}).setdefault("schemas", {})
         schema = Problem.model_json_schema(ref_template="#/components/schemas/{model}")

@@ -1,4 +1,4 @@
-"""Content-addressed blobs: a file's name is the SHA-256 of its bytes."""
+"""Content-addressed store: immutable blocks in files named by the SHA-256 of their bytes."""
 
 import os
 import shutil
@@ -11,15 +11,15 @@ from service.errors import ArtifactCorruptError, ArtifactMissingError
 
 
 class ArtifactStore:
-    """A directory of immutable blobs. Safe to share among processes."""
+    """A directory of immutable blocks, safe to share among processes."""
 
     def __init__(self, root: Path) -> None:
         self._root = root
 
     def put(self, data: bytes) -> str:
-        """Store the bytes; their SHA-256. A block that is there already is young again."""
+        """Store the bytes and return their SHA-256. A block that exists gets a new file time."""
         sha256 = sha256_hex(data)
-        if not self._renewed(sha256):
+        if not self._touch(sha256):
             with self.temporary() as scratch:
                 path = scratch / "blob"
                 path.write_bytes(data)
@@ -27,7 +27,7 @@ class ArtifactStore:
         return sha256
 
     def adopt(self, path: Path, sha256: str) -> None:
-        """Take over a file of this store's `temporary()` whose SHA-256 has been checked."""
+        """Move a file from `temporary()` into the store; its SHA-256 must have been checked."""
         target = self._path(sha256)
         target.parent.mkdir(parents=True, exist_ok=True)
         with path.open("rb") as file:
@@ -36,7 +36,10 @@ class ArtifactStore:
         _sync_directory(target.parent)
 
     def read(self, sha256: str) -> bytes:
-        """The bytes. Raises ArtifactMissingError and ArtifactCorruptError."""
+        """Return the bytes of a block.
+
+        Raises ArtifactMissingError, and ArtifactCorruptError if they do not match their SHA-256.
+        """
         try:
             data = self._path(sha256).read_bytes()
         except FileNotFoundError:
@@ -46,13 +49,14 @@ class ArtifactStore:
         return data
 
     def remove(self, sha256: str) -> None:
-        """Forget a block that no row names any more."""
+        """Delete a block that no row refers to; do nothing if there is none."""
         self._path(sha256).unlink(missing_ok=True)
 
     def remove_old(self, sha256: str, before: float) -> bool:  # Unix time, s
-        """Forget a block that nobody has stored since then. True where it was.
+        """Delete a block that was last stored before this time; return whether it was deleted.
 
-        It is set aside before it is judged: whoever stores it meanwhile makes it anew.
+        The file is moved aside before its time is checked: a process that stores the same block
+        meanwhile writes a new file.
         """
         path = self._path(sha256)
         with self.temporary() as scratch:
@@ -69,25 +73,26 @@ class ArtifactStore:
             return False
 
     def has(self, sha256: str) -> bool:
+        """Return whether the store holds this block."""
         return self._path(sha256).is_file()
 
     def every(self) -> Iterator[str]:
-        """The SHA-256 of each block; those that are stored meanwhile may be among them."""
+        """Yield the SHA-256 of each block; blocks stored meanwhile may be among them."""
         return (path.name for path in self._root.glob("??/*") if path.is_file())
 
     def temporary(self) -> "ScratchDirectory":
-        """A directory on the same file system, gone at the end of the `with` block."""
+        """Return a directory on the same file system that is deleted at the end of its `with`."""
         scratch = self._root / "incoming"
         scratch.mkdir(parents=True, exist_ok=True)
         return ScratchDirectory(scratch)
 
     def sweep(self, before: float) -> None:  # Unix time, s
-        """Remove what killed processes left half uploaded, untouched since `before`."""
+        """Delete unfinished uploads of killed processes that nothing has written since `before`."""
         for part in (self._root / "incoming").glob("part-*"):
             if part.stat().st_mtime < before:
                 shutil.rmtree(part, ignore_errors=True)
 
-    def _renewed(self, sha256: str) -> bool:
+    def _touch(self, sha256: str) -> bool:
         try:
             os.utime(self._path(sha256))
         except FileNotFoundError:

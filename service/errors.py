@@ -1,4 +1,4 @@
-"""What the service itself raises on purpose; `service/api/errors.py` makes HTTP of it."""
+"""Errors that the service raises; `service/api/errors.py` maps them to HTTP answers."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -7,11 +7,11 @@ from ltl_core.errors import CalibrationError, LeaseLostError
 
 
 class ServiceError(CalibrationError):
-    """Root of the service's own errors."""
+    """Base class of the service's own errors."""
 
 
 class NotFoundError(ServiceError):
-    """Nothing has this id."""
+    """No resource of this kind has this id."""
 
     what = "resource"
 
@@ -61,7 +61,7 @@ class AgentNotFoundError(NotFoundError):
 
 
 class ConflictError(ServiceError):
-    """The state of things does not allow it now."""
+    """The request is valid, but the present state does not allow it."""
 
 
 class NameTakenError(ConflictError):
@@ -92,18 +92,18 @@ class ChipNotCalibratedError(ConflictError):
 
 
 class TargetSetStateError(ConflictError):
-    """A target set that is not in the state the request needs."""
+    """The target set is not in the state that the request needs."""
 
     def __init__(self, target_set_id: str, state: str, needed: str) -> None:
         super().__init__(
-            f"Target set {target_set_id} is {state}, but this needs one that is {needed}."
+            f"Target set {target_set_id} is {state}, but this request needs one that is {needed}."
         )
         self.target_set_id = target_set_id
         self.state = state
 
 
 class ChunksMissingError(ConflictError):
-    """A target set is completed before all of it has arrived."""
+    """A target set is declared complete, but some of its chunks have not been uploaded."""
 
     def __init__(self, missing: Sequence[int]) -> None:
         named = ", ".join(map(str, missing[:20])) + (", ..." if len(missing) > 20 else "")
@@ -114,8 +114,8 @@ class ChunksMissingError(ConflictError):
 class SplitMissingError(ConflictError):
     def __init__(self, split: str) -> None:
         super().__init__(
-            f"No sample belongs to the split '{split}'; a target set needs calibration and test "
-            "samples, so upload it anew with at least one chunk of each."
+            f"The split '{split}' has no samples. A target set needs calibration and test samples: "
+            "upload a new one with at least one chunk of each."
         )
         self.split = split
 
@@ -128,41 +128,43 @@ class JobStateError(ConflictError):
 
 
 class AttemptSupersededError(LeaseLostError):
-    """A worker writes for a job that has ended, or that another attempt has taken over."""
+    """A worker writes for a job that has ended, or that a later attempt drives."""
 
     def __init__(self, job_id: str, token: int) -> None:
         super().__init__(job_id, token)
-        self.args = (f"Token {token} no longer drives job {job_id}; nothing more is written.",)
+        self.args = (f"Token {token} no longer drives job {job_id}; nothing was written.",)
         self.job_id = job_id
 
 
 class ArtifactMissingError(ServiceError):
     def __init__(self, sha256: str) -> None:
-        super().__init__(f"The stored block {sha256} is missing; restore the artifact directory.")
+        super().__init__(
+            f"The stored block {sha256} is missing; restore the artifact directory from a backup."
+        )
         self.sha256 = sha256
 
 
 class ArtifactCorruptError(ServiceError):
     def __init__(self, sha256: str) -> None:
         super().__init__(
-            f"The stored block {sha256} no longer has its checksum; restore it from a backup."
+            f"The stored block {sha256} does not match its checksum; restore it from a backup."
         )
         self.sha256 = sha256
 
 
 class RequestError(ServiceError):
-    """A request that cannot be accepted as it is."""
+    """The request itself is wrong; it has to be changed before it is sent again."""
 
 
 class FieldProblem(NamedTuple):
-    """Where it is wrong (RFC 6901), and what to change."""
+    """A JSON pointer (RFC 6901) to a wrong value, and a message that says what to change."""
 
     pointer: str
     message: str
 
 
 class InvalidFieldsError(RequestError):
-    """Fields that are wrong in a way that the request's schema cannot see."""
+    """Fields are wrong in a way that the schema of the request cannot detect."""
 
     def __init__(self, *problems: FieldProblem) -> None:
         super().__init__("; ".join(f"{pointer}: {message}" for pointer, message in problems))
@@ -209,7 +211,8 @@ class TooLargeError(RequestError):
 class IdempotencyKeyMissingError(RequestError):
     def __init__(self) -> None:
         super().__init__(
-            "This request needs an Idempotency-Key header, so that sending it twice makes one job."
+            "This request needs an Idempotency-Key header, so that sending it again creates no "
+            "second job."
         )
 
 
@@ -234,7 +237,9 @@ class ForbiddenError(RequestError):
 
 class CrossSiteError(RequestError):
     def __init__(self) -> None:
-        super().__init__("A browser session may change things only from the service's own pages.")
+        super().__init__(
+            "A browser session can change things only from the service's own pages; use those."
+        )
 
 
 class NotReadyError(ServiceError):

@@ -1,15 +1,15 @@
-"""The socket on which a process of ours answers."""
+"""Listening sockets of the service and its agents."""
 
 import socket
 
-GRACE = 5  # s that open requests, such as event streams, get at the end
+GRACE = 5  # s that open requests, such as event streams, have to finish at shutdown
 # Longest time that one thread keeps the interpreter while another waits. The queue's polls are pure
 # Python, and with the default of 5 ms a request behind one of them waits as long at each hand-over.
 SWITCH = 0.0005  # s
 
 
 class PortTakenError(Exception):
-    """Somebody else listens there."""
+    """Another process listens on this port, or the address cannot be used."""
 
     def __init__(self, host: str, port: int, reason: str) -> None:
         super().__init__(
@@ -19,7 +19,10 @@ class PortTakenError(Exception):
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """A bound socket, so that the port is ours before anything else is started."""
+    """Bind a socket before anything else starts, so that the port is ours.
+
+    Raises PortTakenError.
+    """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     # The protocol is named because asyncio sends without delay only on sockets that name it:
     # with the 0 of the default, each answer waits 40 ms for an acknowledgement.

@@ -1,4 +1,4 @@
-"""Logs: one line an event, readable on a console or as JSON; never a key."""
+"""Logs: one line an event, as text or as JSON; keys are never logged."""
 
 import logging
 import re
@@ -12,7 +12,7 @@ _LAST = re.compile(r"^[\w.]*(?:Error|Exception|Timeout|Exit)\b.*$", re.MULTILINE
 
 
 def configure_logging(level: str, *, as_json: bool) -> None:
-    """Once a process, by the command that starts it."""
+    """Set up logging for this process; called once, by the command that starts it."""
     renderer = structlog.processors.JSONRenderer() if as_json else _console()
     traceback = [structlog.processors.format_exc_info] if as_json else []
     structlog.configure(
@@ -34,23 +34,27 @@ def configure_logging(level: str, *, as_json: bool) -> None:
 
 
 def in_a_line(error: BaseException) -> str:
-    """Its class and its first sentence; of a database's error, what the driver said."""
+    """Return the class and first line of an error; for a database error, those of the driver."""
     said = getattr(error, "orig", None) or error
     lines = str(said).strip().splitlines()
     return f"{type(said).__name__}: {lines[0].strip()}" if lines else type(said).__name__
 
 
 def warn_in_a_line(logger: str, event: str, error: BaseException, **about: str) -> None:
-    """Of what passes by itself, such as a database that is away; with its traceback at `debug`."""
+    """Log a temporary failure in one line; its traceback is logged at level `debug`.
+
+    `event` names the component, what failed and what follows from it.
+    """
     log = structlog.get_logger(logger).bind(**about)
     log.warning(event, error=in_a_line(error))
     log.debug(event, exc_info=error)
 
 
 class EngineLog(logging.Handler):
-    """Writes what the job engine tells as our own lines."""
+    """Writes the messages of the job engine as lines of this log."""
 
     def emit(self, record: logging.LogRecord) -> None:
+        """Write one message of the job engine; a traceback goes to level `debug`."""
         log, told = structlog.get_logger(_ENGINE), record.getMessage()
         log.log(record.levelno, _in_a_line(told))
         if _TRACEBACK in told:
@@ -60,7 +64,7 @@ class EngineLog(logging.Handler):
 
 
 def _in_a_line(told: str) -> str:
-    """Of a traceback, the error at its end."""
+    """Return the first line of a message; of a traceback, the error at its end."""
     head, traceback, rest = told.partition(_TRACEBACK)
     if traceback and (errors := _LAST.findall(rest)):
         return f"{head.strip(' :')}: {errors[-1]}"

@@ -1,7 +1,7 @@
-"""What Prometheus is told: jobs, waits, leases, chips, workers and the database.
+"""Metrics for Prometheus: jobs, waits, leases, chips, workers and the database.
 
-Everything is read from the database when it is asked for, so that any process that reaches it can
-tell. Counters begin with what stands there and grow by the events since.
+Every value is read from the database at the scrape, so any process that reaches the database can
+answer. Counters start from the rows at the first scrape and grow by the events since.
 """
 
 import threading
@@ -24,14 +24,14 @@ _FRACTIONS = (0.0, 0.25, 0.5, 0.75, 0.9, 0.95, 1.0)
 
 
 def make_registry(database: Database) -> CollectorRegistry:
-    """One for each process that answers `/metrics`."""
+    """Create the metrics registry of a process that answers `/metrics`."""
     registry = CollectorRegistry()
     registry.register(FleetCollector(database))
     return registry
 
 
 class FleetCollector(Collector):
-    """Asks the database at each scrape."""
+    """Reads the metrics from the database at each scrape."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -40,31 +40,31 @@ class FleetCollector(Collector):
         self._ended: dict[tuple[str, str], int] = {}
         self._waits = Histogram(
             "tandemcal_job_wait_seconds",
-            "From the request to the first start",
+            "Time from the request to the first start",
             ("kind",),
             registry=None,
             buckets=_WAITS,
         )
         self._durations = Histogram(
             "tandemcal_job_seconds",
-            "From the first start to the end",
+            "Time from the first start to the end",
             ("kind",),
             registry=None,
             buckets=_WAITS,
         )
         self._recovered = Histogram(
             "tandemcal_recovered_fraction",
-            "Of the accuracy that a chip had lost, what a calibration brought back",
+            "Fraction of the lost accuracy that a calibration recovered",
             registry=None,
             buckets=_FRACTIONS,
         )
 
     def describe(self) -> Iterable[Metric]:
-        """Nothing is asked of the database before the first scrape."""
+        """Return nothing, so that the database is not asked before the first scrape."""
         return ()
 
     def collect(self) -> Iterator[Metric]:
-        """All metrics; where the database does not answer, that alone."""
+        """Yield all metrics; if the database does not answer, only that it is down."""
         with self._scraping:
             began = time.perf_counter()
             try:
@@ -74,7 +74,9 @@ class FleetCollector(Collector):
                 found = []
             took = time.perf_counter() - began
         yield _gauge("tandemcal_database_up", "Whether the database answers", float(bool(found)))
-        yield _gauge("tandemcal_database_scrape_seconds", "What these questions cost", took)
+        yield _gauge(
+            "tandemcal_database_scrape_seconds", "Duration of the queries of this scrape", took
+        )
         yield from found
 
     def _found(self, session: Session) -> Iterator[Metric]:
@@ -96,13 +98,13 @@ class FleetCollector(Collector):
         if self._seen is None:
             self._ended = repository.ended_jobs()
         else:
-            for happened in repository.happened(self._seen, last):
-                self._count(happened)
+            for job_event in repository.job_events(self._seen, last):
+                self._count(job_event)
         self._seen = last
 
-    def _count(self, happened: JobEvent) -> None:
-        job = happened.job
-        if happened.type == "job.started":
+    def _count(self, job_event: JobEvent) -> None:
+        job = job_event.job
+        if job_event.type == "job.started":
             if job.attempt == 1 and job.started_at is not None:
                 waited = (job.started_at - job.created_at).total_seconds()
                 self._waits.labels(job.kind).observe(max(0.0, waited))
@@ -129,7 +131,9 @@ def _open_jobs(repository: MetricsRepository, now: datetime) -> Iterator[Metric]
     labels = ("kind", "status")
     counts = GaugeMetricFamily("tandemcal_jobs_open", "Jobs that have not ended", labels=labels)
     oldest = GaugeMetricFamily(
-        "tandemcal_queue_oldest_seconds", "How long the oldest waiting job waits", labels=("kind",)
+        "tandemcal_queue_oldest_seconds",
+        "How long the oldest queued job has waited",
+        labels=("kind",),
     )
     for found in repository.open_jobs():
         counts.add_metric((found.kind, found.status), found.jobs)
@@ -142,10 +146,10 @@ def _open_jobs(repository: MetricsRepository, now: datetime) -> Iterator[Metric]
 def _chips(repository: MetricsRepository) -> Iterator[Metric]:
     health = GaugeMetricFamily("tandemcal_chips", "Chips by health", labels=("health",))
     accuracy = GaugeMetricFamily(
-        "tandemcal_chip_accuracy", "As it was last measured", labels=("chip",)
+        "tandemcal_chip_accuracy", "Accuracy in the last measurement", labels=("chip",)
     )
     drift = GaugeMetricFamily(
-        "tandemcal_chip_drift_score", "As it was last probed", labels=("chip",)
+        "tandemcal_chip_drift_score", "Drift score of the last probe", labels=("chip",)
     )
     counts: dict[str, int] = {}
     for chip in repository.chips():
@@ -163,11 +167,13 @@ def _chips(repository: MetricsRepository) -> Iterator[Metric]:
 
 def _leases(repository: MetricsRepository, now: datetime) -> Iterator[Metric]:
     held = GaugeMetricFamily(
-        "tandemcal_lease_held_seconds", "Since the job of the holder started", labels=("chip",)
+        "tandemcal_lease_held_seconds",
+        "Time since the job that holds the lease started",
+        labels=("chip",),
     )
     left = GaugeMetricFamily(
         "tandemcal_lease_left_seconds",
-        "Until the lease runs out; negative where nobody renewed it",
+        "Time until the lease expires; negative if it was not renewed",
         labels=("chip",),
     )
     for lease in repository.leases():
@@ -181,7 +187,7 @@ def _leases(repository: MetricsRepository, now: datetime) -> Iterator[Metric]:
 def _call_times(repository: MetricsRepository) -> Metric:
     family = GaugeMetricFamily(
         "tandemcal_agent_call_seconds",
-        "What a call of a chip's agent took, on the average of the attempt that drove it last",
+        "Mean duration of a call of a chip's agent, in the last attempt that drove the chip",
         labels=("agent", "verb"),
     )
     for (agent, verb), seconds in sorted(repository.call_times().items()):
@@ -191,7 +197,9 @@ def _call_times(repository: MetricsRepository) -> Metric:
 
 def _silence(label: str, who: str, heard: Mapping[str, datetime], now: datetime) -> Metric:
     family = GaugeMetricFamily(
-        f"tandemcal_{label}_silence_seconds", f"Since {who} was last heard of", labels=(label,)
+        f"tandemcal_{label}_silence_seconds",
+        f"Time since the last heartbeat of {who}",
+        labels=(label,),
     )
     for name, then in sorted(heard.items()):
         family.add_metric((name,), (now - then).total_seconds())

@@ -1,4 +1,4 @@
-"""Settings, read from the environment once, at the start: TANDEMCAL_PORT=9000 and so on."""
+"""Settings, read from the environment at the start, such as TANDEMCAL_PORT=9000."""
 
 import os
 from pathlib import Path
@@ -13,7 +13,7 @@ def _default_data_dir() -> Path:
 
 
 class Settings(BaseSettings):
-    """What differs from one installation to the next. Units stand in the names."""
+    """Settings of one installation. Names carry the unit: `_s` is seconds, `_bytes` bytes."""
 
     model_config = SettingsConfigDict(env_prefix="TANDEMCAL_", frozen=True, extra="forbid")
 
@@ -22,35 +22,41 @@ class Settings(BaseSettings):
     port: int = Field(default=8765, ge=0, le=65535)
     database_url: str | None = None  # None: a SQLite file in data_dir
     max_upload_bytes: PositiveInt = 512 * 1024 * 1024
-    metrics_port: int | None = Field(default=None, ge=1, le=65535)  # None: with everything else
+    metrics_port: int | None = Field(default=None, ge=1, le=65535)  # None: on the port of the API
     session_days: PositiveInt = 30  # how long a browser stays logged in
 
     parallel_jobs: PositiveInt = 2
     job_threads: PositiveInt | None = None  # None: this machine's cores, shared by parallel jobs
-    executor_id: str | None = Field(default=None, min_length=1, max_length=200)  # None: by machine
+    executor_id: str | None = Field(
+        default=None, min_length=1, max_length=200
+    )  # None: the name of the machine
     heartbeat_s: PositiveFloat = 5.0
-    executor_silence_s: PositiveFloat = 15.0  # others take over from a worker silent for so long
-    handover_s: PositiveFloat = 5.0  # for a job's last checkpoint, when its worker is stopped
-    database_wait_s: PositiveFloat = 60.0  # for the database to answer at the start
-    database_patience_s: PositiveFloat = 600.0  # for one that is away while jobs run
-    lease_s: PositiveFloat = 15.0  # a chip is free again this long after its holder fell silent
-    job_limit_s: PositiveFloat = 6 * 3600.0  # of a job without a budget of seconds; then killed
-    # With this chip agents register, beside keys of the scope `agent`.
+    executor_silence_s: PositiveFloat = 15.0  # without a heartbeat for this long, others take over
+    handover_s: PositiveFloat = 5.0  # for the last checkpoint of a job when its worker is stopped
+    database_wait_s: PositiveFloat = 60.0  # how long the start waits for the database to answer
+    database_patience_s: PositiveFloat = (
+        600.0  # how long running jobs wait for a database that does not answer
+    )
+    lease_s: PositiveFloat = 15.0  # a lease expires this long after its last renewal
+    job_limit_s: PositiveFloat = (
+        6 * 3600.0
+    )  # after which a job without a budget of seconds is killed
+    # A key with which chip agents register, beside keys of the scope `agent`.
     join_key: SecretStr | None = Field(default=None, min_length=20)
-    agent_heartbeat_s: PositiveFloat = 5.0  # how often a chip agent is to be heard of
-    agent_silence_s: PositiveFloat = 20.0  # after that its chip is offline
+    agent_heartbeat_s: PositiveFloat = 5.0  # interval between heartbeats of a chip agent
+    agent_silence_s: PositiveFloat = 20.0  # without a heartbeat for this long, its chip is offline
     chip_backends: dict[str, str] = {}  # further backends: name -> "module:factory"
     simulated_seconds_per_second: float = Field(
         default=1.0, ge=0
     )  # how fast simulated chips age, driven or idle
 
-    planner_s: PositiveFloat = 5.0  # how often chips that are due are looked for
-    planner_jobs: PositiveInt = 64  # planned jobs that may be open at a time
+    planner_s: PositiveFloat = 5.0  # interval at which the planner looks for chips that are due
+    planner_jobs: PositiveInt = 64  # how many planned jobs may be open at a time
     keep_progress_days: PositiveFloat = 90.0  # of jobs that have ended
     keep_logs_days: PositiveFloat = 365.0
     keep_checkpoints_days: PositiveFloat = 7.0
-    keep_turns_days: PositiveFloat = 7.0  # what the job engine remembers of turns that are over
-    # From which drift scores on a chip is no longer good, and bad; see docs/results/drift-score.md.
+    keep_turns_days: PositiveFloat = 7.0  # what the job engine stores of finished dispatches
+    # Drift scores at which a chip counts as drifting, and as bad; see docs/results/drift-score.md.
     drift_score_drifting: PositiveFloat = 0.8
     drift_score_bad: PositiveFloat = 1.25
 
@@ -59,14 +65,15 @@ class Settings(BaseSettings):
 
     @property
     def database(self) -> str:
-        """The database's URL."""
+        """URL of the database."""
         return self.database_url or f"sqlite:///{self.data_dir / 'tandemcal.sqlite'}"
 
     @property
     def artifacts_dir(self) -> Path:
+        """Directory of the artifact store."""
         return self.data_dir / "artifacts"
 
     @property
     def key_file(self) -> Path:
-        """Where the first key is left for its owner, readable by nobody else."""
+        """File with the first key, readable by its owner alone."""
         return self.data_dir / "key"

@@ -1,4 +1,4 @@
-"""What must stand before the service answers: the tables, and the first key."""
+"""Preparations before the service answers: migrations, and the first key."""
 
 import os
 from datetime import UTC, datetime
@@ -16,9 +16,10 @@ _JOIN_KEY = "join key (TANDEMCAL_JOIN_KEY)"
 
 
 def prepare(settings: Settings) -> str | None:
-    """Migrate, and make the first key where there is none; that key, once.
+    """Migrate the database, and create the first key if there is no valid key; return a new key.
 
-    It is also left in `settings.key_file`, which only its owner can read.
+    The key is also written to `settings.key_file`, which only its owner can read. Raises
+    OperationalError if the database does not answer in time.
     """
     settings.data_dir.mkdir(parents=True, exist_ok=True)
     wait_for(settings.database, settings.database_wait_s)
@@ -35,18 +36,18 @@ def prepare(settings: Settings) -> str | None:
 
 def _first_key(database: Database, path: Path) -> str | None:
     with database.writing() as session:
-        locks.hold(session, locks.MIGRATIONS)  # one first key, whoever starts at the same time
+        locks.hold(session, locks.MIGRATIONS)  # processes that start together create one key
         keys = KeyRepository(session)
         if keys.any_valid():
             return None
         new = make_key("first key", tuple(Scope), datetime.now(UTC))
         keys.add(new.row)
-        _leave(path, new.key)
+        _write_private(path, new.key)
     return new.key
 
 
 def _accept_join_key(database: Database, key: str) -> None:
-    """Beside it no join key of an earlier start opens anything. A revoked one stays revoked."""
+    """Accept this join key and revoke those of earlier starts. A revoked one stays revoked."""
     now = datetime.now(UTC)
     with database.writing() as session:
         keys = KeyRepository(session)
@@ -58,7 +59,7 @@ def _accept_join_key(database: Database, key: str) -> None:
             keys.add(key_row(_JOIN_KEY, key, (Scope.AGENT,), now))
 
 
-def _leave(path: Path, key: str) -> None:
+def _write_private(path: Path, key: str) -> None:
     path.unlink(missing_ok=True)
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(descriptor, "w") as file:

@@ -1,4 +1,4 @@
-"""The closed sets of words that the service publishes."""
+"""Closed sets of words in the API: statuses of jobs, states of chips, scopes."""
 
 from enum import StrEnum
 
@@ -25,7 +25,7 @@ TERMINAL = frozenset(
 class ChipState(StrEnum):
     IDLE = "idle"
     RUNNING = "running"
-    OFFLINE = "offline"  # its agent is silent
+    OFFLINE = "offline"  # its agent has stopped sending heartbeats
 
 
 class ChipHealth(StrEnum):
@@ -52,4 +52,4 @@ class Scope(StrEnum):
     READ = "read"
     OPERATE = "operate"
     ADMIN = "admin"
-    AGENT = "agent"  # registers chips and is heard of, nothing else
+    AGENT = "agent"  # may register agents and send heartbeats, nothing else

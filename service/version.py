@@ -1,10 +1,10 @@
-"""Which code this is: it stands beside everything a job makes."""
+"""Version of this code, stored with every result of a job."""
 
 from importlib.metadata import PackageNotFoundError, version
 
 
 def code_version() -> str:
-    """The installed version."""
+    """Return the installed version."""
     try:
         return version("tandemcal")
     except PackageNotFoundError:

@@ -1,1 +1,1 @@
-"""Storage in SQL: tables, and the repositories that hold every query."""
+"""Storage in SQL: the tables, and repositories that hold every query."""

@@ -1,4 +1,4 @@
-"""Tables of who may do what: API keys, browser sessions, idempotency keys."""
+"""Tables of access: API keys, browser sessions, idempotency keys."""
 
 from datetime import datetime
 
@@ -14,18 +14,22 @@ from service.db.base import Base, Id, Sha256
 
 
 class ApiKey(Base):
+    """A key of a program or a person, with its scopes."""
+
     __tablename__ = "api_keys"
 
     id: Mapped[str] = mapped_column(Id, primary_key=True)
     name: Mapped[str]
-    sha256: Mapped[str] = mapped_column(Sha256, unique=True)  # of the key; the key is never stored
+    sha256: Mapped[str] = mapped_column(
+        Sha256, unique=True
+    )  # of the key; the key itself is never stored
     scopes: Mapped[list[str]] = mapped_column(JSON())
     created_at: Mapped[datetime]
     revoked_at: Mapped[datetime | None]
 
 
 class BrowserSession(Base):
-    """A page's login: it ends with its key, or on its own."""
+    """A browser's login; it ends when its key is revoked, or when it expires."""
 
     __tablename__ = "browser_sessions"
 
@@ -34,10 +38,12 @@ class BrowserSession(Base):
     expires_at: Mapped[datetime]
 
 
-PLANNER_KEYS = "route = 'planner'"  # keys that nobody sends: forgotten within days
+PLANNER_KEYS = "route = 'planner'"  # keys of planned jobs, deleted after some days
 
 
 class IdempotencyKey(Base):
+    """Which resource the first request under an Idempotency-Key created."""
+
     __tablename__ = "idempotency_keys"
     __table_args__ = (
         Index(

@@ -1,4 +1,4 @@
-"""What every table is made of: the declarative base, UTC times, and types of columns."""
+"""Building blocks of tables: the declarative base, UTC times, and column types."""
 
 from datetime import UTC, datetime
 from typing import Any, ClassVar
@@ -17,7 +17,7 @@ Json = dict[str, Any]
 
 
 class UtcDateTime(TypeDecorator[datetime]):
-    """An aware UTC time on every database; SQLite would hand back a naive one."""
+    """A time with its zone, in UTC; SQLite alone would return times without a zone."""
 
     impl = DateTime(timezone=True)
     cache_ok = True
@@ -34,7 +34,7 @@ class UtcDateTime(TypeDecorator[datetime]):
 
 
 class Base(DeclarativeBase):
-    """Names every constraint, so that a migration can drop it on any database."""
+    """Base class of all tables; it names constraints, so that migrations can drop them."""
 
     metadata = MetaData(
         naming_convention={

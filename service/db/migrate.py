@@ -1,4 +1,4 @@
-"""Brings a database to the newest schema. Two processes that start at once wait for each other."""
+"""Migrations. Processes that start at the same time migrate one after the other."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -15,24 +15,24 @@ from service.db.session import make_engine
 
 
 def upgrade(url: str, revision: str = "head") -> None:
-    """Apply what is missing."""
+    """Apply the migrations that are missing, up to `revision`."""
     _run(url, command.upgrade, revision)
 
 
 def downgrade(url: str, revision: str) -> None:
-    """Go back to a revision; `base` is the empty database."""
+    """Revert to an earlier revision; `base` is the empty database."""
     _run(url, command.downgrade, revision)
 
 
 def is_current(engine: Engine) -> bool:
-    """Has every migration been applied?"""
+    """Return whether every migration has been applied."""
     with engine.connect() as connection:
         applied = MigrationContext.configure(connection).get_current_heads()
     return set(applied) == set(ScriptDirectory.from_config(alembic_config()).get_heads())
 
 
 def alembic_config() -> Config:
-    """Alembic's configuration, made here: there is no alembic.ini to lose."""
+    """Return the configuration of Alembic, which is kept in code instead of alembic.ini."""
     config = Config()
     config.set_main_option("script_location", str(_migrations()).replace("%", "%%"))
     return config
@@ -44,7 +44,9 @@ def _run(url: str, alembic_command: Callable[[Config, str], None], revision: str
     try:
         with engine.begin() as connection:
             if engine.dialect.name == "postgresql":
-                connection.execute(text("SET LOCAL lock_timeout = 0"))  # however long it takes
+                connection.execute(
+                    text("SET LOCAL lock_timeout = 0")
+                )  # wait for another migration however long it takes
             locks.hold(connection, locks.MIGRATIONS)
             config.attributes["connection"] = connection
             alembic_command(config, revision)
@@ -53,7 +55,7 @@ def _run(url: str, alembic_command: Callable[[Config, str], None], revision: str
 
 
 def _migrations() -> Path:
-    """Inside the package where it was installed, beside it in a checkout."""
+    """Return the folder of migrations: in an installed package, or beside it in a checkout."""
     package = Path(service.db.__file__).parent
     installed = package / "migrations"
     return installed if installed.is_dir() else package.parents[1] / "migrations"

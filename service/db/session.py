@@ -1,4 +1,4 @@
-"""The database: one engine, and a unit of work for reading and one for writing."""
+"""Database connections: one engine, with units of work for reading and for writing."""
 
 import time
 from collections.abc import Iterator
@@ -12,17 +12,17 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session, sessionmaker
 
-BUSY_TIMEOUT = 15.0  # s a writer waits for another before the database gives up
-CONNECTIONS = 20  # of one process to PostgreSQL, beside the job engine's own
-_IDLE_TIMEOUT = 60.0  # s after which PostgreSQL ends a transaction whose client fell silent
-_SILENCE = 10.0  # s without an acknowledgement after which a connection is taken for dead
+BUSY_TIMEOUT = 15.0  # s that a writer waits for another before it fails
+CONNECTIONS = 20  # of one process to PostgreSQL, without those of the job engine
+_IDLE_TIMEOUT = 60.0  # s after which PostgreSQL ends a transaction of a silent client
+_SILENCE = 10.0  # s without an acknowledgement after which a connection counts as dead
 
 
 class Database:
-    """Hands out sessions. `writing()` commits at the end of its block, or rolls back."""
+    """Opens sessions: a unit of work commits at the end of its block, or rolls back on error."""
 
     def __init__(self, url: str) -> None:
-        """SQLite or PostgreSQL, as the URL says: `postgresql+psycopg://user@host/name`."""
+        """Connect to SQLite or PostgreSQL by URL, such as `postgresql+psycopg://user@host/name`."""
         self.url = url
         self.engine = make_engine(url)
         self._readers = _sessions(self.engine, writes=False)
@@ -30,26 +30,31 @@ class Database:
 
     @property
     def is_sqlite(self) -> bool:
+        """Whether this is a SQLite database."""
         return self.engine.dialect.name == "sqlite"
 
     @contextmanager
     def reading(self) -> Iterator[Session]:
-        """A consistent view; SQLite and PostgreSQL both refuse writes in it."""
+        """Open a read-only unit of work: all its queries see the same moment, writes fail."""
         with self._readers.begin() as session:
             yield session
 
     @contextmanager
     def writing(self) -> Iterator[Session]:
-        """One transaction. On SQLite it holds the write lock from its first statement."""
+        """Open a unit of work for writing, one transaction.
+
+        On SQLite it holds the write lock of the database from its first statement.
+        """
         with self._writers.begin() as session:
             yield session
 
     def close(self) -> None:
+        """Close all connections."""
         self.engine.dispose()
 
 
 def wait_for(url: str, seconds: float) -> None:
-    """Until the database answers. Raises OperationalError where it does not in so many seconds."""
+    """Wait until the database answers. Raises OperationalError after `seconds` s."""
     engine = make_engine(url)
     deadline = time.monotonic() + seconds
     try:
@@ -60,9 +65,9 @@ def wait_for(url: str, seconds: float) -> None:
 
 
 def clock(session: Session) -> datetime:
-    """The time by which leases and heartbeats are judged: on PostgreSQL that of its machine.
+    """Return the time that leases and heartbeats go by: on PostgreSQL that of its machine.
 
-    Workers on several machines need not agree about the time.
+    So the clocks of workers on several machines need not agree.
     """
     if session.get_bind().dialect.name == "sqlite":
         return datetime.now(UTC)
@@ -71,14 +76,14 @@ def clock(session: Session) -> datetime:
 
 
 def make_engine(url: str) -> Engine:
-    """An engine that behaves the same on SQLite and PostgreSQL."""
+    """Create an engine that behaves the same on SQLite and PostgreSQL."""
     parsed = make_url(url)
     if parsed.get_backend_name() != "sqlite":
         return create_engine(
             parsed,
             pool_size=CONNECTIONS // 2,
             max_overflow=CONNECTIONS - CONNECTIONS // 2,
-            pool_pre_ping=True,  # a server that was restarted costs nobody an error
+            pool_pre_ping=True,  # no request fails because the server was restarted
             connect_args=_postgres_arguments(parsed),
         )
     _make_directory(url)
@@ -99,7 +104,7 @@ def _answers(engine: Engine, *, or_raise: bool) -> bool:
 
 
 def _postgres_arguments(url: URL) -> dict[str, Any]:
-    """What libpq is told, unless the URL says otherwise."""
+    """Return the options for libpq, without those that the URL sets itself."""
     milliseconds = {
         "lock_timeout": BUSY_TIMEOUT,
         "idle_in_transaction_session_timeout": _IDLE_TIMEOUT,
@@ -118,7 +123,7 @@ def _postgres_arguments(url: URL) -> dict[str, Any]:
 
 
 def _sqlite_arguments() -> dict[str, Any]:
-    # isolation_level None: the driver begins nothing by itself, `_begin_sqlite` does.
+    # isolation_level None: transactions are begun by `_begin_sqlite`, not by the driver.
     return {"timeout": BUSY_TIMEOUT, "check_same_thread": False, "isolation_level": None}
 
 
@@ -129,12 +134,12 @@ def _make_directory(url: str) -> None:
 
 def _prepare_sqlite(connection: Any, _record: object) -> None:
     connection.execute("PRAGMA journal_mode = WAL")
-    connection.execute("PRAGMA synchronous = FULL")  # a job that was accepted outlives a power cut
+    connection.execute("PRAGMA synchronous = FULL")  # an accepted job survives a power cut
     connection.execute("PRAGMA foreign_keys = ON")
 
 
 def _begin_sqlite(connection: Connection) -> None:
-    """Take the write lock at once: upgrading a read lock later fails as soon as two try it."""
+    """Take the write lock at the start: two transactions that upgrade a read lock later fail."""
     reads_only = connection.get_execution_options().get("reads_only", False)
     connection.exec_driver_sql(f"PRAGMA query_only = {'ON' if reads_only else 'OFF'}")
     connection.exec_driver_sql("BEGIN" if reads_only else "BEGIN IMMEDIATE")
@@ -147,6 +152,6 @@ def _sessions(engine: Engine, *, writes: bool) -> sessionmaker[Session]:
 
 _READS_ONLY: dict[str, dict[str, Any]] = {
     "sqlite": {"reads_only": True},
-    # All queries of one unit see the same moment, as they do on SQLite.
+    # All queries of one unit of work see the same moment, as they do on SQLite.
     "postgresql": {"postgresql_readonly": True, "isolation_level": "REPEATABLE READ"},
 }

@@ -1,4 +1,7 @@
-"""Every table. Times are UTC; ids are UUIDv7 as text; JSON columns hold what the API shows."""
+"""Tables of teachers, students, chips, jobs and weights.
+
+Times are UTC, ids are UUIDv7 as text, JSON columns hold what the API shows.
+"""
 
 from datetime import datetime
 
@@ -19,6 +22,8 @@ from service.db.base import Base, Id, Json, Sha256
 
 
 class Teacher(Base):
+    """A pre-trained network and its weights."""
+
     __tablename__ = "teachers"
 
     id: Mapped[str] = mapped_column(Id, primary_key=True)
@@ -29,6 +34,8 @@ class Teacher(Base):
 
 
 class TargetSet(Base):
+    """Samples, and the activations of a teacher for them."""
+
     __tablename__ = "target_sets"
 
     id: Mapped[str] = mapped_column(Id, primary_key=True)
@@ -36,14 +43,16 @@ class TargetSet(Base):
     teacher_id: Mapped[str] = mapped_column(ForeignKey("teachers.id"), index=True)
     state: Mapped[str] = mapped_column(String(20))  # uploading, collecting, ready, failed
     reason: Mapped[str | None] = mapped_column(Text)
-    chunks: Mapped[int]  # how many were announced
-    percentile: Mapped[float]  # of the activations: the scale of each layer
-    summary: Mapped[Json | None]  # samples a split, scales, teacher accuracy
+    chunks: Mapped[int]  # how many chunks were announced
+    percentile: Mapped[float]  # of the activations of a layer, which gives its scale
+    summary: Mapped[Json | None]  # samples of each split, scales, teacher accuracy
     activations_sha256: Mapped[str | None] = mapped_column(Sha256)
     created_at: Mapped[datetime]
 
 
 class TargetChunk(Base):
+    """One uploaded part of a target set."""
+
     __tablename__ = "target_chunks"
 
     target_set_id: Mapped[str] = mapped_column(ForeignKey("target_sets.id"), primary_key=True)
@@ -55,6 +64,8 @@ class TargetChunk(Base):
 
 
 class Student(Base):
+    """A golden student, the result of a `train` job."""
+
     __tablename__ = "students"
 
     id: Mapped[str] = mapped_column(Id, primary_key=True)
@@ -68,35 +79,45 @@ class Student(Base):
 
 
 class Chip(Base):
+    """A chip, how it is driven, and its last measurements."""
+
     __tablename__ = "chips"
 
     id: Mapped[str] = mapped_column(Id, primary_key=True)
     name: Mapped[str] = mapped_column(unique=True)
-    backend: Mapped[str] = mapped_column(String(40))  # simulated, or an entry point
+    backend: Mapped[str] = mapped_column(
+        String(40)
+    )  # simulated, http (behind an agent), or an entry point
     settings: Mapped[Json]  # of the backend: preset, seed, overrides
     info: Mapped[Json]  # ChipInfo
     health: Mapped[str] = mapped_column(
         String(20), index=True
     )  # good, drifting, bad, unknown, retired
-    accuracy: Mapped[float | None]  # as last measured
-    drift_score: Mapped[float | None]  # as last probed; 0 when weights are published
+    accuracy: Mapped[float | None]  # in the last measurement
+    drift_score: Mapped[float | None]  # of the last probe; 0 when weights are published
     version_in_force: Mapped[int | None]
-    state_sha256: Mapped[str | None] = mapped_column(Sha256)  # a simulated chip's devices
+    state_sha256: Mapped[str | None] = mapped_column(
+        Sha256
+    )  # the saved devices of a simulated chip
     state_saved_at: Mapped[datetime | None]
     created_at: Mapped[datetime]
     retired_at: Mapped[datetime | None]
 
 
-KEPT_CHECKPOINTS = "checkpoint_sha256 IS NOT NULL"  # dropped some time after the job's end
+KEPT_CHECKPOINTS = "checkpoint_sha256 IS NOT NULL"  # jobs whose checkpoint has not been deleted
 CALIBRATED = "kind = 'calibrate' AND status = 'succeeded'"
 OPEN_JOBS = "status IN ('queued', 'waiting_for_chip', 'running', 'cancelling')"
 CALLED = f"{OPEN_JOBS} AND called_at IS NOT NULL"
-OPEN_SERVICE_JOBS = f"{OPEN_JOBS} AND key_id IS NULL"  # the planner's, as a rule
-# A job that has not started and must have by then.
+OPEN_SERVICE_JOBS = (
+    f"{OPEN_JOBS} AND key_id IS NULL"  # jobs of the service itself, mostly planned ones
+)
+# Waiting jobs that expire if they do not start in time.
 DEADLINE = "status IN ('queued', 'waiting_for_chip') AND queue_deadline IS NOT NULL"
 
 
 class Job(Base):
+    """A job: its request, its place in the queue, its progress and its result."""
+
     __tablename__ = "jobs"
     __table_args__ = (
         Index("ix_jobs_chip_id_id", "chip_id", "id"),
@@ -146,24 +167,26 @@ class Job(Base):
     kind: Mapped[str] = mapped_column(String(20))  # a name in service/jobs/kinds/registry.py
     status: Mapped[str] = mapped_column(String(20))
     reason: Mapped[str | None] = mapped_column(Text)
-    request: Mapped[Json]  # as it was accepted, defaults filled in
+    request: Mapped[Json]  # as accepted, with defaults filled in
     teacher_id: Mapped[str | None] = mapped_column(ForeignKey("teachers.id"))
     target_set_id: Mapped[str | None] = mapped_column(ForeignKey("target_sets.id"))
-    student_id: Mapped[str | None] = mapped_column(Id)  # of `train`, the one it made
+    student_id: Mapped[str | None] = mapped_column(Id)  # of a `train` job: the student it published
     chip_id: Mapped[str | None] = mapped_column(ForeignKey("chips.id"))
     progress: Mapped[Json | None]
     spent: Mapped[Json | None]
     result: Mapped[Json | None]
     weights_in_force: Mapped[int | None]  # the chip's version when the job started
     priority: Mapped[int]
-    key_id: Mapped[str | None] = mapped_column(Id)  # whose job it is; None is the service's own
+    key_id: Mapped[str | None] = mapped_column(
+        Id
+    )  # key that submitted it; None: the service itself
     not_before: Mapped[datetime | None]
-    queue_deadline: Mapped[datetime | None]  # one that has not started by then expires
-    turn: Mapped[int] = mapped_column(server_default="0")  # how often it was called
-    called_at: Mapped[datetime | None]  # None while it waits for its turn
-    held_until: Mapped[datetime | None]  # it is not called again before that
+    queue_deadline: Mapped[datetime | None]  # a job that has not started by then expires
+    turn: Mapped[int] = mapped_column(server_default="0")  # how often it was dispatched
+    called_at: Mapped[datetime | None]  # when it was dispatched; None while it waits
+    held_until: Mapped[datetime | None]  # it is not dispatched again before this time
     attempt: Mapped[int]
-    token: Mapped[int | None]  # of the chip's lease, while it runs
+    token: Mapped[int | None]  # fencing token of the attempt that drives it
     executor_id: Mapped[str | None]
     checkpoint_sha256: Mapped[str | None] = mapped_column(Sha256)
     checkpoint_step: Mapped[int | None]
@@ -174,11 +197,11 @@ class Job(Base):
     code_version: Mapped[str] = mapped_column(String(60))
 
 
-TRANSIENT_EVENTS = "type IN ('job.progress', 'job.log')"  # forgotten some time after the job's end
+TRANSIENT_EVENTS = "type IN ('job.progress', 'job.log')"  # deleted some time after the job's end
 
 
 class Event(Base):
-    """Append-only: audit trail and source of the event stream."""
+    """An event. The table is append-only: audit trail, and source of the event stream."""
 
     __tablename__ = "events"
     __table_args__ = (
@@ -196,9 +219,11 @@ class Event(Base):
     seq: Mapped[int] = mapped_column(
         BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True
     )
-    subject: Mapped[str] = mapped_column(Id)  # the job's id, else the chip's
+    subject: Mapped[str] = mapped_column(Id)  # id of the job, else of the chip
     type: Mapped[str] = mapped_column(String(40))
-    key: Mapped[str] = mapped_column(String(80))  # what a retry would write again: told once
+    key: Mapped[str] = mapped_column(
+        String(80)
+    )  # makes a repeated write of the same event have no effect
     job_id: Mapped[str | None] = mapped_column(Id)
     chip_id: Mapped[str | None] = mapped_column(Id)
     data: Mapped[Json]
@@ -209,6 +234,8 @@ HELD = "holder IS NOT NULL"
 
 
 class ChipLease(Base):
+    """Who drives a chip; `token` is the fencing token of the last lease."""
+
     __tablename__ = "chip_leases"
     __table_args__ = (
         Index(
@@ -227,15 +254,17 @@ class ChipLease(Base):
 
 
 class Executor(Base):
+    """A process that runs jobs, and its last heartbeat."""
+
     __tablename__ = "executors"
 
     id: Mapped[str] = mapped_column(primary_key=True)
     heartbeat_at: Mapped[datetime]
-    slots: Mapped[int] = mapped_column(server_default="0")  # jobs that it runs at once
+    slots: Mapped[int] = mapped_column(server_default="0")  # how many jobs it runs at once
 
 
 class KeyTurn(Base):
-    """When a job of each key was called last: who waited longest goes first."""
+    """When a job of each API key was last dispatched: the key that waited longest goes first."""
 
     __tablename__ = "key_turns"
 
@@ -244,7 +273,7 @@ class KeyTurn(Base):
 
 
 class WeightVersion(Base):
-    """What a calibration published for one chip: the codes and trims themselves."""
+    """Codes and trims that a calibration published for one chip."""
 
     __tablename__ = "weight_versions"
     __table_args__ = (UniqueConstraint("chip_id", "version"),)

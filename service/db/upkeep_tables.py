@@ -1,4 +1,4 @@
-"""The tables that keep a fleet good: what chips answered to probes, and when each is due."""
+"""Tables of upkeep: fingerprints of chips, and policies for probes and calibrations."""
 
 from datetime import datetime
 
@@ -9,7 +9,7 @@ from service.db.base import Base, Id, Json
 
 
 class Fingerprint(Base):
-    """What one chip answered to its fixed stimulus at one moment."""
+    """The answer of one chip to its fixed stimulus, measured by one probe job."""
 
     __tablename__ = "fingerprints"
     __table_args__ = (Index("ix_fingerprints_chip_id_id", "chip_id", "id"),)
@@ -17,15 +17,17 @@ class Fingerprint(Base):
     id: Mapped[str] = mapped_column(Id, primary_key=True)
     chip_id: Mapped[str] = mapped_column(ForeignKey("chips.id"))
     job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id"), unique=True)
-    version: Mapped[int | None]  # in force then
-    answer: Mapped[bytes] = mapped_column(LargeBinary)  # rates of each column: JSON, zlib
+    version: Mapped[int | None]  # the weight version in force at that time
+    answer: Mapped[bytes] = mapped_column(
+        LargeBinary
+    )  # rates of each column, as zlib-compressed JSON
     score: Mapped[float | None]  # distance from publication; 0 at publication itself
     chip_time_s: Mapped[float]
     created_at: Mapped[datetime]
 
 
 class Policy(Base):
-    """When one chip is probed and calibrated without being asked, and when that is due."""
+    """When one chip is probed and calibrated automatically, and when that is due next."""
 
     __tablename__ = "policies"
 
@@ -35,15 +37,17 @@ class Policy(Base):
     calibrate_at_score: Mapped[float | None]
     calibrate_every_s: Mapped[float | None]
     calibrate_after_jobs: Mapped[int | None]
-    pause_s: Mapped[float]  # at least so long between two calibrations
-    student_id: Mapped[str | None] = mapped_column(ForeignKey("students.id"))  # None: in force
+    pause_s: Mapped[float]  # shortest time between two calibrations
+    student_id: Mapped[str | None] = mapped_column(
+        ForeignKey("students.id")
+    )  # None: of the version
     settings: Mapped[Json]  # of the calibration
     priority: Mapped[int]
-    jobs: Mapped[int]  # that ended since the last calibration
-    calibrated_at: Mapped[datetime | None]  # when the last one ended, well or not
+    jobs: Mapped[int]  # jobs that ended since the last calibration
+    calibrated_at: Mapped[datetime | None]  # when the last calibration ended, successful or not
     probe_due_at: Mapped[datetime | None]
     calibrate_due_at: Mapped[datetime | None]
-    due_at: Mapped[datetime | None] = mapped_column(index=True)  # the earlier one, if enabled
-    note: Mapped[str | None] = mapped_column(Text)  # why the last plan came to nothing
+    due_at: Mapped[datetime | None] = mapped_column(index=True)  # the earlier of both, if enabled
+    note: Mapped[str | None] = mapped_column(Text)  # why the last planned job was not submitted
     created_at: Mapped[datetime]
     updated_at: Mapped[datetime]

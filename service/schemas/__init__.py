@@ -1,1 +1,1 @@
-"""Bodies of requests and answers, as pydantic models alone: server and client share them."""
+"""Bodies of requests and answers: pydantic models that server and client share."""

@@ -1,4 +1,4 @@
-"""What an agent and the service tell each other of the agent."""
+"""Bodies about chip agents: registration and heartbeat."""
 
 from datetime import datetime
 from typing import Annotated
@@ -7,23 +7,23 @@ from pydantic import AnyHttpUrl, Field
 
 from service.schemas.base import JsonObject, Request, ResourceId, Title, View
 
-TOKEN_MAX = 2**30  # far from where a token would no longer fit
+TOKEN_MAX = 2**30  # far below the largest integer that the database stores
 Seconds = Annotated[float, Field(gt=0, le=86_400)]
 
 
 class AgentLimits(Request):
-    """How patient a job is with this agent."""
+    """How long a job waits for this agent."""
 
-    answer_s: Seconds = 300.0  # an answer that takes longer is given up
-    reach_s: Seconds = 30.0  # so long is it called when it cannot be reached
+    answer_s: Seconds = 300.0  # a call that takes longer than this fails
+    reach_s: Seconds = 30.0  # how long an unreachable agent is called again
 
 
 class AgentRequest(Request):
-    """An agent says who it is and what stands behind it; again after every start."""
+    """Registration of an agent and its chip, sent at every start of the agent."""
 
     agent_id: ResourceId
-    name: Title  # of the chip; the chip of this name is its chip from now on
-    url: AnyHttpUrl  # where the workers reach it
+    name: Title  # of the chip; from now on the agent serves the chip of this name
+    url: AnyHttpUrl  # where workers reach the agent
     secret: Annotated[str, Field(min_length=32, max_length=200, repr=False)]
     version: Annotated[str, Field(min_length=1, max_length=60)]
     limits: AgentLimits = AgentLimits()
@@ -38,8 +38,8 @@ class AgentView(View):
     version: str
     registered_at: datetime
     heartbeat_at: datetime
-    alive_until: datetime  # without another heartbeat the chip is offline from then on
+    alive_until: datetime  # without another heartbeat the chip is offline after this time
 
 
 class RegisteredView(AgentView):
-    heartbeat_s: float  # how often the agent is to be heard of
+    heartbeat_s: float  # interval at which the agent has to send a heartbeat

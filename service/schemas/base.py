@@ -1,4 +1,4 @@
-"""What every body of a request or an answer is made of: closed requests, open views, pages."""
+"""Base classes of every body: closed requests, open views, pages of lists."""
 
 from typing import Annotated, Any, Generic, TypeVar
 
@@ -13,19 +13,19 @@ SAFETENSORS = "application/vnd.safetensors"  # the media type of every block of 
 
 
 class Request(BaseModel):
-    """Sent to the service: what it does not know is refused."""
+    """A body sent to the service; fields that the service does not know are refused."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class View(BaseModel):
-    """Sent by the service: a client ignores what it does not know."""
+    """A body sent by the service; a client ignores fields that it does not know."""
 
     model_config = ConfigDict(frozen=True, from_attributes=True)
 
 
 class Page(View, Generic[Item]):
-    """A part of a list; `next_cursor` is null on the last one."""
+    """One page of a list; `next_cursor` is null on the last page."""
 
     items: list[Item]
     next_cursor: str | None = None

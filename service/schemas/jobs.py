@@ -1,4 +1,4 @@
-"""Bodies about jobs: what is asked for, how a job stands, what happened to it."""
+"""Bodies about jobs: requests for each kind, the view of a job, its events."""
 
 from datetime import datetime
 from typing import TYPE_CHECKING, Literal
@@ -6,9 +6,7 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import AwareDatetime, Field, model_validator
 
 from service.schemas.base import Json, Request, ResourceId, View
-from service.states import (
-    JobStatus,
-)
+from service.states import JobStatus
 
 
 class Submission(Request):
@@ -31,11 +29,11 @@ class ChipSubmission(Submission):
     """Asks for a job with a chip."""
 
     chip_id: ResourceId
-    if_unavailable: Literal["queue", "reject"] = "queue"  # where the chip is offline
+    if_unavailable: Literal["queue", "reject"] = "queue"  # what to do while the chip is offline
 
 
 class JobView(View):
-    """A client waits on `terminal`: statuses may be added one day, that word keeps its meaning."""
+    """A job. Clients wait for `terminal`: statuses may be added, its meaning stays."""
 
     id: str
     kind: str  # of a closed set that the service publishes
@@ -51,7 +49,7 @@ class JobView(View):
     not_before: datetime | None
     queue_deadline: datetime | None
     queue_position: int | None  # among the jobs that wait for the same chip; 1 is next
-    expected_start: datetime | None  # from how long the chip's last jobs took; null: unknown
+    expected_start: datetime | None  # from the durations of the chip's last jobs; null: unknown
     progress: Json | None
     spent: Json | None
     result: Json | None

@@ -1,4 +1,4 @@
-"""What travels: requests are closed, answers may grow. Needs nothing but what the client has."""
+"""Bodies about teachers, target sets, students, chips and keys; health and problems."""
 
 from datetime import datetime
 from typing import Literal
@@ -20,7 +20,7 @@ from service.states import (
 
 
 class TeacherMetadata(Request):
-    """What stands in the metadata of the uploaded safetensors block, `network` as JSON text."""
+    """Metadata of the uploaded safetensors block; `network` is JSON text."""
 
     name: Title
     network: JsonText[NetworkSpec]
@@ -37,7 +37,7 @@ class TeacherView(View):
 class TargetSetRequest(Request):
     name: Title
     teacher_id: ResourceId
-    chunks: int = Field(ge=1, le=100_000)  # how many will be uploaded, numbered from 0
+    chunks: int = Field(ge=1, le=100_000)  # how many will be uploaded; they are numbered from 0
     percentile: float = Field(default=99.0, gt=0, le=100)
 
 
@@ -49,7 +49,7 @@ class ChunkView(View):
 
 
 class TargetSetView(View):
-    """A collect job makes a complete set ready; `summary` then says what it found."""
+    """A target set. A `collect` job makes it ready; `summary` then holds what the job found."""
 
     id: str
     name: str
@@ -79,7 +79,7 @@ class StudentView(View):
 
 
 class SimulatedChipSettings(Request):
-    """A named chip and a seed; with overrides of its spec where it should differ."""
+    """A named chip preset and a seed, with overrides of fields of its spec."""
 
     preset: str = Field(min_length=1, max_length=80)
     seed: int = Field(ge=0, lt=2**63)
@@ -89,7 +89,7 @@ class SimulatedChipSettings(Request):
 class ChipRequest(Request):
     name: Title
     backend: str = Field(default="simulated", min_length=1, max_length=40)
-    settings: JsonObject  # of the backend; of `simulated`: SimulatedChipSettings
+    settings: JsonObject  # of the backend; for `simulated`: SimulatedChipSettings
 
 
 class ChipPatch(Request):
@@ -101,11 +101,11 @@ class ChipView(View):
     name: str
     backend: str
     settings: Json
-    info: Json  # what the chip is: tiles, code ranges, observables; empty until a bench told it
+    info: Json  # ChipInfo: tiles, code ranges, observables; empty until the driver has reported it
     state: ChipState
     health: ChipHealth
-    accuracy: float | None  # as last measured
-    drift_score: float | None  # as last probed: the distance from publication, without dimension
+    accuracy: float | None  # in the last measurement
+    drift_score: float | None  # of the last probe: distance from publication, dimensionless
     version_in_force: int | None
     queue_depth: int
     running_job_id: str | None
@@ -147,7 +147,7 @@ class KeyView(View):
 
 
 class NewKeyView(KeyView):
-    key: str  # shown this once; only its hash is kept
+    key: str  # shown only once; the service stores its hash
 
 
 class HealthView(View):
@@ -162,13 +162,13 @@ class FieldError(View):
 
 
 class Problem(BaseModel):
-    """RFC 9457. `type` is stable; fields of its own stand beside these."""
+    """A problem (RFC 9457). `type` is stable; each type may have more fields."""
 
     model_config = ConfigDict(frozen=True, extra="allow")
 
     type: str
     title: str
     status: int
-    detail: str  # a sentence that says what to change
+    detail: str  # a sentence that says what is wrong and what to do
     instance: str | None = None
     errors: list[FieldError] | None = None

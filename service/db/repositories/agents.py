@@ -1,4 +1,4 @@
-"""Chip agents: who registered for which chip, and which of them have fallen silent."""
+"""Chip agents: registrations, heartbeats, and which chips are offline."""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -20,7 +20,7 @@ BACKEND = "http"
 
 
 class Registration(NamedTuple):
-    """What an agent says of itself and of its chip."""
+    """What an agent reports about itself and its chip."""
 
     agent_id: str
     name: str  # of the chip
@@ -37,20 +37,21 @@ class AgentRepository:
         self._session = session
 
     def get(self, agent_id: str) -> Agent:
-        """Raises AgentNotFoundError."""
+        """Return the agent. Raises AgentNotFoundError."""
         agent = self._session.get(Agent, agent_id, populate_existing=True)
         if agent is None:
             raise AgentNotFoundError(agent_id)
         return agent
 
     def of_chip(self, chip_id: str) -> Agent | None:
+        """Return the agent of this chip, or None if it has none."""
         return self._session.scalar(select(Agent).where(Agent.chip_id == chip_id))
 
     def register(self, said: Registration, now: datetime, alive_until: datetime) -> Agent:
-        """Remember the agent; its chip is the one it had before, else the one of that name.
+        """Store the agent with its chip: the one it had before, else the one of that name.
 
-        A chip that nobody knows is made. Raises ChipRetiredError, and ConflictError where the name
-        belongs to another chip or to another agent that is alive.
+        A chip that is not known yet is created. Raises ChipRetiredError, and ConflictError if the
+        name belongs to a chip that is not behind an agent, or to another agent that is alive.
         """
         known = self._session.get(Agent, said.agent_id)
         chip = self._chip_of(known, said, now)
@@ -63,33 +64,35 @@ class AgentRepository:
         agent.limits = said.limits
         self._session.add(agent)
         self._heard(agent, now, alive_until)
-        told = {"agent_id": agent.id, "url": agent.url, "version": agent.version}
-        self._tell(chip.id, "agent.registered", now, told)
+        payload = {"agent_id": agent.id, "url": agent.url, "version": agent.version}
+        self._emit(chip.id, "agent.registered", now, payload)
         return agent
 
     def beat(self, agent_id: str, now: datetime, alive_until: datetime) -> Agent:
-        """It lives. Raises AgentNotFoundError."""
+        """Record a heartbeat. Raises AgentNotFoundError."""
         agent = self.get(agent_id)
         self._heard(agent, now, alive_until)
         return agent
 
     def keep_call_times(self, chip_id: str, found: Mapping[str, tuple[int, float]]) -> None:
-        """Calls and their seconds by verb, of whoever drives the chip, so far."""
-        told = {verb: [calls, round(seconds, 6)] for verb, (calls, seconds) in found.items()}
-        self._session.execute(update(Agent).where(Agent.chip_id == chip_id).values(call_times=told))
+        """Store number and total seconds of calls per verb, of the attempt that drives it."""
+        payload = {verb: [calls, round(seconds, 6)] for verb, (calls, seconds) in found.items()}
+        self._session.execute(
+            update(Agent).where(Agent.chip_id == chip_id).values(call_times=payload)
+        )
 
     def offline(self, chip_ids: Sequence[str], now: datetime) -> set[str]:
-        """Those of these chips whose agent is silent."""
+        """Return those of these chips whose agent is silent."""
         query = silent_chips(now).where(Chip.id.in_(chip_ids))
         return set(self._session.scalars(query))
 
     def why_silent(self, chip_id: str, now: datetime) -> str | None:
-        """For whoever waits for the chip; None where it can be driven."""
+        """Say why a chip is offline, for the jobs that wait for it; None if it can be driven."""
         if not self.offline([chip_id], now):
             return None
         agent = self.of_chip(chip_id)
         if agent is None:
-            return "no agent stands in front of it"
+            return "no agent is registered for it"
         heard = f"{agent.heartbeat_at:%Y-%m-%dT%H:%M:%SZ}"
         return f"its agent at {agent.url} was last heard of at {heard}"
 
@@ -109,13 +112,13 @@ class AgentRepository:
         return chip
 
     def _replace_agent(self, chip: Chip, now: datetime) -> None:
-        """Another agent takes over where the one before has fallen silent."""
+        """Let another agent take over the chip, if the agent before is silent."""
         before = self.of_chip(chip.id)
         if before is None:
             return
         if before.alive_until >= now:
             raise ConflictError(
-                f"The chip named '{chip.name}' has a living agent at {before.url}; "
+                f"The chip named '{chip.name}' has an agent at {before.url} that is alive; "
                 "stop that one first, or give this agent's chip another name."
             )
         self._session.delete(before)
@@ -135,7 +138,7 @@ class AgentRepository:
         return chip
 
     def _raise_token(self, chip_id: str, token: int) -> None:
-        """The agent refuses everything older than what it has seen, so begin above that."""
+        """Raise the token of the lease to the highest that the agent has seen."""
         self._session.execute(
             update(ChipLease)
             .where(ChipLease.chip_id == chip_id, ChipLease.token < token)
@@ -147,23 +150,23 @@ class AgentRepository:
         agent.heartbeat_at, agent.alive_until = now, alive_until
         self._session.flush()
         if silent_since is not None:
-            told = {"silent_s": round((now - silent_since).total_seconds(), 1)}
-            self._tell(agent.chip_id, "chip.online", now, told)
+            payload = {"silent_s": round((now - silent_since).total_seconds(), 1)}
+            self._emit(agent.chip_id, "chip.online", now, payload)
 
-    def _tell(self, chip_id: str, type: str, now: datetime, data: dict[str, Any]) -> None:
+    def _emit(self, chip_id: str, type: str, now: datetime, data: dict[str, Any]) -> None:
         EventRepository(self._session).append(
             chip_id, type, now.isoformat(), data, now=now, chip_id=chip_id
         )
 
 
 def reachable(now: datetime) -> ColumnElement[bool]:
-    """Of a chip joined with its agent: none stands in front of it, or one that is alive."""
+    """Condition on a chip joined with its agent: it needs no agent, or its agent is alive."""
     alive = and_(Agent.id.is_not(None), Agent.alive_until >= now)
     return or_(Chip.backend != BACKEND, alive)
 
 
 def silent_chips(now: datetime) -> Select[Any]:
-    """Chips behind an agent that cannot be driven now."""
+    """Select the chips that cannot be driven because their agent is missing or silent."""
     with_agents = select(Chip.id).outerjoin(Agent, Agent.chip_id == Chip.id)
     silent = or_(Agent.id.is_(None), Agent.alive_until < now)
     return with_agents.where(Chip.backend == BACKEND, silent)

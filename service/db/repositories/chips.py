@@ -1,4 +1,4 @@
-"""Chips, and the weight versions that calibrations published for them."""
+"""Chips: registered, renamed, retired; their health and their leases."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -20,6 +20,8 @@ from service.states import ChipHealth
 
 
 class ChipFilter(NamedTuple):
+    """Which chips to list; None means any."""
+
     health: ChipHealth | None = None
     backend: str | None = None
     name: str | None = None
@@ -30,14 +32,14 @@ class ChipRepository:
         self._session = session
 
     def get(self, chip_id: str) -> Chip:
-        """Raises ChipNotFoundError."""
+        """Return the chip. Raises ChipNotFoundError."""
         chip = self._session.get(Chip, chip_id, populate_existing=True)
         if chip is None:
             raise ChipNotFoundError(chip_id)
         return chip
 
     def get_usable(self, chip_id: str) -> Chip:
-        """A chip that takes jobs, at least until this unit ends.
+        """Return a chip that takes jobs, and keep it from being retired until this unit ends.
 
         Raises ChipNotFoundError and ChipRetiredError.
         """
@@ -48,6 +50,7 @@ class ChipRepository:
         return chip
 
     def list(self, wanted: ChipFilter, page: PageRequest) -> tuple[list[Chip], str | None]:
+        """Return one page of chips, and the cursor of the next page."""
         query = select(Chip)
         if wanted.health is not None:
             query = query.where(Chip.health == wanted.health)
@@ -58,15 +61,15 @@ class ChipRepository:
         return fetch_page(self._session, query, Chip.id, page)
 
     def add(self, chip: Chip) -> None:
-        """Register it, with a lease that nobody holds. Raises NameTakenError."""
+        """Store a new chip, with a lease that is free. Raises NameTakenError."""
         self._refuse_taken(chip.name)
         self._session.add(chip)
         self._session.flush()
         self._session.add(ChipLease(chip_id=chip.id, token=0, expires_at=chip.created_at))
-        self._tell(chip.id, "chip.registered", {"name": chip.name}, chip.created_at)
+        self._emit(chip.id, "chip.registered", {"name": chip.name}, chip.created_at)
 
     def rename(self, chip_id: str, name: str) -> Chip:
-        """Raises ChipNotFoundError and NameTakenError."""
+        """Give the chip another name. Raises ChipNotFoundError and NameTakenError."""
         chip = self.get(chip_id)
         if chip.name != name:
             self._refuse_taken(name)
@@ -75,19 +78,22 @@ class ChipRepository:
         return chip
 
     def retire(self, chip_id: str, now: datetime) -> Chip:
-        """No more jobs; its history stays. Retiring it again changes nothing."""
+        """Mark the chip as retired. Retiring it again changes nothing. Raises ChipNotFoundError."""
         chip = self.get(chip_id)
         if chip.retired_at is None:
             chip.retired_at, chip.health = now, ChipHealth.RETIRED
-            self._tell(chip_id, "chip.retired", {"name": chip.name}, now)
+            self._emit(chip_id, "chip.retired", {"name": chip.name}, now)
         return chip
 
     def record_accuracy(self, chip_id: str, accuracy: float) -> None:
-        """As last measured."""
+        """Store the accuracy of the last measurement."""
         self._session.execute(update(Chip).where(Chip.id == chip_id).values(accuracy=accuracy))
 
     def set_health(self, chip_id: str, health: ChipHealth, job_id: str, now: datetime) -> None:
-        """As a job found it, told where it changed. A retired chip stays retired."""
+        """Store the health that a job found, with an event if it changed.
+
+        A retired chip stays retired.
+        """
         before = self._session.scalar(
             select(Chip.health).where(Chip.id == chip_id, Chip.retired_at.is_(None))
         )
@@ -99,13 +105,13 @@ class ChipRepository:
             .values(health=health)
             .returning(Chip.accuracy, Chip.drift_score)
         ).one()
-        told = {"from": before, "to": health} | chip._asdict()
+        payload = {"from": before, "to": health} | chip._asdict()
         EventRepository(self._session).append(
-            job_id, "chip.health_changed", "", told, now=now, job_id=job_id, chip_id=chip_id
+            job_id, "chip.health_changed", "", payload, now=now, job_id=job_id, chip_id=chip_id
         )
 
     def leased(self, chip_ids: Sequence[str], now: datetime) -> dict[str, str | None]:
-        """The chips among these that are held now, each with the job that holds it."""
+        """Return those of these chips that are leased now, each with the job that drives it."""
         query = select(ChipLease.chip_id, ChipLease.job_id).where(
             ChipLease.chip_id.in_(chip_ids),
             ChipLease.holder.is_not(None),
@@ -117,5 +123,5 @@ class ChipRepository:
         if self._session.scalar(select(Chip.id).where(Chip.name == name)) is not None:
             raise NameTakenError("chip", name)
 
-    def _tell(self, chip_id: str, type: str, data: Json, now: datetime) -> None:
+    def _emit(self, chip_id: str, type: str, data: Json, now: datetime) -> None:
         EventRepository(self._session).append(chip_id, type, "", data, now=now, chip_id=chip_id)

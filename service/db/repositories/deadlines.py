@@ -32,7 +32,7 @@ class DeadlineRepository:
         jobs = JobRepository(self._session)
         ended = [jobs.get(job_id) for job_id in sorted(expired)]
         for job in ended:
-            jobs.tell_end(job, now)
+            jobs.emit_end(job, now)
         return ended
 
 

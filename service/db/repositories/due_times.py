@@ -1,4 +1,4 @@
-"""When a policy makes its chip due: pure functions of the policy row."""
+"""When a policy makes its chip due."""
 
 from collections.abc import Iterable
 from datetime import datetime, timedelta
@@ -8,8 +8,8 @@ from service.db.upkeep_tables import Policy
 PROBE, CALIBRATE = "probe", "calibrate"  # the two kinds of job that a policy asks for
 
 
-def counted(policy: Policy, kind: str, now: datetime) -> None:
-    """A calibration ends the count, whatever came of it; probes use nothing up."""
+def count_job(policy: Policy, kind: str, now: datetime) -> None:
+    """Count a job that ended: a calibration restarts the count, a probe does not count."""
     if kind == CALIBRATE:
         policy.jobs, policy.calibrated_at = 0, now
         policy.calibrate_due_at = None
@@ -18,14 +18,17 @@ def counted(policy: Policy, kind: str, now: datetime) -> None:
 
 
 def next_probe(policy: Policy, last: datetime | None, now: datetime) -> datetime | None:
-    """So long after the last one; at once where there was none."""
+    """Return when the next probe is due: now if there was none; None if none is planned."""
     if policy.probe_every_s is None:
         return None
     return now if last is None else last + timedelta(seconds=policy.probe_every_s)
 
 
 def next_calibration(policy: Policy, score: float | None, now: datetime) -> datetime | None:
-    """The first of what the rules ask for, but never sooner than the pause after the last one."""
+    """Return when the next calibration is due, or None if no rule asks for one.
+
+    The earliest rule counts, but not before the pause since the last calibration is over.
+    """
     reasons = list(_reasons(policy, score, now))
     if not reasons:
         return None
@@ -35,8 +38,8 @@ def next_calibration(policy: Policy, score: float | None, now: datetime) -> date
     return first if policy.calibrate_due_at is None else min(first, policy.calibrate_due_at)
 
 
-def settle(policy: Policy) -> None:
-    """The one time that the planner asks for."""
+def set_due_at(policy: Policy) -> None:
+    """Set `due_at`, the time that the planner reads, to the earlier of both due times."""
     times = [at for at in (policy.probe_due_at, policy.calibrate_due_at) if at is not None]
     policy.due_at = min(times) if times and policy.enabled else None
 

@@ -1,8 +1,8 @@
-"""Events: append-only, told once, read in the order of their numbers.
+"""Events: append-only, each written once, read in the order of their numbers.
 
-An event's number is drawn when its transaction commits, under a lock that is held until the commit
-is over. Whoever has read up to a number has therefore seen every event below it. Nothing is locked
-after that lock, so it takes part in no deadlock.
+An event gets its number when its transaction commits, under a lock that is held until the commit
+is over. A reader that has read up to a number has therefore seen every event below it. Nothing is
+locked after that lock, so it cannot be part of a deadlock.
 """
 
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ from service.db.base import Json
 from service.db.repositories.upsert import insert_if_new
 from service.db.tables import Event
 
-_TOLD = "events that are written at the commit"
+_PENDING = "events that are written at the commit"
 
 
 class EventRepository:
@@ -35,10 +35,12 @@ class EventRepository:
         job_id: str | None = None,
         chip_id: str | None = None,
     ) -> None:
-        """Tell it once: the same subject, type and key a second time changes nothing."""
+        """Add an event. The same subject, type and key a second time change nothing."""
         values = {"subject": subject, "type": type, "key": key, "data": data, "created_at": now}
         values |= {"job_id": job_id, "chip_id": chip_id}
-        _told(self._session).append(_Told(values, self._session.get_nested_transaction()))
+        _pending(self._session).append(
+            _PendingEvent(values, self._session.get_nested_transaction())
+        )
 
     def after(
         self,
@@ -49,8 +51,8 @@ class EventRepository:
         types: Sequence[str] | None = None,
         limit: int = 200,
     ) -> list[Event]:
-        """The events numbered above `seq`, of one job, of one chip, or of everything."""
-        write_told(self._session)
+        """Return events numbered above `seq`, oldest first: of one job, of one chip, or of all."""
+        write_pending(self._session)
         query = select(Event).where(Event.seq > seq)
         if job_id is not None:
             query = query.where(Event.job_id == job_id)
@@ -61,40 +63,40 @@ class EventRepository:
         return list(self._session.scalars(query.order_by(Event.seq).limit(limit)))
 
     def last(self) -> int:
-        """The highest number so far, 0 before the first event."""
-        write_told(self._session)
+        """Return the highest number so far, 0 before the first event."""
+        write_pending(self._session)
         return self._session.scalar(select(func.max(Event.seq))) or 0
 
 
-def write_told(session: Session) -> None:
-    """Give what was told its numbers. Done at the commit, or when the same unit asks for events."""
-    told = session.info.get(_TOLD, [])
-    if not told or session.in_nested_transaction():
+def write_pending(session: Session) -> None:
+    """Write pending events: at the commit, or when the same unit of work reads events."""
+    pending = session.info.get(_PENDING, [])
+    if not pending or session.in_nested_transaction():
         return
     locks.hold(session, locks.EVENTS)
-    for one in told:
+    for one in pending:
         insert_if_new(session, Event, one.values)
-    told.clear()
+    pending.clear()
 
 
-class _Told(NamedTuple):
+class _PendingEvent(NamedTuple):
     values: dict[str, Any]
-    savepoint: SessionTransaction | None  # in which it was told
+    savepoint: SessionTransaction | None  # in which it was added
 
 
-def _told(session: Session) -> list[_Told]:
-    if _TOLD not in session.info:
-        session.info[_TOLD] = []
-        event.listen(session, "before_commit", write_told)
+def _pending(session: Session) -> list[_PendingEvent]:
+    if _PENDING not in session.info:
+        session.info[_PENDING] = []
+        event.listen(session, "before_commit", write_pending)
         event.listen(session, "after_soft_rollback", _forget)
-    told: list[_Told] = session.info[_TOLD]
-    return told
+    pending: list[_PendingEvent] = session.info[_PENDING]
+    return pending
 
 
 def _forget(session: Session, undone: SessionTransaction) -> None:
-    """What was told since a savepoint that was rolled back has not happened."""
-    told = _told(session)
-    told[:] = [one for one in told if not _within(one.savepoint, undone)]
+    """Drop the pending events that were added since a savepoint that is rolled back."""
+    pending = _pending(session)
+    pending[:] = [one for one in pending if not _within(one.savepoint, undone)]
 
 
 def _within(inner: SessionTransaction | None, outer: SessionTransaction) -> bool:

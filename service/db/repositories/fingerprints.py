@@ -1,4 +1,4 @@
-"""Fingerprints: what chips answered to probes, and how far that was from publication."""
+"""Fingerprints of chips, and their distances from publication (drift scores)."""
 
 import json
 import zlib
@@ -19,7 +19,7 @@ from service.errors import FingerprintNotFoundError
 
 
 class ProbeRecord(NamedTuple):
-    """What a probe found."""
+    """The result of one probe."""
 
     chip_id: str
     job_id: str
@@ -34,7 +34,7 @@ class FingerprintRepository:
         self._session = session
 
     def keep(self, probed: ProbeRecord, now: datetime) -> None:
-        """Once a job. The chip's drift score is that of the newest fingerprint."""
+        """Store the fingerprint of a job, once; the chip takes its score as drift score."""
         values: dict[str, Any] = {
             "id": str(uuid7()),
             "chip_id": probed.chip_id,
@@ -51,9 +51,9 @@ class FingerprintRepository:
             )
 
     def last_scores(self, chip_ids: Sequence[str], count: int) -> dict[str, list[float]]:
-        """By chip the scores of its last probes, the oldest first."""
+        """Return per chip the scores of its last `count` probes, oldest first."""
         earlier = aliased(Fingerprint)
-        first = (  # by the index, however many there are
+        first = (  # found by the index, whatever the number of fingerprints
             select(earlier.id)
             .where(earlier.chip_id == Chip.id)
             .order_by(earlier.id.desc())
@@ -75,20 +75,20 @@ class FingerprintRepository:
         return scores
 
     def get(self, chip_id: str, fingerprint_id: str) -> Fingerprint:
-        """Raises FingerprintNotFoundError."""
+        """Return one fingerprint of this chip. Raises FingerprintNotFoundError."""
         found = self._session.get(Fingerprint, fingerprint_id)
         if found is None or found.chip_id != chip_id:
             raise FingerprintNotFoundError(fingerprint_id)
         return found
 
     def list(self, chip_id: str, page: PageRequest) -> tuple[list[Fingerprint], str | None]:
-        """Without the answers."""
+        """Return one page of fingerprints without their answers, and the next cursor."""
         query = select(Fingerprint).where(Fingerprint.chip_id == chip_id)
         query = query.options(defer(Fingerprint.answer))
         return fetch_page(self._session, query, Fingerprint.id, page)
 
 
 def answer_of(fingerprint: Fingerprint) -> Json:
-    """The rates of each column, layer by layer, with their noise and the number of probes."""
+    """Unpack a fingerprint: rates of each column per layer, their noise, number of probes."""
     answer: Json = json.loads(zlib.decompress(fingerprint.answer))
     return answer

@@ -11,10 +11,11 @@ class IdempotencyRepository:
         self._session = session
 
     def find(self, key: str, route: str) -> IdempotencyKey | None:
+        """Return the stored key of this route, or None if it is new."""
         return self._session.get(IdempotencyKey, (key, route))
 
     def add(self, key: IdempotencyKey) -> bool:
-        """False where another request has just taken the key."""
+        """Store the key; return False if another request has just stored it."""
         columns = IdempotencyKey.__table__.columns.keys()
         values = {name: getattr(key, name) for name in columns}
         return insert_if_new(self._session, IdempotencyKey, values)

@@ -1,4 +1,4 @@
-"""Jobs: every write of a worker carries its token, and fails once another has taken over.
+"""Jobs. Every write of a worker carries its token, and fails once a later attempt has begun.
 
 The token of a job with a chip is that of the chip's lease. A job without a chip has no lease;
 its token is the number of the attempt, `job.attempt + 1` at the start.
@@ -22,6 +22,8 @@ _STARTABLE = (*WAITING, *ACTIVE)
 
 
 class JobFilter(NamedTuple):
+    """Which jobs to list; empty or None means any."""
+
     status: Sequence[JobStatus] = ()
     kind: str | None = None
     chip_id: str | None = None
@@ -40,20 +42,21 @@ class JobRepository:
         self._events = EventRepository(session)
 
     def get(self, job_id: str) -> Job:
-        """Raises JobNotFoundError."""
+        """Return the job. Raises JobNotFoundError."""
         job = self._session.get(Job, job_id, populate_existing=True)
         if job is None:
             raise JobNotFoundError(job_id)
         return job
 
     def lock(self, job_id: str) -> Job:
-        """The job, which nobody else changes before this unit ends. Raises JobNotFoundError."""
+        """Return the job and lock its row until this unit ends. Raises JobNotFoundError."""
         job = self._session.get(Job, job_id, populate_existing=True, with_for_update=True)
         if job is None:
             raise JobNotFoundError(job_id)
         return job
 
     def list(self, wanted: JobFilter, page: PageRequest) -> tuple[list[Job], str | None]:
+        """Return one page of jobs, and the cursor of the next page."""
         query = select(Job)
         if wanted.status:
             query = query.where(Job.status.in_(wanted.status))
@@ -64,13 +67,13 @@ class JobRepository:
         return fetch_page(self._session, query, Job.id, page)
 
     def add(self, job: Job) -> None:
-        """Store a new job and tell that it is queued."""
+        """Store a new job, with the event `job.queued`."""
         self._session.add(job)
         self._session.flush()
-        self._tell(job, "job.queued", str(job.attempt), {"kind": job.kind}, job.created_at)
+        self._emit(job, "job.queued", str(job.attempt), {"kind": job.kind}, job.created_at)
 
     def queue_depth(self, chip_ids: Sequence[str]) -> dict[str, int]:
-        """How many jobs wait for each of these chips."""
+        """Return how many jobs wait for each of these chips; chips without any are absent."""
         query = (
             select(Job.chip_id, func.count())
             .where(Job.chip_id.in_(chip_ids), Job.status.in_(WAITING))
@@ -79,10 +82,10 @@ class JobRepository:
         return {chip_id: count for chip_id, count in self._session.execute(query) if chip_id}
 
     def start(self, job_id: str, token: int, executor: str, now: datetime) -> Job:
-        """Begin, or begin again after a crash: one more attempt, driven by `token`.
+        """Begin the next attempt of a job, driven by `token`.
 
-        A job that is being cancelled begins too: its worker has to put the chip back. Raises
-        JobStateError where the job has ended, AttemptSupersededError where a later token drives it.
+        A job that is being cancelled begins too: its worker has to restore the chip. Raises
+        JobStateError if the job has ended, AttemptSupersededError if a later token drives it.
         """
         job = self.get(job_id)
         if job.status not in _STARTABLE:
@@ -100,18 +103,18 @@ class JobRepository:
             values["weights_in_force"] = self._version_in_force(job.chip_id)
         self._change(job_id, token, values, newer, Job.status.in_(_STARTABLE), _holds(token))
         job = self.get(job_id)
-        told = {"attempt": job.attempt, "executor": executor}
-        self._tell(job, "job.started", str(job.attempt), told, now)
+        payload = {"attempt": job.attempt, "executor": executor}
+        self._emit(job, "job.started", str(job.attempt), payload, now)
         return job
 
     def write_progress(
         self, job_id: str, token: int, progress: Json, spent: Json, now: datetime
     ) -> None:
-        """Replace the progress, and tell it; a step that was told before is not told again."""
+        """Replace the progress, with one event a step. Raises AttemptSupersededError."""
         self._change(job_id, token, {"progress": progress, "spent": spent}, *_drives(token))
         key = f"{progress.get('phase')}:{progress.get('step')}"
-        told = {"progress": progress, "spent": spent}
-        self._tell(self.get(job_id), "job.progress", key, told, now)
+        payload = {"progress": progress, "spent": spent}
+        self._emit(self.get(job_id), "job.progress", key, payload, now)
 
     def save_checkpoint(
         self,
@@ -122,14 +125,17 @@ class JobRepository:
         chip_state_sha256: str | None,
         now: datetime,
     ) -> None:
-        """From where the next attempt goes on; the chip's state belongs to the same moment."""
+        """Store the checkpoint from which a later attempt continues.
+
+        A state of a simulated chip belongs to the same moment. Raises AttemptSupersededError.
+        """
         values = {"checkpoint_sha256": sha256, "checkpoint_step": step}
         self._change(job_id, token, values, *_drives(token))
         if chip_state_sha256 is not None:
             self.save_chip_state(job_id, token, chip_state_sha256, now)
 
     def save_chip_state(self, job_id: str, token: int, sha256: str, now: datetime) -> None:
-        """Where a simulated chip's devices stand, written by the job that drives it."""
+        """Store the state of a simulated chip's devices. Raises AttemptSupersededError."""
         self._lock_with_lease(job_id)
         chip_id = select(Job.chip_id).where(Job.id == job_id, *_drives(token)).scalar_subquery()
         saved = self._session.scalar(
@@ -150,22 +156,31 @@ class JobRepository:
         result: Json | None,
         now: datetime,
     ) -> None:
-        """Reach a terminal status, once. The lease is released by its holder."""
+        """Set a terminal status. The holder of the lease releases it.
+
+        Raises JobStateError if the status is not terminal, and AttemptSupersededError.
+        """
         if status not in TERMINAL:
             raise JobStateError(job_id, status, "a job ends in a terminal status")
         values = {"status": status, "reason": reason, "result": result, "ended_at": now}
         self._change(job_id, token, values, *_drives(token))
-        self.tell_end(self.get(job_id), now)
+        self.emit_end(self.get(job_id), now)
 
     def check_driven_by(self, job_id: str, token: int) -> None:
-        """Raises JobNotFoundError, and AttemptSupersededError where it is not this token's."""
+        """Raise AttemptSupersededError unless `token` drives the job.
+
+        Raises JobNotFoundError too.
+        """
         self._lock_with_lease(job_id)
         driven = select(Job.id).where(Job.id == job_id, *_drives(token))
         if self._session.scalar(driven) is None:
             raise AttemptSupersededError(job_id, token)
 
     def set_waiting(self, job_id: str, reason: str, now: datetime) -> None:
-        """A queued job whose chip is not free. Told once an attempt; any other status stays."""
+        """Set a waiting job to `waiting_for_chip`, with one event an attempt.
+
+        A job in any other status stays as it is.
+        """
         changed = self._session.scalar(
             update(Job)
             .where(Job.id == job_id, Job.status.in_(WAITING))
@@ -174,12 +189,12 @@ class JobRepository:
         )
         if changed is not None:
             job = self.get(job_id)
-            self._tell(job, "job.waiting", f"{job.attempt}:chip", {"reason": reason}, now)
+            self._emit(job, "job.waiting", f"{job.attempt}:chip", {"reason": reason}, now)
 
     def put_back(self, job_id: str, token: int, reason: str, now: datetime) -> None:
-        """The attempt of `token` is over without an answer: the job waits for its next one.
+        """End the attempt of `token` without a result: the job waits for its next attempt.
 
-        Raises AttemptSupersededError where another attempt drives it already.
+        Raises AttemptSupersededError if another attempt drives the job already.
         """
         waiting = case(
             (Job.chip_id.is_(None), JobStatus.QUEUED.value), else_=JobStatus.WAITING_FOR_CHIP.value
@@ -187,27 +202,30 @@ class JobRepository:
         values = {"status": _unless_cancelling(waiting), "reason": reason, "executor_id": None}
         self._change(job_id, token, values, Job.token == token, Job.status.in_(ACTIVE))
         job = self.get(job_id)
-        told = {"reason": reason, "checkpoint_step": job.checkpoint_step}
-        self._tell(job, "job.waiting", f"{job.attempt}:{token}", told, now)
+        payload = {"reason": reason, "checkpoint_step": job.checkpoint_step}
+        self._emit(job, "job.waiting", f"{job.attempt}:{token}", payload, now)
 
     def give_up(self, job_id: str, reason: str, now: datetime) -> None:
-        """Fail a job that nobody drives any more. Raises AttemptSupersededError."""
+        """Set a job to failed that no worker drives any more. Raises AttemptSupersededError."""
         token = self.get(job_id).token or 0
         values = {"status": JobStatus.FAILED, "reason": reason, "ended_at": now}
         self._change(job_id, token, values, Job.token == token, Job.status.in_(ACTIVE))
-        self.tell_end(self.get(job_id), now)
+        self.emit_end(self.get(job_id), now)
 
-    def tell_end(self, job: Job, now: datetime) -> None:
-        """Of a job that has reached a terminal status."""
+    def emit_end(self, job: Job, now: datetime) -> None:
+        """Write the event `job.ended` of a job in a terminal status; do nothing for other jobs.
+
+        The target set of a `collect` job that did not succeed is set to failed.
+        """
         if job.status not in TERMINAL:
             return
-        told = {"status": job.status, "reason": job.reason, "result": job.result}
-        self._tell(job, "job.ended", "", told, now)
+        payload = {"status": job.status, "reason": job.reason, "result": job.result}
+        self._emit(job, "job.ended", "", payload, now)
         if job.status != JobStatus.SUCCEEDED:
             self._fail_collecting(job)
 
     def _fail_collecting(self, job: Job) -> None:
-        """Fail the target set that the job was to make ready; a set that is ready stays so."""
+        """Set the target set of a `collect` job to failed; a set that is ready stays so."""
         self._session.execute(
             update(TargetSet)
             .where(TargetSet.id == job.target_set_id, TargetSet.state == TargetSetState.COLLECTING)
@@ -215,7 +233,10 @@ class JobRepository:
         )
 
     def request_cancel(self, job_id: str, now: datetime) -> Job:
-        """Cancelled at once where nothing has started; else `cancelling`, and its worker stops."""
+        """Cancel a job: at once if it has not started, else its worker stops it.
+
+        Raises JobNotFoundError, and JobStateError if the job has ended.
+        """
         job = self.lock(job_id)
         if job.status in TERMINAL:
             raise JobStateError(job_id, job.status, "only a job that has not ended is cancelled")
@@ -238,7 +259,7 @@ class JobRepository:
             .where(Job.id == job.id, Job.status == job.status)
             .values(**values, cancel_requested_at=now, ended_at=now)
         )
-        self.tell_end(self.get(job.id), now)
+        self.emit_end(self.get(job.id), now)
 
     def _mark_cancelling(self, job: Job, now: datetime) -> None:
         self._session.execute(
@@ -246,7 +267,7 @@ class JobRepository:
             .where(Job.id == job.id, Job.status == job.status)
             .values(status=JobStatus.CANCELLING, cancel_requested_at=now)
         )
-        self._tell(job, "job.cancelling", "", {}, now)
+        self._emit(job, "job.cancelling", "", {}, now)
 
     def _change(
         self, job_id: str, token: int, values: dict[str, Any], *conditions: ColumnElement[bool]
@@ -260,7 +281,7 @@ class JobRepository:
             raise AttemptSupersededError(job_id, token)
 
     def _lock_with_lease(self, job_id: str) -> None:
-        """Nobody takes the job or the lease of its chip before this unit has committed."""
+        """Lock the job and the lease of its chip until this unit ends."""
         chip_id = self.lock(job_id).chip_id
         lease = select(ChipLease.token).where(ChipLease.chip_id == chip_id)
         self._session.execute(lease.with_for_update(read=True))
@@ -268,7 +289,7 @@ class JobRepository:
     def _version_in_force(self, chip_id: str | None) -> int | None:
         return self._session.scalar(select(Chip.version_in_force).where(Chip.id == chip_id))
 
-    def _tell(self, job: Job, type: str, key: str, data: Json, now: datetime) -> None:
+    def _emit(self, job: Job, type: str, key: str, data: Json, now: datetime) -> None:
         self._events.append(job.id, type, key, data, now=now, job_id=job.id, chip_id=job.chip_id)
 
 
@@ -281,7 +302,7 @@ def _drives(token: int) -> tuple[ColumnElement[bool], ...]:
 
 
 def _holds(token: int) -> ColumnElement[bool]:
-    """The job needs no chip, or the lease of its chip is held for it with this token."""
+    """Condition: the job needs no chip, or holds the lease of its chip with this token."""
     held = (
         select(ChipLease.token)
         .where(

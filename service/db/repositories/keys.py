@@ -1,4 +1,4 @@
-"""Keys, browser sessions and idempotency keys."""
+"""API keys, and browser sessions opened with them."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -16,13 +16,13 @@ class KeyRepository:
         self._session = session
 
     def by_hash(self, sha256: str) -> ApiKey | None:
-        """The key with this hash, unless it was revoked."""
+        """Return the key with this hash, or None if there is none or it was revoked."""
         return self._session.scalar(
             select(ApiKey).where(ApiKey.sha256 == sha256, ApiKey.revoked_at.is_(None))
         )
 
     def by_session(self, sha256: str, now: datetime) -> ApiKey | None:
-        """The key behind a browser session that has not run out."""
+        """Return the key of a browser session, or None if it has expired or was revoked."""
         return self._session.scalar(
             select(ApiKey)
             .join(BrowserSession, BrowserSession.key_id == ApiKey.id)
@@ -34,23 +34,26 @@ class KeyRepository:
         )
 
     def add(self, key: ApiKey) -> None:
+        """Store a new key."""
         self._session.add(key)
         self._session.flush()
 
     def any_valid(self) -> bool:
+        """Return whether there is a key that was not revoked."""
         query = select(ApiKey.id).where(ApiKey.revoked_at.is_(None)).limit(1)
         return self._session.scalar(query) is not None
 
     def any_admin(self) -> bool:
-        """Can anybody still make keys?"""
+        """Return whether there is a valid key with the scope `admin`."""
         valid = self._session.scalars(select(ApiKey).where(ApiKey.revoked_at.is_(None)))
         return any(Scope.ADMIN in key.scopes for key in valid)
 
     def list(self) -> Sequence[ApiKey]:
+        """Return all keys, oldest first, revoked ones too."""
         return self._session.scalars(select(ApiKey).order_by(ApiKey.id)).all()
 
     def revoke(self, key_id: str, now: datetime) -> ApiKey:
-        """It opens nothing any more, and its browser sessions end. Raises KeyNotFoundError."""
+        """Revoke a key and end its browser sessions. Raises KeyNotFoundError."""
         self._session.execute(select(ApiKey.id).order_by(ApiKey.id).with_for_update())
         key = self._session.get(ApiKey, key_id)
         if key is None:
@@ -61,10 +64,11 @@ class KeyRepository:
         return key
 
     def open_session(self, session: BrowserSession, now: datetime) -> None:
-        """Log a browser in; sessions that have run out are swept away."""
+        """Store a browser session, and delete those that have expired."""
         self._session.execute(delete(BrowserSession).where(BrowserSession.expires_at <= now))
         self._session.add(session)
         self._session.flush()
 
     def close_session(self, sha256: str) -> None:
+        """Delete the browser session with this hash of its token."""
         self._session.execute(delete(BrowserSession).where(BrowserSession.sha256 == sha256))

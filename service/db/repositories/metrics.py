@@ -1,4 +1,4 @@
-"""What `/metrics` counts: the state of now by indices, and what happened since last time."""
+"""Queries for `/metrics`: the present state, and jobs that started or ended since an event."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -15,7 +15,7 @@ _BATCH = 500  # ids in one query
 
 
 class JobCount(NamedTuple):
-    """How many jobs of a kind have a status, and since when the oldest of them has waited."""
+    """How many jobs of a kind have a status, and when the oldest of them was submitted."""
 
     kind: str
     status: str
@@ -24,7 +24,7 @@ class JobCount(NamedTuple):
 
 
 class HeldLease(NamedTuple):
-    """A chip that somebody drives."""
+    """The lease of a chip that is being driven."""
 
     chip: str
     started_at: datetime | None
@@ -32,7 +32,7 @@ class HeldLease(NamedTuple):
 
 
 class JobEvent(NamedTuple):
-    """A job that started or ended, with the row of the job."""
+    """The start or the end of a job."""
 
     type: str
     at: datetime
@@ -44,7 +44,7 @@ class MetricsRepository:
         self._session = session
 
     def open_jobs(self) -> list[JobCount]:
-        """Jobs that have not ended."""
+        """Count the jobs that have not ended, by kind and status."""
         query = (
             select(Job.kind, Job.status, func.count(), func.min(Job.created_at))
             .where(Job.status.in_(OPEN))
@@ -53,7 +53,7 @@ class MetricsRepository:
         return [JobCount(*row) for row in self._session.execute(query)]
 
     def ended_jobs(self) -> dict[tuple[str, str], int]:
-        """How many ended so far, by kind and status: reads them all, once a process."""
+        """Count the jobs that have ended, by kind and status. Reads every job: call it rarely."""
         query = (
             select(Job.kind, Job.status, func.count())
             .where(Job.status.in_(TERMINAL))
@@ -62,10 +62,11 @@ class MetricsRepository:
         return {(kind, status): jobs for kind, status, jobs in self._session.execute(query)}
 
     def last_event(self) -> int:
+        """Return the number of the last event, 0 before the first."""
         return self._session.scalar(select(func.max(Event.seq))) or 0
 
-    def happened(self, after: int, upto: int) -> list[JobEvent]:
-        """Starts and ends of jobs among the events of these numbers."""
+    def job_events(self, after: int, upto: int) -> list[JobEvent]:
+        """Return starts and ends of jobs among the events above `after`, up to `upto`."""
         wanted = ("job.started", "job.ended")
         events = self._session.scalars(
             select(Event)
@@ -80,11 +81,11 @@ class MetricsRepository:
         ]
 
     def chips(self) -> list[Chip]:
-        """All that are not retired."""
+        """Return all chips that are not retired."""
         return list(self._session.scalars(select(Chip).where(Chip.retired_at.is_(None))))
 
     def leases(self) -> list[HeldLease]:
-        """Those that are held."""
+        """Return the leases that are held."""
         query = (
             select(Chip.name, Job.started_at, ChipLease.expires_at)
             .join(Chip, Chip.id == ChipLease.chip_id)
@@ -94,12 +95,12 @@ class MetricsRepository:
         return [HeldLease(*row) for row in self._session.execute(query)]
 
     def agents(self) -> dict[str, datetime]:
-        """By the name of its chip, when each was last heard of."""
+        """Return the last heartbeat of each agent, by the name of its chip."""
         query = select(Chip.name, Agent.heartbeat_at).join(Chip, Chip.id == Agent.chip_id)
         return {row.name: row.heartbeat_at for row in self._session.execute(query)}
 
     def call_times(self) -> dict[tuple[str, str], float]:
-        """By the name of the chip and the verb, what a call of its agent took, s."""
+        """Return the mean duration (s) of an agent's calls, by name of its chip and verb."""
         query = select(Chip.name, Agent.call_times).join(Chip, Chip.id == Agent.chip_id)
         return {
             (row.name, verb): seconds / calls
@@ -108,7 +109,7 @@ class MetricsRepository:
         }
 
     def executors(self) -> dict[str, datetime]:
-        """When each was last heard of."""
+        """Return the last heartbeat of each executor, by its id."""
         query = select(Executor.id, Executor.heartbeat_at)
         return {row.id: row.heartbeat_at for row in self._session.execute(query)}
 

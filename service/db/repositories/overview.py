@@ -1,4 +1,4 @@
-"""What the pages show beside the plain lists: the last calibration of each chip, and who runs."""
+"""Queries for the pages: last calibrations, running jobs, names of chips, counts."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -12,7 +12,7 @@ from service.states import ACTIVE, OPEN
 
 
 class LastCalibration(NamedTuple):
-    """The newest calibration of a chip that came to its end."""
+    """The newest calibration of a chip that succeeded."""
 
     job_id: str
     result: Json
@@ -23,8 +23,8 @@ class OverviewRepository:
         self._session = session
 
     def last_calibrations(self, chip_ids: Sequence[str]) -> dict[str, LastCalibration]:
-        """By chip; chips that were never calibrated are absent."""
-        newest = (  # by the index, however many there are
+        """Return the last calibration of each chip; chips never calibrated are absent."""
+        newest = (  # found by the index, whatever the number of jobs
             select(func.max(Job.id))
             .where(Job.chip_id == Chip.id, text(CALIBRATED))
             .correlate(Chip)
@@ -37,22 +37,22 @@ class OverviewRepository:
         return {chip: LastCalibration(job, result) for chip, job, result in rows if chip and result}
 
     def running_jobs(self, chip_ids: Sequence[str]) -> dict[str, Job]:
-        """By chip, the job that drives it now."""
+        """Return the job that drives each chip now; idle chips are absent."""
         query = select(Job).where(Job.chip_id.in_(chip_ids), Job.status.in_(ACTIVE))
         return {job.chip_id: job for job in self._session.scalars(query) if job.chip_id}
 
     def chip_names(self, chip_ids: Sequence[str]) -> dict[str, str]:
-        """Names by id."""
+        """Return the names of these chips, by id."""
         query = select(Chip.id, Chip.name).where(Chip.id.in_(chip_ids))
         return {row.id: row.name for row in self._session.execute(query)}
 
     def health_counts(self) -> dict[str, int]:
-        """How many chips there are of each health."""
+        """Count the chips of each health."""
         query = select(Chip.health, func.count().label("chips")).group_by(Chip.health)
         return {row.health: row.chips for row in self._session.execute(query)}
 
     def open_jobs(self) -> dict[str, int]:
-        """How many jobs have each status that is not terminal."""
+        """Count the jobs of each status that is not terminal."""
         query = select(Job.status, func.count().label("jobs")).where(Job.status.in_(OPEN))
         rows = self._session.execute(query.group_by(Job.status))
         return {row.status: row.jobs for row in rows}

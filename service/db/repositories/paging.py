@@ -1,4 +1,4 @@
-"""Lists in pages: a cursor is the id after which the next page starts."""
+"""Lists in pages; a cursor is the id after which the next page starts."""
 
 from typing import NamedTuple, TypeVar
 
@@ -11,7 +11,7 @@ Row = TypeVar("Row", bound=Base)
 
 
 class PageRequest(NamedTuple):
-    """Which part of a list is wanted."""
+    """Which page of a list to read."""
 
     limit: int = 50
     cursor: str | None = None
@@ -21,7 +21,7 @@ class PageRequest(NamedTuple):
 def fetch_page(
     session: Session, query: Select[Row], key: InstrumentedAttribute[str], page: PageRequest
 ) -> tuple[list[Row], str | None]:
-    """One page of rows by their time-ordered id, and the cursor of the next page."""
+    """Return one page of rows, ordered by their id, and the cursor of the next page, if any."""
     if page.cursor is not None:
         query = query.where(key > page.cursor if page.oldest_first else key < page.cursor)
     query = query.order_by(key if page.oldest_first else key.desc()).limit(page.limit + 1)

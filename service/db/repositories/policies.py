@@ -1,4 +1,4 @@
-"""Policies: when each chip is to be probed and calibrated, and which of them are due."""
+"""Policies: when each chip is probed and calibrated, and which chips are due."""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -12,10 +12,10 @@ from service.db.repositories.agents import reachable
 from service.db.repositories.due_times import (
     CALIBRATE,
     PROBE,
-    counted,
+    count_job,
     next_calibration,
     next_probe,
-    settle,
+    set_due_at,
 )
 from service.db.tables import OPEN_JOBS, OPEN_SERVICE_JOBS, Chip, Job
 from service.db.upkeep_tables import Fingerprint, Policy
@@ -23,7 +23,7 @@ from service.errors import PolicyNotFoundError
 from service.states import JobStatus
 
 _PLANNED = (PROBE, CALIBRATE)
-_DUE_BATCH = 200  # due chips that are looked at together
+_DUE_BATCH = 200  # how many due chips are read at a time
 
 
 class DueChips(NamedTuple):
@@ -38,37 +38,37 @@ class PolicyRepository:
         self._session = session
 
     def get(self, chip_id: str) -> Policy:
-        """Raises PolicyNotFoundError."""
+        """Return the policy of a chip. Raises PolicyNotFoundError."""
         policy = self._session.get(Policy, chip_id, populate_existing=True)
         if policy is None:
             raise PolicyNotFoundError(chip_id)
         return policy
 
     def put(self, chip_id: str, rules: Mapping[str, Any], now: datetime) -> Policy:
-        """New rules, under which the chip's past counts: it may be due at once."""
+        """Set the rules of a chip. Its history counts, so it may be due at once."""
         policy = self._session.get(Policy, chip_id, with_for_update=True) or self._new(chip_id, now)
         for name, value in rules.items():
             setattr(policy, name, value)
         policy.updated_at, policy.note, policy.calibrate_due_at = now, None, None
         policy.probe_due_at = next_probe(policy, self._last_probe(chip_id), now)
         policy.calibrate_due_at = next_calibration(policy, self._score(chip_id), now)
-        settle(policy)
+        set_due_at(policy)
         self._session.add(policy)
         self._session.flush()
         return policy
 
     def delete(self, chip_id: str) -> None:
-        """Raises PolicyNotFoundError."""
+        """Delete the policy of a chip. Raises PolicyNotFoundError."""
         self._session.delete(self.get(chip_id))
         self._session.flush()
 
     def any_due(self, now: datetime) -> bool:
-        """Is it worth looking?"""
+        """Return whether any chip is due."""
         query = select(Policy.chip_id).where(Policy.due_at <= now).limit(1)
         return self._session.scalar(query) is not None
 
     def due_chips(self, now: datetime) -> DueChips:
-        """Those that are due for longest; of the many that may be due only the first."""
+        """Return the chips that have been due for longest, a limited number of them."""
         query = (
             select(Policy.chip_id, _may_be_driven(now))
             .join(Chip, Chip.id == Policy.chip_id)
@@ -81,13 +81,16 @@ class PolicyRepository:
         )
 
     def claim(self, chips: Sequence[str], limit: int) -> list[Policy]:
-        """Of these, due for longest; nobody else plans for them before this unit ends."""
+        """Lock up to `limit` policies of these chips until this unit ends, longest due first.
+
+        Policies that another planner has locked are left out.
+        """
         query = select(Policy).where(Policy.chip_id.in_(chips)).order_by(Policy.due_at)
         query = query.limit(limit).with_for_update(skip_locked=True)
         return list(self._session.scalars(query))
 
     def put_off(self, chips: Sequence[str], until: datetime) -> None:
-        """Due chips that cannot be driven are looked at again later, and hold up nobody."""
+        """Make chips due at `until` that cannot be driven now, so that others come first."""
         free = select(Policy.chip_id).where(Policy.chip_id.in_(chips))
         found = self._session.scalars(free.with_for_update(skip_locked=True)).all()
         self._session.execute(
@@ -98,26 +101,26 @@ class PolicyRepository:
         )
 
     def in_flight(self) -> int:
-        """Planned jobs that have not ended: nobody's key stands behind them."""
+        """Count the planned jobs that have not ended; they belong to no API key."""
         query = select(func.count()).where(text(OPEN_SERVICE_JOBS), Job.kind.in_(_PLANNED))
         return self._session.scalar(query) or 0
 
     def after_job(self, job: Job, now: datetime) -> None:
-        """What the end of a job means for when its chip is due."""
+        """Update when a chip is due, after one of its jobs has ended."""
         policy = self._session.get(
             Policy, job.chip_id, populate_existing=True, with_for_update=True
         )
         if policy is None:
             return
-        counted(policy, job.kind, now)
+        count_job(policy, job.kind, now)
         if job.status == JobStatus.SUCCEEDED and job.kind in _PLANNED:
             policy.note = None
             policy.probe_due_at = next_probe(policy, now, now)
         policy.calibrate_due_at = next_calibration(policy, self._score(policy.chip_id), now)
-        settle(policy)
+        set_due_at(policy)
 
     def stop_for(self, chip_id: str) -> None:
-        """A retired chip is due no more."""
+        """Disable the policy of a chip that is retired."""
         self._session.execute(
             update(Policy).where(Policy.chip_id == chip_id).values(enabled=False, due_at=None)
         )
@@ -145,8 +148,8 @@ def _first_due(now: datetime) -> Select[Any]:
 
 
 def _may_be_driven(now: datetime) -> ColumnElement[bool]:
-    """A chip, joined with its agent: not retired, not offline, nothing of the kind is open."""
-    busy = (  # counted, so that it is asked chip by chip
+    """Condition on a chip: not retired, not offline, no open probe or calibration."""
+    busy = (  # a count, so that the database evaluates it chip by chip
         select(func.count())
         .where(text(OPEN_JOBS), Job.kind.in_(_PLANNED), Job.chip_id == Policy.chip_id)
         .correlate(Policy)

@@ -1,4 +1,4 @@
-"""When a job that waits is likely to start: its place in the queue, and how long others took."""
+"""Estimated start of waiting jobs, from their place in the queue and past durations."""
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
@@ -11,11 +11,11 @@ from service.db.repositories.agents import AgentRepository
 from service.db.tables import Job
 from service.states import ACTIVE, WAITING, JobStatus
 
-_RECENT = 10  # jobs of a chip whose mean duration is expected of the next
+_RECENT = 10  # how many past jobs of a chip the mean duration is taken over
 
 
 class QueueEstimate(NamedTuple):
-    """Of one job. The start is unknown where nothing is known of the chip's jobs."""
+    """Place and estimated start of one job; the start is None if it cannot be estimated."""
 
     position: int | None = None  # 1 is next
     start: datetime | None = None
@@ -26,7 +26,7 @@ class QueueEstimateRepository:
         self._session = session
 
     def of(self, jobs: Sequence[Job], now: datetime) -> dict[str, QueueEstimate]:
-        """By job, for those that wait."""
+        """Return the estimate of each of these jobs that waits, by job id."""
         waiting = [job for job in jobs if job.status in WAITING]
         if not waiting:
             return {}
@@ -41,7 +41,7 @@ class QueueEstimateRepository:
         }
 
     def _positions(self, jobs: Sequence[Job]) -> dict[str, int]:
-        """Within each chip: called jobs first, then by priority and age."""
+        """Return places in the queue of each chip: dispatched jobs, then by priority and age."""
         lane = func.coalesce(Job.chip_id, "")
         order = (Job.called_at.is_(None), Job.priority, Job.id)
         place = func.row_number().over(partition_by=lane, order_by=order).label("place")
@@ -75,14 +75,14 @@ class QueueEstimateRepository:
 
 
 class _Pace(NamedTuple):
-    """How a chip works: how long a job takes, and since when one runs."""
+    """Mean duration of a chip's jobs, and since when one runs."""
 
     mean: timedelta | None
     running_since: datetime | None
 
 
 def _start(job: Job, place: int, pace: _Pace | None, now: datetime) -> datetime | None:
-    """None too where it should have started by now: what holds it up is not known."""
+    """Estimate a start. None if nothing is known, and once the estimated start has passed."""
     if pace is None:
         return None
     ahead = place - 1 + (pace.running_since is not None)

@@ -1,4 +1,4 @@
-"""Golden students: what train jobs published."""
+"""Golden students, the results of `train` jobs."""
 
 from datetime import datetime
 
@@ -19,7 +19,7 @@ class StudentRepository:
         self._session = session
 
     def get(self, student_id: str) -> Student:
-        """Raises StudentNotFoundError."""
+        """Return the student. Raises StudentNotFoundError."""
         student = self._session.get(Student, student_id)
         if student is None:
             raise StudentNotFoundError(student_id)
@@ -28,6 +28,7 @@ class StudentRepository:
     def list(
         self, teacher_id: str | None, target_set_id: str | None, page: PageRequest
     ) -> tuple[list[Student], str | None]:
+        """Return one page of students, and the cursor of the next page."""
         query = select(Student)
         if teacher_id is not None:
             query = query.where(Student.teacher_id == teacher_id)
@@ -38,9 +39,9 @@ class StudentRepository:
     def publish(
         self, job_id: str, token: int, sha256: str, rule: str, accuracy: Json, now: datetime
     ) -> Student:
-        """The student that a `train` job made, once a job; its id is the job's own.
+        """Store the student of a `train` job, once a job; its id is that of the job.
 
-        Raises AttemptSupersededError where the job has been taken over.
+        Raises AttemptSupersededError if a later attempt drives the job.
         """
         jobs = JobRepository(self._session)
         jobs.check_driven_by(job_id, token)

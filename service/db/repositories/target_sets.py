@@ -22,14 +22,17 @@ class TargetSetRepository:
         self._session = session
 
     def get(self, target_set_id: str) -> TargetSet:
-        """Raises TargetSetNotFoundError."""
+        """Return the target set. Raises TargetSetNotFoundError."""
         target_set = self._session.get(TargetSet, target_set_id, populate_existing=True)
         if target_set is None:
             raise TargetSetNotFoundError(target_set_id)
         return target_set
 
     def get_in(self, target_set_id: str, state: TargetSetState) -> TargetSet:
-        """It stays so until this unit ends. Raises TargetSetNotFoundError, TargetSetStateError."""
+        """Return a target set that is in this state, and keep it so until this unit ends.
+
+        Raises TargetSetNotFoundError and TargetSetStateError.
+        """
         one = select(TargetSet.id).where(TargetSet.id == target_set_id)
         self._session.execute(one.with_for_update())
         target_set = self.get(target_set_id)
@@ -44,6 +47,7 @@ class TargetSetRepository:
         return fetch_page(self._session, query, TargetSet.id, page)
 
     def add(self, target_set: TargetSet) -> None:
+        """Store a new target set."""
         self._session.add(target_set)
         self._session.flush()
 
@@ -52,12 +56,12 @@ class TargetSetRepository:
         return self._session.get(TargetChunk, (target_set_id, index))
 
     def chunks(self, target_set_id: str) -> Sequence[TargetChunk]:
-        """What has arrived, by index."""
+        """Return the chunks that have been uploaded, ordered by index."""
         query = select(TargetChunk).where(TargetChunk.target_set_id == target_set_id)
         return self._session.scalars(query.order_by(TargetChunk.index)).all()
 
     def arrived(self, target_set_ids: Sequence[str]) -> dict[str, frozenset[int]]:
-        """By target set, the indices of its chunks that have arrived."""
+        """Return for each target set the indices of the chunks that have been uploaded."""
         query = select(TargetChunk.target_set_id, TargetChunk.index)
         query = query.where(TargetChunk.target_set_id.in_(target_set_ids))
         indices: dict[str, set[int]] = defaultdict(set)
@@ -66,7 +70,7 @@ class TargetSetRepository:
         return {one: frozenset(found) for one, found in indices.items()}
 
     def put_chunk(self, chunk: TargetChunk) -> None:
-        """Store a chunk; one that came before under the same index is replaced."""
+        """Store a chunk, in place of an earlier one with the same index."""
         self._session.execute(
             delete(TargetChunk).where(
                 TargetChunk.target_set_id == chunk.target_set_id, TargetChunk.index == chunk.index
@@ -85,7 +89,7 @@ class TargetSetRepository:
         )
 
     def set_ready(self, job_id: str, token: int, summary: Json, activations_sha256: str) -> None:
-        """What a `collect` job found. Raises AttemptSupersededError."""
+        """Store the result of a `collect` job. Raises AttemptSupersededError."""
         jobs = JobRepository(self._session)
         jobs.check_driven_by(job_id, token)
         self._session.execute(

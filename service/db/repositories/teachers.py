@@ -1,4 +1,4 @@
-"""Teachers, their target sets, and the students made from them."""
+"""Teachers."""
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -16,7 +16,7 @@ class TeacherRepository:
         self._session = session
 
     def get(self, teacher_id: str) -> Teacher:
-        """Raises TeacherNotFoundError."""
+        """Return the teacher. Raises TeacherNotFoundError."""
         teacher = self._session.get(Teacher, teacher_id)
         if teacher is None:
             raise TeacherNotFoundError(teacher_id)
@@ -29,11 +29,12 @@ class TeacherRepository:
         return fetch_page(self._session, query, Teacher.id, page)
 
     def add(self, teacher: Teacher) -> None:
+        """Store a new teacher."""
         self._session.add(teacher)
         self._session.flush()
 
     def delete(self, teacher_id: str) -> None:
-        """Raises TeacherNotFoundError, and InUseError while a target set needs it."""
+        """Delete a teacher. Raises TeacherNotFoundError, and InUseError if a target set uses it."""
         teacher = self.get(teacher_id)
         users = self._session.scalars(
             select(TargetSet.id).where(TargetSet.teacher_id == teacher_id).limit(1)

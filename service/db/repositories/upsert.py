@@ -1,4 +1,4 @@
-"""Inserts that meet rows which are there already."""
+"""Inserts that expect a row with the same key to exist."""
 
 from typing import Any
 
@@ -9,14 +9,14 @@ from service.db.base import Base
 
 
 def insert_if_new(session: Session, table: type[Base], values: dict[str, Any]) -> bool:
-    """Insert, unless a unique key is taken already. True where the row is new."""
+    """Insert a row unless a unique key is taken; return whether it was inserted."""
     key = table.__mapper__.primary_key[0]
     statement = _insert(session)(table).values(**values).on_conflict_do_nothing().returning(key)
     return session.execute(statement).first() is not None
 
 
 def put(session: Session, table: type[Base], values: dict[str, Any]) -> None:
-    """Insert, or change the row that has this primary key."""
+    """Insert a row, or update the one with the same primary key."""
     key = list(table.__mapper__.primary_key)
     statement = _insert(session)(table).values(**values)
     session.execute(statement.on_conflict_do_update(index_elements=key, set_=values))

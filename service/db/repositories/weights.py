@@ -20,7 +20,7 @@ from service.errors import (
 
 
 class Publication(NamedTuple):
-    """What a calibration found, ready to become a chip's next version."""
+    """The result of a calibration, to be published as a chip's next version."""
 
     job_id: str
     token: int
@@ -34,14 +34,16 @@ class Publication(NamedTuple):
 
 
 class WeightRepository:
+    """Queries of weight versions."""
+
     def __init__(self, session: Session) -> None:
         self._session = session
 
     def publish(self, publication: Publication, now: datetime) -> WeightVersion:
-        """The chip's next version, in force from now on; once a job.
+        """Store the chip's next version, which is in force from now on.
 
-        A job that published before gets that same version again. Raises AttemptSupersededError
-        where the job no longer drives the chip.
+        A job that has published already gets the same version again. Raises AttemptSupersededError
+        if the job no longer drives the chip.
         """
         JobRepository(self._session).check_driven_by(publication.job_id, publication.token)
         if published := self.of_job(publication.job_id):
@@ -52,20 +54,21 @@ class WeightRepository:
         self._session.execute(
             update(Chip).where(Chip.id == version.chip_id).values(version_in_force=version.version)
         )
-        self._tell(version)
+        self._emit(version)
         return version
 
     def of_job(self, job_id: str) -> WeightVersion | None:
+        """Return the version that this job published, or None."""
         return self._session.scalar(select(WeightVersion).where(WeightVersion.job_id == job_id))
 
     def list(self, chip_id: str, page: PageRequest) -> tuple[list[WeightVersion], str | None]:
-        """Without their blocks."""
+        """Return one page of versions without their blocks, and the cursor of the next page."""
         query = select(WeightVersion).where(WeightVersion.chip_id == chip_id)
         query = query.options(defer(WeightVersion.block))
         return fetch_page(self._session, query, WeightVersion.id, page)
 
     def get(self, chip_id: str, version: int) -> WeightVersion:
-        """Raises WeightVersionNotFoundError."""
+        """Return one version with its block. Raises WeightVersionNotFoundError."""
         found = self._session.scalar(
             select(WeightVersion).where(
                 WeightVersion.chip_id == chip_id, WeightVersion.version == version
@@ -101,7 +104,7 @@ class WeightRepository:
             created_at=now,
         )
 
-    def _tell(self, version: WeightVersion) -> None:
+    def _emit(self, version: WeightVersion) -> None:
         EventRepository(self._session).append(
             version.job_id,
             "weights.published",

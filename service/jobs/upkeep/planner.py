@@ -15,7 +15,7 @@ from ltl_core.settings import CalibrationSettings
 from service.db import locks
 from service.db.access_tables import IdempotencyKey
 from service.db.repositories.chips import ChipRepository
-from service.db.repositories.due_times import settle
+from service.db.repositories.due_times import set_due_at
 from service.db.repositories.idempotency import IdempotencyRepository
 from service.db.repositories.policies import PolicyRepository
 from service.db.session import Database, clock
@@ -128,7 +128,7 @@ def _advance(policy: Policy, now: datetime) -> None:
         policy.probe_due_at = now + timedelta(seconds=max(policy.probe_every_s, _patience(policy)))
     if calibration_is_due(policy, now):
         policy.calibrate_due_at = now + timedelta(seconds=max(policy.pause_s, _AGAIN))
-    settle(policy)
+    set_due_at(policy)
 
 
 def _patience(policy: Policy) -> float:
