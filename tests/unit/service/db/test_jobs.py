@@ -18,7 +18,7 @@ from service.db.repositories.weights import Publication, WeightRepository
 from service.db.session import Database
 from service.db.tables import Chip, Event, Job, Student, TargetSet, Teacher, WeightVersion
 from service.errors import AttemptSupersededError, JobNotFoundError, JobStateError
-from service.states import ChipHealth, JobStatus
+from service.states import ChipHealth, JobStatus, TargetSetState
 
 pytestmark = pytest.mark.both_databases
 NOON = datetime(2030, 1, 1, 12, tzinfo=UTC)
@@ -220,6 +220,7 @@ def test_an_attempt_after_a_crash_tells_no_step_twice(laid: Database) -> None:
 
 def test_a_failed_collection_fails_its_target_set(laid: Database) -> None:
     with laid.writing() as session:
+        TargetSetRepository(session).set_state("ts", TargetSetState.COLLECTING)
         JobRepository(session).start("collect", 1, "worker", NOON)
         JobRepository(session).end("collect", 1, JobStatus.FAILED, "no memory", None, NOON)
         target_set = TargetSetRepository(session).get("ts")
