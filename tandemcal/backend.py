@@ -13,7 +13,6 @@ in the entry-point group `tandemcal.chip_backends`. Optional protocols, each fou
 `tandemcal.testing` holds the tests that every driver has to pass.
 """
 
-from ltl_core.chip import BulkWriter as BulkWriter
 from ltl_core.chip import ChipBackend as ChipBackend
 from ltl_core.chip import ChipInfo as ChipInfo
 from ltl_core.chip import Fingerprint as Fingerprint
@@ -25,8 +24,6 @@ from ltl_core.chip import Placement as Placement
 from ltl_core.chip import Recording as Recording
 from ltl_core.chip import Register as Register
 from ltl_core.chip import Stimulus as Stimulus
-from ltl_core.chip import StreamingBackend as StreamingBackend
-from ltl_core.chip import TunableChip as TunableChip
 from ltl_core.chip import Tuning as Tuning
 from ltl_core.chip import TuningInfo as TuningInfo
 from ltl_core.chip import WriteReport as WriteReport
@@ -37,4 +34,7 @@ from ltl_core.errors import CodeRangeError as CodeRangeError
 from ltl_core.errors import LayerShapeError as LayerShapeError
 from ltl_core.errors import NotTunableError as NotTunableError
 from ltl_core.errors import UnsupportedLayerError as UnsupportedLayerError
+from ltl_core.optional_verbs import BulkWriter as BulkWriter
+from ltl_core.optional_verbs import StreamingBackend as StreamingBackend
+from ltl_core.optional_verbs import TunableChip as TunableChip
 from service.bench.stored import Stored as Stored

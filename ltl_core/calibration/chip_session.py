@@ -3,17 +3,10 @@
 from collections.abc import Iterator, Mapping
 
 from ltl_core.calibration.observe import observables
-from ltl_core.chip import (
-    ChipBackend,
-    LayerCodes,
-    LayerRecording,
-    Observable,
-    Stimulus,
-    run_by_layer,
-    write_layers,
-)
+from ltl_core.chip import ChipBackend, LayerCodes, LayerRecording, Observable, Stimulus
 from ltl_core.errors import SettingError
 from ltl_core.network.layers import size
+from ltl_core.optional_verbs import run_by_layer, write_layers
 from ltl_core.progress import Spent
 from ltl_core.settings import Reset
 from ltl_core.student.codes import format_of

@@ -13,8 +13,9 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from ltl_core.chip import LayerSettings, Register, TunableChip, TuningInfo
+from ltl_core.chip import LayerSettings, Register, TuningInfo
 from ltl_core.network.stages import Stage
+from ltl_core.optional_verbs import TunableChip
 from ltl_core.tuning.search import Measure, nearest_codes
 
 REACH = 0.8  # of the full scale, where converters are compared; of the threshold, the first pulse

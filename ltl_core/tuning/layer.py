@@ -6,8 +6,9 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from ltl_core.chip import LayerSettings, TunableChip, Tuning, TuningInfo
+from ltl_core.chip import LayerSettings, Tuning, TuningInfo
 from ltl_core.network.stages import Stage
+from ltl_core.optional_verbs import TunableChip
 from ltl_core.tuning.circuits import Circuits, Response
 from ltl_core.tuning.result import Spread, Success
 from ltl_core.tuning.search import nearest_codes

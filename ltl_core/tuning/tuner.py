@@ -11,8 +11,9 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from ltl_core.chip import ChipBackend, LayerCodes, Placement, Stimulus, Tuning, tunable
+from ltl_core.chip import ChipBackend, LayerCodes, Placement, Stimulus, Tuning
 from ltl_core.errors import NotTunableError, SettingError
+from ltl_core.optional_verbs import tunable
 from ltl_core.progress import Phase, Progress, Spent
 from ltl_core.settings import TuneSettings
 from ltl_core.tuning.layer import LayerBench, Seen, spread_of, success_of

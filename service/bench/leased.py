@@ -6,7 +6,6 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from ltl_core.chip import (
-    BulkWriter,
     ChipBackend,
     ChipInfo,
     Fingerprint,
@@ -18,11 +17,9 @@ from ltl_core.chip import (
     Stimulus,
     Tuning,
     WriteReport,
-    run_by_layer,
-    tunable,
-    write_one_by_one,
 )
 from ltl_core.errors import LeaseLostError
+from ltl_core.optional_verbs import BulkWriter, run_by_layer, tunable, write_one_by_one
 
 
 class LeasedBackend:

@@ -3,8 +3,9 @@
 import pytest
 import torch
 
-from ltl_core.chip import ChipBackend, LayerCodes, Placement, write_layers
+from ltl_core.chip import ChipBackend, LayerCodes, Placement
 from ltl_core.errors import CodeRangeError, LayerShapeError
+from ltl_core.optional_verbs import write_layers
 from tandemcal.testing.small_network import mean_counts, program_all, some_codes
 
 

@@ -19,10 +19,10 @@ from ltl_core.chip import (
     Tuning,
     TuningInfo,
     WriteReport,
-    write_one_by_one,
 )
 from ltl_core.errors import CalibrationError, ChipUnavailableError
 from ltl_core.network.spec import NetworkSpec
+from ltl_core.optional_verbs import write_one_by_one
 from service.bench.driver import answers
 from service.bench.driver.call_times import CallTime
 from service.bench.driver.rpc_client import AgentAddress, RpcClient

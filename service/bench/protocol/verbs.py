@@ -21,11 +21,9 @@ from ltl_core.chip import (
     Recording,
     Stimulus,
     Tuning,
-    run_by_layer,
-    tunable,
-    write_layers,
 )
 from ltl_core.chip_info import info_to_json
+from ltl_core.optional_verbs import run_by_layer, tunable, write_layers
 from service.bench.protocol.wire import MalformedBodyError, Message
 
 

@@ -1,0 +1,150 @@
+"""Verbs that a chip may lack: each protocol is found by its methods, and has a fallback or error.
+
+`ltl_core/chip.py` holds the verbs of every chip, and the recipe for a new one.
+"""
+
+from __future__ import annotations  # the words of the port need no torch, only its tensors do
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
+
+from ltl_core.chip import (
+    ChipBackend,
+    LayerCodes,
+    LayerRecording,
+    Observable,
+    Stimulus,
+    Tuning,
+    WriteReport,
+)
+from ltl_core.errors import NotTunableError
+
+if TYPE_CHECKING:
+    from jaxtyping import Float, Int
+    from torch import Tensor
+
+
+@runtime_checkable
+class BulkWriter(Protocol):
+    """Writes many layers in one call, for a chip where every call has its cost.
+
+    Without it, `write_layers` calls `program` and `trim` for each layer.
+    """
+
+    def write(self, codes: Mapping[str, LayerCodes]) -> Mapping[str, WriteReport]:
+        """Program and trim the layers in this order, and return a report for each.
+
+        Raises what `program` and `trim` raise; the layers before the one at fault are written.
+        """
+        ...
+
+
+@runtime_checkable
+class StreamingBackend(Protocol):
+    """Returns the recording of a run layer by layer, for a chip where answers take time.
+
+    Without it, `run_by_layer` waits for `run`.
+    """
+
+    def iter_layers(
+        self, stimulus: Stimulus, record: Mapping[str, Observable]
+    ) -> Iterator[tuple[str, LayerRecording]]:
+        """Present the stimulus as `run` does, and yield each layer as soon as it is known.
+
+        Layers come in the order of the network. The run has ended when the iterator has. Raises
+        what `run` raises, at any layer.
+        """
+        ...
+
+
+@runtime_checkable
+class TunableChip(Protocol):
+    """Has registers that make a chip's circuits alike, and test circuits to find their codes.
+
+    The registers belong to the circuits: they keep their codes whatever network is placed. Only
+    `adc_range` goes back to nominal when another network is placed. Every test takes time on the
+    chip's clock and sees the registers in force. `ChipInfo.tuning` gives the ranges. Every method
+    raises what `ChipBackend` says of all its methods, and a ChipError if the layer is not placed.
+    """
+
+    def tuning(self, layer: str) -> Tuning:
+        """Return the codes of the registers under a layer."""
+        ...
+
+    def tune(self, layer: str, tuning: Tuning) -> None:
+        """Set the registers under a layer.
+
+        Raises CodeRangeError for a code that a register does not take, and LayerShapeError for
+        codes of another shape or type; both before anything is set.
+        """
+        ...
+
+    def convert(self, layer: str, level: float, repeats: int) -> Int[Tensor, "repeat tile column"]:
+        """Convert the reference current `repeats` times, and return the code of every converter.
+
+        `level` is a fraction of the full scale, from -1 to 1. Raises SettingError for another one,
+        and for fewer repeats than one.
+        """
+        ...
+
+    def excite(
+        self, layer: str, current: Float[Tensor, "time column"], repeats: int
+    ) -> Int[Tensor, "repeat column"]:
+        """Drive the neurons with the test current alone, and return their spike counts.
+
+        `current` is a multiple of the layer's threshold for each step, not above `current_max`; it
+        takes the place of column sums and biases. Each repeat starts from a membrane at zero, and
+        threshold trims act. Raises LayerShapeError for a current of another shape, and SettingError
+        for one that is too large, for a readout, and for fewer repeats than one.
+        """
+        ...
+
+    def clipped(self, stimulus: Stimulus) -> Mapping[str, float]:
+        """Present the stimulus and return, for each layer reached, the fraction of clipped codes.
+
+        A conversion is clipped if its code is the largest or the smallest of the ADC. Raises what
+        `run` raises of a stimulus.
+        """
+        ...
+
+
+def write_layers(chip: ChipBackend, codes: Mapping[str, LayerCodes]) -> Mapping[str, WriteReport]:
+    """Write weights and trims of these layers, in one call if the chip can.
+
+    Raises what `program` and `trim` raise; the layers before the one at fault are written.
+    """
+    return chip.write(codes) if isinstance(chip, BulkWriter) else write_one_by_one(chip, codes)
+
+
+def write_one_by_one(
+    chip: ChipBackend, codes: Mapping[str, LayerCodes]
+) -> Mapping[str, WriteReport]:
+    """Write weights and trims of these layers with two calls for each.
+
+    Raises what `program` and `trim` raise; the layers before the one at fault are written.
+    """
+    reports = {}
+    for layer, code in codes.items():
+        reports[layer] = chip.program(layer, code.weight)
+        chip.trim(layer, code.threshold, code.bias)
+    return reports
+
+
+def run_by_layer(
+    chip: ChipBackend, stimulus: Stimulus, record: Mapping[str, Observable]
+) -> Iterator[tuple[str, LayerRecording]]:
+    """Yield the recording of each layer, as soon as it is known if the chip can stream.
+
+    Layers come in the order of the network, which `record` has to follow. Raises what `run` raises.
+    """
+    if isinstance(chip, StreamingBackend):
+        return chip.iter_layers(stimulus, record)
+    recorded = chip.run(stimulus, record).layers
+    return ((layer, recorded[layer]) for layer in record)
+
+
+def tunable(chip: ChipBackend) -> TunableChip:
+    """Return the chip as one with registers to tune. Raises NotTunableError if it has none."""
+    if chip.info.tuning is None or not isinstance(chip, TunableChip):
+        raise NotTunableError(chip.info.chip_id)
+    return chip
