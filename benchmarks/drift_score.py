@@ -22,7 +22,7 @@ from rich.table import Table
 from benchmarks.machine import about
 from benchmarks.tuning import Task, make_task
 from chip_sim.chip import SimulatedChip, make_chip
-from examples.bench_script import CHIPS
+from examples.lab_script import CHIPS
 from ltl_core.calibration.drift import MeanFingerprint, drift, read_fingerprint
 from ltl_core.calibration.loop import Calibration
 from ltl_core.settings import Budget, CalibrationSettings

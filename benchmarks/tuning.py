@@ -20,7 +20,7 @@ from rich.table import Table
 from benchmarks.machine import about
 from chip_sim.chip import make_chip
 from chip_sim.presets import NAMES
-from examples.bench_script import CHIPS, SETTLE_S, read_digits, train_teacher
+from examples.lab_script import CHIPS, SETTLE_S, read_digits, train_teacher
 from ltl_core.calibration.chip_session import ChipSession
 from ltl_core.calibration.loop import Calibration
 from ltl_core.calibration.result import CalibrationResult

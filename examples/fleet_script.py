@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
-from bench_script import finished, golden_student
+from lab_script import finished, golden_student
 from rich.console import Console
 
 from tandemcal import ChipView, JobView, StudentView, Tandemcal, TandemcalError

@@ -1,4 +1,4 @@
-"""The demonstration: a service of its own, the bench script against it, and a clean end."""
+"""The demonstration: a service of its own, the lab script against it, and a clean end."""
 
 import os
 import signal
@@ -18,7 +18,7 @@ from service.listening import PortTakenError, listen
 from service.settings import Settings
 from service.startup import prepare
 
-_INSTALLED = Path(__file__).with_name("bench_script.py")
+_INSTALLED = Path(__file__).with_name("lab_script.py")
 START_WITHIN = 90.0  # s
 STOP_WITHIN = 20.0  # s
 LOG_LINES = 20
@@ -35,7 +35,7 @@ class _Running(NamedTuple):
 
 
 def run_demo(console: Console) -> int:
-    """The exit code of the bench script. Raises DemoError."""
+    """The exit code of the lab script. Raises DemoError."""
     if find_spec("sklearn") is None:
         raise DemoError(
             "The demonstration reads its digits from scikit-learn, which is not installed; "
@@ -62,7 +62,7 @@ def run_demo(console: Console) -> int:
 def _script() -> Path:
     """Beside this file where it was installed, among the examples in a checkout."""
     checkout = Path(__file__).resolve().parents[2]
-    return _INSTALLED if _INSTALLED.is_file() else checkout / "examples" / "bench_script.py"
+    return _INSTALLED if _INSTALLED.is_file() else checkout / "examples" / "lab_script.py"
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""The Python client: what a bench script imports. Needs neither torch nor the server's packages."""
+"""The client of the service. It needs neither torch nor the packages of the server."""
 
 from types import TracebackType
 

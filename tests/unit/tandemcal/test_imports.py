@@ -35,7 +35,7 @@ def shown_code() -> Iterator[tuple[str, str]]:
 
 def test_what_users_are_shown_imports_the_public_face_alone() -> None:
     shown = list(shown_code())
-    assert {"README.md", "examples/bench_script.py"} <= {name for name, _ in shown}
+    assert {"README.md", "examples/lab_script.py"} <= {name for name, _ in shown}
     assert [(name, found) for name, code in shown if (found := internal_imports(code))] == []
 
 
