@@ -1,7 +1,7 @@
 """The interface of rules that are not local: the readout's error goes back through all layers."""
 
 from collections.abc import Iterator
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 from jaxtyping import Float
 from torch import Tensor
@@ -31,6 +31,7 @@ class EndToEndResult(NamedTuple):
     logits: Float[Tensor, "batch output"]
 
 
+@runtime_checkable
 class EndToEndRule(Protocol):
     """A rule that needs the whole student at once.
 

@@ -1,6 +1,6 @@
 """The interface of a local rule: from what a layer did to how its currents should change."""
 
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float, Real
@@ -45,6 +45,7 @@ class LayerActivity(NamedTuple):
         return self.surrogate.gate(values, self.membrane[steps], neuron, out)
 
 
+@runtime_checkable
 class Rule(Protocol):
     """A local rule: each layer learns from its own activity and its own loss.
 

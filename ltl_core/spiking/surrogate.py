@@ -5,7 +5,7 @@ closed forms are written with torch's own kernels for "pass on where low < u < h
 """
 
 import math
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -14,6 +14,7 @@ from torch import Tensor
 from ltl_core.settings import NeuronSettings
 
 
+@runtime_checkable
 class Surrogate(Protocol):
     """A function of the membrane that stands for ds/du."""
 
