@@ -1,5 +1,6 @@
-"""Every relative link and picture in a Markdown file of the repository leads somewhere."""
+"""Links, pictures and paths in the Markdown files of the repository lead somewhere."""
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import unquote
@@ -12,6 +13,8 @@ from mdit_py_plugins.anchors import anchors_plugin
 ROOT = Path(__file__).parents[2]
 GENERATED = {ROOT / "docs" / "reference" / "http.md"}  # written when the site is built
 _NOT_OURS = {"_build", "node_modules"}
+_FOLDERS = "benchmarks|chip_sim|docs|examples|ltl_core|migrations|service|tandemcal|tests"
+_PATH = re.compile(rf"(?:{_FOLDERS})/[a-z0-9_./-]*")  # a recipe writes NAME for what is new
 
 
 def markdown_files(root: Path) -> list[Path]:
@@ -56,11 +59,30 @@ def _leads_somewhere(path: Path, link: str) -> bool:
     return not anchor or (target.suffix == ".md" and anchor in anchors_of(target))
 
 
+def missing_files(path: Path) -> list[str]:
+    """Return the paths of the repository, written as code, that do not exist."""
+    named = (token.content for token in tokens_of(path) if token.type == "code_inline")
+    return [name for name in named if _PATH.fullmatch(name) and not (ROOT / name).exists()]
+
+
 @pytest.mark.parametrize(
     "path", markdown_files(ROOT), ids=lambda path: path.relative_to(ROOT).as_posix()
 )
 def test_every_relative_link_leads_somewhere(path: Path) -> None:
     assert broken_links(path) == []
+
+
+@pytest.mark.parametrize(
+    "path", markdown_files(ROOT), ids=lambda path: path.relative_to(ROOT).as_posix()
+)
+def test_every_named_file_of_the_repository_exists(path: Path) -> None:
+    assert missing_files(path) == []
+
+
+def test_a_missing_file_would_be_seen(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text("`service/app.py` `service/gone.py` `service/NAME.py` `docs/` `a/b`")
+    assert missing_files(page) == ["service/gone.py"]
 
 
 def test_a_broken_link_would_be_seen(tmp_path: Path) -> None:
