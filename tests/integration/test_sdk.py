@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import httpx
 import numpy as np
 import pytest
 
@@ -26,7 +27,23 @@ from tests.conftest import NETWORK, World, small_samples, small_weights
 
 
 def transport(world: World) -> Transport:
-    return Transport(world.client, Retry(tries=1))
+    """The client's own httpx, whose requests the service in this process answers."""
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        url, content = str(request.url), request.read()
+        answered = world.client.request(
+            request.method, url, content=content, headers=dict(request.headers)
+        )
+        return httpx.Response(
+            answered.status_code, headers=dict(answered.headers), content=answered.content
+        )
+
+    http = httpx.Client(
+        base_url="http://testserver",
+        headers={"Accept-Encoding": "identity"},
+        transport=httpx.MockTransport(answer),
+    )
+    return Transport(http, Retry(tries=1))
 
 
 def spec() -> NetworkSpec:
