@@ -11,8 +11,8 @@ from service.db.repositories.jobs import JobRepository
 from service.db.repositories.leases import LeaseRepository
 from service.db.repositories.policies import PolicyRepository
 from service.db.tables import Job
+from service.jobs.kinds.registry import KINDS, JobKinds
 from service.jobs.kinds.results import ResultStore
-from service.jobs.kinds.spec import JobKindSpec
 from service.jobs.messages import Checkpointed, Ended, Json, Logged, Progressed
 from service.states import JobStatus
 
@@ -21,10 +21,10 @@ class Recorder:
     """Writes for one attempt of one job, in the session's transaction."""
 
     def __init__(
-        self, session: Session, job: Job, token: int, now: datetime, kind: JobKindSpec
+        self, session: Session, job: Job, token: int, now: datetime, kinds: JobKinds = KINDS
     ) -> None:
         self._session = session
-        self._kind = kind
+        self._kind = kinds[job.kind]
         self._job = job
         self._token = token
         self._now = now

@@ -218,8 +218,7 @@ class JobRunner:
 
     def _write(self, seat: Seat, write: Callable[[Recorder], None]) -> None:
         def record(session: Session) -> None:
-            kind = self._kinds[seat.job.kind]
-            write(Recorder(session, seat.job, seat.token, _now(), kind))
+            write(Recorder(session, seat.job, seat.token, _now(), self._kinds))
 
         self._patiently(record)
 
