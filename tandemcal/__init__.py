@@ -23,7 +23,6 @@ that none changes unnoticed. `__version__` is the version of the installed relea
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from service.version import code_version
 from tandemcal.lazy import Renamed, lazy_names
 
 if TYPE_CHECKING:
@@ -68,7 +67,7 @@ if TYPE_CHECKING:
     from service.schemas.upkeep import PolicyRequest as PolicyRequest
     from service.schemas.upkeep import PolicyView as PolicyView
 
-__version__ = code_version()
+    __version__: str
 
 _MODULES = {
     "ltl_core.chip": ("Observable",),
@@ -100,7 +99,14 @@ _RENAMED: Mapping[str, Renamed] = {}  # deprecated names of this module
 __all__ = ["__version__", *sorted(name for names in _MODULES.values() for name in names)]
 
 if not TYPE_CHECKING:  # a type checker reads the imports above, and finds a misspelt name
-    __getattr__ = lazy_names(__name__, _MODULES, _RENAMED)
+    _import = lazy_names(__name__, _MODULES, _RENAMED)
+
+    def __getattr__(name: str) -> object:
+        if name == "__version__":
+            from service.version import code_version
+
+            return code_version()
+        return _import(name)
 
     def __dir__() -> list[str]:
         return sorted(__all__)

@@ -4,8 +4,6 @@ from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from typing import NamedTuple
 
-from ltl_core.deprecation import warn_deprecated
-
 
 class Renamed(NamedTuple):
     """What replaces a deprecated name, and the version that removes it."""
@@ -26,6 +24,8 @@ def lazy_names(
     def get(name: str) -> object:
         """Import the name from its module."""
         if name in renamed:
+            from ltl_core.deprecation import warn_deprecated
+
             instead, removed_in = renamed[name]
             old, new = f"{package}.{name}", f"{package}.{instead}"
             warn_deprecated(old, instead=new, removed_in=removed_in)

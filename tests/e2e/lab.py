@@ -4,7 +4,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
@@ -44,6 +44,14 @@ def running(data_dir: Path, *arguments: str) -> Iterator[Running]:
     """`tandemcal up` on a free port, ended by SIGTERM; it must then exit cleanly."""
     command = [sys.executable, "-m", "service.cli", "up", "--port", "0", *arguments]
     environment = os.environ | {"TANDEMCAL_DATA_DIR": str(data_dir), "OMP_NUM_THREADS": "1"}
+    with started(command, environment) as service:
+        yield service
+
+
+@contextmanager
+def started(command: Sequence[str], environment: Mapping[str, str]) -> Iterator[Running]:
+    """A service that this command starts, in the data folder that the environment names."""
+    data_dir = Path(environment["TANDEMCAL_DATA_DIR"])
     process = subprocess.Popen(
         command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
     )

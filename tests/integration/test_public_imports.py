@@ -25,6 +25,7 @@ def test_torch_is_loaded_where_from_torch_is_used() -> None:
     assert "torch" in loaded("from tandemcal import from_torch")
 
 
-def test_the_pytest_plugin_loads_nothing_but_itself() -> None:
-    """Every pytest of an environment with Tandemcal loads it."""
-    assert not {"torch", "httpx", "pydantic", "numpy"} & loaded("import tandemcal.testing.plugin")
+def test_the_pytest_plugin_loads_none_of_our_packages() -> None:
+    """Every pytest of an environment with Tandemcal loads it, before import hooks are set."""
+    packages = loaded("import tandemcal.testing.plugin")
+    assert not {"torch", "httpx", "pydantic", "ltl_core", "service"} & packages
