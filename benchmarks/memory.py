@@ -19,7 +19,7 @@ class Peak:
 
 @contextmanager
 def peak_memory() -> Iterator[Peak]:
-    """`with peak_memory() as peak: ...; peak.byte_count`."""
+    """Measure the peak of memory inside the block; `byte_count` has it afterwards."""
     gc.collect()
     # What was freed but is still held would hide as much of what comes.
     ctypes.CDLL(None).malloc_trim(0)

@@ -63,14 +63,14 @@ def test_a_planner_that_dies_half_way_has_planned_nothing(fleet: Fleet) -> None:
     chip = fleet.chip("a", probe_every_s=HOUR)
     before = fleet.world.stored()
 
-    class Dying(Exception):
+    class DyingError(Exception):
         pass
 
     def die(*_: object) -> None:
-        raise Dying
+        raise DyingError
 
     enqueue, fleet.world.engine.enqueue = fleet.world.engine.enqueue, die  # type: ignore
-    with pytest.raises(Dying):
+    with pytest.raises(DyingError):
         fleet.planner.plan()
     assert fleet.world.stored() == before
     fleet.world.engine.enqueue = enqueue  # type: ignore[method-assign]
