@@ -6,11 +6,15 @@ A test marked `both_databases` runs on SQLite and on PostgreSQL; all others run 
 import base64
 import hashlib
 import json
+import os
 import shutil
 from collections.abc import Iterator, Mapping
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
+
+# Read when torch is loaded, below. Processes that tests start inherit it.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
 import pytest

@@ -9,7 +9,6 @@ import zlib
 from collections import Counter
 from collections.abc import Iterator
 from itertools import pairwise
-from pathlib import Path
 
 import pytest
 from sqlalchemy import make_url
@@ -21,7 +20,7 @@ from service.states import JobStatus
 from tests.chaos.aftermath import After, ride_out
 from tests.chaos.storm import FAULTS, LONG, SHORT, blows, wishes
 from tests.chaos.town import a_town
-from tests.integration.jobs_lab import Seeded
+from tests.integration.jobs_lab import SeededLab
 from tests.postgres import as_text, embedded_server
 
 SEED = int(os.environ.get("TANDEMCAL_CHAOS_SEED", "1"))
@@ -29,9 +28,7 @@ SCALE = LONG if os.environ.get("TANDEMCAL_CHAOS") == "long" else SHORT
 
 
 @pytest.fixture(scope="module")
-def after(
-    seeded_lab: tuple[Path, Seeded], tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[After]:
+def after(seeded_lab: SeededLab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[After]:
     with embedded_server() as server:
         template = make_url(as_text(server.create()))
         upgrade(as_text(template))

@@ -18,7 +18,7 @@ from tests.chaos.places import DatabasePlace, Place
 from tests.chaos.reader import Reader
 from tests.chaos.storm import Blow, Role, Scale, Wish
 from tests.integration.fleet_lab import QUICK, Worker, copy_rows
-from tests.integration.jobs_lab import Json, Lab, Process, Seeded, copy_of, until
+from tests.integration.jobs_lab import Json, Lab, Process, SeededLab, copy_of, until
 from tests.ports import free_ports
 from tests.postgres import EmbeddedServer, as_text
 
@@ -185,11 +185,11 @@ class Town:
 
 @contextmanager
 def a_town(
-    server: EmbeddedServer, template: str, seeded: tuple[Path, Seeded], root: Path, scale: Scale
+    server: EmbeddedServer, template: str, seeded: SeededLab, root: Path, scale: Scale
 ) -> Iterator[Town]:
     """All of it, on a database of its own."""
-    copy_of(seeded[0], root)
-    lab = Lab(root, seeded[1], as_text(server.create(template)))
+    copy_of(seeded, root)
+    lab = Lab(root, seeded, as_text(server.create(template)))
     copy_rows(root, lab.database)
     town = Town(lab, server, scale)
     try:

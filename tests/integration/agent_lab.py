@@ -1,24 +1,25 @@
-"""A chip agent as a process of its own, started by the command that users type."""
+"""A chip agent as a process of its own."""
 
 import os
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import httpx
 
 from service.bench.agent.journal import Journal
 from service.bench.driver.rpc_client import AgentAddress
-from tests.integration.jobs_lab import PATIENCE, ROOT, until
+from tests.integration.jobs_lab import PATIENCE, until
 from tests.ports import free_ports
+from tests.warm.client import WarmProcess, WarmServer
 
 
 class AgentProcess:
     """It keeps its port and its folder over restarts."""
 
-    def __init__(self, folder: Path, name: str, *arguments: str, **environment: str) -> None:
-        self._folder, self._name = folder, name
+    def __init__(
+        self, warm: WarmServer, folder: Path, name: str, *arguments: str, **environment: str
+    ) -> None:
+        self._warm, self._folder, self._name = warm, folder, name
         self._arguments = arguments
         self._environment = environment
         self.url = f"http://127.0.0.1:{next(free_ports())}"
@@ -46,26 +47,19 @@ class AgentProcess:
         self.process.send_signal(how)
         return self.process.wait(PATIENCE)
 
-    def _started(self) -> subprocess.Popen[bytes]:
+    def _started(self) -> WarmProcess:
         port = self.url.rpartition(":")[2]
-        command = [sys.executable, "-m", "service.cli", "agent", "--name", self._name]
+        words = ["agent", "--name", self._name, "--port", port, "--data-dir", str(self._folder)]
         with (self._folder / f"{self._name}.log").open("ab") as output:
-            process = subprocess.Popen(
-                [*command, "--port", port, "--data-dir", str(self._folder), *self._arguments],
-                env=os.environ
-                | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-                | self._environment,
-                cwd=ROOT,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-            )
+            environment = os.environ | self._environment
+            process = self._warm.start([*words, *self._arguments], environment, output)
         until(lambda: self._answers(process), f"agent {self._name} answers: {self.log()}")
         return process
 
     def log(self) -> str:
         return (self._folder / f"{self._name}.log").read_text()
 
-    def _answers(self, process: subprocess.Popen[bytes]) -> bool:
+    def _answers(self, process: WarmProcess) -> bool:
         assert process.poll() is None, self.log()
         try:
             return httpx.get(f"{self.url}/healthz").is_success

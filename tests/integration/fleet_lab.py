@@ -20,7 +20,7 @@ from sqlalchemy.orm import make_transient
 from service.db.base import Base
 from service.db.session import Database
 from service.db.tables import Executor, Job, Student, TargetSet, Teacher
-from tests.integration.jobs_lab import Lab, Process, Seeded, Service, copy_of, until
+from tests.integration.jobs_lab import Lab, Process, SeededLab, Service, copy_of, until
 from tests.integration.traced_chip import Drive
 from tests.postgres import Server, as_text
 
@@ -101,12 +101,12 @@ class Fleet:
 
 @contextmanager
 def a_fleet(
-    server: Server, template: str, seeded: tuple[Path, Seeded], root: Path, **environment: str
+    server: Server, template: str, seeded: SeededLab, root: Path, **environment: str
 ) -> Iterator[Fleet]:
     """A database of its own, with what the seeded lab holds."""
-    copy_of(seeded[0], root)
+    copy_of(seeded, root)
     url = server.create(template)
-    lab = Lab(root, seeded[1], as_text(url))
+    lab = Lab(root, seeded, as_text(url))
     copy_rows(root, lab.database)
     fleet = Fleet(lab, **environment)
     try:

@@ -4,8 +4,6 @@ import os
 import re
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -45,8 +43,8 @@ from service.jobs.messages import ChunkRef, House, JobDescription
 from service.settings import Settings
 from service.states import JobStatus, Split, TargetSetState
 from tests.integration.traced_chip import Drive, Faults, read_trace
+from tests.warm.client import WarmServer
 
-ROOT = Path(__file__).parents[2]
 PATIENCE = 240.0  # s; other work may share the machine
 Json = dict[str, Any]
 T = TypeVar("T")
@@ -68,13 +66,21 @@ class Seeded(NamedTuple):
     student_id: str
 
 
+class SeededLab(NamedTuple):
+    """A data directory to copy, what is in it, and what starts processes."""
+
+    root: Path
+    ids: Seeded
+    warm: WarmServer
+
+
 class Lab:
     """One data directory, and what tests ask of it."""
 
-    def __init__(self, root: Path, seeded: Seeded, database_url: str | None = None) -> None:
+    def __init__(self, root: Path, seeded: SeededLab, database_url: str | None = None) -> None:
         self.settings = Settings(data_dir=root, database_url=database_url)
         self.database = Database(self.settings.database)
-        self.seeded = seeded
+        self.seeded, self.warm = seeded.ids, seeded.warm
         self.trace = root / "trace.jsonl"
 
     def chip(self, name: str, preset: str = "ideal", **faults: Any) -> str:
@@ -139,19 +145,14 @@ class Lab:
 
 
 class Process:
-    """A process of ours, started by the command that users type; its output goes to a file."""
+    """A process of the `tandemcal` command; its output goes to a file."""
 
     def __init__(self, lab: Lab, name: str, *words: str, **environment: str) -> None:
         self._lab = lab
         self._output = (lab.settings.data_dir / f"{name}.log").open("ab")
         self._mark = self._output.tell()
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "service.cli", *words],
-            env=environment_for(lab.settings) | environment,
-            cwd=ROOT,
-            stdout=self._output,
-            stderr=subprocess.STDOUT,
-        )
+        environment = environment_for(lab.settings) | environment
+        self.process = lab.warm.start(words, environment, self._output)
 
     def kill(self) -> None:
         """As a power cut would."""
@@ -248,24 +249,23 @@ def seed(root: Path) -> Seeded:
     return seeded
 
 
-def copy_of(seeded_root: Path, root: Path) -> None:
+def copy_of(seeded: SeededLab, root: Path) -> None:
     """A data directory of one's own."""
-    shutil.copytree(seeded_root, root, dirs_exist_ok=True)
+    shutil.copytree(seeded.root, root, dirs_exist_ok=True)
 
 
 @contextmanager
-def a_lab(seeded: tuple[Path, Seeded], root: Path) -> Iterator[Lab]:
+def a_lab(seeded: SeededLab, root: Path) -> Iterator[Lab]:
     """With a copy of what was seeded."""
-    copy_of(seeded[0], root)
-    lab = Lab(root, seeded[1])
+    copy_of(seeded, root)
+    lab = Lab(root, seeded)
     yield lab
     lab.close()
 
 
 def environment_for(settings: Settings) -> dict[str, str]:
     return os.environ | {
-        "PYTHONPATH": str(ROOT),
-        "OMP_NUM_THREADS": "1",
+        "TANDEMCAL_JOB_THREADS": os.environ["OMP_NUM_THREADS"],
         "TANDEMCAL_DATA_DIR": str(settings.data_dir),
         "TANDEMCAL_DATABASE_URL": settings.database,
         "TANDEMCAL_CHIP_BACKENDS": '{"traced": "tests.integration.traced_chip:make"}',

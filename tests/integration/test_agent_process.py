@@ -15,14 +15,17 @@ from ltl_core.network.spec import NetworkSpec
 from service.bench.driver.http_chip import open_http_chip
 from tests.integration.agent_lab import AgentProcess
 from tests.integration.jobs_lab import PATIENCE, Lab, Service, until
+from tests.warm.client import WarmServer
 
 QUICK = {"TANDEMCAL_AGENT_HEARTBEAT_S": "0.2", "TANDEMCAL_AGENT_SILENCE_S": "1.5"}
 CODES = torch.arange(24).view(4, 6) - 12
 
 
 @contextmanager
-def agent(folder: Path, name: str, *arguments: str, **environment: str) -> Iterator[AgentProcess]:
-    started = AgentProcess(folder, name, *arguments, **environment)
+def agent(
+    warm: WarmServer, folder: Path, *arguments: str, **environment: str
+) -> Iterator[AgentProcess]:
+    started = AgentProcess(warm, folder, "bench-1", *arguments, **environment)
     try:
         yield started
     finally:
@@ -40,9 +43,9 @@ def small() -> Placement:
     return Placement(network, {"hidden": settings, "readout": settings}, 1.0)
 
 
-def test_a_killed_agent_comes_back_with_its_chip(tmp_path: Path) -> None:
+def test_a_killed_agent_comes_back_with_its_chip(warm: WarmServer, tmp_path: Path) -> None:
     still = {"TANDEMCAL_AGENT_AGING": "0"}
-    with agent(tmp_path, "bench-1", "--chip", "pcm", "--seed", "3", **still) as bench:
+    with agent(warm, tmp_path, "--chip", "pcm", "--seed", "3", **still) as bench:
         chip = open_http_chip("bench-1", bench.address(), 5)
         chip.place(small())
         chip.program("hidden", CODES)
@@ -77,7 +80,7 @@ def test_jobs_run_on_a_chip_behind_an_agent_whatever_happens_to_it(
 ) -> None:
     joined = ("--service", str(service.http.base_url), "--join-key-file", str(tmp_path / "key"))
     patient = {"TANDEMCAL_AGENT_REACH_S": str(PATIENCE)}
-    with agent(tmp_path, "bench-1", "--chip", "ideal", *joined, **patient) as bench:
+    with agent(lab.warm, tmp_path, "--chip", "ideal", *joined, **patient) as bench:
         chip = until(lambda: of_agent(service, "bench-1"), "the agent has registered")
         first = service.calibrate(chip["id"], samples=3200)
         until(lambda: lab.job(first).progress, "the calibration is under way")

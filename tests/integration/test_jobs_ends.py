@@ -2,11 +2,8 @@
 
 import os
 import signal
-import subprocess
-import sys
 from collections.abc import Iterator
 from itertools import pairwise
-from pathlib import Path
 
 import pytest
 
@@ -14,12 +11,11 @@ from service.db.repositories.leases import LeaseRepository
 from service.db.tables import ChipLease
 from service.states import JobStatus
 from tests.integration.jobs_lab import (
-    ROOT,
     Lab,
-    Seeded,
+    Process,
+    SeededLab,
     Service,
     a_lab,
-    environment_for,
     keys,
     until,
 )
@@ -27,7 +23,7 @@ from tests.integration.traced_chip import Drive
 
 
 @pytest.fixture(scope="module")
-def lab(seeded_lab: tuple[Path, Seeded], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+def lab(seeded_lab: SeededLab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     with a_lab(seeded_lab, tmp_path_factory.mktemp("ends")) as lab:
         yield lab
 
@@ -152,18 +148,10 @@ def test_two_chips_are_driven_at_the_same_time(lab: Lab, service: Service) -> No
 
 def test_a_second_service_on_the_same_database_is_refused(lab: Lab, service: Service) -> None:
     assert service.process.poll() is None
-    second = subprocess.run(
-        [sys.executable, "-m", "service.cli", "up", "--port", "0"],
-        env=environment_for(lab.settings),
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    assert second.returncode == 1
-    assert "already runs the jobs" in second.stdout + second.stderr
-    assert "Traceback" not in second.stdout + second.stderr
+    second = Process(lab, "second", "up", "--port", "0")
+    assert second.gone() == 1
+    assert "already runs the jobs" in second.log()
+    assert "Traceback" not in second.log()
 
 
 def steal(lab: Lab, chip: str) -> int:

@@ -9,7 +9,7 @@ import pytest
 from service.db.migrate import upgrade
 from service.states import JobStatus
 from tests.integration.fleet_lab import Fleet, a_fleet, overlaps
-from tests.integration.jobs_lab import Seeded, keys
+from tests.integration.jobs_lab import SeededLab, keys
 from tests.postgres import EmbeddedServer, as_text, embedded_server
 
 
@@ -21,9 +21,7 @@ def server() -> Iterator[EmbeddedServer]:
 
 
 @pytest.fixture
-def own_fleet(
-    server: EmbeddedServer, seeded_lab: tuple[Path, Seeded], tmp_path: Path
-) -> Iterator[Fleet]:
+def own_fleet(server: EmbeddedServer, seeded_lab: SeededLab, tmp_path: Path) -> Iterator[Fleet]:
     template = server.create()
     upgrade(as_text(template))
     with a_fleet(server, str(template.database), seeded_lab, tmp_path) as fleet:

@@ -1,24 +1,20 @@
 """Drift through the service: chips are probed, found worse, and calibrated without being asked."""
 
-import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from service.db.tables import Chip
 from service.states import JobStatus
-from tests.integration.jobs_lab import ROOT, Lab, Seeded, Service, a_lab, until
+from tests.integration.jobs_lab import Lab, Process, SeededLab, Service, a_lab, until
 
 MONTH = timedelta(days=30)
 
 
 @pytest.fixture(scope="module")
-def lab(seeded_lab: tuple[Path, Seeded], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+def lab(seeded_lab: SeededLab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     with a_lab(seeded_lab, tmp_path_factory.mktemp("probe")) as lab:
         yield lab
 
@@ -96,19 +92,12 @@ def test_a_chip_is_probed_from_the_command_line(
     lab: Lab, service: Service, drifted: tuple[str, str]
 ) -> None:
     address, key = str(service.http.base_url), lab.settings.key_file.read_text().strip()
-    said = subprocess.run(
-        [sys.executable, "-m", "service.cli", "probe", "drifting"],
-        env=os.environ | {"TANDEMCAL_URL": address, "TANDEMCAL_KEY": key},
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    assert said.returncode == 0, said.stderr
+    here = {"TANDEMCAL_URL": address, "TANDEMCAL_KEY": key}
+    command = Process(lab, "probe", "probe", "drifting", **here)
+    assert command.gone() == 0, command.log()
     chip = shown(service, drifted[0])
     score = f"drift score {chip['drift_score']:.2f}, health {chip['health']}."
-    assert said.stdout == f"drifting: {score}\n"
+    assert command.log() == f"drifting: {score}\n"
 
 
 def test_an_ideal_chip_does_not_drift(lab: Lab, service: Service) -> None:

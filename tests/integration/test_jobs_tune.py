@@ -1,7 +1,6 @@
 """A chip's circuits tuned through the service: what is found, kept, put back and set again."""
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,13 +10,13 @@ from ltl_core.tuning.result import from_block
 from service.artifacts import ArtifactStore
 from service.db.tables import Chip
 from service.states import JobStatus
-from tests.integration.jobs_lab import Lab, Seeded, Service, a_lab, until
+from tests.integration.jobs_lab import Lab, SeededLab, Service, a_lab, until
 
 QUICK = {"repeats": 128, "samples": 32}
 
 
 @pytest.fixture(scope="module")
-def lab(seeded_lab: tuple[Path, Seeded], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+def lab(seeded_lab: SeededLab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     with a_lab(seeded_lab, tmp_path_factory.mktemp("tune")) as lab:
         yield lab
 

@@ -1,10 +1,10 @@
-"""One trained world for all tests of the learning core."""
+"""One teacher with its golden student for all tests of the learning core."""
 
 import pytest
 
-from tests.unit.ltl_core.worlds import World, make_world
+from tests.blobs import World, load_world
 
 
 @pytest.fixture(scope="session")
 def world() -> World:
-    return make_world()
+    return load_world()

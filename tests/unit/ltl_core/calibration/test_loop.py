@@ -17,7 +17,7 @@ from ltl_core.rules.select import select_rule
 from ltl_core.settings import Budget, CalibrationSettings, Change, RuleName
 from ltl_core.spiking.gradient import Gradient
 from ltl_core.student.evaluate import chip_quality, student_quality
-from tests.unit.ltl_core.worlds import World, chip
+from tests.blobs import World, chip
 
 SHORT = CalibrationSettings(budget=Budget(samples=1600))
 

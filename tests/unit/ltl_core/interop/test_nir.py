@@ -15,7 +15,7 @@ from ltl_core.interop.to_nir import TIME_STEP, to_nir
 from ltl_core.settings import NeuronSettings, Reset
 from ltl_core.spiking.forward import layer_traces
 from ltl_core.student.student import Student, run_student
-from tests.unit.ltl_core.worlds import World
+from tests.blobs import World
 
 SAMPLES = 60
 

@@ -14,8 +14,8 @@ from ltl_core.student.student import Student
 from ltl_core.teaching.targets import Samples
 from ltl_core.teaching.teacher import collect, run_teacher
 from ltl_core.training.training import Training
+from tests.blobs import chip
 from tests.unit.ltl_core.residual import BATCH, RESIDUAL, random_inputs, random_weights
-from tests.unit.ltl_core.worlds import chip
 
 
 def _linear(name: str, *inputs: str, fires: bool = True, **more: int) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from ltl_core.spiking.forward import layer_traces
 from ltl_core.student.layerwise import LayerwiseResult, Supervision, layerwise_forward
 from ltl_core.student.student import layerwise_forward_student
 from ltl_core.teaching.readout import LabelCrossEntropy
+from tests.blobs import World
 from tests.unit.ltl_core import reference
 from tests.unit.ltl_core.residual import (
     BATCH,
@@ -24,7 +25,6 @@ from tests.unit.ltl_core.residual import (
     random_targets,
     random_weights,
 )
-from tests.unit.ltl_core.worlds import World
 
 NEURON = NeuronSettings(steps=10, warmup=6)
 LOCAL = [RuleName.LTL_OFFLINE, RuleName.LTL_ONLINE]

@@ -8,6 +8,7 @@ from ltl_core.network.spec import NetworkSpec
 from ltl_core.settings import NeuronSettings
 from ltl_core.spiking.forward import layer_traces
 from ltl_core.student.operations import count_operations, fan_out, operations_from_rates
+from tests.blobs import World
 from tests.unit.ltl_core.residual import (
     BATCH,
     CHAIN,
@@ -16,7 +17,6 @@ from tests.unit.ltl_core.residual import (
     random_targets,
     random_weights,
 )
-from tests.unit.ltl_core.worlds import World
 
 
 def test_fan_out_of_a_convolution_ends_at_the_border() -> None:

@@ -28,7 +28,7 @@ from ltl_core.teaching.targets import Samples, TargetSet, evenly_spaced_indices
 from ltl_core.teaching.teacher import collect, run_teacher, scale_of, teacher_accuracy
 from ltl_core.training.latent_weights import LatentWeights, LearningRates
 from ltl_core.training.training import Training, start_student
-from tests.unit.ltl_core.worlds import World, blobs
+from tests.blobs import World, blobs
 
 NEURON = NeuronSettings()
 

@@ -3,7 +3,7 @@
 import torch
 
 from ltl_core.teaching.live import LiveTargets, Teacher
-from tests.unit.ltl_core.worlds import World
+from tests.blobs import World
 
 
 def test_live_batches_are_those_that_would_be_stored(world: World) -> None:

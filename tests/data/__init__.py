@@ -1,0 +1,1 @@
+"""Small files that tests load instead of training, each beside the script that made it."""

@@ -1,0 +1,92 @@
+"""Asks the warm server for processes, which are used as those of `subprocess` are."""
+
+import json
+import os
+import select
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import IO
+
+ROOT = Path(__file__).parents[2]
+_LONGEST = 32  # bytes of a number
+_LOADED_WITHIN = 120.0  # s; other work may share the machine
+
+
+class WarmProcess:
+    """One `tandemcal` process. Its methods do what those of `subprocess.Popen` do."""
+
+    def __init__(self, words: Sequence[str], status: socket.socket) -> None:
+        self._words, self._status = words, status
+        self.returncode: int | None = None
+        self.pid = self._next(_LOADED_WITHIN)
+
+    def poll(self) -> int | None:
+        """The exit code, or None while it runs."""
+        try:
+            return self.wait(0)
+        except subprocess.TimeoutExpired:
+            return None
+
+    def wait(self, timeout: float) -> int:
+        """The exit code. Raises subprocess.TimeoutExpired."""
+        if self.returncode is None:
+            self.returncode = self._next(timeout)
+            self._status.close()
+        return self.returncode
+
+    def send_signal(self, number: signal.Signals) -> None:
+        """Nothing happens where it has ended."""
+        if self.poll() is None:
+            os.kill(self.pid, number)
+
+    def terminate(self) -> None:
+        """Ask it to end."""
+        self.send_signal(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """End it."""
+        self.send_signal(signal.SIGKILL)
+
+    def _next(self, timeout: float) -> int:
+        """What the server says next."""
+        if not select.select([self._status], [], [], timeout)[0]:
+            raise subprocess.TimeoutExpired(list(self._words), timeout)
+        told = self._status.recv(_LONGEST)
+        assert told, "the warm server has ended"
+        return int(told)
+
+
+class WarmServer:
+    """Starts processes of the `tandemcal` command."""
+
+    def __init__(self) -> None:
+        self._requests, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with theirs:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "tests.warm.server", str(theirs.fileno())],
+                # One thread: those of OpenMP would be missing in a fork, which waits for them.
+                env=os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
+                cwd=ROOT,
+                stdin=subprocess.DEVNULL,
+                pass_fds=[theirs.fileno()],
+            )
+
+    def start(
+        self, words: Sequence[str], environment: Mapping[str, str], output: IO[bytes]
+    ) -> WarmProcess:
+        """`tandemcal WORDS`, with this environment alone; what it prints goes to the file."""
+        status, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with theirs:
+            request = json.dumps([list(words), dict(environment), str(ROOT)]).encode()
+            descriptors = [output.fileno(), theirs.fileno()]
+            socket.send_fds(self._requests, [request], descriptors)
+        return WarmProcess(words, status)
+
+    def close(self) -> None:
+        """Processes that still run go on."""
+        self._requests.close()
+        self._process.wait(_LOADED_WITHIN)
