@@ -1,4 +1,4 @@
-"""`tandemcal agent`: a chip behind HTTP, registered with the service."""
+"""`tandemcal agent`: serves one chip over HTTP, and registers it with the service."""
 
 from pathlib import Path
 from typing import Annotated, Any
@@ -10,18 +10,22 @@ from rich.console import Console
 from ltl_core.errors import CalibrationError
 
 Chip = Annotated[
-    str | None, typer.Option(help="A named chip, or a file with a spec (default: ideal).")
+    str | None, typer.Option(help="Name of a preset, or a file with a chip spec [default: ideal].")
 ]
-Seed = Annotated[int | None, typer.Option(help="Which chip of its kind; else the name's own.")]
-Name = Annotated[str | None, typer.Option(help="Of the chip (default: the machine's name).")]
-Service = Annotated[str | None, typer.Option(help="The service's URL, to register there.")]
+Seed = Annotated[
+    int | None, typer.Option(help="Seed of the simulated chip [default: from the name].")
+]
+Name = Annotated[str | None, typer.Option(help="Name of the chip [default: name of the machine].")]
+Service = Annotated[str | None, typer.Option(help="URL of the service to register with.")]
 JoinKeyFile = Annotated[
-    Path | None, typer.Option(help="A file with a key of the scope 'agent', or the join key.")
+    Path | None, typer.Option(help="File with a key of the scope 'agent', or with the join key.")
 ]
-Host = Annotated[str | None, typer.Option(help="Address to listen on (default: 127.0.0.1).")]
-Port = Annotated[int | None, typer.Option(help="0 for any (default: 8770).", min=0, max=65535)]
-Advertise = Annotated[str | None, typer.Option(help="The URL under which workers reach the agent.")]
-DataDir = Annotated[Path | None, typer.Option(help="Where agents keep their chips.")]
+Host = Annotated[str | None, typer.Option(help="Address to listen on [default: 127.0.0.1].")]
+Port = Annotated[
+    int | None, typer.Option(help="Port to listen on, 0 for any [default: 8770].", min=0, max=65535)
+]
+Advertise = Annotated[str | None, typer.Option(help="URL at which workers reach this agent.")]
+DataDir = Annotated[Path | None, typer.Option(help="Folder for the state of the chip.")]
 
 
 def agent(
@@ -35,7 +39,10 @@ def agent(
     advertise: Advertise = None,
     data_dir: DataDir = None,
 ) -> None:
-    """Serve one chip to the workers of a service. Settings: TANDEMCAL_AGENT_NAME and so on."""
+    """Serve one chip to the workers of a service.
+
+    Each option can be set in the environment: TANDEMCAL_AGENT_NAME, TANDEMCAL_AGENT_PORT, ...
+    """
     given = {key: value for key, value in locals().items() if value is not None}
     try:
         _run(given)
@@ -45,7 +52,9 @@ def agent(
 
 
 def _run(given: dict[str, Any]) -> None:
-    from service.bench.agent.process import run_agent  # the client alone works without these
+    from service.bench.agent.process import (
+        run_agent,
+    )  # imported here: the client works without them
     from service.bench.agent.settings import AgentSettings
 
     run_agent(AgentSettings(**given), Console())
@@ -54,7 +63,7 @@ def _run(given: dict[str, Any]) -> None:
 def _sentence(error: Exception) -> str:
     if isinstance(error, ValidationError):
         first: Any = error.errors()[0]
-        return f"The setting {'.'.join(map(str, first['loc']))} cannot be used: {first['msg']}."
+        return f"The setting {'.'.join(map(str, first['loc']))} is not valid: {first['msg']}."
     if isinstance(error, ModuleNotFoundError):
         return (
             f"This command needs the server's packages ('{error.name}' is missing); "

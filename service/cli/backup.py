@@ -1,4 +1,4 @@
-"""`tandemcal backup` and `tandemcal restore`: everything that an installation keeps."""
+"""`tandemcal backup` and `tandemcal restore`: the database and the artifacts."""
 
 from pathlib import Path
 from typing import Annotated
@@ -6,12 +6,15 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-Directory = Annotated[Path, typer.Argument(help="A directory; blocks in it are not copied again.")]
-Backup = Annotated[Path, typer.Argument(help="What `tandemcal backup` wrote.")]
+Directory = Annotated[
+    Path,
+    typer.Argument(help="Folder to write to; blocks that it holds already are not copied again."),
+]
+Backup = Annotated[Path, typer.Argument(help="Folder that `tandemcal backup` wrote.")]
 
 
 def backup(directory: Directory) -> None:
-    """Copy the database and the artifacts; the service may go on running."""
+    """Copy the database and the artifacts to a folder. The service may be running."""
     from service.backup.backup import back_up
     from service.errors import ServiceError
     from service.settings import Settings
@@ -25,7 +28,7 @@ def backup(directory: Directory) -> None:
 
 
 def restore(directory: Backup) -> None:
-    """Fill an empty installation from a backup; refused where the database has rows."""
+    """Restore a backup into an empty installation; refused if its database has rows."""
     from service.backup.backup import restore as restore_into
     from service.errors import ServiceError
     from service.settings import Settings

@@ -1,4 +1,4 @@
-"""The demonstration: a service of its own, the lab script against it, and a clean end."""
+"""`tandemcal demo`: starts a service, runs the lab script against it, and stops the service."""
 
 import os
 import signal
@@ -25,7 +25,7 @@ LOG_LINES = 20
 
 
 class DemoError(Exception):
-    """The demonstration could not be given."""
+    """The demonstration could not be run."""
 
 
 class _Running(NamedTuple):
@@ -35,7 +35,7 @@ class _Running(NamedTuple):
 
 
 def run_demo(console: Console) -> int:
-    """The exit code of the lab script. Raises DemoError."""
+    """Run the demonstration; return the exit code of the lab script. Raises DemoError."""
     if find_spec("sklearn") is None:
         raise DemoError(
             "The demonstration reads its digits from scikit-learn, which is not installed; "
@@ -43,8 +43,8 @@ def run_demo(console: Console) -> int:
         )
     script = _script()
     settings = Settings()
-    if new_key := prepare(settings):  # here, so that it is shown to a person and not to a log
-        _say(console, f"A key was made and is shown this once: {new_key}")
+    if new_key := prepare(settings):  # here: the service would print it to its log
+        _say(console, f"A key was created; it is shown only once: {new_key}")
     with _service(settings, console) as service:
         _say(console, f"Tandemcal answers at {service.url}, with its data in {settings.data_dir}")
         environment = os.environ | {
@@ -60,7 +60,7 @@ def run_demo(console: Console) -> int:
 
 
 def _script() -> Path:
-    """Beside this file where it was installed, among the examples in a checkout."""
+    """Return the path of the lab script: beside this file if installed, else among the examples."""
     checkout = Path(__file__).resolve().parents[2]
     return _INSTALLED if _INSTALLED.is_file() else checkout / "examples" / "lab_script.py"
 
@@ -85,7 +85,7 @@ def _start(settings: Settings) -> _Running:
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
-            start_new_session=True,  # an interrupt at the keyboard is for the script alone
+            start_new_session=True,  # Ctrl-C interrupts the script alone
         )
     return _Running(f"http://{settings.host}:{port}", process, log)
 
@@ -119,7 +119,7 @@ def _stop(service: _Running, console: Console) -> None:
 
 
 def _free_port(settings: Settings) -> int:
-    """The usual port where it is free, else any."""
+    """Return the configured port if it is free, else any free port."""
     try:
         listener = listen(settings.host, settings.port)
     except PortTakenError:

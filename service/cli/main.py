@@ -1,6 +1,7 @@
 """The command line: `tandemcal up`, `api`, `worker`, `demo`, `migrate`, `chips`, `jobs`.
 
-What needs the server's packages is imported where it is used, so that the client alone works.
+Modules that need the packages of the server are imported where they are used: the commands of the
+client work without those packages.
 """
 
 import os
@@ -36,14 +37,20 @@ Host = Annotated[str | None, typer.Option(help="Address to listen on [default: 1
 Port = Annotated[
     int | None, typer.Option(help="Port to listen on, 0 for any [default: 8765].", min=0, max=65535)
 ]
-Url = Annotated[str, typer.Option(envvar="TANDEMCAL_URL", help="Where the service answers.")]
-Key = Annotated[str, typer.Option(envvar="TANDEMCAL_KEY", help="A key of the service.")]
+Url = Annotated[str, typer.Option(envvar="TANDEMCAL_URL", help="URL of the service.")]
+Key = Annotated[
+    str,
+    typer.Option(
+        envvar="TANDEMCAL_KEY",
+        help="API key [default: the key that a service on this machine created].",
+    ),
+]
 DEFAULT_URL = "http://127.0.0.1:8765"
 
 
 @app.command()
 def up(host: Host = None, port: Port = None) -> None:
-    """Run the service, its pages and its jobs, all in one."""
+    """Run the service: API, pages and jobs in one process."""
     with _server_packages():
         from service.cli.serve import serve
         from service.jobs.errors import ExecutorRunningError
@@ -56,7 +63,7 @@ def up(host: Host = None, port: Port = None) -> None:
 
 @app.command()
 def api(host: Host = None, port: Port = None) -> None:
-    """Run the service and its pages; workers run the jobs."""
+    """Run the API and the pages; workers run the jobs."""
     with _server_packages():
         from service.cli.serve import serve_api
         from service.listening import PortTakenError
@@ -68,7 +75,7 @@ def api(host: Host = None, port: Port = None) -> None:
 
 @app.command()
 def worker() -> None:
-    """Run jobs, one worker of as many as there are on a PostgreSQL database."""
+    """Run jobs. Several workers can share one PostgreSQL database."""
     with _server_packages():
         from service.cli.worker import work
         from service.jobs.errors import ExecutorNameTakenError, ExecutorRunningError
@@ -80,7 +87,7 @@ def worker() -> None:
 
 @app.command()
 def demo() -> None:
-    """Start the service, calibrate five simulated chips over HTTP, and stop it again."""
+    """Start a service, calibrate five simulated chips over HTTP, and stop the service."""
     with _server_packages():
         from service.cli.demo import DemoError, run_demo
     try:
@@ -92,7 +99,7 @@ def demo() -> None:
 
 @app.command()
 def migrate() -> None:
-    """Bring the database to the newest schema. `up` does the same at its start."""
+    """Migrate the database to the newest schema. `up` does this at its start, too."""
     with _server_packages():
         from service.db.migrate import upgrade
         from service.settings import Settings
@@ -103,7 +110,7 @@ def migrate() -> None:
 
 @app.command()
 def chips(url: Url = DEFAULT_URL, key: Key = "") -> None:
-    """List the chips."""
+    """List the chips with health, state, accuracy and drift score."""
     with _client(url, key) as client:
         rows = [
             (
@@ -117,19 +124,19 @@ def chips(url: Url = DEFAULT_URL, key: Key = "") -> None:
 
 @app.command()
 def probe(chip: str, url: Url = DEFAULT_URL, key: Key = "") -> None:
-    """Ask how far a chip (its name or id) has drifted, and wait for the answer."""
+    """Measure how far a chip (name or id) has drifted, and wait for the result."""
     with _client(url, key) as client:
         found = client.chips.find(chip)
         job = client.jobs.wait(client.jobs.probe(found.id if found else chip).id)
     if job.status != "succeeded" or job.result is None:
-        _fail(f"The probe of {chip} {job.status}: {job.reason}")
+        _fail(f"The probe of {chip} ended as {job.status}: {job.reason}")
     score = _score(job.result["score"]) or "not known: its weights have no fingerprint"
     Console().print(f"{chip}: drift score {score}, health {job.result['health']}.", highlight=False)
 
 
 @app.command()
 def jobs(url: Url = DEFAULT_URL, key: Key = "", limit: int = 20) -> None:
-    """List the newest jobs."""
+    """List the newest jobs, with the reason why they wait or failed."""
     with _client(url, key) as client:
         rows = [
             (j.id, j.kind, j.status, j.queue_position, _clock(j.expected_start), j.reason)
@@ -139,13 +146,13 @@ def jobs(url: Url = DEFAULT_URL, key: Key = "", limit: int = 20) -> None:
 
 
 def main() -> None:
-    """The entry point of the `tandemcal` command."""
+    """Run the `tandemcal` command."""
     app()
 
 
 @contextmanager
 def _server_packages() -> Iterator[None]:
-    """Turns a missing package of the server into a sentence."""
+    """Exit with a message if a package of the server is not installed."""
     try:
         yield
     except ModuleNotFoundError as error:
@@ -157,18 +164,18 @@ def _server_packages() -> Iterator[None]:
 
 @contextmanager
 def _client(url: str, key: str) -> Iterator[Tandemcal]:
-    """A connection; what the service refuses becomes a sentence."""
+    """Open a client; an error of the service ends the command with its message."""
     try:
         with Tandemcal(url, key or _key_file().read_text().strip()) as client:
             yield client
     except FileNotFoundError:
-        _fail(f"Give a key with --key or TANDEMCAL_KEY; there is none in {_key_file()}.")
+        _fail(f"There is no key in {_key_file()}. Give one with --key or TANDEMCAL_KEY.")
     except TandemcalError as error:
         _fail(str(error))
 
 
 def _key_file() -> Path:
-    """Where a service on this machine leaves its first key."""
+    """Return the file in which a service on this machine stores its first key."""
     home = os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share"
     return Path(os.environ.get("TANDEMCAL_DATA_DIR") or Path(home) / "tandemcal") / "key"
 
@@ -181,7 +188,7 @@ def _show(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
 
 
 def _clock(time: datetime | None) -> str | None:
-    """As the wall shows it here."""
+    """Format a time in the time zone of this machine."""
     return None if time is None else f"{time.astimezone():%Y-%m-%d %H:%M:%S}"
 
 

@@ -1,4 +1,4 @@
-"""`tandemcal chip plot`: pictures of a kind of chip, drawn without a service."""
+"""`tandemcal chip plot`: plots of a chip model, drawn without a service."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -15,24 +15,24 @@ if TYPE_CHECKING:
 
     from chip_sim.spec import ChipSpec
 
-chip_app = typer.Typer(no_args_is_help=True, help="One kind of chip, without a service.")
+chip_app = typer.Typer(no_args_is_help=True, help="Chip models, without a service.")
 
 Spec = Annotated[
-    str, typer.Argument(help="A named chip, or a YAML or JSON file that describes one.")
+    str, typer.Argument(help="Name of a preset, or a YAML or JSON file with a chip spec.")
 ]
-Out = Annotated[Path, typer.Option(help="Folder for the pictures.")]
-Seed = Annotated[int, typer.Option(help="Which chip of this kind.")]
+Out = Annotated[Path, typer.Option(help="Folder to write the plots to.")]
+Seed = Annotated[int, typer.Option(help="Seed of the simulated chip.")]
 _COLUMNS_SHOWN = 24
 
 
 @chip_app.callback()
 def _chip() -> None:
-    """Keeps `plot` a word of its own while it is the only command."""
+    """Make `plot` a subcommand, although it is the only one."""
 
 
 @chip_app.command()
 def plot(spec: Spec, out: Out = Path("chip-plots"), seed: Seed = 1) -> None:
-    """Draw conductance over time, the columns' answers, and the weight errors of a tile."""
+    """Plot conductance over time, ADC codes of the columns, and weight errors of a tile."""
     console = Console()
     try:
         chosen = chosen_spec(spec)
@@ -42,14 +42,17 @@ def plot(spec: Spec, out: Out = Path("chip-plots"), seed: Seed = 1) -> None:
     try:
         import matplotlib as _  # noqa: F401
     except ImportError as error:
-        console.print("Pictures need matplotlib: pip install 'tandemcal[plots]'")
+        console.print("This command needs matplotlib; install it: pip install 'tandemcal[plots]'")
         raise typer.Exit(1) from error
     for path in draw_all(chosen, seed, out):
         console.print(str(path), soft_wrap=True)
 
 
 def chosen_spec(word: str) -> "ChipSpec":
-    """The spec in the file of that name, else the named chip."""
+    """Return the spec in the file of that name, else the spec of the preset.
+
+    Raises CalibrationError if the spec is not valid or the preset unknown, OSError for the file.
+    """
     from chip_sim.presets import preset
     from chip_sim.spec_file import load_spec
 
@@ -58,7 +61,7 @@ def chosen_spec(word: str) -> "ChipSpec":
 
 
 def draw_all(spec: "ChipSpec", seed: int, folder: Path) -> list[Path]:
-    """Every picture of this chip, as PNG."""
+    """Write every plot of this chip as PNG, and return the paths."""
     folder.mkdir(parents=True, exist_ok=True)
     pictures: dict[str, Callable[[ChipSpec, int], Figure]] = {
         "conductance": draw_conductance,
@@ -73,7 +76,7 @@ def draw_all(spec: "ChipSpec", seed: int, folder: Path) -> list[Path]:
 
 
 def draw_conductance(spec: "ChipSpec", seed: int) -> "Figure":
-    """Mean, one standard deviation either way, and one device, for every level."""
+    """Plot conductance over time for every level: mean, one standard deviation, one device."""
     from matplotlib.figure import Figure
 
     from chip_sim.portrait import ageing
@@ -99,7 +102,7 @@ def draw_conductance(spec: "ChipSpec", seed: int) -> "Figure":
 
 
 def draw_columns(spec: "ChipSpec", seed: int) -> "Figure":
-    """Codes of some columns against their sums, and how far they are from the ideal ones."""
+    """Plot ADC codes of some columns against their sums, and their difference from the ideal."""
     from matplotlib.figure import Figure
 
     from chip_sim.portrait import code_max, column_curves
@@ -124,7 +127,7 @@ def draw_columns(spec: "ChipSpec", seed: int) -> "Figure":
 
 
 def draw_weight_error(spec: "ChipSpec", seed: int) -> "Figure":
-    """Weight minus code on one tile, right after programming and after a day."""
+    """Plot weight minus code on one tile, after programming and a day later."""
     from matplotlib.figure import Figure
 
     from chip_sim.portrait import tile_error

@@ -1,4 +1,4 @@
-"""Follows several jobs at once: bars on a terminal, plain lines elsewhere."""
+"""Progress of several jobs: bars on a terminal, plain lines elsewhere."""
 
 import time
 from collections.abc import Mapping
@@ -10,17 +10,19 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 from service.client.jobs import Jobs
 from service.schemas.jobs import JobView
 
-LOOK = 0.3  # s between looks at the jobs
+LOOK = 0.3  # s between two requests for the state of the jobs
 
 
 class Display(Protocol):
-    """Where the state of each job is shown."""
+    """Shows the state of each job."""
 
-    def show(self, name: str, job: JobView) -> None: ...
+    def show(self, name: str, job: JobView) -> None:
+        """Show the state of one job under this name."""
+        ...
 
 
 def follow_all(jobs: Jobs, started: Mapping[str, JobView], console: Console) -> list[JobView]:
-    """Wait until all have ended, showing how far each is; the jobs as they ended, in order."""
+    """Show the progress of jobs until all have ended; return them as they ended, in order."""
     if not console.is_terminal:
         return _follow(jobs, started, _Lines(console))
     columns = (
@@ -34,7 +36,7 @@ def follow_all(jobs: Jobs, started: Mapping[str, JobView], console: Console) -> 
 
 
 def words_about(job: JobView) -> str:
-    """Where a job stands, in a few words."""
+    """Describe the state of a job in a few words."""
     progress = job.progress or {}
     if job.terminal:
         return _ending(job)
@@ -78,7 +80,7 @@ class _Bars:
 
 
 class _Lines:
-    """One line whenever a job enters another phase."""
+    """Prints a line whenever a job enters another phase."""
 
     def __init__(self, console: Console) -> None:
         self._console = console

@@ -1,4 +1,4 @@
-"""Runs the service in this process, and says where it answers."""
+"""`tandemcal up` and `tandemcal api`: run the service in this process."""
 
 import socket
 import sys
@@ -17,7 +17,7 @@ from service.startup import prepare
 
 
 def serve(host: str | None, port: int | None, console: Console) -> None:
-    """All in one: requests and jobs. Raises PortTakenError and ExecutorRunningError."""
+    """Serve requests and run jobs. Raises PortTakenError and ExecutorRunningError."""
     settings = _settings(host, port)
     with _listening(settings) as listener:
         refuse_second(settings.database)
@@ -25,7 +25,7 @@ def serve(host: str | None, port: int | None, console: Console) -> None:
 
 
 def serve_api(host: str | None, port: int | None, console: Console) -> None:
-    """Requests alone; workers run the jobs. Raises PortTakenError."""
+    """Serve requests; workers run the jobs. Raises PortTakenError."""
     settings = _settings(host, port)
     with _listening(settings) as listener:
         _answer(settings, leave_jobs_to_workers, listener, console)
@@ -44,7 +44,7 @@ def _listening(settings: Settings) -> Iterator[socket.socket]:
 def _answer(
     settings: Settings, engine: MakeEngine, listener: socket.socket, console: Console
 ) -> None:
-    """Until a signal ends it."""
+    """Serve until a signal ends the process."""
     sys.setswitchinterval(SWITCH)
     new_key = prepare(settings)
     config = uvicorn.Config(
@@ -57,7 +57,7 @@ def _answer(
 
 
 def _settings(host: str | None, port: int | None) -> Settings:
-    """The environment's, unless the command line says otherwise."""
+    """Read the settings; host and port of the command line override the environment."""
     settings = Settings()
     chosen = {
         "host": settings.host if host is None else host,
@@ -67,18 +67,18 @@ def _settings(host: str | None, port: int | None) -> Settings:
 
 
 def _sentences(settings: Settings, new_key: str | None) -> list[str]:
-    """What is said about the key: itself this once, later where it lies."""
+    """Say where the key is stored, and once, when it is created, the key itself."""
     if new_key is not None:
-        return [f"A key was made and is shown this once: {new_key}", _kept(settings)]
+        return [f"A key was created; it is shown only once: {new_key}", _kept(settings)]
     return [_kept(settings)] if settings.key_file.exists() else []
 
 
 def _kept(settings: Settings) -> str:
-    return f"The key to sign in with lies in {settings.key_file}, readable by you alone."
+    return f"The key to sign in with is stored in {settings.key_file}, readable by you alone."
 
 
 class _Server(uvicorn.Server):
-    """A server that announces itself once it answers."""
+    """A server that prints its address once it answers."""
 
     def __init__(self, config: uvicorn.Config, console: Console, sentences: list[str]) -> None:
         super().__init__(config)

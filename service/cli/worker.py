@@ -1,4 +1,4 @@
-"""Runs jobs in this process, and answers no requests: one of many workers."""
+"""`tandemcal worker`: runs jobs in this process, without serving requests."""
 
 import signal
 import threading
@@ -13,7 +13,10 @@ from service.settings import Settings
 
 
 def work() -> None:
-    """Until a signal ends it. Raises ExecutorRunningError and ExecutorNameTakenError."""
+    """Run jobs until a signal ends the process.
+
+    Raises ExecutorRunningError and ExecutorNameTakenError.
+    """
     settings = Settings()
     configure_logging(settings.log_level, as_json=settings.log_json)
     stopping = _told_to_stop()
@@ -24,16 +27,18 @@ def work() -> None:
     log = structlog.get_logger(__name__)
     try:
         executor.launch()
-        log.info("worker started", executor=executor.name, slots=settings.parallel_jobs)
+        log.info(
+            "worker: started, it runs jobs", executor=executor.name, slots=settings.parallel_jobs
+        )
         stopping.wait()
-        log.info("worker stops", executor=executor.name)
+        log.info("worker: stopping, jobs are handed over", executor=executor.name)
     finally:
         executor.stop()
         database.close()
 
 
 def _told_to_stop() -> threading.Event:
-    """Set by the first SIGTERM or Ctrl-C."""
+    """Return an event that the first SIGTERM or Ctrl-C sets."""
     stopping = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stopping.set())

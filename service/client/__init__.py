@@ -1,1 +1,1 @@
-"""The Python client and the command line."""
+"""The client of the service, for Python programs."""

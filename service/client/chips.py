@@ -12,7 +12,7 @@ from service.schemas.upkeep import FingerprintView, PolicyRequest, PolicyView
 
 
 class Chips:
-    """The drawer full of chips."""
+    """Registers chips; reads their history, weights, fingerprints and policies."""
 
     def __init__(self, transport: Transport) -> None:
         self._transport = transport
@@ -25,67 +25,69 @@ class Chips:
         seed: int,
         overrides: Mapping[str, Any] | None = None,
     ) -> ChipView:
-        """Add a simulated chip: one preset and one seed are one chip for ever."""
+        """Register a simulated chip. The same preset and seed always give the same chip."""
         settings = {"preset": preset, "seed": seed, "overrides": dict(overrides or {})}
         body = {"name": name, "backend": "simulated", "settings": settings}
         return self._transport.post("/v1/chips", body, ChipView)
 
     def register_backend(self, name: str, backend: str, settings: Mapping[str, Any]) -> ChipView:
-        """Add a chip behind another backend, with that backend's settings."""
+        """Register a chip that another backend drives, with the settings of that backend."""
         body = {"name": name, "backend": backend, "settings": dict(settings)}
         return self._transport.post("/v1/chips", body, ChipView)
 
     def get(self, chip_id: str) -> ChipView:
+        """Return one chip. Raises TandemcalError if there is no chip of this id."""
         return self._transport.get(f"/v1/chips/{chip_id}", ChipView)
 
     def find(self, name: str) -> ChipView | None:
-        """The chip with this name, if there is one."""
+        """Return the chip with this name, or None."""
         return next(self.list(name=name), None)
 
     def list(self, *, name: str | None = None, health: str | None = None) -> Iterator[ChipView]:
-        """All chips, or those with this name or health."""
+        """Yield all chips, or those with this name or health, newest first."""
         return self._transport.every("/v1/chips", ChipView, name=name, health=health)
 
     def rename(self, chip_id: str, name: str) -> ChipView:
+        """Give a chip another name."""
         answer = self._transport.send("PATCH", f"/v1/chips/{chip_id}", json={"name": name})
         return ChipView.model_validate_json(answer.content)
 
     def retire(self, chip_id: str) -> None:
-        """Take no more jobs for it; what happened to it stays on record."""
+        """Retire a chip: it takes no more jobs, its history stays."""
         self._transport.send("DELETE", f"/v1/chips/{chip_id}")
 
     def history(self, chip_id: str) -> Iterator[JobView]:
-        """Its jobs, newest first."""
+        """Yield the jobs of a chip, newest first."""
         return self._transport.every(f"/v1/chips/{chip_id}/history", JobView)
 
     def weights(self, chip_id: str) -> Iterator[WeightVersionView]:
-        """Its weight versions, newest first."""
+        """Yield the weight versions of a chip, newest first."""
         return self._transport.every(f"/v1/chips/{chip_id}/weights", WeightVersionView)
 
     def fingerprints(self, chip_id: str) -> Iterator[FingerprintView]:
-        """What its probes found, newest first."""
+        """Yield the fingerprints that probes of a chip measured, newest first."""
         return self._transport.every(f"/v1/chips/{chip_id}/fingerprints", FingerprintView)
 
     def policy(self, chip_id: str) -> PolicyView:
-        """When it is probed and calibrated without being asked."""
+        """Return the policy: when a chip is probed and calibrated automatically."""
         return self._transport.get(f"/v1/chips/{chip_id}/policy", PolicyView)
 
     def set_policy(self, chip_id: str, policy: PolicyRequest) -> PolicyView:
-        """Probe and calibrate it by these rules from now on."""
+        """Set the policy by which a chip is probed and calibrated from now on."""
         body = policy.model_dump(mode="json")
         answer = self._transport.send("PUT", f"/v1/chips/{chip_id}/policy", json=body)
         return PolicyView.model_validate_json(answer.content)
 
     def drop_policy(self, chip_id: str) -> None:
-        """Leave it alone; what is queued stays."""
+        """Delete the policy of a chip. Queued jobs stay."""
         self._transport.send("DELETE", f"/v1/chips/{chip_id}/policy")
 
     def read_weights(self, chip_id: str, version: int) -> dict[str, Array]:
-        """The codes and trims of one version."""
+        """Return the codes and trims of one version, by name of the array."""
         return unpack(self._download(chip_id, version))
 
     def download_weights(self, chip_id: str, version: int, path: Path) -> Path:
-        """Write one version to a safetensors file."""
+        """Write one version to a safetensors file, and return its path."""
         path.write_bytes(self._download(chip_id, version))
         return path
 

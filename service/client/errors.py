@@ -1,4 +1,4 @@
-"""What the client raises: one class for every answer that is a problem, one for no answer."""
+"""Errors of the client: the service answered with a problem, did not answer, or a job failed."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -9,7 +9,7 @@ Problem = Mapping[str, Any]
 
 
 class TandemcalError(Exception):
-    """The service answered with a problem (RFC 9457), or did not answer as it should."""
+    """The service answered with a problem (RFC 9457), or in another way than expected."""
 
     def __init__(self, status: int, problem: Problem) -> None:
         self.status = status
@@ -21,23 +21,23 @@ class TandemcalError(Exception):
 
     @property
     def slug(self) -> str:
-        """The last part of the problem's type, such as `not-found`."""
+        """Last part of the type of the problem, such as `not-found`."""
         return self.type.rsplit("/", 1)[-1]
 
 
 class ServiceUnreachableError(TandemcalError):
-    """No answer, after all tries."""
+    """The service did not answer, after all tries."""
 
     def __init__(self, address: str, reason: str) -> None:
         detail = (
-            f"The service at {address} does not answer ({reason}); "
-            "is it running, and is the address right? `tandemcal up` starts it."
+            f"The service at {address} does not answer ({reason}). Check that it is running "
+            "and that the address is right; `tandemcal up` starts a service."
         )
         super().__init__(0, {"title": "No answer", "detail": detail})
 
 
 class JobEndedError(TandemcalError):
-    """A job that was waited for ended in another way than by success."""
+    """A job that was waited for did not succeed."""
 
     def __init__(self, job_id: str, status: str, reason: str | None) -> None:
         detail = f"Job {job_id} {status}: {reason or 'no reason was given'}"
@@ -48,7 +48,7 @@ class JobEndedError(TandemcalError):
 
 
 class DownloadError(TandemcalError):
-    """What arrived is not what the service said it sent."""
+    """A download does not match the checksum that the service sent with it."""
 
     def __init__(self, path: str) -> None:
         detail = f"The bytes from {path} do not match their checksum; download them again."
@@ -56,7 +56,7 @@ class DownloadError(TandemcalError):
 
 
 def problem_of(response: httpx.Response) -> TandemcalError:
-    """The error that an answer of 400 or above stands for."""
+    """Build the error for an answer with a status of 400 or above."""
     try:
         body = response.json()
     except ValueError:

@@ -1,4 +1,4 @@
-"""Jobs: ask for them, follow them, call them off."""
+"""Jobs: submit, follow, cancel and retry them."""
 
 import json
 import math
@@ -15,24 +15,24 @@ from service.client.errors import ServiceUnreachableError
 from service.client.transport import Transport
 from service.schemas.jobs import EventView, JobView
 
-LOOK = 10.0  # s that the service holds a question about a job until there is news
-QUIET = 60.0  # s without a word after which an event stream is taken for dead
-REOPENINGS = 5
+LOOK = 10.0  # s that the service may hold a request until the job changes
+QUIET = 60.0  # s without a byte after which an event stream counts as dead
+REOPENINGS = 5  # how often in a row an event stream that fails is opened again
 
 
 class Queueing(BaseModel):
-    """When a job may start, and before which others."""
+    """When a job may start, and its priority."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     priority: int = 5  # 0 to 9; 0 goes first
     not_before: AwareDatetime | None = None
     queue_deadline: AwareDatetime | None = None  # a job that has not started by then expires
-    if_unavailable: Literal["queue", "reject"] = "queue"  # where its chip is offline
+    if_unavailable: Literal["queue", "reject"] = "queue"  # what to do while the chip is offline
 
 
 class Jobs:
-    """Every job runs in the service; whoever asked may go away and come back."""
+    """Submits jobs, which run in the service, and follows them."""
 
     def __init__(self, transport: Transport) -> None:
         self._transport = transport
@@ -47,7 +47,7 @@ class Jobs:
     ) -> JobView:
         """Train the golden student of a target set.
 
-        With a preset, what was set by hand in `settings` is laid over what was published.
+        With a preset, the fields that are set in `settings` override its published values.
         """
         chosen = settings or TrainingSettings()
         given = chosen.model_dump(mode="json", exclude_unset=preset is not None)
@@ -76,10 +76,10 @@ class Jobs:
         registers_of: str | None = None,
         queueing: Queueing | None = None,
     ) -> JobView:
-        """Make the circuits of a chip alike, before a calibration.
+        """Tune the registers of a chip until its circuits are alike, before a calibration.
 
-        Without a student, that of the version in force stands on it. `registers_of` names an
-        earlier job of this kind, whose registers are set again instead of searched.
+        Without a student, the student of the version in force is used. `registers_of` names an
+        earlier tune job: its registers are set again instead of searched.
         """
         body = {"kind": "tune", "chip_id": chip_id, "settings": _json(settings or TuneSettings())}
         named = {"student_id": student_id, "registers_of": registers_of}
@@ -89,39 +89,40 @@ class Jobs:
     def evaluate(
         self, chip_id: str, student_id: str, *, queueing: Queueing | None = None
     ) -> JobView:
-        """Measure a chip as it is."""
+        """Measure the accuracy of a chip as it is."""
         body = {"kind": "evaluate", "chip_id": chip_id, "student_id": student_id}
         return self._submit(body, queueing)
 
     def probe(self, chip_id: str, *, queueing: Queueing | None = None) -> JobView:
-        """Ask how far a chip has drifted since its weights were published; no labels are needed."""
+        """Measure how far a chip has drifted since its weights were published, without labels."""
         return self._submit({"kind": "probe", "chip_id": chip_id}, queueing)
 
     def get(self, job_id: str) -> JobView:
+        """Return one job. Raises TandemcalError if there is no job of this id."""
         return self._transport.get(f"/v1/jobs/{job_id}", JobView)
 
     def list(
         self, *, status: str | None = None, kind: str | None = None, chip_id: str | None = None
     ) -> Iterator[JobView]:
-        """Newest first."""
+        """Yield jobs, newest first: all, or those of this status, kind or chip."""
         return self._transport.every("/v1/jobs", JobView, status=status, kind=kind, chip_id=chip_id)
 
     def cancel(self, job_id: str) -> JobView:
-        """Call it off: at once where it waits, after its step where it runs."""
+        """Cancel a job: a waiting one at once, a running one after its current step."""
         return self._transport.post(f"/v1/jobs/{job_id}/cancel", {}, JobView)
 
     def retry(self, job_id: str) -> JobView:
-        """Ask for the same again, as a new job."""
+        """Submit the request of a job that has ended again, as a new job."""
         return self._transport.post(f"/v1/jobs/{job_id}/retry", {}, JobView)
 
     def log(self, job_id: str) -> str:
-        """What it logged so far."""
+        """Return the log of a job so far, one line an event."""
         return self._transport.send("GET", f"/v1/jobs/{job_id}/log").text
 
     def follow(self, job_id: str, timeout: float | None = None) -> Iterator[JobView]:
-        """The job each time it changed, the last time when it has ended.
+        """Yield the job each time it changes, for the last time when it has ended.
 
-        Raises TimeoutError where it has not ended after so many seconds.
+        Raises TimeoutError if it has not ended after `timeout` seconds.
         """
         deadline = math.inf if timeout is None else time.monotonic() + timeout
         etag: str | None = None
@@ -137,12 +138,12 @@ class Jobs:
                 raise TimeoutError(f"Job {job_id} has not ended within {timeout} s.")
 
     def wait(self, job_id: str, timeout: float | None = None) -> JobView:
-        """The job when it has ended. Raises TimeoutError where that takes longer, in seconds."""
+        """Return the job once it has ended. Raises TimeoutError after `timeout` seconds."""
         *_, job = self.follow(job_id, timeout)
         return job
 
     def _look(self, job_id: str, etag: str | None, wait: float) -> httpx.Response:
-        """The job, or 304 where it is as it was for `wait` seconds."""
+        """Read the job; the answer is 304 if it has not changed for `wait` seconds."""
         return self._transport.send(
             "GET",
             f"/v1/jobs/{job_id}",
@@ -152,9 +153,10 @@ class Jobs:
         )
 
     def events(self, job_id: str, after: int = 0) -> Iterator[EventView]:
-        """What happens to the job, from the event numbered `after` on, until it has ended.
+        """Yield the events of a job with numbers above `after`, until the job has ended.
 
-        A stream that breaks off is opened again where it broke.
+        A stream that fails is opened again where it stopped. Raises ServiceUnreachableError if
+        that fails several times in a row.
         """
         broken = 0
         while True:
@@ -164,7 +166,7 @@ class Jobs:
                     yield event
                     if event.type == "job.ended":
                         return
-            except _EverythingToldError:
+            except _StreamEndedError:
                 return
             except httpx.TransportError as error:
                 broken += 1
@@ -177,7 +179,7 @@ class Jobs:
         path = f"/v1/jobs/{job_id}/events"
         with self._transport.stream(path, headers, quiet=QUIET) as answer:
             if answer.status_code == httpx.codes.NO_CONTENT:
-                raise _EverythingToldError
+                raise _StreamEndedError
             for data in _messages(answer.iter_lines()):
                 yield EventView.model_validate(json.loads(data))
 
@@ -186,8 +188,8 @@ class Jobs:
         return self._transport.post("/v1/jobs", {**body, **options}, JobView)
 
 
-class _EverythingToldError(Exception):
-    """The job has ended, and there is no event after the one that was asked for."""
+class _StreamEndedError(Exception):
+    """The job has ended, and all its events have been read."""
 
 
 def _json(settings: TrainingSettings | CalibrationSettings | TuneSettings) -> dict[str, Any]:
@@ -195,7 +197,7 @@ def _json(settings: TrainingSettings | CalibrationSettings | TuneSettings) -> di
 
 
 def _messages(lines: Iterator[str]) -> Iterator[str]:
-    """The data of each server-sent event; comments, which keep the line open, are skipped."""
+    """Yield the data of each server-sent event, without the comments that keep streams open."""
     data: list[str] = []
     for line in lines:
         if line.startswith("data:"):

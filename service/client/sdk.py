@@ -12,7 +12,7 @@ from service.schemas.resources import HealthView
 
 
 class Tandemcal:
-    """One service, seen from outside.
+    """The client of one service.
 
     with Tandemcal("http://127.0.0.1:8765", key) as client:
         job = client.jobs.calibrate(chip_id, student_id)
@@ -34,11 +34,11 @@ class Tandemcal:
         self.chips = Chips(transport)
 
     def health(self) -> HealthView:
-        """Whether the service lives, and its version."""
+        """Return the state and the version of the service."""
         return self._transport.get("/healthz", HealthView)
 
     def close(self) -> None:
-        """Give the connections back."""
+        """Close the connections."""
         self._http.close()
 
     def __enter__(self) -> "Tandemcal":

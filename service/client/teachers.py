@@ -1,4 +1,4 @@
-"""Teachers, the samples they are asked about, and the students they make."""
+"""Teachers, their target sets, and the students trained from them."""
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -20,27 +20,28 @@ class Teachers:
         self._transport = transport
 
     def upload(self, name: str, network: NetworkSpec, weights: Mapping[str, Any]) -> TeacherView:
-        """Send a network with its weights; the service checks every shape before it keeps any."""
+        """Upload a network with its weights. The service checks all shapes before it stores any."""
         block = pack(weights, {"name": name, "network": network.model_dump_json()})
         return self._transport.post_block("/v1/teachers", block, TeacherView)
 
     def get(self, teacher_id: str) -> TeacherView:
+        """Return one teacher. Raises TandemcalError if there is none of this id."""
         return self._transport.get(f"/v1/teachers/{teacher_id}", TeacherView)
 
     def list(self) -> Iterator[TeacherView]:
-        """Newest first."""
+        """Yield all teachers, newest first."""
         return self._transport.every("/v1/teachers", TeacherView)
 
 
 class Splits(NamedTuple):
-    """What a chip is calibrated with, and what nothing but the measuring ever sees."""
+    """Samples to calibrate with, and samples that are used for measurements alone."""
 
     calibration: Samples
     test: Samples
 
 
 class TargetSets:
-    """Inputs, labels, and what the teacher's layers answer to them."""
+    """Uploads samples; the service runs the teacher over them."""
 
     def __init__(self, transport: Transport, jobs: Jobs) -> None:
         self._transport = transport
@@ -55,7 +56,10 @@ class TargetSets:
         percentile: float = 99.0,
         chunk_samples: int = 1024,
     ) -> TargetSetView:
-        """Send the samples, let the teacher answer them, and wait until that is done."""
+        """Upload samples, and wait until the teacher has been run over them.
+
+        Raises JobEndedError if that job does not succeed.
+        """
         body = {
             "name": name,
             "teacher_id": teacher_id,
@@ -68,7 +72,10 @@ class TargetSets:
     def resume(
         self, target_set_id: str, splits: Splits, *, chunk_samples: int = 1024
     ) -> TargetSetView:
-        """Send what is still missing of an upload that broke off, and wait for the teacher."""
+        """Upload the chunks that are missing of an interrupted upload, and wait as `upload` does.
+
+        Raises JobEndedError if the job that runs the teacher does not succeed.
+        """
         missing = set(self.get(target_set_id).missing)
         for chunk in cut(splits._asdict(), chunk_samples):
             if chunk.number in missing:
@@ -82,10 +89,11 @@ class TargetSets:
         return self._collect(target_set_id)
 
     def get(self, target_set_id: str) -> TargetSetView:
+        """Return one target set. Raises TandemcalError if there is none of this id."""
         return self._transport.get(f"/v1/target-sets/{target_set_id}", TargetSetView)
 
     def list(self) -> Iterator[TargetSetView]:
-        """Newest first."""
+        """Yield all target sets, newest first."""
         return self._transport.every("/v1/target-sets", TargetSetView)
 
     def _collect(self, target_set_id: str) -> TargetSetView:
@@ -97,19 +105,20 @@ class TargetSets:
 
 
 class Students:
-    """Golden students: what `train` jobs make."""
+    """Reads golden students, the results of `train` jobs."""
 
     def __init__(self, transport: Transport) -> None:
         self._transport = transport
 
     def get(self, student_id: str) -> StudentView:
+        """Return one student. Raises TandemcalError if there is none of this id."""
         return self._transport.get(f"/v1/students/{student_id}", StudentView)
 
     def list(self) -> Iterator[StudentView]:
-        """Newest first."""
+        """Yield all students, newest first."""
         return self._transport.every("/v1/students", StudentView)
 
     def download_weights(self, student_id: str, path: Path) -> Path:
-        """Write codes, scales and registers to a safetensors file."""
+        """Write codes, scales and registers of a student to a safetensors file; return its path."""
         path.write_bytes(self._transport.download(f"/v1/students/{student_id}/weights"))
         return path

@@ -1,4 +1,4 @@
-"""Arrays and tensors to safetensors and back, without torch."""
+"""Arrays and tensors as safetensors blocks and back, without torch."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
@@ -11,9 +11,10 @@ Array = NDArray[Any]
 
 
 class Samples(NamedTuple):
-    """Inputs with the class of each, with the values that each should give, or alone.
+    """Inputs with labels: the class of each, or the output values of each; or without labels.
 
-    Arrays, or tensors in main memory. Without labels the teacher's outputs are learned.
+    Both are arrays, or tensors in main memory. Without labels the outputs of the teacher are
+    learned.
     """
 
     inputs: Any  # [sample, *input_shape], or [sample, time, *input_shape]
@@ -21,7 +22,7 @@ class Samples(NamedTuple):
 
 
 class Chunk(NamedTuple):
-    """One part of a target set, ready to be sent."""
+    """One part of a target set, ready to upload."""
 
     number: int
     split: str
@@ -29,13 +30,13 @@ class Chunk(NamedTuple):
 
 
 def as_array(values: Any) -> Array:
-    """An array that owns nothing of autograd; tensors are taken as well as arrays."""
+    """Convert to a contiguous array; a tensor is detached from autograd first."""
     detached = values.detach() if hasattr(values, "detach") else values
     return np.ascontiguousarray(detached)
 
 
 def pack(tensors: Mapping[str, Any], metadata: Mapping[str, str] | None = None) -> bytes:
-    """A safetensors block; floats are sent in single precision."""
+    """Build a safetensors block; floats are converted to single precision."""
     arrays = {name: as_array(values) for name, values in tensors.items()}
     singles = {
         name: array.astype(np.float32) if array.dtype.kind == "f" else array
@@ -45,17 +46,17 @@ def pack(tensors: Mapping[str, Any], metadata: Mapping[str, str] | None = None) 
 
 
 def unpack(block: bytes) -> dict[str, Array]:
-    """The arrays of a safetensors block."""
+    """Return the arrays of a safetensors block."""
     return load(block)
 
 
 def chunk_count(splits: Mapping[str, Samples], chunk_samples: int) -> int:
-    """How many chunks these samples make."""
+    """Return how many chunks of at most `chunk_samples` samples the splits make."""
     return sum(-(-len(samples.inputs) // chunk_samples) for samples in splits.values())
 
 
 def cut(splits: Mapping[str, Samples], chunk_samples: int) -> Iterator[Chunk]:
-    """The same samples are always cut into the same chunks, so an upload can go on later."""
+    """Yield the chunks; the same samples give the same chunks, so an upload can be resumed."""
     number = 0
     for split, samples in splits.items():
         arrays = {"inputs": as_array(samples.inputs)}

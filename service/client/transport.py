@@ -1,4 +1,4 @@
-"""One HTTP connection to the service: keys, repeats, problems, pages."""
+"""HTTP requests to the service: retries, problems as errors, lists page by page."""
 
 import time
 import uuid
@@ -22,7 +22,7 @@ View = TypeVar("View", bound=BaseModel)
 
 
 class Retry(NamedTuple):
-    """How often a request that may safely be repeated is tried, and the pauses between."""
+    """How often a repeatable request is tried, and the pauses between the tries."""
 
     tries: int = 5
     first_pause: float = 0.2  # s, doubled each time
@@ -30,10 +30,10 @@ class Retry(NamedTuple):
 
 
 class Transport:
-    """Sends requests; repeats those that can be, when no answer came or the service is not ready.
+    """Sends requests, and repeats them if no answer came or the service is not ready.
 
-    A GET, PUT or DELETE can be repeated as it is. A POST is repeated only under an
-    Idempotency-Key, the same in every try, so that nothing is ever done twice.
+    GET, PUT, PATCH and DELETE are repeated as they are. A POST is repeated only with an
+    Idempotency-Key, the same in every try, so that nothing is done twice.
     """
 
     def __init__(self, client: httpx.Client, retry: Retry) -> None:
@@ -48,7 +48,10 @@ class Transport:
         headers: Mapping[str, str] | None = None,
         **parts: Any,
     ) -> httpx.Response:
-        """The answer, of any status below 400; raises TandemcalError for the others."""
+        """Send a request and return the answer, if its status is below 400.
+
+        Raises TandemcalError for other answers, and ServiceUnreachableError for none.
+        """
         repeatable = method != "POST" or "Idempotency-Key" in (headers or {})
         request = self._client.build_request(method, path, headers=dict(headers or {}), **parts)
         for pause in self._pauses(repeatable):
@@ -59,24 +62,24 @@ class Transport:
         raise AssertionError("the last try returns or raises")
 
     def get(self, path: str, model: type[View], **params: Any) -> View:
-        """One resource."""
+        """Read one resource."""
         return model.model_validate_json(self.send("GET", path, params=_given(params)).content)
 
     def post(self, path: str, body: Mapping[str, Any], model: type[View]) -> View:
-        """Make something, once: the Idempotency-Key is drawn here and kept over the tries."""
+        """Create a resource once: every try carries the same new Idempotency-Key."""
         headers = {"Idempotency-Key": str(uuid.uuid4())}
         answer = self.send("POST", path, json=body, headers=headers)
         return model.model_validate_json(answer.content)
 
     def post_block(self, path: str, block: bytes, model: type[View]) -> View:
-        """Make something of a safetensors block, once."""
+        """Create a resource from a safetensors block, once."""
         headers = upload_headers(block) | {"Idempotency-Key": str(uuid.uuid4())}
         return model.model_validate_json(
             self.send("POST", path, content=block, headers=headers).content
         )
 
     def every(self, path: str, model: type[View], **params: Any) -> Iterator[View]:
-        """All items of a list, page by page."""
+        """Yield all items of a list, which is read page by page."""
         cursor: str | None = None
         while True:
             answer = self.send("GET", path, params=_given({**params, "cursor": cursor})).json()
@@ -86,7 +89,7 @@ class Transport:
                 return
 
     def download(self, path: str) -> bytes:
-        """A safetensors block, checked against the digest that came with it."""
+        """Download a safetensors block. Raises DownloadError if it does not match its digest."""
         answer = self.send("GET", path, headers={"Accept": SAFETENSORS})
         digest = answer.headers.get(CONTENT_DIGEST) or answer.headers.get("Repr-Digest")
         if digest is not None and digest != content_digest(answer.content):
@@ -97,7 +100,11 @@ class Transport:
     def stream(
         self, path: str, headers: Mapping[str, str], *, quiet: float
     ) -> Iterator[httpx.Response]:
-        """An answer that is read while it comes; `quiet` seconds without a byte break it off."""
+        """Open an answer that is read while it arrives.
+
+        Raises TandemcalError for a status of 400 or above, and httpx.TransportError after `quiet`
+        seconds without a byte.
+        """
         timeout = httpx.Timeout(quiet)
         with self._client.stream("GET", path, headers=dict(headers), timeout=timeout) as answer:
             if answer.is_error:
@@ -123,7 +130,7 @@ class Transport:
 
 
 def upload_headers(data: bytes) -> dict[str, str]:
-    """What goes with a safetensors block."""
+    """Return the headers for the upload of a safetensors block."""
     return {"Content-Type": SAFETENSORS, CONTENT_DIGEST: content_digest(data)}
 
 
@@ -131,7 +138,10 @@ def _checked(response: httpx.Response) -> httpx.Response:
     if response.is_error:
         raise problem_of(response)
     if response.has_redirect_location:
-        raise TandemcalError(response.status_code, {"detail": "Unexpected redirect."})
+        raise TandemcalError(
+            response.status_code,
+            {"detail": "The service answered with a redirect; check its address."},
+        )
     return response
 
 

@@ -65,7 +65,7 @@ class Fleet:
     def worker(self, name: str, **environment: str) -> Worker:
         """Runs jobs under this name, from now on."""
         worker = self.starting_worker(name, **environment)
-        worker.said("worker started")
+        worker.said("worker: started")
         return worker
 
     def starting_worker(self, name: str, **environment: str) -> Worker:

@@ -1,11 +1,12 @@
-"""The client alone needs neither torch nor anything of the server."""
+"""Neither the SDK nor the command line needs torch or the packages of the server to start."""
 
 import subprocess
 import sys
 
 import pytest
 
-CLIENT = ["httpx", "numpy", "pydantic", "rich", "safetensors", "typer"]
+SDK = ["httpx", "numpy", "pydantic", "safetensors"]
+CLI = ["rich", "typer"]
 ABSENT = [
     *("torch", "jaxtyping", "fastapi", "starlette", "sqlalchemy", "alembic", "dbos"),
     *("uvicorn", "jinja2", "structlog", "pydantic_settings"),
@@ -28,15 +29,28 @@ def run(body: str, absent: list[str] = ABSENT) -> subprocess.CompletedProcess[st
     )
 
 
-def test_the_client_imports_without_torch_and_without_the_server() -> None:
-    done = run("import service.client.sdk, service.cli.progress, service.cli.main")
+SDK_PROGRAM = "import service.client.sdk"
+CLI_PROGRAM = "import service.cli.progress, service.cli.main"
+
+
+def test_the_sdk_imports_without_torch_the_server_and_the_command_line() -> None:
+    done = run(SDK_PROGRAM, [*ABSENT, *CLI])
     assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.parametrize("package", CLIENT)
-def test_each_package_of_the_client_is_really_needed(package: str) -> None:
-    done = run("import service.client.sdk, service.cli.progress, service.cli.main", [package])
-    assert done.returncode != 0
+def test_the_command_line_imports_without_torch_and_the_server() -> None:
+    done = run(CLI_PROGRAM)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("package", SDK)
+def test_each_package_of_the_sdk_is_really_needed(package: str) -> None:
+    assert run(SDK_PROGRAM, [package]).returncode != 0
+
+
+@pytest.mark.parametrize("package", CLI)
+def test_each_package_of_the_command_line_is_really_needed(package: str) -> None:
+    assert run(CLI_PROGRAM, [package]).returncode != 0
 
 
 def test_a_command_of_the_server_says_what_to_install() -> None:
