@@ -1,4 +1,4 @@
-"""Draws what the demo measured: every chip before and after, beside the golden student.
+"""Plots the demo's result: accuracy of every chip before and after, and of the golden student.
 
 python examples/draw_before_after.py demo-out/result.json docs/images/before-after.svg
 """
@@ -25,7 +25,7 @@ def main(source: Path, picture: Path) -> None:
 
 
 def draw(axes: Axes, chips: list[dict[str, Any]]) -> None:
-    """A row a chip: a dot before, a dot after, and a line where the golden student stands."""
+    """Draw a row for each chip: a dot before, a dot after; a line marks the golden student."""
     for row, chip in enumerate(reversed(chips)):
         before, after = 100 * chip["before"], 100 * chip["after"]
         axes.plot([before, after], [row, row], color="#cbd5e1", linewidth=6, zorder=1)

@@ -1,8 +1,8 @@
-"""Calibrates a fleet as its chips appear: a teacher, a golden student, then every chip once.
+"""Calibrates the chips of a fleet as they appear: one teacher, one golden student, all chips.
 
 `docker compose up` runs it beside the service. It reads TANDEMCAL_URL and TANDEMCAL_KEY, or the key
-from TANDEMCAL_KEY_FILE, waits for TANDEMCAL_DEMO_CHIPS chips (8), and ends once they all have
-weights of their own. It may be run again: what is done is not done twice.
+from TANDEMCAL_KEY_FILE, waits for TANDEMCAL_DEMO_CHIPS chips (default 8), and ends once all of them
+are calibrated. If it is run again, it continues where it stopped.
 """
 
 import os
@@ -18,13 +18,13 @@ from rich.console import Console
 from tandemcal import ChipView, JobView, StudentView, Tandemcal, TandemcalError
 from tandemcal.progress import follow_all
 
-WAIT = 300.0  # s for the service, its key and the first chips
-LOOK = 2.0  # s between two looks
+WAIT = 300.0  # s to wait for the key, the service and the first chips
+LOOK = 2.0  # s between two tries
 Found = TypeVar("Found")
 
 
 def main() -> int:
-    """Exit code 0 once every chip has been calibrated."""
+    """Calibrate chips until all of them have been calibrated, then return 0."""
     console = Console()
     key = until(read_key, "a key")
     with Tandemcal(os.environ["TANDEMCAL_URL"], key) as client:
@@ -38,17 +38,17 @@ def main() -> int:
 
 
 def student_of(client: Tandemcal, console: Console) -> StudentView:
-    """The golden student that is there, or a new one."""
+    """Return the newest golden student; train one if there is none."""
     return next(iter(client.students.list()), None) or golden_student(client, console)
 
 
 def calibrated(client: Tandemcal) -> int:
-    """How many chips have weights of their own."""
+    """Count the chips that have been calibrated."""
     return sum(chip.version_in_force is not None for chip in client.chips.list())
 
 
 def chips_to_do(client: Tandemcal) -> list[ChipView]:
-    """Chips that answer and were never calibrated."""
+    """Return the chips that are idle and have not been calibrated."""
     return [
         chip
         for chip in client.chips.list()
@@ -59,31 +59,31 @@ def chips_to_do(client: Tandemcal) -> list[ChipView]:
 def calibrate(
     client: Tandemcal, student: StudentView, chips: Sequence[ChipView], console: Console
 ) -> list[JobView]:
-    """All at once; the workers take as many as they have room for."""
+    """Calibrate these chips; the workers run as many jobs at once as they have slots."""
     jobs = {chip.name: client.jobs.calibrate(chip.id, student.id) for chip in chips}
     return finished(follow_all(client.jobs, jobs, console))
 
 
 def sentence(job: JobView) -> str:
-    """What came of one chip."""
+    """Describe the result of one chip."""
     accuracy = (job.result or {})["accuracy"]
     before, after = 100 * accuracy["before"], 100 * accuracy["after"]
     return f"Chip {job.chip_id}: {before:.1f} % before, {after:.1f} % after."
 
 
 def wanted() -> int:
-    """How many chips the fleet has."""
+    """Return how many chips to calibrate."""
     return int(os.environ.get("TANDEMCAL_DEMO_CHIPS", "8"))
 
 
 def read_key() -> str | None:
-    """As given, or as the service left it."""
+    """Read the key from the environment, or from the file that the service wrote."""
     file = Path(os.environ.get("TANDEMCAL_KEY_FILE", "/data/key"))
     return os.environ.get("TANDEMCAL_KEY") or (file.read_text().strip() if file.exists() else None)
 
 
 def is_there(client: Tandemcal) -> bool:
-    """Whether the service answers."""
+    """Return whether the service answers."""
     try:
         next(iter(client.chips.list()), None)
     except TandemcalError:
@@ -92,13 +92,15 @@ def is_there(client: Tandemcal) -> bool:
 
 
 def until(look: Callable[[], Found | None], what: str) -> Found:
-    """What it finds, once there is something. Ends the script where that takes too long."""
+    """Return what `look` finds, once it finds something. Raises SystemExit after `WAIT` s."""
     deadline = time.monotonic() + WAIT
     while time.monotonic() < deadline:
         if found := look():
             return found
         time.sleep(LOOK)
-    raise SystemExit(f"After {WAIT:.0f} s there is still no sign of {what}.")
+    raise SystemExit(
+        f"Waited {WAIT:.0f} s for {what} without success; look at the log of the service."
+    )
 
 
 if __name__ == "__main__":

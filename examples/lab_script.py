@@ -1,8 +1,8 @@
-"""What a lab would write: five chips out of the box, one teacher, one calibration each.
+"""Example of a lab's script: calibrates five chips to one teacher.
 
-The service does the work; this script only talks to it, through the Python client. It reads
-TANDEMCAL_URL and TANDEMCAL_KEY, and leaves a table, `demo-out/result.json` and the weights of one
-chip. It may be run again: the chips are then those of the first time, as they are by now.
+The service does the work; the script uses the Python client. It reads TANDEMCAL_URL and
+TANDEMCAL_KEY, prints a table, and writes `demo-out/result.json` and the weights of one chip. If it
+is run again, it calibrates the same chips again, as they have become.
 """
 
 import json
@@ -40,14 +40,14 @@ from tandemcal.progress import follow_all
 
 CHIPS = {"ideal": 11, "pcm": 12, "hermes": 13, "reram": 14, "harsh": 15}  # preset: seed
 TEST_SAMPLES = 600
-SETTLE_S = 86_400.0  # a day on the chip's own clock, from its last write until it is measured
+SETTLE_S = 86_400.0  # from the last write to the measurement: a day on the chip's own clock
 EPOCHS, BATCH = 40, 64
-WIDE = 100  # columns, where no terminal says otherwise
+WIDE = 100  # width of the table in columns, if there is no terminal
 OUTPUT = Path(os.environ.get("TANDEMCAL_DEMO_OUT", "demo-out"))
 
 
 class Row(NamedTuple):
-    """What came of one chip. Accuracies are on samples that no training or calibration has seen."""
+    """The result of one chip. Accuracies are measured on samples that nothing was trained on."""
 
     chip: str
     teacher: float
@@ -63,7 +63,7 @@ class Row(NamedTuple):
 
 
 def main() -> int:
-    """Exit code 0 where every chip came back as it should."""
+    """Calibrate all chips; return 0 if every result is acceptable, else 1."""
     console, began = Console(width=None if sys.stdout.isatty() else WIDE), time.monotonic()
     with Tandemcal(os.environ["TANDEMCAL_URL"], os.environ["TANDEMCAL_KEY"]) as client:
         student = golden_student(client, console)
@@ -82,12 +82,12 @@ def main() -> int:
 
 
 def golden_student(client: Tandemcal, console: Console) -> StudentView:
-    """Teacher, activations and golden student: made once, for all chips."""
+    """Train the teacher, upload it with its samples, and train the golden student for all chips."""
     splits = read_digits()
     console.print("Training the teacher on the digits.")
     network, weights = from_torch(train_teacher(splits.calibration), input_shape=(1, 8, 8))
     teacher = client.teachers.upload("digits", network, weights)
-    console.print("Uploading its samples; the service collects its activations.")
+    console.print("Uploading the samples; the service runs the teacher over them.")
     targets = client.target_sets.upload("digits", teacher.id, splits)
     job = finished(
         follow_all(client.jobs, {"golden student": client.jobs.train(targets.id)}, console)
@@ -96,7 +96,7 @@ def golden_student(client: Tandemcal, console: Console) -> StudentView:
 
 
 def read_digits() -> Splits:
-    """1797 handwritten digits of 8 x 8 pixels, scaled to [0, 1]; a third is held out."""
+    """Read 1797 handwritten digits of 8 x 8 pixels, scaled to [0, 1]; a third is for tests."""
     digits = load_digits()
     pixels = torch.tensor(digits.images / 16, dtype=torch.float32).unsqueeze(1)
     labels = torch.tensor(digits.target)
@@ -107,7 +107,7 @@ def read_digits() -> Splits:
 
 
 def train_teacher(samples: Samples) -> nn.Module:
-    """A small convolutional network; its activations are clipped, as rates are."""
+    """Train a small convolutional network, with activations clipped like firing rates."""
     torch.manual_seed(0)
     model = nn.Sequential(
         *(nn.Conv2d(1, 16, 3, padding=1), nn.BatchNorm2d(16), nn.Hardtanh(0, 2)),
@@ -128,14 +128,14 @@ def train_teacher(samples: Samples) -> nn.Module:
 def step(
     model: nn.Module, optimizer: torch.optim.Optimizer, inputs: Tensor, labels: Tensor
 ) -> None:
-    """One step of plain gradient descent."""
+    """Take one step of the optimizer on one batch."""
     optimizer.zero_grad()
     F.cross_entropy(model(inputs), labels).backward()
     optimizer.step()
 
 
 def register(client: Tandemcal, preset: str, seed: int) -> ChipView:
-    """The chip of this name, or a new one."""
+    """Return the chip of this name; register it if it is new."""
     name = f"bench-{preset}"
     return client.chips.find(name) or client.chips.register(name, preset=preset, seed=seed)
 
@@ -143,14 +143,14 @@ def register(client: Tandemcal, preset: str, seed: int) -> ChipView:
 def calibrate(
     client: Tandemcal, student: StudentView, chips: Sequence[ChipView], console: Console
 ) -> list[JobView]:
-    """All chips at once; the service runs as many jobs together as it has room for."""
+    """Calibrate all chips; the service runs as many jobs at once as it has slots."""
     settings = CalibrationSettings(rule=RuleName.LTL_ONLINE, settle_s=SETTLE_S)
     jobs = {chip.name: client.jobs.calibrate(chip.id, student.id, settings) for chip in chips}
     return finished(follow_all(client.jobs, jobs, console))
 
 
 def finished(jobs: Sequence[JobView]) -> list[JobView]:
-    """The jobs, if all succeeded. Raises JobEndedError."""
+    """Return the jobs if all succeeded. Raises JobEndedError."""
     for job in jobs:
         if job.status != "succeeded":
             raise JobEndedError(job.id, job.status, job.reason)
@@ -158,7 +158,7 @@ def finished(jobs: Sequence[JobView]) -> list[JobView]:
 
 
 def read_row(job: JobView, chip: ChipView) -> Row:
-    """The figures of one calibration."""
+    """Read the figures of one calibration."""
     result: Mapping[str, Any] = job.result or {}
     accuracy, spent = result["accuracy"], result["spent"]
     return Row(
@@ -177,7 +177,7 @@ def read_row(job: JobView, chip: ChipView) -> Row:
 
 
 def table_of(rows: Sequence[Row], console: Console) -> Table:
-    """A row a chip; it fits a terminal of 80 columns."""
+    """Build the table of results, a row a chip; it fits a terminal of 80 columns."""
     table = Table(
         title=f"Accuracy in %, on {TEST_SAMPLES} samples that nothing was trained on; "
         "each chip a day after it was written",
@@ -198,7 +198,7 @@ def table_of(rows: Sequence[Row], console: Console) -> Table:
 
 
 def cells_of(row: Row) -> list[str]:
-    """One line of the table."""
+    """Format one row of the table."""
     shares = (row.teacher, row.golden, row.before, row.after)
     counts = (row.samples, row.cells_written, row.pulses)
     return [
@@ -211,7 +211,7 @@ def cells_of(row: Row) -> list[str]:
 
 
 def complaints_about(row: Row) -> list[str]:
-    """What a lab would not accept."""
+    """Say what is not acceptable in the result of one chip; empty if it is acceptable."""
     sampling = 2 * math.sqrt(row.golden * (1 - row.golden) / TEST_SAMPLES)
     lacking = row.golden - row.after
     if row.chip == "bench-ideal":
@@ -222,11 +222,18 @@ def complaints_about(row: Row) -> list[str]:
         accepted = lacking <= 0.02
     else:
         accepted = row.after >= row.before - sampling
-    return [] if accepted else [f"{row.chip} did not come back: {100 * lacking:.1f} points short."]
+    return (
+        []
+        if accepted
+        else [
+            f"{row.chip} was not recovered: its accuracy is {100 * lacking:.1f} points below the "
+            "golden student."
+        ]
+    )
 
 
 def save_weights(client: Tandemcal, chip_id: str) -> Path:
-    """The codes that stand on one chip now."""
+    """Download the weights in force of one chip; return the path of the file."""
     chip = client.chips.get(chip_id)
     if chip.version_in_force is None:
         raise SystemExit(f"{chip.name} has no calibrated weights to save.")
@@ -236,7 +243,7 @@ def save_weights(client: Tandemcal, chip_id: str) -> Path:
 
 
 def write_result(rows: Sequence[Row], jobs: Sequence[JobView], seconds: float) -> None:
-    """The same figures for programs."""
+    """Write the figures as JSON."""
     OUTPUT.mkdir(parents=True, exist_ok=True)
     result = {
         "test_samples": TEST_SAMPLES,

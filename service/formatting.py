@@ -1,4 +1,4 @@
-"""Numbers as people read them: a unit, and as many digits as mean something."""
+"""Numbers and times as text for people: with a unit, and significant digits only."""
 
 from datetime import datetime, timedelta
 
@@ -6,22 +6,22 @@ DASH = "–"
 
 
 def percent(value: float | None, digits: int = 1) -> str:
-    """A share in [0, 1] as a percentage."""
+    """Format a fraction in [0, 1] as a percentage."""
     return DASH if value is None else f"{100 * value:.{digits}f}\u202f%"
 
 
 def points(value: float | None) -> str:
-    """A difference between two shares, in percentage points, with its sign."""
+    """Format a difference of two fractions in percentage points, with its sign."""
     return DASH if value is None else f"{100 * value:+.1f} pt"
 
 
 def score_text(score: float | None) -> str:
-    """Two digits of a drift score: a probe is no more repeatable than that."""
+    """Format a drift score with two decimals, which is how repeatable a probe is."""
     return DASH if score is None else f"{score:.2f}"
 
 
 def amount(value: float | None) -> str:
-    """A count, or a small ratio, with thin spaces between thousands."""
+    """Format a count or a ratio, with thin spaces between thousands."""
     if value is None:
         return DASH
     if value != int(value):
@@ -30,7 +30,7 @@ def amount(value: float | None) -> str:
 
 
 def seconds(value: float | None) -> str:
-    """How long, in the unit that fits."""
+    """Format a duration in seconds, minutes or hours."""
     if value is None:
         return DASH
     if value < 10:
@@ -43,7 +43,7 @@ def seconds(value: float | None) -> str:
 
 
 def ago(then: datetime | None, now: datetime) -> str:
-    """How long before now, coarsely: the exact time stands in the tooltip."""
+    """Format how long ago a time was, rounded down; the tooltip shows the exact time."""
     if then is None:
         return DASH
     passed = max(now - then, timedelta(0))
@@ -57,15 +57,15 @@ def ago(then: datetime | None, now: datetime) -> str:
 
 
 def instant(then: datetime | None) -> str:
-    """A time in full, UTC."""
+    """Format a time in UTC, to the second."""
     return DASH if then is None else f"{then:%Y-%m-%d %H:%M:%S} UTC"
 
 
 def short_id(identifier: str) -> str:
-    """The end of an id: the start of a UUIDv7 is a time, and alike for neighbours."""
+    """Return the end of an id; the start of a UUIDv7 is a time, the same for neighbours."""
     return identifier[-8:]
 
 
 def plural(count: int, word: str) -> str:
-    """`1 chip`, `5 chips`."""
+    """Format a count with its noun: `1 chip`, `5 chips`."""
     return f"{count} {word}" if count == 1 else f"{count} {word}s"

@@ -1,1 +1,1 @@
-"""A copy of everything that an installation keeps, and the way back."""
+"""Backup of an installation, database and artifacts, and restoring it."""

@@ -1,7 +1,7 @@
-"""Database and artifacts into a directory, while the service runs; and back into an empty one.
+"""Backs up database and artifacts to a folder while the service runs, and restores them.
 
-DIR/manifest.json    what it is, and the SHA-256 of the database
-DIR/database         a SQLite file, or a dump of pg_dump in its custom format
+DIR/manifest.json    version, time, kind and SHA-256 of the database
+DIR/database         a SQLite file, or a dump by pg_dump in its custom format
 DIR/artifacts/       blocks by their SHA-256, as in the store
 """
 
@@ -25,12 +25,12 @@ from service.settings import Settings
 from service.version import code_version
 
 _MANIFEST, _DATABASE, _ARTIFACTS = "manifest.json", "database", "artifacts"
-_TRIES = 3  # while the service replaces blocks as fast as they are copied
-_AHEAD = 1_000_000  # tokens given out after the backup: an agent may have seen them
+_TRIES = 3  # the service may replace blocks while they are copied
+_AHEAD = 1_000_000  # above every token issued after the backup, which an agent may have seen
 
 
 class Manifest(BaseModel):
-    """What a directory holds."""
+    """Description of a backup."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -40,16 +40,16 @@ class Manifest(BaseModel):
     database: Literal["sqlite", "postgresql"]
     database_sha256: str
     blocks: int
-    missing: tuple[str, ...] = ()  # named by rows, but lost before the backup
+    missing: tuple[str, ...] = ()  # referenced by rows, but missing in the store
 
 
 def back_up(settings: Settings, directory: Path) -> Manifest:
-    """Write everything to the directory; blocks that are there are not copied again.
+    """Write a backup to the folder; blocks that it holds already are not copied again.
 
-    Raises BackupError, and ArtifactCorruptError where a block is no longer what its name says.
+    Raises BackupError, and ArtifactCorruptError if a block does not match its SHA-256.
     """
     directory.mkdir(parents=True, exist_ok=True)
-    (directory / _MANIFEST).unlink(missing_ok=True)  # until it is whole it is no backup
+    (directory / _MANIFEST).unlink(missing_ok=True)  # without a manifest it is not a backup
     store, kept = ArtifactStore(settings.artifacts_dir), ArtifactStore(directory / _ARTIFACTS)
     database = Database(settings.database)
     try:
@@ -72,20 +72,26 @@ def back_up(settings: Settings, directory: Path) -> Manifest:
 
 
 def restore(settings: Settings, directory: Path) -> Manifest:
-    """Into a database without rows, after everything was verified. Raises BackupError."""
+    """Restore a backup into an empty database, after verifying it.
+
+    Raises BackupError, and ExecutorRunningError if a service is running on the database.
+    """
     manifest = _read(directory)
     kept, store = ArtifactStore(directory / _ARTIFACTS), ArtifactStore(settings.artifacts_dir)
     database = Database(settings.database)
     try:
         if database.is_sqlite != (manifest.database == "sqlite"):
-            raise NotABackupError(str(directory), f"it is of a {manifest.database} database")
+            raise NotABackupError(
+                str(directory),
+                f"it holds a {manifest.database} database, but the settings name another kind",
+            )
         refuse_second(settings.database)
         check_empty(database)
         for sha256 in kept.every():
             store.put(kept.read(sha256))
         load(directory / _DATABASE, database)
         upgrade(settings.database)
-        _outrun_old_tokens(database)
+        _raise_lease_tokens(database)
     finally:
         database.close()
     return manifest
@@ -94,7 +100,7 @@ def restore(settings: Settings, directory: Path) -> Manifest:
 def _copy_all(
     database: Database, store: ArtifactStore, kept: ArtifactStore, path: Path
 ) -> list[str]:
-    """Blocks before and after the database, so that what it names is there; what is missing."""
+    """Copy blocks before and after the database; return the referenced blocks that are missing."""
     for _ in range(_TRIES):
         _copy_blocks(store, kept)
         named = dump(database, path)
@@ -106,17 +112,17 @@ def _copy_all(
 
 
 def _copy_blocks(source: ArtifactStore, target: ArtifactStore) -> None:
-    """Each is read whole, so its SHA-256 is checked on the way."""
+    """Copy each block; reading it checks its SHA-256."""
     for sha256 in source.every():
         if not target.has(sha256):
             try:
                 target.put(source.read(sha256))
             except ArtifactMissingError:
-                continue  # replaced by a newer one since it was listed
+                continue  # deleted since it was listed, in favour of a newer one
 
 
 def _read(directory: Path) -> Manifest:
-    """Raises NotABackupError."""
+    """Read the manifest, and verify the database. Raises NotABackupError."""
     try:
         manifest = Manifest.model_validate_json((directory / _MANIFEST).read_bytes())
         found = _sha256(directory / _DATABASE)
@@ -129,8 +135,8 @@ def _read(directory: Path) -> Manifest:
     return manifest
 
 
-def _outrun_old_tokens(database: Database) -> None:
-    """Agents refuse a token below the highest they have seen, and the backup may be behind them."""
+def _raise_lease_tokens(database: Database) -> None:
+    """Raise the lease tokens: agents may have seen higher ones, and refuse lower tokens."""
     with database.writing() as session:
         session.execute(update(ChipLease).values(token=ChipLease.token + _AHEAD, holder=None))
 

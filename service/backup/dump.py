@@ -1,4 +1,4 @@
-"""A database as one file, and back. Nobody has to stop working for the first."""
+"""Dumps a database to one file while it is in use, and loads it again."""
 
 import os
 import shutil
@@ -16,11 +16,14 @@ from service.db.repositories.artifact_references import ArtifactReferenceReposit
 from service.db.schema import metadata
 from service.db.session import Database
 
-_PAGES, _PAUSE = 1000, 0.01  # copied at a time, and s in which others may write
+_PAGES, _PAUSE = (
+    1000,
+    0.01,
+)  # pages copied at a time, and the pause between in s, in which others can write
 
 
 def dump(database: Database, path: Path) -> set[str]:
-    """Write the database of one moment to the file; the blocks that its rows name.
+    """Write the database, as of one moment, to the file; return the blocks its rows refer to.
 
     Raises DumpToolMissingError and DumpFailedError.
     """
@@ -30,7 +33,10 @@ def dump(database: Database, path: Path) -> set[str]:
 
 
 def load(path: Path, database: Database) -> None:
-    """Make the empty database what the file holds. Raises what `dump` does."""
+    """Load the file into the empty database.
+
+    Raises DumpToolMissingError and DumpFailedError.
+    """
     if database.is_sqlite:
         _copy_sqlite(path, _file_of(database))
     else:
@@ -40,7 +46,7 @@ def load(path: Path, database: Database) -> None:
 
 
 def check_empty(database: Database) -> None:
-    """Raises DatabaseInUseError where one of our tables has a row."""
+    """Raise DatabaseInUseError if one of our tables has a row."""
     present = set(inspect(database.engine).get_table_names())
     with database.reading() as session:
         for table in metadata().sorted_tables:
@@ -58,19 +64,19 @@ def _dump_sqlite(database: Database, path: Path) -> set[str]:
         blocks = ArtifactReferenceRepository(session).referenced()
     copy.close()
     with closing(sqlite3.connect(path)) as connection:
-        connection.execute("PRAGMA journal_mode = DELETE")  # one file, whole in itself
+        connection.execute("PRAGMA journal_mode = DELETE")  # everything in one file
     return blocks
 
 
 def _copy_sqlite(source: Path, target: Path) -> None:
-    """By SQLite's online backup: the copy is of one moment, whoever writes meanwhile."""
+    """Copy by the online backup of SQLite: the copy is of one moment, whoever writes."""
     target.parent.mkdir(parents=True, exist_ok=True)
     with closing(sqlite3.connect(source)) as a, closing(sqlite3.connect(target)) as b:
         a.backup(b, pages=_PAGES, sleep=_PAUSE)
 
 
 def _dump_postgres(database: Database, path: Path) -> set[str]:
-    """The dump and the blocks are of one snapshot."""
+    """Dump the database and read its blocks from the same snapshot."""
     with database.reading() as session:
         session.execute(text("SET LOCAL idle_in_transaction_session_timeout = 0"))
         blocks = ArtifactReferenceRepository(session).referenced()
@@ -85,7 +91,11 @@ def _snapshot(session: Session) -> str:
 
 
 def _run(tool: str, arguments: Sequence[str], database: Database) -> None:
-    """The password goes by the environment: arguments are seen by everybody on the machine."""
+    """Run a tool of PostgreSQL.
+
+    The password is passed in the environment, because every user can see arguments.
+    Raises DumpToolMissingError and DumpFailedError.
+    """
     found = shutil.which(tool)
     if found is None:
         raise DumpToolMissingError(tool)
@@ -99,7 +109,7 @@ def _run(tool: str, arguments: Sequence[str], database: Database) -> None:
 
 
 def _address(database: Database) -> str:
-    """As libpq reads it, without the password."""
+    """Return the URL for libpq, without the password."""
     url: URL = make_url(database.url).set(drivername="postgresql")
     bare = URL.create(
         "postgresql", url.username, None, url.host, url.port, url.database, query=url.query

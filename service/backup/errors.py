@@ -1,33 +1,34 @@
-"""What stands against a backup, or against its way back."""
+"""Errors of backup and restore."""
 
 from service.errors import ServiceError
 
 
 class BackupError(ServiceError):
-    """The reason, as a sentence for whoever typed the command."""
+    """Base class: a backup or a restore failed; the message says why."""
 
 
 class DumpToolMissingError(BackupError):
     def __init__(self, tool: str) -> None:
         super().__init__(
-            f"PostgreSQL is backed up by its own {tool}, which is not installed here: install the "
-            "client of the server's version (on Debian: postgresql-client), or use the backup of "
-            "whoever runs the server, and copy the artifact directory after it."
+            f"A PostgreSQL database needs {tool}, which is not installed here. Install the client "
+            "of the server's version (on Debian: postgresql-client), or back up the database on its "
+            "server and copy the artifact directory afterwards."
         )
         self.tool = tool
 
 
 class DumpFailedError(BackupError):
     def __init__(self, tool: str, said: str) -> None:
-        super().__init__(f"{tool} failed: {said.strip() or 'it said nothing'}")
+        super().__init__(f"{tool} failed: {said.strip() or 'it printed no message'}")
         self.tool = tool
 
 
 class DatabaseInUseError(BackupError):
     def __init__(self, table: str, database: str) -> None:
         super().__init__(
-            f"The database {database} has rows already (in {table}): a backup is restored into an "
-            "empty one. Name another with TANDEMCAL_DATABASE_URL or TANDEMCAL_DATA_DIR."
+            f"The database {database} has rows already (in {table}), but a backup can only be "
+            "restored into an empty one. Choose another with TANDEMCAL_DATABASE_URL or "
+            "TANDEMCAL_DATA_DIR."
         )
         self.table = table
 
@@ -38,12 +39,12 @@ class NotABackupError(BackupError):
 
 
 class BlocksMissingError(BackupError):
-    """The backup was written; the store itself lacks these."""
+    """The backup was written, but blocks are missing in the store itself."""
 
     def __init__(self, missing: list[str]) -> None:
         named = ", ".join(missing[:3]) + (", ..." if len(missing) > 3 else "")
         super().__init__(
-            f"The backup is written, but {len(missing)} blocks that rows name are not in the "
-            f"artifact store: {named}"
+            f"The backup was written, but the artifact store lacks {len(missing)} blocks that rows "
+            f"refer to: {named}"
         )
         self.missing = tuple(missing)

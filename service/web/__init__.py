@@ -1,1 +1,1 @@
-"""Pages for people: server-rendered, alive without a build step."""
+"""Web pages, rendered by the server, with one small script and no build step."""

@@ -1,15 +1,15 @@
-"""Points to pixels, for the plots that stand in a page as SVG."""
+"""Layout of plots: from data points to the pixels of an SVG."""
 
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 Point = tuple[float, float]
 Write = Callable[[float], str]
-LINE = 16  # px between two labels that must not touch
+LINE = 16  # px between two labels, so that they do not overlap
 
 
 class Frame(NamedTuple):
-    """The drawing area, in pixels, and the ranges it shows."""
+    """The size of a plot in pixels, and the ranges of values that it shows."""
 
     x_range: tuple[float, float]
     y_range: tuple[float, float]
@@ -21,26 +21,26 @@ class Frame(NamedTuple):
     bottom: float = 24
 
     def x(self, value: float) -> float:
-        """Where a value stands on the horizontal axis."""
+        """Return the horizontal position of a value, in pixels."""
         return round(_scale(value, self.x_range, self.left, self.end), 1)
 
     def y(self, value: float) -> float:
-        """Where a value stands on the vertical axis."""
+        """Return the vertical position of a value, in pixels."""
         return round(_scale(value, self.y_range, self.floor, self.top), 1)
 
     @property
     def end(self) -> float:
-        """The right edge of the drawing area."""
+        """Right edge of the drawing area, in pixels."""
         return self.width - self.right
 
     @property
     def floor(self) -> float:
-        """The lower edge of the drawing area."""
+        """Lower edge of the drawing area, in pixels."""
         return self.height - self.bottom
 
 
 class Label(NamedTuple):
-    """A height in the frame and what is written there; `text_y` keeps labels apart."""
+    """A text beside the plot: `y` is the height it marks, `text_y` where it is written."""
 
     y: float
     text_y: float
@@ -48,7 +48,7 @@ class Label(NamedTuple):
 
 
 class Plot(NamedTuple):
-    """One curve in its frame, labelled at its end; the points are for the table behind it."""
+    """One curve with its frame and labels; `points` are for the table behind the plot."""
 
     title: str
     frame: Frame
@@ -61,17 +61,17 @@ class Plot(NamedTuple):
 
 
 class Curve(NamedTuple):
-    """What is to be drawn."""
+    """The data of one curve, and how to draw it."""
 
     title: str
     points: Sequence[Point]
-    write: Write  # a value as a label
+    write: Write  # formats a value as a label
     least: float  # the narrowest range of values worth showing
     reference: tuple[float, str] | None = None  # a dashed line, and its name
 
 
 def draw(curve: Curve, x_range: tuple[float, float]) -> Plot:
-    """Lay one curve out. There must be at least one point."""
+    """Lay out one curve. It must have at least one point."""
     values = [y for _, y in curve.points]
     marked = [curve.reference[0]] if curve.reference else []
     frame = Frame(x_range, padded_range([*values, *marked], curve.least))
@@ -90,11 +90,11 @@ def draw(curve: Curve, x_range: tuple[float, float]) -> Plot:
 
 
 def padded_range(values: Sequence[float], least: float) -> tuple[float, float]:
-    """A range that holds all values, at least `least` wide, with a little air."""
+    """Return a range that holds all values, at least `least` wide, with a margin on both sides."""
     low, high = min(values), max(values)
     missing = max(least - (high - low), 0) / 2
-    air = 0.1 * max(high - low, least)
-    return low - missing - air, high + missing + air
+    margin = 0.1 * max(high - low, least)
+    return low - missing - margin, high + missing + margin
 
 
 def _ticks(values: Sequence[float]) -> tuple[float, ...]:

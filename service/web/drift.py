@@ -1,4 +1,4 @@
-"""A chip's last drift scores as a small drawing."""
+"""Sparkline of a chip's last drift scores."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -7,11 +7,11 @@ from service.formatting import score_text
 
 PROBES_SHOWN = 16
 _WIDTH, _HEIGHT, _EDGE = 80, 24, 3  # px
-_LEAST = 1.0  # the smallest score that fills the height, so that noise stays flat
+_LEAST = 1.0  # the smallest score that fills the height: noise stays flat
 
 
 class Sparkline(NamedTuple):
-    """The scores of the last probes, the newest at the right."""
+    """A curve of the scores of the last probes, the newest at the right."""
 
     path: str
     end: tuple[float, float]
@@ -19,7 +19,7 @@ class Sparkline(NamedTuple):
 
 
 def sparkline(scores: Sequence[float]) -> Sparkline | None:
-    """One point says nothing that the figure beside it does not."""
+    """Lay out the sparkline; None for fewer than two scores."""
     if len(scores) < 2:
         return None
     top, step = max(_LEAST, *scores), (_WIDTH - 2 * _EDGE) / (len(scores) - 1)
@@ -30,6 +30,6 @@ def sparkline(scores: Sequence[float]) -> Sparkline | None:
         )
         for place, score in enumerate(scores)
     ]
-    told = ", ".join(score_text(score) for score in scores)
+    listed = ", ".join(score_text(score) for score in scores)
     path = " ".join(f"{x},{y}" for x, y in points)
-    return Sparkline(path, points[-1], f"drift score of the last {len(scores)} probes: {told}")
+    return Sparkline(path, points[-1], f"drift score of the last {len(scores)} probes: {listed}")

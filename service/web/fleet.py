@@ -1,4 +1,4 @@
-"""What the fleet page shows: one row a chip, one row a job, one headline."""
+"""Data of the fleet page: a headline, a row for each chip, a row for each job."""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -24,7 +24,7 @@ _ATTENTION = (ChipHealth.GOOD, ChipHealth.DRIFTING, ChipHealth.BAD, ChipHealth.U
 
 
 class Recovery(NamedTuple):
-    """Accuracy of one chip before and after its last calibration, beside the golden student's."""
+    """Accuracy of a chip before and after its last calibration, and of its golden student."""
 
     job_id: str
     before: float
@@ -52,7 +52,7 @@ class Recovery(NamedTuple):
 
 
 class JobRow(NamedTuple):
-    """A job as a line of a table."""
+    """A row of the table of jobs."""
 
     id: str
     short: str
@@ -73,7 +73,7 @@ class JobRow(NamedTuple):
 
 
 class ChipRow(NamedTuple):
-    """A chip as a line of a table."""
+    """A row of the table of chips."""
 
     id: str
     name: str
@@ -90,7 +90,7 @@ class ChipRow(NamedTuple):
 
 
 class Fleet(NamedTuple):
-    """Everything on the page."""
+    """All data of the fleet page."""
 
     headline: str
     chips: tuple[ChipRow, ...]
@@ -100,14 +100,14 @@ class Fleet(NamedTuple):
 
 
 class FleetQuery(NamedTuple):
-    """Which part of the lists: both live in the page's address."""
+    """Which pages of the two lists to show, from the query of the address."""
 
-    chips: str | None = None  # the cursor after which the list of chips goes on
-    jobs: str | None = None  # likewise
+    chips: str | None = None  # cursor of the list of chips
+    jobs: str | None = None  # cursor of the list of jobs
 
 
 def read_fleet(session: Session, query: FleetQuery, kinds: JobKinds, now: datetime) -> Fleet:
-    """Collect the page."""
+    """Read the data of the fleet page."""
     overview = OverviewRepository(session)
     chips, chips_cursor = _chips(session, query)
     jobs, jobs_cursor = JobRepository(session).list(
@@ -125,13 +125,13 @@ def read_fleet(session: Session, query: FleetQuery, kinds: JobKinds, now: dateti
 def job_rows(
     session: Session, jobs: Sequence[Job], kinds: JobKinds, now: datetime
 ) -> tuple[JobRow, ...]:
-    """Jobs as lines, with the names of their chips."""
+    """Build the rows of jobs, with the names of their chips."""
     names = OverviewRepository(session).chip_names([job.chip_id for job in jobs if job.chip_id])
     return tuple(job_row(job, names.get(job.chip_id or "", ""), kinds, now) for job in jobs)
 
 
 def job_row(job: Job, chip: str, kinds: JobKinds, now: datetime) -> JobRow:
-    """One job as a line."""
+    """Build the row of one job."""
     progress, spent = job.progress or {}, job.spent or {}
     ended = job.ended_at or now
     return JobRow(
@@ -155,14 +155,14 @@ def job_row(job: Job, chip: str, kinds: JobKinds, now: datetime) -> JobRow:
 
 
 def outcome(job: Job, kinds: JobKinds) -> str:
-    """What came of a job, in a few words; why, where it did not succeed."""
+    """Describe the result of a job in a few words, or why it did not succeed."""
     if job.status != JobStatus.SUCCEEDED:
         return (job.reason or "").rstrip(".")
     return kinds[job.kind].outcome(job.result or {})
 
 
 def recovery_of(job_id: str, result: Mapping[str, Any] | None) -> Recovery | None:
-    """What a calibration's result says of before and after, if it is one."""
+    """Read accuracy before and after from the result of a calibration; None for other results."""
     accuracy = (result or {}).get("accuracy")
     if not isinstance(accuracy, Mapping):
         return None

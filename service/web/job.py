@@ -1,4 +1,4 @@
-"""What the job page shows: how far it is, how it goes, why it ended."""
+"""Data of the job page: progress, plots, resources spent, result and log."""
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
@@ -31,14 +31,14 @@ _LOG_SHOWN = 200
 
 
 class PhaseItem(NamedTuple):
-    """One part of a job's way; `state` is done, now or ahead."""
+    """One phase of a job; `state` is done or now."""
 
     name: str
     state: str
 
 
 class Meter(NamedTuple):
-    """What was spent, beside its budget where there is one."""
+    """An amount spent by a job, with its budget if it has one."""
 
     name: str
     text: str
@@ -62,7 +62,7 @@ class LayerErrors(NamedTuple):
 
 
 class JobPage(NamedTuple):
-    """Everything on the page."""
+    """All data of the job page."""
 
     job: JobRow
     sentence: str
@@ -77,7 +77,7 @@ class JobPage(NamedTuple):
 
 
 def read_job(session: Session, job_id: str, kinds: JobKinds, now: datetime) -> JobPage:
-    """Collect the page. Raises JobNotFoundError."""
+    """Read the data of the job page. Raises JobNotFoundError."""
     job = JobRepository(session).get(job_id)
     names = OverviewRepository(session).chip_names([job.chip_id] if job.chip_id else [])
     events = EventRepository(session).after(0, job_id=job.id, limit=_EVENTS_SHOWN)
@@ -98,7 +98,7 @@ def read_job(session: Session, job_id: str, kinds: JobKinds, now: datetime) -> J
 
 
 def _sentence(noun: str, row: JobRow) -> str:
-    """The page's headline: at the end, the result."""
+    """Build the headline: the status of a job, and its result once it has ended."""
     what = noun + (f" of {row.chip}" if row.chip else "")
     status = row.status.replace("_", " ")
     if row.status != JobStatus.SUCCEEDED:
@@ -108,7 +108,7 @@ def _sentence(noun: str, row: JobRow) -> str:
 
 
 def _phases(job: Job, events: Sequence[Event]) -> tuple[PhaseItem, ...]:
-    """Queued, the phases that the job told of, and how it ended."""
+    """List the phases: queued, those that the job reported, and its final status."""
     told = ["queued"]
     for event in events:
         phase = _progress(event).get("phase")
@@ -152,7 +152,7 @@ def _facts(job: Job, kinds: JobKinds) -> tuple[tuple[str, str], ...]:
 
 
 def _plots(events: Sequence[Event], recovery: Recovery | None) -> tuple[Plot, ...]:
-    """Accuracy, then the rate error of each layer, all over the same steps."""
+    """Lay out the plots of accuracy and of each layer's rate error, over the same steps."""
     steps = [p for event in events if (p := _progress(event)).get("phase") in _LEARNING]
     golden = (recovery.golden, f"golden {percent(recovery.golden)}") if recovery else None
     curves = [
@@ -206,7 +206,7 @@ def _layers(result: Mapping[str, Any]) -> tuple[LayerErrors, ...]:
 
 
 def _log(events: Sequence[Event]) -> tuple[LogLine, ...]:
-    """What was logged and what happened; the steps stand in the plots."""
+    """Return log lines and events, without the progress steps, which the plots show."""
     told = [event for event in events if event.type != "job.progress"]
     return tuple(LogLine(event.created_at, _line(event)) for event in told[-_LOG_SHOWN:])
 

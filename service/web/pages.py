@@ -1,4 +1,4 @@
-"""The pages: rendered here, kept current by a small script, whole without it."""
+"""The web pages. A small script keeps them current; they are complete without it."""
 
 import hashlib
 from pathlib import Path
@@ -35,7 +35,7 @@ router = APIRouter(include_in_schema=False)
 
 
 async def _may_read(request: Request, context: ContextDep) -> bool:
-    """Signed in, with a key that may read."""
+    """Return whether the request is signed in with a key that has the scope `read`."""
     try:
         return Scope.READ in (await authenticate(request, context)).scopes
     except UnauthenticatedError:
@@ -43,7 +43,10 @@ async def _may_read(request: Request, context: ContextDep) -> bool:
 
 
 async def _may_operate(request: Request, context: ContextDep) -> bool:
-    """Signed in, with a key that may change things. Raises CrossSiteError."""
+    """Return whether the request is signed in with a key that has the scope `operate`.
+
+    Raises CrossSiteError.
+    """
     try:
         return Scope.OPERATE in (await authenticate(request, context)).scopes
     except UnauthenticatedError:
@@ -51,7 +54,7 @@ async def _may_operate(request: Request, context: ContextDep) -> bool:
 
 
 async def _form(request: Request) -> dict[str, str]:
-    """The fields of a short form. Raises TooLargeError."""
+    """Read the fields of a short form. Raises TooLargeError."""
     body = b""
     async for part in request.stream():
         body += part
@@ -74,7 +77,7 @@ def fleet(
     chips: str | None = None,
     jobs: str | None = None,
 ) -> Response:
-    """Is everything all right, and if not, which chip?"""
+    """Show the fleet page: health of all chips, and the newest jobs."""
     if not reader:
         return _to_login(request)
     query = FleetQuery(chips, jobs)
@@ -89,7 +92,7 @@ def fleet_fragment(
     chips: str | None = None,
     jobs: str | None = None,
 ) -> Response:
-    """The part of the fleet page that moves."""
+    """Return the live part of the fleet page; 304 if it has not changed."""
     if not reader:
         return Response(status_code=401)
     return _fragment(request, "fleet_live.html", _fleet(context, FleetQuery(chips, jobs)))
@@ -97,7 +100,7 @@ def fleet_fragment(
 
 @router.get("/jobs/{job_id}")
 def job(request: Request, context: ContextDep, reader: Reader, job_id: str) -> Response:
-    """How far is it, is it going well, why did it end?"""
+    """Show the job page: progress and result of one job."""
     if not reader:
         return _to_login(request)
     try:
@@ -109,7 +112,7 @@ def job(request: Request, context: ContextDep, reader: Reader, job_id: str) -> R
 
 @router.get("/fragments/jobs/{job_id}")
 def job_fragment(request: Request, context: ContextDep, reader: Reader, job_id: str) -> Response:
-    """The part of the job page that moves."""
+    """Return the live part of the job page; 304 if it has not changed."""
     if not reader:
         return Response(status_code=401)
     return _fragment(request, "job_live.html", _job(context, job_id))
@@ -117,16 +120,16 @@ def job_fragment(request: Request, context: ContextDep, reader: Reader, job_id: 
 
 @router.post("/jobs/{job_id}/cancel")
 def cancel(context: ContextDep, operator: Operator, job_id: str) -> Response:
-    """Call a job off, then show it again."""
+    """Cancel a job, then show its page again."""
     if not operator:
-        detail = "Sign in with a key that has the scope 'operate'."
+        detail = "Cancelling a job needs a key with the scope 'operate'; sign in with such a key."
         return _page("problem.html", status=403, title="Not allowed", detail=detail)
     try:
         with context.database.writing() as session:
             JobRepository(session).request_cancel(job_id, utc_now())
         context.engine.cancel_queued(job_id)
     except JobStateError:
-        pass  # it ended before the button was pressed, and its page says how
+        pass  # the job ended before the button was pressed; its page shows how
     except NotFoundError as error:
         return _page("problem.html", status=404, title="Not found", detail=str(error))
     return RedirectResponse(f"/jobs/{job_id}", status_code=303)
@@ -134,13 +137,13 @@ def cancel(context: ContextDep, operator: Operator, job_id: str) -> Response:
 
 @router.get("/login")
 def login_page(context: ContextDep, next: str = "/") -> Response:
-    """Where the key is entered."""
+    """Show the form to sign in."""
     return _login(context, next, failed=False)
 
 
 @router.post("/login")
 def login(request: Request, context: ContextDep, form: Form) -> Response:
-    """A key for a session cookie."""
+    """Sign in with a key: the answer sets the session cookie."""
     refuse_foreign_pages(request)
     target = form.get("next", "/")
     try:
@@ -154,7 +157,7 @@ def login(request: Request, context: ContextDep, form: Form) -> Response:
 
 @router.post("/logout")
 def logout(request: Request, context: ContextDep) -> Response:
-    """End the session."""
+    """Sign out: end the browser session."""
     refuse_foreign_pages(request)
     if token := request.cookies.get(COOKIE):
         context.credentials.log_out(token)
@@ -165,7 +168,7 @@ def logout(request: Request, context: ContextDep) -> Response:
 
 @router.get("/static/{name}")
 def static(name: str) -> Response:
-    """Style, script and icon: open to all, for the login page needs them."""
+    """Serve style, script and icon. They need no key, because the login page uses them."""
     if name not in _ASSETS:
         return Response(status_code=404)
     return FileResponse(_HERE / "static" / name, headers={"Cache-Control": "no-cache"})
@@ -194,7 +197,7 @@ def _page(template: str, *, status: int = 200, **shown: Any) -> Response:
 
 
 def _fragment(request: Request, template: str, shown: dict[str, Any]) -> Response:
-    """The part anew, or the word that it is as it was."""
+    """Render a live part; answer 304 if it equals the one that the browser has."""
     text = _render(template, shown)
     etag = f'"{hashlib.sha256(text.encode()).hexdigest()[:32]}"'
     if request.headers.get("if-none-match") == etag:
@@ -216,7 +219,7 @@ def _to_login(request: Request) -> Response:
 
 
 def _own(target: str) -> str:
-    """A path of ours: never another site's."""
+    """Return the target if it is a path of this service, else the start page."""
     inside = target.startswith("/") and not target.startswith(("//", "/\\"))
     return target if inside else "/"
 

@@ -1,12 +1,12 @@
-// Keeps a page's figures current. The page names where its live part is served:
-// <main data-live="/fragments/fleet">. Without this script the page is whole, but stands still.
+// Keeps a page current. The page names the address of its live part:
+// <main data-live="/fragments/fleet">. Without this script the page is complete, but it is not updated.
 "use strict";
 
 (() => {
   const root = document.querySelector("[data-live]");
   if (!root) return;
 
-  const PAUSE = 1000; // ms between looks
+  const PAUSE = 1000; // ms between two requests
   const PAUSE_AFTER_ERROR = 5000;
   let etag = null;
 
@@ -28,7 +28,7 @@
   async function look() {
     const headers = etag ? { "If-None-Match": etag } : {};
     const answer = await fetch(root.dataset.live, { headers, credentials: "same-origin" });
-    if (answer.status === 401) location.reload(); // signed out: the page leads to the key
+    if (answer.status === 401) location.reload(); // signed out: the reloaded page leads to the login
     if (answer.status >= 400) throw new Error(`status ${answer.status}`);
     root.classList.remove("stale");
     if (answer.status !== 200) return;
