@@ -11,8 +11,8 @@ class DumpToolMissingError(BackupError):
     def __init__(self, tool: str) -> None:
         super().__init__(
             f"A PostgreSQL database needs {tool}, which is not installed here. Install the client "
-            "of the server's version (on Debian: postgresql-client), or back up the database on its "
-            "server and copy the artifact directory afterwards."
+            "programs of the server's version (on Debian: postgresql-client), or back up the "
+            "database on its server and copy the artifact directory afterwards."
         )
         self.tool = tool
 
