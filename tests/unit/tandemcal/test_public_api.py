@@ -1,6 +1,8 @@
 """The public names of `tandemcal`: none changes unnoticed."""
 
 import difflib
+import tomllib
+from pathlib import Path
 
 import tandemcal
 from tests.unit.tandemcal.public_api import LISTING, MODULES, listing, names_of
@@ -32,3 +34,8 @@ def test_the_lazy_names_are_those_that_a_type_checker_sees() -> None:
 def test_every_module_is_listed() -> None:
     text = LISTING.read_text()
     assert all(f"# {module}\n" in text for module in MODULES)
+
+
+def test_the_version_is_that_of_the_project() -> None:
+    project = tomllib.loads((Path(__file__).parents[3] / "pyproject.toml").read_text())["project"]
+    assert tandemcal.__version__ == project["version"]
