@@ -3,16 +3,16 @@
 import pytest
 import torch
 
-from ltl_core.chip import (
+from tandemcal.backend import (
     BulkWriter,
     ChipBackend,
     LayerCodes,
+    LayerShapeError,
     Observable,
     Placement,
     Stimulus,
     StreamingBackend,
 )
-from ltl_core.errors import LayerShapeError
 from tandemcal.testing.small_network import (
     BATCH,
     SHAPES,
