@@ -7,7 +7,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[3]
 INTERNAL = {"ltl_core", "chip_sim", "service"}
-SHOWN = ("README.md", "docs/guides", "examples")
+SHOWN = ("README.md", "docs/quickstart.md", "docs/guides", "docs/reference", "examples")
+RECIPE = "new-"  # guides whose name starts so are for those who change our packages
 
 
 def internal_imports(code: str) -> set[str]:
@@ -28,7 +29,7 @@ def shown_code() -> Iterator[tuple[str, str]]:
             name = str(path.relative_to(ROOT))
             if path.suffix == ".py":
                 yield name, path.read_text()
-            elif path.suffix == ".md":
+            elif path.suffix == ".md" and not path.name.startswith(RECIPE):
                 for snippet in re.findall(r"```python\n(.*?)```", path.read_text(), re.DOTALL):
                     yield name, snippet
 
