@@ -39,7 +39,7 @@ from ltl_core.interop.from_torch import Imported
 from ltl_core.settings import RuleName
 from ltl_core.student.evaluate import Quality, student_quality
 from ltl_core.student.operations import count_operations
-from ltl_core.teaching.live import LiveTargets, Vary
+from ltl_core.teaching.live import Augmentation, LiveTargets
 from ltl_core.teaching.targets import Targets, evenly_spaced_indices
 from ltl_core.teaching.teacher import teacher_accuracy
 from ltl_core.training.training import Training
@@ -173,7 +173,7 @@ def some_of(images: Images, count: int | None) -> Images:
     return images if count is None else images.take(evenly_spaced_indices(images.size, count))
 
 
-def varied(task: Task, seed: int) -> Vary | None:
+def varied(task: Task, seed: int) -> Augmentation | None:
     """Crops and flips, where the task's published settings have them."""
     if not task.presets:
         return None

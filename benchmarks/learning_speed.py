@@ -32,12 +32,12 @@ from benchmarks.memory import peak_memory
 from ltl_core.network.layers import Conv2d
 from ltl_core.rules.select import select_rule
 from ltl_core.settings import NeuronSettings, RuleName
+from ltl_core.student.forward import layerwise_forward_student
 from ltl_core.student.layerwise import Supervision, layerwise_forward
-from ltl_core.student.student import layerwise_forward_student
 from ltl_core.teaching.readout import LabelCrossEntropy
 from ltl_core.teaching.teacher import collect
 from ltl_core.training.latent_weights import LatentWeights, LearningRates
-from ltl_core.training.training import start_student
+from ltl_core.training.start import start_student
 
 RULES = (RuleName.LTL_OFFLINE, RuleName.LTL_ONLINE)
 WINDOWS = (4, 16, 64)  # steps, for the table of memory

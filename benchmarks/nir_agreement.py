@@ -29,7 +29,8 @@ from benchmarks.teachers import scaled
 from ltl_core.data.images import as_samples
 from ltl_core.interop.to_nir import to_nir
 from ltl_core.settings import RuleName
-from ltl_core.student.student import Student, run_student
+from ltl_core.student.forward import student_traces
+from ltl_core.student.student import Student
 from ltl_core.teaching.live import LiveTargets
 from ltl_core.training.training import Training
 
@@ -82,7 +83,7 @@ def student_of_digits() -> tuple[Student, Tensor]:
 def compare(neuron: str, student: Student, exported: Student, inputs: Tensor) -> Agreement:
     """Here one student, there another, on the same samples."""
     theirs, their_sums = run_elsewhere(exported, inputs)
-    *hidden, readout = run_student(student, inputs)
+    *hidden, readout = student_traces(student, inputs)
     ours = torch.cat([w.spikes.sum(0).flatten() for w in hidden if w.spikes is not None])
     difference = (ours - torch.cat([theirs[w.stage.name].flatten() for w in hidden])).abs()
     sums = readout.membrane[-1]

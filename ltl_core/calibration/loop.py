@@ -162,7 +162,7 @@ class Calibration:
                 self._latent.set_gradient(name, gradient, trims_only=not self._moves_weights)
             if seen.stage.is_readout:
                 logits = seen.record.membrane[-1]  # type: ignore[index]
-                accuracy = accuracy_of(logits, batch.answers)
+                accuracy = accuracy_of(logits, batch.expected)
             else:
                 rate = measured_rate(seen.record, student.neuron.steps)
                 errors.append(float((rate - batch.rates[seen.stage.name]).square().mean().sqrt()))

@@ -9,14 +9,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ltl_core.chip import LayerCodes
 from ltl_core.errors import NetworkError, UnsupportedLayerError
 from ltl_core.interop.to_nir import ABOUT, ACCEPTED, TIME_STEP
 from ltl_core.network.layers import AvgPool2d, Conv2d, Linear
 from ltl_core.network.spec import NetworkSpec
 from ltl_core.settings import NeuronSettings
-from ltl_core.student.codes import CodeFormat, as_integers, encode, encode_trim
-from ltl_core.student.student import Student, zero_trims
+from ltl_core.student.codes import CodeFormat
+from ltl_core.student.student import Student
 
 
 class SpikingNetwork(NamedTuple):
@@ -58,7 +57,7 @@ def student_from_nir(graph: nir.NIRGraph) -> Student:
         raise NetworkError("The graph's metadata describe another network than its nodes do.")
     form = CodeFormat(**about["format"])
     student = Student(network, neuron, form, {}, **about["scales"])
-    return student.with_codes(_codes(student, weights))
+    return student.with_weights(weights)
 
 
 def _read_about(graph: nir.NIRGraph) -> Mapping[str, Any] | None:
@@ -73,19 +72,6 @@ def _read_about(graph: nir.NIRGraph) -> Mapping[str, Any] | None:
     except (KeyError, TypeError, ValueError) as error:
         raise NetworkError(f"The graph's metadata '{ABOUT}' is damaged: {error}.") from error
     return about
-
-
-def _codes(student: Student, weights: Mapping[str, Tensor]) -> dict[str, LayerCodes]:
-    codes: dict[str, LayerCodes] = {}
-    for name, lsb in student.lsb.items():
-        weight = weights[f"{name}.weight"].flatten(1) / lsb
-        bias = weights[f"{name}.bias"] / (lsb * student.bias_lsb(name))
-        codes[name] = LayerCodes(
-            as_integers(encode(weight, student.format)),
-            as_integers(encode_trim(bias, student.format)),
-            zero_trims(len(weight)),
-        )
-    return codes
 
 
 def _chain(graph: nir.NIRGraph) -> Iterator[tuple[str, nir.NIRNode]]:

@@ -1,4 +1,4 @@
-"""Float weights and the integer codes that a chip accepts."""
+"""Integer codes that a chip accepts, and the float weights that are rounded to them."""
 
 from typing import NamedTuple
 
@@ -10,21 +10,24 @@ from ltl_core.chip import ChipInfo
 
 
 class CodeFormat(NamedTuple):
-    """Which codes there are: weights of 6 bits and sign, trims of 8 bits over half a threshold."""
+    """The codes of a chip: by default weights of 6 bits and sign, trims of 8 bits.
 
-    weight_max: int = 63
+    Trims reach half a threshold to either side.
+    """
+
+    weight_max: int = 63  # weight codes run from -max to +max
     trim_min: int = -128
     trim_max: int = 127
-    trim_lsb: float = 1 / 256  # of one trim code, as a part of the threshold
+    trim_lsb: float = 1 / 256  # size of one trim code, as a fraction of the threshold
 
 
 def format_of(info: ChipInfo) -> CodeFormat:
-    """The codes of a chip."""
+    """Return the code format of a chip."""
     return CodeFormat(info.weight_code_max, info.trim_code_min, info.trim_code_max, info.trim_lsb)
 
 
 def fit_lsb(weight: Float[Tensor, "*shape"], codes: CodeFormat) -> float:
-    """The weight of one code that rounds `weight` with the least squared error.
+    """Return the weight of one code that rounds `weight` with the least squared error.
 
     Clipping the few largest weights is often cheaper than a coarse step for all of them, so the
     full scale is searched between a quarter of the largest weight and all of it.
@@ -40,15 +43,20 @@ def fit_lsb(weight: Float[Tensor, "*shape"], codes: CodeFormat) -> float:
 
 
 def encode(values: Float[Tensor, "*shape"], codes: CodeFormat) -> Float[Tensor, "*shape"]:
-    """Nearest weight code of values in code units, still as floats."""
+    """Return the nearest weight codes of values in code units, still as floats."""
     return values.round().clamp(-codes.weight_max, codes.weight_max)
 
 
 def encode_trim(values: Float[Tensor, "*shape"], codes: CodeFormat) -> Float[Tensor, "*shape"]:
-    """Nearest trim code of values in trim codes, still as floats."""
+    """Return the nearest trim codes of values in trim codes, still as floats."""
     return values.round().clamp(codes.trim_min, codes.trim_max)
 
 
 def as_integers(codes: Float[Tensor, "*shape"]) -> Int[Tensor, "*shape"]:
-    """Codes as they travel and rest."""
+    """Return codes in the 16-bit integers in which they are sent and stored."""
     return codes.to(torch.int16)
+
+
+def zero_trims(columns: int) -> Int[Tensor, " column"]:
+    """Return trim codes of zero, which leave a threshold or bias at its nominal value."""
+    return torch.zeros(columns, dtype=torch.int16)

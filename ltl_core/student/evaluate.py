@@ -1,4 +1,4 @@
-"""How good is it? Accuracy and rate errors, of the ideal student and of a chip."""
+"""How good a student or a chip is: accuracy, rate errors and losses on a set of samples."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -8,7 +8,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ltl_core.chip import ChipBackend, Observable, Stimulus
-from ltl_core.student.student import Student, layerwise_forward_student
+from ltl_core.student.forward import pack_student
+from ltl_core.student.layerwise import layerwise_forward_packed
+from ltl_core.student.student import Student
 from ltl_core.teaching.readout import accuracy_of, sample_losses
 from ltl_core.teaching.targets import Batch, Targets
 
@@ -16,65 +18,70 @@ _CHUNK = 128  # samples at a time
 
 
 class Quality(NamedTuple):
-    """Of a student or a chip, on one set of samples."""
+    """Quality of a student or a chip, measured on one set of samples."""
 
-    accuracy: float
+    accuracy: float  # fraction of right classes; of values, the explained fraction of the variance
     rate_error: tuple[float, ...]  # root mean square of r - R, hidden layer by hidden layer
     losses: tuple[float, ...]  # of the readout, sample by sample
 
     @property
     def loss(self) -> float:
-        """Their mean: cross-entropy, or squared error where labels are values."""
+        """Mean loss: cross-entropy in nats, or the squared error if labels are values."""
         return sum(self.losses) / len(self.losses)
 
 
-class _Answer(NamedTuple):
+class _Output(NamedTuple):
     rates: list[Float[Tensor, "batch *_neuron"]]
     logits: Float[Tensor, "batch class"]
 
 
 def student_quality(student: Student, targets: Targets) -> Quality:
-    """Of the ideal student."""
-    return _quality(student, targets, lambda batch: _ideal(student, batch))
+    """Measure the ideal student."""
+    packed = pack_student(student)
+
+    def run(batch: Batch) -> _Output:
+        result = layerwise_forward_packed(student.network, packed, batch.inputs, student.neuron)
+        return _Output(list(result.rates.values()), result.logits)
+
+    return _quality(student, targets, run)
 
 
 def chip_quality(backend: ChipBackend, student: Student, targets: Targets) -> Quality:
-    """Of a chip on which the student stands; it learns nothing from being measured."""
+    """Measure a chip that holds the student's network; the chip learns nothing.
+
+    Raises ChipUnavailableError.
+    """
     return _quality(student, targets, lambda batch: _measured(backend, student, batch))
 
 
-def _ideal(student: Student, batch: Batch) -> _Answer:
-    result = layerwise_forward_student(student, batch.inputs)
-    return _Answer(list(result.rates.values()), result.logits)
+def recorded(value: Tensor | None) -> Tensor:
+    """Return an observable that was asked for. Raises ValueError if the chip left it out."""
+    if value is None:
+        raise ValueError("The chip did not return an observable that it was asked for.")
+    return value
 
 
-def _measured(backend: ChipBackend, student: Student, batch: Batch) -> _Answer:
+def _measured(backend: ChipBackend, student: Student, batch: Batch) -> _Output:
     *hidden, readout = student.network.stages
     record = {stage.name: Observable.COUNTS for stage in hidden}
     record[readout.name] = Observable.MEMBRANE
     steps = student.neuron.steps
     recording = backend.run(Stimulus(batch.inputs, steps), record)
-    rates = [_present(recording.layers[stage.name].counts).float() / steps for stage in hidden]
-    sums = _present(recording.layers[readout.name].membrane)[-1]
-    return _Answer(rates, sums * (student.lsb[readout.name] / steps))
+    rates = [recorded(recording.layers[stage.name].counts).float() / steps for stage in hidden]
+    sums = recorded(recording.layers[readout.name].membrane)[-1]
+    return _Output(rates, sums * (student.lsb[readout.name] / steps))
 
 
-def _quality(student: Student, targets: Targets, ask: Callable[[Batch], _Answer]) -> Quality:
+def _quality(student: Student, targets: Targets, run: Callable[[Batch], _Output]) -> Quality:
     names = [stage.name for stage in student.network.stages if not stage.is_readout]
     squared, hits, samples = torch.zeros(len(names)), 0.0, 0
     losses: list[float] = []
     for batch in targets.batches(_CHUNK):
-        answer, size, wanted = ask(batch), batch.size, batch.answers
-        for place, (name, rate) in enumerate(zip(names, answer.rates, strict=True)):
-            squared[place] += (rate - batch.rates[name]).square().mean() * size
-        hits += accuracy_of(answer.logits, wanted) * size
-        losses += sample_losses(answer.logits, wanted).tolist()
+        output, size, expected = run(batch), batch.size, batch.expected
+        for index, (name, rate) in enumerate(zip(names, output.rates, strict=True)):
+            squared[index] += (rate - batch.rates[name]).square().mean() * size
+        hits += accuracy_of(output.logits, expected) * size
+        losses += sample_losses(output.logits, expected).tolist()
         samples += size
     error = tuple(float(value) for value in (squared / samples).sqrt())
     return Quality(hits / samples, error, tuple(losses))
-
-
-def _present(value: Tensor | None) -> Tensor:
-    if value is None:
-        raise ValueError("The chip did not return an observable that it was asked for.")
-    return value

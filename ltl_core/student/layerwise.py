@@ -1,9 +1,9 @@
-"""One pass over a student: layer by layer, in a layer a few samples at a time, learning on the way.
+"""One pass over a student, layer by layer, which computes the gradients of a local rule on the way.
 
-The steps of a layer's neurons, its deltas and its weight gradient follow on each other while their
-numbers are still in the cache; what outlives a layer are its spikes, until the last layer that
-reads them has. A rule that needs no later steps is run a few steps at a time, so that its memory
-does not grow with time.
+A layer is computed a few samples at a time: its currents, neurons, deltas and weight gradients
+follow on each other while their numbers are still in the cache. What outlives a layer are its
+spikes, until the last layer that reads them is done. If a rule needs no later steps, the pass goes
+a few steps at a time, so that its memory does not grow with time.
 """
 
 from collections.abc import Iterator, Mapping
@@ -20,7 +20,13 @@ from ltl_core.network.stages import Stage
 from ltl_core.rules.rule import LayerActivity, Rule
 from ltl_core.settings import NeuronSettings
 from ltl_core.spiking.forward import Weights, as_frames
-from ltl_core.spiking.gradient import Gradient, GradientSum, sample_slices, split_time, unfold_steps
+from ltl_core.spiking.gradient import (
+    Gradient,
+    GradientSum,
+    sample_slices,
+    split_time,
+    unfold_steps,
+)
 from ltl_core.spiking.linear import (
     BranchWeights,
     PackedWeights,
@@ -31,42 +37,55 @@ from ltl_core.spiking.linear import (
 from ltl_core.spiking.neuron import LIFWindow, count_spikes, lif_window_into
 from ltl_core.teaching.readout import ReadoutLoss
 
-_STEPS_AT_ONCE = 4  # of a rule that looks at no later steps
+_STEPS_AT_ONCE = 4  # if the rule needs no later steps
 
-PackedNetwork = Mapping[str, tuple[PackedWeights, ...]]
+PackedNetwork = Mapping[str, tuple[PackedWeights, ...]]  # by stage, one entry a branch
 
 
 class Supervision(NamedTuple):
-    """What a batch teaches, and by which rule; `delta_bits` as in the settings."""
+    """What a batch supervises a student with: the rule, target rates, and the readout's loss."""
 
     rule: Rule
-    targets: Mapping[str, Float[Tensor, "batch *_neuron"]]
+    targets: Mapping[str, Float[Tensor, "batch *_neuron"]]  # rates in [0, 1], by hidden layer
     readout_loss: ReadoutLoss
-    delta_bits: int | None = None
+    delta_bits: int | None = None  # as in TrainingSettings
 
 
 class LayerwiseResult(NamedTuple):
-    """What a student did, and, where it learned, how each matrix should change."""
+    """Rates and logits of a student, and with supervision the gradients of its matrices."""
 
     rates: dict[str, Float[Tensor, "batch *_neuron"]]
     logits: Float[Tensor, "batch output"]
     gradients: dict[str, Gradient]
 
 
-class _State(NamedTuple):
-    """What a few samples of a layer carry from one segment of steps to the next."""
+class _SliceState(NamedTuple):
+    """State of some samples of a layer, carried from one segment of steps to the next."""
 
-    membrane: Float[Tensor, "n *neuron"]  # of the readout, its running sum
-    counted: Float[Tensor, "n *neuron"]
+    membrane: Float[Tensor, "n *neuron"]  # of the readout: its running sum
+    counted: Float[Tensor, "n *neuron"]  # spikes so far
 
 
-class _Part(NamedTuple):
-    """Some steps of some samples of one layer."""
+class _SliceKey(NamedTuple):
+    stage: str
+    first_sample: int
+
+
+class _Slice(NamedTuple):
+    """Some samples of one layer, over some steps."""
 
     stage: Stage
     samples: slice
-    start: int
-    rows: list[UnfoldedInput]
+    start: int  # index of the first step
+
+    @property
+    def key(self) -> _SliceKey:
+        return _SliceKey(self.stage.name, self.samples.start)
+
+
+class _Currents(NamedTuple):
+    inputs: list[UnfoldedInput]  # one a branch
+    sums: Float[Tensor, "time n *neuron"]
 
 
 def layerwise_forward(
@@ -76,9 +95,10 @@ def layerwise_forward(
     neuron: NeuronSettings,
     supervision: Supervision | None = None,
 ) -> LayerwiseResult:
-    """The student's rates and logits over the whole window; with a supervision, its gradients.
+    """Run a student over the whole time window; with supervision, compute its gradients too.
 
     Inputs are images, held for all steps, or sequences of as many frames as there are steps.
+    Raises LayerShapeError for any other shape.
     """
     packed = {stage.name: branch_weights(stage, weights) for stage in network.stages}
     return layerwise_forward_packed(network, packed, inputs, neuron, supervision)
@@ -91,10 +111,12 @@ def layerwise_forward_packed(
     neuron: NeuronSettings,
     supervision: Supervision | None = None,
 ) -> LayerwiseResult:
-    """The same with weights that are packed already, by stage and branch."""
-    return _LayerwisePass(network, weights, neuron, supervision).over(
-        as_frames(network, inputs, neuron.steps)
-    )
+    """Do what `layerwise_forward` does, with weights that are packed already.
+
+    Raises LayerShapeError if the inputs are neither images nor sequences of the right length.
+    """
+    frames = as_frames(network, inputs, neuron.steps)
+    return _LayerwisePass(network, weights, neuron, supervision, frames).run()
 
 
 class _LayerwisePass:
@@ -104,34 +126,34 @@ class _LayerwisePass:
         weights: PackedNetwork,
         neuron: NeuronSettings,
         supervision: Supervision | None,
+        frames: Float[Tensor, "time batch *input"],
     ) -> None:
         self._network, self._neuron, self._supervision = network, neuron, supervision
-        self._weights = weights
-        self._states: dict[tuple[str, int], _State] = {}
-        self._held: dict[tuple[str, int], tuple[list[UnfoldedInput], Tensor]] = {}
+        self._weights, self._frames = weights, frames
+        self._states: dict[_SliceKey, _SliceState] = {}
+        self._constant_currents: dict[_SliceKey, _Currents] = {}
         first = weights[network.stages[0].name][0]
         like = first.matrix if isinstance(first, BranchWeights) else first.bias
-        learned = network.matrices if supervision else ()
+        matrices = network.matrices if supervision else ()
         in_bytes = supervision is not None and supervision.delta_bits is not None
-        self._gradients = GradientSum(learned, like, in_bytes=in_bytes)
+        self._gradients = GradientSum(matrices, like, in_bytes=in_bytes)
         self._device = like.device
-        self._longest = max(part.stop - part.start for part in self._segments())
+        self._longest = max(segment.stop - segment.start for segment in self._segments())
 
-    def over(self, frames: Float[Tensor, "time batch *input"]) -> LayerwiseResult:
-        batch = frames.shape[1]
+    @property
+    def _batch(self) -> int:
+        return self._frames.shape[1]
+
+    def run(self) -> LayerwiseResult:
         for steps in self._segments():
-            shown: dict[str | None, Tensor] = {None: frames if len(frames) == 1 else frames[steps]}
-            for place, stage in enumerate(self._network.stages):
-                shown[stage.name] = self._stage(stage, shown, steps, batch)
-                for name in self._no_longer_read(place):
-                    shown.pop(name, None)
+            self._run_segment(steps)
         *hidden, readout = self._network.stages
         rates = {stage.name: self._whole(stage).counted / self._neuron.steps for stage in hidden}
         logits = self._whole(readout).membrane / self._neuron.steps
         return LayerwiseResult(rates, logits, self._gradients.total)
 
     def _segments(self) -> Iterator[slice]:
-        """Boundaries never cut through the first step that learns."""
+        """Yield the segments of steps; one begins at the first step at which the rule learns."""
         steps, supervision = self._neuron.steps, self._supervision
         if supervision is not None and supervision.rule.needs_whole_window:
             yield slice(0, steps)
@@ -141,60 +163,62 @@ class _LayerwisePass:
         for start, stop in pairwise(starts):
             yield slice(start, stop)
 
+    def _run_segment(self, steps: slice) -> None:
+        frames = self._frames if len(self._frames) == 1 else self._frames[steps]
+        outputs: dict[str | None, Tensor] = {None: frames}
+        for index, stage in enumerate(self._network.stages):
+            outputs[stage.name] = self._stage(stage, outputs, steps)
+            for name in self._no_longer_read(index):
+                outputs.pop(name, None)
+
     def _stage(
-        self, stage: Stage, shown: Mapping[str | None, Tensor], steps: slice, batch: int
+        self, stage: Stage, outputs: Mapping[str | None, Tensor], steps: slice
     ) -> UInt8[Tensor, "time batch *neuron"]:
         count = steps.stop - steps.start
-        spikes = _empty_spikes((batch, count, *stage.output_shape), self._device)
-        for samples in sample_slices(stage, self._longest, batch, self._device):
-            rows, current = self._currents(stage, shown, samples, count)
-            part = _Part(stage, samples, steps.start, rows)
+        spikes = _empty_spikes((self._batch, count, *stage.output_shape), self._device)
+        for samples in sample_slices(stage, self._longest, self._batch, self._device):
+            part = _Slice(stage, samples, steps.start)
+            currents = self._currents(part, outputs, count)
             if stage.is_readout:
-                self._read_out(part, current, batch)
+                self._read_out(part, currents)
             else:
-                self._fire(part, current, spikes[:, samples], batch)
+                self._fire(part, currents, spikes[:, samples])
         return spikes
 
     def _currents(
-        self, stage: Stage, shown: Mapping[str | None, Tensor], samples: slice, steps: int
-    ) -> tuple[list[UnfoldedInput], Float[Tensor, "time n *neuron"]]:
-        """Of a layer that sees the held input alone they are the same at every step."""
-        sources = [shown[branch.source] for branch in stage.branches]
-        constant = all(len(source) == 1 for source in sources)
-        key = (stage.name, samples.start)
-        if constant and key in self._held:
-            rows, sums = self._held[key]
-        else:
-            rows, sums = self._weighted_sums(stage, [source[:, samples] for source in sources])
-        if not constant:
-            return rows, sums
-        self._held[key] = (rows, sums)
-        return rows, sums.expand(steps, *sums.shape[1:])
+        self, part: _Slice, outputs: Mapping[str | None, Tensor], steps: int
+    ) -> _Currents:
+        """Return the currents of every step, computed once for a layer that sees held inputs."""
+        sources = [outputs[branch.source] for branch in part.stage.branches]
+        if any(len(source) != 1 for source in sources):
+            return self._computed_currents(part, sources)
+        if part.key not in self._constant_currents:
+            self._constant_currents[part.key] = self._computed_currents(part, sources)
+        inputs, sums = self._constant_currents[part.key]
+        return _Currents(inputs, sums.expand(steps, *sums.shape[1:]))
 
-    def _weighted_sums(
-        self, stage: Stage, sources: list[Tensor]
-    ) -> tuple[list[UnfoldedInput], Float[Tensor, "time n *neuron"]]:
-        weights = self._weights[stage.name]
-        ways = zip(stage.branches, sources, weights, strict=True)
-        rows = [unfold_steps(branch, source, weight.row_type) for branch, source, weight in ways]
-        parts = [
-            split_time(weighted_sums(packed, weight), len(source))
-            for packed, weight, source in zip(rows, weights, sources, strict=True)
+    def _computed_currents(self, part: _Slice, sources: list[Tensor]) -> _Currents:
+        weights = self._weights[part.stage.name]
+        sliced = [source[:, part.samples] for source in sources]
+        inputs = [
+            unfold_steps(branch, source, weight.row_type)
+            for branch, source, weight in zip(part.stage.branches, sliced, weights, strict=True)
         ]
-        total = parts[0]
-        for other in parts[1:]:
-            total = total + other
-        return rows, total
+        first, *others = (
+            split_time(weighted_sums(unfolded, weight), len(source))
+            for unfolded, weight, source in zip(inputs, weights, sliced, strict=True)
+        )
+        return _Currents(inputs, sum(others, first))
 
-    def _fire(self, part: _Part, current: Tensor, spikes: Tensor, batch: int) -> None:
-        before = self._states.get((part.stage.name, part.samples.start))
+    def _fire(self, part: _Slice, currents: _Currents, spikes: Tensor) -> None:
+        current = currents.sums
+        before = self._states.get(part.key)
         held = len(current) > 1 and current.stride(0) == 0
         membranes = torch.empty_like(spikes, dtype=current.dtype) if held else current
         earlier = None if before is None else before.membrane
         # Floats become signed bytes six times as fast as unsigned ones.
-        lif_window_into(
-            current, LIFWindow(membranes, spikes.view(torch.int8)), self._neuron, earlier
-        )
+        window = LIFWindow(membranes, spikes.view(torch.int8))
+        lif_window_into(current, window, self._neuron, earlier)
         counted = None if before is None else before.counted
         count = count_spikes(spikes, current.dtype)
         if counted is not None:
@@ -202,42 +226,45 @@ class _LayerwisePass:
         if (supervision := self._supervision_before(part.start + len(spikes))) is not None:
             target = supervision.targets[part.stage.name][part.samples]
             activity = LayerActivity(spikes, None, membranes, target, part.start, counted)
-            self._add(part, supervision.rule.deltas(activity, self._neuron), batch)
-        self._states[part.stage.name, part.samples.start] = _State(membranes[-1].clone(), count)
+            self._add(currents, supervision.rule.deltas(activity, self._neuron))
+        self._states[part.key] = _SliceState(membranes[-1].clone(), count)
 
-    def _read_out(self, part: _Part, current: Tensor, batch: int) -> None:
-        before = self._states.get((part.stage.name, part.samples.start))
-        sums = current.cumsum(0) if before is None else current.cumsum(0) + before.membrane
+    def _read_out(self, part: _Slice, currents: _Currents) -> None:
+        before = self._states.get(part.key)
+        sums = currents.sums.cumsum(0)
+        if before is not None:
+            sums = sums + before.membrane
         if (supervision := self._supervision_before(part.start + len(sums))) is not None:
-            readout_loss = supervision.readout_loss.subset(part.samples)
-            deltas = supervision.rule.readout_deltas(sums, readout_loss, self._neuron, part.start)
-            self._add(part, deltas, batch)
-        self._states[part.stage.name, part.samples.start] = _State(sums[-1].clone(), sums[-1])
+            loss = supervision.readout_loss.subset(part.samples)
+            deltas = supervision.rule.readout_deltas(sums, loss, self._neuron, part.start)
+            self._add(currents, deltas)
+        self._states[part.key] = _SliceState(sums[-1].clone(), sums[-1])
 
     def _supervision_before(self, stop: int) -> Supervision | None:
-        """The supervision, if its rule learns at steps before `stop`."""
+        """Return the supervision if its rule learns at steps before `stop`, else None."""
         supervision = self._supervision
-        late = supervision is not None and stop > supervision.rule.first_step(self._neuron)
-        return supervision if late else None
+        learns = supervision is not None and stop > supervision.rule.first_step(self._neuron)
+        return supervision if learns else None
 
-    def _add(self, part: _Part, deltas: Tensor, batch: int) -> None:
-        """Deltas are of the mean over their own samples, so they count by their part of all."""
-        self._gradients.add(part.rows, deltas, deltas.shape[1] / batch)
+    def _add(self, currents: _Currents, deltas: Tensor) -> None:
+        """Add gradients, weighted: deltas are of the loss's mean over their own samples."""
+        self._gradients.add(currents.inputs, deltas, deltas.shape[1] / self._batch)
 
-    def _no_longer_read(self, place: int) -> Iterator[str | None]:
-        later = self._network.stages[place + 1 :]
+    def _no_longer_read(self, index: int) -> Iterator[str]:
+        """Yield the stages up to this one that no later stage reads."""
+        later = self._network.stages[index + 1 :]
         still = {branch.source for stage in later for branch in stage.branches}
-        for stage in self._network.stages[: place + 1]:
+        for stage in self._network.stages[: index + 1]:
             if stage.name not in still:
                 yield stage.name
 
-    def _whole(self, stage: Stage) -> _State:
-        parts = [state for (name, _), state in self._states.items() if name == stage.name]
-        return _State(*(torch.cat(tensors) for tensors in zip(*parts, strict=True)))
+    def _whole(self, stage: Stage) -> _SliceState:
+        slices = [state for key, state in self._states.items() if key.stage == stage.name]
+        return _SliceState(*(torch.cat(tensors) for tensors in zip(*slices, strict=True)))
 
 
 def _empty_spikes(shape: Shape, device: torch.device) -> UInt8[Tensor, "time batch *neuron"]:
-    """Each sample's steps follow on each other, channels innermost."""
+    """Return room for spikes: in memory a sample's steps follow each other, channels innermost."""
     batch, time, *neuron = shape
     if len(neuron) != 3:
         return torch.empty(shape, dtype=torch.uint8, device=device).transpose(0, 1)

@@ -1,34 +1,23 @@
-"""The student: a spiking network in integer codes, and its ideal behaviour over time."""
+"""The student: a spiking network in integer codes, with the scales that give them a meaning."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
 
 from ltl_core.chip import LayerCodes, LayerSettings, Placement
 from ltl_core.errors import CorruptTensorsError
-from ltl_core.network.layers import Conv2d
 from ltl_core.network.spec import NetworkSpec
-from ltl_core.network.stages import Stage
 from ltl_core.packing import pack, unpack
 from ltl_core.settings import NeuronSettings
-from ltl_core.spiking.byte_products import LARGEST, has_byte_products, pack_bytes
-from ltl_core.spiking.forward import LayerTrace, layer_traces
-from ltl_core.spiking.linear import (
-    BranchWeights,
-    ByteWeights,
-    PackedWeights,
-    as_matrix,
-)
-from ltl_core.student.codes import CodeFormat
-from ltl_core.student.layerwise import LayerwiseResult, Supervision, layerwise_forward_packed
+from ltl_core.student.codes import CodeFormat, as_integers, encode, encode_trim, zero_trims
 
 
 class Student(NamedTuple):
-    """Codes, and what one code means.
+    """A spiking network in codes, with the size of one code in every layer.
 
     A weight is `code * lsb`; a bias is `code * trim_lsb * threshold` in the same units, where the
     readout, which has no threshold, uses its full scale instead.
@@ -38,27 +27,27 @@ class Student(NamedTuple):
     neuron: NeuronSettings
     format: CodeFormat
     codes: Mapping[str, LayerCodes]
-    lsb: Mapping[str, float]
+    lsb: Mapping[str, float]  # weight of one code, by matrix
     full_scale: Mapping[str, float]  # of the column sums, code units
-    input_full_scale: float
+    input_full_scale: float  # largest input, input units
     gains: Mapping[str, Sequence[float]] = {}  # of straight branches, in units of the weights
 
     def threshold(self, layer: str) -> float:
-        """In code units of a matrix; of the readout, the unit of its bias trims."""
+        """Return the threshold of a matrix in code units; of the readout, its full scale."""
         if layer == self.network.stages[-1].name:
             return self.full_scale[layer]
         return self.neuron.threshold / self.lsb[layer]
 
     def bias_lsb(self, layer: str) -> float:
-        """One bias trim code, in code units."""
+        """Return the size of one bias trim code of a matrix, in code units."""
         return self.format.trim_lsb * self.threshold(layer)
 
     def bias(self, layer: str) -> Float[Tensor, " column"]:
-        """What is added to the column sums of a matrix at every step."""
+        """Return what is added to the column sums of a matrix at every step, in weight units."""
         return self.lsb[layer] * self.bias_lsb(layer) * self.codes[layer].bias.float()
 
     def placement(self) -> Placement:
-        """How a chip is to be set up for this student."""
+        """Return how a chip is to be set up for this student."""
         layers = {
             layer.name: LayerSettings(
                 threshold=self.threshold(layer.name),
@@ -71,7 +60,7 @@ class Student(NamedTuple):
         return Placement(self.network, layers, self.input_full_scale)
 
     def weights(self) -> dict[str, Tensor]:
-        """The float weights that the codes stand for, as `run_student` takes them."""
+        """Return the float weights that the codes stand for, in the form of `Weights`."""
         weights: dict[str, Tensor] = {}
         for layer in self.network.matrices:
             name, codes, lsb = layer.name, self.codes[layer.name], self.lsb[layer.name]
@@ -81,37 +70,52 @@ class Student(NamedTuple):
         return weights | gains
 
     def with_codes(self, codes: Mapping[str, LayerCodes]) -> "Student":
-        """The same student with other codes: what one chip was given."""
+        """Return the same student with other codes, such as those of one chip."""
         return self._replace(codes=codes)
 
+    def with_weights(self, weights: Mapping[str, Tensor]) -> "Student":
+        """Return the same student with the codes nearest to these float weights, and no trims.
+
+        Biases are rounded to trim codes; thresholds are nominal.
+        """
+        codes: dict[str, LayerCodes] = {}
+        for name, lsb in self.lsb.items():
+            weight = weights[f"{name}.weight"].flatten(1) / lsb
+            bias = weights[f"{name}.bias"] / (lsb * self.bias_lsb(name))
+            codes[name] = LayerCodes(
+                as_integers(encode(weight, self.format)),
+                as_integers(encode_trim(bias, self.format)),
+                zero_trims(len(weight)),
+            )
+        return self.with_codes(codes)
+
     def to_block(self) -> bytes:
-        """As a safetensors block."""
+        """Return the student as a safetensors block."""
         tensors = {
             f"{layer}.{field}": tensor
             for layer, codes in self.codes.items()
             for field, tensor in codes._asdict().items()
         }
-        about = {
+        scales = {
+            "lsb": dict(self.lsb),
+            "full_scale": dict(self.full_scale),
+            "input_full_scale": self.input_full_scale,
+            "gains": {stage: list(gain) for stage, gain in self.gains.items()},
+        }
+        metadata = {
             "network": self.network.model_dump_json(),
             "neuron": self.neuron.model_dump_json(),
             "format": json.dumps(self.format._asdict()),
-            "scales": json.dumps(
-                {
-                    "lsb": dict(self.lsb),
-                    "full_scale": dict(self.full_scale),
-                    "input_full_scale": self.input_full_scale,
-                    "gains": {stage: list(gain) for stage, gain in self.gains.items()},
-                }
-            ),
+            "scales": json.dumps(scales),
         }
-        return pack(tensors, about)
+        return pack(tensors, metadata)
 
     @classmethod
     def from_block(cls, block: bytes) -> "Student":
-        """Read what `to_block` wrote. Raises CorruptTensorsError."""
-        tensors, about = unpack(block)
+        """Read a block that `to_block` wrote. Raises CorruptTensorsError."""
+        tensors, metadata = unpack(block)
         try:
-            network = NetworkSpec.model_validate_json(about["network"])
+            network = NetworkSpec.model_validate_json(metadata["network"])
             codes = {
                 layer.name: LayerCodes(
                     *(tensors[f"{layer.name}.{field}"] for field in LayerCodes._fields)
@@ -120,58 +124,10 @@ class Student(NamedTuple):
             }
             return cls(
                 network,
-                NeuronSettings.model_validate_json(about["neuron"]),
-                CodeFormat(**json.loads(about["format"])),
+                NeuronSettings.model_validate_json(metadata["neuron"]),
+                CodeFormat(**json.loads(metadata["format"])),
                 codes,
-                **json.loads(about["scales"]),
+                **json.loads(metadata["scales"]),
             )
         except (KeyError, TypeError) as error:
-            raise CorruptTensorsError(f"it is no student: {error}") from error
-
-
-def layerwise_forward_student(
-    student: Student,
-    inputs: Float[Tensor, "batch *shape"],
-    supervision: Supervision | None = None,
-    *,
-    in_bytes: bool = True,
-) -> LayerwiseResult:
-    """`layerwise_forward` in codes: every sum of codes over spikes is an integer, and exact.
-
-    So the products run in bytes where the processor has such a product, and whether they do
-    changes no bit of what comes of it.
-    """
-    packed = {
-        stage.name: tuple(_packed_codes(student, stage, in_bytes))
-        for stage in student.network.stages
-    }
-    return layerwise_forward_packed(student.network, packed, inputs, student.neuron, supervision)
-
-
-def _packed_codes(student: Student, stage: Stage, in_bytes: bool) -> Iterator[PackedWeights]:
-    gains = iter(student.gains.get(stage.name, ()))
-    for branch in stage.branches:
-        if (layer := branch.layer) is None:
-            yield BranchWeights(torch.tensor(next(gains)), None)
-            continue
-        codes = student.codes[layer.name].weight.view(layer.weight_shape)
-        spiking = branch.source is not None and not branch.pools
-        grouped = isinstance(layer, Conv2d) and layer.groups != 1
-        small = student.format.weight_max <= LARGEST
-        scale, bias = student.lsb[layer.name], student.bias(layer.name)
-        if grouped:
-            yield BranchWeights(scale * as_matrix(layer, codes.float()), bias)
-        elif in_bytes and spiking and small and has_byte_products(codes.device):
-            yield ByteWeights(layer, pack_bytes(layer, codes.to(torch.int8)), bias, scale)
-        else:
-            yield BranchWeights(as_matrix(layer, codes.float()), bias, scale)
-
-
-def run_student(student: Student, inputs: Float[Tensor, "batch *shape"]) -> list[LayerTrace]:
-    """Every layer's window at once, for small batches; see `layer_traces` for the frugal form."""
-    return list(layer_traces(student.network, student.weights(), inputs, student.neuron))
-
-
-def zero_trims(columns: int) -> Int[Tensor, " column"]:
-    """Registers at rest."""
-    return torch.zeros(columns, dtype=torch.int16)
+            raise CorruptTensorsError(f"it is not a student: {error}") from error

@@ -1,4 +1,4 @@
-"""Is this upload usable? NumPy alone, so that a server can ask without loading torch."""
+"""Checks of uploaded tensors. They need NumPy alone, so that a server need not load torch."""
 
 from collections.abc import Collection, Mapping
 from typing import Any
@@ -22,7 +22,7 @@ Arrays = Mapping[str, NDArray[Any]]
 
 
 def read_arrays(data: bytes) -> dict[str, NDArray[Any]]:
-    """The arrays of a safetensors block. Raises CorruptTensorsError."""
+    """Return the arrays of a safetensors block. Raises CorruptTensorsError."""
     try:
         return safetensors.numpy.load(data)
     except (SafetensorError, ValueError, KeyError, TypeError) as error:
@@ -30,7 +30,10 @@ def read_arrays(data: bytes) -> dict[str, NDArray[Any]]:
 
 
 def check_weights(network: NetworkSpec, arrays: Arrays) -> None:
-    """Raises MissingTensorError, LayerShapeError or NonFiniteError."""
+    """Check that arrays are the weights of a network.
+
+    Raises MissingTensorError, LayerShapeError or NonFiniteError.
+    """
     shapes = network.tensor_shapes
     _check_names(shapes, arrays)
     for name, shape in shapes.items():
@@ -40,7 +43,7 @@ def check_weights(network: NetworkSpec, arrays: Arrays) -> None:
 
 
 def check_samples(network: NetworkSpec, arrays: Arrays) -> int:
-    """How many samples there are in "inputs", and in "labels" where it is there.
+    """Check samples and return their number: "inputs", and "labels" if there are any.
 
     An input is an image, or a sequence of frames; a label is a class, or the values that the
     network should put out. Raises MissingTensorError, LayerShapeError, NonFiniteError or

@@ -1,4 +1,4 @@
-"""Targets that nobody stores: the teacher answers each batch when it is taken."""
+"""Live targets: nothing is stored; the teacher is run on each batch when it is taken."""
 
 from collections.abc import Callable, Iterator, Mapping
 from typing import NamedTuple
@@ -9,14 +9,14 @@ from torch import Tensor
 
 from ltl_core.network.spec import NetworkSpec
 from ltl_core.spiking.forward import Weights
-from ltl_core.teaching.targets import RATE_LEVELS, Batch, Samples
-from ltl_core.teaching.teacher import as_rates, run_teacher
+from ltl_core.teaching.targets import Batch, Samples, from_levels, to_levels
+from ltl_core.teaching.teacher import run_teacher
 
-Vary = Callable[[Float[Tensor, "batch *shape"]], Float[Tensor, "batch *shape"]]
+Augmentation = Callable[[Float[Tensor, "batch *shape"]], Float[Tensor, "batch *shape"]]
 
 
 class Teacher(NamedTuple):
-    """A network, its float weights, and the scale of each hidden layer."""
+    """A network, its float weights, and the scale k of each hidden layer."""
 
     network: NetworkSpec
     weights: Weights
@@ -24,18 +24,20 @@ class Teacher(NamedTuple):
 
 
 class LiveTargets:
-    """The same batches as of a `TargetSet`, for one more pass of the teacher and no memory.
+    """The batches of a `TargetSet`, without its memory, for one more pass of the teacher.
 
-    With `vary`, such as a random crop, inputs are varied anew each time they are taken.
+    With an augmentation, such as a random crop, inputs are varied anew each time they are taken.
     """
 
-    def __init__(self, teacher: Teacher, samples: Samples, vary: Vary | None = None) -> None:
-        self._teacher, self._vary = teacher, vary
+    def __init__(
+        self, teacher: Teacher, samples: Samples, augment: Augmentation | None = None
+    ) -> None:
+        self._teacher, self._augment = teacher, augment
         self.samples = samples
 
     @property
     def scales(self) -> Mapping[str, float]:
-        """k of each hidden layer."""
+        """Activation k that stands for a rate of 1, by hidden layer."""
         return self._teacher.scales
 
     @property
@@ -44,18 +46,18 @@ class LiveTargets:
         return len(self.samples.inputs)
 
     def take(self, index: Int[Tensor, " batch"]) -> Batch:
-        """The samples at these places."""
+        """Return the samples at these indices, with their rates in [0, 1], rounded to 8 bits."""
         inputs, labels = self.samples.take(index)
-        if self._vary is not None:
-            inputs = self._vary(inputs)
-        answer = run_teacher(self._teacher.network, self._teacher.weights, inputs)
+        if self._augment is not None:
+            inputs = self._augment(inputs)
+        output = run_teacher(self._teacher.network, self._teacher.weights, inputs)
         rates = {
-            name: as_rates(activation, self.scales[name]).float() / RATE_LEVELS
-            for name, activation in answer.activations.items()
+            name: from_levels(to_levels(activation, self.scales[name]))
+            for name, activation in output.activations.items()
         }
-        return Batch(inputs, labels, rates, answer.logits)
+        return Batch(inputs, labels, rates, output.logits)
 
     def batches(self, size: int) -> Iterator[Batch]:
-        """All samples in order."""
+        """Yield all samples in order, at most `size` at a time."""
         for index in torch.arange(self.size).split(size):
             yield self.take(index)

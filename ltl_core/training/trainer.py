@@ -1,4 +1,4 @@
-"""What a batch teaches a student in codes, whatever the rule."""
+"""Trainers: what one batch teaches a student in codes, whatever the rule."""
 
 from collections.abc import Mapping
 from typing import NamedTuple, Protocol, runtime_checkable
@@ -13,14 +13,15 @@ from ltl_core.rules.rule import Rule
 from ltl_core.rules.select import select_end_to_end, select_rule
 from ltl_core.settings import Scales, TrainingSettings
 from ltl_core.spiking.gradient import Gradient
+from ltl_core.student.forward import layerwise_forward_student
 from ltl_core.student.layerwise import Supervision
-from ltl_core.student.student import Student, layerwise_forward_student
+from ltl_core.student.student import Student
 from ltl_core.teaching.targets import Batch
 from ltl_core.training.adam_state import adam_tensors, load_adam
 
 
 class BatchGradients(NamedTuple):
-    """How each matrix should change, and the logits of the student as it is."""
+    """Gradients of one batch by matrix, and the logits of the student before it learned."""
 
     gradients: dict[str, Gradient]
     logits: Float[Tensor, "batch output"]
@@ -28,38 +29,43 @@ class BatchGradients(NamedTuple):
 
 @runtime_checkable
 class Trainer(Protocol):
-    """A rule with what it keeps from batch to batch."""
+    """A rule with the state that it keeps from batch to batch."""
 
-    def begin_epoch(self, done: float, student: Student, batch: Batch) -> None:
-        """`done` runs from 0 to 1; the batch is one to try things on."""
+    def begin_epoch(self, fraction_done: float, student: Student, batch: Batch) -> None:
+        """Choose what the rule chooses once an epoch, on one batch.
+
+        `fraction_done` is the fraction of the training that is done, from 0 to 1.
+        """
         ...
 
     def learn(self, student: Student, batch: Batch) -> BatchGradients:
-        """Gradients of one batch."""
+        """Return the gradients of one batch; move the rule's own state, if it has any."""
         ...
 
     def tensors(self) -> dict[str, Tensor]:
-        """For a checkpoint."""
+        """Return copies of the rule's state, for a checkpoint."""
         ...
 
     def load(self, tensors: Mapping[str, Tensor]) -> None:
-        """Go on from what `tensors` gave."""
+        """Continue from what `tensors` returned."""
         ...
 
 
 def make_trainer(settings: TrainingSettings, network: NetworkSpec) -> Trainer:
-    """Raises SettingError."""
+    """Return the trainer of the settings' rule."""
     if settings.rule.is_local:
         return _LocalTrainer(select_rule(settings.rule), settings)
     return _EndToEndTrainer(select_end_to_end(settings, network), settings)
 
 
 class _LocalTrainer:
+    """A local rule, which has no state and is the same in every epoch."""
+
     def __init__(self, rule: Rule, settings: TrainingSettings) -> None:
         self._rule, self._settings = rule, settings
 
-    def begin_epoch(self, done: float, student: Student, batch: Batch) -> None:
-        """A local rule is the same in every epoch."""
+    def begin_epoch(self, fraction_done: float, student: Student, batch: Batch) -> None:
+        """Do nothing."""
 
     def learn(self, student: Student, batch: Batch) -> BatchGradients:
         if self._settings.scales is Scales.BATCH:
@@ -73,27 +79,27 @@ class _LocalTrainer:
         return {}
 
     def load(self, tensors: Mapping[str, Tensor]) -> None:
-        """Nothing was kept."""
+        """Do nothing."""
 
 
 class _EndToEndTrainer:
-    """Moves the rule's own parameters itself, by Adam at the student's rate."""
+    """An end-to-end rule; Adam moves the rule's own state, at the student's learning rate."""
 
     def __init__(self, rule: EndToEndRule, settings: TrainingSettings) -> None:
         self._rule, self._readout, self._full_rate = rule, settings.readout, settings.learning_rate
         self._state = rule.state
-        # Adam wants something to move, and most of these rules hold nothing.
-        held = list(self._state.values()) or [torch.zeros(0)]
-        self._adam = torch.optim.Adam(held, settings.learning_rate)
+        # Adam refuses to hold no parameter, and most of these rules have no state.
+        parameters = list(self._state.values()) or [torch.zeros(0)]
+        self._adam = torch.optim.Adam(parameters, settings.learning_rate)
 
-    def begin_epoch(self, done: float, student: Student, batch: Batch) -> None:
-        self._adam.param_groups[0]["lr"] = self._full_rate * (1 - done)
-        self._rule.begin_epoch(
-            done, _model(student), batch.inputs, batch.readout_loss(self._readout)
-        )
+    def begin_epoch(self, fraction_done: float, student: Student, batch: Batch) -> None:
+        self._adam.param_groups[0]["lr"] = self._full_rate * (1 - fraction_done)
+        loss = batch.readout_loss(self._readout)
+        self._rule.begin_epoch(fraction_done, _model(student), batch.inputs, loss)
 
     def learn(self, student: Student, batch: Batch) -> BatchGradients:
-        result = self._rule.learn(_model(student), batch.inputs, batch.readout_loss(self._readout))
+        loss = batch.readout_loss(self._readout)
+        result = self._rule.learn(_model(student), batch.inputs, loss)
         for name, parameter in self._state.items():
             parameter.grad = result.state_gradients.get(name)
         self._adam.step()

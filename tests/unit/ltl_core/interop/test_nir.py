@@ -14,7 +14,8 @@ from ltl_core.interop.from_nir import from_nir, student_from_nir
 from ltl_core.interop.to_nir import TIME_STEP, to_nir
 from ltl_core.settings import NeuronSettings, Reset
 from ltl_core.spiking.forward import layer_traces
-from ltl_core.student.student import Student, run_student
+from ltl_core.student.forward import student_traces
+from ltl_core.student.student import Student
 from tests.blobs import World
 
 SAMPLES = 60
@@ -53,7 +54,7 @@ def _same_counts(student: Student, graph: nir.NIRGraph, inputs: Tensor) -> float
     counts, _ = _elsewhere(graph, inputs, student.neuron.steps)
     same = [
         (counts[window.stage.name] == window.spikes.sum(0)).flatten()
-        for window in run_student(student, inputs)
+        for window in student_traces(student, inputs)
         if window.spikes is not None
     ]
     return float(torch.cat(same).float().mean())
@@ -72,7 +73,7 @@ def test_snntorch_counts_the_same_spikes(world: World) -> None:
     graph = _through_a_file(to_nir(world.student))
     assert _same_counts(world.student, graph, inputs) == 1
     _, sums = _elsewhere(graph, inputs, world.student.neuron.steps)
-    ours = run_student(world.student, inputs)[-1].membrane[-1]
+    ours = student_traces(world.student, inputs)[-1].membrane[-1]
     torch.testing.assert_close(sums, ours, rtol=1e-5, atol=1e-4)
 
 
@@ -98,7 +99,7 @@ def test_foreign_graph_fires_as_it_says(world: World) -> None:
     network, weights, neuron = from_nir(graph, steps=16)
     inputs = world.test.samples.inputs[:SAMPLES]
     for ours, theirs in zip(
-        run_student(world.student, inputs),
+        student_traces(world.student, inputs),
         layer_traces(network, weights, inputs, neuron),
         strict=True,
     ):

@@ -11,8 +11,8 @@ from ltl_core.rules.select import select_rule
 from ltl_core.settings import NeuronSettings, RuleName
 from ltl_core.spiking import gradient as gradient_module
 from ltl_core.spiking.forward import layer_traces
+from ltl_core.student.forward import layerwise_forward_student
 from ltl_core.student.layerwise import LayerwiseResult, Supervision, layerwise_forward
-from ltl_core.student.student import layerwise_forward_student
 from ltl_core.teaching.readout import LabelCrossEntropy
 from tests.blobs import World
 from tests.unit.ltl_core import reference

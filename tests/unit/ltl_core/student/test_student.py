@@ -23,11 +23,13 @@ from ltl_core.spiking.neuron import (
 )
 from ltl_core.student.codes import CodeFormat, encode, fit_lsb
 from ltl_core.student.evaluate import student_quality
-from ltl_core.student.student import Student, run_student
+from ltl_core.student.forward import student_traces
+from ltl_core.student.student import Student
 from ltl_core.teaching.targets import Samples, TargetSet, evenly_spaced_indices
 from ltl_core.teaching.teacher import collect, run_teacher, scale_of, teacher_accuracy
 from ltl_core.training.latent_weights import LatentWeights, LearningRates
-from ltl_core.training.training import Training, start_student
+from ltl_core.training.start import start_student
+from ltl_core.training.training import Training
 from tests.blobs import World, blobs
 
 NEURON = NeuronSettings()
@@ -107,7 +109,7 @@ def test_target_set_and_student_survive_their_blocks(world: World) -> None:
     assert all(torch.equal(again.rates[n], world.targets.rates[n]) for n in again.rates)
     student = Student.from_block(world.student.to_block())
     assert student_quality(student, world.test) == student_quality(world.student, world.test)
-    with pytest.raises(CorruptTensorsError, match="no student"):
+    with pytest.raises(CorruptTensorsError, match="not a student"):
         Student.from_block(world.targets.to_block())
 
 
@@ -151,7 +153,7 @@ def test_codes_stay_in_range_and_fit_best() -> None:
 
 
 def test_student_spikes_are_those_of_its_codes(world: World) -> None:
-    first = run_student(world.student, world.test.samples.inputs[:8])[0]
+    first = student_traces(world.student, world.test.samples.inputs[:8])[0]
     assert first.spikes is not None
     codes = world.student.codes["layer0"].weight.float()
     torch.testing.assert_close(

@@ -12,7 +12,7 @@ def test_live_batches_are_those_that_would_be_stored(world: World) -> None:
     assert live.size == stored.size
     for mine, kept in zip(live.batches(64), stored.batches(64), strict=True):
         assert torch.equal(mine.inputs, kept.inputs)
-        assert torch.equal(mine.answers, kept.answers)
+        assert torch.equal(mine.expected, kept.expected)
         # A product of another batch size may round otherwise, and one code is 1 / 255.
         for name, rate in kept.rates.items():
             assert (mine.rates[name] - rate).abs().max() <= 1.01 / 255
