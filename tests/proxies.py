@@ -2,7 +2,8 @@
 
 import asyncio
 import io
-from collections.abc import AsyncIterator, Callable, Iterator
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -14,7 +15,7 @@ from fastapi.responses import StreamingResponse
 from service.bench.driver.http_chip import HttpChip, open_http_chip
 from service.bench.protocol.frames import encode_frame, read_frame
 from service.bench.protocol.wire import Message, decode, encode
-from service.digests import content_digest
+from service.digests import CONTENT_DIGEST, content_digest
 from tests.agents import ServedAgent, serving
 
 Tamper = Callable[[Response], Any]
@@ -48,16 +49,14 @@ class Proxy:
         async with httpx.AsyncClient(base_url=self.agent.address.url) as client:
             content = await request.body()
             answer = await client.post(request.url.path, content=content, headers=request.headers)
-        told = {
-            name: answer.headers[name] for name in ("Content-Digest",) if name in answer.headers
-        }
+        told = {name: answer.headers[name] for name in (CONTENT_DIGEST,) if name in answer.headers}
         response = Response(answer.content, answer.status_code, told)
         left, how = self._tamper.get(verb, (0, None))
         if how is None or left == 0:
             return response
         self._tamper[verb] = (left - 1, how)
-        changed = how(response)
-        return await changed if asyncio.iscoroutine(changed) else changed
+        changed: Response | Awaitable[Response] = how(response)
+        return changed if isinstance(changed, Response) else await changed
 
 
 @contextmanager
@@ -78,7 +77,7 @@ def lie(change: Callable[[dict[str, Any], dict[str, Any]], None]) -> Tamper:
         fields, tensors = dict(message.fields), dict(message.tensors)
         change(fields, tensors)
         content = encode(Message(fields, tensors)).whole()
-        return Response(content, 200, {"Content-Digest": content_digest(content)})
+        return Response(content, 200, {CONTENT_DIGEST: content_digest(content)})
 
     return told
 
@@ -157,6 +156,31 @@ def cut(response: Response) -> Response:
         yield content[: len(content) // 2]
 
     return StreamingResponse(half(), 200, dict(response.headers))
+
+
+def ended_early(response: Response) -> Response:
+    """Half of an answer whose end looks like an end: it announced no length."""
+    half = bytes(response.body)[: len(response.body) // 2]
+
+    async def chunks() -> AsyncIterator[bytes]:
+        yield half
+
+    return StreamingResponse(chunks(), 200)
+
+
+def refusing(error: str | None) -> Tamper:
+    """A refusal of this kind in the place of the answer."""
+
+    def refusal(_response: Response) -> Response:
+        content = json.dumps({"error": error, "detail": "This call was refused."}).encode()
+        return Response(content, 400, {CONTENT_DIGEST: content_digest(content)})
+
+    return refusal
+
+
+def without_reason(_response: Response) -> Response:
+    content = b"<h1>Internal server error</h1>"
+    return Response(content, 500, {CONTENT_DIGEST: content_digest(content)})
 
 
 DAMAGES = (garbled, without_checksum, of_a_stranger, cut)

@@ -7,7 +7,7 @@ locked. The folder of a chip stays when its agent ends, so the next agent contin
 
 import fcntl
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from itertools import count
 from pathlib import Path
 
@@ -42,14 +42,12 @@ def locked_folder(settings: AgentSettings) -> Iterator[AgentSettings]:
 
 
 def _lock_first_free(settings: AgentSettings, stack: ExitStack) -> AgentSettings:
-    for n in count(1):
-        numbered = _numbered(settings, n)
-        try:
+    numbers = count(1)
+    while True:
+        numbered = _numbered(settings, next(numbers))
+        with suppress(AgentRunningError):
             stack.enter_context(_exclusive_lock(numbered.folder))
-        except AgentRunningError:
-            continue
-        return numbered
-    raise AssertionError("count() never ends")
+            return numbered
 
 
 def _numbered(settings: AgentSettings, n: int) -> AgentSettings:

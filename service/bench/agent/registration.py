@@ -70,7 +70,8 @@ class RegistrationLoop:
         try:
             answer = await self._send(client)
         except httpx.TransportError as error:
-            return self._warn(f"the service does not answer ({error or type(error).__name__})")
+            detail = str(error) or type(error).__name__
+            return self._warn(f"the service does not answer ({detail})")
         if answer.status_code == httpx.codes.NOT_FOUND and self._agent_id is not None:
             self._agent_id = None
             return 0.0

@@ -48,7 +48,11 @@ class AnswerStream:
     def __init__(self, connection: "Connection", sock: socket.socket, deadline: float) -> None:
         self._connection, self._socket, self._deadline = connection, sock, deadline
         self._response = http.client.HTTPResponse(sock, method="POST")
-        self._response.begin()
+        try:
+            self._response.begin()
+        except BaseException:
+            self._response.close()  # it holds the socket open, whoever else closes it
+            raise
 
     @property
     def status(self) -> int:

@@ -1,6 +1,6 @@
 """A chip behind an agent: each verb of the port is one HTTP call, and each answer is checked."""
 
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Generator, Iterator, Mapping
 from contextlib import closing, contextmanager
 from typing import TypeVar
 
@@ -102,10 +102,11 @@ class HttpChip:
 
     def iter_layers(
         self, stimulus: Stimulus, record: Mapping[str, Observable]
-    ) -> Iterator[tuple[str, LayerRecording]]:
+    ) -> Generator[tuple[str, LayerRecording], None, None]:
         """Present the stimulus and yield each layer when its agent has sent it.
 
-        If the agent is too old to send single layers, all are yielded after the run.
+        If the agent is too old to send single layers, all are yielded after the run. Closing the
+        generator drops the layers that were not read.
         """
         if "tell_layers" not in self._known_verbs:
             yield from self.run(stimulus, record).layers.items()

@@ -1,6 +1,5 @@
 """Calls of an agent over HTTP: repeated until a whole answer arrives or the agent is given up."""
 
-import itertools
 import json
 import time
 import uuid
@@ -100,8 +99,9 @@ class RpcClient:
 
     def _retry(self, verb: str, deadline: float, attempt: Callable[[], _Result]) -> _Result:
         """Repeat `attempt` until it returns; raise ChipUnavailableError to give the agent up."""
-        unreachable_since, broken = None, 0
-        for pause in _pauses():
+        unreachable_since, broken, pauses = None, 0, _pauses()
+        while True:
+            pause = next(pauses)
             try:
                 return attempt()
             except UnreachableError as error:
@@ -116,7 +116,6 @@ class RpcClient:
                 if broken == _BROKEN_MAX:
                     self._give_up(f"the answers of its agent to '{verb}' break off", error)
             time.sleep(pause)
-        raise AssertionError("the pauses never end")
 
     def _request(self, verb: str, message: Message, extra_s: float) -> PostRequest:
         content = encode(message).whole()
@@ -187,5 +186,7 @@ def _check_digest(answer: RawAnswer) -> None:
 
 
 def _pauses() -> Iterator[float]:
-    for doublings in itertools.count():
-        yield min(_PAUSE * 2 ** min(doublings, 10), _PAUSE_MAX)
+    pause = _PAUSE
+    while True:
+        yield pause
+        pause = min(2 * pause, _PAUSE_MAX)

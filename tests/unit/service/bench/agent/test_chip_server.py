@@ -1,5 +1,6 @@
 """The agent: who may drive, each call once, and nothing forgotten."""
 
+import asyncio
 import sqlite3
 from itertools import pairwise
 from pathlib import Path
@@ -23,6 +24,7 @@ from ltl_core.errors import (
 from service.bench.agent.call_log import CallLog, read_calls
 from service.bench.agent.chip_server import Call, ChipServer
 from service.bench.agent.journal import Journal
+from service.bench.agent.server import create_agent
 from service.bench.driver.http_chip import HttpChip
 from service.bench.protocol import verbs
 from service.bench.protocol.wire import MEDIA_TYPE, Message, decode, encode
@@ -94,10 +96,54 @@ def test_a_call_that_arrives_damaged_is_not_done(
     assert clock(agent) == 0.0
 
 
-@pytest.mark.parametrize("message", [Message(), Message({"seconds": "long"})])
-def test_a_call_that_makes_no_sense_is_refused(agent: ServedAgent, message: Message) -> None:
-    assert call(agent, "settle", message).status_code == 400
-    assert call(agent, "shred", message, Request_Id="two").status_code == 400
+SENSELESS: dict[str, tuple[str, Message]] = {
+    "seconds are missing": ("settle", Message()),
+    "seconds of words": ("settle", Message({"seconds": "long"})),
+    "an unknown verb": ("shred", Message()),
+    "a placement of nothing": ("place", Message({"placement": "{}"})),
+    "an unknown observable": (
+        "run",
+        Message({"steps": 1, "record": {"hidden": "smell"}}, {"values": torch.zeros(1, 6)}),
+    ),
+}
+
+
+@pytest.mark.parametrize(("verb", "message"), SENSELESS.values(), ids=SENSELESS.keys())
+def test_a_call_that_makes_no_sense_is_refused(
+    agent: ServedAgent, verb: str, message: Message
+) -> None:
+    assert call(agent, verb, message).status_code == 400
+
+
+def test_an_agent_says_that_it_is_there_and_takes_calls_by_post(agent: ServedAgent) -> None:
+    assert httpx.get(f"{agent.address.url}/healthz").json() == {"status": "ok"}
+    assert httpx.get(f"{agent.address.url}/v1/chip/info").status_code == 405
+
+
+def test_a_call_above_1_gib_is_refused_before_it_is_read_to_its_end(tmp_path: Path) -> None:
+    part, sent = bytes(1 << 26), []
+    parts = iter(range(100))
+
+    async def receive() -> dict[str, Any]:
+        next(parts)
+        return {"type": "http.request", "body": part, "more_body": True}
+
+    async def send(message: dict[str, Any]) -> None:
+        sent.append(message)
+
+    headers = {"authorization": "Bearer secret", "lease-token": "1", "request-id": "one"}
+    scope = {
+        "type": "http",
+        "method": "POST",
+        "path": "/v1/chip/run",
+        "headers": [(name.encode(), value.encode()) for name, value in headers.items()],
+    }
+    chip_server = ChipServer(make_chip("bench-1", preset("pcm"), 7), Journal(tmp_path / "a.sqlite"))
+    app: Any = create_agent(chip_server, "secret")
+    asyncio.run(app(scope, receive, send))
+    chip_server.close()
+    assert sent[0]["status"] == 413
+    assert next(parts) == 17
 
 
 def test_an_older_token_is_refused_whatever_it_asks(

@@ -1,6 +1,7 @@
 """From settings to an agent: which chip, which address, which key."""
 
 import fcntl
+import socket
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,12 @@ from rich.console import Console
 
 from chip_sim.errors import SpecFileError, UnknownPresetError
 from service.bench.agent.folder_lock import AgentRunningError
-from service.bench.agent.process import JoinKeyError, open_local_chip, run_agent
+from service.bench.agent.process import (
+    AgentPortTakenError,
+    JoinKeyError,
+    open_local_chip,
+    run_agent,
+)
 from service.bench.agent.settings import AgentSettings
 from service.errors import UnknownChipBackendError
 
@@ -83,3 +89,17 @@ def test_two_agents_do_not_share_a_chip(tmp_path: Path) -> None:
         fcntl.flock(lock, fcntl.LOCK_EX)
         with pytest.raises(AgentRunningError, match="Another agent works in"):
             run_agent(settings(tmp_path), Console(quiet=True))
+
+
+def test_a_port_that_is_taken_is_named(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(AgentPortTakenError, match=f"port {port}; give another --port"):
+            run_agent(settings(tmp_path, port=port), Console(quiet=True))
+
+
+def test_agents_keep_their_chips_in_the_users_data_directory(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
+    assert AgentSettings(name="bench-1").folder == tmp_path / "tandemcal/agents/bench-1"

@@ -16,6 +16,7 @@ from tests.proxies import (
     Proxy,
     Tamper,
     cut,
+    ended_early,
     garbled,
     in_piece,
     of_a_stranger,
@@ -51,7 +52,7 @@ def test_an_impossible_piece_is_not_believed(
         list(chip.iter_layers(IMAGES, RECORD))
 
 
-@pytest.mark.parametrize("damage", [garbled, of_a_stranger, cut])
+@pytest.mark.parametrize("damage", [garbled, of_a_stranger, cut, ended_early])
 def test_pieces_after_the_damage_are_asked_for_again(
     chip: HttpChip, proxy: Proxy, damage: Tamper
 ) -> None:
@@ -86,7 +87,7 @@ def test_an_answer_that_nobody_wants_to_the_end_is_left(chip: HttpChip) -> None:
 
 
 class Hesitant(SimulatedChip):
-    """Goes on to the second layer when it may, and then does as it is layers."""
+    """Goes on to the second layer when it may, and then does as it is told."""
 
     def __init__(self) -> None:
         super().__init__("bench-1", preset("pcm"), 7)

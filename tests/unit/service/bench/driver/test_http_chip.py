@@ -1,10 +1,14 @@
 """The driver: asks again where that may help, and believes nothing that no chip could mean."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
 
+from chip_sim.chip import make_chip
+from chip_sim.presets import preset
+from ltl_core.chip import Placement, Stimulus
 from ltl_core.errors import ChipUnavailableError
 from service.bench.driver.http_chip import HttpChip, open_http_chip
 from tests.agents import serve_agent
@@ -19,9 +23,11 @@ from tests.proxies import (
     late,
     lie,
     put,
+    refusing,
     say,
     trickling,
     with_hole,
+    without_reason,
 )
 from tests.unit.service.bench.calls import CODES, IMAGES, LAYER, RECORD
 from tests.unit.service.bench.conftest import Overheard
@@ -97,6 +103,14 @@ OTHER_LIES: dict[str, tuple[str, Tamper, str]] = {
         put("threshold", lambda t: t + 10_000),
         "threshold.*leaves the range",
     ),
+    "a register of reals": ("tuning", put("leak", lambda t: t.float()), "float32, not integers"),
+    "a full scale out of range": ("tuning", say("adc_range", 10_000), "adc_range is 10000"),
+    "conversions too few": ("convert", put("codes", lambda t: t[:1]), "codes of 2 repeats"),
+    "a code that no converter has": ("convert", put("codes", lambda t: t + 10_000), "codes.*range"),
+    "excitations too few": ("excite", put("counts", lambda t: t[:1]), "counts of 2 repeats"),
+    "more excited spikes than steps": ("excite", put("counts", lambda t: t + 13), "range 0 to 12"),
+    "a fraction above one": ("clipped", say("parts", {"hidden": 2.0}), "hidden is 2.0"),
+    "an answer where none is due": ("trim", say("thanks", True), "was not asked for"),
 }
 
 
@@ -104,17 +118,21 @@ OTHER_LIES: dict[str, tuple[str, Tamper, str]] = {
 def test_no_other_impossible_answer_is_believed(
     chip: HttpChip, proxy: Proxy, verb: str, tamper: Tamper, reason: str
 ) -> None:
-    asked = {
+    asked: dict[str, Callable[[], object]] = {
         "program": lambda: chip.program("hidden", CODES),
         "write": lambda: chip.write({"hidden": LAYER}),
         "probe": chip.probe,
         "now": chip.now,
         "tuning": lambda: chip.tuning("hidden"),
-    }[verb]
-    asked()
+        "convert": lambda: chip.convert("hidden", 0.5, 2),
+        "excite": lambda: chip.excite("hidden", torch.zeros(12, 4), 2),
+        "clipped": lambda: chip.clipped(IMAGES),
+        "trim": lambda: chip.trim("hidden", LAYER.threshold, LAYER.bias),
+    }
+    asked[verb]()
     proxy.tamper(verb, tamper)
     with pytest.raises(ChipUnavailableError, match=f"impossible answer to '{verb}'.*{reason}"):
-        asked()
+        asked[verb]()
 
 
 @pytest.mark.parametrize(
@@ -125,6 +143,15 @@ def test_a_chip_that_cannot_be_is_not_driven(proxy: Proxy, name: str, value: obj
     proxy.tamper("info", lie(lambda fields, _t: fields["info"].update({name: value})))
     with pytest.raises(ChipUnavailableError, match="'info'"), driven(proxy):
         pass
+
+
+def test_a_chip_without_registers_is_not_tuned(proxy: Proxy) -> None:
+    proxy.tamper("info", lie(lambda fields, _t: fields["info"].update({"tuning": None})))
+    with (
+        driven(proxy) as chip,
+        pytest.raises(ChipUnavailableError, match="'tuning': it has no registers"),
+    ):
+        chip.tuning("hidden")
 
 
 def test_layers_are_written_in_one_call(chip: HttpChip, proxy: Proxy) -> None:
@@ -179,6 +206,40 @@ def test_an_answer_beyond_the_deadline_is_given_up(
             list(hurried.iter_layers(IMAGES, RECORD)) if verb == "tell_layers" else hurried.run(
                 IMAGES, RECORD
             )
+
+
+def assert_same(expected: torch.Tensor | None, found: torch.Tensor | None) -> None:
+    assert expected is not None
+    assert found is not None
+    assert torch.equal(expected, found)
+
+
+def test_a_call_that_was_damaged_on_its_way_is_sent_again(chip: HttpChip, proxy: Proxy) -> None:
+    asked = proxy.asked
+    proxy.tamper("now", refusing("Content-Digest"), times=2)
+    assert chip.now() >= 0
+    assert proxy.asked == asked + 3
+
+
+def test_a_refusal_without_a_reason_is_not_believed(chip: HttpChip, proxy: Proxy) -> None:
+    proxy.tamper("now", without_reason)
+    with pytest.raises(ChipUnavailableError, match="status 500 comes without a reason"):
+        chip.now()
+
+
+def test_large_calls_and_answers_arrive_whole(tmp_path: Path, placement: Placement) -> None:
+    many = Stimulus(torch.rand(10_000, 6, generator=torch.Generator().manual_seed(2)), 12)
+    local = make_chip("bench-1", preset("pcm"), 7)
+    with serve_agent(tmp_path) as agent, agent.drive() as remote:
+        for chip in (local, remote):
+            chip.place(placement)
+            chip.program("hidden", CODES)
+        in_one = dict(local.run(many, RECORD).layers), dict(remote.run(many, RECORD).layers)
+        in_frames = dict(local.run(many, RECORD).layers), dict(remote.iter_layers(many, RECORD))
+    for expected, found in (in_one, in_frames):
+        assert_same(expected["hidden"].spikes, found["hidden"].spikes)
+        assert_same(expected["hidden"].window, found["hidden"].window)
+        assert_same(expected["readout"].membrane, found["readout"].membrane)
 
 
 def test_calls_share_one_connection(chip: HttpChip, proxy: Proxy) -> None:

@@ -64,6 +64,11 @@ def test_tensors_travel_in_few_bytes(tensor: Tensor, size: int) -> None:
     assert size <= body_size(tensor) <= size + 32
 
 
+def test_a_type_that_does_not_travel_is_refused() -> None:
+    with pytest.raises(MalformedBodyError, match="complex64 do not travel"):
+        encode(Message({}, {"x": torch.zeros(1, dtype=torch.complex64)}))
+
+
 def test_large_tensors_are_sent_from_where_they_lie() -> None:
     membrane = torch.randn(1 << 20)
     parts = encode(Message({}, {"membrane": membrane})).parts
@@ -85,6 +90,7 @@ FALSE: dict[str, bytes] = {
     "a tensor without a type": block({}, x=BYTES),
     "a type without a tensor": block({"x": ["uint8", [3]], "y": ["uint8", [3]]}, x=BYTES),
     "an unknown type": block({"x": ["object", [3]]}, x=BYTES),
+    "a type without a shape": block({"x": ["uint8"]}, x=BYTES),
     "a type that is no name": block({"x": [["uint8"], [3]]}, x=BYTES),
     "another shape": block({"x": ["int32", [4]]}, x=BYTES),
     "a negative shape": block({"x": ["int32", [-3]]}, x=BYTES),

@@ -1,0 +1,102 @@
+"""An agent registers, sends heartbeats, and says once why it cannot."""
+
+import asyncio
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from chip_sim.chip import make_chip
+from chip_sim.presets import preset
+from service.bench.agent.chip_server import ChipServer
+from service.bench.agent.journal import Journal
+from service.bench.agent.registration import RegistrationLoop, RegistrationSettings
+
+SETTINGS = RegistrationSettings(
+    "http://service", "join-key", "bench-1", "http://bench:8770", {"answer_s": 9.0, "reach_s": 3.0}
+)
+REGISTERED = {"id": "a-1", "chip_id": "c-1", "heartbeat_s": 4.0}
+
+
+@pytest.fixture
+def chip_server(tmp_path: Path) -> Iterator[ChipServer]:
+    server = ChipServer(make_chip("bench-1", preset("pcm"), 7), Journal(tmp_path / "a.sqlite"))
+    yield server
+    server.close()
+
+
+class Steps:
+    """A registration loop, and a service that gives it these answers in turn."""
+
+    def __init__(self, chip_server: ChipServer, *answers: httpx.Response | Exception) -> None:
+        self.requests: list[httpx.Request] = []
+        self._answers = iter(answers)
+        self.pauses = asyncio.run(self._run(chip_server, len(answers)))
+
+    @property
+    def paths(self) -> list[str]:
+        return [request.url.path for request in self.requests]
+
+    async def _run(self, chip_server: ChipServer, count: int) -> list[float]:
+        loop = RegistrationLoop(chip_server, SETTINGS)
+        transport = httpx.MockTransport(self._answer)
+        async with httpx.AsyncClient(transport=transport, base_url="http://service") as client:
+            return [await loop.step(client) for _ in range(count)]
+
+    def _answer(self, request: httpx.Request) -> httpx.Response:
+        self.requests.append(request)
+        answer = next(self._answers)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+
+def ok(**changed: object) -> httpx.Response:
+    return httpx.Response(200, json=REGISTERED | changed)
+
+
+def test_an_agent_registers_and_then_sends_heartbeats(chip_server: ChipServer) -> None:
+    found = Steps(chip_server, ok(), ok(heartbeat_s=0.0))
+    assert found.paths == ["/v1/agents", "/v1/agents/a-1/heartbeat"]
+    assert found.pauses == [4.0, 0.1]
+    sent = json.loads(found.requests[0].content)
+    about = chip_server.about
+    assert (sent["agent_id"], sent["secret"], sent["token"]) == (about.agent_id, about.secret, 0)
+    assert (sent["name"], sent["url"], sent["limits"]) == SETTINGS[2:]
+    assert sent["info"]["chip_id"] == "bench-1"
+
+
+def test_an_agent_registers_again_at_once_if_it_was_forgotten(chip_server: ChipServer) -> None:
+    found = Steps(chip_server, ok(), httpx.Response(404), ok(id="a-2"), ok(id="a-2"))
+    assert found.paths[1:] == ["/v1/agents/a-1/heartbeat", "/v1/agents", "/v1/agents/a-2/heartbeat"]
+    assert found.pauses[1] == 0.0
+
+
+REFUSED = httpx.Response(403, json={"detail": "The key lacks the scope agent."})
+REASONS: dict[str, tuple[httpx.Response | Exception, float, str]] = {
+    "nobody answers": (httpx.ConnectError("refused"), 2.0, "does not answer (refused)"),
+    "an error without text": (httpx.ReadTimeout(""), 2.0, "does not answer (ReadTimeout)"),
+    "a server error": (httpx.Response(503, text="busy"), 2.0, "refuses: status 503"),
+    "a refusal": (REFUSED, 15.0, "refuses: The key lacks the scope agent."),
+    "not found before it registered": (httpx.Response(404, json=[]), 15.0, "refuses: status 404"),
+    "no JSON": (httpx.Response(200, text="<html>"), 15.0, "cannot be read"),
+    "no interval": (httpx.Response(200, json={"id": "a-1"}), 15.0, "cannot be read"),
+}
+
+
+@pytest.mark.parametrize(("answer", "pause", "reason"), REASONS.values(), ids=REASONS.keys())
+def test_what_stands_against_it_is_logged_once(
+    chip_server: ChipServer,
+    capsys: pytest.CaptureFixture[str],
+    answer: httpx.Response | Exception,
+    pause: float,
+    reason: str,
+) -> None:
+    found = Steps(chip_server, answer, answer, ok(), ok())
+    assert found.pauses == [pause, pause, 4.0, 4.0]
+    assert found.paths[:3] == ["/v1/agents"] * 3
+    written = capsys.readouterr().out
+    assert written.count("jobs for this chip wait") == written.count(reason) == 1
+    assert written.count("chip agent: registered") == 1
