@@ -42,7 +42,7 @@ test: $(READY) ## run all tests
 	$(BIN)/python -m pytest --numprocesses 2
 
 # 200 jobs on 20 chips while everything dies or freezes now and then; `make test` has the short form.
-# Another storm: TANDEMCAL_CHAOS_SEED=2 make chaos
+# Other faults: TANDEMCAL_CHAOS_SEED=2 make chaos
 chaos: $(READY) ## run the long fault-injection test
 	TANDEMCAL_CHAOS=long $(BIN)/python -m pytest --log-cli-level=INFO tests/chaos
 

@@ -1,4 +1,4 @@
-"""Storms begin with the lab that other tests of jobs begin with."""
+"""The fleet of these tests starts from the seeded lab of the integration tests."""
 
 from tests.integration.conftest import seeded_lab, warm
 

@@ -1,4 +1,4 @@
-"""Somebody who reads the events of one job while everything falls."""
+"""Read the events of one job while faults are injected."""
 
 import threading
 
@@ -7,11 +7,11 @@ import httpx
 from service.client.errors import TandemcalError
 from service.client.sdk import Tandemcal
 
-_PAUSE = 0.5  # s before it comes back after an answer that is none
+_PAUSE = 0.5  # s before it asks again after a failed answer
 
 
 class Reader:
-    """Comes back with the number of the last event that it saw, until the job has ended."""
+    """Reads a job's events to their end; after a failure it asks from the last one on."""
 
     def __init__(self, address: str, key: str, job_id: str) -> None:
         self.job_id = job_id
@@ -22,9 +22,9 @@ class Reader:
         self._thread = threading.Thread(target=self._follow, name=f"reader {job_id}", daemon=True)
         self._thread.start()
 
-    def wait(self, patience: float) -> None:
+    def wait(self, timeout: float) -> None:
         """Until `job.ended` was read."""
-        self._thread.join(patience)
+        self._thread.join(timeout)
         self._stopping.set()
 
     def _follow(self) -> None:

@@ -1,4 +1,4 @@
-"""A whole fleet of processes that a storm can pass over: PostgreSQL, an api, workers, agents."""
+"""A whole fleet of processes to inject faults into: PostgreSQL, an api, workers, agents."""
 
 import logging
 import threading
@@ -14,19 +14,19 @@ from sqlalchemy import select
 from sqlalchemy.exc import SQLAlchemyError
 
 from service.db.tables import Chip, ChipLease, Event, Job, WeightVersion
-from tests.chaos.places import DatabasePlace, Place
+from tests.chaos.fault_schedule import FaultEvent, JobRequest, Role, Scale
 from tests.chaos.reader import Reader
-from tests.chaos.storm import Blow, Role, Scale, Wish
+from tests.chaos.supervisors import DatabaseSupervisor, ProcessSupervisor
 from tests.integration.fleet_lab import QUICK, Worker, copy_rows
 from tests.integration.jobs_lab import Json, Lab, Process, SeededLab, copy_of, until
 from tests.ports import free_ports
 from tests.postgres import EmbeddedServer, as_text
 
-JOIN_KEY = "a-join-key-of-this-town-alone"
+JOIN_KEY = "a-join-key-of-this-fleet-alone"
 CALLS = "calls.jsonl"
 _PRESETS = ("pcm", "hermes", "reram", "harsh")
 _WATCH = 1.0  # s between two looks for processes that ended by themselves
-_LOG = logging.getLogger("storm")
+_LOG = logging.getLogger("chaos")
 Found = TypeVar("Found")
 
 
@@ -49,7 +49,7 @@ class Agent(Process):
         super().__init__(lab, name, "agent", **environment)
 
 
-class Town:
+class FleetUnderTest:
     """Every process by its role and number."""
 
     def __init__(self, lab: Lab, server: EmbeddedServer, scale: Scale) -> None:
@@ -58,8 +58,8 @@ class Town:
         self._scale, self._port = scale, next(ports)
         self.address = f"http://127.0.0.1:{self._port}"
         self._environment = QUICK | {"TANDEMCAL_JOIN_KEY": JOIN_KEY}
-        self._places: dict[tuple[Role, int], Place] = {}
-        self._database = DatabasePlace(server)
+        self._places: dict[tuple[Role, int], ProcessSupervisor] = {}
+        self._database = DatabaseSupervisor(server)
         self._fill(Role.API, [self._start_api])
         self._fill(Role.WORKER, [self._worker(n) for n in range(scale.workers)])
         self._fill(Role.AGENT, [self._agent(n, next(ports)) for n in range(scale.chips)])
@@ -67,52 +67,52 @@ class Town:
 
     @property
     def key(self) -> str:
-        """Of its owner."""
+        """API key of the first user, with every scope."""
         return self.lab.settings.key_file.read_text().strip()
 
-    def settle(self) -> None:
-        """Until everybody is there."""
-        until(self.lab.settings.key_file.exists, "there is a key", self._scale.patience)
+    def wait_until_registered(self) -> None:
+        """Wait until the api answers and every agent has registered."""
+        until(self.lab.settings.key_file.exists, "there is a key", self._scale.timeout)
         headers = {"Authorization": f"Bearer {self.key}"}
         self._http = httpx.Client(base_url=self.address, headers=headers, timeout=30)
         until(
             lambda: len(self.chips()) == self._scale.chips,
             "every agent has registered",
-            self._scale.patience,
+            self._scale.timeout,
         )
 
-    def ask_for(self, wish: Wish, key: str) -> str:
-        """Ask until there is an answer: the same key makes one job, however often it is sent."""
+    def submit(self, request: JobRequest, key: str) -> str:
+        """Submit a job, again until there is an answer: one key makes one job."""
         body: Json = {
-            "kind": wish.kind,
-            "chip_id": self.chips()[f"chip-{wish.chip}"],
+            "kind": request.kind,
+            "chip_id": self.chips()[f"chip-{request.chip}"],
             "student_id": self.lab.seeded.student_id,
         }
-        if wish.kind == "calibrate":
-            budget = {"samples": wish.samples}
+        if request.kind == "calibrate":
+            budget = {"samples": request.samples}
             body["settings"] = {"budget": budget, "batch": 32, "settle_s": 0}
         job = self._send("/v1/jobs", body, key)
-        if wish.cancelled:
+        if request.cancelled:
             self._send(f"/v1/jobs/{job}/cancel", {}, key)
         return job
 
     def reader(self, job_id: str) -> Reader:
-        """Of this job's events, from now on."""
+        """Start to read the events of a job."""
         return Reader(self.address, self.key, job_id)
 
-    def strike(self, blow: Blow) -> None:
-        """One blow, and what follows it."""
-        _LOG.info("%s %s %d for %.1f s", *blow.fault, blow.whom, blow.lasting)
-        place: Place | DatabasePlace = self._database
-        if blow.fault.role is not Role.DATABASE:
-            place = self._places[blow.fault.role, blow.whom]
-        place.strike(blow.fault.deed, blow.lasting)
+    def inject(self, event: FaultEvent) -> None:
+        """Inject one fault and wait until its process is back."""
+        _LOG.info("%s %s %d for %.1f s", *event.fault, event.target, event.duration)
+        place: ProcessSupervisor | DatabaseSupervisor = self._database
+        if event.fault.role is not Role.DATABASE:
+            place = self._places[event.fault.role, event.target]
+        place.inject(event.fault.action, event.duration)
 
-    def revive(self) -> int:
-        """Start those again that ended by themselves; how many there were so far."""
+    def restart_if_ended(self) -> int:
+        """Start processes that ended by themselves; how many restarts there were so far."""
         for place in self._places.values():
-            place.revive()
-        return sum(place.revived for place in self._places.values())
+            place.restart_if_ended()
+        return sum(place.restarts for place in self._places.values())
 
     def chips(self) -> dict[str, str]:
         """Ids by name."""
@@ -141,7 +141,7 @@ class Town:
 
     def _fill(self, role: Role, starts: list[Callable[[], Process]]) -> None:
         for number, start in enumerate(starts):
-            self._places[role, number] = Place(start)
+            self._places[role, number] = ProcessSupervisor(start)
 
     def _start_api(self) -> Process:
         return Process(self.lab, "api", "api", "--port", str(self._port), **self._environment)
@@ -153,9 +153,9 @@ class Town:
         return lambda: Agent(self.lab, number, port, self.address)
 
     def _send(self, path: str, body: Json, key: str) -> str:
-        """Nothing is given up because the service is away for a while."""
+        """Send until it is answered; the service may be away for a while."""
         http = self._http
-        assert http is not None, "the town has not settled"
+        assert http is not None, "the fleet was not waited for"
 
         def sent() -> str | None:
             try:
@@ -168,10 +168,10 @@ class Town:
                 return str(answer.json().get("id", "-"))
             return None
 
-        return until(sent, f"{path} is answered", self._scale.patience)
+        return until(sent, f"{path} is answered", self._scale.timeout)
 
     def _read(self, ask: Callable[..., Found]) -> Found:
-        """Through the database's absence."""
+        """Read, again until the database answers."""
 
         def read() -> tuple[Found] | None:
             try:
@@ -180,51 +180,51 @@ class Town:
             except SQLAlchemyError:
                 return None
 
-        return until(read, "the database answers", self._scale.patience)[0]
+        return until(read, "the database answers", self._scale.timeout)[0]
 
 
 @contextmanager
-def a_town(
+def fleet_under_test(
     server: EmbeddedServer, template: str, seeded: SeededLab, root: Path, scale: Scale
-) -> Iterator[Town]:
-    """All of it, on a database of its own."""
+) -> Iterator[FleetUnderTest]:
+    """Start a whole fleet on a database of its own; end all of it."""
     copy_of(seeded, root)
     lab = Lab(root, seeded, as_text(server.create(template)))
     copy_rows(root, lab.database)
-    town = Town(lab, server, scale)
+    fleet = FleetUnderTest(lab, server, scale)
     try:
-        with _supervised(town):
-            town.settle()
-            yield town
+        with _supervised(fleet):
+            fleet.wait_until_registered()
+            yield fleet
     finally:
-        town.close()
+        fleet.close()
         lab.close()
 
 
 @contextmanager
-def storming(town: Town, blows: list[Blow]) -> Iterator[float]:
-    """Blow after blow beside the block, from the moment that it is given; waits for the last."""
+def injecting(fleet: FleetUnderTest, schedule: list[FaultEvent]) -> Iterator[float]:
+    """Inject scheduled faults beside the block; yield when the schedule began; wait for all."""
     began = time.monotonic()
 
-    def strike(blow: Blow) -> None:
-        time.sleep(max(0.0, began + blow.at - time.monotonic()))
-        town.strike(blow)
+    def inject(event: FaultEvent) -> None:
+        time.sleep(max(0.0, began + event.at - time.monotonic()))
+        fleet.inject(event)
 
-    with ThreadPoolExecutor(len(blows), "storm") as storm:
-        struck = [storm.submit(strike, blow) for blow in blows]
+    with ThreadPoolExecutor(len(schedule), "faults") as pool:
+        injected = [pool.submit(inject, event) for event in schedule]
         yield began
-        for one in struck:
+        for one in injected:
             one.result()
 
 
 @contextmanager
-def _supervised(town: Town) -> Iterator[None]:
-    """What ends by itself is started again, as service managers do."""
+def _supervised(fleet: FleetUnderTest) -> Iterator[None]:
+    """Start again what ends by itself, as a service manager does."""
     closing = threading.Event()
 
     def watch() -> None:
         while not closing.wait(_WATCH):
-            town.revive()
+            fleet.restart_if_ended()
 
     thread = threading.Thread(target=watch, name="supervisor")
     thread.start()
