@@ -1,1 +1,1 @@
-"""Each prints a table; `python -m benchmarks.NAME [--json FILE] [--quick] [--check]`."""
+"""Benchmarks, one a module: python -m benchmarks.NAME [--json FILE] [--quick] [--check]."""

@@ -1,4 +1,4 @@
-"""IBM's aihwkit as a neighbour to be timed: its own layers, set up like the array beside them.
+"""Layers of IBM's aihwkit, set up like our simulated array, to be timed beside it.
 
 8-bit converters, output noise off, a fixed input range as ours has. Its torch tile knows no noise
 on the weights of every multiply.
@@ -16,7 +16,7 @@ _LEVELS = 2**8 - 2
 
 
 def torch_tile(stage: Stage, weight: torch.Tensor, tile: int) -> torch.nn.Module:
-    """One layer on tiles of this size. `weight` runs from -1 to 1."""
+    """Make one layer on aihwkit tiles of this size. `weight` runs from -1 to 1."""
     config = TorchInferenceRPUConfig()
     io = config.forward
     io.out_noise, io.inp_res, io.out_res = 0.0, 1 / _LEVELS, 1 / _LEVELS

@@ -42,7 +42,7 @@ THEIRS = "aihwkit torch tile, without"
 
 
 class Case(NamedTuple):
-    """One layer, and what it may cost in plain products."""
+    """One layer, and how many plain products it may cost."""
 
     name: str
     stage: Stage
@@ -53,7 +53,7 @@ class Case(NamedTuple):
 
 
 class Timing(NamedTuple):
-    """One way to do the product."""
+    """One way to compute the product, with its time."""
 
     case: str
     threads: int
@@ -68,7 +68,7 @@ class Timing(NamedTuple):
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Exit code 1 where `--check` finds a way that costs more than it may."""
+    """Measure and print; exit code 1 where `--check` finds a way that costs more than it may."""
     options = _options(arguments)
     turns = QUICK_TURNS if options.quick else TURNS
     timings = [
@@ -88,7 +88,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def cases() -> tuple[Case, Case]:
-    """The two layers."""
+    """Make the two layers that are timed."""
     linear = Linear(name="linear", in_features=1024, out_features=1024)
     conv = Conv2d(name="conv", in_channels=256, out_channels=256, kernel=(3, 3), padding=(1, 1))
     readout = Linear(name="readout", in_features=256 * 16 * 16, out_features=2)
@@ -113,7 +113,7 @@ def cases() -> tuple[Case, Case]:
 
 
 def measure(case: Case, threads: int, turns: int) -> list[Timing]:
-    """Every way in turn, so many times; the fastest of each."""
+    """Time every way in turn, several rounds; the fastest of each counts."""
     torch.set_num_threads(threads)
     ways = _ways(case)
     best = dict.fromkeys(ways, float("inf"))
@@ -158,7 +158,7 @@ def _plain(stage: Stage, values: torch.Tensor, weight: torch.Tensor) -> Callable
 def _ours(
     case: Case, values: torch.Tensor, weight: torch.Tensor, *, read_noise: float
 ) -> Callable[[], object]:
-    """DAC, product with read noise on every row of tiles, ADC, sum: what a layer of a chip does."""
+    """Compute what a layer of a chip does: DAC, product with read noise, ADC, sum."""
     rng = torch.Generator().manual_seed(2)
     spec = ChipSpec(tile_rows=case.tile, tile_columns=case.tile)
     blocks = tile_stage(case.stage, spec, 0).row_blocks

@@ -1,4 +1,4 @@
-"""Opens the files of a data set and hands their bytes to the readers."""
+"""Open the files of a data set and hand their bytes to the readers."""
 
 import os
 from collections.abc import Callable, Iterator
@@ -31,18 +31,18 @@ _DIGITS_TEST = 360
 
 
 class Split(NamedTuple):
-    """What is learned from, and what is only measured."""
+    """Training samples, and samples that are only measured."""
 
     train: Images
     test: Images
 
 
 class MissingDataError(Exception):
-    """A data set that is not on this machine."""
+    """A data set is not on this machine."""
 
 
 def default_folder() -> Path:
-    """Where data sets lie: as TANDEMCAL_DATA says, else where Debian's packages put them."""
+    """Folder of the data sets: TANDEMCAL_DATA, else where Debian's packages put them."""
     return Path(os.environ.get(PLACE, DEBIAN))
 
 

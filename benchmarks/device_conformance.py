@@ -1,4 +1,4 @@
-"""Whether the simulated memory cells behave as published: a table to judge any simulator by.
+"""Do the simulated memory cells behave as published? A table to judge any simulator by.
 
 Populations of devices are written blindly and left alone; mean and spread of their conductance are
 compared with the statistics of aihwkit 1.1.0 at every level and time of its file, and with the
@@ -43,7 +43,7 @@ MODELS: dict[str, Formulas] = {"pcm": PCM, "hermes": HERMES}
 
 
 class Expected(NamedTuple):
-    """What a population should be, uS."""
+    """Mean and standard deviation that a population should have, in uS."""
 
     source: str
     device: str
@@ -56,7 +56,7 @@ class Expected(NamedTuple):
 
 
 class Row(NamedTuple):
-    """One comparison."""
+    """One figure beside its reference."""
 
     expected: Expected
     mean: float
@@ -70,7 +70,7 @@ class Row(NamedTuple):
 
 
 class Product(NamedTuple):
-    """The drifted 512 x 512 product."""
+    """Figures of the drifted 512 x 512 product."""
 
     elapsed: float
     figure: str
@@ -84,7 +84,7 @@ class Product(NamedTuple):
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Exit code 1 where `--check` finds a figure that misses."""
+    """Compare and print; exit code 1 where `--check` finds a figure that misses."""
     options = _options(arguments)
     devices = QUICK_DEVICES if options.quick else DEVICES
     reference = json.loads(REFERENCE.read_text())
@@ -105,7 +105,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def compare(name: str, reference: dict[str, Any], devices: int) -> Iterator[Row]:
-    """Every level of one device: the file's, then those between."""
+    """Compare every level of one device: those of the reference file, then levels between them."""
     g_max = reference[name]["g_max"] * MICRO
     model = PcmDevice(g_max) if name == "pcm" else HermesDevice(g_max)
     for row in reference[name]["rows"]:
@@ -115,7 +115,7 @@ def compare(name: str, reference: dict[str, Any], devices: int) -> Iterator[Row]
 
 
 def reram_rows(devices: int) -> list[Row]:
-    """The spread of blind writes at the published times and, linear in ln t, between them."""
+    """Compare blind writes of ReRAM at the published times, and between them, linear in ln t."""
     model, rows = ReramDevice(40e-6), list[Row]()
     second, day, two = model.after_a_second, model.after_a_day, model.after_two_days
     hour = math.log(3600) / math.log(DAY)
@@ -150,7 +150,7 @@ def _computed(name: str, r: float) -> Iterator[Expected]:
 def _level(
     model: DeviceModel, name: str, r: float, expected: Sequence[Expected], devices: int
 ) -> Iterator[Row]:
-    """One population, written once, looked at at every time that something is expected of it."""
+    """Write one population once, and read it at every time for which a figure is expected."""
     rng = torch.Generator().manual_seed(round(1000 * r) + len(name))
     target = torch.full((devices,), r * _G_MAX[name] * MICRO)
     free = Fault(torch.zeros(devices, dtype=torch.bool), torch.zeros(devices))
@@ -176,7 +176,7 @@ def _judge(expected: Expected, values: torch.Tensor) -> Row:
 
 
 def product_rows(reference: dict[str, Any]) -> list[Product]:
-    """The 512 x 512 product: what compensates its drift, and the errors with and without."""
+    """Compare the 512 x 512 product: drift compensation, and the errors with and without it."""
     rows: list[Product] = []
     for elapsed, factor, error in reference["product_512x512_pcm"]:
         rows += [
@@ -191,7 +191,7 @@ def product_rows(reference: dict[str, Any]) -> list[Product]:
 
 
 class Drifted(NamedTuple):
-    """What became of one product."""
+    """Result of one product after drift."""
 
     factor: float  # sum of conductances then, over now
     error: float  # relative, Frobenius norm, after compensation

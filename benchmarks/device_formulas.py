@@ -1,4 +1,4 @@
-"""The published device models once more, as moments by quadrature: no line shared with chip_sim.
+"""Published device models as moments by quadrature, sharing no line with chip_sim.
 
 For any level and time: mean and standard deviation of a device's conductance after a blind write,
 in microsiemens. The programmed conductance and the drift exponent are integrated numerically; the
@@ -29,7 +29,7 @@ class Formulas(NamedTuple):
 
 
 class Moments(NamedTuple):
-    """Of one population, uS."""
+    """Mean and standard deviation of one population, in uS."""
 
     mean: float
     sd: float
@@ -69,7 +69,7 @@ HERMES = Formulas(
 
 
 def moments(model: Formulas, r: float, elapsed: float, *, flicker: bool) -> Moments:
-    """Mean and sd so long after a blind write towards level r."""
+    """Mean and standard deviation at a time after a blind write towards level r."""
     z = np.linspace(-SPAN, SPAN, STEPS)
     chance = np.exp(-(z**2) / 2)
     chance /= chance.sum()

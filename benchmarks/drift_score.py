@@ -1,4 +1,4 @@
-"""Does the drift score, which needs no labels, tell what a chip has lost?
+"""Does the drift score, which needs no labels, say how much a chip has lost?
 
     python -m benchmarks.drift_score [--quick] [--check] [--json FILE]
 
@@ -65,7 +65,7 @@ class Row(NamedTuple):
 
     @property
     def complaint(self) -> str | None:
-        """What an operator would not accept."""
+        """Sentence that says what an operator would not accept, or None."""
         what = f"{self.chip} {self.seed}, {self.age}, has lost {100 * self.lost:.1f} points"
         if self.by_score is ChipHealth.GOOD and self.lost > MISSED:
             return f"{what} and is called good."
@@ -75,7 +75,7 @@ class Row(NamedTuple):
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Exit code 1 where `--check` finds a score that misleads."""
+    """Measure and print; exit code 1 where `--check` finds a score that misleads."""
     options = _options(arguments)
     heading, task = about("benchmarks.drift_score"), make_task()
     seeds, samples = (1, QUICK_SAMPLES) if options.quick else (SEEDS, SAMPLES)
@@ -100,7 +100,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def aged(task: Task, name: str, seed: int, samples: int) -> Iterator[Row]:
-    """One chip, from its publication on."""
+    """Calibrate one chip, let it age, and measure it at each age."""
     chip = make_chip(f"{name}-{seed}", spec_of({"preset": name}), seed)
     settings = CalibrationSettings(budget=Budget(samples=samples))
     calibration = Calibration(chip, task.student, task.targets, task.test, settings)
@@ -114,7 +114,7 @@ def aged(task: Task, name: str, seed: int, samples: int) -> Iterator[Row]:
 
 
 def row_of(chip: SimulatedChip, task: Task, published: MeanFingerprint, before: float) -> Row:
-    """As it is now."""
+    """Measure the chip as it is now."""
     began = time.perf_counter()
     found = drift(read_fingerprint(chip), published)
     took = time.perf_counter() - began
@@ -134,7 +134,7 @@ def row_of(chip: SimulatedChip, task: Task, published: MeanFingerprint, before: 
 
 
 def rank_correlation(rows: Sequence[Row]) -> float:
-    """Spearman's: that of the ranks, where equal values share theirs."""
+    """Spearman's rank correlation, in which equal values share their rank."""
     ours, theirs = (_ranks([getattr(row, name) for row in rows]) for name in ("score", "lost"))
     middle = (len(rows) - 1) / 2
     products = [(a - middle) * (b - middle) for a, b in zip(ours, theirs, strict=True)]
@@ -143,7 +143,7 @@ def rank_correlation(rows: Sequence[Row]) -> float:
 
 
 def _ranks(values: Sequence[float]) -> list[float]:
-    """Half way between the numbers that are smaller and those that are not larger."""
+    """Rank of each value: halfway between how many are smaller and how many are not larger."""
     return [
         (sum(other < value for other in values) + sum(other <= value for other in values) - 1) / 2
         for value in values
@@ -151,7 +151,7 @@ def _ranks(values: Sequence[float]) -> list[float]:
 
 
 def table_of(rows: Sequence[Row]) -> Table:
-    """A row a chip and age."""
+    """Build the table, a row for each chip and age."""
     table = Table(box=box.SIMPLE_HEAD, title="The digits, a minute after each write and later")
     for name in ("chip", "seed", "age", "score", "layers"):
         table.add_column(name)

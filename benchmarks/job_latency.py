@@ -1,4 +1,4 @@
-"""How long a question about a job takes while a calibration runs.
+"""Latency of a status request while a calibration runs.
 
 It starts a service of its own, keeps calibrations running in it, asks GET /v1/jobs/{id} at a steady
 50 requests a second over kept connections, and reports the 50th and 99th percentile. Requests
@@ -79,7 +79,7 @@ class Latency(NamedTuple):
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Exit code 1 where `--check` finds the 99th percentile too high."""
+    """Measure; exit code 1 where `--check` finds the 99th percentile too high."""
     options = _options(arguments)
     console = Console(soft_wrap=True, highlight=False)
     duration = QUICK_DURATION if options.quick else DURATION
@@ -120,7 +120,7 @@ def _measure(service: Service, duration: float) -> Latency:
 
 
 def golden_student(client: Tandemcal) -> str:
-    """Accuracy does not matter here, only that a chip has work: the digits are random."""
+    """Train a student on random digits: a chip needs work here, not accuracy."""
     rng = np.random.default_rng(0)
     weights = {
         name: rng.normal(0, 0.2, shape).astype(np.float32)
@@ -162,7 +162,7 @@ async def _ask(service: Service, job_id: str, duration: float) -> Latency:
 
 
 class Lines:
-    """Kept connections that ask one question. Lean, so that it is not itself what is measured."""
+    """Kept connections that send one request each; lean, so that they are not what is measured."""
 
     def __init__(self, service: Service, path: str) -> None:
         host, port = service.url.removeprefix("http://").split(":")
@@ -172,7 +172,7 @@ class Lines:
         self._idle: list[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = []
 
     async def get(self) -> bytes:
-        """The body of the answer, which must be a 200."""
+        """Body of the answer, whose status must be 200."""
         line = await self._take()
         reader, writer = line
         writer.write(self._question)
@@ -199,7 +199,7 @@ class Lines:
 
 @contextmanager
 def running_service(folder: Path, **environment: str) -> Iterator[Service]:
-    """`tandemcal up` with a folder of its own, on any port."""
+    """Run `tandemcal up` with a folder of its own on a free port."""
     command = [sys.executable, "-m", "service.cli", "up", "--port", "0"]
     settings = os.environ | {"TANDEMCAL_DATA_DIR": str(folder)} | environment
     process = subprocess.Popen(

@@ -1,4 +1,4 @@
-"""How near do students come to their teachers? Every rule, every seed, the same tasks.
+"""How near do students come to their teachers? Every rule and seed, on the same tasks.
 
     python -m benchmarks.learning [--task NAME] [--rule NAME] [--seed N] [--json FILE] [--quick]
 
@@ -53,7 +53,7 @@ WIDE = 190  # columns, where no terminal says otherwise
 
 
 class Options(NamedTuple):
-    """What is to be run, and what from."""
+    """Which runs are made, and of what."""
 
     tasks: tuple[str, ...]
     rules: tuple[RuleName, ...]
@@ -71,7 +71,7 @@ class Options(NamedTuple):
 
 
 class TeacherSetup(NamedTuple):
-    """All that the students of one teacher share."""
+    """What all students of one teacher share."""
 
     task: Task
     split: Split
@@ -80,7 +80,7 @@ class TeacherSetup(NamedTuple):
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Exit code 1 where --check is given and something stayed behind."""
+    """Run and print; exit code 1 where --check is given and a student stays behind its limit."""
     options = parse(arguments)
     torch.set_default_device(options.device)
     console = Console(width=None if sys.stdout.isatty() else WIDE)
@@ -97,7 +97,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def perform(options: Options, done: Sequence[Run], console: Console) -> Iterator[Run]:
-    """Every run that is not done yet."""
+    """Make every run that is not in the file yet."""
     have = {run.conditions for run in done}
     for name in options.tasks:
         task, split = tasks()[name], None
@@ -116,7 +116,7 @@ def perform(options: Options, done: Sequence[Run], console: Console) -> Iterator
 
 
 def conditions_of(task: Task, rule: RuleName, seed: int, options: Options) -> Conditions:
-    """Of one run; the deltas of the rules that are not local are always floats."""
+    """Conditions of one run; deltas of rules that are not local are always floats."""
     given: dict[str, Any] = {}
     if options.epochs is not None and rule not in task.presets:
         given["epochs"] = options.epochs
@@ -132,14 +132,14 @@ def conditions_of(task: Task, rule: RuleName, seed: int, options: Options) -> Co
 
 
 def prepare(task: Task, split: Split, seed: int, cache: Path | None = None) -> TeacherSetup:
-    """Train the teacher, or find it, and measure it."""
+    """Train the teacher, or take it from the cache, and measure it."""
     teacher = teacher_of(task, split, seed, cache)
     accuracy = teacher_accuracy(*teacher, shown(split.test, task.scaling))
     return TeacherSetup(task, split, teacher, accuracy)
 
 
 def learn(setup: TeacherSetup, conditions: Conditions) -> Run:
-    """Train one student, from some samples or all, and measure it every epoch."""
+    """Train one student, from some samples or all, and measure it after every epoch."""
     task, settings = setup.task, conditions.settings
     train = shown(some_of(setup.split.train, conditions.samples), task.scaling)
     teacher = scaled(setup.teacher, train, PERCENTILES.get(settings.rule, 99.9))
@@ -169,12 +169,12 @@ def learn(setup: TeacherSetup, conditions: Conditions) -> Run:
 
 
 def some_of(images: Images, count: int | None) -> Images:
-    """So many of them, evenly spaced, or all."""
+    """Choose this number of samples, evenly spaced, or all."""
     return images if count is None else images.take(evenly_spaced_indices(images.size, count))
 
 
 def varied(task: Task, seed: int) -> Augmentation | None:
-    """Crops and flips, where the task's published settings have them."""
+    """Crop and flip samples where the task's published settings do."""
     if not task.presets:
         return None
     generator, padding = torch.Generator().manual_seed(seed), task.recipe.padding
@@ -182,7 +182,7 @@ def varied(task: Task, seed: int) -> Augmentation | None:
 
 
 def follow(training: Training, test: Targets) -> tuple[list[Quality], list[float]]:
-    """Quality at the start and after every epoch, and the seconds of each epoch."""
+    """Measure at the start and after every epoch; also the seconds of each epoch."""
     qualities, seconds = [student_quality(training.student, test)], list[float]()
     began = time.perf_counter()
     for _ in training.epochs():
@@ -193,7 +193,7 @@ def follow(training: Training, test: Targets) -> tuple[list[Quality], list[float
 
 
 def parse(arguments: Sequence[str] | None) -> Options:
-    """The command line."""
+    """Read the command line."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.learning", description=__doc__)
     parser.add_argument("--task", action="append", choices=list(tasks()))
     parser.add_argument("--rule", action="append", choices=[rule.value for rule in RuleName])
@@ -219,7 +219,7 @@ def parse(arguments: Sequence[str] | None) -> Options:
 
 
 def accelerator() -> str:
-    """What there is, and where there is none, the processor."""
+    """Device to train on: an accelerator where there is one, else the processor."""
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 

@@ -1,4 +1,4 @@
-"""What runs of the learning benchmark came to: their table, their file, and what they owe."""
+"""Results of the learning benchmark: table, file, and limits."""
 
 import json
 from collections.abc import Sequence
@@ -23,7 +23,7 @@ class _Record(BaseModel):
 
 
 class Conditions(_Record):
-    """What a run was asked for; its teacher and the data are the task's."""
+    """Settings of a run; its teacher and data are the task's."""
 
     task: str
     settings: TrainingSettings
@@ -33,7 +33,7 @@ class Conditions(_Record):
 
     @property
     def but_for_the_seed(self) -> "Conditions":
-        """What the seeds of one row of the table share."""
+        """Conditions that the seeds of one row share."""
         return self.model_copy(update={"settings": self.settings.model_copy(update={"seed": 0})})
 
 
@@ -58,7 +58,7 @@ class Run(_Record):
 
     @property
     def name(self) -> str:
-        """For lines about this run."""
+        """Name of the run, for messages."""
         settings = self.conditions.settings
         return f"{self.conditions.task} {settings.rule} {settings.seed}"
 
@@ -67,7 +67,7 @@ _RUNS = TypeAdapter(list[Run])
 
 
 def table_of(runs: Sequence[Run]) -> Table:
-    """A row for all seeds under the same conditions: their mean and their worst."""
+    """Build the table, a row for all seeds under the same conditions: mean and worst."""
     table = Table(title="Accuracy in % on the test set", box=box.SIMPLE_HEAD)
     for name in ("Task", "Rule", "Start", "Deltas", "Readout"):
         table.add_column(name)
@@ -82,7 +82,7 @@ def table_of(runs: Sequence[Run]) -> Table:
 
 
 def groups(runs: Sequence[Run]) -> list[list[Run]]:
-    """The seeds of the same conditions together."""
+    """Group runs that differ in their seed alone."""
     found: dict[Conditions, list[Run]] = {}
     for run in runs:
         found.setdefault(run.conditions.but_for_the_seed, []).append(run)
@@ -90,7 +90,7 @@ def groups(runs: Sequence[Run]) -> list[list[Run]]:
 
 
 def cells_of(group: Sequence[Run]) -> list[str]:
-    """One line of the table."""
+    """Cells of one row of the table."""
     first, epochs = group[0], zip(*(run.accuracy for run in group), strict=True)
     conditions, settings = first.conditions, first.conditions.settings
     start, *later = (f"{100 * mean(values):.2f}" for values in epochs)
@@ -112,7 +112,7 @@ def cells_of(group: Sequence[Run]) -> list[str]:
 
 
 def complaints_about(run: Run) -> list[str]:
-    """What this run owes."""
+    """List the limits that a run misses."""
     conditions, settings = run.conditions, run.conditions.settings
     task, complaints = tasks()[conditions.task], list[str]()
     if run.teacher < task.teacher_at_least:
@@ -129,7 +129,7 @@ def complaints_about(run: Run) -> list[str]:
 
 
 def earlier(path: Path | None) -> list[Run]:
-    """What stands in the file already. Raises DataFormatError where that is something else."""
+    """Read the runs of an earlier file. Raises DataFormatError if it is of another benchmark."""
     if path is None or not path.is_file():
         return []
     try:
@@ -140,7 +140,7 @@ def earlier(path: Path | None) -> list[Run]:
 
 
 def write(path: Path | None, heading: dict[str, object], runs: Sequence[Run]) -> None:
-    """Every run so far."""
+    """Write every run so far."""
     if path is not None:
         content = heading | {"runs": _RUNS.dump_python(list(runs), mode="json")}
         path.write_text(json.dumps(content, indent=2) + "\n")

@@ -1,4 +1,4 @@
-"""What a step of learning costs, counted in plain forward passes of the same layers.
+"""Cost of a learning step, in plain forward passes of the same layers.
 
 VGG-11 on 3 x 32 x 32 pixels, 16 time steps, batch 16, two threads. A step is a pass of the teacher,
 the student's, the weight gradients, and Adam. Its floor is what cannot be left out, in plain
@@ -26,7 +26,7 @@ from rich.table import Table
 from torch import Tensor
 
 from benchmarks import plain_ltl
-from benchmarks.learning_world import World, make_world, targets_of
+from benchmarks.learning_setup import World, make_world, targets_of
 from benchmarks.machine import about
 from benchmarks.memory import peak_memory
 from ltl_core.network.layers import Conv2d
@@ -51,7 +51,7 @@ ROUNDS, QUICK_ROUNDS = 7, 2
 
 
 class Speed(NamedTuple):
-    """One rule."""
+    """Time of one rule's step."""
 
     rule: str
     way: str
@@ -63,7 +63,7 @@ class Speed(NamedTuple):
 
 
 class Memory(NamedTuple):
-    """One rule over one window."""
+    """Peak memory of one rule over one window."""
 
     rule: str
     way: str
@@ -72,13 +72,13 @@ class Memory(NamedTuple):
 
 
 def floor_passes(rule: RuleName, neuron: NeuronSettings) -> int:
-    """T forward, a weight gradient for each step that learns, and the teacher."""
+    """Passes that no rule avoids: T forward, a gradient for each learning step, the teacher."""
     learning = neuron.steps - select_rule(rule).first_step(neuron)
     return neuron.steps + learning + 1
 
 
 def forward_pass(world: World) -> Callable[[], None]:
-    """The convolutions and matrices alone, each on an input of its shape."""
+    """Compute the convolutions and matrices alone, each on an input of its shape."""
     layers = [
         (stage.layer, torch.rand(len(world.labels), *stage.input_shape), world.weights)
         for stage in world.network.stages
@@ -96,7 +96,7 @@ def forward_pass(world: World) -> Callable[[], None]:
 
 
 def ours(world: World, rule: RuleName) -> dict[str, Tensor]:
-    """The gradients of a step, teacher included."""
+    """Compute the gradients of a step, teacher included."""
     supervision = Supervision(select_rule(rule), targets_of(world), LabelCrossEntropy(world.labels))
     result = layerwise_forward(
         world.network, world.weights, world.batch.inputs, world.neuron, supervision
@@ -109,7 +109,7 @@ def ours(world: World, rule: RuleName) -> dict[str, Tensor]:
 
 
 def plain(world: World, rule: RuleName) -> dict[str, Tensor]:
-    """The same by autograd."""
+    """Compute the same gradients by autograd."""
     found = (world.batch.inputs, world.labels, targets_of(world))
     offline = rule is RuleName.LTL_OFFLINE
     return plain_ltl.gradients(world.network, world.weights, found, world.neuron, offline=offline)
@@ -119,7 +119,7 @@ WAYS = {CLOSED: ours, PLAIN: plain}
 
 
 def step(world: World, rule: RuleName, way: str) -> Callable[[], None]:
-    """Gradients, and one step of Adam over all weights."""
+    """Compute gradients and make one step of Adam over all weights."""
     if way in DELTA_BITS:
         return step_in_codes(world, rule, DELTA_BITS[way])
     adam = torch.optim.Adam(list(world.weights.values()), lr=1e-4, fused=True)
@@ -134,7 +134,7 @@ def step(world: World, rule: RuleName, way: str) -> Callable[[], None]:
 
 
 def step_in_codes(world: World, rule: RuleName, delta_bits: int | None) -> Callable[[], None]:
-    """As a `train` job does it: forward in integer codes, Adam on the latent weights."""
+    """Make a step as a `train` job does: forward in integer codes, Adam on latent weights."""
     targets = collect(world.network, world.teacher, world.batch, scales=world.scales)
     student = start_student(world.network, world.teacher, targets, world.neuron)
     latent = LatentWeights(student, LearningRates(1e-4, 1e-4, 0.0))
@@ -153,7 +153,7 @@ def step_in_codes(world: World, rule: RuleName, delta_bits: int | None) -> Calla
 
 
 def speed(world: World, rule: RuleName, way: str, rounds: int) -> Speed:
-    """Step and forward pass in turn."""
+    """Time a step and a forward pass in turn."""
     forward, learn = forward_pass(world), step(world, rule, way)
     floor = floor_passes(rule, world.neuron)
     forward(), learn()
@@ -167,7 +167,7 @@ def speed(world: World, rule: RuleName, way: str, rounds: int) -> Speed:
 
 
 def memory(rule: RuleName, way: str, steps: int, batch: int, width: float) -> Memory:
-    """The most that the first step held."""
+    """Peak memory of the first step, in bytes."""
     world = make_world(batch, steps, width)
     learn = step(world, rule, way)
     with peak_memory() as peak:
@@ -176,7 +176,7 @@ def memory(rule: RuleName, way: str, steps: int, batch: int, width: float) -> Me
 
 
 def equality(width: float = 1.0) -> dict[str, float]:
-    """The largest relative error of any weight's or bias's gradient, in double precision."""
+    """Largest relative error of any gradient against autograd, in double precision."""
     world = make_world(2, 16, width, torch.float64)
     errors: dict[str, float] = {}
     for rule in RULES:
@@ -186,7 +186,7 @@ def equality(width: float = 1.0) -> dict[str, float]:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Measure, print, write; with --check, 1 where a limit is not held."""
+    """Measure, print and write; exit code 1 where `--check` finds a limit missed."""
     options = _options(arguments)
     if options.memory_of:
         rule, way, steps = options.memory_of

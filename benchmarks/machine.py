@@ -1,4 +1,4 @@
-"""What a measurement was made on, for the file that keeps it."""
+"""Machine on which a measurement was made, for the file that keeps it."""
 
 import datetime
 import os

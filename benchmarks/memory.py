@@ -1,4 +1,4 @@
-"""The most memory that a piece of work held, above what stood before it (Linux, glibc)."""
+"""Peak memory of a piece of work, above what was held before it (Linux, glibc)."""
 
 import ctypes
 import gc
@@ -12,7 +12,7 @@ _RESET_PEAK = "5"  # proc(5): resets VmHWM to the memory in use
 
 
 class Peak:
-    """Filled in when the work has ended."""
+    """Peak in bytes, filled in when the work has ended."""
 
     byte_count: int = 0
 

@@ -1,4 +1,4 @@
-"""Networks of the LTL paper as ordinary modules, the way that others write them."""
+"""Networks of the LTL paper as ordinary torch modules."""
 
 from collections.abc import Sequence
 
@@ -17,7 +17,7 @@ VGG16 = ((64, 1), (64, 1), (128, 1), (128, 2), (256, 1), (256, 1), (256, 2), *_L
 def vgg(
     plan: Sequence[tuple[int, int]], classes: int = 10, width: float = 1.0, side: int = 32
 ) -> nn.Sequential:
-    """Convolutions of 3 x 3 with strides instead of pooling, then 512, 512 and the classes."""
+    """Make a VGG: 3 x 3 convolutions with strides in place of pooling, then 512, 512, classes."""
     layers: list[nn.Module] = []
     channels, hidden = 3, round(512 * width)
     for planned, stride in plan:

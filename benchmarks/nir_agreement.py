@@ -1,4 +1,4 @@
-"""Does another simulator, given the NIR file of a student, count the same spikes?
+"""Does another simulator count the same spikes from a student's NIR file?
 
     python -m benchmarks.nir_agreement [--json FILE] [--check]
 
@@ -36,7 +36,7 @@ from ltl_core.training.training import Training
 
 
 class Agreement(NamedTuple):
-    """Of the two simulators, over all samples."""
+    """Agreement of the two simulators over all samples."""
 
     neuron: str
     samples: int
@@ -48,7 +48,7 @@ class Agreement(NamedTuple):
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Exit code 1 where --check is given and a spike count differs."""
+    """Compare; exit code 1 where --check is given and a spike count differs."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.nir_agreement")
     parser.add_argument("--json", type=Path)
     parser.add_argument("--check", action="store_true")
@@ -68,7 +68,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def student_of_digits() -> tuple[Student, Tensor]:
-    """Trained as the learning benchmark does, and the digits that it has not seen."""
+    """Train a student as the learning benchmark does; also digits that it has not seen."""
     task = tasks()["digits"]
     setup = prepare(task, task.load(Path()), seed=0)
     train, test = (as_samples(part, task.scaling) for part in setup.split)
@@ -81,7 +81,7 @@ def student_of_digits() -> tuple[Student, Tensor]:
 
 
 def compare(neuron: str, student: Student, exported: Student, inputs: Tensor) -> Agreement:
-    """Here one student, there another, on the same samples."""
+    """Run the student here and the other simulator on the same samples."""
     theirs, their_sums = run_elsewhere(exported, inputs)
     *hidden, readout = student_traces(student, inputs)
     ours = torch.cat([w.spikes.sum(0).flatten() for w in hidden if w.spikes is not None])
@@ -95,7 +95,7 @@ def compare(neuron: str, student: Student, exported: Student, inputs: Tensor) ->
 
 
 def run_elsewhere(student: Student, inputs: Tensor) -> tuple[dict[str, Tensor], Tensor]:
-    """Spike counts of each layer and the readout's sums, as snnTorch has them."""
+    """Spike counts of each layer and sums of the readout, as snnTorch computes them."""
     file = io.BytesIO()
     nir.write(file, to_nir(student))
     module, counts = import_from_nir(nir.read(file)), dict[str, Tensor]()
@@ -113,7 +113,7 @@ def run_elsewhere(student: Student, inputs: Tensor) -> tuple[dict[str, Tensor], 
 
 
 def table_of(rows: Sequence[Agreement]) -> Table:
-    """A row a neuron."""
+    """Build the table, a row for each kind of neuron."""
     table = Table(title="A student here and in snnTorch, through a NIR file", box=box.SIMPLE_HEAD)
     for name in (
         *("Neuron", "Samples", "Counts", "Differ", "Largest"),

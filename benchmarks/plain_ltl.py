@@ -1,4 +1,4 @@
-"""LTL as its equations read, with autograd over the whole window: slow, and there to be checked by.
+"""LTL as its equations read, with autograd over the whole window: slow, for comparison.
 
 u[t] = decay u[t-1] (1 - s[t-1]) + W x[t] + b;  s[t] = [u[t] > threshold], a boxcar backward
 offline: loss = CE + sum_l mean (r_l - R_l)^2;  online: the same at every step from the warm-up on,
@@ -37,7 +37,7 @@ def gradients(
     *,
     offline: bool,
 ) -> dict[str, Tensor]:
-    """By the name of each tensor, for the batch `taught`: inputs, labels, target rates."""
+    """Gradients by tensor name for the batch `taught`: inputs, labels, target rates."""
     inputs, labels, targets = taught
     leaves = {name: tensor.clone().requires_grad_() for name, tensor in weights.items()}
     rows, losses = [inputs] * neuron.steps, []

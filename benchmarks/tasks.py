@@ -1,4 +1,4 @@
-"""The tasks of the learning benchmark: data, teacher, recipes, and what has to come out."""
+"""Tasks of the learning benchmark: data, teacher, recipes and limits."""
 
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -63,7 +63,7 @@ class Task(NamedTuple):
     own: Own = MappingProxyType({})  # settings of rules that learn otherwise than the others
 
     def settings(self, rule: RuleName, seed: int) -> TrainingSettings:
-        """Of one run."""
+        """Training settings of one run."""
         if rule in self.presets:
             return PRESETS[self.presets[rule]].settings.model_copy(update={"seed": seed})
         neuron = PRESETS[PresetName.TANDEM_IF].settings.neuron if rule is RuleName.TANDEM else LIF
@@ -113,7 +113,7 @@ def tasks() -> dict[str, Task]:
 
 
 def _published(cifar: Task) -> Iterator[Task]:
-    """The experiments of the LTL paper at full length, for whoever has the data and a GPU."""
+    """Experiments of the LTL paper at full length, which need the data and a GPU."""
     recipe = Recipe(200, 1e-2, 64, padding=4, flip=True, milestones=(60, 120, 160), gamma=0.2)
     whole = cifar._replace(
         name="cifar-10-published",

@@ -1,4 +1,4 @@
-"""Teachers of the learning benchmark, and what they ask of their students."""
+"""Teachers of the learning benchmark, and their targets."""
 
 import json
 import math
@@ -27,7 +27,7 @@ _SCALE_SAMPLES = 5000  # the scales k are measured on so many
 
 
 def teacher_of(task: Task, split: Split, seed: int, cache: Path | None) -> Imported:
-    """A trained teacher, from the cache if one of this recipe is there."""
+    """Trained teacher, from the cache if one of this recipe is there."""
     kept = None if cache is None else cache / f"{task.name}-{seed}.safetensors"
     recipe = json.dumps(task.recipe._asdict())
     if kept is not None and kept.is_file():
@@ -45,13 +45,13 @@ def teacher_of(task: Task, split: Split, seed: int, cache: Path | None) -> Impor
 
 
 def shown(images: Images, scaling: Scaling) -> Samples:
-    """Scaled pictures, where tensors are made now: in main memory, or on an accelerator."""
+    """Scale pictures and place them where tensors are made now: main memory or accelerator."""
     (inputs, labels), device = as_samples(images, scaling), torch.get_default_device()
     return Samples(inputs.to(device), None if labels is None else labels.to(device))
 
 
 def scaled(teacher: Imported, samples: Samples, percentile: float) -> Teacher:
-    """The teacher with its scales, measured on some of the samples."""
+    """Teacher with its scales, measured on some of the samples."""
     some = samples.take(evenly_spaced_indices(len(samples.inputs), _SCALE_SAMPLES))
     return Teacher(*teacher, collect(*teacher, some, percentile=percentile).scales)
 
@@ -93,7 +93,7 @@ def _train(task: Task, images: Images, seed: int) -> Imported:
 
 
 def _schedule(optimizer: SGD, recipe: Recipe, steps: int) -> lr_scheduler.LRScheduler:
-    """For so many steps an epoch."""
+    """Schedule of the rate for this number of steps an epoch."""
     if recipe.milestones:
         falls = [epoch * steps for epoch in recipe.milestones]
         return lr_scheduler.MultiStepLR(optimizer, falls, recipe.gamma)
@@ -105,7 +105,7 @@ def _schedule(optimizer: SGD, recipe: Recipe, steps: int) -> lr_scheduler.LRSche
 def _batches(
     images: Images, scaling: Scaling, recipe: Recipe, seed: int
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """Scaled pictures with their labels, in chance order, epoch after epoch."""
+    """Yield scaled pictures with their labels in random order, epoch after epoch."""
     generator = torch.Generator().manual_seed(seed)
     for _ in range(recipe.epochs):
         for index in torch.randperm(images.size, generator=generator, device="cpu").split(

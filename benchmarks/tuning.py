@@ -1,4 +1,4 @@
-"""What tuning a chip's circuits does before anything is learned on it, and to what is learned then.
+"""Effect of tuning a chip's circuits: before any learning, and on what is learned then.
 
     python -m benchmarks.tuning [--chips pcm,harsh] [--seeds N] [--json FILE] [--check]
 
@@ -38,7 +38,7 @@ from service.bench.simulated import spec_of
 
 
 class Task(NamedTuple):
-    """The golden student, what it learned from and what it did not."""
+    """Golden student, its training samples, and samples that it has not seen."""
 
     student: Student
     targets: TargetSet
@@ -46,7 +46,7 @@ class Task(NamedTuple):
 
 
 class Row(NamedTuple):
-    """One chip. Spreads are those of the layer that is worst off."""
+    """Figures of one chip. Spreads are those of the worst layer."""
 
     chip: str
     seed: int
@@ -66,7 +66,7 @@ class Row(NamedTuple):
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Exit code 1 where --check is given and a tuned chip fails the criteria or learns worse."""
+    """Measure; exit code 1 where --check is given and a chip fails the criteria or learns worse."""
     options = _options(arguments)
     heading, task = about("benchmarks.tuning"), make_task()
     rows = [
@@ -83,7 +83,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def make_task() -> Task:
-    """As the demonstration does."""
+    """Train teacher and student as the demonstration does."""
     splits = read_digits()
     network, weights = from_torch(train_teacher(splits.calibration), input_shape=(1, 8, 8))
     targets = collect(network, weights, Samples(*splits.calibration))
@@ -95,7 +95,7 @@ def make_task() -> Task:
 
 
 def compare(task: Task, name: str, seed: int) -> Iterator[Row]:
-    """The same chip as it was made, and tuned."""
+    """Compare the chip as it was made with the same chip tuned."""
     untuned = make_chip(f"{name}-{seed}", spec_of({"preset": name}), seed)
     yield row_of(untuned.info.model, seed, calibrate(untuned, task))
     chip = make_chip(f"{name}-{seed}", spec_of({"preset": name}), seed)
@@ -106,7 +106,7 @@ def compare(task: Task, name: str, seed: int) -> Iterator[Row]:
 
 
 def tune(chip: ChipBackend, task: Task) -> Tuner:
-    """With the student's own codes on it."""
+    """Tune a chip that holds the student's own codes."""
     student, settings = task.student, TuneSettings()
     session = ChipSession(chip, student)
     session.place()
@@ -120,7 +120,7 @@ def tune(chip: ChipBackend, task: Task) -> Tuner:
 
 
 def calibrate(chip: ChipBackend, task: Task) -> CalibrationResult:
-    """As the demonstration does."""
+    """Calibrate a chip as the demonstration does."""
     settings = CalibrationSettings(settle_s=SETTLE_S)
     calibration = Calibration(chip, task.student, task.targets, task.test, settings)
     for _ in calibration.steps():
@@ -129,7 +129,7 @@ def calibrate(chip: ChipBackend, task: Task) -> CalibrationResult:
 
 
 def row_of(chip: str, seed: int, found: CalibrationResult) -> Row:
-    """Of a calibration, on the samples that nothing was trained on."""
+    """Row of a calibration, on samples on which nothing was trained."""
     before, after = found.before.test, found.after.test
     return Row(
         *(chip, seed, False, before.accuracy, after.accuracy),
@@ -141,7 +141,7 @@ def row_of(chip: str, seed: int, found: CalibrationResult) -> Row:
 
 
 def with_spreads(row: Row, tuned: Mapping[str, LayerTuned]) -> Row:
-    """The row with the largest spreads of all layers, before and after."""
+    """Row with the largest spreads of all layers, before and after."""
     layers = list(tuned.values())
 
     def worst(field: str) -> tuple[float, float]:
@@ -159,7 +159,7 @@ def with_spreads(row: Row, tuned: Mapping[str, LayerTuned]) -> Row:
 
 
 def table_of(rows: Sequence[Row]) -> Table:
-    """Two lines a chip."""
+    """Build the table, two rows for each chip."""
     table = Table(box=box.SIMPLE_HEAD, title="The digits, a day after each write")
     table.add_column("chip")
     for name in (

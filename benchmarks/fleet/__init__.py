@@ -1,1 +1,1 @@
-"""What a fleet can do, measured: one part a file."""
+"""Benchmarks of a fleet: one part a file."""

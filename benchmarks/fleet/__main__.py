@@ -1,4 +1,4 @@
-"""What a fleet can do, on this machine: python -m benchmarks.fleet [--part NAME] [--check].
+"""Measure a fleet on this machine: python -m benchmarks.fleet [--part NAME] [--check].
 
 workers   jobs an hour with one worker and with two
 recovery  from SIGKILL of a worker until a survivor goes on with its job
@@ -7,7 +7,7 @@ wire      what travels of a run
 queue     how fast jobs get into the queue and out of it
 rows      questions to 10,000 chips and a million jobs; --plans shows how they are answered
 storage   bytes that a job leaves in the database
-commits   events told and agents heard of in a second
+commits   commits with events, and heartbeats of agents, a second
 """
 
 import argparse
@@ -38,7 +38,7 @@ PARTS: Mapping[str, Part] = {
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Exit code 1 where `--check` finds a figure out of its limit."""
+    """Run the parts; exit code 1 where `--check` finds a figure out of its limit."""
     options = _options(arguments)
     console = Console(soft_wrap=True, highlight=False)
     chosen = options.part or list(PARTS)

@@ -1,4 +1,4 @@
-"""What one database and one api bear beside jobs: events that are told, and agents that are alive.
+"""Rates of one database and one api beside jobs: commits with events, heartbeats of agents.
 
 Commits with events follow one another (their numbers are given under one lock), so more writers do
 not tell more than the disk takes; heartbeats of agents meet no common lock.
@@ -14,9 +14,9 @@ from uuid import uuid4
 
 from rich.console import Console
 
-from benchmarks.fleet.asking import request, send
+from benchmarks.fleet.local_fleet import LocalFleet, local_fleet, show_processor
 from benchmarks.fleet.rate import Rate, timed
-from benchmarks.fleet.town import Town, a_town, show_processor
+from benchmarks.fleet.raw_requests import request, send
 from benchmarks.job_latency import Service
 from chip_sim.chip import make_chip
 from chip_sim.presets import preset
@@ -25,33 +25,37 @@ from service.db.repositories.events import EventRepository
 from service.db.session import clock
 
 WRITERS = (1, 4, 16)
-SECONDS, QUICK_SECONDS = 5.0, 0.5  # for so long is told
+SECONDS, QUICK_SECONDS = 5.0, 0.5  # for which events are committed
 AGENTS, QUICK_AGENTS = 50, 5
 BEATS, QUICK_BEATS = 4000, 50
 CONNECTIONS = 4
 
 
 def measure(console: Console, quick: bool) -> dict[str, Any]:
-    """Events first, then heartbeats."""
-    with tempfile.TemporaryDirectory() as name, a_town(Path(name)) as town:
-        api = town.api()
-        told = [_tell(town, writers, QUICK_SECONDS if quick else SECONDS) for writers in WRITERS]
-        beats = _beat(town, api, QUICK_AGENTS if quick else AGENTS, QUICK_BEATS if quick else BEATS)
+    """Measure commits with events, then heartbeats."""
+    with tempfile.TemporaryDirectory() as name, local_fleet(Path(name)) as fleet:
+        api = fleet.api()
+        committed = [
+            _commit(fleet, writers, QUICK_SECONDS if quick else SECONDS) for writers in WRITERS
+        ]
+        beats = _beat(
+            fleet, api, QUICK_AGENTS if quick else AGENTS, QUICK_BEATS if quick else BEATS
+        )
     console.print("Commits of one event each")
-    for rate in told:
+    for rate in committed:
         _show(console, rate, "writers")
     console.print("Heartbeats of agents, through the api")
     _show(console, beats, "connections")
-    return {"told": [rate.told() for rate in told], "beats": beats.told()}
+    return {"told": [rate.as_json() for rate in committed], "beats": beats.as_json()}
 
 
-def _tell(town: Town, writers: int, seconds: float) -> Rate:
-    """Threads of this process, each commit on a connection of its own."""
+def _commit(fleet: LocalFleet, writers: int, seconds: float) -> Rate:
+    """Commit events from threads of this process, each on a connection of its own."""
 
     def write(until: float) -> int:
         count = 0
         while time.monotonic() < until:
-            with town.database.writing() as session:
+            with fleet.database.writing() as session:
                 EventRepository(session).append(
                     "benchmark", "log", str(uuid4()), {"line": "told"}, now=clock(session)
                 )
@@ -63,10 +67,10 @@ def _tell(town: Town, writers: int, seconds: float) -> Rate:
         with ThreadPoolExecutor(writers) as threads:
             return sum(threads.map(write, [until] * writers))
 
-    return timed(town, writers, write_together)
+    return timed(fleet, writers, write_together)
 
 
-def _beat(town: Town, api: Service, agents: int, beats: int) -> Rate:
+def _beat(fleet: LocalFleet, api: Service, agents: int, beats: int) -> Rate:
     ids = _registered(api, agents)
     requests = (
         request(api, f"/v1/agents/{ids[number % agents]}/heartbeat", {}) for number in range(beats)
@@ -76,11 +80,11 @@ def _beat(town: Town, api: Service, agents: int, beats: int) -> Rate:
         asyncio.run(send(api, requests, CONNECTIONS))
         return beats
 
-    return timed(town, CONNECTIONS, beat)
+    return timed(fleet, CONNECTIONS, beat)
 
 
 def _registered(api: Service, agents: int) -> list[str]:
-    """Agents that nobody calls: they are only heard of."""
+    """Register agents that only send heartbeats."""
     info = info_to_json(make_chip("bench", preset("ideal"), 1).info)
     ids = [str(uuid4()) for _ in range(agents)]
     bodies = (

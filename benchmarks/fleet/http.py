@@ -1,10 +1,10 @@
-"""What HTTP adds to a job: one calibration on a chip in its process, and on one behind an agent.
+"""Cost of HTTP: one calibration on a chip in its own process, and on one behind an agent.
 
 Both chips are of the same kind and seed and do not age, so that every pair of jobs does the same
 work and ends in the same accuracy, to the bit. The jobs of a pair run one after the other, in turn
 first; a job's time is from its start to its end, as the service tells it. On a machine that does
 other things besides, every hand-over between processes waits; so the same work is also done without
-the service around it, and the processor time of all that take part is told.
+the service around it, and the processor time of all processes is reported.
 """
 
 import os
@@ -35,7 +35,7 @@ STILL = {"TANDEMCAL_SIMULATED_SECONDS_PER_SECOND": "0", "TANDEMCAL_AGENT_AGING":
 
 
 class Pair(NamedTuple):
-    """Seconds of the same job."""
+    """Seconds that the same job took in process and over HTTP."""
 
     in_process: float
     over_http: float
@@ -47,7 +47,7 @@ class Pair(NamedTuple):
 
 
 def measure(console: Console, quick: bool) -> dict[str, Any]:
-    """Pairs of jobs, and the median of their ratios."""
+    """Run pairs of jobs and take the median of their ratios."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         with running_service(folder, **STILL) as service, _agent(folder, service) as agent:
@@ -116,7 +116,7 @@ def _wait_for(client: Tandemcal, name: str) -> str:
 
 @contextmanager
 def _agent(folder: Path, service: Service) -> Iterator[int]:
-    """Its process id."""
+    """Start an agent; yield its process id."""
     command = [sys.executable, "-m", "service.cli", "agent", "--name", "far", "--port", "0"]
     command += ["--chip", CHIP, "--seed", str(SEED), "--data-dir", str(folder / "agents")]
     command += ["--service", service.url, "--join-key-file", str(folder / "key")]

@@ -1,4 +1,4 @@
-"""What the repositories ask of PostgreSQL, and how it answers: statements, times, plans."""
+"""Statements that the repositories send to PostgreSQL, with their times and plans."""
 
 import statistics
 from collections.abc import Callable, Iterator
@@ -14,7 +14,7 @@ Ask = Callable[[Session], object]
 
 
 class Statement(NamedTuple):
-    """As it was sent."""
+    """One statement as it was sent."""
 
     sql: str
     parameters: Any
@@ -31,25 +31,25 @@ class Explained(NamedTuple):
 
     @property
     def outline(self) -> str:
-        """Which nodes read how much, from the outside in."""
+        """List which nodes of the plan read how many rows, from the outermost one inwards."""
         return "\n".join(_lines(self.plan["Plan"], 0))
 
     @property
     def buffers(self) -> int:
-        """Pages of 8 KiB that were looked at."""
+        """Number of pages of 8 KiB that were read."""
         root = self.plan["Plan"]
         return int(root["Shared Hit Blocks"] + root["Shared Read Blocks"])
 
 
 def explained(database: Database, ask: Ask, rounds: int) -> list[Explained]:
-    """Every statement of the question, again and again; nothing that it writes is kept."""
+    """Explain every statement of a question, several times; undo what it writes."""
     with _asking(database) as session:
         statements = statements_of(session, ask)
     return [_explain(database, statement, rounds) for statement in statements]
 
 
 def statements_of(session: Session, ask: Ask) -> list[Statement]:
-    """What the question sends."""
+    """List the statements that a question sends."""
     sent: list[Statement] = []
 
     def keep(_connection: Any, _cursor: Any, sql: str, parameters: Any, *_: Any) -> None:
@@ -80,7 +80,7 @@ def _explain(database: Database, statement: Statement, rounds: int) -> Explained
 
 @contextmanager
 def _asking(database: Database) -> Iterator[Session]:
-    """A unit of work that is undone."""
+    """Open a unit of work that is undone at its end."""
     with Session(database.engine) as session:
         session.execute(text("SELECT 1"))
         yield session

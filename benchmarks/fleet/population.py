@@ -1,4 +1,4 @@
-"""A large fleet in PostgreSQL, made by statements of SQL: chips, their agents and policies, jobs.
+"""A large fleet in PostgreSQL, made by SQL statements: chips, agents, policies, jobs.
 
 What stands in the rows is what the service writes: infos of real presets, requests as they are
 accepted, results of the size of real ones. Of the jobs four of five are probes; one in a hundred
@@ -31,7 +31,7 @@ _ID = "00000000-0000-7000-8000-000000000000"
 
 
 class Size(NamedTuple):
-    """How much of it."""
+    """Number of chips and jobs."""
 
     chips: int
     jobs: int
@@ -44,14 +44,14 @@ class Size(NamedTuple):
 
 
 def populate(connection: Connection, size: Size) -> None:
-    """Into migrated, empty tables. Statistics are as the server's own housekeeping leaves them."""
+    """Fill migrated, empty tables, and analyse them as the server's own housekeeping does."""
     for statement, values in _statements(size):
         connection.execute(text(statement), values)
     connection.commit()
 
 
 def fingerprint() -> dict[str, Any]:
-    """What a chip with the benchmark's network answers."""
+    """Fingerprint of a chip with the benchmark's network."""
     chip = make_chip("bench", preset("pcm"), 1)
     settings = LayerSettings(threshold=120.0, decay=0.9, window=30.0, full_scale=480.0)
     stages = NETWORK.stages
@@ -63,7 +63,7 @@ def fingerprint() -> dict[str, Any]:
 
 
 def _statements(size: Size) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Parents first."""
+    """List the statements that fill the tables, parents first."""
     counts = size._asdict() | {"ended": size.ended, "apart": SECONDS_APART}
     yield "SET synchronous_commit = off", {}
     yield "SET session_replication_role = replica", {}  # what refers to what is right as it is made
@@ -91,7 +91,7 @@ def _text(model: Any) -> str:
 
 
 def _templates() -> dict[str, str]:
-    """Requests, results and progress of the two kinds, as text of JSON."""
+    """Requests, results and progress of the two kinds, as JSON text."""
     settings = CalibrationSettings()
     calibrate = CalibrateRequest(
         kind="calibrate", chip_id=_ID, student_id=_ID, settings=settings, priority=8

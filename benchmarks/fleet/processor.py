@@ -1,4 +1,4 @@
-"""Processor time of the last two jobs of a service, done again in this process."""
+"""Processor time of the last two jobs of a service, run again in this process."""
 
 import os
 import statistics
@@ -19,7 +19,7 @@ from service.states import JobStatus
 
 
 def processor_ratio(folder: Path, agent: int, rounds: int) -> float:
-    """Of this process and the agent's, against this process alone; in turn, the median."""
+    """Median ratio of processor time: this process and the agent's, to this process alone."""
     settings = Settings(data_dir=folder)
     near, far = _described(settings)
     artifacts = ArtifactStore(settings.artifacts_dir)
@@ -32,7 +32,7 @@ def processor_ratio(folder: Path, agent: int, rounds: int) -> float:
 
 
 def _described(settings: Settings) -> tuple[JobDescription, JobDescription]:
-    """In process, and behind the agent."""
+    """Describe the two jobs: the one in process, and the one behind the agent."""
     database = Database(settings.database)
     house = House(artifacts_dir=str(settings.artifacts_dir), threads=1)
     with database.reading() as session:
@@ -49,7 +49,7 @@ def _described(settings: Settings) -> tuple[JobDescription, JobDescription]:
 
 
 def _busy(description: JobDescription, artifacts: ArtifactStore, agent: int | None) -> float:
-    """Seconds of processor time."""
+    """Processor time of a job, in s."""
     before = time.process_time() + _of(agent)
     ended = do_job(JobContext(artifacts, NoLink(), description))
     if ended.status != JobStatus.SUCCEEDED:
@@ -58,7 +58,7 @@ def _busy(description: JobDescription, artifacts: ArtifactStore, agent: int | No
 
 
 def _of(pid: int | None) -> float:
-    """User and system time of another process so far, s."""
+    """User and system time of another process so far, in s."""
     if pid is None:
         return 0.0
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()

@@ -1,4 +1,4 @@
-"""How fast jobs get into the queue and out of it, with few and with many waiting.
+"""Rates of jobs into the queue and out of it, with few and with many waiting.
 
 In: requests to the api over a few kept connections, each one transaction. Out: two workers of two
 slots run jobs that are as short as jobs can be (a small network, measured once on an ideal chip);
@@ -17,9 +17,9 @@ import numpy as np
 from rich.console import Console
 from sqlalchemy import func, select
 
-from benchmarks.fleet.asking import request, send
+from benchmarks.fleet.local_fleet import LocalFleet, local_fleet, show_processor, until
 from benchmarks.fleet.rate import Rate, timed
-from benchmarks.fleet.town import Town, a_town, show_processor, until
+from benchmarks.fleet.raw_requests import request, send
 from benchmarks.job_latency import Service
 from ltl_core.network.layers import Linear
 from ltl_core.network.spec import NetworkSpec
@@ -42,15 +42,15 @@ NETWORK = NetworkSpec(
 )
 CHIPS, QUICK_CHIPS = 200, 10
 JOBS, QUICK_JOBS = 5_000, 100
-PART, QUICK_PART = 1_000, 20  # of the jobs, whose rate is told for itself
+PART, QUICK_PART = 1_000, 20  # of the jobs, whose rate is reported on its own
 FEW = 100  # waiting
 DRAINED, QUICK_DRAINED = 300, 10
 CONNECTIONS = 4
 SETTINGS = {"TANDEMCAL_JOB_THREADS": "1", "TANDEMCAL_SIMULATED_SECONDS_PER_SECOND": "0"}
 
 
-class Shop(NamedTuple):
-    """Where jobs are asked for."""
+class Load(NamedTuple):
+    """Service, student and chips to which jobs are submitted."""
 
     api: Service
     chips: list[str]
@@ -58,34 +58,34 @@ class Shop(NamedTuple):
 
 
 def measure(console: Console, quick: bool) -> dict[str, Any]:
-    """In with nobody running them, then out; once more with few."""
+    """Measure submissions without a worker, then the ends of jobs; once more with few waiting."""
     total, part = (QUICK_JOBS, QUICK_PART) if quick else (JOBS, PART)
     drained = QUICK_DRAINED if quick else DRAINED
-    with tempfile.TemporaryDirectory() as name, a_town(Path(name), **SETTINGS) as town:
-        api = town.api()
-        shop = _open(town, api, QUICK_CHIPS if quick else CHIPS)
-        entered = [_enter(town, shop, part) for _ in range(total // part)]
+    with tempfile.TemporaryDirectory() as name, local_fleet(Path(name), **SETTINGS) as fleet:
+        api = fleet.api()
+        load = _open(fleet, api, QUICK_CHIPS if quick else CHIPS)
+        entered = [_enter(fleet, load, part) for _ in range(total // part)]
         for name_of_worker in ("first", "second"):
-            town.worker(name_of_worker)
-        many = _drain(town, drained)
-        _cancel_all(town)  # workers go on meanwhile, so that few are made anew
-        _enter(town, shop, FEW + 2 * drained)
-        few = _drain(town, drained)
+            fleet.worker(name_of_worker)
+        many = _drain(fleet, drained)
+        _cancel_all(fleet)  # workers go on meanwhile, so that few are made anew
+        _enter(fleet, load, FEW + 2 * drained)
+        few = _drain(fleet, drained)
     _show(console, entered, many, few)
     return {
-        "in": [rate.told() for rate in entered],
-        "out": {"many": many.told(), "few": few.told()},
+        "in": [rate.as_json() for rate in entered],
+        "out": {"many": many.as_json(), "few": few.as_json()},
     }
 
 
-def _open(town: Town, api: Service, chips: int) -> Shop:
-    """A worker trains the student, and is gone."""
-    worker = town.worker("trainer")
+def _open(fleet: LocalFleet, api: Service, chips: int) -> Load:
+    """Train the student on a worker that is then stopped; register the chips."""
+    worker = fleet.worker("trainer")
     with Tandemcal(api.url, api.key) as client:
         student = _student(client)
         ids = [client.chips.register(f"chip-{n}", preset="ideal", seed=n).id for n in range(chips)]
     worker.stop()
-    return Shop(api, ids, student)
+    return Load(api, ids, student)
 
 
 def _student(client: Tandemcal) -> str:
@@ -106,61 +106,61 @@ def _samples(rng: np.random.Generator) -> Samples:
     return Samples(rng.random((32, 6), dtype=np.float32), rng.integers(0, 3, 32))
 
 
-def _enter(town: Town, shop: Shop, jobs: int) -> Rate:
-    waiting = _waiting(town)
+def _enter(fleet: LocalFleet, load: Load, jobs: int) -> Rate:
+    waiting = _waiting(fleet)
 
     def enter() -> int:
-        asyncio.run(send(shop.api, _requests(shop, waiting, jobs), CONNECTIONS))
+        asyncio.run(send(load.api, _requests(load, waiting, jobs), CONNECTIONS))
         return jobs
 
-    return timed(town, waiting, enter)
+    return timed(fleet, waiting, enter)
 
 
-def _requests(shop: Shop, first: int, jobs: int) -> Iterator[bytes]:
+def _requests(load: Load, first: int, jobs: int) -> Iterator[bytes]:
     for number in range(first, first + jobs):
-        chip = shop.chips[number % len(shop.chips)]
+        chip = load.chips[number % len(load.chips)]
         yield request(
-            shop.api,
+            load.api,
             "/v1/jobs",
-            {"kind": "evaluate", "chip_id": chip, "student_id": shop.student},
+            {"kind": "evaluate", "chip_id": chip, "student_id": load.student},
             {"Idempotency-Key": str(uuid4())},
         )
 
 
-def _drain(town: Town, jobs: int) -> Rate:
-    """So many ends, counted while the queue is not empty."""
-    start = _ended(town)
-    until(lambda: _ended(town) >= start + 4, "jobs end", pause=0.1)
-    first = _ended(town)
+def _drain(fleet: LocalFleet, jobs: int) -> Rate:
+    """Time the ends of jobs while the queue is not empty."""
+    start = _ended(fleet)
+    until(lambda: _ended(fleet) >= start + 4, "jobs end", pause=0.1)
+    first = _ended(fleet)
 
     def drain() -> int:
-        until(lambda: _ended(town) >= first + jobs, "enough have ended", pause=0.1)
-        return _ended(town) - first
+        until(lambda: _ended(fleet) >= first + jobs, "enough have ended", pause=0.1)
+        return _ended(fleet) - first
 
-    return timed(town, _waiting(town), drain)
+    return timed(fleet, _waiting(fleet), drain)
 
 
-def _cancel_all(town: Town) -> None:
-    """In the database: what cancelling costs is not asked here."""
-    with town.database.reading() as session:
+def _cancel_all(fleet: LocalFleet) -> None:
+    """Cancel in the database directly: the cost of cancelling is not measured here."""
+    with fleet.database.reading() as session:
         uncalled = select(Job.id).where(Job.status.in_(WAITING), Job.called_at.is_(None))
         ids = session.scalars(uncalled).all()
     for job_id in ids:  # the workers go on meanwhile: one may have ended since
-        with town.database.writing() as session, suppress(JobStateError):
+        with fleet.database.writing() as session, suppress(JobStateError):
             JobRepository(session).request_cancel(job_id, clock(session))
 
 
-def _waiting(town: Town) -> int:
-    return _count(town, *WAITING)
+def _waiting(fleet: LocalFleet) -> int:
+    return _count(fleet, *WAITING)
 
 
-def _ended(town: Town) -> int:
-    """Evaluations alone."""
-    return _count(town, JobStatus.SUCCEEDED)
+def _ended(fleet: LocalFleet) -> int:
+    """Number of evaluations that have ended."""
+    return _count(fleet, JobStatus.SUCCEEDED)
 
 
-def _count(town: Town, *statuses: JobStatus) -> int:
-    with town.database.reading() as session:
+def _count(fleet: LocalFleet, *statuses: JobStatus) -> int:
+    with fleet.database.reading() as session:
         query = select(func.count()).select_from(Job).where(Job.status.in_(statuses))
         return session.scalar(query) or 0
 

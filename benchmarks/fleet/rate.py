@@ -1,14 +1,14 @@
-"""How often something was done in a second, and who kept the processor busy meanwhile."""
+"""Rates per second, and which process used the processor meanwhile."""
 
 import time
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from benchmarks.fleet.town import Town, processor_seconds, processor_shares
+from benchmarks.fleet.local_fleet import LocalFleet, processor_seconds, processor_shares
 
 
 class Rate(NamedTuple):
-    """So often, under a load: so many that wait, or so many at a time."""
+    """A count over some seconds under a load: jobs that wait, or writers at a time."""
 
     load: int
     number: int
@@ -19,13 +19,13 @@ class Rate(NamedTuple):
     def a_second(self) -> float:
         return self.number / self.seconds
 
-    def told(self) -> dict[str, Any]:
+    def as_json(self) -> dict[str, Any]:
         """For JSON."""
         return self._asdict() | {"a_second": self.a_second}
 
 
-def timed(town: Town, load: int, work: Callable[[], int]) -> Rate:
-    """Work says how often it did what is counted."""
-    before, began = processor_seconds(town), time.monotonic()
+def timed(fleet: LocalFleet, load: int, work: Callable[[], int]) -> Rate:
+    """Time the work, which returns how often it did what is counted."""
+    before, began = processor_seconds(fleet), time.monotonic()
     number, took = work(), time.monotonic() - began
-    return Rate(load, number, took, processor_shares(before, processor_seconds(town), took))
+    return Rate(load, number, took, processor_shares(before, processor_seconds(fleet), took))

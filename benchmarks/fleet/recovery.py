@@ -1,4 +1,4 @@
-"""How long a job stands still when its worker dies: from SIGKILL until a survivor goes on with it.
+"""Time from SIGKILL of a worker until a survivor goes on with its job.
 
 One of two workers drives a long calibration and has kept a checkpoint; it is killed with all that
 belongs to it. The job goes on when the survivor has begun its next attempt, and works again when
@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 from rich.console import Console
 from sqlalchemy import select
 
-from benchmarks.fleet.town import Role, Town, a_town, call_off, until
+from benchmarks.fleet.local_fleet import FleetProcess, LocalFleet, cancel_all, local_fleet, until
 from benchmarks.job_latency import golden_student
 from ltl_core.settings import Budget, CalibrationSettings
 from service.client.sdk import Tandemcal
@@ -40,14 +40,14 @@ _WORK = 1.0  # s that all of this may take to compute
 
 
 class Recovery(NamedTuple):
-    """Seconds after the kill."""
+    """Seconds from the kill to each stage of the recovery."""
 
     begun: float  # the next attempt
-    working: float  # that attempt told of a step
+    working: float  # that attempt reported a step
 
 
 class Limits(NamedTuple):
-    """What the settings allow, s."""
+    """Time limits that the settings give, in s."""
 
     heartbeat: float
     silence: float
@@ -55,31 +55,34 @@ class Limits(NamedTuple):
 
     @property
     def bound(self) -> float:
-        """Until the next attempt begins."""
+        """Longest time until the next attempt begins, in s."""
         return max(_LOOKING * self.silence, self.lease) + _ROUNDS + _WORK
 
 
 def measure(console: Console, quick: bool) -> dict[str, Any]:
-    """With short settings, and with those of an installation that says nothing else."""
+    """Measure with short settings, and with the default ones."""
     chosen = (
         {"short settings": SHORT} if quick else {"default settings": {}, "short settings": SHORT}
     )
     repetitions = QUICK_REPETITIONS if quick else REPETITIONS
     found = {name: _measure(repetitions, settings) for name, settings in chosen.items()}
-    for name, told in found.items():
-        _show(console, name, told)
+    for name, report in found.items():
+        _show(console, name, report)
     missed = [
-        f"with {name} a job stood still for {told['begun']['worst']:.1f} s"
-        for name, told in found.items()
-        if told["begun"]["worst"] > told["bound_s"]
+        f"with {name} a job stood still for {report['begun']['worst']:.1f} s"
+        for name, report in found.items()
+        if report["begun"]["worst"] > report["bound_s"]
     ]
     return {"settings": found, "passed": not missed, "missed": missed}
 
 
 def _measure(repetitions: int, environment: dict[str, str]) -> dict[str, Any]:
     limits = _limits(environment)
-    with tempfile.TemporaryDirectory() as name, a_town(Path(name), **ONE_JOB | environment) as town:
-        recoveries = _recoveries(town, repetitions)
+    with (
+        tempfile.TemporaryDirectory() as name,
+        local_fleet(Path(name), **ONE_JOB | environment) as fleet,
+    ):
+        recoveries = _recoveries(fleet, repetitions)
     return {
         "limits": limits._asdict(),
         "bound_s": limits.bound,
@@ -101,40 +104,42 @@ def _summary(seconds: list[float]) -> dict[str, float]:
     return {"median": statistics.median(seconds), "worst": max(seconds)}
 
 
-def _recoveries(town: Town, repetitions: int) -> list[Recovery]:
-    api = town.api()
-    workers = {name: town.starting_worker(name) for name in NAMES}
+def _recoveries(fleet: LocalFleet, repetitions: int) -> list[Recovery]:
+    api = fleet.api()
+    workers = {name: fleet.starting_worker(name) for name in NAMES}
     with Tandemcal(api.url, api.key) as client:
         student = golden_student(client)
         chip = client.chips.register("bench", preset="harsh", seed=1).id
-        return [_recover(town, client, (chip, student), workers) for _ in range(repetitions)]
+        return [_recover(fleet, client, (chip, student), workers) for _ in range(repetitions)]
 
 
 def _recover(
-    town: Town, client: Tandemcal, on: tuple[str, str], workers: dict[str, Role]
+    fleet: LocalFleet, client: Tandemcal, on: tuple[str, str], workers: dict[str, FleetProcess]
 ) -> Recovery:
-    """Once; afterwards both workers live again."""
-    until(lambda: _living(town) == set(NAMES), "both workers live")
+    """Kill a worker once; afterwards both workers run again."""
+    until(lambda: _living(fleet) == set(NAMES), "both workers live")
     for worker in workers.values():
-        town.started(worker)
+        fleet.started(worker)
     time.sleep(random.random() * PHASES)  # of heartbeats, renewals and looks
     settings = CalibrationSettings(budget=Budget(samples=ENDLESS))
     job = client.jobs.calibrate(*on, settings).id
-    until(lambda: (_job(town, job).checkpoint_step or 0) >= 1, "a checkpoint is kept")
-    driver = str(_job(town, job).executor_id)
+    until(lambda: (_job(fleet, job).checkpoint_step or 0) >= 1, "a checkpoint is kept")
+    driver = str(_job(fleet, job).executor_id)
     killed = datetime.now(UTC)
     workers[driver].kill()
-    attempt = _job(town, job).attempt
-    begun = until(lambda: _told(town, job, "job.started", attempt + 1, killed), "it goes on")
-    working = until(lambda: _told(town, job, "job.progress", None, begun), "it works")
-    workers[driver] = town.starting_worker(driver)
-    call_off(town, client, [job])
+    attempt = _job(fleet, job).attempt
+    begun = until(lambda: _event_time(fleet, job, "job.started", attempt + 1, killed), "it goes on")
+    working = until(lambda: _event_time(fleet, job, "job.progress", None, begun), "it works")
+    workers[driver] = fleet.starting_worker(driver)
+    cancel_all(fleet, client, [job])
     return Recovery((begun - killed).total_seconds(), (working - killed).total_seconds())
 
 
-def _told(town: Town, job: str, type: str, attempt: int | None, after: datetime) -> datetime | None:
-    """When the first such event was told."""
-    with town.database.reading() as session:
+def _event_time(
+    fleet: LocalFleet, job: str, type: str, attempt: int | None, after: datetime
+) -> datetime | None:
+    """Time of the first such event, or None."""
+    with fleet.database.reading() as session:
         query = select(Event.created_at).where(
             Event.job_id == job, Event.type == type, Event.created_at > after
         )
@@ -143,26 +148,26 @@ def _told(town: Town, job: str, type: str, attempt: int | None, after: datetime)
         return session.scalar(query.order_by(Event.seq).limit(1))
 
 
-def _living(town: Town) -> set[str]:
-    with town.database.reading() as session:
+def _living(fleet: LocalFleet) -> set[str]:
+    with fleet.database.reading() as session:
         return set(session.scalars(select(Executor.id)))
 
 
-def _job(town: Town, job: str) -> Job:
-    with town.database.reading() as session:
+def _job(fleet: LocalFleet, job: str) -> Job:
+    with fleet.database.reading() as session:
         return JobRepository(session).get(job)
 
 
-def _show(console: Console, name: str, told: dict[str, Any]) -> None:
-    limits = Limits(**told["limits"])
+def _show(console: Console, name: str, report: dict[str, Any]) -> None:
+    limits = Limits(**report["limits"])
     console.print(
         f"After SIGKILL, {name} (heartbeat {limits.heartbeat:g} s, silence {limits.silence:g} s, "
         f"lease {limits.lease:g} s)"
     )
-    for what, words in (("begun", "the next attempt began"), ("working", "it told of a step")):
-        took = ", ".join(f"{one[what]:.1f}" for one in told["recoveries"])
-        of = told[what]
+    for what, words in (("begun", "the next attempt began"), ("working", "it reported a step")):
+        took = ", ".join(f"{one[what]:.1f}" for one in report["recoveries"])
+        of = report[what]
         console.print(
             f"  {words:24s} median {of['median']:5.1f} s, worst {of['worst']:5.1f} s  ({took})"
         )
-    console.print(f"  bound of the first       {told['bound_s']:5.1f} s")
+    console.print(f"  bound of the first       {report['bound_s']:5.1f} s")

@@ -1,4 +1,4 @@
-"""What a large fleet costs to look at: 10,000 chips, a million jobs, 10,000 of them waiting.
+"""Cost of reading a large fleet: 10,000 chips, a million jobs, 10,000 of them waiting.
 
 Each question is put through the service's own repositories; the statements that they send are then
 explained and timed in the database. The time of a question is that of all its statements together:
@@ -40,7 +40,7 @@ _SILENCE = timedelta(seconds=15)
 
 
 class Sample(NamedTuple):
-    """Rows that are asked for."""
+    """Ids of the rows that are read."""
 
     job: str
     chip: str
@@ -48,7 +48,7 @@ class Sample(NamedTuple):
 
 
 def measure(console: Console, quick: bool) -> dict[str, Any]:
-    """Fill the tables, ask, and tell times and plans."""
+    """Fill the tables, read from them, and report times and plans."""
     with _large_fleet(QUICK_SIZE if quick else SIZE, console) as (database, filled):
         asked = {
             name: explained(database, ask, QUICK_ROUNDS if quick else ROUNDS)
@@ -56,17 +56,18 @@ def measure(console: Console, quick: bool) -> dict[str, Any]:
         }
         sizes = _sizes(database)
     found = judged(asked)
-    for name, told in found["questions"].items():
+    for name, report in found["questions"].items():
         console.print(
-            f"  {name:34s} {told['milliseconds']:7.2f} ms "
-            f"(fastest {told['fastest_milliseconds']:.2f}, first {told['first_milliseconds']:.2f})"
-            f"  {len(told['statements'])} statements, {told['pages']} pages"
+            f"  {name:34s} {report['milliseconds']:7.2f} ms "
+            f"(fastest {report['fastest_milliseconds']:.2f}, "
+            f"first {report['first_milliseconds']:.2f})"
+            f"  {len(report['statements'])} statements, {report['pages']} pages"
         )
     return found | {"sizes": sizes, "filled_s": filled}
 
 
 def judged(asked: Mapping[str, list[Explained]]) -> dict[str, Any]:
-    """Beside the limit."""
+    """Put each time beside its limit."""
     found = {name: _told(statements) for name, statements in asked.items()}
     missed = [name for name in found if name in HELD and found[name]["milliseconds"] > LIMIT]
     return {
@@ -78,17 +79,17 @@ def judged(asked: Mapping[str, list[Explained]]) -> dict[str, Any]:
 
 
 def show_plans(console: Console, found: dict[str, Any]) -> None:
-    """Every statement's nodes, with the rows that each found."""
-    for question, told in found["questions"].items():
-        console.print(f"\n{question}: {told['milliseconds']:.2f} ms")
-        for statement in told["statements"]:
+    """Print the nodes of every statement, with the rows that each found."""
+    for question, report in found["questions"].items():
+        console.print(f"\n{question}: {report['milliseconds']:.2f} ms")
+        for statement in report["statements"]:
             console.print(f"  {' '.join(statement['sql'].split())[:150]}", markup=False)
             for line in statement["outline"].splitlines():
                 console.print(f"    {line}", markup=False)
 
 
 def questions(sample: Sample) -> Mapping[str, Ask]:
-    """In the words of whoever asks."""
+    """List what is read: by routes, pages, the planner and the engine."""
     return {
         "job by id": lambda session: JobRepository(session).get(sample.job),
         "newest jobs of a chip": _newest(sample.chip),
@@ -108,7 +109,7 @@ def _newest(chip: str) -> Ask:
 
 
 def _due(session: Session) -> None:
-    """As the planner looks."""
+    """Read what the planner reads."""
     policies, now = PolicyRepository(session), clock(session)
     policies.any_due(now)
     due_chips = policies.due_chips(now)
@@ -118,12 +119,12 @@ def _due(session: Session) -> None:
 
 
 def _next(session: Session) -> None:
-    """Their order alone: each that is called then is an update by its id."""
+    """Read which jobs come next; the update of each is one by its id and is not timed."""
     TurnRepository(session, _SILENCE).next_in_order(clock(session))
 
 
 def _summary(session: Session) -> None:
-    """As the headline of the fleet page counts."""
+    """Read what the headline of the fleet page counts."""
     overview = OverviewRepository(session)
     overview.health_counts()
     overview.open_jobs()
@@ -131,7 +132,7 @@ def _summary(session: Session) -> None:
 
 @contextmanager
 def _large_fleet(size: Size, console: Console) -> Iterator[tuple[Database, float]]:
-    """And how long it took to fill, s."""
+    """Make the large fleet; also the seconds that it took."""
     with embedded_server(durable=True) as server:
         database = Database(as_text(server.create()))
         upgrade(database.url)
@@ -147,7 +148,7 @@ def _large_fleet(size: Size, console: Console) -> Iterator[tuple[Database, float
 
 
 def sample(database: Database) -> Sample:
-    """A job of the middle, its chip, and the chip that had most to do."""
+    """Pick a job in the middle, its chip, and the chip with the most jobs."""
     with database.reading() as session:
         chips = ChipRepository(session).list(ChipFilter(), PageRequest(limit=1, oldest_first=True))[
             0

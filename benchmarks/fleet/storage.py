@@ -1,4 +1,4 @@
-"""What a job leaves in the database: rows and bytes of each kind of job, indices included.
+"""Rows and bytes that each kind of job leaves in the database, indices included.
 
 Jobs of each kind run for real, on chips behind nothing but the simulator. Each table's rows are
 then copied many times, with ids of their own, into a table of the same indices: what that takes on
@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from rich.console import Console
 from sqlalchemy import Connection, select, text
 
-from benchmarks.fleet.town import Town, a_town
+from benchmarks.fleet.local_fleet import LocalFleet, local_fleet
 from benchmarks.job_latency import golden_student
 from ltl_core.settings import Budget, CalibrationSettings
 from service.client.sdk import Tandemcal
@@ -35,7 +35,7 @@ TABLES: Mapping[str, str] = {
 
 
 class Stored(NamedTuple):
-    """Of one table, by the jobs of one kind."""
+    """Rows and bytes of one table that jobs of one kind left."""
 
     rows: float  # a job
     bytes_a_row: float
@@ -46,19 +46,19 @@ class Stored(NamedTuple):
 
 
 def measure(console: Console, quick: bool) -> dict[str, Any]:
-    """Run, copy, weigh."""
+    """Run one job of each kind, copy its rows many times, and measure the tables."""
     jobs = QUICK_JOBS if quick else JOBS
-    with tempfile.TemporaryDirectory() as name, a_town(Path(name), **SETTINGS) as town:
-        api = town.api()
-        town.worker("first")
+    with tempfile.TemporaryDirectory() as name, local_fleet(Path(name), **SETTINGS) as fleet:
+        api = fleet.api()
+        fleet.worker("first")
         with Tandemcal(api.url, api.key) as client:
             _run(client, jobs, QUICK_SAMPLES if quick else SAMPLES)
         kinds = ("calibrate", "probe", "evaluate")
-        found = {kind: _weigh(town, kind, QUICK_COPIES if quick else COPIES) for kind in kinds}
-        artifacts = sum(path.stat().st_size for path in town.settings.artifacts_dir.rglob("*"))
+        found = {kind: _weigh(fleet, kind, QUICK_COPIES if quick else COPIES) for kind in kinds}
+        artifacts = sum(path.stat().st_size for path in fleet.settings.artifacts_dir.rglob("*"))
     _show(console, found)
     return {
-        "kinds": {kind: _told(tables) for kind, tables in found.items()},
+        "kinds": {kind: _report(tables) for kind, tables in found.items()},
         "artifact_bytes": artifacts,
     }
 
@@ -73,11 +73,11 @@ def _run(client: Tandemcal, jobs: int, samples: int) -> None:
         client.jobs.wait(client.jobs.evaluate(chip, student).id)
 
 
-def _weigh(town: Town, kind: str, copies: int) -> dict[str, Stored]:
-    """Each table in which jobs of this kind left something."""
-    with town.database.reading() as session:
+def _weigh(fleet: LocalFleet, kind: str, copies: int) -> dict[str, Stored]:
+    """Measure each table in which jobs of this kind left rows."""
+    with fleet.database.reading() as session:
         ids = list(session.scalars(select(Job.id).where(Job.kind == kind)))
-    with town.database.engine.connect() as connection:
+    with fleet.database.engine.connect() as connection:
         found = {
             table: Stored(rows / len(ids), _bytes(connection, table, ids, copies))
             for table in TABLES
@@ -93,7 +93,7 @@ def _rows(connection: Connection, table: str, ids: Sequence[str]) -> int:
 
 
 def _bytes(connection: Connection, table: str, ids: Sequence[str], copies: int) -> float:
-    """Of one row, where there are many."""
+    """Bytes of one row, measured over many."""
     connection.execute(text(f"CREATE TABLE weighed (LIKE {table} INCLUDING ALL)"))
     columns = connection.execute(text(_COLUMNS), {"table": table}).scalars().all()
     values = ", ".join(_OWN.get(f"{table}.{name}", f'"{name}"') for name in columns)
@@ -118,7 +118,7 @@ def _show(console: Console, found: Mapping[str, dict[str, Stored]]) -> None:
             console.print(f"  {table:24s} {one.rows:6.1f} rows of {one.bytes_a_row:7.0f} bytes")
 
 
-def _told(tables: dict[str, Stored]) -> dict[str, Any]:
+def _report(tables: dict[str, Stored]) -> dict[str, Any]:
     return {
         "tables": {name: one._asdict() for name, one in tables.items()},
         "rows": sum(one.rows for one in tables.values()),

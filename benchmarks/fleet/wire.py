@@ -1,4 +1,4 @@
-"""What travels of a run, and on which lines it would pay to compress it.
+"""Bytes of one run over HTTP, and at which line speeds compressing them would pay.
 
 Compressing takes 1/v seconds a byte and leaves 1/r of the bytes, so it pays on a line slower than
 v (1 - 1/r) bytes a second: then what is saved on the line is more than what compressing takes.
@@ -27,7 +27,7 @@ MEGA = 1e6
 
 
 def measure(console: Console, quick: bool) -> dict[str, Any]:
-    """Sizes and speeds for one recording of spikes and flags."""
+    """Measure sizes and speeds for one recording of spikes and flags."""
     rounds = QUICK_ROUNDS if quick else ROUNDS
     message = _spikes()
     body = encode(message).whole()
@@ -55,7 +55,7 @@ def measure(console: Console, quick: bool) -> dict[str, Any]:
 
 
 def _spikes() -> Message:
-    """Of a chip with random codes, in which every layer fires."""
+    """Record spikes of a chip with random codes, in which every layer fires."""
     chip = make_chip("bench", preset("pcm"), 1)
     settings = LayerSettings(threshold=120.0, decay=0.9, window=30.0, full_scale=480.0)
     stages = NETWORK.stages
@@ -74,7 +74,7 @@ def _rate(message: Message) -> float:
 
 
 def _seconds(work: Callable[[], object], rounds: int) -> float:
-    """Of the processor: whatever else the machine does is not counted."""
+    """Processor time of the call, in s: other work on the machine does not count."""
     took = []
     for _ in range(rounds):
         began = time.process_time()

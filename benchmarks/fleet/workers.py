@@ -1,4 +1,4 @@
-"""What a second worker is worth: jobs an hour with one and with two, each of one thread.
+"""Jobs an hour with one worker and with two, each of one thread.
 
 PostgreSQL, an api and the workers share this machine. The jobs are calibrations of simulated chips,
 more of them than are waited for, so that neither a start nor an end is in the rate: it counts from
@@ -14,10 +14,10 @@ from typing import Any, NamedTuple
 from rich.console import Console
 from sqlalchemy import select
 
-from benchmarks.fleet.town import (
-    Town,
-    a_town,
-    call_off,
+from benchmarks.fleet.local_fleet import (
+    LocalFleet,
+    cancel_all,
+    local_fleet,
     processor_seconds,
     processor_shares,
     show_processor,
@@ -43,7 +43,7 @@ ONE_THREAD = {
 
 
 class Rate(NamedTuple):
-    """So many workers, for a while."""
+    """Jobs that a number of workers ended in some seconds."""
 
     workers: int
     jobs: int
@@ -57,14 +57,14 @@ class Rate(NamedTuple):
 
 
 class Part(NamedTuple):
-    """What is timed."""
+    """One measurement: how many workers, and for how long."""
 
     workers: int
     jobs: int
 
 
-class Shop(NamedTuple):
-    """Where jobs are asked for."""
+class Load(NamedTuple):
+    """Service, student and chips to which jobs are submitted."""
 
     client: Tandemcal
     chips: list[str]
@@ -73,23 +73,23 @@ class Shop(NamedTuple):
 
 
 def measure(console: Console, quick: bool) -> dict[str, Any]:
-    """One worker and two, in turn."""
+    """Measure one worker and two, in turn."""
     jobs = QUICK_JOBS if quick else JOBS
     rates: list[Rate] = []
-    with tempfile.TemporaryDirectory() as name, a_town(Path(name), **ONE_THREAD) as town:
-        api = town.api()
-        town.worker("first")
+    with tempfile.TemporaryDirectory() as name, local_fleet(Path(name), **ONE_THREAD) as fleet:
+        api = fleet.api()
+        fleet.worker("first")
         with Tandemcal(api.url, api.key) as client:
-            shop = _open(client, QUICK_SAMPLES if quick else SAMPLES)
+            load = _open(client, QUICK_SAMPLES if quick else SAMPLES)
             for _ in range(QUICK_ROUNDS if quick else ROUNDS):
-                rates.append(_rate(town, shop, workers=1, jobs=jobs))
-                second = town.worker("second")
-                rates.append(_rate(town, shop, workers=2, jobs=2 * jobs))
+                rates.append(_rate(fleet, load, workers=1, jobs=jobs))
+                second = fleet.worker("second")
+                rates.append(_rate(fleet, load, workers=2, jobs=2 * jobs))
                 second.stop()
-    return _told(console, rates)
+    return _report(console, rates)
 
 
-def _told(console: Console, rates: list[Rate]) -> dict[str, Any]:
+def _report(console: Console, rates: list[Rate]) -> dict[str, Any]:
     console.print("Calibrations, each worker with one slot and one thread")
     for rate in rates:
         console.print(
@@ -111,35 +111,35 @@ def _told(console: Console, rates: list[Rate]) -> dict[str, Any]:
     }
 
 
-def _open(client: Tandemcal, samples: int) -> Shop:
+def _open(client: Tandemcal, samples: int) -> Load:
     student = golden_student(client)
     chips = [
         client.chips.register(f"chip-{n}", preset=PRESETS[n % len(PRESETS)], seed=n).id
         for n in range(CHIPS)
     ]
-    return Shop(client, chips, student, CalibrationSettings(budget=Budget(samples=samples)))
+    return Load(client, chips, student, CalibrationSettings(budget=Budget(samples=samples)))
 
 
-def _rate(town: Town, shop: Shop, *, workers: int, jobs: int) -> Rate:
-    """The first end of a job starts the clock."""
+def _rate(fleet: LocalFleet, load: Load, *, workers: int, jobs: int) -> Rate:
+    """Measure a rate; the first end of a job starts the clock."""
     asked = [
-        shop.client.jobs.calibrate(
-            shop.chips[number % len(shop.chips)], shop.student, shop.settings
+        load.client.jobs.calibrate(
+            load.chips[number % len(load.chips)], load.student, load.settings
         ).id
         for number in range(1 + jobs + 4 * workers)
     ]
-    until(lambda: len(_ended(town, asked)) >= workers, "the first jobs have ended", pause=0.25)
-    before, began = processor_seconds(town), time.monotonic()
-    until(lambda: len(_ended(town, asked)) >= jobs + workers, "jobs have ended", pause=0.25)
-    after, took = processor_seconds(town), time.monotonic() - began
-    call_off(town, shop.client, asked)
+    until(lambda: len(_ended(fleet, asked)) >= workers, "the first jobs have ended", pause=0.25)
+    before, began = processor_seconds(fleet), time.monotonic()
+    until(lambda: len(_ended(fleet, asked)) >= jobs + workers, "jobs have ended", pause=0.25)
+    after, took = processor_seconds(fleet), time.monotonic() - began
+    cancel_all(fleet, load.client, asked)
     return _from_rows(
-        _ended(town, asked), Part(workers, jobs), processor_shares(before, after, took)
+        _ended(fleet, asked), Part(workers, jobs), processor_shares(before, after, took)
     )
 
 
 def _from_rows(ended: list[Job], part: Part, processor: dict[str, float]) -> Rate:
-    """From the first end of as many jobs as there are workers; then none starts from idleness."""
+    """Compute the rate from the ends of jobs, leaving out the first one of each worker."""
     done = [job for job in ended if job.status == JobStatus.SUCCEEDED]
     if failed := [job for job in ended if job.status == JobStatus.FAILED]:
         raise SystemExit(f"A job failed: {failed[0].reason}")
@@ -152,7 +152,7 @@ def _from_rows(ended: list[Job], part: Part, processor: dict[str, float]) -> Rat
     return Rate(part.workers, part.jobs, seconds, took, processor)
 
 
-def _ended(town: Town, asked: list[str]) -> list[Job]:
-    with town.database.reading() as session:
+def _ended(fleet: LocalFleet, asked: list[str]) -> list[Job]:
+    with fleet.database.reading() as session:
         query = select(Job).where(Job.id.in_(asked), Job.status.in_(TERMINAL))
         return list(session.scalars(query))

@@ -1,7 +1,7 @@
 """A fleet on this machine: PostgreSQL with its own settings, an api, and workers, each a process.
 
-with a_town(folder) as town:
-    api, worker = town.api(), town.worker("first")
+with local_fleet(folder) as fleet:
+    api, worker = fleet.api(), fleet.worker("first")
     with Tandemcal(api.url, api.key) as client: ...
 """
 
@@ -28,26 +28,26 @@ from service.settings import Settings
 from service.states import TERMINAL
 from tests.postgres import EmbeddedServer, as_text, embedded_server
 
-PATIENCE = 300.0  # s until a process answers, or a job has ended
+TIMEOUT = 300.0  # s until a process answers, or a job has ended
 Found = TypeVar("Found")
 
 
-class Role:
-    """One process of ours; what it says goes to a file."""
+class FleetProcess:
+    """A process of the fleet, whose output goes to a file."""
 
-    def __init__(self, town: "Town", name: str, *words: str, **environment: str) -> None:
+    def __init__(self, fleet: "LocalFleet", name: str, *words: str, **environment: str) -> None:
         self.name = name
-        self._log = town.folder / f"{name}.log"
+        self._log = fleet.folder / f"{name}.log"
         with self._log.open("wb") as output:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "service.cli", *words],
-                env=os.environ | town.environment | environment,
+                env=os.environ | fleet.environment | environment,
                 stdout=output,
                 stderr=subprocess.STDOUT,
             )
 
-    def said(self, pattern: str) -> str:
-        """Wait until it has written this; its first group, or all of it."""
+    def wait_for_output(self, pattern: str) -> str:
+        """Wait until the output matches; return its first group, or the whole match."""
 
         def found() -> str | None:
             match = re.search(pattern, self._log.read_text())
@@ -58,19 +58,19 @@ class Role:
         return until(found, f"{self.name} writes {pattern!r}")
 
     def kill(self) -> None:
-        """By SIGKILL: nothing is put in order."""
+        """Kill the process by SIGKILL."""
         self.process.kill()
         self.process.wait()
 
     def stop(self) -> None:
-        """By SIGTERM, and wait."""
+        """End the process by SIGTERM, and wait for it."""
         if self.process.poll() is None:
             self.process.terminate()
-            self.process.wait(PATIENCE)
+            self.process.wait(TIMEOUT)
 
 
-class Town:
-    """Starts roles, and ends them."""
+class LocalFleet:
+    """Starts processes of the service on one database, and ends them."""
 
     def __init__(self, folder: Path, server: EmbeddedServer, **environment: str) -> None:
         self.folder, self.server = folder, server
@@ -80,103 +80,103 @@ class Town:
             "TANDEMCAL_DATABASE_URL": self.settings.database,
             "TANDEMCAL_LOG_LEVEL": "info",
         } | environment
-        self.roles: list[Role] = []
+        self.processes: list[FleetProcess] = []
         self.database = Database(self.settings.database)
 
     def api(self) -> Service:
-        """Answers requests; runs nothing."""
-        api = self._kept(Role(self, "api", "api", "--port", "0"))
-        url = api.said(r"answers at (http://\S+)")
+        """Start an api: it answers requests and runs no job."""
+        api = self._kept(FleetProcess(self, "api", "api", "--port", "0"))
+        url = api.wait_for_output(r"answers at (http://\S+)")
         return Service(url, self.settings.key_file.read_text().strip())
 
-    def worker(self, name: str, **environment: str) -> Role:
-        """Runs jobs under this name; it has loaded what its jobs need."""
+    def worker(self, name: str, **environment: str) -> FleetProcess:
+        """Start a worker of this name, and wait until it can run jobs."""
         return self.started(self.starting_worker(name, **environment))
 
-    def starting_worker(self, name: str, **environment: str) -> Role:
-        """Several start sooner together."""
+    def starting_worker(self, name: str, **environment: str) -> FleetProcess:
+        """Start a worker without waiting for it: several start sooner together."""
         environment = {"TANDEMCAL_EXECUTOR_ID": name} | environment
-        return self._kept(Role(self, name, "worker", **environment))
+        return self._kept(FleetProcess(self, name, "worker", **environment))
 
-    def started(self, worker: Role) -> Role:
-        """Wait until it works."""
-        worker.said("worker started")
+    def started(self, worker: FleetProcess) -> FleetProcess:
+        """Wait until the worker can run jobs."""
+        worker.wait_for_output("worker started")
         return worker
 
     def close(self) -> None:
-        for role in reversed(self.roles):
-            role.stop()
+        for process in reversed(self.processes):
+            process.stop()
         self.database.close()
 
-    def _kept(self, role: Role) -> Role:
-        self.roles.append(role)
-        return role
+    def _kept(self, process: FleetProcess) -> FleetProcess:
+        self.processes.append(process)
+        return process
 
 
 @contextmanager
-def a_town(folder: Path, **environment: str) -> Iterator[Town]:
-    """On a server of its own, which writes as carefully as PostgreSQL does by default."""
+def local_fleet(folder: Path, **environment: str) -> Iterator[LocalFleet]:
+    """Start a fleet on a PostgreSQL server of its own, whose commits are durable; end it."""
     with embedded_server(durable=True) as server:
-        town = Town(folder, server, **environment)
+        fleet = LocalFleet(folder, server, **environment)
         try:
-            yield town
+            yield fleet
         finally:
-            town.close()
+            fleet.close()
 
 
 def until(ask: Callable[[], Found | None], what: str, pause: float = 0.05) -> Found:
-    """Ask again and again until the answer is true."""
-    deadline = time.monotonic() + PATIENCE
+    """Ask again and again until the answer is true. Raises SystemExit after TIMEOUT."""
+    deadline = time.monotonic() + TIMEOUT
     while time.monotonic() < deadline:
         if answer := ask():
             return answer
         time.sleep(pause)
-    raise SystemExit(f"Waited {PATIENCE:.0f} s in vain until {what}.")
+    raise SystemExit(f"Waited {TIMEOUT:.0f} s in vain until {what}.")
 
 
-def processor_seconds(town: Town) -> dict[str, float]:
-    """User and system time so far, by who used it. That of children counts when they have ended."""
+def processor_seconds(fleet: LocalFleet) -> dict[str, float]:
+    """Processor time so far, in s, by process; that of children counts once they have ended."""
     used = {"benchmark": _own(psutil.Process())}
-    used["postgresql"] = _tree(psutil.Process(town.server.pid))
-    for role in town.roles:
-        if role.process.poll() is None:
-            process = psutil.Process(role.process.pid)
-            used[role.name] = _own(process)
-            if role.name != "api":
-                used[f"{role.name}'s jobs"] = sum(_tree(child) for child in process.children())
+    used["postgresql"] = _tree(psutil.Process(fleet.server.pid))
+    for process in fleet.processes:
+        if process.process.poll() is None:
+            process = psutil.Process(process.process.pid)
+            used[process.name] = _own(process)
+            if process.name != "api":
+                used[f"{process.name}'s jobs"] = sum(_tree(child) for child in process.children())
     return used | {"others": _machine() - sum(used.values())}
 
 
 def processor_shares(
     before: dict[str, float], after: dict[str, float], seconds: float
 ) -> dict[str, float]:
-    """Of one core, between two looks."""
+    """Share of one core that each process used between two measurements."""
     return {who: (after[who] - before.get(who, 0.0)) / seconds for who in after}
 
 
 def show_processor(console: Console, shares: dict[str, float]) -> None:
-    """In a line."""
-    told = ", ".join(f"{who} {100 * share:.0f} %" for who, share in shares.items())
-    console.print(f"    of one core: {told}; together {100 * sum(shares.values()):.0f} %")
+    """Print the shares in one line."""
+    parts = ", ".join(f"{who} {100 * share:.0f} %" for who, share in shares.items())
+    console.print(f"    of one core: {parts}; together {100 * sum(shares.values()):.0f} %")
 
 
-def call_off(town: Town, client: Tandemcal, jobs: Sequence[str]) -> None:
-    """Cancel what has not ended, the last ones first, and wait for the ends."""
-    for job in reversed(open_jobs(town, jobs)):
+def cancel_all(fleet: LocalFleet, client: Tandemcal, jobs: Sequence[str]) -> None:
+    """Cancel the jobs that have not ended, the newest first, and wait until they have."""
+    for job in reversed(open_jobs(fleet, jobs)):
         with suppress(TandemcalError):  # it has ended meanwhile
             client.jobs.cancel(job)
-    until(lambda: not open_jobs(town, jobs), "all jobs have ended", pause=0.25)
+    until(lambda: not open_jobs(fleet, jobs), "all jobs have ended", pause=0.25)
 
 
-def open_jobs(town: Town, jobs: Sequence[str]) -> list[str]:
-    """Those of these that have not ended, the oldest first."""
-    with town.database.reading() as session:
+def open_jobs(fleet: LocalFleet, jobs: Sequence[str]) -> list[str]:
+    """List which of these jobs have not ended, the oldest first."""
+    with fleet.database.reading() as session:
         query = select(Job.id).where(Job.id.in_(jobs), Job.status.not_in(TERMINAL))
         return list(session.scalars(query.order_by(Job.id)))
 
 
 def _machine() -> float:
-    """Of everything on it."""
+    """Processor time of the whole machine, in s."""
     times = psutil.cpu_times()
     return float(times.user + times.nice + times.system)
 
@@ -187,7 +187,7 @@ def _own(process: psutil.Process) -> float:
 
 
 def _tree(process: psutil.Process) -> float:
-    """Of a process, its children, and those that have ended."""
+    """Processor time of a process, its children, and children that have ended, in s."""
     total = 0.0
     for one in (process, *process.children(recursive=True)):
         try:

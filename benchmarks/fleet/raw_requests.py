@@ -1,4 +1,4 @@
-"""Requests to the api over a few kept connections, without a client library's own work."""
+"""Send requests to the api over a few kept connections, without a client library."""
 
 import asyncio
 import json
@@ -13,7 +13,7 @@ _GOOD = (" 200 ", " 202 ")
 def request(
     service: Service, path: str, body: Mapping[str, Any], headers: Mapping[str, str] | None = None
 ) -> bytes:
-    """A POST with this JSON, as it goes over the line."""
+    """Encode a POST of this JSON as HTTP/1.1."""
     content = json.dumps(body)
     lines = {
         "Host": _address(service),
@@ -27,7 +27,7 @@ def request(
 
 
 async def send(service: Service, requests: Iterable[bytes], connections: int) -> None:
-    """Each connection sends the next one as soon as its last is answered."""
+    """Send all requests; a connection sends its next one once the last is answered."""
     waiting = iter(requests)
     await asyncio.gather(*(_sender(service, waiting) for _ in range(connections)))
 

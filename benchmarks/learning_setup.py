@@ -1,4 +1,4 @@
-"""What the benchmark of speed learns: VGG-11 with lively random weights, and one batch."""
+"""Network and batch of the speed benchmark: VGG-11 with lively random weights."""
 
 from typing import NamedTuple
 
@@ -29,7 +29,7 @@ class World(NamedTuple):
 def make_world(
     batch: int, steps: int, width: float = 1.0, dtype: torch.dtype = torch.float32
 ) -> World:
-    """VGG-11 with random weights, warm-started, so that every layer fires."""
+    """Make VGG-11 with random weights, warm-started, so that every layer fires."""
     with torch.random.fork_rng():
         torch.manual_seed(0)
         network, teacher = from_torch(_lively(vgg(VGG11, width=width)), (3, 32, 32))
@@ -45,7 +45,7 @@ def make_world(
 
 
 def _lively(module: nn.Module) -> nn.Module:
-    """He's initialisation, which keeps activations alive through many layers; no biases."""
+    """Initialise as He et al. do, which keeps activations alive through many layers; no biases."""
     for layer in module.modules():
         if isinstance(layer, nn.Conv2d | nn.Linear):
             nn.init.kaiming_normal_(layer.weight)
@@ -55,6 +55,6 @@ def _lively(module: nn.Module) -> nn.Module:
 
 
 def targets_of(world: World) -> dict[str, Tensor]:
-    """R = clip(A / k, 0, 1) of this batch."""
+    """Targets of this batch: R = clip(A / k, 0, 1)."""
     answer = run_teacher(world.network, world.teacher, world.batch.inputs)
     return {n: a.div_(world.scales[n]).clamp_(0, 1) for n, a in answer.activations.items()}
