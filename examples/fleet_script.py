@@ -19,7 +19,7 @@ from tandemcal import ChipView, JobView, StudentView, Tandemcal, TandemcalError
 from tandemcal.progress import follow_all
 
 WAIT = 300.0  # s to wait for the key, the service and the first chips
-LOOK = 2.0  # s between two tries
+POLL_INTERVAL = 2.0  # s between two tries
 Found = TypeVar("Found")
 
 
@@ -97,7 +97,7 @@ def until(look: Callable[[], Found | None], what: str) -> Found:
     while time.monotonic() < deadline:
         if found := look():
             return found
-        time.sleep(LOOK)
+        time.sleep(POLL_INTERVAL)
     raise SystemExit(
         f"Waited {WAIT:.0f} s for {what} without success; look at the log of the service."
     )

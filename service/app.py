@@ -110,7 +110,7 @@ def _lifespan(
         await run_in_threadpool(prepare, settings)
         context = _compose(settings, engine, kinds)
         app.state.context = context
-        context.artifacts.sweep(before=time.time() - _ABANDONED)
+        context.artifacts.delete_unfinished_uploads(before=time.time() - _ABANDONED)
         await run_in_threadpool(context.engine.launch)
         try:
             with metrics.metrics_server(settings, context.database):

@@ -86,7 +86,7 @@ class ArtifactStore:
         scratch.mkdir(parents=True, exist_ok=True)
         return ScratchDirectory(scratch)
 
-    def sweep(self, before: float) -> None:  # Unix time, s
+    def delete_unfinished_uploads(self, before: float) -> None:  # Unix time, s
         """Delete unfinished uploads of killed processes that nothing has written since `before`."""
         for part in (self._root / "incoming").glob("part-*"):
             if part.stat().st_mtime < before:

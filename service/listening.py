@@ -2,10 +2,10 @@
 
 import socket
 
-GRACE = 5  # s that open requests, such as event streams, have to finish at shutdown
+SHUTDOWN_GRACE = 5  # s that open requests, such as event streams, have to finish at shutdown
 # Longest time that one thread keeps the interpreter while another waits. The queue's polls are pure
 # Python, and with the default of 5 ms a request behind one of them waits as long at each hand-over.
-SWITCH = 0.0005  # s
+SWITCH_INTERVAL = 0.0005  # s
 
 
 class PortTakenError(Exception):

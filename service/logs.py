@@ -55,20 +55,20 @@ class EngineLog(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write one message of the job engine; a traceback goes to level `debug`."""
-        log, told = structlog.get_logger(_ENGINE), record.getMessage()
-        log.log(record.levelno, _in_a_line(told))
-        if _TRACEBACK in told:
-            log.debug(told)
+        log, message = structlog.get_logger(_ENGINE), record.getMessage()
+        log.log(record.levelno, _in_a_line(message))
+        if _TRACEBACK in message:
+            log.debug(message)
         elif record.exc_info:
-            log.debug(told, exc_info=record.exc_info)
+            log.debug(message, exc_info=record.exc_info)
 
 
-def _in_a_line(told: str) -> str:
+def _in_a_line(message: str) -> str:
     """Return the first line of a message; of a traceback, the error at its end."""
-    head, traceback, rest = told.partition(_TRACEBACK)
+    head, traceback, rest = message.partition(_TRACEBACK)
     if traceback and (errors := _LAST.findall(rest)):
         return f"{head.strip(' :')}: {errors[-1]}"
-    return next((line.strip() for line in told.splitlines() if line.strip()), "")
+    return next((line.strip() for line in message.splitlines() if line.strip()), "")
 
 
 def _console() -> structlog.dev.ConsoleRenderer:

@@ -193,8 +193,10 @@ def _is_page(request: Request) -> bool:
 def _own_fields(error: Exception) -> dict[str, Any]:
     if isinstance(error, errors.InvalidFieldsError):
         return {"errors": [FieldError(pointer=p, message=m) for p, m in error.problems]}
-    told = {name: value for name, value in vars(error).items() if name not in Problem.model_fields}
-    own = {name: value for name, value in told.items() if _is_plain(value)}
+    fields = {
+        name: value for name, value in vars(error).items() if name not in Problem.model_fields
+    }
+    own = {name: value for name, value in fields.items() if _is_plain(value)}
     if pointer := _POINTERS.get(type(error)):
         own["errors"] = [FieldError(pointer=pointer, message=str(error))]
     return own

@@ -19,7 +19,7 @@ _KEEPALIVE = 15.0  # s; proxies close connections that stay silent for longer
 _HEADERS = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
 _STREAM: Responses = {
     200: {"content": {"text/event-stream": {}}, "description": "One `EventView` an event"},
-    204: {"description": "The job has ended and everything was told: do not come back"},
+    204: {"description": "The job has ended and all its events have been sent: do not reconnect"},
 }
 
 
@@ -42,13 +42,13 @@ async def follow_job(
 async def _stream(context: Context, job_id: str, seq: int) -> AsyncIterator[str]:
     yield "retry: 1000\n\n"
     while True:
-        told = await run_in_threadpool(_read, context, job_id, seq)
-        for event in told:
+        events = await run_in_threadpool(_read, context, job_id, seq)
+        for event in events:
             seq = event.seq
             yield _format(event)
             if event.type == "job.ended":
                 return
-        if not told and not await _wait(context, seq):
+        if not events and not await _wait(context, seq):
             yield ": still here\n\n"
 
 

@@ -26,7 +26,7 @@ from service.states import TERMINAL, JobStatus
 _router = APIRouter()
 _NOT_MODIFIED: Responses = {304: {"description": "The job is as it was"}}
 _LOG_LINES = 100_000
-_LOOK_AGAIN = 1.0  # s; a few changes, such as waiting for a chip, write no event
+_POLL_INTERVAL = 1.0  # s; a few changes, such as waiting for a chip, write no event
 
 
 def make_router(kinds: JobKinds) -> APIRouter:
@@ -94,17 +94,17 @@ async def get_job(
     """
     deadline = time.monotonic() + wait
     while True:
-        seen = await run_in_threadpool(_look, context, job_id, for_change=wait > 0)
+        snapshot = await run_in_threadpool(_read_job, context, job_id, for_change=wait > 0)
         left = deadline - time.monotonic()
-        known = if_none_match is not None and seen.etag in if_none_match
-        enough = not known if if_none_match is not None else seen.terminal
+        known = if_none_match is not None and snapshot.etag in if_none_match
+        enough = not known if if_none_match is not None else snapshot.terminal
         if enough or left <= 0:
             break
-        await context.notifier.wait_past(seen.seq, min(left, _LOOK_AGAIN))
-    headers = {"ETag": seen.etag, "Cache-Control": "no-cache"}
+        await context.notifier.wait_past(snapshot.seq, min(left, _POLL_INTERVAL))
+    headers = {"ETag": snapshot.etag, "Cache-Control": "no-cache"}
     if known:
         return Response(status_code=status.HTTP_304_NOT_MODIFIED, headers=headers)
-    return Response(seen.body, media_type="application/json", headers=headers)
+    return Response(snapshot.body, media_type="application/json", headers=headers)
 
 
 @_router.post("/{job_id}/cancel", status_code=status.HTTP_202_ACCEPTED, dependencies=[OPERATE])
@@ -152,25 +152,25 @@ def get_log(job_id: str, context: ContextDep) -> str:
     """Read the log of a job: one line an event, oldest first."""
     with context.database.reading() as session:
         JobRepository(session).get(job_id)
-        told = EventRepository(session).after(0, job_id=job_id, limit=_LOG_LINES)
-    return "".join(_line(event) for event in told)
+        events = EventRepository(session).after(0, job_id=job_id, limit=_LOG_LINES)
+    return "".join(_line(event) for event in events)
 
 
-class _Look(NamedTuple):
+class _JobSnapshot(NamedTuple):
     body: str
     etag: str
     terminal: bool
     seq: int
 
 
-def _look(context: Context, job_id: str, *, for_change: bool) -> _Look:
+def _read_job(context: Context, job_id: str, *, for_change: bool) -> _JobSnapshot:
     """Read the job; for a change to wait for, also the number of the last event at that moment."""
     with context.database.reading() as session:
         job = JobRepository(session).get(job_id)
         seq = EventRepository(session).last() if for_change else 0
         body = job_view(session, job).model_dump_json()
     etag = f'"{hashlib.sha256(body.encode()).hexdigest()[:32]}"'
-    return _Look(body, etag, job.status in TERMINAL, seq)
+    return _JobSnapshot(body, etag, job.status in TERMINAL, seq)
 
 
 def _line(event: Event) -> str:

@@ -10,7 +10,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 from service.client.jobs import Jobs
 from service.schemas.jobs import JobView
 
-LOOK = 0.3  # s between two requests for the state of the jobs
+POLL_INTERVAL = 0.3  # s between two requests for the state of the jobs
 
 
 class Display(Protocol):
@@ -55,7 +55,7 @@ def _follow(jobs: Jobs, started: Mapping[str, JobView], display: Display) -> lis
                 display.show(name, latest[name])
         if all(job.terminal for job in latest.values()):
             return list(latest.values())
-        time.sleep(LOOK)
+        time.sleep(POLL_INTERVAL)
 
 
 class _Bars:
@@ -69,11 +69,14 @@ class _Bars:
 
     def show(self, name: str, job: JobView) -> None:
         task = self._tasks[name]
-        told = job.progress or {}
+        progress = job.progress or {}
         if job.started_at is not None and not self._progress.tasks[task].started:
             self._progress.start_task(task)
         self._progress.update(
-            task, completed=told.get("step", 0), total=told.get("steps"), words=words_about(job)
+            task,
+            completed=progress.get("step", 0),
+            total=progress.get("steps"),
+            words=words_about(job),
         )
         if job.terminal:
             self._progress.stop_task(task)

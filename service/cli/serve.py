@@ -10,7 +10,7 @@ from rich.console import Console
 
 from service.app import MakeEngine, create_app, leave_jobs_to_workers, run_jobs_here
 from service.jobs.queue.executor import refuse_second
-from service.listening import GRACE, SWITCH, listen
+from service.listening import SHUTDOWN_GRACE, SWITCH_INTERVAL, listen
 from service.logs import configure_logging
 from service.settings import Settings
 from service.startup import prepare
@@ -45,13 +45,13 @@ def _answer(
     settings: Settings, engine: MakeEngine, listener: socket.socket, console: Console
 ) -> None:
     """Serve until a signal ends the process."""
-    sys.setswitchinterval(SWITCH)
+    sys.setswitchinterval(SWITCH_INTERVAL)
     new_key = prepare(settings)
     config = uvicorn.Config(
         create_app(settings, engine),
         log_config=None,
         access_log=False,
-        timeout_graceful_shutdown=GRACE,
+        timeout_graceful_shutdown=SHUTDOWN_GRACE,
     )
     _Server(config, console, _sentences(settings, new_key)).run(sockets=[listener])
 

@@ -15,9 +15,9 @@ from service.client.errors import ServiceUnreachableError
 from service.client.transport import Transport
 from service.schemas.jobs import EventView, JobView
 
-LOOK = 10.0  # s that the service may hold a request until the job changes
-QUIET = 60.0  # s without a byte after which an event stream counts as dead
-REOPENINGS = 5  # how often in a row an event stream that fails is opened again
+LONG_POLL = 10.0  # s that the service may hold a request until the job changes
+STREAM_TIMEOUT = 60.0  # s without a byte after which an event stream counts as dead
+STREAM_RETRIES = 5  # how often in a row an event stream that fails is opened again
 
 
 class Queueing(BaseModel):
@@ -127,7 +127,7 @@ class Jobs:
         deadline = math.inf if timeout is None else time.monotonic() + timeout
         etag: str | None = None
         while True:
-            answer = self._look(job_id, etag, min(LOOK, deadline - time.monotonic()))
+            answer = self._read_changed(job_id, etag, min(LONG_POLL, deadline - time.monotonic()))
             if answer.status_code != httpx.codes.NOT_MODIFIED:
                 etag = answer.headers.get("ETag")
                 job = JobView.model_validate_json(answer.content)
@@ -142,14 +142,14 @@ class Jobs:
         *_, job = self.follow(job_id, timeout)
         return job
 
-    def _look(self, job_id: str, etag: str | None, wait: float) -> httpx.Response:
+    def _read_changed(self, job_id: str, etag: str | None, wait: float) -> httpx.Response:
         """Read the job; the answer is 304 if it has not changed for `wait` seconds."""
         return self._transport.send(
             "GET",
             f"/v1/jobs/{job_id}",
             headers={"If-None-Match": etag} if etag else {},
             params={"wait": max(round(wait, 1), 0)} if etag else {},
-            timeout=httpx.Timeout(LOOK + 20.0),
+            timeout=httpx.Timeout(LONG_POLL + 20.0),
         )
 
     def events(self, job_id: str, after: int = 0) -> Iterator[EventView]:
@@ -170,14 +170,14 @@ class Jobs:
                 return
             except httpx.TransportError as error:
                 broken += 1
-                if broken > REOPENINGS:
+                if broken > STREAM_RETRIES:
                     raise ServiceUnreachableError("the event stream", str(error)) from error
             time.sleep(0.2 * 2**broken)
 
     def _stream(self, job_id: str, after: int) -> Iterator[EventView]:
         headers = {"Accept": "text/event-stream", "Last-Event-ID": str(after)}
         path = f"/v1/jobs/{job_id}/events"
-        with self._transport.stream(path, headers, quiet=QUIET) as answer:
+        with self._transport.stream(path, headers, quiet=STREAM_TIMEOUT) as answer:
             if answer.status_code == httpx.codes.NO_CONTENT:
                 raise _StreamEndedError
             for data in _messages(answer.iter_lines()):

@@ -8,7 +8,7 @@ Write = Callable[[float], str]
 LINE = 16  # px between two labels, so that they do not overlap
 
 
-class Frame(NamedTuple):
+class PlotArea(NamedTuple):
     """The size of a plot in pixels, and the ranges of values that it shows."""
 
     x_range: tuple[float, float]
@@ -48,10 +48,10 @@ class Label(NamedTuple):
 
 
 class Plot(NamedTuple):
-    """One curve with its frame and labels; `points` are for the table behind the plot."""
+    """One curve with its area and labels; `points` are for the table behind the plot."""
 
     title: str
-    frame: Frame
+    area: PlotArea
     path: str
     last: Point
     end: Label
@@ -74,17 +74,17 @@ def draw(curve: Curve, x_range: tuple[float, float]) -> Plot:
     """Lay out one curve. It must have at least one point."""
     values = [y for _, y in curve.points]
     marked = [curve.reference[0]] if curve.reference else []
-    frame = Frame(x_range, padded_range([*values, *marked], curve.least))
+    area = PlotArea(x_range, padded_range([*values, *marked], curve.least))
     x, y = curve.points[-1]
-    end = _label(frame, y, curve.write(y))
+    end = _label(area, y, curve.write(y))
     return Plot(
         title=curve.title,
-        frame=frame,
-        path=" ".join(f"{frame.x(x)},{frame.y(y)}" for x, y in curve.points),
-        last=(frame.x(x), frame.y(y)),
+        area=area,
+        path=" ".join(f"{area.x(x)},{area.y(y)}" for x, y in curve.points),
+        last=(area.x(x), area.y(y)),
         end=end,
-        ticks=tuple(_label(frame, value, curve.write(value)) for value in _ticks(values)),
-        reference=_reference(frame, curve.reference, end),
+        ticks=tuple(_label(area, value, curve.write(value)) for value in _ticks(values)),
+        reference=_reference(area, curve.reference, end),
         points=tuple(curve.points),
     )
 
@@ -102,15 +102,15 @@ def _ticks(values: Sequence[float]) -> tuple[float, ...]:
     return (low, high) if high > low else (low,)
 
 
-def _label(frame: Frame, value: float, text: str) -> Label:
-    y = frame.y(value)
+def _label(area: PlotArea, value: float, text: str) -> Label:
+    y = area.y(value)
     return Label(y, y + 4, text)
 
 
-def _reference(frame: Frame, wanted: tuple[float, str] | None, end: Label) -> Label | None:
+def _reference(area: PlotArea, wanted: tuple[float, str] | None, end: Label) -> Label | None:
     if wanted is None:
         return None
-    y = frame.y(wanted[0])
+    y = area.y(wanted[0])
     shift = LINE - abs(y - end.y) if abs(y - end.y) < LINE else 0
     return Label(y, y + 4 + (shift if y > end.y else -shift), wanted[1])
 

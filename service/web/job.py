@@ -103,20 +103,20 @@ def _sentence(noun: str, row: JobRow) -> str:
     status = row.status.replace("_", " ")
     if row.status != JobStatus.SUCCEEDED:
         return f"{what} {status}: {row.outcome}." if row.outcome else f"{what} {status}."
-    told = row.outcome or (f"{percent(row.accuracy)} right" if row.accuracy else status)
-    return f"{what}: {told}."
+    result = row.outcome or (f"{percent(row.accuracy)} right" if row.accuracy else status)
+    return f"{what}: {result}."
 
 
 def _phases(job: Job, events: Sequence[Event]) -> tuple[PhaseItem, ...]:
     """List the phases: queued, those that the job reported, and its final status."""
-    told = ["queued"]
+    seen = ["queued"]
     for event in events:
         phase = _progress(event).get("phase")
-        if phase and phase not in told:
-            told.append(str(phase))
+        if phase and phase not in seen:
+            seen.append(str(phase))
     if job.ended_at is not None:
-        return tuple(PhaseItem(name, "done") for name in [*told, job.status])
-    names = [_with_step(job, name) if name == told[-1] else name for name in told]
+        return tuple(PhaseItem(name, "done") for name in [*seen, job.status])
+    names = [_with_step(job, name) if name == seen[-1] else name for name in seen]
     return tuple(PhaseItem(name, "done" if name != names[-1] else "now") for name in names)
 
 
@@ -207,8 +207,8 @@ def _layers(result: Mapping[str, Any]) -> tuple[LayerErrors, ...]:
 
 def _log(events: Sequence[Event]) -> tuple[LogLine, ...]:
     """Return log lines and events, without the progress steps, which the plots show."""
-    told = [event for event in events if event.type != "job.progress"]
-    return tuple(LogLine(event.created_at, _line(event)) for event in told[-_LOG_SHOWN:])
+    logged = [event for event in events if event.type != "job.progress"]
+    return tuple(LogLine(event.created_at, _line(event)) for event in logged[-_LOG_SHOWN:])
 
 
 def _line(event: Event) -> str:

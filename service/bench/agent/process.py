@@ -23,7 +23,7 @@ from service.bench.agent.settings import AgentSettings
 from service.bench.registry import SIMULATED, find_factory
 from service.bench.simulated import without_age_limit
 from service.errors import ServiceError
-from service.listening import GRACE, SWITCH, PortTakenError, listen
+from service.listening import SHUTDOWN_GRACE, SWITCH_INTERVAL, PortTakenError, listen
 from service.logs import configure_logging
 
 _KEEP_ALIVE = 75  # s that an idle connection stays open: longer than a step of learning
@@ -58,7 +58,7 @@ def run_agent(settings: AgentSettings, console: Console) -> None:
         listener = _listen(own)
         url = own.url(listener.getsockname()[1])
         registration = None if key is None else _registration(own, key, chip_server, url)
-        sys.setswitchinterval(SWITCH)
+        sys.setswitchinterval(SWITCH_INTERVAL)
         configure_logging(own.log_level, as_json=own.log_json)
         app = create_agent(chip_server, chip_server.about.secret, own.threads, registration)
         greeting = f"Chip {own.name} ({chip.info.model}) answers at {url}"
@@ -115,7 +115,7 @@ def _config(app: ASGIApp) -> uvicorn.Config:
         access_log=False,
         proxy_headers=False,
         timeout_keep_alive=_KEEP_ALIVE,
-        timeout_graceful_shutdown=GRACE,
+        timeout_graceful_shutdown=SHUTDOWN_GRACE,
     )
 
 

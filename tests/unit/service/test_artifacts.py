@@ -46,9 +46,9 @@ def test_what_was_left_behind_is_swept_away(tmp_path: Path) -> None:
     with store.temporary() as scratch:
         (scratch / "part").write_bytes(b"half")
         touched = scratch.stat().st_mtime
-        store.sweep(before=touched)
+        store.delete_unfinished_uploads(before=touched)
         assert len(files(tmp_path)) == 1  # somebody may still be sending it
-        store.sweep(before=touched + 1)
+        store.delete_unfinished_uploads(before=touched + 1)
         assert files(tmp_path) == []
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from service.web.chart import LINE, Curve, Frame, draw, padded_range
+from service.web.chart import LINE, Curve, PlotArea, draw, padded_range
 
 
 def curve(*values: float, reference: tuple[float, str] | None = None) -> Curve:
@@ -10,16 +10,16 @@ def curve(*values: float, reference: tuple[float, str] | None = None) -> Curve:
 
 
 def test_the_ends_of_the_range_stand_at_the_edges() -> None:
-    frame = Frame((0, 10), (0, 1))
-    assert (frame.x(0), frame.x(10)) == (frame.left, frame.end)
-    assert (frame.y(0), frame.y(1)) == (frame.floor, frame.top)
+    area = PlotArea((0, 10), (0, 1))
+    assert (area.x(0), area.x(10)) == (area.left, area.end)
+    assert (area.y(0), area.y(1)) == (area.floor, area.top)
 
 
 def test_every_point_lies_inside_the_frame() -> None:
     drawn = draw(curve(0.2, 0.9, 0.5), (0, 2))
     pairs = [tuple(map(float, pair.split(","))) for pair in drawn.path.split()]
-    assert all(drawn.frame.left <= x <= drawn.frame.end for x, _ in pairs)
-    assert all(drawn.frame.top <= y <= drawn.frame.floor for _, y in pairs)
+    assert all(drawn.area.left <= x <= drawn.area.end for x, _ in pairs)
+    assert all(drawn.area.top <= y <= drawn.area.floor for _, y in pairs)
 
 
 def test_higher_values_stand_higher() -> None:
