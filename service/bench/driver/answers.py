@@ -1,7 +1,4 @@
-"""Readers of an agent's answers: each checks types, shapes and ranges before a job sees a value.
-
-Every reader raises MalformedBodyError with what is wrong in the answer.
-"""
+"""Readers of an agent's answers: each checks types, shapes and ranges before a job sees a value."""
 
 import math
 from collections.abc import Callable, Iterator, Mapping
@@ -41,7 +38,7 @@ class _Kind(StrEnum):
 
 
 def read_info(answer: Message, chip_id: str) -> ChipInfo:
-    """Read what the chip is, with the id that the service knows it by."""
+    """Read what the chip is, with the id of the service. Raises MalformedBodyError."""
     try:
         return parse_chip_info(answer.field("info", dict))._replace(chip_id=chip_id)
     except ValueError as error:
@@ -49,19 +46,19 @@ def read_info(answer: Message, chip_id: str) -> ChipInfo:
 
 
 def read_verbs(answer: Message) -> list[Any]:
-    """Read the verbs that the agent knows; agents older than the verb `write` name none."""
+    """Read the verbs that the agent knows; an old one names none. Raises MalformedBodyError."""
     return list(answer.field("verbs", list)) if "verbs" in answer.fields else []
 
 
 def read_report(answer: Message, codes: Tensor) -> WriteReport:
-    """Read the report on writing these codes to one layer."""
+    """Read the report on writing these codes to one layer. Raises MalformedBodyError."""
     failed = _tensor(answer, "failed", _Kind.BITS, tuple(codes.shape))
     cells = _whole(answer, "cells", codes.numel())
     return WriteReport(cells, _whole(answer, "pulses", 2**62), failed)
 
 
 def read_reports(answer: Message, codes: Mapping[str, LayerCodes]) -> Mapping[str, WriteReport]:
-    """Read one report for each layer that was written, and for no other."""
+    """Read one report for each layer written, and no other. Raises MalformedBodyError."""
     written = answer.field("written", dict)
     if set(written) != set(codes) or set(answer.tensors) != set(codes):
         raise MalformedBodyError(f"it holds layers {sorted(written)}, not {sorted(codes)}")
@@ -84,6 +81,7 @@ def read_recording(
     """Read every layer that was asked for and no other, in the shapes of the network on the chip.
 
     If the network is not known, batch and steps are checked, and that tensors of a layer agree.
+    Raises MalformedBodyError.
     """
     if set(answer.field("layers", list)) != set(record):
         raise MalformedBodyError(f"it holds layers {answer.fields['layers']}, not {list(record)}")
@@ -98,7 +96,7 @@ def read_layers(
     record: Mapping[str, Observable],
     network: NetworkSpec | None,
 ) -> Iterator[tuple[str, LayerRecording]]:
-    """Read a streamed recording: one message for each layer, in the order of `record`."""
+    """Read one message for each layer, in the order of `record`. Raises MalformedBodyError."""
     read = _reader(stimulus, network)
     for layer, asked in record.items():
         message = next(messages, None)
@@ -108,7 +106,7 @@ def read_layers(
 
 
 def read_last(messages: Iterator[Message]) -> float:
-    """Read the last message of a streamed recording: the chip's clock, in seconds."""
+    """Read the message after the layers: the chip's clock, s. Raises MalformedBodyError."""
     last = next(messages, None)
     if last is None or next(messages, None) is not None:
         raise MalformedBodyError("it does not end with one frame after the last layer")
@@ -129,11 +127,11 @@ def _reader(
 
 
 def read_fingerprint(answer: Message, network: NetworkSpec | None) -> Fingerprint:
-    """Read a finite rate for each column of each layer, from 0 to 1 where the layer spikes."""
+    """Read the rate of each column, 0 to 1 where the layer spikes. Raises MalformedBodyError."""
     rates = dict(answer.tensors)
     if network is not None:
-        if set(rates) != {stage.name for stage in network.stages}:
-            expected = sorted(stage.name for stage in network.stages)
+        expected = sorted(stage.name for stage in network.stages)
+        if sorted(rates) != expected:
             raise MalformedBodyError(f"it holds layers {sorted(rates)}, not {expected}")
         for stage in network.stages:
             _check_tensor(rates[stage.name], stage.name, _Kind.REALS, (stage.columns,))
@@ -146,12 +144,12 @@ def read_fingerprint(answer: Message, network: NetworkSpec | None) -> Fingerprin
 
 
 def read_time(answer: Message) -> float:
-    """Read the chip's clock, in seconds."""
+    """Read the chip's clock, in seconds. Raises MalformedBodyError."""
     return _number(answer.fields.get("chip_time_s"), "chip_time_s", 0, math.inf)
 
 
 def read_registers(answer: Message, info: TuningInfo) -> Tuning:
-    """Read register codes, each in the range of its register."""
+    """Read register codes, each in the range of its register. Raises MalformedBodyError."""
     tuning = read_tuning(answer)
     register = info._asdict()
     for name in ("adc_offset", "adc_gain", "threshold", "leak"):
@@ -163,7 +161,7 @@ def read_registers(answer: Message, info: TuningInfo) -> Tuning:
 
 
 def read_conversions(answer: Message, repeats: int, info: TuningInfo) -> Tensor:
-    """Read ADC codes, of shape [repeat, tile, column]."""
+    """Read ADC codes, of shape [repeat, tile, column]. Raises MalformedBodyError."""
     codes = answer.tensor("codes")
     _check_kind(codes, "codes", _Kind.INTEGERS)
     if codes.ndim != 3 or codes.shape[0] != repeats:
@@ -173,7 +171,7 @@ def read_conversions(answer: Message, repeats: int, info: TuningInfo) -> Tensor:
 
 
 def read_excitation(answer: Message, current: Tensor, repeats: int) -> Tensor:
-    """Read spike counts, of shape [repeat, column]."""
+    """Read spike counts, of shape [repeat, column]. Raises MalformedBodyError."""
     counts = answer.tensor("counts")
     _check_kind(counts, "counts", _Kind.INTEGERS)
     if tuple(counts.shape) != (repeats, *current.shape[1:]):
@@ -183,13 +181,13 @@ def read_excitation(answer: Message, current: Tensor, repeats: int) -> Tensor:
 
 
 def read_fractions(answer: Message) -> dict[str, float]:
-    """Read a fraction from 0 to 1 for each layer."""
+    """Read a fraction from 0 to 1 for each layer. Raises MalformedBodyError."""
     fractions = answer.field("parts", dict)
     return {str(name): _number(f, f"fraction of {name}", 0, 1) for name, f in fractions.items()}
 
 
 def read_nothing(answer: Message) -> None:
-    """Check that an answer is empty: it only says that the call is done."""
+    """Check that an answer is empty: the call is done. Raises MalformedBodyError."""
     if answer.fields or answer.tensors:
         raise MalformedBodyError("it holds something that was not asked for")
 

@@ -2,11 +2,12 @@
 
 Booleans travel as bits and integers in the smallest type that holds them; on arrival every tensor
 has the type and shape that it had before. Fields that are no tensors stand in the metadata. Unlike
-`ltl_core.packing`, which writes blocks to be arrays, `encode` does not copy large tensors.
+`ltl_core.packing`, which writes blocks for storage, `encode` does not copy large tensors.
 """
 
 import hashlib
 import json
+import math
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
@@ -19,7 +20,6 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from ltl_core.block_metadata import read_metadata
-from ltl_core.network.layers import size
 from service.digests import digest_header
 from service.errors import ServiceError
 
@@ -184,7 +184,7 @@ def _as_received(name: str, array: NDArray[Any], described: object) -> Tensor:
 
 
 def _unpacked(name: str, array: NDArray[Any], shape: tuple[int, ...]) -> NDArray[np.bool_]:
-    count = size(shape)
+    count = math.prod(shape)
     if array.dtype != np.uint8 or array.shape != ((count + 7) // 8,):
         raise _wrong_tensor(name, array, "bool", shape)
     return np.unpackbits(array, count=count).view(np.bool_).reshape(shape)
