@@ -21,42 +21,62 @@ class NotFoundError(ServiceError):
 
 
 class TeacherNotFoundError(NotFoundError):
+    """No teacher has this id."""
+
     what = "teacher"
 
 
 class TargetSetNotFoundError(NotFoundError):
+    """No target set has this id."""
+
     what = "target set"
 
 
 class StudentNotFoundError(NotFoundError):
+    """No student has this id."""
+
     what = "student"
 
 
 class ChipNotFoundError(NotFoundError):
+    """No chip has this id."""
+
     what = "chip"
 
 
 class WeightVersionNotFoundError(NotFoundError):
+    """The chip has no weight version of this number."""
+
     what = "weight version"
 
 
 class FingerprintNotFoundError(NotFoundError):
+    """The chip has no fingerprint of this id."""
+
     what = "fingerprint"
 
 
 class PolicyNotFoundError(NotFoundError):
+    """The chip has no policy."""
+
     what = "policy for chip"
 
 
 class JobNotFoundError(NotFoundError):
+    """No job has this id."""
+
     what = "job"
 
 
 class KeyNotFoundError(NotFoundError):
+    """No API key has this id."""
+
     what = "key"
 
 
 class AgentNotFoundError(NotFoundError):
+    """No agent has this id."""
+
     what = "agent"
 
 
@@ -65,24 +85,32 @@ class ConflictError(ServiceError):
 
 
 class NameTakenError(ConflictError):
+    """Another resource of this kind has this name."""
+
     def __init__(self, what: str, name: str) -> None:
         super().__init__(f"A {what} named '{name}' exists already; choose another name.")
         self.name = name
 
 
 class InUseError(ConflictError):
+    """The resource cannot be deleted because another one uses it."""
+
     def __init__(self, what: str, resource_id: str, used_by: str) -> None:
         super().__init__(f"The {what} '{resource_id}' is used by {used_by} and cannot be deleted.")
         self.resource_id = resource_id
 
 
 class ChipRetiredError(ConflictError):
+    """The chip is retired and takes no jobs."""
+
     def __init__(self, chip_id: str) -> None:
         super().__init__(f"Chip {chip_id} is retired and takes no more jobs; choose another chip.")
         self.chip_id = chip_id
 
 
 class ChipNotCalibratedError(ConflictError):
+    """The chip has no weights in force that a probe could be compared with."""
+
     def __init__(self, chip_id: str) -> None:
         super().__init__(
             f"Chip {chip_id} has no weights in force, so there is nothing to compare it with; "
@@ -112,6 +140,8 @@ class ChunksMissingError(ConflictError):
 
 
 class SplitMissingError(ConflictError):
+    """A target set has no samples in one of its splits."""
+
     def __init__(self, split: str) -> None:
         super().__init__(
             f"The split '{split}' has no samples. A target set needs calibration and test samples: "
@@ -121,6 +151,8 @@ class SplitMissingError(ConflictError):
 
 
 class JobStateError(ConflictError):
+    """The status of the job does not allow the request."""
+
     def __init__(self, job_id: str, status: str, advice: str) -> None:
         super().__init__(f"Job {job_id} is {status}: {advice}.")
         self.job_id = job_id
@@ -137,6 +169,8 @@ class AttemptSupersededError(LeaseLostError):
 
 
 class ArtifactMissingError(ServiceError):
+    """A stored block is missing in the artifact store."""
+
     def __init__(self, sha256: str) -> None:
         super().__init__(
             f"The stored block {sha256} is missing; restore the artifact directory from a backup."
@@ -145,6 +179,8 @@ class ArtifactMissingError(ServiceError):
 
 
 class ArtifactCorruptError(ServiceError):
+    """A stored block does not match its SHA-256."""
+
     def __init__(self, sha256: str) -> None:
         super().__init__(
             f"The stored block {sha256} does not match its checksum; restore it from a backup."
@@ -172,6 +208,8 @@ class InvalidFieldsError(RequestError):
 
 
 class UnknownChipBackendError(RequestError):
+    """No chip backend of this name is installed."""
+
     def __init__(self, backend: str, known: Sequence[str]) -> None:
         super().__init__(
             f"There is no chip backend '{backend}'; use one of {', '.join(known)}, or install its "
@@ -182,6 +220,8 @@ class UnknownChipBackendError(RequestError):
 
 
 class ChecksumMismatchError(RequestError):
+    """An upload does not match the checksum in its header."""
+
     def __init__(self, expected: str, found: str) -> None:
         super().__init__(
             f"The bytes that arrived have SHA-256 {found}, but Content-Digest announced "
@@ -192,6 +232,8 @@ class ChecksumMismatchError(RequestError):
 
 
 class DigestMissingError(RequestError):
+    """An upload lacks the header `Content-Digest`."""
+
     def __init__(self) -> None:
         super().__init__(
             "An upload needs the header 'Content-Digest: sha-256=:BASE64:' with the SHA-256 of "
@@ -200,6 +242,8 @@ class DigestMissingError(RequestError):
 
 
 class TooLargeError(RequestError):
+    """A body is larger than the limit."""
+
     def __init__(self, limit: int) -> None:
         super().__init__(
             f"The upload is larger than {limit} bytes; send it in smaller chunks, or raise "
@@ -209,6 +253,8 @@ class TooLargeError(RequestError):
 
 
 class IdempotencyKeyMissingError(RequestError):
+    """The request needs an Idempotency-Key."""
+
     def __init__(self) -> None:
         super().__init__(
             "This request needs an Idempotency-Key header, so that sending it again creates no "
@@ -217,6 +263,8 @@ class IdempotencyKeyMissingError(RequestError):
 
 
 class IdempotencyMismatchError(RequestError):
+    """The Idempotency-Key was used with another body."""
+
     def __init__(self, key: str) -> None:
         super().__init__(
             f"Idempotency-Key '{key}' was used before with another body; choose a new key."
@@ -225,17 +273,23 @@ class IdempotencyMismatchError(RequestError):
 
 
 class UnauthenticatedError(RequestError):
+    """The request carries no valid key and no valid session."""
+
     def __init__(self) -> None:
         super().__init__("Send a valid key: 'Authorization: Bearer KEY'.")
 
 
 class ForbiddenError(RequestError):
+    """The key lacks the scope that the request needs."""
+
     def __init__(self, needed: str) -> None:
         super().__init__(f"This key lacks the scope '{needed}'; use a key that has it.")
         self.needed = needed
 
 
 class CrossSiteError(RequestError):
+    """A page of another site asked for a change with the session cookie."""
+
     def __init__(self) -> None:
         super().__init__(
             "A browser session can change things only from the service's own pages; use those."
@@ -243,6 +297,8 @@ class CrossSiteError(RequestError):
 
 
 class NotReadyError(ServiceError):
+    """The service cannot answer yet."""
+
     def __init__(self, reason: str) -> None:
         super().__init__(f"The service is not ready: {reason}; try again shortly.")
         self.reason = reason

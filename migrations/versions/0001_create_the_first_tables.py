@@ -20,7 +20,7 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Children before parents; their indexes go with them."""
+    """Drop all tables, children before parents; their indices are dropped with them."""
     for table in (
         "weight_versions",
         "students",

@@ -1,4 +1,4 @@
-"""Whose turn it is: jobs are called one by one, fairly between keys and chips."""
+"""Dispatch of jobs: columns for their order, fair between API keys and chips."""
 
 from collections.abc import Sequence
 

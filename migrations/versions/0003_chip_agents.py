@@ -1,4 +1,4 @@
-"""Chip agents: who stands in front of a chip, and until when it is taken for alive."""
+"""Chip agents: which agent serves a chip, and until when it counts as alive."""
 
 from collections.abc import Sequence
 

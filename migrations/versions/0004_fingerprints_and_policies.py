@@ -1,4 +1,4 @@
-"""Fingerprints of chips, policies by which chips are due, and an index of passing events."""
+"""Fingerprints of chips, policies for probes and calibrations, an index of short-lived events."""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,4 @@
-"""Small indices of what is forgotten in time, so that nobody has to look for it in everything."""
+"""Partial indices of rows that are deleted after a time, so that finding them is cheap."""
 
 from collections.abc import Sequence
 

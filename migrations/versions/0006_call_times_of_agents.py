@@ -1,4 +1,4 @@
-"""How long the calls of chip agents took, as whoever drove them last has measured it."""
+"""Durations of the calls of chip agents, measured by the last attempt that drove the chip."""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,4 @@
-"""Indices by which a fleet of many chips and jobs is summed up without reading all of it."""
+"""Indices for summaries of a large fleet that do not read all chips and jobs."""
 
 from collections.abc import Sequence
 
@@ -12,7 +12,7 @@ depends_on: Sequence[str] | None = None
 
 _OPEN = "status IN ('queued', 'waiting_for_chip', 'running', 'cancelling')"
 _WAITS = "status IN ('queued', 'waiting_for_chip')"
-# Name, table, columns, and of which rows.
+# Name, table, columns, and the condition on rows.
 _PARTIAL = (
     ("ix_jobs_open", "jobs", ["chip_id", "kind"], _OPEN),
     ("ix_jobs_called", "jobs", ["chip_id", "key_id"], f"{_OPEN} AND called_at IS NOT NULL"),

@@ -8,6 +8,8 @@ class BackupError(ServiceError):
 
 
 class DumpToolMissingError(BackupError):
+    """A program of PostgreSQL that the backup needs is not installed."""
+
     def __init__(self, tool: str) -> None:
         super().__init__(
             f"A PostgreSQL database needs {tool}, which is not installed here. Install the client "
@@ -18,12 +20,16 @@ class DumpToolMissingError(BackupError):
 
 
 class DumpFailedError(BackupError):
+    """pg_dump or pg_restore ended with an error."""
+
     def __init__(self, tool: str, said: str) -> None:
         super().__init__(f"{tool} failed: {said.strip() or 'it printed no message'}")
         self.tool = tool
 
 
 class DatabaseInUseError(BackupError):
+    """The database to restore into is not empty."""
+
     def __init__(self, table: str, database: str) -> None:
         super().__init__(
             f"The database {database} has rows already (in {table}), but a backup can only be "
@@ -34,6 +40,8 @@ class DatabaseInUseError(BackupError):
 
 
 class NotABackupError(BackupError):
+    """The folder holds no complete backup for this kind of database."""
+
     def __init__(self, directory: str, reason: str) -> None:
         super().__init__(f"{directory} cannot be restored: {reason}.")
 

@@ -33,18 +33,22 @@ class Recovery(NamedTuple):
 
     @property
     def x_before(self) -> float:
+        """Horizontal position of the accuracy before, in pixels."""
         return _pixel(self.before)
 
     @property
     def x_after(self) -> float:
+        """Horizontal position of the accuracy after, in pixels."""
         return _pixel(self.after)
 
     @property
     def x_golden(self) -> float:
+        """Horizontal position of the golden student's accuracy, in pixels."""
         return _pixel(self.golden)
 
     @property
     def sentence(self) -> str:
+        """The figures as a sentence."""
         return (
             f"before {percent(self.before)}, after {percent(self.after)} "
             f"({points(self.after - self.before)}); golden student {percent(self.golden)}"

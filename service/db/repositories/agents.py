@@ -33,6 +33,8 @@ class Registration(NamedTuple):
 
 
 class AgentRepository:
+    """Stores agents, their heartbeats and the chips they serve."""
+
     def __init__(self, session: Session) -> None:
         self._session = session
 

@@ -28,6 +28,8 @@ class ChipFilter(NamedTuple):
 
 
 class ChipRepository:
+    """Stores chips and what was last measured of them."""
+
     def __init__(self, session: Session) -> None:
         self._session = session
 

@@ -21,6 +21,8 @@ _PENDING = "events that are written at the commit"
 
 
 class EventRepository:
+    """Appends and reads events."""
+
     def __init__(self, session: Session) -> None:
         self._session = session
 

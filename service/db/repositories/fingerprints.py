@@ -30,6 +30,8 @@ class ProbeRecord(NamedTuple):
 
 
 class FingerprintRepository:
+    """Stores and reads the fingerprints of chips."""
+
     def __init__(self, session: Session) -> None:
         self._session = session
 

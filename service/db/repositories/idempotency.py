@@ -7,6 +7,8 @@ from service.db.repositories.upsert import insert_if_new
 
 
 class IdempotencyRepository:
+    """Stores and finds idempotency keys."""
+
     def __init__(self, session: Session) -> None:
         self._session = session
 

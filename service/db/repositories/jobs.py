@@ -37,6 +37,8 @@ class AttemptStatus(NamedTuple):
 
 
 class JobRepository:
+    """Stores jobs and changes their status."""
+
     def __init__(self, session: Session) -> None:
         self._session = session
         self._events = EventRepository(session)
@@ -247,7 +249,7 @@ class JobRepository:
         return self.get(job_id)
 
     def attempt_status(self, job_id: str, token: int) -> AttemptStatus:
-        """Whether the job is to be cancelled, and whether `token` still drives it."""
+        """Return whether the job is to be cancelled, and whether `token` still drives it."""
         query = select(Job.cancel_requested_at, Job.token).where(Job.id == job_id)
         row = self._session.execute(query).one()
         return AttemptStatus(row.cancel_requested_at is not None, row.token == token)

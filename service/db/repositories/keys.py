@@ -12,6 +12,8 @@ from service.states import Scope
 
 
 class KeyRepository:
+    """Stores and revokes API keys and browser sessions."""
+
     def __init__(self, session: Session) -> None:
         self._session = session
 

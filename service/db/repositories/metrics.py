@@ -40,6 +40,8 @@ class JobEvent(NamedTuple):
 
 
 class MetricsRepository:
+    """Reads what `/metrics` reports."""
+
     def __init__(self, session: Session) -> None:
         self._session = session
 

@@ -19,6 +19,8 @@ class LastCalibration(NamedTuple):
 
 
 class OverviewRepository:
+    """Reads what the pages show of many chips and jobs."""
+
     def __init__(self, session: Session) -> None:
         self._session = session
 

@@ -34,6 +34,8 @@ class DueChips(NamedTuple):
 
 
 class PolicyRepository:
+    """Stores policies and finds the chips that are due."""
+
     def __init__(self, session: Session) -> None:
         self._session = session
 

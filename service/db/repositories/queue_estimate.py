@@ -22,6 +22,8 @@ class QueueEstimate(NamedTuple):
 
 
 class QueueEstimateRepository:
+    """Estimates places in the queue and starts of jobs."""
+
     def __init__(self, session: Session) -> None:
         self._session = session
 

@@ -15,6 +15,8 @@ from service.errors import (
 
 
 class StudentRepository:
+    """Stores and reads golden students."""
+
     def __init__(self, session: Session) -> None:
         self._session = session
 

@@ -18,6 +18,8 @@ from service.states import TargetSetState
 
 
 class TargetSetRepository:
+    """Stores target sets and their chunks."""
+
     def __init__(self, session: Session) -> None:
         self._session = session
 
@@ -41,6 +43,7 @@ class TargetSetRepository:
         return target_set
 
     def list(self, teacher_id: str | None, page: PageRequest) -> tuple[list[TargetSet], str | None]:
+        """Return one page of target sets, and the cursor of the next page."""
         query = select(TargetSet)
         if teacher_id is not None:
             query = query.where(TargetSet.teacher_id == teacher_id)
@@ -82,6 +85,7 @@ class TargetSetRepository:
     def set_state(
         self, target_set_id: str, state: TargetSetState, reason: str | None = None
     ) -> None:
+        """Set the state, with the reason if it failed."""
         self._session.execute(
             update(TargetSet)
             .where(TargetSet.id == target_set_id)

@@ -12,6 +12,8 @@ from service.errors import (
 
 
 class TeacherRepository:
+    """Stores, reads and deletes teachers."""
+
     def __init__(self, session: Session) -> None:
         self._session = session
 
@@ -23,6 +25,7 @@ class TeacherRepository:
         return teacher
 
     def list(self, name: str | None, page: PageRequest) -> tuple[list[Teacher], str | None]:
+        """Return one page of teachers, and the cursor of the next page."""
         query = select(Teacher)
         if name is not None:
             query = query.where(Teacher.name == name)
