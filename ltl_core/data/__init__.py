@@ -1,1 +1,1 @@
-"""Readers of the data sets of the literature: bytes become samples; opening files is for others."""
+"""Readers of published data sets: they turn bytes into samples. Callers open the files."""

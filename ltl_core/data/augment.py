@@ -13,9 +13,9 @@ def crop_and_flip(
     padding: int = 4,
     flip: bool = True,
 ) -> Float[Tensor, "sample channel row column"]:
-    """Each sample shifted by up to `padding` pixels, zeros moving in, and mirrored one in two.
+    """Shift each sample by up to `padding` pixels, filling with zeros, and mirror one in two.
 
-    Chance is drawn where the generator is, so that a seed means the same on every device.
+    Random numbers are drawn on the generator's device: a seed gives the same on every device.
     """
     samples, channels, rows, columns = inputs.shape
     padded, drawn_on = F.pad(inputs, (padding,) * 4), generator.device

@@ -19,20 +19,23 @@ _INSTEAD = "take the binary version of the data set (cifar-10-binary, cifar-100-
 
 
 def read_cifar10(data: bytes, source: str) -> Images:
-    """One of `data_batch_1.bin` .. `test_batch.bin`. Raises DataFormatError, PickleRefusedError."""
+    """Read one of `data_batch_1.bin` .. `test_batch.bin`.
+
+    Raises DataFormatError, and PickleRefusedError for the Python batches.
+    """
     return _read(data, source, label_bytes=1, names=CIFAR10, classes=10)
 
 
 def read_cifar100(data: bytes, source: str, names: tuple[str, ...] = ()) -> Images:
-    """`train.bin` or `test.bin`, with the 100 fine labels.
+    """Read `train.bin` or `test.bin`, with the 100 fine labels.
 
-    Raises DataFormatError, PickleRefusedError.
+    Raises DataFormatError, and PickleRefusedError for the Python batches.
     """
     return _read(data, source, label_bytes=2, names=names, classes=100)
 
 
 def read_names(data: bytes) -> tuple[str, ...]:
-    """The class names of `batches.meta.txt` or `fine_label_names.txt`, one a line."""
+    """Read the class names in `batches.meta.txt` or `fine_label_names.txt`, one a line."""
     return tuple(line.strip() for line in data.decode().splitlines() if line.strip())
 
 

@@ -1,4 +1,4 @@
-"""Events of a camera become frames: one input for each time step of the student.
+"""Frames from the events of a camera: one input for each time step of the student.
 
 An event is (x, y, t, p): column, row, time, polarity, as a NumPy structured array, which is what
 `tonic` (the extra `events`) gives for N-MNIST and CIFAR10-DVS.
@@ -20,7 +20,7 @@ _FIELDS = ("x", "y", "t", "p")
 
 
 class Sensor(NamedTuple):
-    """The size of a camera; each polarity is a channel."""
+    """The size of an event camera, in pixels; each polarity is a channel."""
 
     rows: int
     columns: int
@@ -30,13 +30,14 @@ class Sensor(NamedTuple):
 def event_frames(
     events: NDArray[Any], sensor: Sensor, steps: int, source: str = "events"
 ) -> Float[Tensor, "time polarity row column"]:
-    """How many events fell on each pixel in each of `steps` equal parts of the recording.
+    """Count the events on each pixel in each of `steps` equal time bins of the recording.
 
-    step = floor((t - t_first) steps / (t_last - t_first)), the last event in the last step, which
-    `tonic.transforms.ToFrame(n_time_bins=...)` leaves out. Raises DataFormatError, SettingError.
+    step = floor((t - t_first) steps / (t_last - t_first)); the last event counts in the last step,
+    while `tonic.transforms.ToFrame(n_time_bins=...)` leaves it out. Raises SettingError if `steps`
+    is below 1, and DataFormatError if the events cannot be used.
     """
     if steps < 1:
-        raise SettingError(f"{steps} time steps: at least one is needed.")
+        raise SettingError(f"{steps} time steps are too few: at least one is needed.")
     _check(events, sensor, source)
     time = events["t"].astype(np.int64)
     elapsed = time - time.min()
@@ -50,9 +51,9 @@ def event_frames(
 def event_samples(
     recordings: Iterable[tuple[NDArray[Any], int]], sensor: Sensor, steps: int
 ) -> Samples:
-    """Recordings with their labels, as a data set of `tonic` yields them: a sequence a sample.
+    """Return samples, a sequence of frames each, from labelled recordings as `tonic` yields them.
 
-    Raises DataFormatError, SettingError.
+    Raises DataFormatError or SettingError, as `event_frames` does.
     """
     frames, labels = list[Tensor](), list[int]()
     for number, (events, label) in enumerate(recordings):

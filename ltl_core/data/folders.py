@@ -1,4 +1,4 @@
-"""Pictures in folders that name their class: SPLIT/CLASS/*.jpg, and Tiny-ImageNet's variety of it.
+"""Readers of images in folders that name their class: SPLIT/CLASS/*.jpg, and Tiny-ImageNet.
 
 Files arrive as entries, a path and its bytes, in any order: from a tar, a zip or a directory.
 """
@@ -27,17 +27,20 @@ _ANNOTATIONS = "val_annotations.txt"
 
 
 class Entry(NamedTuple):
-    """One file of a data set, wherever it lay."""
+    """One file of a data set, from an archive or a directory."""
 
     path: PurePosixPath
     data: bytes
 
 
 def tar_entries(stream: BufferedReader | BytesIO, source: str) -> Iterator[Entry]:
-    """The files of a tar, plain or by gzip or xz; nothing is unpacked. Raises DataFormatError."""
+    """Yield the files of a tar, plain or compressed by gzip or xz; nothing is written to disk.
+
+    Raises DataFormatError if the archive is damaged.
+    """
     try:
         watched = _Watched(_decompressed(stream))
-        file = cast(IO[bytes], watched)  # of which a stream needs no more than `read`
+        file = cast(IO[bytes], watched)  # tarfile calls only `read` of a stream
         with tarfile.open(fileobj=file, mode="r|", bufsize=tarfile.BLOCKSIZE) as archive:
             for member in archive:
                 if member.isfile() and (data := archive.extractfile(member)) is not None:
@@ -49,7 +52,10 @@ def tar_entries(stream: BufferedReader | BytesIO, source: str) -> Iterator[Entry
 
 
 def zip_entries(stream: BufferedReader | BytesIO, source: str) -> Iterator[Entry]:
-    """The files of a zip; nothing is unpacked. Raises DataFormatError."""
+    """Yield the files of a zip; nothing is written to disk.
+
+    Raises DataFormatError if the archive is damaged.
+    """
     try:
         with zipfile.ZipFile(stream) as archive:
             for member in archive.infolist():
@@ -60,7 +66,7 @@ def zip_entries(stream: BufferedReader | BytesIO, source: str) -> Iterator[Entry
 
 
 def read_class_folders(entries: Iterable[Entry], split: str, source: str) -> Images:
-    """The pictures under SPLIT/CLASS/; classes are numbered in the order of their names.
+    """Read the images under SPLIT/CLASS/; classes are numbered in the order of their names.
 
     Raises DataFormatError.
     """
@@ -74,7 +80,7 @@ def read_class_folders(entries: Iterable[Entry], split: str, source: str) -> Ima
 
 
 def read_tiny_imagenet(entries: Iterable[Entry], split: str, source: str) -> Images:
-    """Tiny-ImageNet's `train` (train/CLASS/images/*) or `val` (val/images/*, with annotations).
+    """Read Tiny-ImageNet's `train` (train/CLASS/images/*) or `val` (val/images/*, annotated).
 
     Raises DataFormatError.
     """
@@ -101,7 +107,10 @@ class _Readable(Protocol):
 
 
 class _Watched:
-    """A tar ends in blocks of zeros. `tarfile` takes any end, so the last block is kept."""
+    """A stream that keeps the last block read.
+
+    A tar ends in blocks of zeros, and `tarfile` accepts any end: so a cut archive is found.
+    """
 
     def __init__(self, stream: _Readable) -> None:
         self._stream = stream
@@ -127,7 +136,7 @@ class _Picture(NamedTuple):
 
 
 def _class_of(path: PurePosixPath, split: str) -> str | None:
-    """CLASS of [...]/SPLIT/CLASS/[images/]FILE; None for whatever else lies there."""
+    """Return CLASS of [...]/SPLIT/CLASS/[images/]FILE; None for any other path."""
     folders = path.parts[:-1]
     if folders[-1:] == ("images",):
         folders = folders[:-1]
@@ -140,13 +149,13 @@ def _is_picture(path: PurePosixPath) -> bool:
 
 
 def _annotations(data: bytes) -> dict[str, str]:
-    """FILE <tab> CLASS <tab> four numbers of a box, one line a picture."""
+    """Return the class by file; a line is FILE <tab> CLASS <tab> four numbers of a box."""
     lines = (line.split("\t") for line in data.decode().splitlines())
     return {fields[0]: fields[1] for fields in lines if len(fields) >= 2}
 
 
 def _assemble(pictures: Iterable[_Picture], source: str, expected: str) -> Images:
-    """In the order of their paths, so that an archive's order changes nothing."""
+    """Return the images in the order of their paths, so that an archive's order changes nothing."""
     ordered = sorted(pictures, key=lambda picture: picture.path)
     if not ordered:
         raise DataFormatError(source, f"it holds no pictures {expected}")

@@ -1,12 +1,14 @@
-"""IDX, the format of MNIST and its relatives (LeCun, Cortes, Burges: THE MNIST DATABASE).
+"""Reader of IDX, the format of MNIST (LeCun, Cortes, Burges: THE MNIST DATABASE).
 
-Two zero bytes, a type, the number of dimensions, each extent as a big-endian uint32, the elements.
+A file holds two zero bytes, a type, the number of dimensions, each extent as a big-endian uint32,
+and the elements.
 """
 
 import gzip
 import math
 import struct
 import zlib
+from typing import NamedTuple
 
 import torch
 from jaxtyping import UInt8
@@ -20,7 +22,7 @@ _GZIP = b"\x1f\x8b"
 
 
 def read_idx(data: bytes, source: str) -> UInt8[Tensor, "..."]:
-    """The array in an IDX file of unsigned bytes, gzipped or plain. Raises DataFormatError."""
+    """Read an IDX file of unsigned bytes, gzipped or plain. Raises DataFormatError."""
     data = _decompressed(data, source)
     shape, start = _header(data, source)
     found, expected = len(data) - start, math.prod(shape)
@@ -36,13 +38,13 @@ def read_idx(data: bytes, source: str) -> UInt8[Tensor, "..."]:
 def read_idx_images(
     images: bytes, labels: bytes, source: str, classes: tuple[str, ...] = ()
 ) -> Images:
-    """A pair of IDX files, gray pictures and their labels. Raises DataFormatError."""
+    """Read a pair of IDX files, gray images and their labels. Raises DataFormatError."""
     pixels, answers = read_idx(images, f"{source} images"), read_idx(labels, f"{source} labels")
     if pixels.dim() != 3 or answers.dim() != 1 or len(pixels) != len(answers):
         raise DataFormatError(
             source,
-            f"pictures of shape {_words(pixels)} and labels of shape {_words(answers)} do not "
-            "belong together; give pictures [n, rows, columns] and labels [n]",
+            f"pictures of shape {_shape_text(pixels)} and labels of shape {_shape_text(answers)} "
+            "do not belong together; give pictures [n, rows, columns] and labels [n]",
         )
     highest = int(answers.max())
     if classes and highest >= len(classes):
@@ -59,8 +61,12 @@ def _decompressed(data: bytes, source: str) -> bytes:
         raise DataFormatError(source, f"its gzip stream is damaged ({error})") from error
 
 
-def _header(data: bytes, source: str) -> tuple[tuple[int, ...], int]:
-    """The shape, and where the elements begin."""
+class _Header(NamedTuple):
+    shape: tuple[int, ...]
+    size: int  # bytes: the elements begin behind it
+
+
+def _header(data: bytes, source: str) -> _Header:
     if len(data) < 4 or data[:2] != b"\0\0":
         raise DataFormatError(source, "it does not begin as an IDX file does, with two zero bytes")
     kind, dimensions = data[2], data[3]
@@ -72,8 +78,8 @@ def _header(data: bytes, source: str) -> tuple[tuple[int, ...], int]:
     shape = struct.unpack(f">{dimensions}I", data[4:start])
     if 0 in shape:
         raise DataFormatError(source, "it is empty")
-    return shape, start
+    return _Header(shape, start)
 
 
-def _words(tensor: Tensor) -> str:
+def _shape_text(tensor: Tensor) -> str:
     return "x".join(map(str, tensor.shape))

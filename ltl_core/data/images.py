@@ -1,4 +1,4 @@
-"""Labelled images as they rest in memory, eight bits a channel, and as a network sees them."""
+"""Labelled images as they are stored, eight bits a channel, and as they are given to a network."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -12,7 +12,7 @@ from ltl_core.teaching.targets import Samples
 
 
 class Images(NamedTuple):
-    """Pictures of one size with their classes."""
+    """Images of one size with their classes."""
 
     pixels: UInt8[Tensor, "sample channel row column"]
     labels: Int[Tensor, " sample"]
@@ -20,16 +20,16 @@ class Images(NamedTuple):
 
     @property
     def size(self) -> int:
-        """Number of pictures."""
+        """Number of images."""
         return len(self.labels)
 
     def take(self, index: Int[Tensor, " kept"]) -> "Images":
-        """The pictures at these places."""
+        """Return the images at these indices."""
         return Images(self.pixels[index], self.labels[index], self.classes)
 
 
 class Scaling(NamedTuple):
-    """x = (pixel / 255 - mean) / deviation, channel by channel."""
+    """Scaling of pixels to inputs, channel by channel: x = (pixel / 255 - mean) / deviation."""
 
     mean: tuple[float, ...]
     deviation: tuple[float, ...]
@@ -37,7 +37,10 @@ class Scaling(NamedTuple):
     def apply(
         self, pixels: UInt8[Tensor, "sample channel row column"]
     ) -> Float[Tensor, "sample channel row column"]:
-        """What a network is shown. Raises SettingError."""
+        """Return the inputs of a network.
+
+        Raises SettingError if the number of channels is not that of the scaling.
+        """
         channels = pixels.shape[1]
         if {len(self.mean), len(self.deviation)} != {channels}:
             raise SettingError(
@@ -52,7 +55,7 @@ class Scaling(NamedTuple):
 
 
 def scaling_of(images: Images) -> Scaling:
-    """Mean zero and deviation one over these pictures."""
+    """Return the scaling that gives these images mean 0 and standard deviation 1."""
     values = [images.pixels[:, channel].double() for channel in range(images.pixels.shape[1])]
     mean = tuple(float(value.mean()) / 255 for value in values)
     # A channel of one value has no deviation: it is only shifted.
@@ -61,11 +64,11 @@ def scaling_of(images: Images) -> Scaling:
 
 
 def as_samples(images: Images, scaling: Scaling) -> Samples:
-    """Scaled pictures with their labels."""
+    """Return scaled images with their labels."""
     return Samples(scaling.apply(images.pixels), images.labels)
 
 
 def stack(parts: Sequence[Images]) -> Images:
-    """Batches of one data set, one after the other."""
+    """Join parts of one data set, one after the other."""
     pixels, labels = (torch.cat(column) for column in list(zip(*parts, strict=True))[:2])
     return Images(pixels, labels, parts[0].classes)

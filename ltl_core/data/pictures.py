@@ -1,4 +1,4 @@
-"""JPEG and PNG files become pixels, through Pillow (the extra `data`)."""
+"""Decoder of JPEG and PNG files, with Pillow (the extra `data`)."""
 
 import io
 
@@ -10,11 +10,11 @@ from torch import Tensor
 from ltl_core.errors import DataFormatError
 
 _FORMATS = ("JPEG", "PNG")
-_LARGEST = 4096  # rows or columns: what claims to be larger is no training picture
+_LARGEST = 4096  # rows or columns: a training image is not larger
 
 
 def decode(data: bytes, source: str) -> UInt8[Tensor, "channel row column"]:
-    """Red, green and blue of one picture. Raises DataFormatError."""
+    """Return red, green and blue of one image, eight bits each. Raises DataFormatError."""
     try:
         with Image.open(io.BytesIO(data), formats=_FORMATS) as image:
             if max(image.size) > _LARGEST:

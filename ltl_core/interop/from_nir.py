@@ -1,4 +1,4 @@
-"""Students and other spiking chains from NIR graphs; `to_nir` says how the two correspond."""
+"""Import of NIR graphs: students and other spiking chains. `to_nir` says how they correspond."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -29,10 +29,11 @@ class SpikingNetwork(NamedTuple):
 def from_nir(
     graph: nir.NIRGraph, *, steps: int = 16, time_step: float = TIME_STEP
 ) -> SpikingNetwork:
-    """Any chain of convolutions, matrices and pooling between leaky neurons that reset to zero.
+    """Import a chain of convolutions, matrices and pools between leaky neurons that reset to zero.
 
-    Layers with thresholds of their own are scaled to the first one's, which changes no spike.
-    Raises UnsupportedLayerError, naming the node, and NetworkError.
+    `steps` and `time_step` (in seconds) are used if the graph's metadata has none. If layers have
+    different thresholds, all are scaled to the first one's, which changes no spike. Raises
+    UnsupportedLayerError, which names the node, and NetworkError.
     """
     about = _read_about(graph)
     steps = steps if about is None else NeuronSettings.model_validate(about["neuron"]).steps
@@ -44,7 +45,11 @@ def from_nir(
 
 
 def student_from_nir(graph: nir.NIRGraph) -> Student:
-    """The student that `to_nir` exported, code for code. Raises NetworkError."""
+    """Return the student that `to_nir` exported, code for code.
+
+    Raises NetworkError for any other graph, or if its metadata are damaged, and
+    UnsupportedLayerError.
+    """
     about = _read_about(graph)
     if about is None:
         raise NetworkError(
@@ -75,7 +80,7 @@ def _read_about(graph: nir.NIRGraph) -> Mapping[str, Any] | None:
 
 
 def _chain(graph: nir.NIRGraph) -> Iterator[tuple[str, nir.NIRNode]]:
-    """The nodes from input to output; each feeds only the next."""
+    """Yield the nodes from input to output; each feeds only the next."""
     following: dict[str, str] = {}
     for source, target in graph.edges:
         if source in following or target in following.values():
@@ -95,7 +100,7 @@ def _chain(graph: nir.NIRGraph) -> Iterator[tuple[str, nir.NIRNode]]:
 
 class _Dynamics(NamedTuple):
     decay: float
-    gain: float  # what of a current arrives
+    gain: float  # fraction of a current that arrives at the membrane
     threshold: float
 
 
@@ -124,7 +129,7 @@ class _Reader:
             raise UnsupportedLayerError(name, type(node).__name__, ACCEPTED)
 
     def finish(self, steps: int, about: Mapping[str, Any] | None) -> SpikingNetwork:
-        """Everything at one threshold. Raises NetworkError."""
+        """Return the network with all layers at one threshold. Raises NetworkError."""
         if self._waiting is None:
             raise NetworkError("The graph must end in a layer without neurons: the readout.")
         network = NetworkSpec(input_shape=self._shape, layers=tuple(self._layers))
@@ -132,7 +137,7 @@ class _Reader:
         for name, dynamics in self._dynamics.items():
             factor = dynamics.gain * neuron.threshold / dynamics.threshold
             for part in ("weight", "bias"):
-                # A gain that is one but for rounding leaves a student's own weights alone.
+                # A factor that is 1 but for rounding must not change a student's own weights.
                 if abs(factor - 1) > 1e-12:
                     self._weights[f"{name}.{part}"] *= factor
         return SpikingNetwork(network, self._weights, neuron)
@@ -191,7 +196,7 @@ def _pool(name: str, node: nir.AvgPool2d) -> AvgPool2d:
 
 
 def _dynamics(name: str, node: nir.LIF | nir.IF, time_step: float) -> _Dynamics:
-    """One number each for the whole layer. Raises UnsupportedLayerError."""
+    """Return the constants of a layer, shared by its neurons. Raises UnsupportedLayerError."""
     kind = type(node).__name__
     threshold, resistance = _single(name, kind, node.v_threshold), _single(name, kind, node.r)
     if _single(name, kind, node.v_reset) != 0:

@@ -1,4 +1,4 @@
-"""An `nn.Module` becomes a NetworkSpec and its weights, through torch.fx; batch norm is folded.
+"""Import of a torch module as a NetworkSpec with weights, through torch.fx; batch norm is folded.
 
 W_fold = gamma W / sqrt(var + eps),  b_fold = (b - mean) gamma / sqrt(var + eps) + beta
 """
@@ -28,20 +28,19 @@ from ltl_core.network.graph import INPUT
 from ltl_core.network.layers import Add, Conv2d, Layer, Linear
 from ltl_core.network.spec import NetworkSpec
 
-Weights = dict[str, Tensor]
-
 
 class Imported(NamedTuple):
-    """A network and the tensors that `NetworkSpec.tensor_shapes` names."""
+    """A network and its weights: the tensors that `NetworkSpec.tensor_shapes` names."""
 
     network: NetworkSpec
-    weights: Weights
+    weights: dict[str, Tensor]
 
 
 def from_torch(module: nn.Module, input_shape: tuple[int, ...]) -> Imported:
-    """Import a feed-forward module, as it behaves in eval mode; the module is not changed.
+    """Import a feed-forward module as it behaves in eval mode; the module is not changed.
 
-    Raises UnsupportedLayerError, naming the module's path, and NetworkError.
+    `input_shape` is the shape of one sample. Raises UnsupportedLayerError, which names the path
+    of a layer that has no counterpart, LayerShapeError, and NetworkError.
     """
     try:
         graph = fx.Tracer().trace(module)
@@ -56,49 +55,49 @@ def from_torch(module: nn.Module, input_shape: tuple[int, ...]) -> Imported:
 
 
 class _Builder:
-    """Follows the graph; batch norm and activation join the layer before them.
+    """Collects the layers of a graph; batch norm and activation join the layer before them.
 
-    `_values` says which layer a node hands on. Of a layer in `_open` these are still plain sums,
-    which wait for their activation or for an addition.
+    `_values` holds the layer whose output each node returns. A layer in `_pending` still gives
+    plain sums: it has not met its activation, or the addition that it feeds.
     """
 
     def __init__(self, modules: dict[str, nn.Module]) -> None:
         self._modules = modules
         self._layers: dict[str, Layer] = {}
-        self._weights: Weights = {}
+        self._weights: dict[str, Tensor] = {}
         self._values: dict[fx.Node, str] = {}
-        self._open: set[str] = set()
+        self._pending: set[str] = set()
         self._readout: str | None = None
 
     def take(self, node: fx.Node) -> None:
         if node.op == "placeholder":
-            self._place(node)
+            self._take_input(node)
         elif node.op == "output":
-            self._end(node)
+            self._take_output(node)
         elif node.op != "get_attr" and not _is_size(node):
             self._take_layer(node)
 
     def finish(self, input_shape: tuple[int, ...]) -> Imported:
         layers, before = [], INPUT
         for layer in self._layers.values():
-            # In a chain the inputs go without saying.
+            # A layer of a chain reads the one before it, so its inputs are left out.
             layers.append(
                 layer.model_copy(update={"inputs": ()}) if layer.inputs == (before,) else layer
             )
             before = layer.name
         return Imported(NetworkSpec(input_shape=input_shape, layers=tuple(layers)), self._weights)
 
-    def _place(self, node: fx.Node) -> None:
+    def _take_input(self, node: fx.Node) -> None:
         if self._values:
             raise NetworkError("The module takes several inputs; a network has one.")
         self._values[node] = INPUT
 
-    def _end(self, node: fx.Node) -> None:
+    def _take_output(self, node: fx.Node) -> None:
         (result,) = node.args
         if not isinstance(result, fx.Node):
             raise NetworkError("The module returns several outputs; a network has one readout.")
         self._readout = self._values[result]
-        if self._readout not in self._open or isinstance(self._layers[self._readout], Add):
+        if self._readout not in self._pending or isinstance(self._layers[self._readout], Add):
             raise NetworkError(
                 f"The readout '{self._readout}' ends in an activation, a pool or an addition: "
                 "end the module with its last linear layer, without activation or softmax."
@@ -114,22 +113,22 @@ class _Builder:
             self._values[node] = self._add_weighted(path, what, source)
         elif isinstance(what, nn.BatchNorm1d | nn.BatchNorm2d):
             self._fold(path, what, source)
-            self._pass(node, source)
+            self._hand_on(node, source)
         elif isinstance(what, nn.AvgPool2d | nn.AdaptiveAvgPool2d | GlobalPool):
             self._values[node] = self._add_pool(path, what, source)
         elif (activation := activation_of(path, what)) is not None:
             self._activate(path, activation, source)
-            self._pass(node, source)
+            self._hand_on(node, source)
         elif isinstance(what, nn.Flatten | nn.Dropout | nn.Dropout2d | nn.Identity):
-            self._pass(node, source)
+            self._hand_on(node, source)
         else:
             raise UnsupportedLayerError(path, type(what).__name__, advice_on(what))
 
-    def _pass(self, node: fx.Node, source: str) -> None:
+    def _hand_on(self, node: fx.Node, source: str) -> None:
         self._values[node] = source
 
     def _source(self, node: fx.Node, path: str) -> str:
-        """The layer that feeds a node; plain sums may be read once only."""
+        """Return the layer that feeds a node; its plain sums may be read once only."""
         sources = [read for read in node.all_input_nodes if read in self._values]
         if len(sources) != 1:
             raise UnsupportedLayerError(
@@ -140,7 +139,7 @@ class _Builder:
 
     def _check_read_once(self, read: fx.Node, path: str) -> None:
         users = [user for user in read.users if not _is_size(user)]
-        if self._values[read] in self._open and len(users) > 1:
+        if self._values[read] in self._pending and len(users) > 1:
             raise UnsupportedLayerError(
                 path,
                 read.name,
@@ -158,7 +157,7 @@ class _Builder:
         return path, made(*node.args[1:], **node.kwargs)
 
     def _add(self, node: fx.Node) -> None:
-        """An addition waits for its activation; one that goes into another becomes part of it."""
+        """Take an addition; it needs an activation, or becomes part of the addition it feeds."""
         path = _path(node)
         reads = [read for read in node.args if isinstance(read, fx.Node)]
         if len(reads) < 2 or node.kwargs.get("alpha", 1) != 1 or len(node.args) != 2:
@@ -169,15 +168,15 @@ class _Builder:
         for read in reads:
             self._check_read_once(read, path)
             sources += self._added(self._values[read])
-        name = self._free(f"{path}.add" if path != node.name else path)
+        name = self._unused_name(f"{path}.add" if path != node.name else path)
         self._layers[name] = Add(name=name, inputs=tuple(sources))
-        self._open.add(name)
+        self._pending.add(name)
         self._values[node] = name
 
     def _added(self, source: str) -> tuple[str, ...]:
-        if source not in self._open:
+        if source not in self._pending:
             return (source,)
-        self._open.remove(source)
+        self._pending.remove(source)
         layer = self._layers[source]
         if isinstance(layer, Add):
             del self._layers[source]
@@ -185,7 +184,7 @@ class _Builder:
         self._layers[source] = layer.model_copy(update={"fires": False})
         return (source,)
 
-    def _free(self, path: str) -> str:
+    def _unused_name(self, path: str) -> str:
         name, count = layer_name(path), 1
         while name in self._layers:
             count += 1
@@ -194,7 +193,7 @@ class _Builder:
 
     def _add_weighted(self, path: str, module: nn.Conv2d | nn.Linear, source: str) -> str:
         kind, name = type(module).__name__, layer_name(path)
-        if source in self._open:
+        if source in self._pending:
             raise UnsupportedLayerError(
                 path, kind, f"put a ReLU between it and '{source}', which has no activation"
             )
@@ -211,11 +210,11 @@ class _Builder:
         bias = torch.zeros(len(module.weight)) if module.bias is None else module.bias
         self._weights[f"{name}.weight"] = module.weight.detach().float().clone()
         self._weights[f"{name}.bias"] = bias.detach().float().clone()
-        self._open.add(name)
+        self._pending.add(name)
         return name
 
     def _fold(self, path: str, norm: nn.BatchNorm1d | nn.BatchNorm2d, name: str) -> None:
-        follows = name in self._open and f"{name}.weight" in self._weights
+        follows = name in self._pending and f"{name}.weight" in self._weights
         if not follows or norm.running_mean is None or norm.running_var is None:
             raise UnsupportedLayerError(
                 path,
@@ -231,11 +230,11 @@ class _Builder:
 
     def _add_pool(self, path: str, pool: nn.Module, source: str) -> str:
         kind = "AvgPool2d" if isinstance(pool, nn.AvgPool2d) else "AdaptiveAvgPool2d"
-        if source in self._open:
+        if source in self._pending:
             raise UnsupportedLayerError(
                 path, kind, "put it behind the activation: neurons fire first, then pool"
             )
-        name = self._free(path)
+        name = self._unused_name(path)
         self._layers[name] = pool_of(path, name, pool).model_copy(update={"inputs": (source,)})
         return name
 
@@ -246,15 +245,15 @@ class _Builder:
                 path, "activation", "it must follow a Conv2d, Linear, BatchNorm or addition"
             )
         # A ceiling may also come second: relu, then clamp.
-        ceilings = [layer.ceiling] if source not in self._open else []
+        ceilings = [layer.ceiling] if source not in self._pending else []
         known = [c for c in [*ceilings, activation.ceiling] if c is not None]
         ceiling = min(known) if known else None
         self._layers[source] = layer.model_copy(update={"ceiling": ceiling})
-        self._open.discard(source)
+        self._pending.discard(source)
 
 
 def _used(graph: fx.Graph) -> list[fx.Node]:
-    """The nodes that the output hangs on, in order."""
+    """Return the nodes that the output depends on, in order."""
     used: set[fx.Node] = set()
     waiting = [node for node in graph.nodes if node.op in ("output", "placeholder")]
     while waiting:
@@ -266,7 +265,7 @@ def _used(graph: fx.Graph) -> list[fx.Node]:
 
 
 def _is_size(node: fx.Node) -> bool:
-    """x.size(0), x.shape[0]: what flattening asks for."""
+    """Return whether a node reads a size, as in x.size(0) or x.shape[0], which flattening does."""
     if node.op == "call_method":
         return node.target == "size"
     if node.target is getattr:
@@ -279,6 +278,6 @@ def _is_size(node: fx.Node) -> bool:
 
 
 def _path(node: fx.Node) -> str:
-    """Of the module whose forward calls this function; without one, the function's own name."""
+    """Return a name for a function: the path of the module that calls it, and its own name."""
     stack = [name for name in node.meta.get("nn_module_stack", {}) if name]
     return f"{stack[-1]}.{node.name}" if stack else node.name

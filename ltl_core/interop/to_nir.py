@@ -1,6 +1,7 @@
-"""Students as graphs of the Neuromorphic Intermediate Representation (Pedersen et al., 2024).
+"""Export of students as graphs of NIR, the Neuromorphic Intermediate Representation.
 
-A step of the student, u' = decay u (1 - s) + I, is NIR's leaky integrate-and-fire neuron
+NIR is described by Pedersen et al., Nature Communications 2024. A step of the student,
+u' = decay u (1 - s) + I, is NIR's leaky integrate-and-fire neuron
 
     tau dv/dt = (v_leak - v) + r I,   v <- v_reset where v > v_threshold
 
@@ -24,16 +25,17 @@ from ltl_core.network.layers import AvgPool2d, Conv2d, GlobalAvgPool, Layer, Lin
 from ltl_core.settings import NeuronSettings, Reset
 from ltl_core.student.student import Student
 
-TIME_STEP = 1e-4  # s: NIR names none; snnTorch reads every graph with this one
-ABOUT = "tandemcal"  # the metadata of a graph that was a student
+TIME_STEP = 1e-4  # s: NIR has none; snnTorch reads every graph with this one
+ABOUT = "tandemcal"  # key of a student's metadata in its graph
 _OUTPUT, _NEURONS = "output", "_neurons"
 ACCEPTED = "accepted is a chain of Conv2d, Affine, Linear, AvgPool2d and Flatten between LIF or IF"
 
 
 def to_nir(student: Student, time_step: float = TIME_STEP) -> nir.NIRGraph:
-    """A student as a graph; `nir.write` makes a file of it.
+    """Return a student as a graph, which `nir.write` writes to a file.
 
-    Raises UnsupportedLayerError, and SettingError where threshold trims are set.
+    `time_step` is in seconds. Raises UnsupportedLayerError if the network is not a chain, and
+    SettingError if the student has threshold trims or subtracts its threshold.
     """
     _check(student)
     nodes = dict(_nodes(student, time_step))
@@ -43,7 +45,7 @@ def to_nir(student: Student, time_step: float = TIME_STEP) -> nir.NIRGraph:
 
 
 def _check(student: Student) -> None:
-    """Raises SettingError or UnsupportedLayerError for what NIR has no words for."""
+    """Raise SettingError or UnsupportedLayerError for what NIR cannot express."""
     if student.neuron.reset is not Reset.ZERO:
         raise SettingError(
             "NIR's neurons reset to a fixed potential, but this student's lose their threshold: "
@@ -78,7 +80,7 @@ def _about(student: Student, time_step: float) -> dict[str, Any]:
 
 
 def _nodes(student: Student, time_step: float) -> Iterator[tuple[str, nir.NIRNode]]:
-    """Name and node, in the order of the chain."""
+    """Yield names and nodes in the order of the chain."""
     weights, shape = student.weights(), tuple(student.network.input_shape)
     yield INPUT, nir.Input({"input": np.array(shape)})
     for layer in student.network.layers:

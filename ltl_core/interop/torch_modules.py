@@ -1,4 +1,4 @@
-"""One torch module or function at a time: which layer it is, or what to use in its place."""
+"""Torch modules and functions, one at a time: the layer that each is, or what to use instead."""
 
 import math
 import operator
@@ -19,15 +19,17 @@ ACCEPTED = (
 
 
 class Activation(NamedTuple):
+    """A ReLU, clipped at the ceiling if there is one."""
+
     ceiling: float | None
 
 
 class GlobalPool(nn.Module):
-    """Stands for every way to write the mean over all positions."""
+    """The mean over all positions, in whatever way it was written."""
 
 
 def activation_of(path: str, module: nn.Module) -> Activation | None:
-    """The activation that a module is, if it is one."""
+    """Return the activation that a module is, or None. Raises UnsupportedLayerError."""
     if isinstance(module, nn.ReLU):
         return Activation(None)
     if isinstance(module, nn.Hardtanh):  # ReLU6 is one
@@ -41,6 +43,7 @@ def activation_of(path: str, module: nn.Module) -> Activation | None:
 
 
 def conv_of(path: str, name: str, module: nn.Conv2d) -> Conv2d:
+    """Return the convolution that a module is. Raises UnsupportedLayerError."""
     if isinstance(module.padding, str) or module.padding_mode != "zeros":
         raise UnsupportedLayerError(path, "Conv2d", "give the padding in numbers, of zeros")
     if _pair(module.dilation) != (1, 1):
@@ -57,6 +60,7 @@ def conv_of(path: str, name: str, module: nn.Conv2d) -> Conv2d:
 
 
 def pool_of(path: str, name: str, pool: nn.Module) -> AvgPool2d | GlobalAvgPool:
+    """Return the pool that a module is. Raises UnsupportedLayerError."""
     if isinstance(pool, nn.AdaptiveAvgPool2d) and pool.output_size not in (1, (1, 1), [1, 1]):
         raise UnsupportedLayerError(path, "AdaptiveAvgPool2d", "use an output size of 1")
     if not isinstance(pool, nn.AvgPool2d):
@@ -69,6 +73,7 @@ def pool_of(path: str, name: str, pool: nn.Module) -> AvgPool2d | GlobalAvgPool:
 
 
 def linear_of(name: str, module: nn.Linear) -> Linear:
+    """Return the linear layer that a module is."""
     return Linear(name=name, in_features=module.in_features, out_features=module.out_features)
 
 
@@ -77,19 +82,19 @@ def _pair(value: Any) -> tuple[int, int]:
 
 
 def layer_name(path: str) -> str:
-    """A name for a layer: a path that begins with a digit gets a word in front."""
+    """Return a name for a layer: its path, with "layer" in front if it begins with a digit."""
     return f"layer{path}" if path[:1].isdigit() else path
 
 
 def advice_on(module: nn.Module) -> str:
-    """What to use in place of a module."""
+    """Return what to use instead of an unsupported module."""
     if isinstance(module, nn.MaxPool2d | nn.AdaptiveMaxPool2d):
         return "spikes have no maximum to pool; use AvgPool2d, or a stride of 2 in the convolution"
     return ACCEPTED
 
 
 def function_advice(name: str) -> str:
-    """What to use in place of a function."""
+    """Return what to use instead of an unsupported function."""
     if "max_pool" in name:
         return "spikes have no maximum to pool; use avg_pool2d, or a stride of 2 in the convolution"
     if name in ("getitem", "pad", "cat"):
@@ -98,7 +103,7 @@ def function_advice(name: str) -> str:
 
 
 def _avg_pool(kernel: Any, *args: Any, **words: Any) -> nn.Module:
-    """A kernel that is computed, as in `avg_pool2d(x, x.size(3))`, spans the whole map."""
+    """Return a pool. A computed kernel, as in `avg_pool2d(x, x.size(3))`, spans the whole map."""
     return GlobalPool() if isinstance(kernel, fx.Node) else nn.AvgPool2d(kernel, *args, **words)
 
 

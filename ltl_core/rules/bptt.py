@@ -24,6 +24,7 @@ class Bptt:
     """Back-propagation through time and space, with one surrogate for every layer."""
 
     def __init__(self, surrogate: Surrogate | None = None) -> None:
+        """Use this surrogate, or the boxcar."""
         self._surrogate = surrogate or Boxcar()
 
     @property

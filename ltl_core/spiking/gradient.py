@@ -37,6 +37,7 @@ class GradientSum:
     """
 
     def __init__(self, layers: Sequence[Weighted], like: Tensor, *, in_bytes: bool = False) -> None:
+        """Start at zero, with the number type and device of `like`."""
         self._layers, self._in_bytes = layers, in_bytes
         # Rows are outermost, as the product in bytes needs them; BLAS takes either order.
         self._matrices = {

@@ -32,6 +32,7 @@ class LiveTargets:
     def __init__(
         self, teacher: Teacher, samples: Samples, augment: Augmentation | None = None
     ) -> None:
+        """Take targets of these samples from a teacher, whose scales must be known."""
         self._teacher, self._augment = teacher, augment
         self.samples = samples
 

@@ -40,6 +40,7 @@ class LatentWeights:
     """
 
     def __init__(self, student: Student, rates: LearningRates) -> None:
+        """Start at the student's codes."""
         self._student, self._rates = student, rates
         self._layers = {
             name: _Layer(codes.weight.float(), codes.bias.float(), codes.threshold.float())
