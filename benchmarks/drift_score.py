@@ -23,7 +23,7 @@ from benchmarks.machine import about
 from benchmarks.tuning import Task, make_task
 from chip_sim.chip import SimulatedChip, make_chip
 from examples.lab_script import CHIPS
-from ltl_core.calibration.drift import MeanFingerprint, drift, read_fingerprint
+from ltl_core.calibration.drift import MeanFingerprint, drift_between, measure_fingerprint
 from ltl_core.calibration.loop import Calibration
 from ltl_core.settings import Budget, CalibrationSettings
 from ltl_core.student.evaluate import chip_quality
@@ -106,7 +106,7 @@ def aged(task: Task, name: str, seed: int, samples: int) -> Iterator[Row]:
     calibration = Calibration(chip, task.student, task.targets, task.test, settings)
     for _ in calibration.steps():
         pass
-    before, published = calibration.result.after.test.accuracy, read_fingerprint(chip)
+    before, published = calibration.result.after.test.accuracy, measure_fingerprint(chip)
     began = chip.now()
     for age, seconds in AGES.items():
         chip.advance(max(0.0, began + seconds - chip.now()))
@@ -116,7 +116,7 @@ def aged(task: Task, name: str, seed: int, samples: int) -> Iterator[Row]:
 def row_of(chip: SimulatedChip, task: Task, published: MeanFingerprint, before: float) -> Row:
     """Measure the chip as it is now."""
     began = time.perf_counter()
-    found = drift(read_fingerprint(chip), published)
+    found = drift_between(measure_fingerprint(chip), published)
     took = time.perf_counter() - began
     accuracy = chip_quality(chip, task.student, task.test).accuracy
     return Row(

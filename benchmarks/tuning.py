@@ -32,8 +32,8 @@ from ltl_core.student.student import Student
 from ltl_core.teaching.targets import Samples, TargetSet, evenly_spaced_indices
 from ltl_core.teaching.teacher import collect
 from ltl_core.training.training import Training
-from ltl_core.tuning.result import LayerTuned
-from ltl_core.tuning.tuner import Bench, Tuner
+from ltl_core.tuning.result import TunedLayer
+from ltl_core.tuning.tuner import Tuner, TuningSetup
 from service.bench.simulated import spec_of
 
 
@@ -100,7 +100,7 @@ def compare(task: Task, name: str, seed: int) -> Iterator[Row]:
     yield row_of(untuned.info.model, seed, calibrate(untuned, task))
     chip = make_chip(f"{name}-{seed}", spec_of({"preset": name}), seed)
     tuner = tune(chip, task)
-    passed = all(verdict.passed for verdict in tuner.check(tuner.result).values())
+    passed = all(check.passed for check in tuner.check(tuner.result).values())
     row = row_of(chip.info.model, seed, calibrate(chip, task))
     yield with_spreads(row._replace(tuned=True, passed=passed), tuner.result)
 
@@ -113,7 +113,7 @@ def tune(chip: ChipBackend, task: Task) -> Tuner:
     session.write(student.codes, free=True)
     inputs = task.targets.samples.inputs[evenly_spaced_indices(task.targets.size, settings.samples)]
     stimulus = Stimulus(inputs, student.neuron.steps)
-    tuner = Tuner(Bench(chip, student.placement(), student.codes, stimulus), settings)
+    tuner = Tuner(TuningSetup(chip, student.placement(), student.codes, stimulus), settings)
     for _ in tuner.steps():
         pass
     return tuner
@@ -140,7 +140,7 @@ def row_of(chip: str, seed: int, found: CalibrationResult) -> Row:
     )
 
 
-def with_spreads(row: Row, tuned: Mapping[str, LayerTuned]) -> Row:
+def with_spreads(row: Row, tuned: Mapping[str, TunedLayer]) -> Row:
     """Row with the largest spreads of all layers, before and after."""
     layers = list(tuned.values())
 

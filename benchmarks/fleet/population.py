@@ -17,7 +17,7 @@ from sqlalchemy import Connection, text
 from benchmarks.job_latency import NETWORK
 from chip_sim.chip import make_chip
 from chip_sim.presets import preset
-from ltl_core.calibration.drift import read_fingerprint
+from ltl_core.calibration.drift import measure_fingerprint
 from ltl_core.chip import LayerSettings, Placement
 from ltl_core.chip_info import info_to_json
 from ltl_core.settings import CalibrationSettings
@@ -59,7 +59,7 @@ def fingerprint() -> dict[str, Any]:
     rng = torch.Generator().manual_seed(1)
     for stage in stages:
         chip.program(stage.name, torch.randint(-40, 44, (stage.columns, stage.rows), generator=rng))
-    return read_fingerprint(chip).to_json()
+    return measure_fingerprint(chip).to_json()
 
 
 def _statements(size: Size) -> Iterator[tuple[str, dict[str, Any]]]:

@@ -1,4 +1,4 @@
-"""A chip with a student standing on it: give it codes, measure it, and count what that costs."""
+"""One chip with one student placed on it: write codes, present samples, count what it costs."""
 
 from collections.abc import Iterator, Mapping
 
@@ -16,9 +16,17 @@ from ltl_core.teaching.targets import Batch, Targets
 
 
 class ChipSession:
-    """Drives one chip for one student; `spent` grows with every call."""
+    """Drives one chip for one student; `spent` grows with every call.
+
+    Every method raises what the chip raises.
+    """
 
     def __init__(self, backend: ChipBackend, student: Student, spent: Spent | None = None) -> None:
+        """Open a session that has `spent` so much already.
+
+        Raises SettingError if the chip takes other codes than the student's, or if the student's
+        neurons do not reset to zero.
+        """
         if format_of(backend.info) != student.format:
             raise SettingError(
                 f"The student is in codes {student.format}, but the chip {backend.info.chip_id} "
@@ -34,11 +42,11 @@ class ChipSession:
         self.spent = spent or Spent()
 
     def place(self) -> None:
-        """Lay the network out; where it stands already, nothing changes."""
+        """Place the student's network; if it is placed already, nothing changes."""
         self._backend.place(self._student.placement())
 
     def write(self, codes: Mapping[str, LayerCodes], *, free: bool = False) -> None:
-        """Program what differs from what stands on the chip, and set the trims.
+        """Program the cells whose code changed, and set the trims.
 
         A `free` write, such as the first one, is not counted as spent.
         """
@@ -49,18 +57,21 @@ class ChipSession:
             self._spend(cells=cells, pulses=pulses)
 
     def present(self, batch: Batch, observable: Observable) -> Iterator[tuple[str, LayerRecording]]:
-        """Present a batch to learn from; yield each layer as soon as it is known."""
+        """Present a batch to learn from; yield the recording of each layer as soon as it is known.
+
+        The samples are counted as spent at once.
+        """
         self._spend(samples=batch.size)
         stimulus = Stimulus(batch.inputs, self._student.neuron.steps)
         return run_by_layer(self._backend, stimulus, observables(self._student, observable))
 
     def measure(self, targets: Targets) -> Quality:
-        """How good the chip is now, on samples it does not learn from."""
+        """Measure how good the chip is on samples that it does not learn from."""
         self._spend(samples_measured=targets.size)
         return chip_quality(self._backend, self._student, targets)
 
     def settle(self, seconds: float) -> None:
-        """Leave the chip alone."""
+        """Leave the chip alone for `seconds` of its own clock."""
         self._backend.settle(seconds)
 
     def _spend(

@@ -1,15 +1,15 @@
 """How far a chip has drifted: its answers to a fixed stimulus, then and now. No labels are needed.
 
-With r the rates that column c of a layer shows now, and q those that it showed when its weights
-were published, both means of a few probes of one moment,
+With r the rates that column c of a layer answers with now, and q those of the day its weights were
+published, both means of a few probes of one moment,
 
     d = sqrt(max(mean_c (r - q)^2 - n(r) - n(q), 0)) / s,    s^2 = max(mean_c (q - mean q)^2, s0^2)
 
-is the distance of that layer, without dimension: what its columns changed by, in units of what they
-differed by. n is the mean over the columns of the variance that chance leaves in the mean of the
-probes, so that a chip which only fluctuates shows no distance on the average. The drift score is
+is the distance of that layer, a number without unit: the change of its columns as a multiple of the
+spread between them. n is the mean over the columns of the variance that chance leaves in the mean
+of the probes, so that a chip which only fluctuates has no distance on average. The drift score is
 the root mean square of d over the layers; a score of 1 says that the columns have moved as far as
-they stood apart.
+they were apart.
 """
 
 import math
@@ -23,20 +23,20 @@ from torch import Tensor
 from ltl_core.chip import ChipBackend
 from ltl_core.errors import FingerprintError
 
-PROBES = 4  # of one moment: their mean is the fingerprint, their differences are its noise
-_LEAST_SPREAD = 0.01  # s0: a layer whose columns answer alike is measured by this rate
+PROBES = 4  # number of probes of one moment: their mean is the fingerprint, their spread its noise
+_LEAST_SPREAD = 0.01  # s0, spikes a step: the unit of a layer whose columns answer alike
 
 
 class MeanFingerprint(NamedTuple):
-    """The mean of some probes of one moment."""
+    """The mean of a few probes of one moment."""
 
     rates: dict[str, Float[Tensor, " _column"]]
-    noise: dict[str, float] | None  # variance of one probe, mean over the columns; None: not known
+    noise: dict[str, float] | None  # variance of one probe, mean over the columns; None if unknown
     probes: int
-    chip_time: float  # s, of the last one
+    chip_time: float  # the chip's clock at the last probe, s
 
     def to_json(self) -> dict[str, Any]:
-        """As plain names and numbers."""
+        """Return the fingerprint as JSON data; rates are rounded to 1e-6."""
         rates = {name: [round(rate, 6) for rate in of.tolist()] for name, of in self.rates.items()}
         return {
             "rates": rates,
@@ -47,7 +47,7 @@ class MeanFingerprint(NamedTuple):
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> "MeanFingerprint":
-        """What `to_json` wrote; a lone probe has no noise. Raises FingerprintError."""
+        """Read data of `to_json`; a single probe has no noise. Raises FingerprintError."""
         try:
             rates = {str(name): torch.tensor(of) for name, of in data["rates"].items()}
             noise = data.get("noise")
@@ -57,24 +57,24 @@ class MeanFingerprint(NamedTuple):
 
 
 class LayerDrift(NamedTuple):
-    """What became of one layer."""
+    """The drift of one layer."""
 
     layer: str
-    score: float  # d: what is left of the change without its noise, in parts of the spread
-    change: float  # root mean square over the columns, in spikes a step, noise included
-    noise: float  # what chance alone would change it by
-    spread: float  # of the rates at publication
+    score: float  # d: the change without its noise, as a multiple of the spread
+    change: float  # root mean square over the columns, noise included, spikes a step
+    noise: float  # the change that chance alone would make, spikes a step
+    spread: float  # standard deviation of the rates at publication, spikes a step
 
 
 class Drift(NamedTuple):
-    """The distance from publication."""
+    """The drift of a chip since its weights were published."""
 
-    score: float
+    score: float  # root mean square of the layers' scores
     layers: tuple[LayerDrift, ...]
 
 
-def read_fingerprint(chip: ChipBackend, probes: int = PROBES) -> MeanFingerprint:
-    """Probe the chip a few times in a row."""
+def measure_fingerprint(chip: ChipBackend, probes: int = PROBES) -> MeanFingerprint:
+    """Probe the chip a few times in a row, and average. Raises what the chip raises."""
     answers = [chip.probe() for _ in range(probes)]
     rates: dict[str, Tensor] = {}
     noise: dict[str, float] = {}
@@ -85,11 +85,16 @@ def read_fingerprint(chip: ChipBackend, probes: int = PROBES) -> MeanFingerprint
     return MeanFingerprint(rates, noise if probes > 1 else None, probes, answers[-1].chip_time)
 
 
-def drift(now: MeanFingerprint, then: MeanFingerprint) -> Drift:
-    """How far `now` is from `then`; the equations stand above. Raises FingerprintError."""
+def drift_between(now: MeanFingerprint, then: MeanFingerprint) -> Drift:
+    """Return how far `now` is from `then`, by the equations at the head of this file.
+
+    Raises FingerprintError if the two are of different layers or columns.
+    """
     if now.rates.keys() != then.rates.keys():
-        published, shown = (", ".join(one.rates) for one in (then, now))
-        raise FingerprintError(f"it is of the layers {published}, but the chip shows {shown}")
+        published, measured = (", ".join(one.rates) for one in (then, now))
+        raise FingerprintError(
+            f"it is of the layers {published}, but the chip answers with {measured}"
+        )
     layers = tuple(_layer_drift(name, now, then) for name in now.rates)
     squares = [layer.score**2 for layer in layers]
     return Drift(math.sqrt(sum(squares) / len(squares)), layers)
@@ -99,7 +104,8 @@ def _layer_drift(name: str, now: MeanFingerprint, then: MeanFingerprint) -> Laye
     rates, published = now.rates[name].double(), then.rates[name].double()
     if rates.shape != published.shape:
         raise FingerprintError(
-            f"its layer '{name}' has {len(published)} columns, but the chip shows {len(rates)}"
+            f"its layer '{name}' has {len(published)} columns, but the chip answers with "
+            f"{len(rates)}"
         )
     changed = float((rates - published).square().mean())
     noise = _noise(name, now, then) / now.probes + _noise(name, then, now) / then.probes
@@ -109,7 +115,7 @@ def _layer_drift(name: str, now: MeanFingerprint, then: MeanFingerprint) -> Laye
 
 
 def _noise(name: str, of: MeanFingerprint, otherwise: MeanFingerprint) -> float:
-    """Of one probe; a fingerprint that does not know its noise is taken to have the other's."""
+    """Return the noise variance of one probe; if `of` does not know it, that of `otherwise`."""
     for one in (of, otherwise):
         if one.noise is not None:
             return float(one.noise[name])

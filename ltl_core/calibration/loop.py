@@ -1,38 +1,46 @@
 """The loop: run the chip, compare with the teacher, correct every layer, program, verify."""
 
-import math
-import statistics
 from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
-import torch
-
 from ltl_core.calibration.chip_session import ChipSession
-from ltl_core.calibration.observe import measured_gradient, measured_rate, seen_layers
-from ltl_core.calibration.result import CalibrationResult, Checkpoint, EndedBy, Measured
+from ltl_core.calibration.observe import (
+    MeasuredGradients,
+    ObservedLayer,
+    measured_rate,
+    observed_layers,
+)
+from ltl_core.calibration.result import (
+    CalibrationResult,
+    Checkpoint,
+    EndedBy,
+    Measured,
+    is_better,
+)
+from ltl_core.calibration.schedule import Schedule, learning_rates, split
 from ltl_core.chip import ChipBackend, LayerCodes, LayerRecording
 from ltl_core.errors import SettingError
 from ltl_core.progress import Phase, Progress
 from ltl_core.rules.select import select_rule
-from ltl_core.settings import CalibrationSettings, Change
-from ltl_core.student.evaluate import Quality, student_quality
+from ltl_core.settings import CalibrationSettings
+from ltl_core.student.evaluate import Quality, recorded, student_quality
 from ltl_core.student.student import Student
 from ltl_core.teaching.readout import accuracy_of
 from ltl_core.teaching.targets import Batch, TargetSet
-from ltl_core.training.latent_weights import LatentWeights, LearningRates
+from ltl_core.training.latent_weights import LatentWeights
 
 
-class _Glance(NamedTuple):
+class _BatchQuality(NamedTuple):
     """How good the chip was on the batch of one step."""
 
     accuracy: float
-    rate_error: tuple[float, ...]
+    rate_error: tuple[float, ...]  # root mean square, hidden layer by hidden layer
 
 
 class Calibration:
-    """One chip, one student, one rule.
+    """Calibrates one chip for one student with one rule.
 
-    `steps` yields a Progress after each step; between two of them the caller may take a
+    `steps` yields a Progress after each step. Between two of them the caller may take a
     `checkpoint`, `stop` the learning, or leave and `roll_back`.
     """
 
@@ -47,10 +55,15 @@ class Calibration:
         start: Mapping[str, LayerCodes] | None = None,
         checkpoint: Checkpoint | None = None,
     ) -> None:
-        """Starts from the codes of `start`, else the student's; never learns from `test`."""
+        """Prepare to learn from `targets`, never from `test`, beginning with the codes of `start`.
+
+        Without `start` the student's own codes are the first; with a `checkpoint` it goes on from
+        there. Raises SettingError if chip, student and settings do not fit together.
+        """
         self._golden, self._settings, self._test = student, settings, test
         self._student = student if start is None else student.with_codes(start)
-        self._learn, self._verify = split(targets, settings)
+        learn, self._verification = split(targets, settings)
+        self._schedule = Schedule(learn, settings)
         self._rule = select_rule(settings.rule)
         self._latent = LatentWeights(self._student, learning_rates(settings))
         self._session = ChipSession(backend, student, checkpoint.spent if checkpoint else None)
@@ -65,43 +78,42 @@ class Calibration:
 
     @property
     def total_steps(self) -> int:
-        """How many steps the sample budget allows."""
-        samples = self._settings.budget.samples
-        return (self._learn.size if samples is None else samples) // self._settings.batch
+        """Number of steps that the budget of samples allows."""
+        return self._schedule.total_steps
 
     @property
     def can_checkpoint(self) -> bool:
-        """Not before the chip was measured for the first time."""
+        """Whether the chip was measured for the first time; before that nothing can be resumed."""
         return self._before is not None
 
     @property
     def result(self) -> CalibrationResult:
-        """Once `steps` has come to its end."""
+        """What came of the calibration. Raises SettingError before `steps` has ended."""
         if self._result is None:
             raise SettingError("The calibration has not ended: run its steps first.")
         return self._result
 
     @property
     def codes(self) -> dict[str, LayerCodes]:
-        """What was last programmed to learn with."""
+        """The codes that were last programmed to learn with."""
         return self._latent.codes
 
     def checkpoint(self) -> Checkpoint:
-        """The state after the last whole step."""
+        """Return the state after the last whole step. Raises SettingError if there is none yet."""
         if self._before is None:
             raise SettingError("There is nothing to resume before the chip was measured.")
         return Checkpoint(self._latent.tensors(), self._step, self._session.spent, self._before)
 
     def stop(self, reason: EndedBy) -> None:
-        """Learn no more; verify what there is."""
+        """Learn no more; `steps` goes on with verifying what was learned."""
         self._stopped, self._ended_by = True, reason
 
     def roll_back(self) -> None:
-        """Put the codes back that the chip had at the start."""
+        """Put back the codes that the chip had at the start. Raises what the chip raises."""
         self._session.write(self._student.codes)
 
     def steps(self) -> Iterator[Progress]:
-        """Place, measure, learn, verify, measure."""
+        """Place, measure, learn, verify and measure again. Raises what the chip raises."""
         self._session.place()
         yield self._progress(Phase.PLACING)
         self._session.write(self._latent.codes, free=True)
@@ -113,26 +125,27 @@ class Calibration:
         yield from self._verifying(self._before)
 
     def _learning(self) -> Iterator[Progress]:
-        while self._step < self.total_steps and not self._is_spent():
-            if self._step == self._finish_step:
+        schedule = self._schedule
+        while self._step < schedule.total_steps and not self._is_spent():
+            if schedule.settles_before(self._step):
                 self._session.settle(self._settings.settle_s)
-            self._latent.scale_learning_rates(1 - self._step / self.total_steps)
-            batch = self._batch(self._step)
-            shown = self._session.present(batch, self._settings.observable)
-            quality = self._correct(batch, shown)
+            self._latent.scale_learning_rates(schedule.learning_rate_fraction(self._step))
+            batch = schedule.batch(self._step)
+            recordings = self._session.present(batch, self._settings.observable)
+            quality = self._correct(batch, recordings)
             self._session.write(self._latent.update_codes(self._settings.write_margin))
             self._step += 1
             yield self._progress(Phase.CALIBRATING, quality)
 
     def _verifying(self, before: Measured) -> Iterator[Progress]:
         self._session.settle(self._settings.settle_s)
-        candidate = self._session.measure(self._verify)
+        candidate = self._session.measure(self._verification)
         improved = is_better(candidate, before.verification)
         yield self._progress(Phase.VERIFYING, candidate)
         if not improved:
             self.roll_back()
             self._session.settle(self._settings.settle_s)
-        verification = candidate if improved else self._session.measure(self._verify)
+        verification = candidate if improved else self._session.measure(self._verification)
         after = Measured(self._session.measure(self._test), verification)
         self._result = CalibrationResult(
             golden=student_quality(self._golden, self._test),
@@ -146,50 +159,27 @@ class Calibration:
         )
         yield self._progress(Phase.AFTER, after.test)
 
-    def _correct(self, batch: Batch, shown: Iterable[tuple[str, LayerRecording]]) -> _Glance:
+    def _correct(
+        self, batch: Batch, recordings: Iterable[tuple[str, LayerRecording]]
+    ) -> _BatchQuality:
         """Move the latent weights of every layer by its own error; return how good this batch was.
 
-        A layer's error is found while the chip still plays the layers above it.
+        A layer's error is found while the chip still runs the layers above it.
         """
         student = self._student.with_codes(self._latent.codes)
+        gradients = MeasuredGradients(student, batch, self._rule, self._settings.observable)
+        trims_only = not self._schedule.moves_weights(self._step)
         errors: list[float] = []
         accuracy = 0.0
-        for seen in seen_layers(student, batch, shown):
-            gradients = measured_gradient(
-                seen, batch, student, self._rule, self._settings.observable
-            )
-            for name, gradient in gradients.items():
-                self._latent.set_gradient(name, gradient, trims_only=not self._moves_weights)
-            if seen.stage.is_readout:
-                logits = seen.record.membrane[-1]  # type: ignore[index]
-                accuracy = accuracy_of(logits, batch.expected)
+        for layer in observed_layers(student, batch, recordings):
+            for name, gradient in gradients.of(layer).items():
+                self._latent.set_gradient(name, gradient, trims_only=trims_only)
+            if layer.stage.is_readout:
+                accuracy = accuracy_of(recorded(layer.record, "membrane")[-1], batch.expected)
             else:
-                rate = measured_rate(seen.record, student.neuron.steps)
-                errors.append(float((rate - batch.rates[seen.stage.name]).square().mean().sqrt()))
+                errors.append(_rate_error(layer, batch, student.neuron.steps))
         self._latent.step()
-        return _Glance(accuracy, tuple(errors))
-
-    def _batch(self, step: int) -> Batch:
-        """The samples of a step: every sample once, in an order of their own, then again."""
-        size = min(self._settings.batch, self._learn.size)
-        per_epoch = self._learn.size // size
-        epoch, place = divmod(step, per_epoch)
-        generator = torch.Generator().manual_seed(self._settings.seed * 100_003 + epoch)
-        order = torch.randperm(self._learn.size, generator=generator, device="cpu")
-        return self._learn.take(order[place * size : (place + 1) * size])
-
-    @property
-    def _moves_weights(self) -> bool:
-        """Trims alone come first and last: they wear nothing and draw no new noise."""
-        return self._start_step <= self._step < self._finish_step
-
-    @property
-    def _start_step(self) -> int:
-        return round(self._settings.start_share * self.total_steps)
-
-    @property
-    def _finish_step(self) -> int:
-        return round((1 - self._settings.finish_share) * self.total_steps)
+        return _BatchQuality(accuracy, tuple(errors))
 
     def _is_spent(self) -> bool:
         writes = self._settings.budget.cell_writes_per_cell
@@ -198,9 +188,10 @@ class Calibration:
         return self._stopped
 
     def _measure(self) -> Measured:
-        return Measured(self._session.measure(self._test), self._session.measure(self._verify))
+        test = self._session.measure(self._test)
+        return Measured(test, self._session.measure(self._verification))
 
-    def _progress(self, phase: Phase, quality: Quality | _Glance | None = None) -> Progress:
+    def _progress(self, phase: Phase, quality: Quality | _BatchQuality | None = None) -> Progress:
         return Progress(
             phase,
             self._step,
@@ -211,30 +202,7 @@ class Calibration:
         )
 
 
-def split(targets: TargetSet, settings: CalibrationSettings) -> tuple[TargetSet, TargetSet]:
-    """Samples to learn from, and fresh ones to verify with. Raises SettingError."""
-    kept = max(1, round(settings.verification_share * targets.size))
-    if kept >= targets.size:
-        raise SettingError(
-            f"{targets.size} samples are too few to keep {kept} of them for verifying; upload more."
-        )
-    generator = torch.Generator().manual_seed(settings.seed)
-    order = torch.randperm(targets.size, generator=generator, device="cpu")
-    return targets.subset(order[kept:]), targets.subset(order[:kept])
-
-
-def learning_rates(settings: CalibrationSettings) -> LearningRates:
-    """What moves, and how fast."""
-    weight = settings.learning_rate if settings.change is Change.AUTO else 0.0
-    return LearningRates(weight, settings.trim_learning_rate, settings.trim_learning_rate)
-
-
-def is_better(candidate: Quality, before: Quality) -> bool:
-    """Less cross-entropy on the same samples, by more than a standard error of the difference.
-
-    Of a few hundred samples, most of them right, it says more than the number that are right.
-    """
-    gains = [old - new for old, new in zip(before.losses, candidate.losses, strict=True)]
-    mean = statistics.fmean(gains)
-    spread = statistics.pstdev(gains, mean)
-    return mean > spread / math.sqrt(len(gains))
+def _rate_error(layer: ObservedLayer, batch: Batch, steps: int) -> float:
+    """Return the root mean square of measured rate - target rate, in spikes a step."""
+    rate = measured_rate(layer.record, steps)
+    return float((rate - batch.rates[layer.stage.name]).square().mean().sqrt())

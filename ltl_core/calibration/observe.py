@@ -1,9 +1,11 @@
-"""From what a chip can show of its layers to the gradient of each.
+"""From what a chip records of its layers to the gradient of each.
 
-Forward values are always the measured ones; a model serves for the surrogate's window alone.
+Forward values are always the measured ones. A model serves only for the window of the surrogate,
+and only if the chip records spikes alone.
 """
 
 from collections.abc import Iterable, Iterator
+from functools import cached_property
 from typing import NamedTuple
 
 import torch
@@ -12,121 +14,124 @@ from torch import Tensor
 
 from ltl_core.chip import LayerRecording, Observable
 from ltl_core.network.stages import Stage
-from ltl_core.rules.ltl_offline import LtlOffline
 from ltl_core.rules.rule import LayerActivity, Rule
 from ltl_core.settings import NeuronSettings
-from ltl_core.spiking.forward import stage_sums
+from ltl_core.spiking.forward import Weights, stage_sums
 from ltl_core.spiking.gradient import Gradient, stage_gradient
 from ltl_core.spiking.neuron import reintegrate
+from ltl_core.student.evaluate import recorded
 from ltl_core.student.student import Student
 from ltl_core.teaching.targets import Batch
 
 
-class Seen(NamedTuple):
-    """One layer of a recording, in the units of the student's weights."""
+class ObservedLayer(NamedTuple):
+    """The recording of one layer, with the measured activity that drove it."""
 
     stage: Stage
-    sources: tuple[Float[Tensor, "_time batch *_source"], ...]
-    record: LayerRecording
+    sources: tuple[Float[Tensor, "_time batch *_source"], ...]  # one for each branch
+    record: LayerRecording  # code units
 
 
 def observables(student: Student, wanted: Observable) -> dict[str, Observable]:
-    """What to ask for: `wanted` of every hidden layer, the running sums of the readout."""
+    """Return what to record: `wanted` of every hidden layer, the running sums of the readout."""
     return {
         stage.name: Observable.MEMBRANE if stage.is_readout else wanted
         for stage in student.network.stages
     }
 
 
-def seen_layers(
-    student: Student, batch: Batch, shown: Iterable[tuple[str, LayerRecording]]
-) -> Iterator[Seen]:
-    """Each layer with what it was driven by: the inputs, or the measured spikes below.
+def observed_layers(
+    student: Student, batch: Batch, recordings: Iterable[tuple[str, LayerRecording]]
+) -> Iterator[ObservedLayer]:
+    """Yield each layer with what drove it: the inputs, or the measured spikes of the layers below.
 
-    Layers are `shown` in the order of the network, and seen as they come: what a layer has to
-    learn depends on none above it.
+    The recordings come in the order of the network. Each is used as soon as it is there, because
+    what a layer has to learn depends on no layer above it.
     """
     stages = {stage.name: stage for stage in student.network.stages}
-    emitted: dict[str | None, Tensor] = {None: batch.inputs.unsqueeze(0)}
-    for layer, record in shown:
-        stage = stages[layer]
-        yield Seen(stage, tuple(emitted[branch.source] for branch in stage.branches), record)
+    activity: dict[str | None, Tensor] = {None: batch.inputs.unsqueeze(0)}
+    for name, record in recordings:
+        stage = stages[name]
+        yield ObservedLayer(stage, tuple(activity[b.source] for b in stage.branches), record)
         if not stage.is_readout:
-            emitted[layer] = _emitted(record, student.neuron.steps)
+            activity[name] = _activity_of(record, student.neuron.steps)
 
 
-def measured_gradient(
-    seen: Seen, batch: Batch, student: Student, rule: Rule, observable: Observable
-) -> dict[str, Gradient]:
-    """Of one layer's own loss, matrix by matrix, in the units of the student's weights."""
-    if observable is Observable.COUNTS:
-        return _rate_gradient(seen, batch, student)
-    if seen.stage.is_readout:
-        deltas = rule.readout_deltas(_sums(seen, student), batch.readout_loss(), student.neuron)
-    else:
-        activity = _activity(seen, batch.rates[seen.stage.name], student, observable)
-        deltas = rule.deltas(activity, student.neuron)
-    return stage_gradient(seen.stage, seen.sources, deltas)
+class MeasuredGradients:
+    """The gradients that a local rule draws from what a chip recorded of one batch."""
+
+    def __init__(self, student: Student, batch: Batch, rule: Rule, observable: Observable) -> None:
+        """`observable` is what was recorded of every hidden layer."""
+        self._student, self._batch = student, batch
+        self._rule, self._observable = rule, observable
+
+    def of(self, layer: ObservedLayer) -> dict[str, Gradient]:
+        """Return the gradients of one layer's own loss, matrix by matrix.
+
+        They are in the units of the student's weights. Raises ValueError if the recording lacks
+        what was asked for.
+        """
+        if layer.stage.is_readout:
+            deltas = self._readout_deltas(layer)
+        elif self._observable is Observable.COUNTS:
+            deltas = self._rate_deltas(layer)
+        else:
+            deltas = self._rule.deltas(self._activity(layer), self._student.neuron)
+        return stage_gradient(layer.stage, layer.sources, deltas)
+
+    @cached_property
+    def _weights(self) -> Weights:
+        """The student's weights, computed once for all layers."""
+        return self._student.weights()
+
+    def _readout_deltas(self, layer: ObservedLayer) -> Float[Tensor, "learning_time batch output"]:
+        """Return the deltas that the rule draws from the running sums, which every chip records.
+
+        If only counts were recorded below, the mean rate stands for the spikes of every step.
+        """
+        sums = recorded(layer.record, "membrane") * self._student.lsb[layer.stage.name]
+        return self._rule.readout_deltas(sums, self._batch.readout_loss(), self._student.neuron)
+
+    def _rate_deltas(self, layer: ObservedLayer) -> Float[Tensor, "one batch *neuron"]:
+        """2/N (r - R) 1{0 < r < 1}: without spike times no rule can tell one step from another."""
+        rate = measured_rate(layer.record, self._student.neuron.steps)
+        target = self._batch.rates[layer.stage.name]
+        active = (rate > 0) & (rate < 1)
+        return ((rate - target) * active * (2 / target.numel())).unsqueeze(0)
+
+    def _activity(self, layer: ObservedLayer) -> LayerActivity:
+        spikes = recorded(layer.record, "spikes").float()
+        target = self._batch.rates[layer.stage.name]
+        if self._observable is Observable.WINDOW:
+            return LayerActivity(spikes, recorded(layer.record, "window").float(), None, target)
+        if self._observable is Observable.MEMBRANE:
+            membrane = recorded(layer.record, "membrane") * self._student.lsb[layer.stage.name]
+        else:
+            membrane = self._modelled_membrane(layer, spikes)
+        return LayerActivity(spikes, _window(membrane, self._student.neuron), membrane, target)
+
+    def _modelled_membrane(self, layer: ObservedLayer, spikes: Tensor) -> Tensor:
+        current = stage_sums(layer.stage, self._weights, layer.sources)
+        current = current.expand(len(spikes), *current.shape[1:])
+        return reintegrate(current, spikes, self._student.neuron)
 
 
 def measured_rate(record: LayerRecording, steps: int) -> Float[Tensor, "batch *neuron"]:
-    """Spikes a step."""
+    """Return the spikes a step of every neuron, from the counts or the spikes of a recording.
+
+    Raises ValueError if the recording holds neither.
+    """
     if record.counts is not None:
         return record.counts.float() / steps
-    return _present(record.spikes).float().mean(0)
+    return recorded(record, "spikes").float().mean(0)
 
 
-def _activity(
-    seen: Seen, target: Tensor, student: Student, observable: Observable
-) -> LayerActivity:
-    spikes = _present(seen.record.spikes).float()
-    neuron, lsb = student.neuron, student.lsb[seen.stage.name]
-    if observable is Observable.WINDOW:
-        return LayerActivity(spikes, _present(seen.record.window).float(), None, target)
-    if observable is Observable.MEMBRANE:
-        membrane = _present(seen.record.membrane) * lsb
-    else:
-        membrane = _modelled_membrane(seen, spikes, student)
-    return LayerActivity(spikes, _window(membrane, neuron), membrane, target)
-
-
-def _modelled_membrane(seen: Seen, spikes: Tensor, student: Student) -> Tensor:
-    current = stage_sums(seen.stage, student.weights(), seen.sources)
-    current = current.expand(len(spikes), *current.shape[1:])
-    return reintegrate(current, spikes, student.neuron)
-
-
-def _rate_gradient(seen: Seen, batch: Batch, student: Student) -> dict[str, Gradient]:
-    """dW = sum 2/N (r - R) 1{0 < r < 1} count_in^T / T; sources hold count_in / T already."""
-    if seen.stage.is_readout:
-        final = _sums(seen, student)[-1:] / student.neuron.steps
-        return stage_gradient(
-            seen.stage,
-            seen.sources,
-            LtlOffline().readout_deltas(final, batch.readout_loss(), student.neuron),
-        )
-    rate, target = measured_rate(seen.record, student.neuron.steps), batch.rates[seen.stage.name]
-    active = (rate > 0) & (rate < 1)
-    deltas = (rate - target) * active * (2 / target.numel())
-    return stage_gradient(seen.stage, seen.sources, deltas.unsqueeze(0))
-
-
-def _emitted(record: LayerRecording, steps: int) -> Float[Tensor, "time batch *neuron"]:
-    """Spikes of every step, or, where only counts were seen, their mean as one step."""
+def _activity_of(record: LayerRecording, steps: int) -> Float[Tensor, "time batch *neuron"]:
+    """Return the spikes of every step or, if only counts were recorded, the rate as one step."""
     if record.spikes is not None:
         return record.spikes.float()
-    return (_present(record.counts).float() / steps).unsqueeze(0)
-
-
-def _sums(seen: Seen, student: Student) -> Float[Tensor, "time batch class"]:
-    return _present(seen.record.membrane) * student.lsb[seen.stage.name]
+    return (recorded(record, "counts").float() / steps).unsqueeze(0)
 
 
 def _window(membrane: Tensor, neuron: NeuronSettings) -> Tensor:
     return ((membrane - neuron.threshold).abs() < neuron.surrogate_width).to(torch.float32)
-
-
-def _present(value: Tensor | None) -> Tensor:
-    if value is None:
-        raise ValueError("The chip did not return an observable that it was asked for.")
-    return value

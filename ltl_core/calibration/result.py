@@ -1,6 +1,9 @@
-"""What a calibration measured, keeps so that it can go on, and came to."""
+"""What a calibration measures, what it keeps to go on later, and what comes of it."""
 
 import json
+import math
+import statistics
+from collections.abc import Mapping
 from enum import StrEnum
 from typing import NamedTuple
 
@@ -14,7 +17,7 @@ from ltl_core.student.evaluate import Quality
 
 
 class EndedBy(StrEnum):
-    """Why a calibration learned no longer."""
+    """Which budget ended the learning."""
 
     SAMPLES = "budget:samples"
     WRITES = "budget:writes"
@@ -22,7 +25,7 @@ class EndedBy(StrEnum):
 
 
 class Measured(NamedTuple):
-    """The chip at one moment, on samples it does not learn from."""
+    """The quality of the chip at one moment, on samples that it does not learn from."""
 
     test: Quality
     verification: Quality
@@ -31,47 +34,58 @@ class Measured(NamedTuple):
 class Checkpoint(NamedTuple):
     """All that is needed to go on after a step."""
 
-    tensors: dict[str, Tensor]
-    step: int
+    tensors: dict[str, Tensor]  # of the latent weights, see `LatentWeights.tensors`
+    step: int  # steps done
     spent: Spent
-    before: Measured
+    before: Measured  # of the chip before it learned
 
-    def to_block(self) -> bytes:
-        """As a safetensors block."""
-        about = {"step": self.step, "spent": self.spent, "before": self.before}
-        return pack(self.tensors, {"about": json.dumps(about)})
+    def to_block(self, metadata: Mapping[str, str] | None = None) -> bytes:
+        """Pack the checkpoint as a safetensors block, with more `metadata` beside its own."""
+        about = json.dumps({"step": self.step, "spent": self.spent, "before": self.before})
+        return pack(self.tensors, {**(metadata or {}), "about": about})
 
     @classmethod
     def from_block(cls, block: bytes) -> "Checkpoint":
-        """Read what `to_block` wrote. Raises CorruptTensorsError."""
+        """Read a block of `to_block`. Raises CorruptTensorsError."""
         tensors, metadata = unpack(block)
         try:
             about = json.loads(metadata["about"])
             before = Measured(*(_quality(fields) for fields in about["before"]))
             return cls(tensors, int(about["step"]), Spent(*about["spent"]), before)
         except (KeyError, TypeError, ValueError) as error:
-            raise CorruptTensorsError(f"it is no checkpoint: {error}") from error
+            raise CorruptTensorsError(f"it is not a checkpoint: {error}") from error
 
 
 class CalibrationResult(NamedTuple):
-    """What came of it. The codes are those that stand on the chip at the end."""
+    """What came of a calibration."""
 
-    golden: Quality  # the ideal student, on the test samples
+    golden: Quality  # of the ideal student, on the test samples
     before: Measured
-    after: Measured  # with the codes that stand on the chip at the end
-    candidate: Quality  # what was learned, on the verification samples
-    improved: bool  # else the old codes were put back
+    after: Measured  # with the codes that are on the chip at the end
+    candidate: Quality  # of what was learned, on the verification samples
+    improved: bool  # if not, the old codes were put back
     ended_by: EndedBy
-    codes: dict[str, LayerCodes]
+    codes: dict[str, LayerCodes]  # those that are on the chip at the end
     spent: Spent
 
     @property
     def recovered_fraction(self) -> float | None:
-        """(after - before) / (golden - before) in accuracy; None where nothing was lost."""
+        """(after - before) / (golden - before) in accuracy; None if nothing was lost."""
         lost = self.golden.accuracy - self.before.test.accuracy
         if lost <= 0:
             return None
         return (self.after.test.accuracy - self.before.test.accuracy) / lost
+
+
+def is_better(candidate: Quality, before: Quality) -> bool:
+    """Tell whether the loss fell on the same samples, by more than one standard error of the mean.
+
+    On a few hundred samples, most of them right, the loss says more than the number that are right.
+    """
+    gains = [old - new for old, new in zip(before.losses, candidate.losses, strict=True)]
+    mean = statistics.fmean(gains)
+    spread = statistics.pstdev(gains, mean)
+    return mean > spread / math.sqrt(len(gains))
 
 
 def _quality(fields: list[object]) -> Quality:

@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ltl_core.chip import ChipBackend, Observable, Stimulus
+from ltl_core.chip import ChipBackend, LayerRecording, Observable, Stimulus
 from ltl_core.student.forward import pack_student
 from ltl_core.student.layerwise import layerwise_forward_packed
 from ltl_core.student.student import Student
@@ -54,10 +54,14 @@ def chip_quality(backend: ChipBackend, student: Student, targets: Targets) -> Qu
     return _quality(student, targets, lambda batch: _measured(backend, student, batch))
 
 
-def recorded(value: Tensor | None) -> Tensor:
-    """Return an observable that was asked for. Raises ValueError if the chip left it out."""
+def recorded(record: LayerRecording, field: str) -> Tensor:
+    """Return one field of a recording. Raises ValueError if the driver left it out."""
+    value: Tensor | None = getattr(record, field)
     if value is None:
-        raise ValueError("The chip did not return an observable that it was asked for.")
+        raise ValueError(
+            f"The chip's driver returned no {field} of a layer, although they were asked for: "
+            "it has to return what `ChipBackend.run` promises for each observable."
+        )
     return value
 
 
@@ -67,8 +71,9 @@ def _measured(backend: ChipBackend, student: Student, batch: Batch) -> _Output:
     record[readout.name] = Observable.MEMBRANE
     steps = student.neuron.steps
     recording = backend.run(Stimulus(batch.inputs, steps), record)
-    rates = [recorded(recording.layers[stage.name].counts).float() / steps for stage in hidden]
-    sums = recorded(recording.layers[readout.name].membrane)[-1]
+    layers = recording.layers
+    rates = [recorded(layers[stage.name], "counts").float() / steps for stage in hidden]
+    sums = recorded(layers[readout.name], "membrane")[-1]
     return _Output(rates, sums * (student.lsb[readout.name] / steps))
 
 

@@ -1,4 +1,4 @@
-"""What a tuning came to: registers, how alike the circuits are, which of them are not."""
+"""What comes of a tuning: register codes, how alike the circuits are, which of them failed."""
 
 import json
 from collections.abc import Mapping
@@ -13,78 +13,81 @@ from ltl_core.errors import CorruptTensorsError
 from ltl_core.packing import pack, unpack
 
 ADC_SPREAD_MAX = 3.0  # LSB, between any two converters of a layer
-THRESHOLD_SHARE_MAX = 0.35  # of the spread with registers at zero
-LEAK_SHARE_MAX = 0.30  # likewise
+THRESHOLD_FRACTION_MAX = 0.35  # of the spread with registers at zero
+LEAK_FRACTION_MAX = 0.30  # of the spread with registers at zero
 
 
 class Spread(NamedTuple):
-    """How much the circuits of one layer differ. None where it has no such circuits."""
+    """How much the circuits of one layer differ; None if it has no such circuits."""
 
-    adc_lsb: float  # between the two converters that differ most, wherever in their range
-    threshold: float | None  # standard deviation, in parts of the threshold
-    leak: float | None  # of the time constant, likewise
-    clipped: float | None = None  # part of the conversions; None where no samples were played
+    adc_lsb: float  # largest difference between two converters, at any level, LSB
+    threshold: float | None  # standard deviation, as a fraction of the threshold
+    leak: float | None  # standard deviation, as a fraction of the time constant
+    clipped: float | None = None  # fraction of the conversions; None if no samples were presented
 
 
 class Success(NamedTuple):
-    """Circuits that came within reach of what was asked; all others are left out of a spread."""
+    """Which circuits came close to nominal; the others are left out of a spread."""
 
     adc: Bool[Tensor, "tile column"]
     threshold: Bool[Tensor, " column"]
     leak: Bool[Tensor, " column"]
-    adc_range: bool
+    adc_range: bool  # whether a range was found in which few enough conversions are clipped
 
     @property
     def failed(self) -> dict[str, int]:
-        """How many did not."""
+        """Number of circuits of each kind that did not."""
         masks = {"adc": self.adc, "threshold": self.threshold, "leak": self.leak}
         counts = {name: int((~mask).sum()) for name, mask in masks.items()}
         return counts | {"adc_range": int(not self.adc_range)}
 
 
-class LayerTuned(NamedTuple):
-    """Of one layer."""
+class TunedLayer(NamedTuple):
+    """What a tuning found for one layer."""
 
     tuning: Tuning
     success: Success
     before: Spread  # with the registers at zero
-    after: Spread
+    after: Spread  # with the registers as found
 
 
-class Verdict(NamedTuple):
-    """Of one layer, measured again."""
+class TuningCheck(NamedTuple):
+    """Whether the circuits of one layer, measured again, are alike."""
 
     spread: Spread
-    failures: tuple[str, ...]  # sentences; none is good
+    failures: tuple[str, ...]  # a sentence for each limit that is not kept; empty is good
 
     @property
     def passed(self) -> bool:
+        """Whether all limits are kept."""
         return not self.failures
 
 
-def judge(spread: Spread, before: Spread, info: TuningInfo) -> Verdict:
-    """Whether circuits are alike: 3 LSB, 0.35 and 0.3 of the spread before, or one code's worth.
+def check_spread(spread: Spread, before: Spread, info: TuningInfo) -> TuningCheck:
+    """Check that circuits are alike, within limits that follow from the spread `before` tuning.
 
-    The bounds are those that calibrated silicon is held to (calix, for BrainScaleS-2).
+    Converters: less than 3 LSB apart. Thresholds: less than 0.35 of the spread before, time
+    constants less than 0.3, or less than one code. calix holds BrainScaleS-2 to these limits.
     """
     failures = []
     if not spread.adc_lsb < ADC_SPREAD_MAX:
         failures.append(f"converters differ by {spread.adc_lsb:.2f} LSB, {ADC_SPREAD_MAX} at most")
-    parts = (
-        ("thresholds", spread.threshold, before.threshold, THRESHOLD_SHARE_MAX, info.threshold.lsb),
-        ("time constants", spread.leak, before.leak, LEAK_SHARE_MAX, info.leak.lsb),
+    neurons = (
+        ("thresholds", spread.threshold, before.threshold, THRESHOLD_FRACTION_MAX),
+        ("time constants", spread.leak, before.leak, LEAK_FRACTION_MAX),
     )
-    for what, now, untuned, share, lsb in parts:
+    one_code = (info.threshold.lsb, info.leak.lsb)
+    for (what, now, untuned, fraction), lsb in zip(neurons, one_code, strict=True):
         if now is None or untuned is None:
             continue
-        limit = max(share * untuned, lsb)
+        limit = max(fraction * untuned, lsb)
         if not now < limit:
             failures.append(f"{what} spread by {now:.2%}, {limit:.2%} at most")
-    return Verdict(spread, tuple(failures))
+    return TuningCheck(spread, tuple(failures))
 
 
-def to_block(layers: Mapping[str, LayerTuned]) -> bytes:
-    """As a safetensors block: registers and masks as tensors, the rest as text."""
+def to_block(layers: Mapping[str, TunedLayer]) -> bytes:
+    """Pack as a safetensors block: registers and masks as tensors, the spreads as metadata."""
     tensors: dict[str, Tensor] = {}
     about = {}
     for name, layer in layers.items():
@@ -95,8 +98,8 @@ def to_block(layers: Mapping[str, LayerTuned]) -> bytes:
     return pack(tensors, {"tuned": json.dumps(about)})
 
 
-def from_block(block: bytes) -> dict[str, LayerTuned]:
-    """What `to_block` wrote. Raises CorruptTensorsError."""
+def from_block(block: bytes) -> dict[str, TunedLayer]:
+    """Read a block of `to_block`. Raises CorruptTensorsError."""
     tensors, metadata = unpack(block)
     try:
         about = json.loads(metadata["tuned"])
@@ -107,10 +110,10 @@ def from_block(block: bytes) -> dict[str, LayerTuned]:
 
 def _layer(
     name: str, spreads: Mapping[str, list[float | None]], tensors: Mapping[str, Tensor]
-) -> LayerTuned:
+) -> TunedLayer:
     *codes, adc_range = (tensors[f"{name}.tuning.{field}"] for field in Tuning._fields)
     *masks, ranged = (tensors[f"{name}.success.{field}"] for field in Success._fields)
-    return LayerTuned(
+    return TunedLayer(
         Tuning(codes[0], codes[1], codes[2], codes[3], int(adc_range)),
         Success(masks[0], masks[1], masks[2], bool(ranged)),
         Spread(*spreads["before"]),  # type: ignore[arg-type]

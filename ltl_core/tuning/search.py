@@ -1,4 +1,4 @@
-"""Successive approximation: the register code that a measurement asks for, all circuits at once."""
+"""Successive approximation: search the register code of every circuit at once, by measurements."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -12,27 +12,33 @@ from ltl_core.chip import Register
 Measure = Callable[[Int[Tensor, "*circuit"]], Float[Tensor, "*circuit"]]
 
 
-class Found(NamedTuple):
+class SearchResult(NamedTuple):
     """The code of each circuit, and the error that was measured with it."""
 
     codes: Int[Tensor, "*circuit"]
     error: Float[Tensor, "*circuit"]
 
 
-def nearest_codes(register: Register, shape: tuple[int, ...], error: Measure) -> Found:
-    """Where an error that rises with the code is nearest to zero. log2(codes) + 2 measurements."""
+def nearest_codes(register: Register, shape: tuple[int, ...], error: Measure) -> SearchResult:
+    """Return the codes with which the error is nearest to zero; the error rises with the code.
+
+    Takes about log2(number of codes) + 2 measurements.
+    """
     low = torch.full(shape, register.code_min)
     low, high = _bracket(low, torch.full(shape, register.code_max), error)
     below, above = error(low), error(high)
     take = above.abs() < below.abs()
-    return Found(torch.where(take, high, low), torch.where(take, above, below))
+    return SearchResult(torch.where(take, high, low), torch.where(take, above, below))
 
 
-def lowest_codes(register: Register, shape: tuple[int, ...], margin: Measure) -> Found:
-    """The lowest code with a margin, rising with the code, of zero or more; else the highest."""
+def lowest_codes(register: Register, shape: tuple[int, ...], margin: Measure) -> SearchResult:
+    """Return the lowest codes whose margin is not negative, or `code_max` if there is none.
+
+    The margin rises with the code. Takes about log2(number of codes) + 1 measurements.
+    """
     low = torch.full(shape, register.code_min - 1)  # never measured
     _, high = _bracket(low, torch.full(shape, register.code_max), lambda code: margin(code) >= 0)
-    return Found(high, margin(high))
+    return SearchResult(high, margin(high))
 
 
 def _bracket(

@@ -1,7 +1,7 @@
-"""Making a chip's circuits alike by its registers, before anything is learned on it.
+"""Makes a chip's circuits alike by its registers, before anything is learned on it.
 
-Search on measurements alone: successive approximation of every register, all circuits of a layer
-at once, against the reference, the test current and, for the range, samples.
+The search uses measurements alone: successive approximation of every register, all circuits of a
+layer at once, on the reference, on the test current and, for the ranges, on samples.
 """
 
 from collections.abc import Iterator, Mapping
@@ -11,18 +11,19 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from ltl_core.chip import ChipBackend, LayerCodes, Placement, Stimulus, Tuning
+from ltl_core.chip import ChipBackend, LayerCodes, Placement, Stimulus
 from ltl_core.errors import NotTunableError, SettingError
 from ltl_core.optional_verbs import tunable
 from ltl_core.progress import Phase, Progress, Spent
 from ltl_core.settings import TuneSettings
-from ltl_core.tuning.layer import LayerBench, Seen, spread_of, success_of
-from ltl_core.tuning.result import LayerTuned, Verdict, judge
+from ltl_core.tuning.circuits import CircuitTester
+from ltl_core.tuning.layer import CircuitMeasurement, LayerTuner, spread_of, success_of
+from ltl_core.tuning.result import TunedLayer, TuningCheck, check_spread
 from ltl_core.tuning.search import lowest_codes
 
 
-class Bench(NamedTuple):
-    """A chip on which a network stands, its trims, and samples to set the range by."""
+class TuningSetup(NamedTuple):
+    """A chip on which a network is placed, its trims, and samples to set the ranges by."""
 
     chip: ChipBackend
     placement: Placement
@@ -30,32 +31,39 @@ class Bench(NamedTuple):
     stimulus: Stimulus
 
 
-class Tuner:
-    """`steps` yields a Progress after each step; between two of them the caller may `roll_back`.
+class _Measured(NamedTuple):
+    """All layers of the chip, with the registers in force."""
 
-    The trims of the codes stand on the chip again afterwards.
+    circuits: Mapping[str, CircuitMeasurement]
+    clipped: Mapping[str, float]  # fraction of the conversions
+
+
+class Tuner:
+    """Tunes the circuits under all layers of a placed network.
+
+    `steps` yields a Progress after each step; between two of them the caller may `roll_back`.
+    The trims of the codes are set again afterwards. Every method raises what the chip raises.
     """
 
-    def __init__(self, bench: Bench, settings: TuneSettings) -> None:
-        """Raises NotTunableError."""
-        self._chip, self._bench, self._settings = tunable(bench.chip), bench, settings
-        info = bench.chip.info.tuning
+    def __init__(self, setup: TuningSetup, settings: TuneSettings) -> None:
+        """Read the registers as they are. Raises NotTunableError if the chip has none."""
+        self._chip, self._setup, self._settings = tunable(setup.chip), setup, settings
+        info = setup.chip.info.tuning
         if info is None:
-            raise NotTunableError(bench.chip.info.chip_id)
-        self._info, stages = info, bench.placement.network.stages
+            raise NotTunableError(setup.chip.info.chip_id)
+        self._info, placement = info, setup.placement
+        tester = CircuitTester(self._chip, info, settings.repeats)
         self._layers = {
-            stage.name: LayerBench(
-                self._chip, info, (stage, bench.placement.layers[stage.name]), settings.repeats
-            )
-            for stage in stages
+            stage.name: LayerTuner(tester, stage, placement.layers[stage.name])
+            for stage in placement.network.stages
         }
-        self._found = {name: layer.tuning for name, layer in self._layers.items()}
-        self._result: dict[str, LayerTuned] | None = None
+        self._initial = {name: layer.tuning for name, layer in self._layers.items()}
+        self._result: dict[str, TunedLayer] | None = None
         self._step = self._samples = 0
 
     @property
-    def result(self) -> dict[str, LayerTuned]:
-        """Layer by layer, once `steps` has come to its end."""
+    def result(self) -> dict[str, TunedLayer]:
+        """What was found, layer by layer. Raises SettingError before `steps` has ended."""
         if self._result is None:
             raise SettingError("The tuning has not ended: run its steps first.")
         return self._result
@@ -63,12 +71,11 @@ class Tuner:
     def steps(self) -> Iterator[Progress]:
         """Measure untuned, search layer by layer, set the ranges, measure again."""
         for layer in self._layers.values():
-            layer.clear()
-        clipped = self._clipped()
-        self._rest_trims()
-        before = {}
+            layer.reset()
+        clipped, circuits = self._clipped(), {}
+        self._clear_trims()
         for name, layer in self._layers.items():
-            before[name] = layer.look()
+            circuits[name] = layer.measure()
             yield self._progress(Phase.BEFORE)
         for layer in self._layers.values():
             layer.search()
@@ -76,50 +83,66 @@ class Tuner:
         self._set_trims()
         ranged = self._set_ranges()
         yield self._progress(Phase.TUNING)
-        seen, clipped_after = self._look()
+        after = self._measure()
         yield self._progress(Phase.AFTER)
-        self._result = {
-            name: _tuned(
-                (layer.tuning, ranged[name]),
-                (before[name], clipped[name]),
-                (seen[name], clipped_after[name]),
-            )
-            for name, layer in self._layers.items()
-        }
+        self._result = self._tuned(_Measured(circuits, clipped), after, ranged)
 
     def roll_back(self) -> None:
-        """Put back what stood in the registers at the start, and the trims."""
-        for name, tuning in self._found.items():
+        """Put back the register codes of the start, and set the trims again."""
+        for name, tuning in self._initial.items():
             self._layers[name].set(tuning)
         self._set_trims()
 
-    def apply(self, tuned: Mapping[str, LayerTuned]) -> None:
-        """Set the registers that an earlier tuning of this network found. Raises SettingError."""
+    def apply(self, tuned: Mapping[str, TunedLayer]) -> None:
+        """Set the registers that an earlier tuning of this network found.
+
+        Raises SettingError if the layers are others.
+        """
         if tuned.keys() != self._layers.keys():
             raise SettingError(
                 f"These registers belong to a network of layers {', '.join(tuned)}, but "
-                f"{', '.join(self._layers)} stand on the chip: tune it again."
+                f"{', '.join(self._layers)} are placed on the chip: tune it again."
             )
         for name, layer in tuned.items():
             self._layers[name].set(layer.tuning)
 
-    def check(self, tuned: Mapping[str, LayerTuned]) -> dict[str, Verdict]:
-        """Measure the chip as it is, and hold it against what a tuning found it could be."""
-        seen, clipped = self._look()
-        spreads = {n: spread_of(seen[n], tuned[n].success, clipped[n]) for n in seen}
-        return {n: judge(spread, tuned[n].before, self._info) for n, spread in spreads.items()}
+    def check(self, tuned: Mapping[str, TunedLayer]) -> dict[str, TuningCheck]:
+        """Measure the chip as it is, and check it against what a tuning found possible."""
+        measured = self._measure()
+        spreads = {
+            name: spread_of(found, tuned[name].success, measured.clipped[name])
+            for name, found in measured.circuits.items()
+        }
+        return {
+            name: check_spread(spread, tuned[name].before, self._info)
+            for name, spread in spreads.items()
+        }
 
-    def _look(self) -> tuple[dict[str, Seen], dict[str, float]]:
+    def _measure(self) -> _Measured:
         clipped = self._clipped()
-        self._rest_trims()
-        seen = {name: layer.look() for name, layer in self._layers.items()}
+        self._clear_trims()
+        circuits = {name: layer.measure() for name, layer in self._layers.items()}
         self._set_trims()
-        return seen, clipped
+        return _Measured(circuits, clipped)
+
+    def _tuned(
+        self, before: _Measured, after: _Measured, ranged: Mapping[str, bool]
+    ) -> dict[str, TunedLayer]:
+        """Return the registers with the spreads of the circuits that could be tuned."""
+        tuned = {}
+        for name, layer in self._layers.items():
+            success = success_of(after.circuits[name])._replace(adc_range=ranged[name])
+            spreads = (
+                spread_of(measured.circuits[name], success, measured.clipped[name])
+                for measured in (before, after)
+            )
+            tuned[name] = TunedLayer(layer.tuning, success, *spreads)
+        return tuned
 
     def _set_ranges(self) -> dict[str, bool]:
-        """The smallest range of each layer in which few enough conversions end at an end.
+        """Set the smallest range of each layer in which few enough conversions are clipped.
 
-        Tells of which layers there is one; of the others the widest is set.
+        Returns for which layers there is one; for the others the widest is set.
         """
         names, limit = list(self._layers), self._settings.clipped_max
 
@@ -135,29 +158,20 @@ class Tuner:
         return dict(zip(names, enough.tolist(), strict=True))
 
     def _clipped(self) -> dict[str, float]:
-        stimulus = self._bench.stimulus
+        stimulus = self._setup.stimulus
         self._samples += len(stimulus.values)
         return dict(self._chip.clipped(stimulus))
 
-    def _rest_trims(self) -> None:
-        for name, code in self._bench.codes.items():
-            rest = torch.zeros_like(code.threshold)
-            self._bench.chip.trim(name, rest, rest)
+    def _clear_trims(self) -> None:
+        for name, code in self._setup.codes.items():
+            zeros = torch.zeros_like(code.threshold)
+            self._setup.chip.trim(name, zeros, zeros)
 
     def _set_trims(self) -> None:
-        for name, code in self._bench.codes.items():
-            self._bench.chip.trim(name, code.threshold, code.bias)
+        for name, code in self._setup.codes.items():
+            self._setup.chip.trim(name, code.threshold, code.bias)
 
     def _progress(self, phase: Phase) -> Progress:
         self._step += 1
         spent = Spent(samples_measured=self._samples)
         return Progress(phase, self._step, 2 * len(self._layers) + 2, spent=spent)
-
-
-def _tuned(
-    found: tuple[Tuning, bool], before: tuple[Seen, float], after: tuple[Seen, float]
-) -> LayerTuned:
-    tuning, ranged = found
-    success = success_of(after[0])._replace(adc_range=ranged)
-    spreads = (spread_of(seen, success, clipped) for seen, clipped in (before, after))
-    return LayerTuned(tuning, success, *spreads)

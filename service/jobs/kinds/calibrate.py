@@ -163,7 +163,7 @@ class CalibrationAttempt:
             calibration.stop(EndedBy.SECONDS)
 
     def _result(self, found: "CalibrationResult") -> Json:
-        from ltl_core.calibration.drift import read_fingerprint
+        from ltl_core.calibration.drift import measure_fingerprint
 
         before, after = found.before.test, found.after.test
         accuracy = self.chip.golden(found.golden.accuracy) | {
@@ -180,7 +180,7 @@ class CalibrationAttempt:
             "observable": self.settings.observable,
             "health": health_by_accuracy(after.accuracy, accuracy["golden"]),
             "chip_time_s": self.chip.backend.now(),
-            "fingerprint": read_fingerprint(self.chip.backend).to_json(),
+            "fingerprint": measure_fingerprint(self.chip.backend).to_json(),
             "spent": found.spent._asdict() | {"seconds": self.chip.seconds()},
         }
 

@@ -44,7 +44,7 @@ def inputs(session: Session, job: Job) -> Json:
 def probe(context: JobContext) -> Ended:
     """Probe the chip with the codes in force: what stands on it already is not written again."""
     from ltl_core.calibration.chip_session import ChipSession
-    from ltl_core.calibration.drift import PROBES, read_fingerprint
+    from ltl_core.calibration.drift import PROBES, measure_fingerprint
     from service.jobs.kinds.chip_session import JobChipSession
 
     chip = JobChipSession(context)
@@ -54,7 +54,7 @@ def probe(context: JobContext) -> Ended:
     chip.report(Progress(Phase.PLACING, 0, 1, spent=session.spent))
     if context.link.cancelled():
         raise chip.cancelled()
-    now = read_fingerprint(chip.backend, PROBES)
+    now = measure_fingerprint(chip.backend, PROBES)
     chip.report(Progress(Phase.PROBING, 1, 1, spent=session.spent))
     answer = {"fingerprint": now.to_json(), "cells": session.spent.cells}
     return Ended(
@@ -91,7 +91,7 @@ def facts(job: Job) -> Facts:
 
 def _result(now: "MeanFingerprint", description: JobDescription) -> Json:
     """Without a fingerprint of publication there is no score."""
-    from ltl_core.calibration.drift import MeanFingerprint, drift
+    from ltl_core.calibration.drift import MeanFingerprint, drift_between
 
     published = description.extra.get("fingerprint")
     shown: Json = {
@@ -100,7 +100,7 @@ def _result(now: "MeanFingerprint", description: JobDescription) -> Json:
     }
     if published is None:
         return shown | {"score": None, "health": ChipHealth.UNKNOWN, "layers": []}
-    found = drift(now, MeanFingerprint.from_json(published))
+    found = drift_between(now, MeanFingerprint.from_json(published))
     return shown | _drift(found, description.house.drift)
 
 

@@ -24,7 +24,7 @@ from service.states import JobStatus, Split
 
 if TYPE_CHECKING:  # loads torch, which the child process alone may
     from ltl_core.student.evaluate import Quality
-    from ltl_core.tuning.result import LayerTuned, Verdict
+    from ltl_core.tuning.result import TunedLayer, TuningCheck
     from ltl_core.tuning.tuner import Tuner
     from service.jobs.kinds.chip_session import JobChipSession
 
@@ -69,12 +69,12 @@ def tune(context: JobContext) -> Ended:
     tuner = _tuner(chip)
     tuned = _found_before(context) or _searched(tuner, chip)
     tuner.apply(tuned)
-    verdicts = tuner.check(tuned)
+    checks = tuner.check(tuned)
     _stop_if_cancelled(tuner, chip)
     quality = session.measure(test)
     chip.report(Progress(Phase.AFTER, 1, 1, quality.accuracy, quality.rate_error, session.spent))
     registers = context.artifacts.put(to_block(tuned))
-    about = _accuracy(chip, before, quality) | _layers(tuned, verdicts)
+    about = _accuracy(chip, before, quality) | _layers(tuned, checks)
     return Ended(
         status=JobStatus.SUCCEEDED,
         result=about | {"registers_sha256": registers, "chip_time_s": chip.backend.now()},
@@ -125,24 +125,26 @@ def _check_registers(session: Session, request: TuneRequest, student: Student) -
 def _tuner(chip: "JobChipSession") -> "Tuner":
     from ltl_core.chip import Stimulus
     from ltl_core.teaching.targets import evenly_spaced_indices
-    from ltl_core.tuning.tuner import Bench, Tuner
+    from ltl_core.tuning.tuner import Tuner, TuningSetup
     from service.jobs.kinds.targets import read_targets
 
     settings = TuneSettings.model_validate(chip.context.description.request.get("settings") or {})
     targets = read_targets(Split.CALIBRATION, chip.context)
     shown = targets.samples.inputs[evenly_spaced_indices(targets.size, settings.samples)]
     stimulus = Stimulus(shown, chip.student.neuron.steps)
-    return Tuner(Bench(chip.backend, chip.student.placement(), chip.codes, stimulus), settings)
+    return Tuner(
+        TuningSetup(chip.backend, chip.student.placement(), chip.codes, stimulus), settings
+    )
 
 
-def _found_before(context: JobContext) -> "dict[str, LayerTuned] | None":
+def _found_before(context: JobContext) -> "dict[str, TunedLayer] | None":
     from ltl_core.tuning.result import from_block
 
     sha256 = context.description.extra.get("registers_sha256")
     return None if sha256 is None else from_block(context.artifacts.read(sha256))
 
 
-def _searched(tuner: "Tuner", chip: "JobChipSession") -> "dict[str, LayerTuned]":
+def _searched(tuner: "Tuner", chip: "JobChipSession") -> "dict[str, TunedLayer]":
     for progress in tuner.steps():
         chip.report(progress)
         _stop_if_cancelled(tuner, chip)
@@ -165,15 +167,17 @@ def _accuracy(chip: "JobChipSession", before: "Quality", now: "Quality") -> Json
     }
 
 
-def _layers(tuned: "Mapping[str, LayerTuned]", verdicts: "Mapping[str, Verdict]") -> Json:
-    failures = [f"{name}: {failure}" for name, v in verdicts.items() for failure in v.failures]
+def _layers(tuned: "Mapping[str, TunedLayer]", checks: "Mapping[str, TuningCheck]") -> Json:
+    failures = [
+        f"{name}: {failure}" for name, check in checks.items() for failure in check.failures
+    ]
     return {
         "passed": not failures,
         "failures": failures,
         "layers": {
             name: {
                 "before": layer.before._asdict(),
-                "after": verdicts[name].spread._asdict(),
+                "after": checks[name].spread._asdict(),
                 "not_tuned": layer.success.failed,
                 "adc_range": layer.tuning.adc_range,
             }

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from chip_sim.chip import SimulatedChip, make_chip
 from chip_sim.presets import preset
-from ltl_core.calibration.drift import MeanFingerprint, drift, read_fingerprint
+from ltl_core.calibration.drift import MeanFingerprint, drift_between, measure_fingerprint
 from ltl_core.chip import LayerSettings, Placement
 from ltl_core.errors import FingerprintError
 from ltl_core.network.layers import Linear
@@ -47,20 +47,22 @@ def programmed(name: str, seed: int = 3) -> SimulatedChip:
 def test_the_score_is_the_change_in_units_of_the_spread() -> None:
     then = answered(torch.tensor([0.1, 0.3, 0.5, 0.7]))  # their standard deviation is sqrt(0.05)
     now = answered(torch.tensor([0.2, 0.2, 0.6, 0.6]))
-    assert drift(now, then).score == pytest.approx(0.1 / math.sqrt(0.05), rel=1e-6)
+    assert drift_between(now, then).score == pytest.approx(0.1 / math.sqrt(0.05), rel=1e-6)
 
 
 @pytest.mark.parametrize("spread", [0.5, 2.0])
 def test_the_score_has_no_dimension(spread: float) -> None:
     then, now = torch.tensor([0.1, 0.3, 0.5]), torch.tensor([0.2, 0.3, 0.4])
-    scaled = drift(answered(now, spread=spread), answered(then, spread=spread)).score
-    assert scaled == pytest.approx(drift(answered(now), answered(then)).score, rel=1e-6)
-    assert drift(answered(now, spread=spread), answered(then)).score != pytest.approx(scaled)
+    scaled = drift_between(answered(now, spread=spread), answered(then, spread=spread)).score
+    assert scaled == pytest.approx(drift_between(answered(now), answered(then)).score, rel=1e-6)
+    assert drift_between(answered(now, spread=spread), answered(then)).score != pytest.approx(
+        scaled
+    )
 
 
 def test_layers_weigh_alike_however_wide() -> None:
     narrow, wide = torch.tensor([0.0, 1.0]), torch.tensor([0.0, 1.0] * 50)
-    found = drift(answered(narrow + 0.3, wide), answered(narrow, wide))
+    found = drift_between(answered(narrow + 0.3, wide), answered(narrow, wide))
     assert [layer.score for layer in found.layers] == pytest.approx([0.6, 0.0], abs=1e-6)
     assert found.score == pytest.approx(0.6 / math.sqrt(2), rel=1e-6)
 
@@ -73,24 +75,26 @@ def test_chance_alone_is_no_drift_on_the_average() -> None:
         seen = rates + shift + sd / math.sqrt(probes) * torch.randn(5000, generator=rng)
         return answered(seen, noise=sd**2, probes=probes)
 
-    (layer,) = drift(probed(), probed()).layers
+    (layer,) = drift_between(probed(), probed()).layers
     assert layer.change == pytest.approx(sd * math.sqrt(2 / probes), rel=0.05)
     assert layer.score < 0.03  # without the noise taken off it is 0.12
     assert layer.change / layer.spread > 0.1
-    (moved,) = drift(probed(shift=0.05), probed()).layers
+    (moved,) = drift_between(probed(shift=0.05), probed()).layers
     assert moved.score == pytest.approx(0.05 / moved.spread, rel=0.1)
 
 
 def test_a_lone_probe_is_taken_to_be_as_noisy_as_the_other() -> None:
     rates = torch.tensor([0.2, 0.4])
-    (layer,) = drift(answered(rates, noise=0.04, probes=4), answered(rates)).layers
+    (layer,) = drift_between(answered(rates, noise=0.04, probes=4), answered(rates)).layers
     assert layer.noise == pytest.approx(math.sqrt(0.04 / 4 + 0.04), rel=1e-6)
 
 
 def test_silent_columns_divide_by_no_zero() -> None:
     silent = torch.zeros(4)
-    assert drift(answered(silent), answered(silent)).score == 0
-    assert drift(answered(silent + 0.01), answered(silent)).score == pytest.approx(1.0, rel=1e-5)
+    assert drift_between(answered(silent), answered(silent)).score == 0
+    assert drift_between(answered(silent + 0.01), answered(silent)).score == pytest.approx(
+        1.0, rel=1e-5
+    )
 
 
 def test_it_travels_as_json() -> None:
@@ -110,19 +114,19 @@ def test_what_is_no_fingerprint_is_refused(broken: dict[str, object]) -> None:
 
 def test_another_network_cannot_be_compared() -> None:
     with pytest.raises(FingerprintError, match="3 columns"):
-        drift(answered(torch.zeros(2)), answered(torch.zeros(3)))
+        drift_between(answered(torch.zeros(2)), answered(torch.zeros(3)))
     with pytest.raises(FingerprintError, match="layer 1"):
-        drift(answered(torch.zeros(2)), answered(torch.zeros(2), torch.zeros(2)))
+        drift_between(answered(torch.zeros(2)), answered(torch.zeros(2), torch.zeros(2)))
 
 
 @pytest.mark.parametrize("name", ["pcm", "hermes", "reram", "harsh"])
 def test_a_chip_that_ages_drifts_and_one_that_was_just_probed_does_not(name: str) -> None:
     chip = programmed(name)
-    published = read_fingerprint(chip)
-    scores = [drift(read_fingerprint(chip), published).score]
+    published = measure_fingerprint(chip)
+    scores = [drift_between(measure_fingerprint(chip), published).score]
     for seconds in (3600.0, DAY):
         chip.advance(seconds)
-        scores.append(drift(read_fingerprint(chip), published).score)
+        scores.append(drift_between(measure_fingerprint(chip), published).score)
     at_once, hour, day = scores
     assert at_once < 0.03
     assert 0.03 < hour < day
@@ -130,13 +134,16 @@ def test_a_chip_that_ages_drifts_and_one_that_was_just_probed_does_not(name: str
 
 def test_an_ideal_chip_stays_where_it_is() -> None:
     chip = programmed("ideal")
-    published = read_fingerprint(chip)
+    published = measure_fingerprint(chip)
     chip.advance(365 * DAY)
-    assert drift(read_fingerprint(chip), published).score == 0
+    assert drift_between(measure_fingerprint(chip), published).score == 0
 
 
 def test_probing_is_repeatable_but_for_the_chip_s_own_noise() -> None:
-    quiet, noisy = read_fingerprint(programmed("ideal")), read_fingerprint(programmed("harsh"))
+    quiet, noisy = (
+        measure_fingerprint(programmed("ideal")),
+        measure_fingerprint(programmed("harsh")),
+    )
     assert quiet.noise is not None
     assert noisy.noise is not None
     assert max(quiet.noise.values()) == 0

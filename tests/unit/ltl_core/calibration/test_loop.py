@@ -7,9 +7,10 @@ import torch
 from torch import Tensor
 
 from chip_sim.chip import SimulatedChip
-from ltl_core.calibration.loop import Calibration, split
-from ltl_core.calibration.observe import measured_gradient, observables, seen_layers
+from ltl_core.calibration.loop import Calibration
+from ltl_core.calibration.observe import MeasuredGradients, observables, observed_layers
 from ltl_core.calibration.result import CalibrationResult, Checkpoint, EndedBy
+from ltl_core.calibration.schedule import split
 from ltl_core.chip import Observable, Stimulus
 from ltl_core.errors import CorruptTensorsError, SettingError
 from ltl_core.progress import Phase
@@ -37,12 +38,11 @@ def _gradients(
     batch = world.targets.take(torch.arange(64))
     stimulus = Stimulus(batch.inputs, world.student.neuron.steps)
     recording = backend.run(stimulus, observables(world.student, observable))
+    gradients = MeasuredGradients(world.student, batch, select_rule(rule), observable)
     return {
         name: gradient
-        for seen in seen_layers(world.student, batch, recording.layers.items())
-        for name, gradient in measured_gradient(
-            seen, batch, world.student, select_rule(rule), observable
-        ).items()
+        for layer in observed_layers(world.student, batch, recording.layers.items())
+        for name, gradient in gradients.of(layer).items()
     }
 
 
@@ -77,6 +77,22 @@ def test_counts_point_the_same_way(world: World) -> None:
     counts = _gradients(world, backend, RuleName.LTL_OFFLINE, Observable.COUNTS)
     for name, gradient in full.items():
         assert _cosine(counts[name].weight, gradient.weight) > 0.5
+
+
+def test_under_counts_the_readout_follows_the_rule_that_was_asked_for(world: World) -> None:
+    backend = _placed(world, "ideal")
+    readout = world.network.stages[-1].name
+
+    def bias(rule: RuleName, observable: Observable) -> Tensor:
+        return _gradients(world, backend, rule, observable)[readout].bias
+
+    for rule, other in (
+        (RuleName.LTL_OFFLINE, RuleName.LTL_ONLINE),
+        (RuleName.LTL_ONLINE, RuleName.LTL_OFFLINE),
+    ):
+        asked = bias(rule, Observable.MEMBRANE)
+        assert torch.equal(bias(rule, Observable.COUNTS), asked)
+        assert not torch.allclose(bias(other, Observable.COUNTS), asked, rtol=0.1)
 
 
 def test_gradients_of_another_batch_would_not_agree(world: World) -> None:

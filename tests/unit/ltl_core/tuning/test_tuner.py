@@ -15,9 +15,9 @@ from ltl_core.errors import CorruptTensorsError, SettingError
 from ltl_core.network.layers import Linear
 from ltl_core.network.spec import NetworkSpec
 from ltl_core.settings import TuneSettings
-from ltl_core.tuning.result import LayerTuned, Spread, from_block, judge, to_block
+from ltl_core.tuning.result import Spread, TunedLayer, check_spread, from_block, to_block
 from ltl_core.tuning.search import lowest_codes, nearest_codes
-from ltl_core.tuning.tuner import Bench, Tuner
+from ltl_core.tuning.tuner import Tuner, TuningSetup
 
 UNLIKE = ("pcm", "hermes", "reram", "harsh")
 ROWS, COLUMNS = 300, 120  # on two rows of tiles
@@ -29,7 +29,7 @@ class Tuned(NamedTuple):
 
     chip: SimulatedChip
     tuner: Tuner
-    result: dict[str, LayerTuned]
+    result: dict[str, TunedLayer]
 
 
 def placement(decay: float = 0.9) -> Placement:
@@ -42,7 +42,7 @@ def placement(decay: float = 0.9) -> Placement:
     return Placement(network, {"hidden": settings, "readout": settings}, 1.0)
 
 
-def bench(spec: ChipSpec, decay: float = 0.9) -> tuple[SimulatedChip, Bench]:
+def bench(spec: ChipSpec, decay: float = 0.9) -> tuple[SimulatedChip, TuningSetup]:
     """Random codes, and trims that a calibration could have left."""
     chip, placed = make_chip("c", spec, 6), placement(decay)
     chip.place(placed)
@@ -54,7 +54,7 @@ def bench(spec: ChipSpec, decay: float = 0.9) -> tuple[SimulatedChip, Bench]:
         chip.program(stage.name, weight)
         chip.trim(stage.name, threshold, bias)
     shown = torch.rand(SETTINGS.samples, ROWS, generator=rng)
-    return chip, Bench(chip, placed, codes, Stimulus(shown, 8))
+    return chip, TuningSetup(chip, placed, codes, Stimulus(shown, 8))
 
 
 def tune(spec: ChipSpec, decay: float = 0.9) -> Tuned:
@@ -71,7 +71,7 @@ def tuned(request: pytest.FixtureRequest) -> Tuned:
 
 
 def passes(tuned: Tuned) -> bool:
-    return all(verdict.passed for verdict in tuned.tuner.check(tuned.result).values())
+    return all(check.passed for check in tuned.tuner.check(tuned.result).values())
 
 
 def test_circuits_are_alike_by_the_criteria_of_silicon(tuned: Tuned) -> None:
@@ -96,8 +96,8 @@ def test_the_check_fails_without_the_registers_and_passes_with_them(tuned: Tuned
         for name, layer in tuned.result.items():
             codes = [overwrite(part) for part in layer.tuning[:4]]
             tuned.chip.tune(name, Tuning(*codes, 0))
-        verdicts = tuned.tuner.check(tuned.result)
-        assert len(verdicts["hidden"].failures) == 3
+        checks = tuned.tuner.check(tuned.result)
+        assert len(checks["hidden"].failures) == 3
     tuned.tuner.apply(from_block(to_block(tuned.result)))
     assert passes(tuned)
 
@@ -196,7 +196,7 @@ def test_registers_of_another_network_are_refused() -> None:
     tuner = Tuner(on_bench, SETTINGS)
     codes = chip.tuning("hidden")
     with pytest.raises(SettingError, match="other"):
-        tuner.apply({"other": LayerTuned(codes, None, None, None)})  # type: ignore[arg-type]
+        tuner.apply({"other": TunedLayer(codes, None, None, None)})  # type: ignore[arg-type]
 
 
 def test_a_block_that_holds_no_registers_is_refused() -> None:
@@ -221,5 +221,5 @@ def test_a_spread_within_one_code_is_good_enough() -> None:
     info = make_chip("c", ChipSpec(), 1).info.tuning
     assert info is not None
     before = Spread(0.5, 0.001, 0.001)
-    assert judge(Spread(0.5, 0.004, 0.009), before, info).passed
-    assert len(judge(Spread(3.5, 0.006, 0.011), before, info).failures) == 3
+    assert check_spread(Spread(0.5, 0.004, 0.009), before, info).passed
+    assert len(check_spread(Spread(3.5, 0.006, 0.011), before, info).failures) == 3
