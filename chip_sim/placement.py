@@ -1,4 +1,4 @@
-"""Whether a placement can stand on a chip, and its round trip through JSON."""
+"""Whether a placement fits a chip, and a placement as JSON. Readable without torch."""
 
 import json
 import math
@@ -10,24 +10,39 @@ from ltl_core.errors import CapacityError, SettingError, UnsupportedLayerError
 from ltl_core.network.spec import NetworkSpec
 
 
-def check_placement(placement: Placement, spec: ChipSpec) -> None:
-    """Raises UnsupportedLayerError, CapacityError or SettingError."""
-    for stage in placement.network.stages:
+def check_network(network: NetworkSpec, spec: ChipSpec) -> None:
+    """Check that a chip of this kind can hold the network.
+
+    Raises UnsupportedLayerError for an addition of layers, CapacityError if there are too few
+    tiles.
+    """
+    for stage in network.stages:
         if len(stage.branches) > 1:
             raise UnsupportedLayerError(
-                stage.name, "add", "a column integrates one matrix; use a network without additions"
+                stage.name,
+                "add",
+                "a column of a chip sums one matrix only; use a network without residual additions",
             )
+    if (needed := tiles_needed(network, spec)) > spec.tiles:
+        raise CapacityError(needed, spec.tiles)
+
+
+def check_placement(placement: Placement, spec: ChipSpec) -> None:
+    """Check that a chip of this kind can hold the network and its register values.
+
+    Raises what `check_network` raises, and SettingError for a value that no register takes.
+    """
+    check_network(placement.network, spec)
+    for stage in placement.network.stages:
         if stage.name not in placement.layers:
             raise LayerSettingError(stage.name, "there are none")
         _check_settings(stage.name, placement.layers[stage.name])
     if not (math.isfinite(placement.input_full_scale) and placement.input_full_scale > 0):
         raise SettingError("input_full_scale must be a positive number.")
-    if (needed := tiles_needed(placement.network, spec)) > spec.tiles:
-        raise CapacityError(needed, spec.tiles)
 
 
 def placement_to_json(placement: Placement) -> str:
-    """Floats keep every bit."""
+    """Write a placement as JSON text; floats keep every bit."""
     return json.dumps(
         {
             "network": placement.network.model_dump(mode="json"),
@@ -38,7 +53,10 @@ def placement_to_json(placement: Placement) -> str:
 
 
 def placement_from_json(text: str) -> Placement:
-    """What `placement_to_json` wrote."""
+    """Read a placement from text of `placement_to_json`.
+
+    Raises ValueError, KeyError or TypeError if it is something else.
+    """
     data = json.loads(text)
     return Placement(
         NetworkSpec.model_validate(data["network"]),

@@ -4,9 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from chip_sim.presets import preset
-from chip_sim.spec import ChipSpec, tiles_needed
-from ltl_core.errors import CapacityError, UnsupportedLayerError
-from ltl_core.network.spec import NetworkSpec
+from chip_sim.spec import ChipSpec
 
 
 def spec_of(settings: Mapping[str, Any]) -> ChipSpec:
@@ -25,20 +23,6 @@ def without_age_limit(spec: ChipSpec) -> ChipSpec:
     """
     device = spec.device.model_copy(update={"after_data": "hold"})
     return spec.model_copy(update={"device": device})
-
-
-def check_fit(network: NetworkSpec, spec: ChipSpec) -> None:
-    """Check that a simulated chip can hold this network.
-
-    Raises UnsupportedLayerError and CapacityError.
-    """
-    for stage in network.stages:
-        if len(stage.branches) > 1:
-            raise UnsupportedLayerError(
-                stage.name, "add", "simulated chips take networks without residual additions only"
-            )
-    if (needed := tiles_needed(network, spec)) > spec.tiles:
-        raise CapacityError(needed, spec.tiles)
 
 
 def _merged(base: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:

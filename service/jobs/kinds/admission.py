@@ -4,9 +4,10 @@ from typing import NamedTuple
 
 from sqlalchemy.orm import Session
 
+from chip_sim.placement import check_network
 from ltl_core.network.spec import NetworkSpec
 from ltl_core.settings import Reset, TrainingSettings
-from service.bench.simulated import check_fit, spec_of
+from service.bench.simulated import spec_of
 from service.db.repositories.chips import ChipRepository
 from service.db.repositories.jobs import JobRepository
 from service.db.repositories.students import StudentRepository
@@ -43,7 +44,7 @@ def find_chip_and_student(session: Session, request: ChipSubmission) -> ChipAndS
     """
     chip = ChipRepository(session).get_usable(request.chip_id)
     student = StudentRepository(session).get(_student_id(session, chip, request))
-    _check_fit(session, chip, student)
+    _check_network(session, chip, student)
     _check_drivable(session, student)
     return ChipAndStudent(chip, student)
 
@@ -76,11 +77,11 @@ def _student_id(session: Session, chip: Chip, request: ChipSubmission) -> str:
     raise ChipNotCalibratedError(chip.id)
 
 
-def _check_fit(session: Session, chip: Chip, student: Student) -> None:
+def _check_network(session: Session, chip: Chip, student: Student) -> None:
     """A bench's own chip is asked when the job places the network on it."""
     if chip.backend == "simulated":
         teacher = TeacherRepository(session).get(student.teacher_id)
-        check_fit(NetworkSpec.model_validate(teacher.network), spec_of(chip.settings))
+        check_network(NetworkSpec.model_validate(teacher.network), spec_of(chip.settings))
 
 
 def _check_drivable(session: Session, student: Student) -> None:
