@@ -22,7 +22,7 @@ import torch.nn.functional as F
 from rich.console import Console
 from rich.table import Table
 
-from chip_sim.array import Array, Play, column_norms, read_columns
+from chip_sim.array import RowInput, TileArray, column_norms, read_columns
 from chip_sim.converter import AdcBank, converter_codes, level_max, transfer_of
 from chip_sim.pair import RESOLUTION, RESOLUTION_ANALOG
 from chip_sim.spec import ChipSpec
@@ -175,11 +175,11 @@ def _ours(
     spread = float(weight.std()) * case.tile**0.5 * unit
     norms = column_norms(weight, blocks) if case.analog else ()
     transfers = tuple(transfer_of(adc, 4 * spread, BITS) for adc in adcs)
-    array = Array(weight, blocks, transfers, BITS, read_noise, norms)
+    array = TileArray(weight, blocks, transfers, BITS, read_noise, norms)
 
     def multiply() -> object:
         rows = converter_codes(values, 4.0, BITS) if case.analog else values
-        return read_columns(array, Play(rows, 1, case.analog), case.stage, rng)
+        return read_columns(array, RowInput(rows, 1, case.analog), case.stage, rng)
 
     return multiply
 

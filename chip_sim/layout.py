@@ -1,4 +1,4 @@
-"""The layers of a network as they stand on a chip before anything was written."""
+"""The layers of a network as they are placed on a chip, before anything is written."""
 
 import torch
 
@@ -13,10 +13,9 @@ from ltl_core.network.stages import Stage
 
 
 def fresh_layers(
-    placement: Placement, kind: tuple[ChipSpec, int], tuning: TuningMemory
+    placement: Placement, spec: ChipSpec, seed: int, tuning: TuningMemory
 ) -> dict[str, PlacedLayer]:
-    """Codes and trims at zero, tuned as the tiles underneath are. `kind` is a spec and a seed."""
-    spec, seed = kind
+    """Return the layers with codes and trims at zero, tuned as the tiles underneath are."""
     tilings = lay_out(placement.network, spec)
     return {
         stage.name: PlacedLayer(

@@ -1,4 +1,4 @@
-"""What a bench can test of a layer's circuits: converters on a reference, neurons on a current."""
+"""Built-in self test of a layer's circuits: converters on a reference, neurons on a current."""
 
 import torch
 from jaxtyping import Float, Int
@@ -6,48 +6,55 @@ from torch import Tensor
 
 from chip_sim.column import Show, integrate_and_fire
 from chip_sim.converter import column_levels, level_max
-from chip_sim.layer import PlacedLayer, neurons
+from chip_sim.layer import PlacedLayer
+from chip_sim.layer_run import neurons
+from chip_sim.physics import Physics
 from chip_sim.spec import ChipSpec
 from chip_sim.tuning import tuned
 from ltl_core.errors import LayerShapeError, SettingError
 
 
 def convert(
-    layer: PlacedLayer, level: float, repeats: int, parts: tuple[ChipSpec, torch.Generator]
+    layer: PlacedLayer, level: float, repeats: int, physics: Physics
 ) -> Int[Tensor, "repeat tile column"]:
-    """Codes on the reference current, which brings its own noise. Raises SettingError."""
-    spec, rng = parts
+    """Return codes of the converters on the reference current, which brings its own noise.
+
+    `level` is a fraction of the full scale. Raises SettingError for a level beyond -1 to 1, and
+    for fewer repeats than one.
+    """
     if not -1 <= level <= 1:
         raise SettingError(f"The reference goes from -1 to 1 of the full scale, not to {level}.")
     _check_repeats(repeats)
-    top, noise = level_max(spec.converter.adc_bits), spec.tuning.reference_noise_lsb
+    bits, noise = physics.spec.converter.adc_bits, physics.spec.tuning.reference_noise_lsb
+    top = level_max(bits)
     answers = []
-    for bank in tuned(layer.identity.adcs, layer.tuning, spec):
-        current = torch.randn(layer.stage.columns, repeats, generator=rng) * (noise / top) + level
-        levels = column_levels(current, bank, 1.0, spec.converter.adc_bits)
+    for bank in tuned(layer.identity.adcs, layer.tuning, physics.spec):
+        draws = torch.randn(layer.stage.columns, repeats, generator=physics.rng)
+        levels = column_levels(draws * (noise / top) + level, bank, 1.0, bits)
         answers.append(levels.round_().clamp_(-top, top).to(torch.int32).T)
     return torch.stack(answers, 1)
 
 
 def excite(
-    layer: PlacedLayer,
-    current: Float[Tensor, "time column"],
-    repeats: int,
-    parts: tuple[ChipSpec, float, torch.Generator],
+    layer: PlacedLayer, current: Float[Tensor, "time column"], repeats: int, physics: Physics
 ) -> Int[Tensor, "repeat column"]:
-    """Spikes of neurons that the test current drives alone. LayerShapeError, SettingError."""
-    spec, kelvin, rng = parts
+    """Return spike counts of neurons that the test current drives alone.
+
+    `current` is a multiple of the layer's threshold for each step. Raises LayerShapeError for
+    another shape, and SettingError for a readout, a current that is too large, or no repeats.
+    """
+    spec, rng = physics.spec, physics.rng
     _check_current(layer, current, spec)
     _check_repeats(repeats)
     tuning, unit = spec.tuning, layer.settings.threshold
     played = (current / tuning.current_lsb).round() * tuning.current_lsb
     shape = (len(current), repeats, layer.stage.columns)
     noise = torch.randn(shape, generator=rng) * tuning.current_noise
-    params = neurons(layer, spec, kelvin)
+    params = neurons(layer, spec, physics.clock.kelvin)
     params = params._replace(bias=torch.zeros_like(params.bias))
     sums = (played[:, None].to(torch.float32) + noise) * unit
-    shown = integrate_and_fire(sums, params, Show(window=False, membrane=False), rng)
-    return shown.spikes.sum(0, dtype=torch.int32)
+    activity = integrate_and_fire(sums, params, Show(window=False, membrane=False), rng)
+    return activity.spikes.sum(0, dtype=torch.int32)
 
 
 def _check_current(layer: PlacedLayer, current: Tensor, spec: ChipSpec) -> None:
@@ -57,7 +64,9 @@ def _check_current(layer: PlacedLayer, current: Tensor, spec: ChipSpec) -> None:
     if current.ndim != 2 or current.shape[1] != layer.stage.columns or not len(current):
         raise LayerShapeError(name, ("time", layer.stage.columns), tuple(current.shape), "current")
     if not current.abs().max() <= limit:
-        raise SettingError(f"The test current goes up to {limit} thresholds: use less of it.")
+        raise SettingError(
+            f"The test current goes up to {limit} times the threshold; give a smaller one."
+        )
 
 
 def _check_repeats(repeats: int) -> None:

@@ -1,4 +1,4 @@
-"""The registers that make a chip's circuits alike. They belong to a place: tile and column."""
+"""The registers that make a chip's circuits alike; each belongs to a place, a tile and a column."""
 
 from collections.abc import Mapping
 from typing import NamedTuple
@@ -7,18 +7,19 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
+from chip_sim.checks import check_integers
 from chip_sim.converter import AdcBank
 from chip_sim.spec import ChipSpec
 from chip_sim.tiling import Region, Tiling
 from ltl_core.chip import Register, Tuning
-from ltl_core.errors import CodeRangeError, LayerShapeError
+from ltl_core.errors import CodeRangeError
 from ltl_core.network.stages import Stage
 
 _NAME = "tuning/"
 
 
 class _Row(NamedTuple):
-    """Of the registers of one tile, kept as one tensor [register, column]."""
+    """The registers of one tile, kept as one tensor [register, column]."""
 
     adc_offset: Int[Tensor, " column"]
     adc_gain: Int[Tensor, " column"]
@@ -27,14 +28,14 @@ class _Row(NamedTuple):
 
 
 class TuningMemory:
-    """Registers of every tile that was ever tuned, whatever network stands there; else zero."""
+    """The registers of every tile, whatever network is placed there; zero if it was never tuned."""
 
     def __init__(self, columns: int, tiles: Mapping[int, Int[Tensor, "4 _column"]]) -> None:
         self._columns = columns
         self._tiles = dict(tiles)
 
     def keep(self, tiling: Tiling, tuning: Tuning) -> None:
-        """Set what stands under a layer. Its neurons are those of the first row of tiles."""
+        """Set the registers under a layer; its neurons are those of the first row of tiles."""
         for region in tiling.regions:
             row, width = _row_of(tiling, region), _width(region)
             whole = self._tile(region.tile).clone()
@@ -47,7 +48,7 @@ class TuningMemory:
             self._tiles[region.tile] = whole
 
     def of(self, tiling: Tiling) -> Tuning:
-        """What stands under a layer; its range is nominal."""
+        """Return the registers under a layer, with a nominal range."""
         rows: list[list[Tensor]] = [[] for _ in tiling.row_blocks]
         for region in tiling.regions:
             rows[_row_of(tiling, region)].append(self._tile(region.tile)[:, : _width(region)])
@@ -61,12 +62,12 @@ class TuningMemory:
         )
 
     def tensors(self) -> dict[str, Tensor]:
-        """To be saved."""
+        """Return the registers as tensors to be saved."""
         return {f"{_NAME}{tile}": codes for tile, codes in self._tiles.items()}
 
     @classmethod
     def from_tensors(cls, columns: int, tensors: Mapping[str, Tensor]) -> "TuningMemory":
-        """What `tensors` gave, among other things."""
+        """Read what `tensors` gave; other tensors are ignored."""
         prefix = len(_NAME)
         tiles = {int(k[prefix:]): v for k, v in tensors.items() if k.startswith(_NAME)}
         return cls(columns, tiles)
@@ -77,7 +78,7 @@ class TuningMemory:
 
 
 def tuned(adcs: tuple[AdcBank, ...], tuning: Tuning, spec: ChipSpec) -> tuple[AdcBank, ...]:
-    """The converters behind their registers: gain times 1 + code lsb, offset plus code lsb."""
+    """Return the converters with their registers: gain (1 + code lsb), offset + code lsb."""
     offset, gain = spec.tuning.adc_offset.lsb, spec.tuning.adc_gain.lsb
     return tuple(
         bank._replace(
@@ -89,12 +90,15 @@ def tuned(adcs: tuple[AdcBank, ...], tuning: Tuning, spec: ChipSpec) -> tuple[Ad
 
 
 def range_factor(tuning: Tuning, spec: ChipSpec) -> float:
-    """How much larger than nominal the full scale of a layer is set."""
+    """Return the full scale of a layer as a multiple of nominal: 2^(code lsb)."""
     return float(2.0 ** (tuning.adc_range * spec.tuning.adc_range.lsb))
 
 
 def checked(stage: Stage, tuning: Tuning, tiling: Tiling, spec: ChipSpec) -> Tuning:
-    """A copy of registers that this layer's circuits have. LayerShapeError or CodeRangeError."""
+    """Return a copy of the registers if this layer's circuits can hold them.
+
+    Raises LayerShapeError or CodeRangeError.
+    """
     shapes = {
         "adc_offset": (len(tiling.row_blocks), stage.columns),
         "adc_gain": (len(tiling.row_blocks), stage.columns),
@@ -103,9 +107,7 @@ def checked(stage: Stage, tuning: Tuning, tiling: Tiling, spec: ChipSpec) -> Tun
     }
     codes = {name: getattr(tuning, name) for name in shapes}
     for name, wanted in shapes.items():
-        if codes[name].is_floating_point() or tuple(codes[name].shape) != wanted:
-            found = f"{tuple(codes[name].shape)} of {codes[name].dtype}"
-            raise LayerShapeError(stage.name, wanted, found, f"integer {name} codes")
+        check_integers(stage.name, name, codes[name], wanted)
     for name, found in (codes | {"adc_range": torch.tensor(tuning.adc_range)}).items():
         low, high, _ = register_of(spec, name)
         if found.min() < low or found.max() > high:
@@ -115,7 +117,7 @@ def checked(stage: Stage, tuning: Tuning, tiling: Tiling, spec: ChipSpec) -> Tun
 
 
 def register_of(spec: ChipSpec, name: str) -> Register:
-    """The codes of the register of that name."""
+    """Return the codes of the register of that name."""
     return Register(*getattr(spec.tuning, name).codes)
 
 

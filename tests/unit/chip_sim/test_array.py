@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from chip_sim import pair
-from chip_sim.array import Array, Play, column_norms, read_columns
+from chip_sim.array import RowInput, TileArray, column_norms, read_columns
 from chip_sim.converter import AdcBank, transfer_of
 from chip_sim.presets import preset
 from chip_sim.read_noise import read_noise_spread
@@ -57,10 +57,10 @@ def array(
     full_scale: float = 32767.0,
     bits: int = 16,
     read_noise: float = 0.0,
-) -> Array:
+) -> TileArray:
     blocks = tile_stage(stage, spec, 0).row_blocks
     transfer = transfer_of(bank(stage.columns), full_scale, bits)
-    return Array(weight, blocks, (transfer,) * len(blocks), bits, read_noise)
+    return TileArray(weight, blocks, (transfer,) * len(blocks), bits, read_noise)
 
 
 def rng() -> torch.Generator:
@@ -88,7 +88,7 @@ def test_every_tile_size_gives_the_convolution(stage: Stage, tile_rows: int) -> 
     values = torch.randint(0, 2, (4, 3, 7, 5), generator=rng()).float()
     weight = torch.randint(-63, 64, (6, 18), generator=rng()).float()
     spec = ChipSpec(tile_rows=tile_rows, tile_columns=4)
-    codes = read_columns(array(stage, weight, spec), Play(values, 1, False), stage, rng())
+    codes = read_columns(array(stage, weight, spec), RowInput(values, 1, False), stage, rng())
     expected = F.conv2d(values, weight.view(6, 3, 3, 2), stride=(2, 1), padding=(1, 0))
     assert torch.equal(codes[0], expected)
 
@@ -108,7 +108,7 @@ def test_columns_of_a_group_see_its_rows_alone(grouped: Stage, tile_rows: int) -
     values = torch.randint(0, 2, (4, 6, 7, 7), generator=rng()).float()
     weight = torch.randint(-63, 64, (9, 18), generator=rng()).float()
     spec = ChipSpec(tile_rows=tile_rows, tile_columns=2)
-    codes = read_columns(array(grouped, weight, spec), Play(values, 1, False), grouped, rng())
+    codes = read_columns(array(grouped, weight, spec), RowInput(values, 1, False), grouped, rng())
     assert torch.equal(codes[0], F.conv2d(values, weight.view(9, 2, 3, 3), groups=3))
 
 
@@ -127,7 +127,7 @@ def test_analog_sums_of_groups_are_settled_by_their_own_rows(grouped: Stage) -> 
     weight = (torch.randn(9, 18, generator=rng()) * 20 * 1024).round() / 1024
     made = array(grouped, weight, ChipSpec(), full_scale=3e4, bits=8)
     exact = F.conv2d(values.double(), weight.double().view(9, 2, 3, 3), groups=3)
-    found = read_columns(made, Play(values, 1, True), grouped, rng())[0]
+    found = read_columns(made, RowInput(values, 1, True), grouped, rng())[0]
     scale = torch.tensor(127 / 3e4)  # the converter itself works in single precision
     assert torch.equal(found, (exact.float() * scale).round().clamp(-127, 127))
 
@@ -136,7 +136,7 @@ def test_each_row_of_tiles_is_converted_by_itself(stage: Stage) -> None:
     values = torch.rand(2, 3, 7, 5, generator=rng())
     weight = torch.randint(-63, 64, (6, 18), generator=rng()).float()
     codes = read_columns(
-        array(stage, weight, full_scale=100.0, bits=8), Play(values, 1, False), stage, rng()
+        array(stage, weight, full_scale=100.0, bits=8), RowInput(values, 1, False), stage, rng()
     )
     assert isinstance(stage.layer, Conv2d)
     rows = unfold(values, stage.layer)
@@ -157,14 +157,14 @@ def test_read_noise_is_what_fresh_weights_would_give() -> None:
 def test_read_noise_is_drawn_for_each_row_of_tiles(linear: Stage) -> None:
     values, spec = torch.ones(2000, 600), ChipSpec()
     noisy = array(linear, torch.zeros(40, 600), spec, full_scale=327.67, read_noise=0.01)
-    codes = read_columns(noisy, Play(values, 1, False), linear, rng()) / 100
+    codes = read_columns(noisy, RowInput(values, 1, False), linear, rng()) / 100
     assert float(codes.std()) == pytest.approx(0.01 * 600**0.5, rel=0.015)
     assert float(codes.std()) != pytest.approx(0.01 * 600**0.5 * 1.05, rel=0.015)
 
 
 def test_held_values_are_read_with_fresh_noise_each_time(linear: Stage) -> None:
     noisy = array(linear, torch.zeros(40, 600), ChipSpec(), full_scale=327.67, read_noise=0.01)
-    codes = read_columns(noisy, Play(torch.ones(500, 600), 2, True), linear, rng())
+    codes = read_columns(noisy, RowInput(torch.ones(500, 600), 2, True), linear, rng())
     once, again = codes[0].flatten(), codes[1].flatten()
     assert abs(float(torch.corrcoef(torch.stack((once, again)))[0, 1])) < 0.03
 
@@ -179,8 +179,8 @@ def test_analog_sums_do_not_depend_on_the_order_of_their_terms(
     made = array(linear, weight, full_scale=3e5, bits=bits, read_noise=noise)
     made = made._replace(row_blocks=blocks, transfers=made.transfers[:1])
     shuffled = made._replace(weight=weight[:, order])
-    one = read_columns(made, Play(values, 1, True), linear, rng())
-    two = read_columns(shuffled, Play(values[:, order], 1, True), linear, rng())
+    one = read_columns(made, RowInput(values, 1, True), linear, rng())
+    two = read_columns(shuffled, RowInput(values[:, order], 1, True), linear, rng())
     assert torch.equal(one, two)
 
 
@@ -194,10 +194,10 @@ def test_sums_that_fit_24_bits_need_no_settling(
     made = array(linear, weight, full_scale=3e5, bits=8)
     norms = column_norms(weight, blocks)
     made = made._replace(row_blocks=blocks, transfers=made.transfers[:1], norms=norms)
-    settled = read_columns(made, Play(values, 1, True), linear, rng())
+    settled = read_columns(made, RowInput(values, 1, True), linear, rng())
     monkeypatch.setattr("chip_sim.array._settle", lambda *_: None)
     assert torch.equal(made.weight @ values.T, weight[:, order] @ values[:, order].T) != may_round
-    bare = read_columns(made, Play(values, 1, True), linear, rng())
+    bare = read_columns(made, RowInput(values, 1, True), linear, rng())
     # The sums of the larger weights do round, and are settled: what the guard is there for.
     assert torch.equal(settled, bare) or may_round
 

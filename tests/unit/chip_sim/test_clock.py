@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from chip_sim.clock import Clock, TemperatureInterval, arrhenius, log_age
+from chip_sim.clock import Clock, SpeedInterval, TemperatureInterval, arrhenius, log_age
 from chip_sim.errors import ImpossibleTemperatureError, NegativeTimeError
 
 
@@ -41,18 +41,19 @@ def test_nothing_is_colder_than_zero(kelvin: float) -> None:
 def test_at_one_speed_it_is_the_plain_logarithm() -> None:
     elapsed = torch.tensor([0.0, 5.0, 1e4])
     plain = log_age(elapsed, 20.0)
+    even = (SpeedInterval(1e5, 1.0), SpeedInterval(7.0, 1.0))
     torch.testing.assert_close(plain, torch.log1p(elapsed / 20))
-    torch.testing.assert_close(log_age(elapsed, 20.0, ((1e5, 1.0), (7.0, 1.0))), plain)
+    torch.testing.assert_close(log_age(elapsed, 20.0, even), plain)
 
 
-def test_a_warm_spell_stretches_its_own_part() -> None:
-    intervals = ((1000.0, 1.0), (100.0, 3.0), (20.0, 0.5))  # ages at which the speed changed
+def test_each_interval_of_speed_stretches_its_own_time() -> None:
+    changes = ((1000.0, 1.0), (100.0, 3.0), (20.0, 0.5))  # s ago, speed since then
+    speeds = tuple(SpeedInterval(*change) for change in changes)
     elapsed, t0, steps = 400.0, 20.0, 400_000
     middle = (torch.arange(steps, dtype=torch.float64) + 0.5) * elapsed / steps
     ago = elapsed - middle
     speed = torch.where(ago > 100, 1.0, torch.where(ago > 20, 3.0, 0.5))
     expected = float((speed / (middle + t0)).sum() * elapsed / steps)
-    assert float(log_age(torch.tensor([elapsed]), t0, intervals)) == pytest.approx(
-        expected, rel=1e-4
-    )
+    found = float(log_age(torch.tensor([elapsed]), t0, speeds))
+    assert found == pytest.approx(expected, rel=1e-4)
     assert expected != pytest.approx(math.log1p(elapsed / t0), rel=0.1)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from safetensors.torch import load, save
 
 from chip_sim import pair
-from chip_sim.array import Array, Play, read_columns
+from chip_sim.array import RowInput, TileArray, read_columns
 from chip_sim.chip import make_chip
 from chip_sim.converter import AdcBank, converter_codes, level_max, transfer_of
 from chip_sim.presets import NAMES, preset
@@ -114,8 +114,8 @@ def test_any_tile_size_gives_the_same_ideal_product(
         blocks = tile_stage(stage, spec, 0).row_blocks
         perfect = AdcBank(torch.ones(stage.columns), *(torch.zeros(stage.columns),) * 2)
         transfers = (transfer_of(perfect, 32767.0, 16),) * len(blocks)
-        array = Array(weight, blocks, transfers, 16, 0.0)
-        return read_columns(array, Play(values, 1, False), stage, rng)
+        array = TileArray(weight, blocks, transfers, 16, 0.0)
+        return read_columns(array, RowInput(values, 1, False), stage, rng)
 
     whole = product(ChipSpec(tile_rows=10_000, tile_columns=10_000))
     assert torch.equal(product(ChipSpec(tile_rows=rows, tile_columns=columns)), whole)

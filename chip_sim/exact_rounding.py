@@ -1,0 +1,74 @@
+"""Rounds again, from exact sums, what a sum in single precision might have tipped."""
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from numpy.typing import NDArray
+from torch import Tensor
+
+from chip_sim.array_buffers import Buffers
+from chip_sim.array_products import Indices, SumNoise
+from chip_sim.converter import Transfer
+from chip_sim.pair import RESOLUTION_ANALOG
+
+_DOUBT = 2.0**-12  # LSB: far above the rounding of a single precision sum, far below one LSB
+_EXACT = 2.0**24  # integers up to here are whole in single precision, and so are their sums
+
+
+class TileRow(NamedTuple):
+    """One row of tiles, and what some of the samples play into it."""
+
+    weight: Float[Tensor, "group column row"]
+    values: Float[Tensor, "group row point"]
+    transfer: Transfer
+    noise: SumNoise | None
+
+
+def may_round(norm: float | None, values: Float[Tensor, "group row point"]) -> bool:
+    """Tell whether a sum might need more than 24 bits, in whatever order its terms are added.
+
+    No partial sum is larger than |w| |x| (Cauchy and Schwarz), and all are multiples of one step.
+    `norm` is the largest |w| of a column; None if it is not known.
+    """
+    if norm is None:
+        return True
+    largest = float(torch.linalg.vector_norm(values, dim=-2).max())
+    return norm * largest >= _EXACT * RESOLUTION_ANALOG
+
+
+def round_again_(
+    codes: Float[Tensor, "times column point"],
+    levels: Float[Tensor, "times column point"],
+    tiles: TileRow,
+    buffers: Buffers,
+) -> None:
+    """Correct codes whose level is so near a half that rounding may have tipped them.
+
+    Overwrites `levels`.
+    """
+    distance = buffers.in_memory(levels.sub_(codes).abs_())
+    time, *inner = _above(distance, 0.5 - _DOUBT)
+    point, column = inner if buffers.transposed else inner[::-1]
+    exact = _exact_sums(tiles, column, point)
+    if tiles.noise is not None:
+        exact += tiles.noise.of(time, column, point)
+    transfer = tiles.transfer.of(torch.from_numpy(column))
+    settled = transfer.levels_(torch.from_numpy(exact)[:, None])[:, 0].round_()
+    codes.numpy()[time, column, point] = settled.numpy()
+
+
+def _exact_sums(tiles: TileRow, column: Indices, point: Indices) -> NDArray[np.float32]:
+    """Return the sums of a few columns, each at a point of its own, added in double precision."""
+    group, place = np.divmod(column, tiles.weight.shape[1])
+    weight = tiles.weight.numpy()[group, place]
+    values = tiles.values.mT.numpy()[group, point]
+    sums: NDArray[np.float64] = np.einsum("ij,ij->i", weight, values, dtype=np.float64)
+    return sums.astype(np.float32)
+
+
+def _above(values: Float[Tensor, "time a b"], limit: float) -> tuple[Indices, ...]:
+    """Return where the few values above a limit are; NumPy is several times as fast as torch."""
+    found = np.flatnonzero(values.numpy() > limit)
+    return np.unravel_index(found, values.shape)

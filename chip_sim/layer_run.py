@@ -1,0 +1,115 @@
+"""One layer in a run: rows are multiplied and converted, neurons fire, a readout integrates."""
+
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from chip_sim import pair
+from chip_sim.aged_weights import weights
+from chip_sim.array import RowInput, TileArray, Watch, column_norms, read_columns
+from chip_sim.clock import arrhenius
+from chip_sim.column import NeuronParams, Registers, Show, integrate_and_fire
+from chip_sim.column import neuron_params as realise
+from chip_sim.converter import level_max, transfer_of
+from chip_sim.drive import Drive, row_drive
+from chip_sim.layer import PlacedLayer
+from chip_sim.physics import Physics
+from chip_sim.spec import ChipSpec
+from chip_sim.tuning import range_factor, tuned
+from ltl_core.chip import LayerRecording, Observable
+
+
+class LayerAnswer(NamedTuple):
+    """What a layer records, and what it plays into the next."""
+
+    recording: LayerRecording
+    drive: Drive
+
+
+def run_layer(
+    layer: PlacedLayer,
+    drive: Drive,
+    asked: Observable | None,
+    physics: Physics,
+    watch: Watch | None = None,
+) -> LayerAnswer:
+    """Run one layer over all steps; each conversion is shown to `watch`.
+
+    Raises NoDataError if a cell is older than what was published about its kind.
+    """
+    sums = converted_sums(layer, drive, physics, watch)
+    if layer.stage.is_readout:
+        membrane = None
+        if asked is Observable.MEMBRANE:
+            membrane = integrate(layer, sums, physics.spec)
+        return LayerAnswer(LayerRecording(membrane=membrane), drive)
+    show = Show(asked is Observable.WINDOW, asked is Observable.MEMBRANE)
+    params = neurons(layer, physics.spec, physics.clock.kelvin)
+    activity = integrate_and_fire(sums, params, show, physics.rng)
+    recording = LayerRecording(
+        counts=None if asked is None else activity.spikes.sum(0, dtype=torch.int32),
+        spikes=None if asked in (None, Observable.COUNTS) else activity.spikes,
+        window=activity.window,
+        membrane=activity.membrane,
+    )
+    return LayerAnswer(recording, Drive(activity.spikes.to(torch.float32), drive.steps, None))
+
+
+def converted_sums(
+    layer: PlacedLayer, drive: Drive, physics: Physics, watch: Watch | None = None
+) -> Float[Tensor, "time batch column *position"]:
+    """Return what the ADCs hand to the neurons at every step, code units.
+
+    Held analog values are multiplied once; their converters answer again at every step only
+    if read noise makes the answers differ. Each conversion is shown to `watch`.
+    """
+    spec, analog = physics.spec, drive.analog_full_scale is not None
+    full_scale = layer.settings.full_scale * range_factor(layer.tuning, spec)
+    rows = row_drive(layer.stage, drive, spec)
+    array = _array(layer, physics, full_scale / rows.unit, analog)
+    played = RowInput(rows.values, drive.steps if array.read_noise and analog else 1, analog)
+    codes = read_columns(array, played, layer.stage, physics.rng, watch)
+    sums = codes.mul_(full_scale / level_max(array.bits))
+    return sums.view(-1, drive.batch, *sums.shape[2:]).expand(drive.steps, -1, *sums.shape[2:])
+
+
+def neurons(layer: PlacedLayer, spec: ChipSpec, kelvin: float) -> NeuronParams:
+    """Return the layer's neurons at this temperature: a leak s times faster decays by decay**s."""
+    settings, lsb = layer.settings, spec.trim.lsb * layer.settings.threshold
+    speed = arrhenius(kelvin, spec.temperature, spec.neuron.leak_activation_ev)
+    tuning_lsb = spec.tuning.threshold.lsb * settings.threshold
+    registers = Registers(
+        settings.threshold,
+        settings.decay**speed,
+        layer.trims.threshold * lsb + layer.tuning.threshold * tuning_lsb,
+        layer.trims.bias * lsb,
+        1 + layer.tuning.leak * spec.tuning.leak.lsb,
+    )
+    return realise(registers, layer.identity.neuron, spec.neuron.thermal_noise, settings.window)
+
+
+def integrate(
+    layer: PlacedLayer, sums: Float[Tensor, "time batch column"], spec: ChipSpec
+) -> Float[Tensor, "time batch column"]:
+    """Add up the sums and biases of a readout digitally, without leak and without firing."""
+    lsb = spec.trim.lsb * layer.settings.threshold
+    return (sums + layer.trims.bias * lsb).cumsum(0)
+
+
+def _array(layer: PlacedLayer, physics: Physics, full_scale: float, analog: bool) -> TileArray:
+    """Return the layer's tiles at this instant; `full_scale` is in units of the row drivers."""
+    spec, bits = physics.spec, physics.spec.converter.adc_bits
+    weight, blocks = weights(layer, physics), layer.tiling.row_blocks
+    if analog:
+        weight = pair.as_met_by_analog_codes(weight)
+    adcs = tuned(layer.identity.adcs, layer.tuning, spec)
+    return TileArray(
+        weight,
+        blocks,
+        tuple(transfer_of(adc, full_scale, bits) for adc in adcs),
+        bits,
+        pair.read_noise(spec.device, spec.code_max),
+        column_norms(weight, blocks) if analog else (),
+    )
