@@ -1,7 +1,6 @@
 """Errors that the service raises; `service/api/errors.py` maps them to HTTP answers."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 from ltl_core.errors import CalibrationError, LeaseLostError
 
@@ -186,114 +185,6 @@ class ArtifactCorruptError(ServiceError):
             f"The stored block {sha256} does not match its checksum; restore it from a backup."
         )
         self.sha256 = sha256
-
-
-class RequestError(ServiceError):
-    """The request itself is wrong; it has to be changed before it is sent again."""
-
-
-class FieldProblem(NamedTuple):
-    """A JSON pointer (RFC 6901) to a wrong value, and a message that says what to change."""
-
-    pointer: str
-    message: str
-
-
-class InvalidFieldsError(RequestError):
-    """Fields are wrong in a way that the schema of the request cannot detect."""
-
-    def __init__(self, *problems: FieldProblem) -> None:
-        super().__init__("; ".join(f"{pointer}: {message}" for pointer, message in problems))
-        self.problems = problems
-
-
-class UnknownChipBackendError(RequestError):
-    """No chip backend of this name is installed."""
-
-    def __init__(self, backend: str, known: Sequence[str]) -> None:
-        super().__init__(
-            f"There is no chip backend '{backend}'; use one of {', '.join(known)}, or install its "
-            "driver."
-        )
-        self.backend = backend
-        self.known = tuple(known)
-
-
-class ChecksumMismatchError(RequestError):
-    """An upload does not match the checksum in its header."""
-
-    def __init__(self, expected: str, found: str) -> None:
-        super().__init__(
-            f"The bytes that arrived have SHA-256 {found}, but Content-Digest announced "
-            f"{expected}; send them again."
-        )
-        self.expected = expected
-        self.found = found
-
-
-class DigestMissingError(RequestError):
-    """An upload lacks the header `Content-Digest`."""
-
-    def __init__(self) -> None:
-        super().__init__(
-            "An upload needs the header 'Content-Digest: sha-256=:BASE64:' with the SHA-256 of "
-            "its bytes."
-        )
-
-
-class TooLargeError(RequestError):
-    """A body is larger than the limit."""
-
-    def __init__(self, limit: int) -> None:
-        super().__init__(
-            f"The upload is larger than {limit} bytes; send it in smaller chunks, or raise "
-            "TANDEMCAL_MAX_UPLOAD_BYTES."
-        )
-        self.limit = limit
-
-
-class IdempotencyKeyMissingError(RequestError):
-    """The request needs an Idempotency-Key."""
-
-    def __init__(self) -> None:
-        super().__init__(
-            "This request needs an Idempotency-Key header, so that sending it again creates no "
-            "second job."
-        )
-
-
-class IdempotencyMismatchError(RequestError):
-    """The Idempotency-Key was used with another body."""
-
-    def __init__(self, key: str) -> None:
-        super().__init__(
-            f"Idempotency-Key '{key}' was used before with another body; choose a new key."
-        )
-        self.key = key
-
-
-class UnauthenticatedError(RequestError):
-    """The request carries no valid key and no valid session."""
-
-    def __init__(self) -> None:
-        super().__init__("Send a valid key: 'Authorization: Bearer KEY'.")
-
-
-class ForbiddenError(RequestError):
-    """The key lacks the scope that the request needs."""
-
-    def __init__(self, needed: str) -> None:
-        super().__init__(f"This key lacks the scope '{needed}'; use a key that has it.")
-        self.needed = needed
-
-
-class CrossSiteError(RequestError):
-    """A page of another site asked for a change with the session cookie."""
-
-    def __init__(self) -> None:
-        super().__init__(
-            "A browser session can change things only from the service's own pages; use those."
-        )
 
 
 class NotReadyError(ServiceError):

@@ -13,7 +13,7 @@ from service.bench.protocol.chip_info import parse_chip_info
 from service.db.agent_tables import Agent
 from service.db.repositories.agents import AgentRepository, Registration
 from service.db.session import clock
-from service.errors import FieldProblem, InvalidFieldsError
+from service.request_errors import FieldProblem, InvalidFieldsError
 from service.schemas.agents import AgentRequest, AgentView, RegisteredView
 
 router = APIRouter(prefix="/v1/agents", tags=["agents"])

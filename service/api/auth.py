@@ -8,7 +8,7 @@ from fastapi.security import HTTPBearer
 
 from service.api.context import ContextDep
 from service.api.credentials import Principal
-from service.errors import CrossSiteError, ForbiddenError, UnauthenticatedError
+from service.request_errors import CrossSiteError, ForbiddenError, UnauthenticatedError
 from service.states import Scope
 
 COOKIE = "tandemcal_session"

@@ -26,7 +26,7 @@ from service.db.repositories.policies import PolicyRepository
 from service.db.repositories.weights import WeightRepository
 from service.db.tables import Chip
 from service.digests import CONTENT_DIGEST, digest_header
-from service.errors import FieldProblem, InvalidFieldsError, UnknownChipBackendError
+from service.request_errors import FieldProblem, InvalidFieldsError, UnknownChipBackendError
 from service.schemas.base import SAFETENSORS, JsonObject, Page
 from service.schemas.jobs import JobView
 from service.schemas.resources import (

@@ -10,8 +10,8 @@ from starlette.concurrency import run_in_threadpool
 from service.db.access_tables import ApiKey, BrowserSession
 from service.db.repositories.keys import KeyRepository
 from service.db.session import Database
-from service.errors import UnauthenticatedError
 from service.keys import hash_key
+from service.request_errors import UnauthenticatedError
 from service.states import Scope
 
 _CACHED = 5.0  # s; a key that another process revokes is accepted for at most this long

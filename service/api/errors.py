@@ -15,7 +15,7 @@ from starlette.exceptions import HTTPException
 
 from chip_sim.errors import UnknownPresetError
 from ltl_core import errors as core
-from service import errors
+from service import errors, request_errors
 from service.logs import in_a_line
 from service.schemas.resources import FieldError, Problem
 
@@ -39,15 +39,17 @@ _INTERNAL = Kind(500, "internal", "The service failed")
 PROBLEMS: Mapping[type[Exception], Kind] = {
     errors.NotFoundError: Kind(404, "not-found", "The resource does not exist"),
     errors.ConflictError: _CONFLICT,
-    errors.RequestError: _INVALID,
-    errors.ChecksumMismatchError: Kind(400, "checksum-mismatch", "The checksum does not match"),
-    errors.TooLargeError: Kind(413, "too-large", "The upload is too large"),
-    errors.IdempotencyMismatchError: Kind(
+    request_errors.RequestError: _INVALID,
+    request_errors.ChecksumMismatchError: Kind(
+        400, "checksum-mismatch", "The checksum does not match"
+    ),
+    request_errors.TooLargeError: Kind(413, "too-large", "The upload is too large"),
+    request_errors.IdempotencyMismatchError: Kind(
         422, "idempotency-mismatch", "The Idempotency-Key was used with another body"
     ),
-    errors.UnauthenticatedError: Kind(401, "unauthenticated", "A key is needed"),
-    errors.ForbiddenError: Kind(403, "forbidden", "The key does not allow it"),
-    errors.CrossSiteError: Kind(403, "forbidden", "The request comes from another site"),
+    request_errors.UnauthenticatedError: Kind(401, "unauthenticated", "A key is needed"),
+    request_errors.ForbiddenError: Kind(403, "forbidden", "The key does not allow it"),
+    request_errors.CrossSiteError: Kind(403, "forbidden", "The request comes from another site"),
     errors.NotReadyError: _BUSY,
     core.NetworkError: _INVALID,
     core.TensorsError: _INVALID,
@@ -61,7 +63,7 @@ PROBLEMS: Mapping[type[Exception], Kind] = {
 }
 _POINTERS: Mapping[type[Exception], str] = {
     UnknownPresetError: "/settings/preset",
-    errors.UnknownChipBackendError: "/backend",
+    request_errors.UnknownChipBackendError: "/backend",
 }
 _log = structlog.get_logger(__name__)
 
@@ -112,7 +114,7 @@ def field_errors(found: Iterable[Mapping[str, Any]], prefix: str = "") -> list[F
 
 async def _known(request: Request, error: Exception) -> Response:
     kind = kind_of(error)
-    if isinstance(error, errors.UnauthenticatedError) and _is_page(request):
+    if isinstance(error, request_errors.UnauthenticatedError) and _is_page(request):
         return RedirectResponse(f"/login?next={quote(request.url.path)}", status_code=303)
     if kind.status >= 500:
         _log.error("api: request failed", path=request.url.path, error=repr(error))
@@ -191,7 +193,7 @@ def _is_page(request: Request) -> bool:
 
 
 def _own_fields(error: Exception) -> dict[str, Any]:
-    if isinstance(error, errors.InvalidFieldsError):
+    if isinstance(error, request_errors.InvalidFieldsError):
         return {"errors": [FieldError(pointer=p, message=m) for p, m in error.problems]}
     fields = {
         name: value for name, value in vars(error).items() if name not in Problem.model_fields

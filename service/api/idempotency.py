@@ -11,7 +11,8 @@ from sqlalchemy.orm import Session
 from service.db import locks
 from service.db.access_tables import IdempotencyKey
 from service.db.repositories.idempotency import IdempotencyRepository
-from service.errors import ConflictError, IdempotencyMismatchError
+from service.errors import ConflictError
+from service.request_errors import IdempotencyMismatchError
 
 KeyHeader = Annotated[str | None, Header(alias="Idempotency-Key", min_length=1, max_length=200)]
 

@@ -16,9 +16,9 @@ from service.api.views import job_view, job_views
 from service.db.repositories.events import EventRepository
 from service.db.repositories.jobs import JobFilter, JobRepository
 from service.db.tables import Event
-from service.errors import IdempotencyKeyMissingError
 from service.jobs.kinds.registry import JobKinds
 from service.jobs.submit import Submitter
+from service.request_errors import IdempotencyKeyMissingError
 from service.schemas.base import Page
 from service.schemas.jobs import JobView
 from service.states import TERMINAL, JobStatus

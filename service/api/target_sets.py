@@ -18,9 +18,9 @@ from service.db.repositories.jobs import JobRepository
 from service.db.repositories.target_sets import TargetSetRepository
 from service.db.repositories.teachers import TeacherRepository
 from service.db.tables import TargetChunk, TargetSet
-from service.errors import FieldProblem, InvalidFieldsError
 from service.jobs.kinds.collect import request_for
 from service.jobs.submit import Submitter
+from service.request_errors import FieldProblem, InvalidFieldsError
 from service.schemas.base import SAFETENSORS, Page
 from service.schemas.jobs import JobView
 from service.schemas.resources import ChunkView, TargetSetRequest, TargetSetView

@@ -16,7 +16,7 @@ from service.api.idempotency import IdempotentRequest, KeyHeader
 from service.api.uploads import Upload, load, receive
 from service.db.repositories.teachers import TeacherRepository
 from service.db.tables import Teacher
-from service.errors import FieldProblem, InvalidFieldsError
+from service.request_errors import FieldProblem, InvalidFieldsError
 from service.schemas.base import SAFETENSORS, Page
 from service.schemas.resources import TeacherMetadata, TeacherView
 

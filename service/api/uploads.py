@@ -12,7 +12,7 @@ from ltl_core.block_metadata import read_metadata
 from ltl_core.errors import CorruptTensorsError
 from ltl_core.teaching.checking import Arrays, read_arrays
 from service.digests import CONTENT_DIGEST, read_digest_header
-from service.errors import ChecksumMismatchError, DigestMissingError, TooLargeError
+from service.request_errors import ChecksumMismatchError, DigestMissingError, TooLargeError
 
 
 class Upload(NamedTuple):

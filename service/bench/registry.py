@@ -14,7 +14,7 @@ from service.bench.driver.http_chip import open_http_chip
 from service.bench.driver.rpc_client import AgentAddress
 from service.bench.simulated import spec_of
 from service.bench.stored import Stored
-from service.errors import UnknownChipBackendError
+from service.request_errors import UnknownChipBackendError
 
 ENTRY_POINTS = "tandemcal.chip_backends"
 SIMULATED = "simulated"

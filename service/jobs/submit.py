@@ -10,10 +10,11 @@ from service.db.repositories.agents import AgentRepository
 from service.db.repositories.jobs import JobRepository
 from service.db.session import clock
 from service.db.tables import Job
-from service.errors import FieldProblem, InvalidFieldsError, JobStateError
+from service.errors import JobStateError
 from service.jobs.engine import JobEngine
 from service.jobs.kinds.registry import KINDS, JobKinds
 from service.jobs.kinds.spec import JobSubject
+from service.request_errors import FieldProblem, InvalidFieldsError
 from service.schemas.jobs import ChipSubmission, Submission
 from service.states import TERMINAL, JobStatus
 from service.version import code_version

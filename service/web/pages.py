@@ -13,7 +13,8 @@ from service import formatting
 from service.api.auth import COOKIE, authenticate, refuse_foreign_pages, set_session_cookie
 from service.api.context import Context, ContextDep, utc_now
 from service.db.repositories.jobs import JobRepository
-from service.errors import JobStateError, NotFoundError, TooLargeError, UnauthenticatedError
+from service.errors import JobStateError, NotFoundError
+from service.request_errors import TooLargeError, UnauthenticatedError
 from service.states import Scope
 from service.web.fleet import FleetQuery, read_fleet
 from service.web.job import read_job

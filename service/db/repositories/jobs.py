@@ -13,6 +13,7 @@ from sqlalchemy.orm import Session
 
 from service.db.base import Json
 from service.db.repositories.events import EventRepository
+from service.db.repositories.job_conditions import drives, holds, unless_cancelling
 from service.db.repositories.paging import PageRequest, fetch_page
 from service.db.tables import Chip, ChipLease, Job, TargetSet
 from service.errors import AttemptSupersededError, JobNotFoundError, JobStateError
@@ -94,7 +95,7 @@ class JobRepository:
             raise JobStateError(job_id, job.status, "it is not started")
         newer = or_(Job.token.is_(None), Job.token < token)
         values: dict[str, Any] = {
-            "status": _unless_cancelling(JobStatus.RUNNING),
+            "status": unless_cancelling(JobStatus.RUNNING),
             "reason": None,
             "token": token,
             "executor_id": executor,
@@ -103,7 +104,7 @@ class JobRepository:
         }
         if job.started_at is None:
             values["weights_in_force"] = self._version_in_force(job.chip_id)
-        self._change(job_id, token, values, newer, Job.status.in_(_STARTABLE), _holds(token))
+        self._change(job_id, token, values, newer, Job.status.in_(_STARTABLE), holds(token))
         job = self.get(job_id)
         payload = {"attempt": job.attempt, "executor": executor}
         self._emit(job, "job.started", str(job.attempt), payload, now)
@@ -113,7 +114,7 @@ class JobRepository:
         self, job_id: str, token: int, progress: Json, spent: Json, now: datetime
     ) -> None:
         """Replace the progress, with one event a step. Raises AttemptSupersededError."""
-        self._change(job_id, token, {"progress": progress, "spent": spent}, *_drives(token))
+        self._change(job_id, token, {"progress": progress, "spent": spent}, *drives(token))
         key = f"{progress.get('phase')}:{progress.get('step')}"
         payload = {"progress": progress, "spent": spent}
         self._emit(self.get(job_id), "job.progress", key, payload, now)
@@ -132,14 +133,14 @@ class JobRepository:
         A state of a simulated chip belongs to the same moment. Raises AttemptSupersededError.
         """
         values = {"checkpoint_sha256": sha256, "checkpoint_step": step}
-        self._change(job_id, token, values, *_drives(token))
+        self._change(job_id, token, values, *drives(token))
         if chip_state_sha256 is not None:
             self.save_chip_state(job_id, token, chip_state_sha256, now)
 
     def save_chip_state(self, job_id: str, token: int, sha256: str, now: datetime) -> None:
         """Store the state of a simulated chip's devices. Raises AttemptSupersededError."""
         self._lock_with_lease(job_id)
-        chip_id = select(Job.chip_id).where(Job.id == job_id, *_drives(token)).scalar_subquery()
+        chip_id = select(Job.chip_id).where(Job.id == job_id, *drives(token)).scalar_subquery()
         saved = self._session.scalar(
             update(Chip)
             .where(Chip.id == chip_id)
@@ -165,7 +166,7 @@ class JobRepository:
         if status not in TERMINAL:
             raise JobStateError(job_id, status, "a job ends in a terminal status")
         values = {"status": status, "reason": reason, "result": result, "ended_at": now}
-        self._change(job_id, token, values, *_drives(token))
+        self._change(job_id, token, values, *drives(token))
         self.emit_end(self.get(job_id), now)
 
     def check_driven_by(self, job_id: str, token: int) -> None:
@@ -174,7 +175,7 @@ class JobRepository:
         Raises JobNotFoundError too.
         """
         self._lock_with_lease(job_id)
-        driven = select(Job.id).where(Job.id == job_id, *_drives(token))
+        driven = select(Job.id).where(Job.id == job_id, *drives(token))
         if self._session.scalar(driven) is None:
             raise AttemptSupersededError(job_id, token)
 
@@ -201,7 +202,7 @@ class JobRepository:
         waiting = case(
             (Job.chip_id.is_(None), JobStatus.QUEUED.value), else_=JobStatus.WAITING_FOR_CHIP.value
         )
-        values = {"status": _unless_cancelling(waiting), "reason": reason, "executor_id": None}
+        values = {"status": unless_cancelling(waiting), "reason": reason, "executor_id": None}
         self._change(job_id, token, values, Job.token == token, Job.status.in_(ACTIVE))
         job = self.get(job_id)
         payload = {"reason": reason, "checkpoint_step": job.checkpoint_step}
@@ -293,26 +294,3 @@ class JobRepository:
 
     def _emit(self, job: Job, type: str, key: str, data: Json, now: datetime) -> None:
         self._events.append(job.id, type, key, data, now=now, job_id=job.id, chip_id=job.chip_id)
-
-
-def _unless_cancelling(status: JobStatus | ColumnElement[str]) -> ColumnElement[str]:
-    return case((Job.status == JobStatus.CANCELLING, Job.status), else_=status)
-
-
-def _drives(token: int) -> tuple[ColumnElement[bool], ...]:
-    return (Job.token == token, Job.status.in_(ACTIVE), _holds(token))
-
-
-def _holds(token: int) -> ColumnElement[bool]:
-    """Condition: the job needs no chip, or holds the lease of its chip with this token."""
-    held = (
-        select(ChipLease.token)
-        .where(
-            ChipLease.chip_id == Job.chip_id,
-            ChipLease.job_id == Job.id,
-            ChipLease.token == token,
-            ChipLease.holder.is_not(None),
-        )
-        .exists()
-    )
-    return or_(Job.chip_id.is_(None), held)

@@ -15,8 +15,9 @@ from service.db.repositories.target_sets import TargetSetRepository
 from service.db.repositories.teachers import TeacherRepository
 from service.db.repositories.weights import WeightRepository
 from service.db.tables import Chip, Student
-from service.errors import ChipNotCalibratedError, FieldProblem, InvalidFieldsError
+from service.errors import ChipNotCalibratedError
 from service.jobs.kinds.spec import JobSubject
+from service.request_errors import FieldProblem, InvalidFieldsError
 from service.schemas.jobs import ChipSubmission
 
 

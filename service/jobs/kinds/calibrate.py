@@ -9,7 +9,6 @@ from ltl_core.progress import Phase, Progress
 from ltl_core.settings import CalibrationSettings
 from service.db.repositories.weights import Publication, WeightRepository
 from service.db.tables import Chip, Job
-from service.errors import FieldProblem, InvalidFieldsError
 from service.formatting import percent
 from service.jobs.health import health_by_accuracy
 from service.jobs.kinds.admission import find_chip_and_student
@@ -18,6 +17,7 @@ from service.jobs.kinds.inputs import student_inputs
 from service.jobs.kinds.results import ResultStore
 from service.jobs.kinds.spec import Facts, JobKindSpec, JobSubject
 from service.jobs.messages import Ended, Json
+from service.request_errors import FieldProblem, InvalidFieldsError
 from service.schemas.base import ResourceId
 from service.schemas.jobs import ChipSubmission
 from service.states import JobStatus, Split

@@ -12,12 +12,12 @@ from ltl_core.settings import TrainingSettings
 from service.db.repositories.students import StudentRepository
 from service.db.repositories.target_sets import TargetSetRepository
 from service.db.tables import TargetSet
-from service.errors import FieldProblem, InvalidFieldsError
 from service.jobs.kinds.context import JobContext
 from service.jobs.kinds.outcome import cancelled
 from service.jobs.kinds.results import ResultStore
 from service.jobs.kinds.spec import JobKindSpec, JobSubject
 from service.jobs.messages import Ended, Json
+from service.request_errors import FieldProblem, InvalidFieldsError
 from service.schemas.base import ResourceId
 from service.schemas.jobs import Submission
 from service.states import JobStatus, Split, TargetSetState

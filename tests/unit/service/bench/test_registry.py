@@ -14,7 +14,7 @@ from service.artifacts import ArtifactStore
 from service.bench.chip_ref import ChipRef
 from service.bench.leased import LeasedBackend
 from service.bench.registry import find_factory, open_chip, save_chip
-from service.errors import UnknownChipBackendError
+from service.request_errors import UnknownChipBackendError
 
 
 def make_lab_chip(chip_id: str, settings: Mapping[str, Any]) -> ChipBackend:

@@ -17,7 +17,7 @@ from service.bench.agent.process import (
     run_agent,
 )
 from service.bench.agent.settings import AgentSettings
-from service.errors import UnknownChipBackendError
+from service.request_errors import UnknownChipBackendError
 
 
 def settings(folder: Path, **given: Any) -> AgentSettings:
