@@ -54,6 +54,11 @@ def from_torch(module: nn.Module, input_shape: tuple[int, ...]) -> Imported:
     return builder.finish(input_shape)
 
 
+class _Resolved(NamedTuple):
+    path: str
+    module: nn.Module
+
+
 class _Builder:
     """Collects the layers of a graph; batch norm and activation join the layer before them.
 
@@ -147,14 +152,18 @@ class _Builder:
                 "put the activation first",
             )
 
-    def _resolve(self, node: fx.Node) -> tuple[str, nn.Module]:
+    def _resolve(self, node: fx.Node) -> _Resolved:
+        """Return the module that a node calls, or that does what its function does.
+
+        Raises UnsupportedLayerError.
+        """
         if node.op == "call_module":
-            return str(node.target), self._modules[str(node.target)]
+            return _Resolved(str(node.target), self._modules[str(node.target)])
         made, path = MODULE_OF.get(node.target), _path(node)
         if made is None:
             name = getattr(node.target, "__name__", str(node.target))
             raise UnsupportedLayerError(path, name, function_advice(name))
-        return path, made(*node.args[1:], **node.kwargs)
+        return _Resolved(path, made(*node.args[1:], **node.kwargs))
 
     def _add(self, node: fx.Node) -> None:
         """Take an addition; it needs an activation, or becomes part of the addition it feeds."""

@@ -10,8 +10,9 @@ from ltl_core.network.spec import NetworkSpec
 from ltl_core.network.stages import Stage
 from ltl_core.settings import NeuronSettings
 from ltl_core.spiking.forward import Weights
-from ltl_core.spiking.gradient import Gradient, join_time, split_time
+from ltl_core.spiking.gradient import Gradient
 from ltl_core.spiking.linear import as_weight, branch_weights, input_gradient
+from ltl_core.spiking.unfolding import join_time, split_time
 from ltl_core.teaching.readout import ReadoutLoss
 
 

@@ -11,9 +11,9 @@ from ltl_core.errors import LayerShapeError
 from ltl_core.network.spec import NetworkSpec
 from ltl_core.network.stages import Stage
 from ltl_core.settings import NeuronSettings
-from ltl_core.spiking.gradient import split_time, unfold_steps
 from ltl_core.spiking.linear import branch_weights, weighted_sums
 from ltl_core.spiking.neuron import lif_window
+from ltl_core.spiking.unfolding import split_time, unfold_steps
 
 # LAYER.weight and LAYER.bias of every matrix; STAGE.gain of the straight branches of an addition.
 Weights = Mapping[str, Tensor]

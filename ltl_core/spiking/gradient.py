@@ -4,20 +4,16 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Float, Real
+from jaxtyping import Float
 from torch import Tensor
+from torch.nn.grad import conv2d_weight
 
-from ltl_core.network.layers import Shape, Weighted, size
+from ltl_core.network.layers import Conv2d, Shape, Weighted, size
 from ltl_core.network.stages import Branch, Stage
-from ltl_core.spiking.linear import (
-    UnfoldedInput,
-    add_byte_gradient,
-    add_weight_gradient,
-    as_weight,
-    bias_gradient,
-    unfold,
-)
+from ltl_core.spiking.byte_products import add_outer_product, quantise_deltas, transpose
+from ltl_core.spiking.linear import as_matrix, as_weight
 from ltl_core.spiking.neuron import sum_time
+from ltl_core.spiking.unfolding import UnfoldedInput, join_time, lines, patches, unfold_steps
 
 NUMBERS_AT_ONCE = 2**23  # rows, membranes and spikes of a few samples that stay in the cache
 NUMBERS_AT_ONCE_ON_GPU = 2**28
@@ -101,27 +97,45 @@ def stage_gradient(
     return gradients.total
 
 
-def unfold_steps(
-    branch: Branch,
-    source: Real[Tensor, "time n *source"],
-    row_type: torch.dtype | None = None,
-) -> UnfoldedInput:
-    """Return the unfolded input of a branch over several steps, in the order of `join_time`."""
-    return unfold(branch, join_time(source), row_type)
+def add_weight_gradient(
+    total: Float[Tensor, "column row"],
+    rows: UnfoldedInput,
+    delta: Float[Tensor, "n *output"],
+    fraction: float,
+) -> None:
+    """Add fraction * sum_n delta_i[n] x_j[n] to `total`, in place."""
+    layer = rows.branch.layer
+    if isinstance(layer, Conv2d) and layer.groups != 1:
+        gradient = conv2d_weight(
+            rows.values, layer.weight_shape, delta, layer.stride, layer.padding, 1, layer.groups
+        )
+        total.add_(as_matrix(layer, gradient), alpha=fraction)
+        return
+    values = rows.values
+    if isinstance(layer, Conv2d) and rows.in_bytes:
+        values = patches(layer, values, rows.output_shape, delta.dtype)
+    total.addmm_(lines(delta).T, values.to(delta.dtype), alpha=fraction)
 
 
-def join_time(values: Real[Tensor, "time n *shape"]) -> Real[Tensor, "both *shape"]:
-    """Join steps and samples, sample after sample; channels stay innermost in memory."""
-    values = values.transpose(0, 1)
-    if values.dim() != 5:
-        return values.flatten(0, 1)
-    return values.permute(0, 1, 3, 4, 2).flatten(0, 1).permute(0, 3, 1, 2)
+def add_byte_gradient(
+    total: Float[Tensor, "column row"],
+    rows: UnfoldedInput,
+    delta: Float[Tensor, "n *output"],
+    fraction: float,
+) -> None:
+    """Add the gradient of an input in bytes to `total`, in place, with the deltas rounded to bytes.
+
+    The rows of `total` must be outermost in memory.
+    """
+    layer, deltas = rows.branch.layer, quantise_deltas(delta)
+    if layer is not None and deltas is not None:
+        transposed = transpose(layer, rows.values, rows.output_shape[1:])
+        add_outer_product(total.T, transposed, deltas, fraction)
 
 
-def split_time(values: Real[Tensor, "both *shape"], steps: int) -> Real[Tensor, "time n *shape"]:
-    """Split steps and samples that `join_time` joined."""
-    split: Tensor = values.unflatten(0, (-1, steps))
-    return split.transpose(0, 1)
+def bias_gradient(delta: Float[Tensor, "n column *position"]) -> Float[Tensor, " column"]:
+    """Return the sum of the deltas over samples and positions."""
+    return lines(delta).sum(0)
 
 
 def sample_slices(stage: Stage, steps: int, batch: int, device: torch.device) -> Iterator[slice]:

@@ -20,21 +20,15 @@ from ltl_core.network.stages import Stage
 from ltl_core.rules.rule import LayerActivity, Rule
 from ltl_core.settings import NeuronSettings
 from ltl_core.spiking.forward import Weights, as_frames
-from ltl_core.spiking.gradient import (
-    Gradient,
-    GradientSum,
-    sample_slices,
-    split_time,
-    unfold_steps,
-)
+from ltl_core.spiking.gradient import Gradient, GradientSum, sample_slices
 from ltl_core.spiking.linear import (
     BranchWeights,
     PackedWeights,
-    UnfoldedInput,
     branch_weights,
     weighted_sums,
 )
 from ltl_core.spiking.neuron import LIFWindow, count_spikes, lif_window_into
+from ltl_core.spiking.unfolding import UnfoldedInput, split_time, unfold_steps
 from ltl_core.teaching.readout import ReadoutLoss
 
 _STEPS_AT_ONCE = 4  # if the rule needs no later steps

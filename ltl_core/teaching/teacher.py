@@ -11,7 +11,8 @@ from ltl_core.errors import SettingError, SilentLayerError
 from ltl_core.network.spec import NetworkSpec
 from ltl_core.network.stages import Stage
 from ltl_core.spiking.forward import Weights
-from ltl_core.spiking.linear import branch_weights, unfold, weighted_sums
+from ltl_core.spiking.linear import branch_weights, weighted_sums
+from ltl_core.spiking.unfolding import unfold
 from ltl_core.teaching.readout import accuracy_of
 from ltl_core.teaching.targets import Samples, TargetSet, nearest_rank, to_levels
 

@@ -9,8 +9,8 @@ from torch import Tensor
 from ltl_core.network.spec import NetworkSpec
 from ltl_core.settings import NeuronSettings
 from ltl_core.spiking.forward import layer_traces, warm_start
-from ltl_core.spiking.gradient import unfold_steps
 from ltl_core.spiking.linear import branch_weights, weighted_sums
+from ltl_core.spiking.unfolding import unfold_steps
 from ltl_core.student.codes import CodeFormat, fit_lsb
 from ltl_core.student.student import Student
 from ltl_core.teaching.targets import Targets, evenly_spaced_indices

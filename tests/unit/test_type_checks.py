@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from chip_sim.read_noise import read_noise_spread
-from ltl_core.spiking.gradient import join_time
+from ltl_core.spiking.unfolding import join_time
 from service.client.tensors import unpack
 
 

@@ -57,17 +57,17 @@ def _target(stage: Stage) -> Tensor:
 LABELS = torch.tensor([0, 1, 2, 3, 4, 0, 1])
 
 
-def _closed_form(window: LayerTrace, rule: RuleName, neuron: NeuronSettings) -> Gradient:
+def _closed_form(trace: LayerTrace, rule: RuleName, neuron: NeuronSettings) -> Gradient:
     chosen = select_rule(rule)
-    if window.spikes is None:
-        deltas = chosen.readout_deltas(window.membrane, LabelCrossEntropy(LABELS), neuron)
+    if trace.spikes is None:
+        deltas = chosen.readout_deltas(trace.membrane, LabelCrossEntropy(LABELS), neuron)
     else:
-        near = (window.membrane - neuron.threshold).abs() < neuron.surrogate_width
+        near = (trace.membrane - neuron.threshold).abs() < neuron.surrogate_width
         activity = LayerActivity(
-            window.spikes, near.to(torch.float64), window.membrane, _target(window.stage)
+            trace.spikes, near.to(torch.float64), trace.membrane, _target(trace.stage)
         )
         deltas = chosen.deltas(activity, neuron)
-    return stage_gradient(window.stage, window.sources, deltas)[window.stage.name]
+    return stage_gradient(trace.stage, trace.sources, deltas)[trace.stage.name]
 
 
 def _autograd(index: int, rule: RuleName, neuron: NeuronSettings) -> Gradient:
@@ -103,8 +103,8 @@ def _error(found: Tensor, expected: Tensor) -> float:
 @pytest.mark.parametrize("rule", LOCAL)
 @pytest.mark.parametrize("index", range(4), ids=[stage.name for stage in STAGES])
 def test_closed_form_equals_autograd(index: int, rule: RuleName, neuron: NeuronSettings) -> None:
-    window = list(layer_traces(NETWORK, _weights(), _inputs(), neuron))[index]
-    found, expected = _closed_form(window, rule, neuron), _autograd(index, rule, neuron)
+    trace = list(layer_traces(NETWORK, _weights(), _inputs(), neuron))[index]
+    found, expected = _closed_form(trace, rule, neuron), _autograd(index, rule, neuron)
     assert float(expected.weight.abs().max()) > 0
     assert _error(found.weight, expected.weight) < 1e-6
     assert _error(found.bias, expected.bias) < 1e-6
@@ -113,16 +113,16 @@ def test_closed_form_equals_autograd(index: int, rule: RuleName, neuron: NeuronS
 @pytest.mark.parametrize("rule", LOCAL)
 @pytest.mark.parametrize("index", range(3), ids=[stage.name for stage in STAGES[:3]])
 def test_a_wider_surrogate_would_be_seen(index: int, rule: RuleName) -> None:
-    window = list(layer_traces(NETWORK, _weights(), _inputs(), NEURON))[index]
+    trace = list(layer_traces(NETWORK, _weights(), _inputs(), NEURON))[index]
     wider = NEURON.model_copy(update={"surrogate_width": 0.25})
-    found, expected = _closed_form(window, rule, wider), _autograd(index, rule, NEURON)
+    found, expected = _closed_form(trace, rule, wider), _autograd(index, rule, NEURON)
     assert _error(found.weight, expected.weight) > 1e-3
 
 
 def test_offline_rule_carries_credit_through_the_reset() -> None:
-    window = list(layer_traces(NETWORK, _weights(), _inputs(), NEURON))[1]
+    trace = list(layer_traces(NETWORK, _weights(), _inputs(), NEURON))[1]
     expected = _autograd(1, RuleName.LTL_OFFLINE, NEURON)
     no_memory = NEURON.model_copy(update={"decay": 1e-9})
     assert (
-        _error(_closed_form(window, RuleName.LTL_OFFLINE, no_memory).weight, expected.weight) > 1e-2
+        _error(_closed_form(trace, RuleName.LTL_OFFLINE, no_memory).weight, expected.weight) > 1e-2
     )

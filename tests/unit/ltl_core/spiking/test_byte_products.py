@@ -15,7 +15,8 @@ from ltl_core.spiking.byte_products import (
     sums_of_bytes,
     transpose,
 )
-from ltl_core.spiking.linear import UnfoldedInput, add_byte_gradient, add_weight_gradient
+from ltl_core.spiking.gradient import add_byte_gradient, add_weight_gradient
+from ltl_core.spiking.unfolding import UnfoldedInput
 
 SHAPES = pytest.mark.parametrize(
     ("kernel", "stride", "padding"), [(3, 1, 1), (3, 2, 1), (1, 2, 0), (2, 1, 0)]
