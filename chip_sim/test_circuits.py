@@ -65,7 +65,7 @@ def _check_current(layer: PlacedLayer, current: Tensor, spec: ChipSpec) -> None:
         raise LayerShapeError(name, ("time", layer.stage.columns), tuple(current.shape), "current")
     if not current.abs().max() <= limit:
         raise SettingError(
-            f"The test current goes up to {limit} times the threshold; give a smaller one."
+            f"The test current goes up to {limit} thresholds of the layer: give a smaller current."
         )
 
 

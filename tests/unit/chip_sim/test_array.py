@@ -121,7 +121,7 @@ def test_every_group_begins_on_a_fresh_tile(grouped: Stage) -> None:
     assert first_row == [(4 + n, slice(*ends)) for n, ends in enumerate(starts)]
 
 
-def test_analog_sums_of_groups_are_settled_by_their_own_rows(grouped: Stage) -> None:
+def test_analog_sums_of_groups_are_rounded_again_by_their_own_rows(grouped: Stage) -> None:
     """Levels right at a half: single precision alone would round some of them the other way."""
     values = torch.randint(-127, 128, (40, 6, 7, 7), generator=rng()).float()
     weight = (torch.randn(9, 18, generator=rng()) * 20 * 1024).round() / 1024
@@ -185,7 +185,7 @@ def test_analog_sums_do_not_depend_on_the_order_of_their_terms(
 
 
 @pytest.mark.parametrize(("gain", "may_round"), [(1.0, False), (4.0, True)])
-def test_sums_that_fit_24_bits_need_no_settling(
+def test_sums_that_fit_24_bits_need_no_second_rounding(
     linear: Stage, gain: float, may_round: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     values = (torch.randn(300, 600, generator=rng()) * 32).round().clamp(-127, 127)
@@ -195,10 +195,10 @@ def test_sums_that_fit_24_bits_need_no_settling(
     norms = column_norms(weight, blocks)
     made = made._replace(row_blocks=blocks, transfers=made.transfers[:1], norms=norms)
     settled = read_columns(made, RowInput(values, 1, True), linear, rng())
-    monkeypatch.setattr("chip_sim.array._settle", lambda *_: None)
+    monkeypatch.setattr("chip_sim.array.round_again_", lambda *_: None)
     assert torch.equal(made.weight @ values.T, weight[:, order] @ values[:, order].T) != may_round
     bare = read_columns(made, RowInput(values, 1, True), linear, rng())
-    # The sums of the larger weights do round, and are settled: what the guard is there for.
+    # The sums of the larger weights do round: the guard is there for them.
     assert torch.equal(settled, bare) or may_round
 
 
