@@ -1,4 +1,4 @@
-"""Jobs asked for over HTTP."""
+"""Requests for jobs over HTTP."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Agents register, are heard of and fall silent; what that means for their chips and jobs."""
+"""Agents register, send heartbeats and fall silent; effects on their chips and jobs."""
 
 from datetime import timedelta
 from pathlib import Path
@@ -34,7 +34,7 @@ HOLDER = Holder("worker", MINUTE)
 
 
 def introduction(**changes: Any) -> dict[str, Any]:
-    """What an agent says of itself."""
+    """Build the body with which an agent registers."""
     return {
         "agent_id": "agent-1",
         "name": "bench 1",
@@ -52,7 +52,7 @@ def register(world: World, **changes: Any) -> Response:
 
 
 def registered(world: World, **changes: Any) -> str:
-    """The id of the agent's chip."""
+    """Return the id of the agent's chip."""
     answer = register(world, **changes)
     assert answer.status_code == 200, answer.text
     return str(answer.json()["chip_id"])
@@ -63,7 +63,7 @@ def chip(world: World, chip_id: str) -> Any:
 
 
 def fall_silent(world: World) -> None:
-    """As if the last sign of life were long ago."""
+    """Move the last heartbeat of the agent far into the past."""
     then = utc_now() - 10 * MINUTE
     with world.context.database.writing() as session:
         session.execute(update(Agent).values(heartbeat_at=then - MINUTE, alive_until=then))
@@ -79,7 +79,7 @@ def submit(world: World, chip_id: str, **more: Any) -> Response:
     return world.client.post("/v1/jobs", json=body, headers={"Idempotency-Key": "one"})
 
 
-def test_an_agent_brings_its_chip(world: World) -> None:
+def test_registering_an_agent_registers_its_chip(world: World) -> None:
     answer = register(world)
     assert answer.json()["heartbeat_s"] == world.context.settings.agent_heartbeat_s
     found = chip(world, answer.json()["chip_id"])
@@ -151,7 +151,9 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
 
 
 @pytest.mark.parametrize(("changes", "pointer"), BAD.values(), ids=BAD.keys())
-def test_a_bad_introduction_is_refused(world: World, changes: dict[str, Any], pointer: str) -> None:
+def test_an_invalid_registration_is_refused(
+    world: World, changes: dict[str, Any], pointer: str
+) -> None:
     before = world.stored()
     answer = register(world, **changes)
     assert answer.status_code == 422
@@ -171,7 +173,7 @@ def test_a_silent_agent_takes_its_chip_offline_and_a_heartbeat_brings_it_back(
     assert events(world, chip_id).count("chip.online") == 1
 
 
-def test_a_forgotten_agent_is_told_so(world: World) -> None:
+def test_the_heartbeat_of_an_unknown_agent_gets_404(world: World) -> None:
     assert world.client.post("/v1/agents/agent-1/heartbeat").status_code == 404
 
 
@@ -225,7 +227,7 @@ def test_tokens_begin_above_what_the_agent_has_seen(world: World) -> None:
         assert lease.token == 42
 
 
-def test_a_job_is_told_where_the_agent_answers(world: World) -> None:
+def test_a_job_gets_the_address_of_the_agent(world: World) -> None:
     chip_id = registered(world, limits={"answer_s": 12.0})
     job = submit(world, chip_id).json()
     world.drive(job["id"])

@@ -1,4 +1,4 @@
-"""Who gets in, and what everybody else is told."""
+"""Access to the API: keys, scopes, browser sessions, and answers to those without."""
 
 import os
 import stat
@@ -46,7 +46,7 @@ def test_health_needs_no_key(world: World, path: str) -> None:
     assert anonymous(world).get(path).json()["status"] == "ok"
 
 
-def test_the_first_key_is_left_for_its_owner_alone(settings: Settings) -> None:
+def test_only_its_owner_can_read_the_first_key(settings: Settings) -> None:
     def start() -> str:
         with TestClient(create_app(settings, RecordingEngine())):
             return settings.key_file.read_text()
@@ -81,7 +81,7 @@ def test_a_key_may_do_what_its_scopes_say(world: World) -> None:
     assert reader.get("/v1/jobs").status_code == 401
 
 
-def test_the_last_administrator_stays(world: World) -> None:
+def test_the_last_admin_key_cannot_be_revoked(world: World) -> None:
     (first,) = world.client.get("/v1/keys").json()
     assert "key" not in first
     assert world.client.delete(f"/v1/keys/{first['id']}").status_code == 409
@@ -118,7 +118,7 @@ def test_only_our_own_pages_may_change_things(
     assert world.stored()["chips"] == (status == 201)
 
 
-def test_unknown_places_are_problems_too(world: World) -> None:
+def test_unknown_paths_are_problems_too(world: World) -> None:
     for answer, slug in (
         (world.client.get("/v1/nothing"), "not-found"),
         (world.client.put("/v1/jobs"), "method-not-allowed"),
@@ -131,7 +131,7 @@ def test_unknown_places_are_problems_too(world: World) -> None:
         assert answer.json()["status"] == answer.status_code
 
 
-def test_what_fails_inside_keeps_its_secrets(
+def test_an_internal_error_reveals_nothing(
     settings: Settings, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     def fail(*_: object) -> None:

@@ -60,7 +60,7 @@ def test_a_chip_says_what_it_is(world: World) -> None:
     assert world.client.get(f"/v1/chips/{chip['id']}").json() == chip
 
 
-def test_names_are_taken_once(world: World) -> None:
+def test_two_chips_cannot_have_the_same_name(world: World) -> None:
     first, second = world.register_chip("a"), world.register_chip("b")
     answer = register(world, name="a", settings={"preset": "pcm", "seed": 2})
     assert answer.status_code == 409

@@ -1,4 +1,4 @@
-"""Jobs over HTTP: accepted whole or not at all, and once a key."""
+"""Jobs over HTTP: accepted completely or refused, and once per Idempotency-Key."""
 
 import threading
 from typing import Any
@@ -74,7 +74,7 @@ def test_training_waits_for_its_targets(world: World) -> None:
     assert world.stored() == before
 
 
-def test_a_preset_is_laid_under_what_was_set(world: World) -> None:
+def test_settings_override_those_of_a_preset(world: World) -> None:
     body = {"kind": "train", "target_set_id": world.ready_targets()}
     settings = world.submit(body | {"preset": "ltl-offline-vgg11", "settings": {"epochs": 3}})
     assert settings["settings"]["epochs"] == 3
@@ -87,7 +87,7 @@ def test_a_preset_is_laid_under_what_was_set(world: World) -> None:
     assert world.stored() == before
 
 
-def test_a_student_that_no_chip_can_stand_in_for_is_refused(world: World) -> None:
+def test_a_student_that_no_chip_can_run_is_refused(world: World) -> None:
     chip = world.register_chip()["id"]
     reset = {"neuron": {"reset": "subtract", "decay": 1.0, "threshold": 1.0}}
     subtracting = world.trained_student(settings=reset)

@@ -66,7 +66,7 @@ def test_waiting_ends_when_the_job_changes(world: World) -> None:
     assert 0.3 <= time.monotonic() - begun < 5
 
 
-def test_waiting_in_vain_ends_in_time(world: World) -> None:
+def test_a_wait_without_a_change_ends_after_its_limit(world: World) -> None:
     job = post(world, calibration(world)).json()
     path = f"/v1/jobs/{job['id']}"
     etag = world.client.get(path).headers["etag"]

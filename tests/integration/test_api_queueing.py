@@ -20,7 +20,7 @@ MINUTE = timedelta(minutes=1)
 
 @pytest.fixture
 def evaluation(world: World) -> dict[str, Any]:
-    """What evaluates one chip."""
+    """Build a request that evaluates one chip."""
     return {
         "kind": "evaluate",
         "chip_id": world.register_chip()["id"],
@@ -33,7 +33,7 @@ def look(world: World, job: dict[str, Any]) -> Any:
 
 
 def end(world: World, job: dict[str, Any], took: timedelta) -> None:
-    """As if it had run for so long until now."""
+    """Set the times of a job as if it had run until now for this long."""
     with world.context.database.writing() as session:
         row = JobRepository(session).get(job["id"])
         row.status, row.ended_at = JobStatus.SUCCEEDED, utc_now()
@@ -127,6 +127,6 @@ def test_one_request_sent_many_times_at_once_makes_one_job(
     assert len({answer.json()["id"] for answer in answers}) == 1
 
 
-def test_what_the_database_cannot_hold_is_no_failure_of_the_service(world: World) -> None:
+def test_a_value_that_the_database_cannot_store_is_refused(world: World) -> None:
     for path in ("/v1/jobs/%00", "/v1/jobs?chip_id=%00", "/v1/chips?name=%00"):
         assert world.client.get(path).status_code < 500

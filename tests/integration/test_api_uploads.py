@@ -1,4 +1,4 @@
-"""Teachers and target sets: what is wrong gets a sentence, and leaves nothing behind."""
+"""Uploads of teachers and target sets: an invalid one gets a message and stores nothing."""
 
 from typing import Any
 
@@ -159,7 +159,7 @@ def test_bad_samples_are_refused(world: World, block: bytes, word: str) -> None:
     assert world.stored() == before
 
 
-def test_an_upload_that_broke_off_goes_on(world: World) -> None:
+def test_an_interrupted_upload_can_be_resumed(world: World) -> None:
     target_set = world.announce_targets(world.upload_teacher()["id"], chunks=3)
     block = safetensors.numpy.save(small_samples())
     path = f"/v1/target-sets/{target_set['id']}"
@@ -191,7 +191,7 @@ def test_both_splits_are_needed(world: World) -> None:
     assert world.engine.queued == []
 
 
-def test_completing_lets_the_teacher_answer(world: World) -> None:
+def test_completing_a_target_set_submits_a_collect_job(world: World) -> None:
     job = world.complete_targets(world.upload_teacher()["id"])
     assert job["kind"] == "collect"
     assert world.engine.queued == [job["id"]]

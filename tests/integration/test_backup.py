@@ -1,4 +1,4 @@
-"""A backup is whole, is verified, and comes back only where nothing is lost by it."""
+"""A backup is complete and verified, and is restored only into an empty database."""
 
 import sqlite3
 from contextlib import closing
@@ -28,7 +28,7 @@ from tests.postgres import Server, as_text
 
 @pytest.fixture
 def filled(world: World) -> World:
-    """With one of nearly everything; the service goes on running."""
+    """Fill a world with rows of nearly every table; its service keeps running."""
     chip = world.register_chip("bench 1")
     world.calibrate(chip["id"], world.trained_student())
     with world.context.database.writing() as session:
@@ -56,7 +56,7 @@ def elsewhere(tmp_path: Path) -> Settings:
     return Settings(data_dir=tmp_path / "elsewhere")
 
 
-def test_everything_comes_back_on_another_machine(filled: World, tmp_path: Path) -> None:
+def test_a_backup_restores_everything_on_another_machine(filled: World, tmp_path: Path) -> None:
     settings, new = filled.context.settings, elsewhere(tmp_path)
     made = back_up(settings, tmp_path / "backup")
     assert restore(new, tmp_path / "backup") == made
@@ -110,7 +110,7 @@ def test_a_changed_database_or_block_is_not_restored(filled: World, tmp_path: Pa
     restore(new, directory)  # what was refused has left nothing in the way
 
 
-def test_what_was_not_finished_is_no_backup(filled: World, tmp_path: Path) -> None:
+def test_an_unfinished_backup_is_not_restored(filled: World, tmp_path: Path) -> None:
     directory = tmp_path / "backup"
     back_up(filled.context.settings, directory)
     (directory / "manifest.json").unlink()
@@ -118,7 +118,7 @@ def test_what_was_not_finished_is_no_backup(filled: World, tmp_path: Path) -> No
         restore(elsewhere(tmp_path), directory)
 
 
-def test_a_block_that_the_store_lost_is_told(filled: World, tmp_path: Path) -> None:
+def test_a_block_missing_in_the_store_is_reported(filled: World, tmp_path: Path) -> None:
     with filled.context.database.reading() as session:
         lost = session.scalars(select(Student.sha256)).one()
     filled.context.artifacts.remove(lost)

@@ -1,4 +1,4 @@
-"""What Prometheus is told follows what happens, and nothing is counted twice."""
+"""Metrics follow the events, and nothing is counted twice."""
 
 import urllib.request
 from typing import Any
@@ -77,7 +77,7 @@ def test_what_ended_before_the_process_began_is_counted(settings: Settings, worl
     assert found[named("tandemcal_jobs_ended_total", kind="train", status="succeeded")] == 1
 
 
-def test_calibrations_tell_what_they_recovered(world: World) -> None:
+def test_calibrations_report_what_they_recovered(world: World) -> None:
     scrape(world)
     chip, student = world.register_chip()["id"], world.trained_student()
     scrape(world)
@@ -87,7 +87,7 @@ def test_calibrations_tell_what_they_recovered(world: World) -> None:
     assert found[named("tandemcal_chips", health="unknown")] == 1
 
 
-def test_a_drift_score_is_told_once_there_is_one(world: World) -> None:
+def test_a_drift_score_is_reported_once_there_is_one(world: World) -> None:
     chip = world.register_chip("bench 1")["id"]
     named_score = named("tandemcal_chip_drift_score", chip="bench 1")
     assert named_score not in scrape(world)
@@ -96,7 +96,7 @@ def test_a_drift_score_is_told_once_there_is_one(world: World) -> None:
     assert scrape(world)[named_score] == 0.25
 
 
-def test_an_agent_is_told_by_its_chip(world: World) -> None:
+def test_metrics_of_an_agent_carry_the_name_of_its_chip(world: World) -> None:
     info = make_chip("bench-1", preset("pcm"), 7).info
     with world.context.database.writing() as session:
         now = clock(session)
@@ -130,7 +130,7 @@ def test_metrics_can_have_a_port_of_their_own(settings: Settings) -> None:
             assert parsed(answer.read().decode())[named("tandemcal_database_up")] == 1
 
 
-def test_a_database_that_is_gone_is_told(settings: Settings, world: World) -> None:
+def test_a_database_that_does_not_answer_is_reported(settings: Settings, world: World) -> None:
     assert scrape(world)[named("tandemcal_database_up")] == 1
     world.context.database.engine.dispose()
     (settings.data_dir / "tandemcal.sqlite").unlink()

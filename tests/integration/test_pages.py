@@ -1,4 +1,4 @@
-"""The pages: who sees them, what stands on them, and that nobody else can press their buttons."""
+"""Web pages: who sees them, what they show, and protection from other sites."""
 
 import re
 
@@ -17,7 +17,7 @@ LIMIT = 200_000  # bytes
 
 @pytest.fixture
 def browser(world: World) -> TestClient:
-    """Without a key, and without following redirects."""
+    """Open a browser without a key, which follows no redirects."""
     return TestClient(world.client.app, follow_redirects=False)
 
 
@@ -27,7 +27,7 @@ def sign_in(browser: TestClient, key: str) -> None:
 
 
 def calibrated(world: World, before: float = 0.5, after: float = 0.85) -> str:
-    """The id of a calibration that a worker has ended, with progress and a log."""
+    """Return the id of a calibration that has ended, with progress and a log."""
     chip = world.register_chip("bench <1>")
     job = world.calibrate(chip["id"], world.trained_student(), budget={"samples": 640})
     token = world.drive(job["id"])
@@ -50,7 +50,7 @@ def calibrated(world: World, before: float = 0.5, after: float = 0.85) -> str:
 
 
 @pytest.mark.parametrize("path", ["/", "/jobs/1", "/?jobs=2"])
-def test_a_page_leads_to_the_key_first_and_then_back(browser: TestClient, path: str) -> None:
+def test_a_page_redirects_to_the_login_and_back(browser: TestClient, path: str) -> None:
     answer = browser.get(path)
     assert answer.status_code == 303
     login = browser.get(answer.headers["location"])
@@ -59,7 +59,7 @@ def test_a_page_leads_to_the_key_first_and_then_back(browser: TestClient, path: 
 
 
 @pytest.mark.parametrize("path", ["/fragments/fleet", "/fragments/jobs/1"])
-def test_the_moving_parts_are_closed_as_well(browser: TestClient, path: str) -> None:
+def test_live_parts_of_pages_need_a_session_too(browser: TestClient, path: str) -> None:
     assert browser.get(path).status_code == 401
 
 
@@ -111,7 +111,7 @@ def test_the_fleet_shows_chips_and_jobs_with_their_figures(world: World) -> None
     assert "before 50.0\u202f%, after 85.0\u202f% (+35.0 pt); golden student 88.0" in page
 
 
-def test_the_marks_of_a_recovery_stand_where_the_figures_are(world: World) -> None:
+def test_marks_of_a_recovery_are_placed_by_their_figures(world: World) -> None:
     calibrated(world, before=0.0, after=1.0)
     page = world.client.get("/").text
     before = re.search(r'class="before" cx="([\d.]+)"', page.split('class="recovery"')[1])
@@ -128,7 +128,7 @@ def test_names_are_shown_as_text(world: World) -> None:
     assert "bench <1>" not in page
 
 
-def test_a_job_shows_its_way_its_curves_and_its_end(world: World) -> None:
+def test_the_job_page_shows_phases_plots_and_result(world: World) -> None:
     page = world.client.get(f"/jobs/{calibrated(world)}").text
     assert "Calibration of bench &lt;1&gt;: 50.0" in page
     assert "published as version 1." in page
@@ -137,7 +137,7 @@ def test_a_job_shows_its_way_its_curves_and_its_end(world: World) -> None:
     assert "data-ended" in page
 
 
-def test_a_job_that_does_not_exist_is_said_so_on_a_page(world: World) -> None:
+def test_the_page_of_an_unknown_job_says_so(world: World) -> None:
     answer = world.client.get("/jobs/0")
     assert answer.status_code == 404
     assert answer.headers["content-type"].startswith("text/html")
@@ -162,7 +162,7 @@ def test_a_part_that_did_not_change_is_not_sent_again(world: World) -> None:
     assert world.client.get("/fragments/fleet", headers=again).status_code == 200
 
 
-def test_the_moving_part_is_what_stands_in_the_page(world: World) -> None:
+def test_the_live_part_equals_the_part_in_the_page(world: World) -> None:
     job = calibrated(world)
     for page, part in (("/", "/fragments/fleet"), (f"/jobs/{job}", f"/fragments/jobs/{job}")):
         assert world.client.get(part).text.strip() in world.client.get(page).text

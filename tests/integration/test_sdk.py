@@ -1,4 +1,4 @@
-"""The Python client against the real service, whose jobs a worker's part of the test does."""
+"""The Python client against the real service; the tests end its jobs as a worker would."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -27,7 +27,7 @@ from tests.conftest import NETWORK, World, small_samples, small_weights
 
 
 def transport(world: World) -> Transport:
-    """The client's own httpx, whose requests the service in this process answers."""
+    """Build an httpx client whose requests the service in this process answers."""
 
     def answer(request: httpx.Request) -> httpx.Response:
         url, content = str(request.url), request.read()
@@ -57,7 +57,7 @@ def small_splits() -> Splits:
 
 
 def finish_collect(world: World, job_id: str, status: JobStatus) -> None:
-    """What a worker does at the end of a collection."""
+    """Write the result of a collect job as a worker would."""
     now = utc_now()
     with world.context.database.writing() as session:
         jobs, sets = JobRepository(session), TargetSetRepository(session)
@@ -70,7 +70,7 @@ def finish_collect(world: World, job_id: str, status: JobStatus) -> None:
 
 
 class Collected(Jobs):
-    """Jobs that a worker ends as soon as they are waited for, in the way it was told."""
+    """Ends jobs with a given result as soon as the client waits for them."""
 
     def __init__(self, transport: Transport, world: World, status: JobStatus) -> None:
         super().__init__(transport)
@@ -95,7 +95,7 @@ def test_weights_that_do_not_fit_are_refused_with_the_layer_named(world: World) 
         Teachers(transport(world)).upload("digits", spec(), weights)
 
 
-def test_an_upload_that_broke_off_goes_on_with_what_is_missing(world: World) -> None:
+def test_resuming_an_upload_sends_only_what_is_missing(world: World) -> None:
     line = transport(world)
     teacher = Teachers(line).upload("digits", spec(), small_weights())
     body = {"name": "digits", "teacher_id": teacher.id, "chunks": 4}
@@ -174,7 +174,7 @@ def test_a_students_weights_arrive_whole(world: World, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("chosen", [{"preset": "pcn", "seed": 1}, {"preset": "pcm", "seed": -1}])
-def test_a_chip_that_cannot_be_is_refused(world: World, chosen: Mapping[str, Any]) -> None:
+def test_a_chip_with_invalid_settings_is_refused(world: World, chosen: Mapping[str, Any]) -> None:
     with pytest.raises(TandemcalError) as raised:
         Chips(transport(world)).register("bench 1", **chosen)
     assert raised.value.status == 422

@@ -1,4 +1,4 @@
-"""Blobs are found by what they hold, and a damaged one is never handed out."""
+"""Blocks are addressed by their content, and a damaged one is never returned."""
 
 import os
 import time
@@ -41,7 +41,7 @@ def test_a_missing_blob_is_named(tmp_path: Path) -> None:
         ArtifactStore(tmp_path).read("abc")
 
 
-def test_what_was_left_behind_is_swept_away(tmp_path: Path) -> None:
+def test_unfinished_uploads_are_deleted(tmp_path: Path) -> None:
     store = ArtifactStore(tmp_path)
     with store.temporary() as scratch:
         (scratch / "part").write_bytes(b"half")
@@ -52,7 +52,7 @@ def test_what_was_left_behind_is_swept_away(tmp_path: Path) -> None:
         assert files(tmp_path) == []
 
 
-def test_an_old_block_is_removed_and_a_young_one_stays(tmp_path: Path) -> None:
+def test_an_old_block_is_deleted_and_a_new_one_stays(tmp_path: Path) -> None:
     store = ArtifactStore(tmp_path)
     old, young = store.put(b"old"), store.put(b"young")
     age(tmp_path, old)
@@ -63,7 +63,7 @@ def test_an_old_block_is_removed_and_a_young_one_stays(tmp_path: Path) -> None:
     assert len(files(tmp_path)) == 1
 
 
-def test_a_block_that_is_stored_again_is_young_again(tmp_path: Path) -> None:
+def test_storing_a_block_again_renews_its_time(tmp_path: Path) -> None:
     store = ArtifactStore(tmp_path)
     sha256 = store.put(b"old")
     age(tmp_path, sha256)
@@ -76,6 +76,6 @@ DAY = 24 * 3600.0
 
 
 def age(root: Path, sha256: str) -> None:
-    """As if it had been stored two days ago."""
+    """Set the time of a block to two days ago."""
     then = time.time() - 2 * DAY
     os.utime(root / sha256[:2] / sha256, (then, then))

@@ -49,7 +49,7 @@ def test_amounts_are_grouped(value: float | None, text: str) -> None:
         (timedelta(days=9), "9 d ago"),
     ],
 )
-def test_times_are_told_from_now(passed: timedelta, text: str) -> None:
+def test_times_are_shown_relative_to_now(passed: timedelta, text: str) -> None:
     assert ago(NOW - passed, NOW) == text
 
 

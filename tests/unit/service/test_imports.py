@@ -1,4 +1,4 @@
-"""The process that serves HTTP stays small and quick: no torch in it."""
+"""The process that serves HTTP does not load torch."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""What passes by itself is one line; nothing that went wrong is told without its reason."""
+"""A temporary failure is logged in one line, and every failure with its reason."""
 
 import json
 import logging
@@ -33,7 +33,7 @@ def lines(capsys: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:
     return [json.loads(line) for line in capsys.readouterr().err.splitlines()]
 
 
-def test_a_database_s_error_is_told_in_the_driver_s_words() -> None:
+def test_a_database_error_is_logged_in_the_words_of_the_driver() -> None:
     assert in_a_line(AWAY) == "OSError: server closed"
     assert in_a_line(ValueError()) == "ValueError"
 

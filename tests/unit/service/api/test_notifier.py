@@ -22,7 +22,7 @@ def rename_events(database: Database, before: str, after: str) -> None:
         session.connection().exec_driver_sql(f"ALTER TABLE {before} RENAME TO {after}")
 
 
-def test_a_bell_outlasts_a_database_that_was_away(
+def test_a_wait_for_events_outlasts_a_database_that_was_away(
     database: Database, capsys: pytest.CaptureFixture[str]
 ) -> None:
     async def wait() -> bool:

@@ -1,4 +1,4 @@
-"""Pictures of a chip, from the command line."""
+"""`tandemcal chip plot` writes plots of a chip model."""
 
 from pathlib import Path
 
@@ -28,7 +28,7 @@ def test_a_chip_of_ones_own_is_drawn(tmp_path: Path) -> None:
         ("{device: {g_min: 30 uS}}", "is not below g_max"),
     ],
 )
-def test_a_wrong_spec_is_a_sentence(tmp_path: Path, content: str, says: str) -> None:
+def test_a_wrong_spec_gives_a_message(tmp_path: Path, content: str, says: str) -> None:
     spec = tmp_path / "mine.yaml"
     spec.write_text(content)
     done = CliRunner().invoke(app, ["chip", "plot", str(spec), "--out", str(tmp_path / "out")])

@@ -1,4 +1,4 @@
-"""What is sent: the same samples in the same chunks, in single precision."""
+"""Uploaded blocks: the same samples give the same chunks, in single precision."""
 
 import numpy as np
 import torch

@@ -1,4 +1,4 @@
-"""What the client does when the network, or the service, does not do as it should."""
+"""Retries and errors of the client when the network or the service fails."""
 
 from collections.abc import Callable, Iterator
 
@@ -20,7 +20,7 @@ class Thing(BaseModel):
 
 
 class Line:
-    """A network that answers as it is told, request by request, and remembers them."""
+    """A network with scripted answers, which records the requests."""
 
     def __init__(self, *answers: httpx.Response | Exception) -> None:
         self.seen: list[httpx.Request] = []
@@ -143,5 +143,5 @@ def test_an_event_stream_that_breaks_off_goes_on_where_it_broke() -> None:
     assert line.seen[1].headers["Last-Event-ID"] == "3"
 
 
-def test_no_event_is_waited_for_when_everything_was_told() -> None:
+def test_events_end_at_once_when_all_were_sent() -> None:
     assert list(Jobs(Line(httpx.Response(204)).transport()).events("1", after=9)) == []

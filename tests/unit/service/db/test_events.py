@@ -1,4 +1,4 @@
-"""Events are told once, and whoever reads up to a number has seen all below it."""
+"""Events are stored once, and a reader that reached a number has seen all below it."""
 
 from datetime import UTC, datetime
 
@@ -30,7 +30,7 @@ def told(database: Database, after: int = 0) -> list[str]:
 
 
 @both
-def test_what_is_told_twice_is_kept_once(database: Database) -> None:
+def test_an_event_written_twice_is_stored_once(database: Database) -> None:
     for keys in ("ab", "bc"):
         with database.writing() as session:
             for key in keys:
@@ -39,7 +39,7 @@ def test_what_is_told_twice_is_kept_once(database: Database) -> None:
 
 
 @both
-def test_a_unit_reads_what_it_told(database: Database) -> None:
+def test_a_unit_of_work_reads_its_own_events(database: Database) -> None:
     with database.writing() as session:
         tell(session, "a")
         assert EventRepository(session).last() == 1
@@ -47,14 +47,14 @@ def test_a_unit_reads_what_it_told(database: Database) -> None:
 
 
 @both
-def test_what_was_rolled_back_was_not_told(database: Database) -> None:
+def test_an_event_that_is_rolled_back_is_not_stored(database: Database) -> None:
     with pytest.raises(InterruptedError), database.writing() as session:
         tell_and_fail(session, "a")
     assert told(database) == []
 
 
 @both
-def test_a_savepoint_takes_back_what_was_told_since(database: Database) -> None:
+def test_rolling_back_to_a_savepoint_drops_the_events_since(database: Database) -> None:
     with database.writing() as session:
         tell(session, "before")
         with pytest.raises(InterruptedError), session.begin_nested():

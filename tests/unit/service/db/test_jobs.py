@@ -1,4 +1,4 @@
-"""A worker that was overtaken writes nothing; what is told once is told once."""
+"""A superseded attempt writes nothing, and repeated writes have no effect."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -42,7 +42,7 @@ def add_job(session: Session, job_id: str, kind: str = "calibrate", **parts: str
 
 @pytest.fixture
 def laid(database: Database) -> Database:
-    """A teacher, its targets, a student, a chip; a job with the chip and one without."""
+    """Store a teacher, a target set, a student, a chip, and jobs with and without the chip."""
     with database.writing() as session:
         session.add(Teacher(id="t", name="t", network={}, weights_sha256="0", created_at=NOON))
         session.flush()
@@ -107,13 +107,15 @@ WRITES: dict[str, Callable[[Session, int], object]] = {
 
 
 @pytest.mark.parametrize("write", WRITES.values(), ids=WRITES.keys())
-def test_who_drives_writes(laid: Database, write: Callable[[Session, int], object]) -> None:
+def test_the_attempt_that_drives_a_job_can_write(
+    laid: Database, write: Callable[[Session, int], object]
+) -> None:
     with laid.writing() as session:
         write(session, drive(session))
 
 
 @pytest.mark.parametrize("write", WRITES.values(), ids=WRITES.keys())
-def test_who_was_overtaken_writes_nothing(
+def test_a_superseded_attempt_writes_nothing(
     laid: Database, write: Callable[[Session, int], object]
 ) -> None:
     with laid.writing() as session:
@@ -163,12 +165,12 @@ def test_a_job_ends_once(laid: Database) -> None:
         assert JobRepository(session).get("tune").status == "succeeded"
 
 
-def test_a_job_does_not_end_in_passing(laid: Database) -> None:
+def test_a_job_ends_only_in_a_terminal_status(laid: Database) -> None:
     with pytest.raises(JobStateError), laid.writing() as session:
         JobRepository(session).end("tune", drive(session), JobStatus.RUNNING, None, None, NOON)
 
 
-def test_unknown_jobs_are_said_to_be_unknown(laid: Database) -> None:
+def test_an_unknown_job_is_not_found(laid: Database) -> None:
     with pytest.raises(JobNotFoundError), laid.writing() as session:
         JobRepository(session).write_progress("nowhere", 1, {}, {}, NOON)
 
@@ -206,7 +208,7 @@ def test_a_student_is_published_once_a_job(laid: Database) -> None:
         assert JobRepository(session).get("train again").student_id == student.id
 
 
-def test_an_attempt_after_a_crash_tells_no_step_twice(laid: Database) -> None:
+def test_an_attempt_after_a_crash_reports_no_step_twice(laid: Database) -> None:
     with laid.writing() as session:
         for attempt, steps in ((1, (1, 2)), (2, (2, 3))):
             jobs = JobRepository(session)
@@ -247,7 +249,7 @@ def test_a_retired_chip_stays_retired(laid: Database) -> None:
         assert chips.get("chip").health == "retired"
 
 
-def test_health_is_told_when_it_changes_and_only_then(laid: Database) -> None:
+def test_health_writes_an_event_only_when_it_changes(laid: Database) -> None:
     with laid.writing() as session:
         chips = ChipRepository(session)
         chips.record_accuracy("chip", 0.5)

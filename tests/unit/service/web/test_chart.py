@@ -1,4 +1,4 @@
-"""A curve is drawn where its values are."""
+"""Plots place their curves and labels by the values."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""The small drawing of a chip's last probes."""
+"""The sparkline of a chip's last drift scores."""
 
 from service.formatting import score_text
 from service.jobs.kinds import probe
