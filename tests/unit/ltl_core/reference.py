@@ -1,4 +1,4 @@
-"""The published equations, plainly, with autograd: what the closed forms are held against."""
+"""The published equations in plain form, with autograd: the closed forms are compared with them."""
 
 from collections.abc import Callable, Mapping
 
@@ -11,13 +11,13 @@ from ltl_core.network.spec import NetworkSpec
 from ltl_core.network.stages import Stage
 from ltl_core.rules.end_to_end import Model
 from ltl_core.settings import NeuronSettings, Reset
+from ltl_core.spiking.forward import Weights
 
-Weights = Mapping[str, Tensor]
 Spike = Callable[[Tensor], Tensor]
 
 
 class _Spike(torch.autograd.Function):
-    """A step forward; a boxcar around the threshold backward."""
+    """A spike: a step forward, a boxcar around the threshold backward."""
 
     @staticmethod
     def forward(ctx, membrane, threshold, width):  # type: ignore[no-untyped-def]
@@ -33,12 +33,12 @@ class _Spike(torch.autograd.Function):
 
 
 def boxcar(neuron: NeuronSettings) -> Spike:
-    """The surrogate of LTL."""
+    """Return the spike with the surrogate of LTL."""
     return lambda u: _Spike.apply(u, neuron.threshold, neuron.surrogate_width)
 
 
 def dspike(neuron: NeuronSettings, b: float) -> Spike:
-    """Forward the step; backward the derivative of D(x; b), which autograd takes itself."""
+    """Return the spike with the derivative of D(x; b), taken by autograd, as its backward."""
 
     def spike(u: Tensor) -> Tensor:
         x = (u / (2 * neuron.threshold)).clamp(0, 1)
@@ -50,14 +50,14 @@ def dspike(neuron: NeuronSettings, b: float) -> Spike:
 
 
 def layer_sums(layer: Weighted, weight: Tensor, bias: Tensor, rows: Tensor) -> Tensor:
-    """W x + b of one step."""
+    """Return W x + b of one step."""
     if layer.kind == "linear":
         return F.linear(rows.flatten(1), weight, bias)
     return F.conv2d(rows, weight, bias, layer.stride, layer.padding, 1, layer.groups)
 
 
 def sums(stage: Stage, weights: Weights, sources: list[Tensor]) -> Tensor:
-    """All branches of a stage at one step: pooled, times weights or times a gain, and added."""
+    """Add all branches of a stage at one step: each pooled, times its weights or its gain."""
     total = torch.zeros((), dtype=sources[0].dtype)
     straight = 0
     for branch, rows in zip(stage.branches, sources, strict=True):
@@ -76,7 +76,7 @@ def sums(stage: Stage, weights: Weights, sources: list[Tensor]) -> Tensor:
 def spike_trains(
     currents: list[Tensor], neuron: NeuronSettings, spike: Spike | None = None
 ) -> list[Tensor]:
-    """u[t] = decay u[t-1] (1 - s[t-1]) + W x[t] + b, with the gradient in both paths."""
+    """Return the spikes of u[t] = decay u[t-1] (1 - s[t-1]) + W x[t] + b, with gradients."""
     spike = spike or boxcar(neuron)
     membrane = spikes = torch.zeros(1, dtype=currents[0].dtype)
     trains = []
@@ -91,7 +91,7 @@ def spike_trains(
 
 
 def online_trains(currents: list[Tensor], neuron: NeuronSettings) -> list[Tensor]:
-    """The same spikes, with the membrane of the step before cut off from the gradient."""
+    """Return the same spikes, with the membrane of the step before cut off from the gradient."""
     membrane = spikes = torch.zeros(1, dtype=currents[0].dtype)
     trains = []
     for current in currents:
@@ -109,7 +109,10 @@ def local_gradients(
     taught: tuple[Mapping[str, Tensor], Tensor],
     how: tuple[bool, NeuronSettings],
 ) -> dict[str, Tensor]:
-    """LTL, offline or online: every layer's own loss; what reaches it carries no gradient."""
+    """Return the gradients of LTL, offline or online: those of every layer's own loss.
+
+    The input of a layer carries no gradient.
+    """
     (targets, labels), (offline, neuron) = taught, how
     leaves = {n: w.clone().requires_grad_(not n.endswith("gain")) for n, w in weights.items()}
     frames = inputs.dim() > 4
@@ -137,12 +140,12 @@ def local_gradients(
 
 
 def offline_loss(trains: list[Tensor], target: Tensor) -> Tensor:
-    """mean (r - R)^2."""
+    """Return mean (r - R)^2."""
     return (torch.stack(trains).mean(0) - target).square().mean()
 
 
 def online_loss(trains: list[Tensor], target: Tensor, neuron: NeuronSettings) -> Tensor:
-    """sum_{t >= Tw} mean (r(t) - R)^2, where only s[t] of r(t) carries a gradient."""
+    """Return sum_{t >= Tw} mean (r(t) - R)^2, where only s[t] of r(t) carries a gradient."""
     loss = torch.zeros((), dtype=target.dtype)
     count = torch.zeros_like(target)
     for step, spikes in enumerate(trains):
@@ -154,12 +157,12 @@ def online_loss(trains: list[Tensor], target: Tensor, neuron: NeuronSettings) ->
 
 
 def offline_readout_loss(currents: list[Tensor], labels: Tensor) -> Tensor:
-    """CE((1/T) sum_t (W s[t] + b), y)."""
+    """Return CE((1/T) sum_t (W s[t] + b), y)."""
     return F.cross_entropy(torch.stack(currents).mean(0), labels)
 
 
 def online_readout_loss(currents: list[Tensor], labels: Tensor, neuron: NeuronSettings) -> Tensor:
-    """sum_{t >= Tw} CE(Y[t] / (t+1), y), where only the step t of Y[t] carries a gradient."""
+    """Return sum_{t >= Tw} CE(Y[t] / (t+1), y); only the step t of Y[t] carries a gradient."""
     loss = torch.zeros((), dtype=currents[0].dtype)
     running = torch.zeros_like(currents[0])
     for step, current in enumerate(currents):
@@ -178,7 +181,7 @@ def end_to_end_gradients(
     shortcut: tuple[dict[str, Tensor], float] = ({}, 0.0),
     loss: Callable[[Tensor, Tensor], Tensor] = F.cross_entropy,
 ) -> dict[str, Tensor]:
-    """Through time and space at once, with what a branch from every layer adds."""
+    """Return gradients through time and space, with the losses of branches if there are any."""
     branches, balance = shortcut
     leaves = {f"branch:{n}": t.clone() for n, t in branches.items()}
     leaves |= {n: w.clone() for n, w in model.weights.items()}
@@ -205,7 +208,7 @@ def end_to_end_gradients(
 
 
 class _Count(torch.autograd.Function):
-    """The student's counts forward; backward into the ANN where it is linear."""
+    """Spike counts: the student's forward; backward into the ANN where it is linear."""
 
     @staticmethod
     def forward(ctx, activation, counts, steps):  # type: ignore[no-untyped-def]
@@ -220,7 +223,7 @@ class _Count(torch.autograd.Function):
 
 
 def tandem_gradients(model: Model, inputs: Tensor, labels: Tensor) -> dict[str, Tensor]:
-    """a = (W c + T b) / threshold on the counts of the layer below; forward the student's."""
+    """Return the gradients of a = (W c + T b) / threshold, with the student's counts c forward."""
     leaves = {n: w.clone().requires_grad_() for n, w in model.weights.items()}
     steps, frames, threshold = model.neuron.steps, inputs.dim() > 4, model.neuron.threshold
     trains = {None: [inputs[:, t] if frames else inputs for t in range(steps)]}

@@ -47,7 +47,7 @@ LABELS = torch.tensor([0, 1, 2, 0, 1])
 
 
 def random_weights(network: NetworkSpec) -> dict[str, Tensor]:
-    """Large enough that every layer fires now and then."""
+    """Return weights large enough that every layer fires now and then."""
     generator = torch.Generator().manual_seed(3)
     weights = {
         name: torch.randn(shape, generator=generator, dtype=torch.float64)
@@ -63,13 +63,13 @@ def random_weights(network: NetworkSpec) -> dict[str, Tensor]:
 
 
 def random_inputs(*lead: int, seed: int = 4) -> Tensor:
-    """Images in [0, 1]."""
+    """Return images in [0, 1]."""
     generator = torch.Generator().manual_seed(seed)
     return torch.rand((*lead, 2, 8, 8), generator=generator, dtype=torch.float64)
 
 
 def random_targets(network: NetworkSpec) -> dict[str, Tensor]:
-    """Rates for every hidden layer."""
+    """Return target rates for every hidden layer."""
     generator = torch.Generator().manual_seed(5)
     return {
         stage.name: torch.rand(

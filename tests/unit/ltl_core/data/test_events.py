@@ -1,4 +1,4 @@
-"""Events of moving digits become frames: every event once, in its own part of the recording."""
+"""Events of moving digits become frames: every event once, in the time bin that it belongs to."""
 
 from functools import cache
 from typing import Any
@@ -25,12 +25,12 @@ _EVENT = np.dtype([("x", np.int16), ("y", np.int16), ("t", np.int64), ("p", np.i
 
 @cache
 def digits() -> Any:
-    """1797 of 8 x 8 pixels."""
+    """Return the 1797 digits of scikit-learn, 8 x 8 pixels each."""
     return load_digits()
 
 
 def moving_digit(number: int, positions: int = 9, step_us: int = 1000) -> NDArray[Any]:
-    """What a camera sees of a digit that moves to the right: a change is an event."""
+    """Return the events of a digit that moves to the right: a changed pixel is an event."""
     picture = digits().images[number] > 7
     seen = np.zeros((positions, 8, 16), dtype=bool)
     for place in range(positions):
@@ -46,7 +46,7 @@ def moving_digit(number: int, positions: int = 9, step_us: int = 1000) -> NDArra
 
 
 def _centre(frame: Tensor) -> float:
-    """Mean column of all events."""
+    """Return the mean column of all events."""
     columns = torch.arange(SENSOR.columns)
     return float((frame.sum((0, 1)) * columns).sum() / frame.sum())
 
@@ -68,7 +68,7 @@ def test_frames_follow_the_digit() -> None:
     assert centres[-1] - centres[0] > 4  # columns, of the seven it has moved
 
 
-def test_parts_are_of_equal_length_and_the_last_event_is_in_the_last() -> None:
+def test_time_bins_are_of_equal_length_and_the_last_event_is_in_the_last() -> None:
     events = np.zeros(5, dtype=_EVENT)
     events["t"] = [100, 149, 150, 199, 200]
     frames = event_frames(events, SENSOR, steps=2)

@@ -1,4 +1,4 @@
-"""Readers of data sets: every byte where it belongs, and what is damaged refused by name."""
+"""Readers of data sets: every byte is where it belongs, and damaged files are refused by name."""
 
 import gzip
 import io

@@ -16,7 +16,7 @@ from ltl_core.teaching.teacher import run_teacher
 
 
 class Functional(nn.Module):
-    """Written as others write: functions where modules could stand."""
+    """A network written with functions where modules could be used."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -99,7 +99,7 @@ def test_unsupported_layer_is_named_with_its_path(layer: nn.Module, advice: str)
 
 
 class Residual(nn.Module):
-    """Every way to write an addition and the mean over positions."""
+    """A network with every way to write an addition and the mean over positions."""
 
     def __init__(self, pool: str) -> None:
         super().__init__()
@@ -154,7 +154,7 @@ def test_networks_of_the_paper_compute_the_same(
 
 
 class _Forward(nn.Module):
-    """One layer, and a forward that is given."""
+    """A module with one layer and the forward that is given."""
 
     def __init__(self, forward: Callable[[nn.Module, Tensor], Any]) -> None:
         super().__init__()
@@ -181,7 +181,7 @@ class _Forward(nn.Module):
         (lambda m, x: m.second(F.relu(m.first(x))).softmax(-1), "accepted are"),
     ],
 )
-def test_what_cannot_be_mapped_is_told(
+def test_what_has_no_counterpart_is_refused_with_advice(
     forward: Callable[[nn.Module, Tensor], Any], advice: str
 ) -> None:
     with pytest.raises(NetworkError, match=advice):

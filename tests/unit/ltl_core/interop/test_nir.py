@@ -27,8 +27,10 @@ def _through_a_file(graph: nir.NIRGraph) -> nir.NIRGraph:
     return nir.read(file)
 
 
-def _elsewhere(graph: nir.NIRGraph, inputs: Tensor, steps: int) -> tuple[dict[str, Tensor], Tensor]:
-    """Spike counts of each layer, and the readout's sums, as snnTorch computes them."""
+def _run_in_snntorch(
+    graph: nir.NIRGraph, inputs: Tensor, steps: int
+) -> tuple[dict[str, Tensor], Tensor]:
+    """Return the spike counts of each layer and the readout's sums, as snnTorch computes them."""
     module, counts, sums = import_from_nir(graph), dict[str, Tensor](), torch.zeros(())
     for part in module.modules():
         if isinstance(part, nn.Flatten):
@@ -50,12 +52,12 @@ def _counter(counts: dict[str, Tensor], name: str):  # type: ignore[no-untyped-d
 
 
 def _same_counts(student: Student, graph: nir.NIRGraph, inputs: Tensor) -> float:
-    """Part of the neurons whose count agrees in every sample, over all layers."""
-    counts, _ = _elsewhere(graph, inputs, student.neuron.steps)
+    """Return the fraction of spike counts that agree, over all samples, neurons and layers."""
+    counts, _ = _run_in_snntorch(graph, inputs, student.neuron.steps)
     same = [
-        (counts[window.stage.name] == window.spikes.sum(0)).flatten()
-        for window in student_traces(student, inputs)
-        if window.spikes is not None
+        (counts[trace.stage.name] == trace.spikes.sum(0)).flatten()
+        for trace in student_traces(student, inputs)
+        if trace.spikes is not None
     ]
     return float(torch.cat(same).float().mean())
 
@@ -72,7 +74,7 @@ def test_snntorch_counts_the_same_spikes(world: World) -> None:
     inputs = world.test.samples.inputs[:SAMPLES]
     graph = _through_a_file(to_nir(world.student))
     assert _same_counts(world.student, graph, inputs) == 1
-    _, sums = _elsewhere(graph, inputs, world.student.neuron.steps)
+    _, sums = _run_in_snntorch(graph, inputs, world.student.neuron.steps)
     ours = student_traces(world.student, inputs)[-1].membrane[-1]
     torch.testing.assert_close(sums, ours, rtol=1e-5, atol=1e-4)
 
@@ -88,7 +90,7 @@ def test_another_leak_would_be_seen(world: World) -> None:
 
 
 def test_foreign_graph_fires_as_it_says(world: World) -> None:
-    """Thresholds and gains of its own, layer by layer: scaled to one threshold, spike for spike."""
+    """Its layers differ in threshold and gain: scaled to one threshold, every spike is the same."""
     graph = to_nir(world.student)
     graph.metadata.clear()
     for factor, name in ((3.0, "layer0"), (0.5, "layer5")):

@@ -128,10 +128,10 @@ def test_temperature_is_the_one_that_points_as_measured() -> None:
     chosen = best_temperature(candidates, model, inputs, loss)
     places = probed_weights(model.weights["first.weight"])
     measured = finite_difference(model, inputs, loss, places)
-    shown = list(layer_traces(CHAIN, model.weights, inputs, ZERO))
+    traces = list(layer_traces(CHAIN, model.weights, inputs, ZERO))
     cosines = {}
     for temperature in candidates:
-        result = back_through(shown, model, loss, Dspike(temperature))
+        result = back_through(traces, model, loss, Dspike(temperature))
         found = result.gradients["first"].weight.flatten()[places]
         cosines[temperature] = float(F.cosine_similarity(found, measured, dim=0))
     assert len(set(cosines.values())) == 3

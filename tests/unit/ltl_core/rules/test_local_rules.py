@@ -71,7 +71,7 @@ def _closed_form(trace: LayerTrace, rule: RuleName, neuron: NeuronSettings) -> G
 
 
 def _autograd(index: int, rule: RuleName, neuron: NeuronSettings) -> Gradient:
-    """Of one layer alone: what reaches it carries no gradient."""
+    """Return the gradient of one layer's own loss; the input of the layer carries no gradient."""
     weights, rows = _weights(), [_inputs()] * neuron.steps
     for stage in STAGES[:index]:
         rows = reference.spike_trains([reference.sums(stage, weights, [x]) for x in rows], neuron)

@@ -1,4 +1,4 @@
-"""Products in bytes are exact; the one thing that is rounded are deltas."""
+"""Products in bytes are exact; only deltas are rounded."""
 
 import pytest
 import torch
@@ -36,7 +36,7 @@ def _convolution(kernel: int, stride: int, padding: int) -> Conv2d:
 
 
 def _spikes(*shape: int) -> Tensor:
-    """All at once in the first sample, where sums are largest; a third in the others."""
+    """Return spikes: every row in the first sample, where sums are largest, else every third."""
     generator = torch.Generator().manual_seed(1)
     spikes = (torch.rand(shape, generator=generator) < 0.3).to(torch.uint8)
     spikes[0] = 1

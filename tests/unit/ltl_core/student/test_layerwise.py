@@ -1,4 +1,4 @@
-"""The frugal pass computes what the plain equations say, for chains, residual networks, frames."""
+"""The layer-wise pass computes what the plain equations say, for chains, residuals and frames."""
 
 import pytest
 import torch
@@ -53,12 +53,12 @@ def test_rates_and_logits_are_those_of_the_whole_windows(
 ) -> None:
     inputs, weights = _inputs(frames), random_weights(network)
     result = layerwise_forward(network, weights, inputs, NEURON)
-    for window in layer_traces(network, weights, inputs, NEURON):
-        if window.spikes is None:
-            torch.testing.assert_close(result.logits, window.membrane[-1] / NEURON.steps)
+    for trace in layer_traces(network, weights, inputs, NEURON):
+        if trace.spikes is None:
+            torch.testing.assert_close(result.logits, trace.membrane[-1] / NEURON.steps)
         else:
-            assert 0.02 < float(window.spikes.mean()) < 0.9
-            torch.testing.assert_close(result.rates[window.stage.name], window.spikes.mean(0))
+            assert 0.02 < float(trace.spikes.mean()) < 0.9
+            torch.testing.assert_close(result.rates[trace.stage.name], trace.spikes.mean(0))
 
 
 @NETWORKS

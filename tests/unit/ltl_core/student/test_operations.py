@@ -30,10 +30,10 @@ def test_fan_out_of_a_convolution_ends_at_the_border() -> None:
 def test_synops_are_the_connections_that_spikes_meet(network: NetworkSpec) -> None:
     """Every spike, sent through weights of one, arrives once a connection."""
     neuron = NeuronSettings(steps=6, warmup=3)
-    shown = list(layer_traces(network, random_weights(network), random_inputs(BATCH), neuron))
+    traces = list(layer_traces(network, random_weights(network), random_inputs(BATCH), neuron))
     counted = 0.0
-    for window in shown:
-        for branch, source in zip(window.stage.branches, window.sources, strict=True):
+    for trace in traces:
+        for branch, source in zip(trace.stage.branches, trace.sources, strict=True):
             if branch.source is None:
                 continue
             rows = source.flatten(0, 1)
@@ -49,7 +49,7 @@ def test_synops_are_the_connections_that_spikes_meet(network: NetworkSpec) -> No
             else:
                 options = (layer.stride, layer.padding, 1, layer.groups)
                 counted += float(F.conv2d(rows, ones, None, *options).sum())
-    rates = {w.stage.name: w.spikes.mean(0) for w in shown if w.spikes is not None}
+    rates = {w.stage.name: w.spikes.mean(0) for w in traces if w.spikes is not None}
     operations = operations_from_rates(network, [rates], neuron.steps)
     assert operations.synops == pytest.approx(counted / BATCH, rel=1e-6)
     longer = operations_from_rates(network, [rates], neuron.steps + 1)

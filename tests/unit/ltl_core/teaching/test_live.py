@@ -18,7 +18,7 @@ def test_live_batches_are_those_that_would_be_stored(world: World) -> None:
             assert (mine.rates[name] - rate).abs().max() <= 1.01 / 255
 
 
-def test_what_is_varied_is_answered_as_it_is_shown(world: World) -> None:
+def test_the_teacher_sees_the_augmented_inputs(world: World) -> None:
     teacher = Teacher(world.network, world.weights, world.targets.scales)
     dimmed = LiveTargets(teacher, world.targets.samples, lambda inputs: inputs / 2)
     plain = LiveTargets(teacher, world.targets.samples)
