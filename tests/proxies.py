@@ -1,4 +1,4 @@
-"""A proxy between driver and agent, and what it may make of an answer: lies, damages, delays."""
+"""A proxy between driver and agent that changes, damages or delays answers."""
 
 import asyncio
 import io
@@ -22,10 +22,10 @@ Tamper = Callable[[Response], Any]
 
 
 class Proxy:
-    """Stands between driver and agent, and hands on what it is told to make of an answer."""
+    """Passes calls on to an agent, and answers back, changed as `tamper` said."""
 
     def __init__(self, agent: ServedAgent) -> None:
-        self.asked = 0
+        self.calls = 0
         self._callers: set[object] = set()
         self.agent = agent
         self._tamper: dict[str, tuple[int, Tamper]] = {}
@@ -33,24 +33,28 @@ class Proxy:
         self.app.add_api_route("/v1/chip/{verb}", self._pass_on, methods=["POST"])
 
     def tamper(self, verb: str, how: Tamper, times: int = 10**9) -> None:
+        """Change the next `times` answers to this verb."""
         self._tamper[verb] = (times, how)
 
     @property
-    def lines(self) -> int:
-        """How many connections there have been."""
+    def connections(self) -> int:
+        """Number of connections so far."""
         return len(self._callers)
 
-    def be_honest(self) -> None:
+    def pass_all_on(self) -> None:
+        """Change no more answers."""
         self._tamper.clear()
 
     async def _pass_on(self, verb: str, request: Request) -> Response:
-        self.asked += 1
+        self.calls += 1
         self._callers.add(request.client)
         async with httpx.AsyncClient(base_url=self.agent.address.url) as client:
             content = await request.body()
             answer = await client.post(request.url.path, content=content, headers=request.headers)
-        told = {name: answer.headers[name] for name in (CONTENT_DIGEST,) if name in answer.headers}
-        response = Response(answer.content, answer.status_code, told)
+        headers = {
+            name: answer.headers[name] for name in (CONTENT_DIGEST,) if name in answer.headers
+        }
+        response = Response(answer.content, answer.status_code, headers)
         left, how = self._tamper.get(verb, (0, None))
         if how is None or left == 0:
             return response
@@ -60,8 +64,8 @@ class Proxy:
 
 
 @contextmanager
-def driven(proxy: Proxy, **limits: float) -> Iterator[HttpChip]:
-    """The chip behind the agent behind the proxy."""
+def drive_through(proxy: Proxy, **limits: float) -> Iterator[HttpChip]:
+    """Drive the chip of the proxy's agent through the proxy."""
     with serving(proxy.app) as url:
         address = proxy.agent.address.model_copy(update={"url": url, **limits})
         chip = open_http_chip("bench-1", address, 1)
@@ -69,53 +73,53 @@ def driven(proxy: Proxy, **limits: float) -> Iterator[HttpChip]:
         chip.close()
 
 
-def lie(change: Callable[[dict[str, Any], dict[str, Any]], None]) -> Tamper:
-    """Another answer, under a checksum that is right."""
+def with_changes(change: Callable[[dict[str, Any], dict[str, Any]], None]) -> Tamper:
+    """Change fields and tensors of the answer; its checksum is right."""
 
-    def told(response: Response) -> Response:
+    def changed(response: Response) -> Response:
         message = decode(bytes(response.body))
         fields, tensors = dict(message.fields), dict(message.tensors)
         change(fields, tensors)
         content = encode(Message(fields, tensors)).whole()
         return Response(content, 200, {CONTENT_DIGEST: content_digest(content)})
 
-    return told
+    return changed
 
 
-def put(name: str, make: Callable[[torch.Tensor], torch.Tensor]) -> Tamper:
-    """Another tensor in the place of this one."""
+def with_tensor(name: str, make: Callable[[torch.Tensor], torch.Tensor]) -> Tamper:
+    """Replace a tensor."""
 
     def change(_fields: dict[str, Any], tensors: dict[str, Any]) -> None:
         tensors[name] = make(tensors[name])
 
-    return lie(change)
+    return with_changes(change)
 
 
-def say(name: str, value: Any) -> Tamper:
-    """Another field."""
-    return lie(lambda fields, _tensors: fields.update({name: value}))
+def with_field(name: str, value: Any) -> Tamper:
+    """Replace a field."""
+    return with_changes(lambda fields, _tensors: fields.update({name: value}))
 
 
-def drop(name: str) -> Tamper:
-    return lie(lambda _fields, tensors: tensors.pop(name))
+def without_tensor(name: str) -> Tamper:
+    return with_changes(lambda _fields, tensors: tensors.pop(name))
 
 
-def with_hole(tensor: torch.Tensor) -> torch.Tensor:
+def with_nan(tensor: torch.Tensor) -> torch.Tensor:
     holed = tensor.clone()
     holed.view(-1)[3] = torch.nan
     return holed
 
 
-def in_piece(number: int, change: Tamper) -> Tamper:
-    """This lie in one piece of many."""
+def in_frame(number: int, change: Tamper) -> Tamper:
+    """Apply the change to one frame of a streamed answer."""
 
-    def told(response: Response) -> Response:
-        pieces = [decode(content) for content in contents(response)]
-        changed = change(Response(encode(pieces[number]).whole()))
-        pieces[number] = decode(bytes(changed.body))
-        return Response(b"".join(encode_frame(piece).whole() for piece in pieces))
+    def changed(response: Response) -> Response:
+        messages = [decode(content) for content in contents(response)]
+        one = change(Response(encode(messages[number]).whole()))
+        messages[number] = decode(bytes(one.body))
+        return Response(b"".join(encode_frame(message).whole() for message in messages))
 
-    return told
+    return changed
 
 
 def contents(response: Response) -> Iterator[bytes]:
@@ -124,18 +128,18 @@ def contents(response: Response) -> Iterator[bytes]:
         yield frame.content
 
 
-def without(number: int) -> Tamper:
-    """One piece fewer."""
+def without_frame(number: int) -> Tamper:
+    """Leave out one frame."""
 
-    def told(response: Response) -> Response:
-        pieces = [encode_frame(decode(content)).whole() for content in contents(response)]
-        del pieces[number]
-        return Response(b"".join(pieces))
+    def changed(response: Response) -> Response:
+        frames = [encode_frame(decode(content)).whole() for content in contents(response)]
+        del frames[number]
+        return Response(b"".join(frames))
 
-    return told
+    return changed
 
 
-def garbled(response: Response) -> Response:
+def with_flipped_bit(response: Response) -> Response:
     content = bytearray(response.body)
     content[-1] ^= 1
     return Response(bytes(content), 200, dict(response.headers))
@@ -145,11 +149,11 @@ def without_checksum(response: Response) -> Response:
     return Response(response.body, 200)
 
 
-def of_a_stranger(_response: Response) -> Response:
+def from_another_server(_response: Response) -> Response:
     return Response("<h1>Bad gateway</h1>", 502)
 
 
-def cut(response: Response) -> Response:
+def cut_off(response: Response) -> Response:
     content = bytes(response.body)
 
     async def half() -> AsyncIterator[bytes]:
@@ -159,7 +163,7 @@ def cut(response: Response) -> Response:
 
 
 def ended_early(response: Response) -> Response:
-    """Half of an answer whose end looks like an end: it announced no length."""
+    """End the answer properly after half of its bytes; no length was announced."""
     half = bytes(response.body)[: len(response.body) // 2]
 
     async def chunks() -> AsyncIterator[bytes]:
@@ -169,7 +173,7 @@ def ended_early(response: Response) -> Response:
 
 
 def refusing(error: str | None) -> Tamper:
-    """A refusal of this kind in the place of the answer."""
+    """Replace the answer by a refusal with this error."""
 
     def refusal(_response: Response) -> Response:
         content = json.dumps({"error": error, "detail": "This call was refused."}).encode()
@@ -183,17 +187,17 @@ def without_reason(_response: Response) -> Response:
     return Response(content, 500, {CONTENT_DIGEST: content_digest(content)})
 
 
-DAMAGES = (garbled, without_checksum, of_a_stranger, cut)
+DAMAGES = (with_flipped_bit, without_checksum, from_another_server, cut_off)
 
 
 def in_chunks(response: Response) -> Response:
-    """As an agent sends what it does not know the length of yet."""
+    """Send the frames in chunks, as an agent does that does not know the length yet."""
 
-    async def pieces() -> AsyncIterator[bytes]:
+    async def frames() -> AsyncIterator[bytes]:
         for content in contents(response):
             yield encode_frame(decode(content)).whole()
 
-    return StreamingResponse(pieces(), 200)
+    return StreamingResponse(frames(), 200)
 
 
 async def late(response: Response) -> Response:
@@ -201,7 +205,7 @@ async def late(response: Response) -> Response:
     return response
 
 
-async def trickling(response: Response) -> Response:
+async def byte_by_byte(response: Response) -> Response:
     async def drops() -> AsyncIterator[bytes]:
         for start in range(len(response.body)):
             yield bytes(response.body[start : start + 1])

@@ -26,7 +26,7 @@ from service.jobs.messages import Ended, House, JobDescription, Progressed
 from service.states import JobStatus
 from tests.agents import serve_agent, serving
 from tests.integration.jobs_lab import Lab, new_id, now
-from tests.proxies import Proxy, put
+from tests.proxies import Proxy, with_tensor
 
 HOUR = timedelta(hours=1)
 
@@ -105,7 +105,7 @@ def test_what_calls_of_the_agent_took_is_told_with_the_progress(lab: Lab, tmp_pa
             do_job(JobContext(store, link, description))
     assert description.chip is not None
     last = link.heard[-1]
-    assert sum(calls for calls, _ in last.call_times.values()) == proxy.asked - 1  # and `now`
+    assert sum(calls for calls, _ in last.call_times.values()) == proxy.calls - 1  # and `now`
     with lab.database.writing() as session:
         job = JobRepository(session).get(description.job_id)
         Recorder(session, job, description.chip.token, now()).progress(last)
@@ -118,7 +118,7 @@ def test_what_calls_of_the_agent_took_is_told_with_the_progress(lab: Lab, tmp_pa
 def test_a_job_fails_with_the_reason_where_its_agent_lies(lab: Lab, tmp_path: Path) -> None:
     with serve_agent(tmp_path) as agent:
         proxy = Proxy(agent)
-        proxy.tamper("run", put("membrane/readout", lambda sums: sums * torch.nan))
+        proxy.tamper("run", with_tensor("membrane/readout", lambda sums: sums * torch.nan))
         with serving(proxy.app) as url:
             ended = done(lab, described(lab, agent.address.model_copy(update={"url": url})))
     assert (ended.status, ended.error) == (JobStatus.FAILED, "ChipUnavailableError")

@@ -1,4 +1,4 @@
-"""What the tests of a chip's line ask of the chip."""
+"""Stimulus, record and codes that tests of agent and driver use."""
 
 import torch
 

@@ -11,7 +11,7 @@ from ltl_core.network.layers import Linear
 from ltl_core.network.spec import NetworkSpec
 from service.bench.driver.http_chip import HttpChip
 from tests.agents import ServedAgent, serve_agent
-from tests.proxies import Proxy, driven
+from tests.proxies import Proxy, drive_through
 from tests.unit.service.bench.calls import CODES
 
 
@@ -34,31 +34,31 @@ def agent(tmp_path: Path) -> Iterator[ServedAgent]:
         yield served
 
 
-class Overheard(NamedTuple):
-    """A chip on which the network stands, and the proxy through which it is driven."""
+class ProxiedChip(NamedTuple):
+    """A chip with the network placed, and the proxy between it and its driver."""
 
     proxy: Proxy
     chip: HttpChip
 
 
 @pytest.fixture(scope="module")
-def shared(tmp_path_factory: pytest.TempPathFactory, placement: Placement) -> Iterator[Overheard]:
-    """One for all: no test leaves its chip in a state that another one minds."""
+def shared(tmp_path_factory: pytest.TempPathFactory, placement: Placement) -> Iterator[ProxiedChip]:
+    """One chip for all tests of a module: none leaves it in a state that matters to another."""
     with serve_agent(tmp_path_factory.mktemp("agent"), answer_s=10.0, reach_s=1.0) as agent:
         proxy = Proxy(agent)
-        with driven(proxy) as chip:
+        with drive_through(proxy) as chip:
             chip.place(placement)
             chip.program("hidden", CODES)
-            yield Overheard(proxy, chip)
+            yield ProxiedChip(proxy, chip)
 
 
 @pytest.fixture
-def proxy(shared: Overheard) -> Proxy:
-    """It hands on what it gets, until it is told otherwise."""
-    shared.proxy.be_honest()
+def proxy(shared: ProxiedChip) -> Proxy:
+    """The proxy; it passes answers on unchanged until a test says how to change them."""
+    shared.proxy.pass_all_on()
     return shared.proxy
 
 
 @pytest.fixture
-def chip(shared: Overheard) -> HttpChip:
+def chip(shared: ProxiedChip) -> HttpChip:
     return shared.chip

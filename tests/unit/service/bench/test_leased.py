@@ -1,4 +1,4 @@
-"""A chip under a lease: driven while it is held, and not a call longer."""
+"""A chip under a lease: calls reach it while the lease is held, and none afterwards."""
 
 from collections.abc import Callable
 from typing import Any

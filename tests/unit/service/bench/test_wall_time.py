@@ -1,4 +1,4 @@
-"""A chip in software ages while it is driven, as fast as it was told to."""
+"""A chip in software ages while a job uses it, at the factor that was set."""
 
 from collections.abc import Iterator
 
@@ -30,7 +30,7 @@ def test_what_it_was_made_to_wait_counts_as_well() -> None:
     chip.settle(15.0)
     clock.follow()
     assert chip.now() == pytest.approx(20.0)
-    chip.settle(86_400.0)  # longer than it was driven: nothing to catch up with
+    chip.settle(86_400.0)  # longer than the wall time: nothing to catch up with
     clock.follow()
     assert chip.now() == pytest.approx(86_420.0)
 

@@ -1,12 +1,9 @@
-"""The agent: who may drive, each call once, and nothing forgotten."""
+"""The agent: which token may call, each call handled once, and errors that keep their type."""
 
-import asyncio
 import sqlite3
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
-import httpx
 import pytest
 import torch
 
@@ -24,34 +21,13 @@ from ltl_core.errors import (
 from service.bench.agent.call_log import CallLog, read_calls
 from service.bench.agent.chip_server import Call, ChipServer
 from service.bench.agent.journal import Journal
-from service.bench.agent.server import create_agent
 from service.bench.driver.http_chip import HttpChip
 from service.bench.protocol import verbs
-from service.bench.protocol.wire import MEDIA_TYPE, Message, decode, encode
+from service.bench.protocol.wire import encode
 from service.digests import content_digest
 from tests.agents import ServedAgent, serve_agent
-
-IMAGES = Stimulus(torch.rand(5, 6, generator=torch.Generator().manual_seed(1)), 12)
-CODES = torch.arange(24).view(4, 6) - 12
-
-
-def call(agent: ServedAgent, verb: str, message: Message, **headers: str) -> httpx.Response:
-    """One call as a driver makes it, but for the headers that are given."""
-    content = encode(message).whole()
-    usual = {
-        "Authorization": f"Bearer {agent.address.secret}",
-        "Content-Type": MEDIA_TYPE,
-        "Content-Digest": content_digest(content),
-        "Lease-Token": "1",
-        "Request-Id": "one",
-    }
-    sent = {**usual, **{name.replace("_", "-"): value for name, value in headers.items()}}
-    return httpx.post(f"{agent.address.url}/v1/chip/{verb}", content=content, headers=sent)
-
-
-def clock(agent: ServedAgent, token: str = "1") -> Any:
-    answer = call(agent, "now", Message(), Lease_Token=token, Request_Id="look")
-    return decode(answer.content).fields["chip_time_s"]
+from tests.unit.service.bench.agent.http_calls import call, clock
+from tests.unit.service.bench.calls import CODES, IMAGES
 
 
 def prepared(chip: HttpChip, placement: Placement) -> HttpChip:
@@ -60,95 +36,7 @@ def prepared(chip: HttpChip, placement: Placement) -> HttpChip:
     return chip
 
 
-@pytest.mark.parametrize(
-    "headers",
-    [
-        {"Authorization": ""},
-        {"Authorization": "Bearer wrong"},
-        {"Authorization": "Basic wrong"},
-        {"Authorization": "Bearer ü".encode("latin-1").decode("latin-1")},
-    ],
-)
-def test_without_its_secret_an_agent_does_nothing(
-    agent: ServedAgent, headers: dict[str, str]
-) -> None:
-    settle = verbs.settle_request(100.0)
-    encoded = {name: value.encode("latin-1") for name, value in headers.items()}
-    assert call(agent, "settle", settle, **encoded).status_code == 401  # type: ignore[arg-type]
-    assert clock(agent) == 0.0
-    assert call(agent, "settle", settle).status_code == 200
-    assert clock(agent) == 100.0
-
-
-@pytest.mark.parametrize(
-    "headers",
-    [
-        {"Content_Digest": content_digest(b"something else")},
-        {"Lease_Token": "-1"},
-        {"Lease_Token": "many"},
-        {"Request_Id": ""},
-    ],
-)
-def test_a_call_that_arrives_damaged_is_not_done(
-    agent: ServedAgent, headers: dict[str, str]
-) -> None:
-    assert call(agent, "settle", verbs.settle_request(100.0), **headers).status_code == 400
-    assert clock(agent) == 0.0
-
-
-SENSELESS: dict[str, tuple[str, Message]] = {
-    "seconds are missing": ("settle", Message()),
-    "seconds of words": ("settle", Message({"seconds": "long"})),
-    "an unknown verb": ("shred", Message()),
-    "a placement of nothing": ("place", Message({"placement": "{}"})),
-    "an unknown observable": (
-        "run",
-        Message({"steps": 1, "record": {"hidden": "smell"}}, {"values": torch.zeros(1, 6)}),
-    ),
-}
-
-
-@pytest.mark.parametrize(("verb", "message"), SENSELESS.values(), ids=SENSELESS.keys())
-def test_a_call_that_makes_no_sense_is_refused(
-    agent: ServedAgent, verb: str, message: Message
-) -> None:
-    assert call(agent, verb, message).status_code == 400
-
-
-def test_an_agent_says_that_it_is_there_and_takes_calls_by_post(agent: ServedAgent) -> None:
-    assert httpx.get(f"{agent.address.url}/healthz").json() == {"status": "ok"}
-    assert httpx.get(f"{agent.address.url}/v1/chip/info").status_code == 405
-
-
-def test_a_call_above_1_gib_is_refused_before_it_is_read_to_its_end(tmp_path: Path) -> None:
-    part, sent = bytes(1 << 26), []
-    parts = iter(range(100))
-
-    async def receive() -> dict[str, Any]:
-        next(parts)
-        return {"type": "http.request", "body": part, "more_body": True}
-
-    async def send(message: dict[str, Any]) -> None:
-        sent.append(message)
-
-    headers = {"authorization": "Bearer secret", "lease-token": "1", "request-id": "one"}
-    scope = {
-        "type": "http",
-        "method": "POST",
-        "path": "/v1/chip/run",
-        "headers": [(name.encode(), value.encode()) for name, value in headers.items()],
-    }
-    chip_server = ChipServer(make_chip("bench-1", preset("pcm"), 7), Journal(tmp_path / "a.sqlite"))
-    app: Any = create_agent(chip_server, "secret")
-    asyncio.run(app(scope, receive, send))
-    chip_server.close()
-    assert sent[0]["status"] == 413
-    assert next(parts) == 17
-
-
-def test_an_older_token_is_refused_whatever_it_asks(
-    agent: ServedAgent, placement: Placement
-) -> None:
+def test_an_older_token_is_refused_for_every_verb(agent: ServedAgent, placement: Placement) -> None:
     with agent.drive(3) as old:
         prepared(old, placement)
         with agent.drive(4) as new:
@@ -257,7 +145,7 @@ def test_another_chip_is_not_mistaken_for_it(tmp_path: Path, placement: Placemen
         pass
 
 
-def test_an_idle_chip_ages_as_fast_as_it_is_told(tmp_path: Path) -> None:
+def test_an_idle_chip_ages_at_the_factor_that_was_set(tmp_path: Path) -> None:
     def clock_after(aging: float) -> float:
         journal = Journal(tmp_path / "agent.sqlite")
         chip_server = ChipServer(make_chip("bench-1", preset("pcm"), 7), journal, aging)
@@ -308,7 +196,7 @@ def test_what_a_bench_raises_reaches_the_job(tmp_path: Path) -> None:
 
 
 class Broken:
-    """A driver of silicon on a bad day."""
+    """A chip whose driver raises."""
 
     info = make_chip("silicon", preset("pcm"), 1).info
 

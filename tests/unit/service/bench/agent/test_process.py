@@ -40,14 +40,14 @@ def test_another_driver_is_found_by_its_name(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("chip", "error"), [("fluffy", UnknownPresetError), ("gone.yaml", OSError)]
 )
-def test_a_chip_that_is_not_there_is_told(
+def test_a_chip_that_does_not_exist_is_refused(
     tmp_path: Path, chip: str, error: type[Exception]
 ) -> None:
     with pytest.raises(error):
         open_local_chip(settings(tmp_path, chip=chip))
 
 
-def test_a_spec_that_is_none_is_told(tmp_path: Path) -> None:
+def test_a_file_that_is_no_spec_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "mine.json"
     path.write_text("[]")
     with pytest.raises(SpecFileError):
@@ -65,7 +65,7 @@ def test_a_name_never_leaves_the_data_directory(tmp_path: Path, name: str) -> No
     assert settings(tmp_path, name=name).folder.resolve().parent == tmp_path
 
 
-def test_workers_are_told_an_address_that_they_can_reach(tmp_path: Path) -> None:
+def test_workers_get_an_address_that_they_can_reach(tmp_path: Path) -> None:
     assert settings(tmp_path).url(80) == "http://127.0.0.1:80"
     assert settings(tmp_path, host="::1").url(80) == "http://[::1]:80"
     assert "0.0.0.0" not in settings(tmp_path, host="0.0.0.0").url(80)

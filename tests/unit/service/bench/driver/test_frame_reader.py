@@ -1,4 +1,4 @@
-"""An answer in pieces: each believed, heard once, and passed on as soon as it is there."""
+"""A streamed answer: each frame is checked, read once, and passed on as soon as it arrives."""
 
 import threading
 from collections.abc import Iterator, Mapping
@@ -15,34 +15,37 @@ from tests.agents import serve_agent
 from tests.proxies import (
     Proxy,
     Tamper,
-    cut,
+    cut_off,
     ended_early,
-    garbled,
-    in_piece,
-    of_a_stranger,
-    put,
-    say,
-    with_hole,
-    without,
+    from_another_server,
+    in_frame,
+    with_field,
+    with_flipped_bit,
+    with_nan,
+    with_tensor,
+    without_frame,
 )
 from tests.unit.service.bench.calls import IMAGES, RECORD
 
-PIECES_LIES: dict[str, tuple[Tamper, str]] = {
+WRONG_FRAMES: dict[str, tuple[Tamper, str]] = {
     "spikes of another shape": (
-        in_piece(0, put("spikes/hidden", lambda t: t[:, :, :3])),
+        in_frame(0, with_tensor("spikes/hidden", lambda t: t[:, :, :3])),
         "spikes/hidden",
     ),
-    "a membrane that is no number": (in_piece(1, put("membrane/readout", with_hole)), "NaN"),
-    "another layer": (in_piece(0, say("layer", "attic")), "next frame is not of layer 'hidden'"),
-    "a layer too few": (without(0), "next frame is not of layer 'hidden'"),
-    "a layer too few at the end": (without(1), "lacks the str 'layer'"),
-    "no end": (without(2), "does not end with one frame"),
-    "a clock that goes back": (in_piece(2, say("chip_time_s", 0.0)), "clock went back"),
+    "a membrane that is no number": (in_frame(1, with_tensor("membrane/readout", with_nan)), "NaN"),
+    "another layer": (
+        in_frame(0, with_field("layer", "attic")),
+        "next frame is not of layer 'hidden'",
+    ),
+    "a layer too few": (without_frame(0), "next frame is not of layer 'hidden'"),
+    "a layer too few at the end": (without_frame(1), "lacks the str 'layer'"),
+    "no end": (without_frame(2), "does not end with one frame"),
+    "a clock that goes back": (in_frame(2, with_field("chip_time_s", 0.0)), "clock went back"),
 }
 
 
-@pytest.mark.parametrize(("tamper", "reason"), PIECES_LIES.values(), ids=PIECES_LIES.keys())
-def test_an_impossible_piece_is_not_believed(
+@pytest.mark.parametrize(("tamper", "reason"), WRONG_FRAMES.values(), ids=WRONG_FRAMES.keys())
+def test_an_impossible_frame_is_refused(
     chip: HttpChip, proxy: Proxy, tamper: Tamper, reason: str
 ) -> None:
     assert chip.now() > 0
@@ -52,32 +55,32 @@ def test_an_impossible_piece_is_not_believed(
         list(chip.iter_layers(IMAGES, RECORD))
 
 
-@pytest.mark.parametrize("damage", [garbled, of_a_stranger, cut, ended_early])
-def test_pieces_after_the_damage_are_asked_for_again(
+@pytest.mark.parametrize("damage", [with_flipped_bit, from_another_server, cut_off, ended_early])
+def test_frames_after_the_damage_are_asked_for_again(
     chip: HttpChip, proxy: Proxy, damage: Tamper
 ) -> None:
     before = chip.now()
     proxy.tamper("tell_layers", damage, times=2)
-    asked = proxy.asked
+    asked = proxy.calls
     layers = list(chip.iter_layers(IMAGES, RECORD))
     assert [layer for layer, _ in layers] == list(RECORD)
-    assert proxy.asked == asked + 3
+    assert proxy.calls == asked + 3
     assert chip.now() == pytest.approx(before + 12 * 5 * chip.info.time_step, rel=1e-12)
     proxy.tamper("tell_layers", damage)
     with pytest.raises(ChipUnavailableError, match="answers of its agent to 'tell_layers' break"):
         list(chip.iter_layers(IMAGES, RECORD))
 
 
-def test_an_answer_does_not_go_on_with_another_story(chip: HttpChip, proxy: Proxy) -> None:
-    proxy.tamper("tell_layers", cut, times=1)
+def test_a_repeated_answer_that_differs_is_refused(chip: HttpChip, proxy: Proxy) -> None:
+    proxy.tamper("tell_layers", cut_off, times=1)
     layers = chip.iter_layers(IMAGES, RECORD)
     next(layers)
-    proxy.tamper("tell_layers", in_piece(0, put("spikes/hidden", lambda t: ~t)))
+    proxy.tamper("tell_layers", in_frame(0, with_tensor("spikes/hidden", lambda t: ~t)))
     with pytest.raises(ChipUnavailableError, match="repeated answer differs"):
         list(layers)
 
 
-def test_an_answer_that_nobody_wants_to_the_end_is_left(chip: HttpChip) -> None:
+def test_an_answer_that_is_closed_early_is_dropped(chip: HttpChip) -> None:
     layers = chip.iter_layers(IMAGES, RECORD)
     next(layers)
     layers.close()
@@ -87,7 +90,7 @@ def test_an_answer_that_nobody_wants_to_the_end_is_left(chip: HttpChip) -> None:
 
 
 class Hesitant(SimulatedChip):
-    """Goes on to the second layer when it may, and then does as it is told."""
+    """Waits before the second layer until `may_go_on` is set; fails there if `breaks` is set."""
 
     def __init__(self) -> None:
         super().__init__("bench-1", preset("pcm"), 7)
@@ -97,15 +100,15 @@ class Hesitant(SimulatedChip):
     def iter_layers(
         self, stimulus: Stimulus, record: Mapping[str, Observable]
     ) -> Iterator[tuple[str, LayerRecording]]:
-        for number, layers in enumerate(super().iter_layers(stimulus, record)):
+        for number, one in enumerate(super().iter_layers(stimulus, record)):
             if number and not self.may_go_on.wait(10.0):
-                raise ChipUnavailableError("bench-1", "nobody heard its first layer")
+                raise ChipUnavailableError("bench-1", "its first layer did not arrive")
             if number and self.breaks:
                 raise ChipUnavailableError("bench-1", "its supply broke down")
-            yield layers
+            yield one
 
 
-def test_a_layer_is_heard_before_the_next_is_known(tmp_path: Path, placement: Placement) -> None:
+def test_a_layer_arrives_before_the_next_is_known(tmp_path: Path, placement: Placement) -> None:
     hesitant = Hesitant()
     with serve_agent(tmp_path, hesitant) as agent, agent.drive() as chip:
         chip.place(placement)

@@ -1,4 +1,4 @@
-"""Messages: every tensor comes back as it was, small ones small, and nothing false is believed."""
+"""Messages: every tensor arrives as it was, in few bytes, and what is no message is refused."""
 
 import json
 from typing import Any
