@@ -88,7 +88,7 @@ def worker() -> None:
 @app.command()
 def demo() -> None:
     """Start a service, calibrate five simulated chips over HTTP, and stop the service."""
-    with _server_packages():
+    with _server_packages("server,examples"):
         from service.cli.demo import DemoError, run_demo
     try:
         code = run_demo(Console())
@@ -151,14 +151,14 @@ def main() -> None:
 
 
 @contextmanager
-def _server_packages() -> Iterator[None]:
+def _server_packages(extras: str = "server") -> Iterator[None]:
     """Exit with a message if a package of the server is not installed."""
     try:
         yield
     except ModuleNotFoundError as error:
         _fail(
             f"This command needs the server's packages ('{error.name}' is missing); "
-            "install them: pip install 'tandemcal[server]'"
+            f"install them: pip install 'tandemcal[{extras}]'"
         )
 
 

@@ -42,7 +42,8 @@ def plot(spec: Spec, out: Out = Path("chip-plots"), seed: Seed = 1) -> None:
     try:
         import matplotlib as _  # noqa: F401
     except ImportError as error:
-        console.print("This command needs matplotlib; install it: pip install 'tandemcal[plots]'")
+        sentence = "This command needs matplotlib; install it: pip install 'tandemcal[plots]'"
+        console.print(sentence, markup=False)  # the brackets are no markup
         raise typer.Exit(1) from error
     for path in draw_all(chosen, seed, out):
         console.print(str(path), soft_wrap=True)
