@@ -139,6 +139,10 @@ def without_frame(number: int) -> Tamper:
     return changed
 
 
+def without_frames(_response: Response) -> Response:
+    return Response(b"", 200)
+
+
 def with_flipped_bit(response: Response) -> Response:
     content = bytearray(response.body)
     content[-1] ^= 1

@@ -72,8 +72,12 @@ def installed_driver(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterato
     sys.modules.pop("lab_driver", None)
 
 
-def test_an_installed_driver_is_found_by_its_entry_point(installed_driver: str) -> None:
+def test_an_installed_driver_is_found_by_its_entry_point(
+    installed_driver: str, store: ArtifactStore
+) -> None:
     factory: Any = find_factory(installed_driver, {})
     assert factory("c-1", {}) == "c-1"
+    opened: Any = open_chip(ref(backend=installed_driver, idle_s=50.0), {}, store)
+    assert opened == "c-1"  # a chip that is not in software has aged by itself
     with pytest.raises(UnknownChipBackendError, match="lab"):
         find_factory("another", {})

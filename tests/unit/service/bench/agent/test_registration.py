@@ -2,17 +2,25 @@
 
 import asyncio
 import json
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
 import pytest
+from fastapi import FastAPI
 
 from chip_sim.chip import make_chip
 from chip_sim.presets import preset
 from service.bench.agent.chip_server import ChipServer
 from service.bench.agent.journal import Journal
-from service.bench.agent.registration import RegistrationLoop, RegistrationSettings
+from service.bench.agent.registration import (
+    RegistrationLoop,
+    RegistrationSettings,
+    registration_lifespan,
+)
+from service.bench.agent.server import create_agent
+from tests.agents import serving
 
 SETTINGS = RegistrationSettings(
     "http://service", "join-key", "bench-1", "http://bench:8770", {"answer_s": 9.0, "reach_s": 3.0}
@@ -100,3 +108,27 @@ def test_what_stands_against_it_is_logged_once(
     written = capsys.readouterr().out
     assert written.count("jobs for this chip wait") == written.count(reason) == 1
     assert written.count("chip agent: registered") == 1
+
+
+def test_a_served_agent_registers_and_stops_with_its_server(chip_server: ChipServer) -> None:
+    seen: list[str] = []
+    heartbeat = threading.Event()
+    service = FastAPI()
+
+    @service.post("/v1/agents")
+    def register() -> dict[str, object]:
+        seen.append("registered")
+        return REGISTERED | {"heartbeat_s": 0.1}
+
+    @service.post("/v1/agents/a-1/heartbeat")
+    def beat() -> dict[str, object]:
+        heartbeat.set()
+        return REGISTERED | {"heartbeat_s": 0.1}
+
+    with serving(service) as url:
+        lifespan = registration_lifespan(chip_server, SETTINGS._replace(service=url))
+        with serving(create_agent(chip_server, "secret", beside=lifespan)):
+            assert heartbeat.wait(10.0)
+        heartbeat.clear()
+        assert not heartbeat.wait(0.5)  # five heartbeats would have come
+    assert seen == ["registered"]

@@ -24,6 +24,7 @@ from tests.proxies import (
     with_nan,
     with_tensor,
     without_frame,
+    without_frames,
 )
 from tests.unit.service.bench.calls import IMAGES, RECORD
 
@@ -78,6 +79,20 @@ def test_a_repeated_answer_that_differs_is_refused(chip: HttpChip, proxy: Proxy)
     proxy.tamper("tell_layers", in_frame(0, with_tensor("spikes/hidden", lambda t: ~t)))
     with pytest.raises(ChipUnavailableError, match="repeated answer differs"):
         list(layers)
+
+
+def test_a_repeated_answer_that_is_shorter_is_asked_for_again(chip: HttpChip, proxy: Proxy) -> None:
+    proxy.tamper("tell_layers", cut_off, times=1)
+    layers = chip.iter_layers(IMAGES, RECORD)
+    assert next(layers)[0] == "hidden"
+    proxy.tamper("tell_layers", without_frames, times=1)
+    assert [layer for layer, _ in layers] == ["readout"]
+    proxy.tamper("tell_layers", cut_off, times=1)
+    layers = chip.iter_layers(IMAGES, RECORD)
+    next(layers)
+    proxy.tamper("tell_layers", without_frames)
+    with pytest.raises(ChipUnavailableError, match="ends before the frames read so far"):
+        next(layers)
 
 
 def test_an_answer_that_is_closed_early_is_dropped(chip: HttpChip) -> None:

@@ -7,7 +7,7 @@ import torch
 
 from chip_sim.chip import make_chip
 from chip_sim.presets import preset
-from ltl_core.chip import Placement, Stimulus
+from ltl_core.chip import LayerRecording, Observable, Placement, Stimulus
 from ltl_core.errors import ChipUnavailableError
 from service.bench.driver.http_chip import HttpChip, open_http_chip
 from tests.agents import serve_agent
@@ -22,6 +22,8 @@ from tests.proxies import (
     late,
     refusing,
     with_changes,
+    with_nan,
+    with_tensor,
     without_reason,
 )
 from tests.unit.service.bench.calls import CODES, IMAGES, LAYER, RECORD
@@ -149,3 +151,29 @@ def test_a_wrong_secret_is_named_as_the_reason(proxy: Proxy) -> None:
 
 def test_no_secret_is_shown_where_an_address_is(proxy: Proxy) -> None:
     assert proxy.agent.address.secret not in repr(proxy.agent.address)
+
+
+def test_registers_are_set_and_read_back(chip: HttpChip) -> None:
+    before = chip.tuning("hidden")
+    changed = before._replace(threshold=before.threshold + 1, adc_range=before.adc_range - 1)
+    chip.tune("hidden", changed)
+    found = chip.tuning("hidden")
+    chip.tune("hidden", before)
+    assert found.adc_range == changed.adc_range != before.adc_range
+    assert torch.equal(found.threshold, changed.threshold)
+
+
+def test_a_driver_that_placed_no_network_checks_what_it_can(
+    shared: ProxiedChip, proxy: Proxy
+) -> None:
+    expected = shared.chip.probe()
+    with drive_through(proxy) as chip:
+        assert chip.probe().rates.keys() == expected.rates.keys()
+        found = chip.run(IMAGES, {"hidden": Observable.COUNTS, "readout": Observable.SPIKES})
+        assert found.layers["readout"] == LayerRecording()
+        proxy.tamper("probe", with_tensor("hidden", with_nan))
+        with pytest.raises(ChipUnavailableError, match="'hidden' holds NaN"):
+            chip.probe()
+        proxy.tamper("run", with_tensor("counts/hidden", lambda t: t[:4]))
+        with pytest.raises(ChipUnavailableError, match="counts/hidden"):
+            chip.run(IMAGES, {"hidden": Observable.COUNTS})
