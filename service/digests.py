@@ -1,4 +1,4 @@
-"""SHA-256 of a content, and the header `Content-Digest` (RFC 9530) in which it travels."""
+"""SHA-256 of a content, and the headers `Content-Digest` (RFC 9530) and `ETag`."""
 
 import base64
 import binascii
@@ -12,6 +12,11 @@ _VALUE = re.compile(r"(?:^|,)\s*sha-256=:([A-Za-z0-9+/=]+):")
 def sha256_hex(content: bytes) -> str:
     """Return the SHA-256 of the content in hexadecimal digits, as the store and tables hold it."""
     return hashlib.sha256(content).hexdigest()
+
+
+def etag(content: bytes) -> str:
+    """Return the value of the header `ETag` for this content."""
+    return f'"{sha256_hex(content)[:32]}"'
 
 
 def content_digest(content: bytes) -> str:

@@ -1,6 +1,5 @@
 """API keys: random, shown once, stored as their hash."""
 
-import hashlib
 import secrets
 from collections.abc import Sequence
 from datetime import datetime
@@ -9,6 +8,7 @@ from typing import NamedTuple
 from uuid_utils import uuid7
 
 from service.db.access_tables import ApiKey
+from service.digests import sha256_hex
 from service.states import Scope
 
 _PREFIX = "tcal_"  # so that a key in the wrong place is recognised as one
@@ -29,7 +29,7 @@ def make_key(name: str, scopes: Sequence[Scope], now: datetime) -> NewKey:
 
 def hash_key(key: str) -> str:
     """Return the SHA-256 of a key; for a random key that is enough."""
-    return hashlib.sha256(key.encode()).hexdigest()
+    return sha256_hex(key.encode())
 
 
 def key_row(name: str, key: str, scopes: Sequence[Scope], now: datetime) -> ApiKey:

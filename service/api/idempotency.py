@@ -1,6 +1,5 @@
 """Idempotency-Key: a request that is sent twice creates one resource."""
 
-import hashlib
 from datetime import datetime
 from typing import Annotated
 
@@ -11,6 +10,7 @@ from sqlalchemy.orm import Session
 from service.db import locks
 from service.db.access_tables import IdempotencyKey
 from service.db.repositories.idempotency import IdempotencyRepository
+from service.digests import sha256_hex
 from service.errors import ConflictError
 from service.request_errors import IdempotencyMismatchError
 
@@ -30,7 +30,7 @@ class IdempotentRequest:
         self._route = route
         self._key = key
         text = body if isinstance(body, str) else body.model_dump_json()
-        self._body_sha256 = hashlib.sha256(text.encode()).hexdigest()
+        self._body_sha256 = sha256_hex(text.encode())
 
     def earlier_result(self) -> str | None:
         """Id of the resource that an earlier request under this key created; None if there is none.

@@ -1,6 +1,5 @@
 """Jobs: submit, list, read, wait for, cancel and retry them; read their logs."""
 
-import hashlib
 import time
 from enum import StrEnum
 from typing import Annotated, Any, NamedTuple
@@ -16,6 +15,7 @@ from service.api.views import job_view, job_views
 from service.db.repositories.events import EventRepository
 from service.db.repositories.jobs import JobFilter, JobRepository
 from service.db.tables import Event
+from service.digests import etag
 from service.jobs.kinds.registry import JobKinds
 from service.jobs.submit import Submitter
 from service.request_errors import IdempotencyKeyMissingError
@@ -169,8 +169,7 @@ def _read_job(context: Context, job_id: str, *, for_change: bool) -> _JobSnapsho
         job = JobRepository(session).get(job_id)
         seq = EventRepository(session).last() if for_change else 0
         body = job_view(session, job).model_dump_json()
-    etag = f'"{hashlib.sha256(body.encode()).hexdigest()[:32]}"'
-    return _JobSnapshot(body, etag, job.status in TERMINAL, seq)
+    return _JobSnapshot(body, etag(body.encode()), job.status in TERMINAL, seq)
 
 
 def _line(event: Event) -> str:

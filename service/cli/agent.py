@@ -10,19 +10,19 @@ from rich.console import Console
 from ltl_core.errors import CalibrationError
 
 Chip = Annotated[
-    str | None, typer.Option(help="Name of a preset, or a file with a chip spec [default: ideal].")
+    str | None, typer.Option(help="Name of a preset, or a file with a chip spec (default: ideal).")
 ]
 Seed = Annotated[
-    int | None, typer.Option(help="Seed of the simulated chip [default: from the name].")
+    int | None, typer.Option(help="Seed of the simulated chip (default: from the name).")
 ]
-Name = Annotated[str | None, typer.Option(help="Name of the chip [default: name of the machine].")]
+Name = Annotated[str | None, typer.Option(help="Name of the chip (default: name of the machine).")]
 Service = Annotated[str | None, typer.Option(help="URL of the service to register with.")]
 JoinKeyFile = Annotated[
     Path | None, typer.Option(help="File with a key of the scope 'agent', or with the join key.")
 ]
-Host = Annotated[str | None, typer.Option(help="Address to listen on [default: 127.0.0.1].")]
+Host = Annotated[str | None, typer.Option(help="Address to listen on (default: 127.0.0.1).")]
 Port = Annotated[
-    int | None, typer.Option(help="Port to listen on, 0 for any [default: 8770].", min=0, max=65535)
+    int | None, typer.Option(help="Port to listen on, 0 for any (default: 8770).", min=0, max=65535)
 ]
 Advertise = Annotated[str | None, typer.Option(help="URL at which workers reach this agent.")]
 DataDir = Annotated[Path | None, typer.Option(help="Folder for the state of the chip.")]

@@ -33,18 +33,20 @@ app.command()(agent)
 app.command()(backup)
 app.command()(restore)
 
-Host = Annotated[str | None, typer.Option(help="Address to listen on [default: 127.0.0.1].")]
+Host = Annotated[str | None, typer.Option(help="Address to listen on (default: 127.0.0.1).")]
 Port = Annotated[
-    int | None, typer.Option(help="Port to listen on, 0 for any [default: 8765].", min=0, max=65535)
+    int | None, typer.Option(help="Port to listen on, 0 for any (default: 8765).", min=0, max=65535)
 ]
 Url = Annotated[str, typer.Option(envvar="TANDEMCAL_URL", help="URL of the service.")]
 Key = Annotated[
     str,
     typer.Option(
         envvar="TANDEMCAL_KEY",
-        help="API key [default: the key that a service on this machine created].",
+        help="API key (default: the key that a service on this machine created).",
     ),
 ]
+Chip = Annotated[str, typer.Argument(help="Name or id of the chip.")]
+Limit = Annotated[int, typer.Option(help="How many jobs to list.", min=0)]
 DEFAULT_URL = "http://127.0.0.1:8765"
 
 
@@ -123,8 +125,8 @@ def chips(url: Url = DEFAULT_URL, key: Key = "") -> None:
 
 
 @app.command()
-def probe(chip: str, url: Url = DEFAULT_URL, key: Key = "") -> None:
-    """Measure how far a chip (name or id) has drifted, and wait for the result."""
+def probe(chip: Chip, url: Url = DEFAULT_URL, key: Key = "") -> None:
+    """Measure how far a chip has drifted, and wait for the result."""
     with _client(url, key) as client:
         found = client.chips.find(chip)
         job = client.jobs.wait(client.jobs.probe(found.id if found else chip).id)
@@ -135,7 +137,7 @@ def probe(chip: str, url: Url = DEFAULT_URL, key: Key = "") -> None:
 
 
 @app.command()
-def jobs(url: Url = DEFAULT_URL, key: Key = "", limit: int = 20) -> None:
+def jobs(url: Url = DEFAULT_URL, key: Key = "", limit: Limit = 20) -> None:
     """List the newest jobs, with the reason why they wait or failed."""
     with _client(url, key) as client:
         rows = [

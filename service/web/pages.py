@@ -1,6 +1,5 @@
 """The web pages. A small script keeps them current; they are complete without it."""
 
-import hashlib
 from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import parse_qs, quote, urlencode
@@ -13,6 +12,7 @@ from service import formatting
 from service.api.auth import COOKIE, authenticate, refuse_foreign_pages, set_session_cookie
 from service.api.context import Context, ContextDep, utc_now
 from service.db.repositories.jobs import JobRepository
+from service.digests import etag
 from service.errors import JobStateError, NotFoundError
 from service.request_errors import TooLargeError, UnauthenticatedError
 from service.states import Scope
@@ -200,11 +200,11 @@ def _page(template: str, *, status: int = 200, **shown: Any) -> Response:
 def _fragment(request: Request, template: str, shown: dict[str, Any]) -> Response:
     """Render a live part; answer 304 if it equals the one that the browser has."""
     text = _render(template, shown)
-    etag = f'"{hashlib.sha256(text.encode()).hexdigest()[:32]}"'
-    if request.headers.get("if-none-match") == etag:
-        return Response(status_code=304, headers={"ETag": etag})
+    tag = etag(text.encode())
+    if request.headers.get("if-none-match") == tag:
+        return Response(status_code=304, headers={"ETag": tag})
     answer = _html(text, 200)
-    answer.headers["ETag"] = etag
+    answer.headers["ETag"] = tag
     return answer
 
 
