@@ -1,4 +1,4 @@
-"""The neuron at the end of a column: leaky, integrating, firing, each a little different."""
+"""The neuron at the end of a column: it leaks, integrates and fires, with mismatch and noise."""
 
 from typing import NamedTuple
 
@@ -9,40 +9,40 @@ from torch import Tensor
 from chip_sim.gaussian_table import GaussianTable
 from chip_sim.identity import NeuronMismatch
 
-_SHORTEST = 0.05  # of the nominal time constant: no circuit leaks faster
+_SHORTEST = 0.05  # fraction of the nominal time constant: no circuit leaks faster
 
 
 class NeuronParams(NamedTuple):
-    """The neurons of a layer as they are, mismatch and trims included."""
+    """The neurons of a layer with mismatch and trims; [column, *one] stands for all positions."""
 
     threshold: Float[Tensor, "column *one"]  # code units; infinite where the comparator is dead
-    decay: Float[Tensor, "column *one"]
-    after_spike: Float[Tensor, "column *one"]  # what is left of the membrane a step after a spike
-    bias: Float[Tensor, "column *one"]  # added at every step
-    thermal_noise: float  # sd a step, code units
-    window: float  # half width of the flag
+    decay: Float[Tensor, "column *one"]  # fraction of the membrane left after one step
+    after_spike: Float[Tensor, "column *one"]  # fraction of the membrane left after a spike
+    bias: Float[Tensor, "column *one"]  # added at every step, code units
+    thermal_noise: float  # standard deviation in each step, code units
+    window: float  # half width of the WINDOW flag, code units
 
 
 class Registers(NamedTuple):
-    """What the digital side sets, in code units."""
+    """What the digital registers of a layer set, in code units."""
 
     threshold: float
     decay: float  # at the chip's temperature
     threshold_trim: Float[Tensor, " column"]
     bias_trim: Float[Tensor, " column"]
-    leak_factor: Float[Tensor, " column"] | float = 1.0  # of the time constant
+    leak_factor: Float[Tensor, " column"] | float = 1.0  # multiple of the time constant
 
 
 class Activity(NamedTuple):
-    """A window of steps. The second comparator and the membrane only if they were asked for."""
+    """What neurons did in every step; window flag and membrane are None if not asked for."""
 
     spikes: Bool[Tensor, "time batch column *position"]
     window: Bool[Tensor, "time batch column *position"] | None
     membrane: Float[Tensor, "time batch column *position"] | None
 
 
-class Show(NamedTuple):
-    """What to keep beside the spikes."""
+class NeuronRecord(NamedTuple):
+    """What to record beside the spikes."""
 
     window: bool
     membrane: bool
@@ -51,11 +51,11 @@ class Show(NamedTuple):
 def neuron_params(
     registers: Registers, mismatch: NeuronMismatch, thermal_noise: float, window: float
 ) -> NeuronParams:
-    """Registers as these circuits realise them.
+    """Return the neurons that circuits with this mismatch m make of the registers.
 
-    threshold = T (1 + m) + trim; decay = d ** (1 / (f (1 + m))), a time constant that is m longer
-    and f times that; a spike takes away the part 1 + m of the membrane; the bias current is 1 + m
-    of what is set.
+    threshold = T (1 + m) + trim. decay = d ** (1 / (f (1 + m))): a time constant longer by the
+    fraction m and f times that. A spike takes away the fraction 1 + m of the membrane. The bias is
+    1 + m times what is set. `thermal_noise` is a fraction of the threshold; `window` in code units.
     """
     longer = (1 + mismatch.leak) * registers.leak_factor
     decay = registers.decay ** (1 / longer.clamp(min=_SHORTEST))
@@ -73,15 +73,15 @@ def neuron_params(
 def integrate_and_fire(
     sums: Float[Tensor, "time batch column *position"],
     params: NeuronParams,
-    show: Show,
+    show: NeuronRecord,
     rng: torch.Generator,
 ) -> Activity:
-    """u' = decay u + sum + bias + noise; fire where u' > threshold; a spike resets one step later.
+    """u' = decay u + sum + bias + noise; fire if u' > threshold; a spike resets one step later.
 
-    Works in its own buffers; membranes start at zero and are shown before the reset.
+    Membranes start at zero and are recorded before the reset. Works in its own buffers.
     """
     shape = (-1, *(1,) * (sums.ndim - 3))
-    threshold, decay, after_spike, bias = (part.view(shape) for part in params[:4])
+    threshold, decay, after_spike, bias = (values.view(shape) for values in params[:4])
     membrane = sums.new_zeros(sums.shape[1:])
     fired = torch.zeros(sums.shape[1:], dtype=torch.bool)
     spikes = torch.empty(sums.shape, dtype=torch.bool)

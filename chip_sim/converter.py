@@ -8,7 +8,7 @@ from torch import Tensor
 
 
 class AdcBank(NamedTuple):
-    """The converters of one row of tiles, one a column. Drawn once a chip."""
+    """The converters of one row of tiles, one for each column; drawn once for each chip."""
 
     gain: Float[Tensor, " column"]  # 1 is perfect
     offset_lsb: Float[Tensor, " column"]
@@ -16,34 +16,34 @@ class AdcBank(NamedTuple):
 
 
 def level_max(bits: int) -> int:
-    """Largest code of a converter: codes run from minus to plus 2^(bits - 1) - 1."""
+    """Return the largest code of a converter: codes run from minus to plus 2^(bits - 1) - 1."""
     return (1 << (bits - 1)) - 1
 
 
 def converter_codes(
     values: Float[Tensor, "*shape"], full_scale: float, bits: int
 ) -> Float[Tensor, "*shape"]:
-    """Codes of the values: clamp(round(x / LSB)), LSB = full_scale / (2^(bits - 1) - 1)."""
+    """Return the codes clamp(round(x / LSB)), with LSB = full_scale / (2^(bits - 1) - 1)."""
     top = level_max(bits)
     return (values * (top / full_scale)).round_().clamp_(-top, top)
 
 
 class Transfer(NamedTuple):
-    """What converters see before they round: gain x / LSB + offset + bow(x), in LSB.
+    """The level of a converter before it rounds: gain x / LSB + offset + bow(x), in LSB.
 
     The bow is integral nonlinearity, a cubic that is zero at both ends and in the middle:
-    INL(x) = inl (3 sqrt(3) / 2) (x - x^3), x in parts of the full scale.
+    INL(x) = inl (3 sqrt(3) / 2) (x - x^3), with x as a fraction of the full scale.
     """
 
     scale: Float[Tensor, " column"]  # LSB for one unit of the sum
-    offset: Float[Tensor, " column"]
+    offset: Float[Tensor, " column"]  # LSB
     bow: Float[Tensor, " column"] | None  # None is a straight line
-    full_scale: float
+    full_scale: float  # units of the sum
 
     def levels_(
         self, sums: Float[Tensor, "*some column point"]
     ) -> Float[Tensor, "*some column point"]:
-        """Written over the sums."""
+        """Compute the levels, in LSB, and write them over the sums."""
         bow = None if self.bow is None else self._bend(sums) * self.bow[:, None]
         scale, offset = self.scale[:, None], self.offset[:, None]
         if sums.stride(-2) == 1:
@@ -53,7 +53,7 @@ class Transfer(NamedTuple):
         return sums if bow is None else sums.add_(bow)
 
     def of(self, columns: Int[Tensor, " some"]) -> "Transfer":
-        """These columns alone; one may come several times."""
+        """Return the transfer of these columns alone; a column may come several times."""
         bow = None if self.bow is None else self.bow[columns]
         return Transfer(self.scale[columns], self.offset[columns], bow, self.full_scale)
 
@@ -65,7 +65,7 @@ class Transfer(NamedTuple):
 
 
 def transfer_of(adc: AdcBank, full_scale: float, bits: int) -> Transfer:
-    """Of converters of so many bits, whose largest code stands for the full scale."""
+    """Return the transfer of converters whose largest code is that of the full scale."""
     bow = adc.inl_lsb * (1.5 * 3**0.5) if adc.inl_lsb.any() else None
     return Transfer(adc.gain * (level_max(bits) / full_scale), adc.offset_lsb, bow, full_scale)
 
@@ -73,13 +73,13 @@ def transfer_of(adc: AdcBank, full_scale: float, bits: int) -> Transfer:
 def column_levels(
     sums: Float[Tensor, "*some column point"], adc: AdcBank, full_scale: float, bits: int
 ) -> Float[Tensor, "*some column point"]:
-    """What the converters see before they round, in LSB."""
+    """Return the levels of the converters before they round, in LSB."""
     return transfer_of(adc, full_scale, bits).levels_(sums.clone())
 
 
 def convert_columns(
     sums: Float[Tensor, "*some column point"], adc: AdcBank, full_scale: float, bits: int
 ) -> Float[Tensor, "*some column point"]:
-    """Codes of the column sums: clamp(round(gain x / LSB + offset))."""
+    """Return the codes of the column sums: clamp(round(gain x / LSB + offset + bow))."""
     top = level_max(bits)
     return column_levels(sums, adc, full_scale, bits).round_().clamp_(-top, top)

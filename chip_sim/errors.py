@@ -1,4 +1,4 @@
-"""What only the simulator can get wrong."""
+"""Errors that only the simulator raises."""
 
 from collections.abc import Sequence
 
@@ -6,7 +6,7 @@ from ltl_core.errors import ChipError, SettingError
 
 
 class UnknownPresetError(SettingError):
-    """No chip of that name is known."""
+    """There is no chip preset of that name."""
 
     def __init__(self, preset: str, known: Sequence[str]) -> None:
         super().__init__(f"There is no chip preset '{preset}'; use one of {', '.join(known)}.")
@@ -15,7 +15,7 @@ class UnknownPresetError(SettingError):
 
 
 class LayerSettingError(SettingError):
-    """A register of a placed layer that no circuit can hold."""
+    """A register value of a placed layer is outside of what a circuit can hold."""
 
     def __init__(self, layer: str, what: str) -> None:
         super().__init__(f"The settings of layer '{layer}' cannot be placed: {what}.")
@@ -23,25 +23,27 @@ class LayerSettingError(SettingError):
 
 
 class NegativeTimeError(SettingError):
-    """A chip's clock was to go back, or to infinity."""
+    """A chip's clock cannot go back, or to infinity."""
 
     def __init__(self, seconds: float) -> None:
         super().__init__(
-            f"A chip's clock cannot go on by {seconds} s: give a finite number, zero or more."
+            f"A chip's clock cannot advance by {seconds} s: give a finite number, zero or more."
         )
         self.seconds = seconds
 
 
 class ImpossibleTemperatureError(SettingError):
-    """A temperature that is not above absolute zero."""
+    """A temperature is not above absolute zero, or infinite."""
 
     def __init__(self, kelvin: float) -> None:
-        super().__init__(f"A chip cannot be at {kelvin} K: give kelvins above zero, 300 is a room.")
+        super().__init__(
+            f"A chip cannot be at {kelvin} K: give a temperature above zero, such as 300."
+        )
         self.kelvin = kelvin
 
 
 class NoDataError(ChipError):
-    """Devices older than anything that was published about them."""
+    """Devices are older than anything that was published about them."""
 
     def __init__(self, layer: str, model: str, age: float, known_until: float) -> None:
         super().__init__(
@@ -55,17 +57,20 @@ class NoDataError(ChipError):
 
 
 class NotPlacedError(ChipError):
-    """A layer that does not stand on the chip, or that this stimulus does not reach."""
+    """A layer is not placed on the chip, or the stimulus does not reach it."""
 
     def __init__(self, layer: str, reachable: Sequence[str]) -> None:
         known = ", ".join(reachable) if reachable else "none"
-        super().__init__(f"Layer '{layer}' is not among the layers to be had here ({known}).")
+        super().__init__(
+            f"Layer '{layer}' is not placed on this chip, or the stimulus does not reach it "
+            f"(layers to choose from: {known})."
+        )
         self.layer = layer
         self.reachable = tuple(reachable)
 
 
 class ForeignStateError(ChipError):
-    """A saved state that belongs to another chip."""
+    """A saved state belongs to another chip."""
 
     def __init__(self, chip_id: str, what: str) -> None:
         super().__init__(
@@ -76,7 +81,7 @@ class ForeignStateError(ChipError):
 
 
 class SpecFileError(SettingError):
-    """A file that describes no chip."""
+    """A file does not describe a chip."""
 
     def __init__(self, file: str, where: str, reason: str) -> None:
         place = " at ".join(filter(None, (file, where))) or "The spec"
@@ -86,7 +91,7 @@ class SpecFileError(SettingError):
 
 
 class UnknownSpecKeyError(SettingError):
-    """A key that a chip's spec does not have."""
+    """A file has a key that a chip's spec does not have."""
 
     def __init__(self, key: str, nearest: str | None, known: Sequence[str]) -> None:
         advice = f"did you mean '{nearest}'?" if nearest else f"use one of {', '.join(known)}."

@@ -1,4 +1,4 @@
-"""The fixed stimulus, the same for every chip, and the mean rates that answer it."""
+"""The fixed stimulus of a probe, the same for every chip, and the mean rates that answer it."""
 
 import torch
 from jaxtyping import Float
@@ -12,20 +12,23 @@ _STEPS = 16
 
 
 def probe_stimulus(placement: Placement) -> Stimulus:
-    """Random analog inputs from zero to full scale, from a seed of their own."""
+    """Return random analog inputs [batch, *input] from zero to full scale, always the same."""
     shape = (_BATCH, *placement.network.input_shape)
     values = torch.rand(shape, generator=stream(0, "probe", *shape))
     return Stimulus(values * placement.input_full_scale, _STEPS)
 
 
 def probe_record(placement: Placement) -> dict[str, Observable]:
-    """Counts of every layer that fires, the sum of the readout."""
+    """Return what a probe records: counts of every layer that fires, sums of the readout."""
     stages = placement.network.stages
     return {s.name: Observable.MEMBRANE if s.is_readout else Observable.COUNTS for s in stages}
 
 
 def fingerprint(recording: Recording, placement: Placement) -> Fingerprint:
-    """Spikes a step of every column; of the readout, sum and bias a step in parts of threshold."""
+    """Return the mean spikes a step of every column, over samples and positions.
+
+    Of the readout it is the sum a step, bias included, as a multiple of the threshold.
+    """
     rates = {
         name: _rates(layer, placement.layers[name].threshold)
         for name, layer in recording.layers.items()

@@ -1,4 +1,4 @@
-"""1/f noise as one process in time: the same number at the same instant, another one later.
+"""Flicker noise (1/f) as one process in time: the same number at the same instant, always.
 
 A device's conductance fluctuates relative to itself by q x(t), with q from the published fits. At
 age t after its last write (drift's t0 included) the published variance of x is
@@ -30,15 +30,17 @@ from torch import Tensor
 
 from chip_sim.randomness import stream
 
-_SPAN = 5.0  # periods of a component in its shortest time constant: its correlation time fits
+_SPAN = 5.0  # periods in the shortest time constant of a component: fits its correlation time
 _DECADE = math.log(10)
-_KEPT = 16  # numbers of one component and period that are kept at hand
+_KEPT = 16  # random tensors that are kept, one for each component and period
 
 
 class FlickerNoise:
-    """The slow fluctuation of the devices under one layer."""
+    """The slow fluctuation of the devices under one layer, relative to 1/f amplitude q."""
 
     def __init__(self, seed: int, place: object, shape: tuple[int, ...]) -> None:
+        """Begin the streams of one place on a chip, for devices of this shape."""
+        # The word names the random stream: another one would make every chip another chip.
         self._words = (seed, place, "unrest")
         self._shape = shape
         self._drawn: dict[tuple[int, int], Tensor] = {}
@@ -46,7 +48,10 @@ class FlickerNoise:
     def at(
         self, now: float, elapsed: Float[Tensor, "*shape"], t0: float
     ) -> Float[Tensor, "*shape"]:
-        """sum_k a_k y_k of devices whose last write is so long ago, at this instant."""
+        """Return sum_k a_k y_k at `now` of devices whose last write was `elapsed` ago, both in s.
+
+        `t0` is the time of the first read after a write, s.
+        """
         total = torch.zeros_like(elapsed)
         log_time = torch.log1p(elapsed / t0)
         oldest = float(log_time.max()) if elapsed.numel() else 0.0
@@ -73,7 +78,10 @@ class FlickerNoise:
 
 
 def correlation(periods: float) -> float:
-    """rho: of one component with itself, so many of its periods apart, over all phases."""
+    """Return rho: the correlation of a component with itself `periods` of its own later.
+
+    It is the mean over all phases.
+    """
     v = abs(periods)
     if v >= 2:
         return 0.0

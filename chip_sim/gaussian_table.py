@@ -1,4 +1,4 @@
-"""Normal numbers, many and fast, for noise that is met once."""
+"""Gaussian random numbers from a table of quantiles, for noise that is drawn once and forgotten."""
 
 import numpy as np
 import torch
@@ -9,22 +9,22 @@ _A_WORD = 4  # numbers that 64 random bits make
 
 
 class GaussianTable:
-    """Draws from 65,536 equally likely quantiles, scaled to a variance of one.
+    """Draws from 65,536 equally likely quantiles of the normal distribution, with variance one.
 
     Nowhere is the distribution function further than 2^-16 from the normal one, moments up to the
-    sixth agree to 0.2 %, and the largest number is 4.32: finer than any converter tells apart, at
+    sixth agree to 0.2 %, and the largest number is 4.32: finer than a converter can resolve, in
     half the time of numbers of full precision. What is drawn depends on the stream it begins with
     alone, not on threads.
     """
 
     def __init__(self, rng: torch.Generator) -> None:
         seed = int(torch.randint(2**62, (), generator=rng))
-        # Raw words: a later NumPy may draw integers from them otherwise, a chip stays as it is.
+        # Raw words: another version of NumPy may draw integers from them in another way.
         self._bits = np.random.SFC64(seed)
         self._places = torch.empty(0, dtype=torch.int64)
 
     def fill_(self, numbers: Tensor) -> Tensor:
-        """Write over numbers that lie in memory one after the other."""
+        """Overwrite a contiguous tensor with random numbers, and return it."""
         count = numbers.numel()
         if len(self._places) != count:
             self._places = torch.empty(count, dtype=torch.int64)

@@ -1,7 +1,7 @@
-"""What makes one chip that chip: everything drawn once from its seed, and never called noise.
+"""The imperfections of one chip, drawn once from its seed: mismatch and faults, never noise.
 
-It belongs to a physical place (tile, column, row), whatever network stands there, and each kind has
-its own stream of random numbers, so that asking for one imperfection leaves the others as they are.
+Each belongs to a physical place (tile, column, row), whatever network is placed there. Each kind
+has its own stream of random numbers, so that turning one on leaves the others as they are.
 """
 
 from typing import NamedTuple
@@ -18,7 +18,7 @@ from chip_sim.writer import Fault
 
 
 class NeuronMismatch(NamedTuple):
-    """Relative errors of the neuron circuits, one a column."""
+    """Relative errors of the neuron circuits, one for each column."""
 
     threshold: Float[Tensor, " column"]
     leak: Float[Tensor, " column"]
@@ -28,25 +28,25 @@ class NeuronMismatch(NamedTuple):
 
 
 class TileIdentity(NamedTuple):
-    """One tile as it came out of the fab."""
+    """The imperfections of one tile."""
 
-    gain: Float[Tensor, "2 column row"]  # of each device, unseen by verification
+    gain: Float[Tensor, "2 column row"]  # factor of each device; verification does not see it
     fault: Fault
     adc: AdcBank
     neuron: NeuronMismatch
 
 
 class LayerIdentity(NamedTuple):
-    """The parts of the tiles that one layer stands on."""
+    """The imperfections under one layer."""
 
     gain: Float[Tensor, "2 column row"]
     fault: Fault
-    adcs: tuple[AdcBank, ...]  # one a row of tiles
+    adcs: tuple[AdcBank, ...]  # one for each row of tiles
     neuron: NeuronMismatch  # of the first row of tiles: the sums of the others are brought there
 
 
 def tile_identity(spec: ChipSpec, seed: int, tile: int) -> TileIdentity:
-    """Draw a tile."""
+    """Draw the imperfections of one tile."""
     cells = (2, spec.tile_columns, spec.tile_rows)
     gain = torch.exp(spec.device.variation * _normal(cells, stream(seed, tile, "gain")))
     return TileIdentity(
@@ -55,21 +55,21 @@ def tile_identity(spec: ChipSpec, seed: int, tile: int) -> TileIdentity:
 
 
 def layer_identity(spec: ChipSpec, seed: int, tiling: Tiling) -> LayerIdentity:
-    """Put together what a layer stands on."""
+    """Put together the imperfections of the tiles under a layer."""
     rows, columns = tiling.row_blocks[-1].stop, tiling.column_blocks[-1].stop
     gain = torch.empty(2, columns, rows)
     fault = Fault(torch.empty(2, columns, rows, dtype=torch.bool), torch.empty(2, columns, rows))
     circuits: dict[int, list[tuple[AdcBank, NeuronMismatch]]] = {}
     for region in tiling.regions:
         tile = tile_identity(spec, seed, region.tile)
-        width, height = region.columns.stop - region.columns.start, _length(region.rows)
+        width, height = _length(region.columns), _length(region.rows)
         there, here = (slice(None), region.columns, region.rows), (..., slice(width), slice(height))
         gain[there] = tile.gain[here]
         fault.stuck[there], fault.g[there] = tile.fault.stuck[here], tile.fault.g[here]
         circuits.setdefault(region.rows.start, []).append(
             (
-                AdcBank(*(part[:width] for part in tile.adc)),
-                NeuronMismatch(*(part[:width] for part in tile.neuron)),
+                AdcBank(*(values[:width] for values in tile.adc)),
+                NeuronMismatch(*(values[:width] for values in tile.neuron)),
             )
         )
     rows_of_tiles = list(circuits.values())
@@ -88,7 +88,7 @@ def _faults(spec: ChipSpec, seed: int, tile: int) -> Fault:
 
 
 def _adcs(spec: ChipSpec, seed: int, tile: int) -> AdcBank:
-    """One converter for every group of neighbouring columns."""
+    """Draw the converters of a tile, one for every group of neighbouring columns."""
     converter, columns = spec.converter, torch.arange(spec.tile_columns)
     group = columns // converter.columns_per_adc
 
@@ -118,9 +118,9 @@ def _normal(shape: tuple[int, ...], rng: torch.Generator) -> Tensor:
     return torch.randn(shape, generator=rng)
 
 
-def _length(part: slice) -> int:
-    return int(part.stop - part.start)
+def _length(block: slice) -> int:
+    return int(block.stop - block.start)
 
 
-def _join(parts: list[AdcBank] | list[NeuronMismatch]) -> list[Tensor]:
-    return [torch.cat(columns) for columns in zip(*parts, strict=True)]
+def _join(tiles: list[AdcBank] | list[NeuronMismatch]) -> list[Tensor]:
+    return [torch.cat(columns) for columns in zip(*tiles, strict=True)]

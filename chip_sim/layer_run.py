@@ -10,7 +10,7 @@ from chip_sim import pair
 from chip_sim.aged_weights import weights
 from chip_sim.array import RowInput, TileArray, Watch, column_norms, read_columns
 from chip_sim.clock import arrhenius
-from chip_sim.column import NeuronParams, Registers, Show, integrate_and_fire
+from chip_sim.column import NeuronParams, NeuronRecord, Registers, integrate_and_fire
 from chip_sim.column import neuron_params as realise
 from chip_sim.converter import level_max, transfer_of
 from chip_sim.drive import Drive, row_drive
@@ -45,7 +45,7 @@ def run_layer(
         if asked is Observable.MEMBRANE:
             membrane = integrate(layer, sums, physics.spec)
         return LayerAnswer(LayerRecording(membrane=membrane), drive)
-    show = Show(asked is Observable.WINDOW, asked is Observable.MEMBRANE)
+    show = NeuronRecord(asked is Observable.WINDOW, asked is Observable.MEMBRANE)
     params = neurons(layer, physics.spec, physics.clock.kelvin)
     activity = integrate_and_fire(sums, params, show, physics.rng)
     recording = LayerRecording(

@@ -1,4 +1,4 @@
-"""A weight is two devices: the difference of their conductances, in the chip's integer codes.
+"""A weight as a pair of devices: the difference of their conductances, in integer codes.
 
 The first axis of a pair is the device: 0 is plus, 1 is minus.
 """
@@ -19,7 +19,10 @@ RESOLUTION_ANALOG = 2.0**-5
 def g_target(
     codes: Int[Tensor, "column row"], device: DeviceSpec, code_max: int
 ) -> Float[Tensor, "2 column row"]:
-    """plus = g_min + (g_max - g_min) max(c, 0) / c_max; minus likewise with max(-c, 0)."""
+    """Return the target conductances of the codes, S.
+
+    plus = g_min + (g_max - g_min) max(c, 0) / c_max; minus is the same with max(-c, 0).
+    """
     magnitudes = torch.stack((codes, -codes)).clamp(min=0).to(torch.float32)
     return device.g_min + (device.g_max - device.g_min) * magnitudes / code_max
 
@@ -27,13 +30,16 @@ def g_target(
 def weight(
     g: Float[Tensor, "2 column row"], device: DeviceSpec, code_max: int
 ) -> Float[Tensor, "column row"]:
-    """(plus - minus) c_max / (g_max - g_min): the weight in code units."""
+    """Return (plus - minus) c_max / (g_max - g_min): the weight in code units."""
     per_siemens = code_max / (device.g_max - device.g_min)
     return _resolved((g[0] - g[1]) * per_siemens, RESOLUTION)
 
 
 def as_met_by_analog_codes(weight: Float[Tensor, "column row"]) -> Float[Tensor, "column row"]:
-    """A thirtieth of a code is far below what a device's programming and reading leave open."""
+    """Return the weights in the coarser steps of 2^-5 code that analog codes need.
+
+    They are far below the errors of programming and reading.
+    """
     return _resolved(weight, RESOLUTION_ANALOG)
 
 
@@ -42,5 +48,5 @@ def _resolved(weight: Float[Tensor, "column row"], step: float) -> Float[Tensor,
 
 
 def read_noise(device: DeviceSpec, code_max: int) -> float:
-    """Standard deviation of one weight in one multiply, code units: two devices' noise."""
+    """Return the standard deviation of one weight in one multiply, code units: of two devices."""
     return 2**0.5 * device.read_noise * device.g_max * code_max / (device.g_max - device.g_min)

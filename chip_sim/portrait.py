@@ -1,4 +1,4 @@
-"""What a kind of chip looks like: its devices over time, its converters, one programmed tile."""
+"""Data for pictures of a kind of chip: devices over time, converters, one programmed tile."""
 
 from typing import NamedTuple
 
@@ -20,63 +20,66 @@ from ltl_core.chip import LayerSettings, Placement
 from ltl_core.network.layers import Linear
 from ltl_core.network.spec import NetworkSpec
 
-YEAR = 365 * 86400.0
-LEVELS = (0.0, 0.1, 0.25, 0.5, 0.75, 1.0)
+YEAR = 365 * 86400.0  # s
+LEVELS = (0.0, 0.1, 0.25, 0.5, 0.75, 1.0)  # of g_max
 _DEVICES = 2000
 _TIMES = 60
 _POINTS = 401
 
 
 class Ageing(NamedTuple):
-    """Populations of devices, each written once towards one level; S and s."""
+    """Conductances of populations of devices, each written once towards one level."""
 
     levels: tuple[float, ...]  # of g_max
-    times: Float[Tensor, " time"]
-    mean: Float[Tensor, "level time"]
-    sd: Float[Tensor, "level time"]
-    single: Float[Tensor, "level time"]  # the life of one device of each
+    times: Float[Tensor, " time"]  # since the write, s
+    mean: Float[Tensor, "level time"]  # S
+    sd: Float[Tensor, "level time"]  # standard deviation, S
+    single: Float[Tensor, "level time"]  # one device of each population, S
 
 
 class Curves(NamedTuple):
-    """What the converters of a tile's columns answer."""
+    """The transfer curves of the converters of one tile."""
 
-    sums: Float[Tensor, " point"]  # in parts of the full scale
+    sums: Float[Tensor, " point"]  # as a fraction of the full scale
     codes: Float[Tensor, "column point"]
 
 
 class TileError(NamedTuple):
-    """A tile programmed with random codes: what its weights are beyond them, in code units."""
+    """The errors of a tile programmed with random codes: weight - code, code units."""
 
     fresh: Float[Tensor, "column row"]
     after_a_day: Float[Tensor, "column row"]
 
 
 def ageing(spec: ChipSpec, seed: int) -> Ageing:
-    """Written as the spec says, without stuck cells or cell variation; read up to a year."""
+    """Return how devices age for up to a year.
+
+    They are written as the spec says, without stuck cells or cell variation.
+    """
     model = device_model(spec.device)
     until = YEAR if spec.device.after_data == "hold" else min(YEAR, model.known_until)
     times = torch.cat((torch.zeros(1), torch.logspace(0, torch.tensor(until).log10(), _TIMES)))
     times = times.clamp(max=until)
-    rng, lives = stream(seed, "portrait"), []
+    rng, populations = stream(seed, "portrait"), []
     free = Fault(torch.zeros(_DEVICES, dtype=torch.bool), torch.zeros(_DEVICES))
     for level in LEVELS:
         span = spec.device.g_max - spec.device.g_min
         target = torch.full((_DEVICES,), spec.device.g_min + level * span)
         g = write(target, free, model, spec.write, rng).g
         draw, flicker = model.draw_drift(target, g, rng), FlickerNoise(seed, level, (_DEVICES,))
-        life = []
+        course = []
         for time in times.tolist():
             elapsed = torch.full((_DEVICES,), time)
             moved = flicker.at(time, elapsed, model.t0) * model.fluctuates
             age = Age(elapsed, log_age(elapsed, model.t0), moved)
-            life.append(model.conductance(target, g, draw, age))
-        lives.append(torch.stack(life, 1))
-    whole = torch.stack(lives)
+            course.append(model.conductance(target, g, draw, age))
+        populations.append(torch.stack(course, 1))
+    whole = torch.stack(populations)
     return Ageing(LEVELS, times, whole.mean(1), whole.std(1), whole[:, 0])
 
 
 def column_curves(spec: ChipSpec, seed: int) -> Curves:
-    """Every column of the chip's first tile, swept past its full scale."""
+    """Return the curve of every column of the chip's first tile, past its full scale."""
     sums = torch.linspace(-1.25, 1.25, _POINTS)
     adc = tile_identity(spec, seed, 0).adc
     swept = sums.expand(spec.tile_columns, -1)
@@ -84,7 +87,7 @@ def column_curves(spec: ChipSpec, seed: int) -> Curves:
 
 
 def tile_error(spec: ChipSpec, seed: int) -> TileError:
-    """One full tile, programmed with codes from all over the range."""
+    """Return the errors of one full tile, programmed with codes from the whole range."""
     chip = make_chip("portrait", spec, seed)
     layer = Linear(name="tile", in_features=spec.tile_rows, out_features=spec.tile_columns)
     network = NetworkSpec(input_shape=(spec.tile_rows,), layers=(layer,))
@@ -98,7 +101,7 @@ def tile_error(spec: ChipSpec, seed: int) -> TileError:
 
 
 def code_max(spec: ChipSpec) -> int:
-    """Of the converters."""
+    """Return the largest code of the converters."""
     return level_max(spec.converter.adc_bits)
 
 

@@ -1,4 +1,4 @@
-"""The named chips. Their figures are of the order of published silicon, and are fixed."""
+"""The named chips. Their figures are of the order of published silicon, and never change."""
 
 from chip_sim.errors import UnknownPresetError
 from chip_sim.spec import ChipSpec, ConverterSpec, DeviceSpec, NeuronSpec, WriteSpec
@@ -7,7 +7,7 @@ NAMES = ("ideal", "pcm", "hermes", "reram", "harsh")
 
 
 def preset(name: str) -> ChipSpec:
-    """The chip of that name. Raises UnknownPresetError."""
+    """Return the spec of the chip of that name. Raises UnknownPresetError."""
     match name:
         case "ideal":
             return ChipSpec(model="ideal")
@@ -83,7 +83,7 @@ def _converter() -> ConverterSpec:
 
 
 def _neuron() -> NeuronSpec:
-    # Reset and bias carry the leak's figure: the three share the same kind of circuit.
+    # Reset and bias have the mismatch of the leak: the three are the same kind of circuit.
     return NeuronSpec(
         threshold_mismatch=0.10,
         leak_mismatch=0.05,

@@ -1,4 +1,4 @@
-"""Noise that each multiply meets: every weight is read a little differently each time."""
+"""Read noise: every weight is read a little differently in each multiply."""
 
 import torch
 from jaxtyping import Float
@@ -8,10 +8,10 @@ from torch import Tensor
 def read_noise_spread(
     rows: Float[Tensor, "*group row point"], sigma: float
 ) -> Float[Tensor, "*group point"]:
-    """Standard deviation of a column sum when every weight is read with N(0, sigma^2).
+    """Return the standard deviation of a column sum if every weight is read with N(0, sigma^2).
 
-    The second product, sqrt(sum_j sigma^2 x_j^2). All cells have the same sigma, so that it is the
-    same for all columns.
+    It is sqrt(sum_j sigma^2 x_j^2), in code units; all cells have the same sigma, so that it is
+    the same for all columns.
     """
     # Several times as fast as linalg.vector_norm, where a point's rows lie far apart in memory.
     squares: Tensor = rows.square().sum(-2)

@@ -1,4 +1,4 @@
-"""What reaches the rows of a layer, as a matrix [row, point].
+"""What is played into the rows of a layer, as a matrix [row, point].
 
 A point is one position of one sample: a convolution and a linear layer are then the same product,
 and a row of tiles is a slice of rows.
@@ -15,11 +15,11 @@ from ltl_core.network.layers import AvgPool2d, Conv2d, size
 from ltl_core.network.stages import Stage
 
 _POINTS_MIN = 512  # fewer make poor matrix products
-_NUMBERS = 1 << 19  # of a matrix that stays near the processor
+_NUMBERS = 1 << 19  # size of a matrix that stays in the cache
 
 
 class RowValues(NamedTuple):
-    """What some samples play into the rows of a layer."""
+    """The values that some of the samples play into the rows of a layer."""
 
     samples: slice
     values: Float[Tensor, "row point"]  # sample by sample, position by position
@@ -28,27 +28,28 @@ class RowValues(NamedTuple):
 def pool(
     values: Float[Tensor, "batch *source"], pools: tuple[AvgPool2d, ...]
 ) -> Float[Tensor, "batch *input"]:
-    """The row drivers play the mean over each window."""
+    """Return the mean over each pooling window, which the row drivers play."""
     for window in pools:
         values = F.avg_pool2d(values, window.kernel, window.stride)
     return values
 
 
 def positions(stage: Stage) -> tuple[int, ...]:
-    """Where the window of a convolution stands; a linear layer has one position, without axes."""
+    """Return the positions of a convolution's kernel; a linear layer has one, without axes."""
     return stage.output_shape[1:]
 
 
 def rows_of(
     values: Float[Tensor, "batch *input"], stage: Stage, times: int = 1
 ) -> Iterator[RowValues]:
-    """A few samples at a time, so that sums are converted while they are still in the cache.
+    """Yield a few samples at a time, so that their sums are converted while they are in the cache.
 
-    The matrix of a convolution is good until the next one is asked for.
+    The matrix of a convolution is overwritten when the next one is asked for. `times` is how often
+    the values are read.
     """
     points = max(_POINTS_MIN // times, _NUMBERS // max(stage.rows, stage.columns * times))
     count = max(1, points // size(positions(stage)))
-    room = values.new_empty(0)  # taken once: new memory costs more than what is written into it
+    room = values.new_empty(0)  # taken once: new memory costs more than writing into it
     for first in range(0, len(values), count):
         samples = slice(first, min(first + count, len(values)))
         if isinstance(stage.layer, Conv2d):
@@ -63,14 +64,14 @@ def rows_of(
 def unfold(
     values: Float[Tensor, "batch channel height width"], layer: Conv2d
 ) -> Float[Tensor, "row point"]:
-    """One row for each weight of a kernel: a strided copy of the padded input."""
+    """Return one row for each weight of a kernel: a strided copy of the padded input."""
     return _matrix(_windows(values, layer).contiguous())
 
 
 def _windows(
     values: Float[Tensor, "batch channel height width"], layer: Conv2d
 ) -> Float[Tensor, "channel high wide batch *position"]:
-    """A view: what each weight of a kernel meets wherever the kernel stands."""
+    """Return a view of what each weight of a kernel multiplies at each position."""
     (down, right), (high, wide) = layer.padding, layer.kernel
     padded = F.pad(values, (right, right, down, down))
     windows = padded.unfold(2, high, layer.stride[0]).unfold(3, wide, layer.stride[1])

@@ -1,6 +1,6 @@
-"""What a simulated chip is made of: plain numbers, readable without torch.
+"""The spec of a simulated chip, in plain numbers. Readable without torch.
 
-Defaults describe no chip in particular and are perfect: every imperfection is asked for.
+Defaults describe a perfect chip, none in particular: every imperfection is asked for.
 """
 
 from typing import Annotated, Literal
@@ -27,17 +27,17 @@ class _Spec(BaseModel):
 
 
 class DeviceSpec(_Spec):
-    """One memory cell; two of them, plus and minus, are a weight."""
+    """One memory cell; two of them, plus and minus, make a weight."""
 
     model: Literal["none", "pcm", "hermes", "reram"] = "none"
     g_min: Siemens = 0.0
     g_max: Siemens = 25e-6
-    programming_scale: Relative = 1.0  # times the programming noise that the model publishes
-    variation: Relative = 0.0  # sd of the logarithm of each device's fixed gain; its median is 1
-    stuck: Fraction = 0.0  # part of the devices; half of them at g_min, half at g_max
-    read_noise: Relative = 0.0  # sd of one device in one multiply, in parts of g_max
+    programming_scale: Relative = 1.0  # factor of the programming noise that was published
+    variation: Relative = 0.0  # sd of the logarithm of each device's fixed gain, of median 1
+    stuck: Fraction = 0.0  # fraction of the devices; half of them at g_min, half at g_max
+    read_noise: Relative = 0.0  # sd of one device in one multiply, as a fraction of g_max
     drift_activation_ev: ElectronVolts = 0.2  # Arrhenius on the drift exponent; a default, no fit
-    after_data: Literal["refuse", "hold"] = "refuse"  # past the published times: an error, or stay
+    after_data: Literal["refuse", "hold"] = "refuse"  # past published times: raise, or hold
 
     @model_validator(mode="after")
     def _range_is_open(self) -> "DeviceSpec":
@@ -49,13 +49,14 @@ class DeviceSpec(_Spec):
 class WriteSpec(_Spec):
     """How a cell is written: one blind pulse, or pulses until it is within a tolerance."""
 
-    tolerance_sigma: Annotated[float, Field(gt=0)] | None = None  # of the device's own noise
+    tolerance_sigma: Annotated[float, Field(gt=0)] | None = None  # in sd of programming
     tolerance_siemens: Annotated[float, Field(gt=0, json_schema_extra={"unit": "S"})] | None = None
     pulses_max: PositiveInt = 1
-    pulse_time: Seconds = 1e-6  # pulses of one call follow one another
+    pulse_time: Seconds = 1e-6  # of one pulse; all pulses of a call follow one another
 
     @property
     def verifies(self) -> bool:
+        """Whether cells are read after a pulse."""
         return self.tolerance_sigma is not None or self.tolerance_siemens is not None
 
     @model_validator(mode="after")
@@ -72,64 +73,65 @@ class ConverterSpec(_Spec):
 
     dac_bits: Bits = 8  # of the analog rows of the first layer
     adc_bits: Bits = 12
-    gain_sd: Relative = 0.0  # of each tile's each column's ADC
+    gain_sd: Relative = 0.0  # of the ADC gains, over tiles and columns
     offset_sd_lsb: Annotated[float, Field(ge=0, json_schema_extra={"unit": "LSB"})] = 0.0
     inl_sd_lsb: Annotated[float, Field(ge=0, json_schema_extra={"unit": "LSB"})] = 0.0
-    columns_per_adc: PositiveInt = 1  # neighbours that take turns at one converter
+    columns_per_adc: PositiveInt = 1  # neighbouring columns that share one converter
 
 
 class WireSpec(_Spec):
-    """The wires of a tile. Without resistance, as by default, no voltage drops along them."""
+    """The wires of a tile; with no resistance, the default, no voltage drops along them."""
 
-    segment: Ohms = 0.0  # of a column's wire, from one row to the next
+    segment: Ohms = 0.0  # resistance of a column's wire from one row to the next
 
 
 class NeuronSpec(_Spec):
-    """The neuron at the end of a column; mismatch is a relative sd, drawn once a chip."""
+    """The neuron at the end of a column; mismatch is a relative sd, drawn once for each chip."""
 
     threshold_mismatch: Relative = 0.0
     leak_mismatch: Relative = 0.0  # of the time constant
-    reset_mismatch: Relative = 0.0  # of the part of the membrane that a spike takes away
+    reset_mismatch: Relative = 0.0  # of the fraction of the membrane that a spike takes away
     bias_mismatch: Relative = 0.0
-    dead: Fraction = 0.0  # neurons whose comparator never answers
-    thermal_noise: Relative = 0.0  # sd a step, in parts of the layer's threshold
-    leak_activation_ev: ElectronVolts = 0.2  # Arrhenius on the leak: a warm membrane forgets sooner
+    dead: Fraction = 0.0  # fraction of the neurons whose comparator never fires
+    thermal_noise: Relative = 0.0  # sd in each step, as a fraction of the layer's threshold
+    leak_activation_ev: ElectronVolts = 0.2  # Arrhenius on the leak: it is faster when warm
 
 
 class TrimSpec(_Spec):
     """The digital registers that shift thresholds and biases."""
 
     bits: Bits = 8
-    lsb: Annotated[float, Field(gt=0)] = 1 / 256  # of the layer's threshold: 8 bits over +-50 %
+    lsb: Annotated[float, Field(gt=0)] = 1 / 256  # fraction of the layer's threshold: +-50 %
 
 
 class RegisterSpec(_Spec):
-    """One register: signed codes, zero in the middle."""
+    """One register with signed codes, zero in the middle."""
 
     bits: Bits
-    lsb: Annotated[float, Field(gt=0)]
+    lsb: Annotated[float, Field(gt=0)]  # what one code changes; TuningSpec gives the unit
 
     @property
     def codes(self) -> Register:
+        """The codes of this register, as the port describes them."""
         half = 1 << (self.bits - 1)
         return Register(-half, half - 1, self.lsb)
 
 
 class TuningSpec(_Spec):
-    """Registers that make circuits alike, and the facilities to test them with.
+    """Registers that make circuits alike, and the test circuits to find their codes.
 
-    The noises are those of a test, as good as a bench has them; nothing else ever meets them.
+    The noise of reference and test current acts in tests alone.
     """
 
     adc_offset: RegisterSpec = RegisterSpec(bits=6, lsb=0.5)  # LSB of the converter: +-16
-    adc_gain: RegisterSpec = RegisterSpec(bits=7, lsb=1 / 128)  # +-50 %
+    adc_gain: RegisterSpec = RegisterSpec(bits=7, lsb=1 / 128)  # fraction of the gain: +-50 %
     adc_range: RegisterSpec = RegisterSpec(bits=4, lsb=0.25)  # octaves: a quarter to 3.4 times
-    threshold: RegisterSpec = RegisterSpec(bits=8, lsb=0.005)  # of the threshold: +-64 %
-    leak: RegisterSpec = RegisterSpec(bits=7, lsb=0.01)  # of the time constant: +-64 %
+    threshold: RegisterSpec = RegisterSpec(bits=8, lsb=0.005)  # fraction of the threshold: +-64 %
+    leak: RegisterSpec = RegisterSpec(bits=7, lsb=0.01)  # fraction of the time constant: +-64 %
     reference_noise_lsb: Annotated[float, Field(ge=0, json_schema_extra={"unit": "LSB"})] = 0.5
-    current_noise: Relative = 0.002  # sd a step, in parts of the layer's threshold
-    current_max: Annotated[float, Field(gt=0)] = 2.0  # likewise
-    current_lsb: Annotated[float, Field(gt=0)] = 1 / 512  # likewise
+    current_noise: Relative = 0.002  # sd in each step, as a fraction of the layer's threshold
+    current_max: Annotated[float, Field(gt=0)] = 2.0  # multiple of the layer's threshold
+    current_lsb: Annotated[float, Field(gt=0)] = 1 / 512  # multiple of the layer's threshold
 
 
 class ChipSpec(_Spec):
@@ -143,29 +145,32 @@ class ChipSpec(_Spec):
     wire: WireSpec = WireSpec()
     trim: TrimSpec = TrimSpec()
     tuning: TuningSpec = TuningSpec()
-    weight_bits: Annotated[int, Field(ge=1, le=12)] = 6  # beside the sign
+    weight_bits: Annotated[int, Field(ge=1, le=12)] = 6  # without the sign
     tile_rows: PositiveInt = 256
     tile_columns: PositiveInt = 256
     tiles: PositiveInt = 64
-    time_step: Seconds = 1e-5  # all positions of a convolution share their columns within it
-    endurance_writes: PositiveInt | None = None
-    temperature: Kelvins = 300.0  # at which the figures above hold, and the chip starts
+    time_step: Seconds = 1e-5  # all positions of a convolution take turns at their columns in it
+    endurance_writes: PositiveInt | None = None  # of one cell; None if not known
+    temperature: Kelvins = 300.0  # where the figures above hold; the chip starts with it
 
     @property
     def code_max(self) -> int:
+        """Largest weight code."""
         return (1 << self.weight_bits) - 1
 
     @property
     def trim_code_min(self) -> int:
+        """Smallest trim code."""
         return -(1 << (self.trim.bits - 1))
 
     @property
     def trim_code_max(self) -> int:
+        """Largest trim code."""
         return (1 << (self.trim.bits - 1)) - 1
 
 
 def info_of(spec: ChipSpec, chip_id: str) -> ChipInfo:
-    """What the chip will say it is."""
+    """Return what a chip of this kind says it is."""
     return ChipInfo(
         chip_id=chip_id,
         model=spec.model,
@@ -198,19 +203,19 @@ def _tuning_info(spec: ChipSpec) -> TuningInfo:
 
 
 def groups_of(stage: Stage) -> int:
-    """Into how many a convolution parts its channels; the columns of one see its rows alone."""
+    """Return the number of groups of a convolution; the columns of one use its rows alone."""
     return stage.layer.groups if isinstance(stage.layer, Conv2d) else 1
 
 
 def tiles_of(stage: Stage, spec: ChipSpec) -> int:
-    """Tiles that one layer covers: every layer, and every group of one, begins on a fresh one."""
+    """Return the number of tiles of a layer; every layer and group begins on a new one."""
     groups = groups_of(stage)
     width = stage.columns // groups
     return groups * _blocks(stage.rows, spec.tile_rows) * _blocks(width, spec.tile_columns)
 
 
 def tiles_needed(network: NetworkSpec, spec: ChipSpec) -> int:
-    """Tiles that the whole network covers."""
+    """Return the number of tiles of the whole network."""
     return sum(tiles_of(stage, spec) for stage in network.stages)
 
 

@@ -1,4 +1,4 @@
-"""A chip's spec from a YAML or JSON file: numbers in SI units, or written with their unit.
+"""Reads a chip's spec from a YAML or JSON file: numbers in SI units, or with a unit.
 
 base: pcm            # a named chip to start from; without it, a perfect one
 device:
@@ -30,12 +30,18 @@ Schema = Mapping[str, Any]
 
 
 def load_spec(path: Path) -> ChipSpec:
-    """The chip that a file describes. Raises UnknownSpecKeyError, SpecFileError."""
+    """Read the spec that a file describes.
+
+    Raises UnknownSpecKeyError, UnknownPresetError or SpecFileError; OSError if there is no file.
+    """
     return read_spec(path.read_text(encoding="utf-8"), path)
 
 
 def read_spec(text: str, path: Path) -> ChipSpec:
-    """Likewise, from the file's text; the name says whether it is JSON or YAML."""
+    """Read a spec from text; the ending of `path` says whether it is JSON or YAML.
+
+    Raises UnknownSpecKeyError, UnknownPresetError or SpecFileError.
+    """
     data = _parse(text, path)
     if not isinstance(data, dict):
         raise SpecFileError(str(path), "", "a chip's spec is a table of keys and values")
@@ -70,7 +76,7 @@ def _parse(text: str, path: Path) -> Any:
 
 
 def _plain(data: Mapping[str, Any], schema: Schema, defs: Schema, above: str) -> dict[str, Any]:
-    """Every quantity as a number in SI units, every key known."""
+    """Return the data in SI units. Raises UnknownSpecKeyError or SpecFileError."""
     known: Schema = schema["properties"]
     plain: dict[str, Any] = {}
     for key, value in data.items():
@@ -86,7 +92,7 @@ def _plain(data: Mapping[str, Any], schema: Schema, defs: Schema, above: str) ->
 
 
 def _resolved(schema: Schema, defs: Schema) -> Schema:
-    """What a reference points at; of a value that may be absent, what it is when present."""
+    """Return the schema that a reference names or, of a value that may be None, the other one."""
     if "$ref" in schema:
         resolved: Schema = defs[schema["$ref"].rsplit("/", 1)[1]]
         return resolved
@@ -95,12 +101,12 @@ def _resolved(schema: Schema, defs: Schema) -> Schema:
 
 
 def _number(value: Any, schema: Schema, path: str) -> Any:
-    """The value, or the number that a text with a unit means."""
+    """Return the value or, of a text with a unit, the number. Raises SpecFileError."""
     if not isinstance(value, str) or schema.get("type") not in ("number", "integer"):
         return value
     wanted, found = schema.get("unit", "1"), _QUANTITY.match(value)
     if found is None:
-        raise SpecFileError("", path, f"'{value}' is no number with a unit ({wanted})")
+        raise SpecFileError("", path, f"'{value}' is not a number with a unit ({wanted})")
     number, unit = Decimal(found[1]), found[2]
     if unit == _PERCENT and wanted == "1":
         return float(number.scaleb(-2))

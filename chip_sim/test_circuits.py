@@ -4,7 +4,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from chip_sim.column import Show, integrate_and_fire
+from chip_sim.column import NeuronRecord, integrate_and_fire
 from chip_sim.converter import column_levels, level_max
 from chip_sim.layer import PlacedLayer
 from chip_sim.layer_run import neurons
@@ -53,7 +53,7 @@ def excite(
     params = neurons(layer, spec, physics.clock.kelvin)
     params = params._replace(bias=torch.zeros_like(params.bias))
     sums = (played[:, None].to(torch.float32) + noise) * unit
-    activity = integrate_and_fire(sums, params, Show(window=False, membrane=False), rng)
+    activity = integrate_and_fire(sums, params, NeuronRecord(window=False, membrane=False), rng)
     return activity.spikes.sum(0, dtype=torch.int32)
 
 

@@ -1,4 +1,4 @@
-"""A matrix on tiles of fixed size. Every layer, and every group of one, begins on a fresh tile."""
+"""Cuts matrices into tiles of fixed size; every layer, and every group, begins on a new tile."""
 
 from typing import NamedTuple
 
@@ -8,7 +8,7 @@ from ltl_core.network.stages import Stage
 
 
 class Region(NamedTuple):
-    """The part of a layer's matrix that stands in the corner of one tile."""
+    """The block of a layer's matrix that is on one tile, from its first row and column on."""
 
     tile: int
     columns: slice
@@ -16,7 +16,7 @@ class Region(NamedTuple):
 
 
 class Tiling(NamedTuple):
-    """Where one layer stands."""
+    """The tiles of one layer."""
 
     regions: tuple[Region, ...]  # row of tiles by row of tiles
     row_blocks: tuple[slice, ...]
@@ -24,7 +24,7 @@ class Tiling(NamedTuple):
 
 
 def lay_out(network: NetworkSpec, spec: ChipSpec) -> dict[str, Tiling]:
-    """Tiles of every layer, in the network's order, starting at the chip's first."""
+    """Return the tiles of every layer, in the order of the network, from the chip's first on."""
     tilings: dict[str, Tiling] = {}
     first = 0
     for stage in network.stages:

@@ -1,4 +1,4 @@
-"""How often each device was pulsed, kept by its place on the chip, whatever network stood there."""
+"""How often each device was pulsed, by its place on the chip, whatever network was placed."""
 
 from collections.abc import Mapping
 
@@ -12,7 +12,7 @@ _NAME = "wear/"
 
 
 class Wear:
-    """Pulses of every device that was ever written; only the used corner of a tile is kept."""
+    """The pulses of every device that was ever written; only the used corner of a tile is kept."""
 
     def __init__(self, tiles: Mapping[int, Int[Tensor, "2 _column _row"]] | None = None) -> None:
         self._tiles = dict(tiles or {})
@@ -20,26 +20,26 @@ class Wear:
     def add(self, tiling: Tiling, pulses: Int[Tensor, "2 column row"]) -> None:
         """Count the pulses of one round of programming."""
         for region in tiling.regions:
-            part = pulses[:, region.columns, region.rows]
-            self._tiles[region.tile] = _sum(self._tiles.get(region.tile), part)
+            here = pulses[:, region.columns, region.rows]
+            self._tiles[region.tile] = _sum(self._tiles.get(region.tile), here)
 
     def of(self, tiling: Tiling) -> Int[Tensor, "2 column row"]:
-        """Pulses so far of the devices that a layer stands on."""
+        """Return the pulses so far of the devices under a layer."""
         shape = (2, tiling.column_blocks[-1].stop, tiling.row_blocks[-1].stop)
         total = torch.zeros(shape, dtype=torch.int32)
         for region in tiling.regions:
-            part = total[:, region.columns, region.rows]
+            here = total[:, region.columns, region.rows]
             if (tile := self._tiles.get(region.tile)) is not None:
-                part += tile[:, : part.shape[1], : part.shape[2]]
+                here += tile[:, : here.shape[1], : here.shape[2]]
         return total
 
     def tensors(self) -> dict[str, Tensor]:
-        """To be saved."""
+        """Return the pulses as tensors to be saved."""
         return {f"{_NAME}{tile}": pulses for tile, pulses in self._tiles.items()}
 
     @classmethod
     def from_tensors(cls, tensors: Mapping[str, Tensor]) -> "Wear":
-        """What `tensors` gave, among other things."""
+        """Read what `tensors` gave; other tensors are ignored."""
         prefix = len(_NAME)
         return cls({int(k[prefix:]): v for k, v in tensors.items() if k.startswith(_NAME)})
 

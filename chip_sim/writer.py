@@ -1,4 +1,4 @@
-"""Writing devices: pulse, read, pulse again until each is within tolerance or out of pulses."""
+"""Writes devices: pulse, read, pulse again until within tolerance or out of pulses."""
 
 from typing import NamedTuple
 
@@ -11,18 +11,18 @@ from chip_sim.spec import WriteSpec
 
 
 class Fault(NamedTuple):
-    """Stuck devices, and the conductance that they are stuck at."""
+    """Which devices are stuck, and at which conductance."""
 
     stuck: Bool[Tensor, "*shape"]
-    g: Float[Tensor, "*shape"]
+    g: Float[Tensor, "*shape"]  # S
 
 
 class Written(NamedTuple):
-    """What the pulses left behind."""
+    """What the pulses have made of the devices."""
 
-    g: Float[Tensor, " device"]
+    g: Float[Tensor, " device"]  # S
     pulses: Int[Tensor, " device"]
-    failed: Bool[Tensor, " device"]  # not within tolerance; a blind pulse cannot know and says no
+    failed: Bool[Tensor, " device"]  # not within tolerance; false after a blind pulse
 
 
 def write(
@@ -32,7 +32,7 @@ def write(
     spec: WriteSpec,
     rng: torch.Generator,
 ) -> Written:
-    """Program each device towards its target.
+    """Program each device towards its target, S.
 
     A pulse lands at N(target, sigma), not below zero. A device whose error exceeds the tolerance
     gets another one: accepted errors are those of a normal distribution cut off at the tolerance.

@@ -1,4 +1,4 @@
-"""What a chip is, as plain names and numbers that travel and rest."""
+"""ChipInfo as JSON data, to be sent and stored."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -7,7 +7,7 @@ from ltl_core.chip import ChipInfo, Observable, Register, TuningInfo
 
 
 def info_to_json(info: ChipInfo) -> dict[str, Any]:
-    """As plain names and numbers; observables in order."""
+    """Return the information about a chip as JSON data; observables are sorted."""
     plain = info._asdict() | {"observables": sorted(info.observables)}
     if (tuning := info.tuning) is None:
         return plain
@@ -19,7 +19,10 @@ def info_to_json(info: ChipInfo) -> dict[str, Any]:
 
 
 def info_from_json(data: Mapping[str, Any]) -> ChipInfo:
-    """What `info_to_json` wrote; what a later version wrote beside it is passed over."""
+    """Read data of `info_to_json`; fields that a later version added are ignored.
+
+    Raises KeyError, TypeError or ValueError if a field is missing or of another type.
+    """
     plain = {name: data[name] for name in ChipInfo._fields if name in data}
     plain["observables"] = frozenset(map(Observable, data["observables"]))
     if (tuning := data.get("tuning")) is not None:

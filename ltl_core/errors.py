@@ -1,4 +1,4 @@
-"""Every error raised on purpose: a sentence for the reader, attributes for programs."""
+"""Errors that Tandemcal raises on purpose: a sentence for the reader, attributes for programs."""
 
 from collections.abc import Sequence
 
@@ -8,11 +8,11 @@ class CalibrationError(Exception):
 
 
 class NetworkError(CalibrationError):
-    """The network cannot be what it says it is."""
+    """A description of a network contradicts itself, or cannot be built."""
 
 
 class UnsupportedLayerError(NetworkError):
-    """A layer that has no counterpart here, or on the chip."""
+    """A layer that is supported neither by the student nor by the chip."""
 
     def __init__(self, path: str, kind: str, advice: str) -> None:
         super().__init__(f"Layer '{path}' ({kind}) is not supported: {advice}.")
@@ -21,7 +21,7 @@ class UnsupportedLayerError(NetworkError):
 
 
 class LayerShapeError(NetworkError):
-    """What reaches a layer, or what it holds, does not have the shape the layer needs."""
+    """A tensor for a layer has another shape or type than the layer needs."""
 
     def __init__(self, layer: str, expected: object, found: object, what: str = "input") -> None:
         super().__init__(
@@ -33,11 +33,11 @@ class LayerShapeError(NetworkError):
 
 
 class TensorsError(CalibrationError):
-    """A block of tensors cannot be used."""
+    """Root of errors about tensors that cannot be used."""
 
 
 class CorruptTensorsError(TensorsError):
-    """Bytes that are not a whole safetensors block."""
+    """Bytes that are not a complete safetensors block."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(
@@ -47,7 +47,7 @@ class CorruptTensorsError(TensorsError):
 
 
 class MissingTensorError(TensorsError):
-    """A tensor that the network needs is absent, or one is there that it does not know."""
+    """A tensor that the network needs is missing, or one is there that it does not know."""
 
     def __init__(self, missing: Sequence[str], unknown: Sequence[str]) -> None:
         parts = [f"missing {', '.join(missing)}"] if missing else []
@@ -58,7 +58,7 @@ class MissingTensorError(TensorsError):
 
 
 class NonFiniteError(TensorsError):
-    """NaN or infinity where a number is needed."""
+    """A tensor with NaN or infinity where numbers are needed."""
 
     def __init__(self, name: str, count: int) -> None:
         super().__init__(
@@ -69,7 +69,7 @@ class NonFiniteError(TensorsError):
 
 
 class LabelRangeError(TensorsError):
-    """A label that names no class."""
+    """A label that is not the number of a class."""
 
     def __init__(self, lowest: int, highest: int, classes: int) -> None:
         super().__init__(
@@ -91,7 +91,7 @@ class DataFormatError(CalibrationError):
 
 
 class PickleRefusedError(DataFormatError):
-    """A pickle: reading one runs whatever code it holds."""
+    """A file is a Python pickle: reading one runs whatever code it holds."""
 
     def __init__(self, source: str, instead: str) -> None:
         super().__init__(
@@ -100,11 +100,11 @@ class PickleRefusedError(DataFormatError):
 
 
 class SettingError(CalibrationError):
-    """A setting outside of what it may be."""
+    """A setting or an argument is outside of what is allowed."""
 
 
 class SilentLayerError(CalibrationError):
-    """A teacher layer whose activations are all zero: there is nothing to teach."""
+    """All activations of a teacher layer are zero, so there is no rate to teach."""
 
     def __init__(self, layer: str) -> None:
         super().__init__(
@@ -115,11 +115,11 @@ class SilentLayerError(CalibrationError):
 
 
 class ChipError(CalibrationError):
-    """Something about one chip."""
+    """Root of errors about one chip."""
 
 
 class ChipUnavailableError(ChipError):
-    """The bench did not answer."""
+    """The chip does not answer, or another run holds it."""
 
     def __init__(self, chip_id: str, reason: str) -> None:
         super().__init__(f"Chip {chip_id} is unavailable: {reason}.")
@@ -128,7 +128,7 @@ class ChipUnavailableError(ChipError):
 
 
 class CapacityError(ChipError):
-    """The network is larger than the chip."""
+    """The network needs more tiles than the chip has."""
 
     def __init__(self, needed: int, available: int) -> None:
         super().__init__(
@@ -140,7 +140,7 @@ class CapacityError(ChipError):
 
 
 class FingerprintError(ChipError):
-    """A fingerprint that cannot be compared with the chip's answers of now."""
+    """A fingerprint cannot be compared with what the chip answers now."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(
@@ -150,7 +150,7 @@ class FingerprintError(ChipError):
 
 
 class NotTunableError(ChipError):
-    """A chip without registers that make its circuits alike."""
+    """A chip has no registers that make its circuits alike."""
 
     def __init__(self, chip_id: str) -> None:
         super().__init__(
@@ -161,7 +161,7 @@ class NotTunableError(ChipError):
 
 
 class CodeRangeError(ChipError):
-    """A weight or trim code that the chip has no level for. Nothing was written."""
+    """A weight, trim or register code is outside of the chip's range. Nothing was written."""
 
     def __init__(self, layer: str, what: str, lowest: int, highest: int) -> None:
         super().__init__(
@@ -174,7 +174,7 @@ class CodeRangeError(ChipError):
 
 
 class LeaseLostError(ChipError):
-    """Another holder drives the chip now."""
+    """The lease of the chip was lost; another holder may drive it now."""
 
     def __init__(self, chip_id: str, token: int) -> None:
         super().__init__(

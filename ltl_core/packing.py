@@ -1,4 +1,4 @@
-"""Tensors as bytes and back: safetensors blocks, with text metadata. Nothing is ever unpickled."""
+"""Tensors as safetensors blocks, with text metadata, and back. Nothing is ever unpickled."""
 
 from collections.abc import Mapping
 
@@ -11,13 +11,13 @@ from ltl_core.errors import CorruptTensorsError
 
 
 def pack(tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None) -> bytes:
-    """One safetensors block."""
+    """Pack named tensors and text metadata into one safetensors block."""
     whole = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     return safetensors.torch.save(whole, dict(metadata or {}))
 
 
 def unpack(data: bytes) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """The tensors and the metadata of a block. Raises CorruptTensorsError."""
+    """Return the tensors and the text metadata of a block. Raises CorruptTensorsError."""
     try:
         tensors = safetensors.torch.load(data)
     except (SafetensorError, ValueError, KeyError) as error:

@@ -1,4 +1,4 @@
-"""Published hyperparameters by name: readable without torch."""
+"""Published hyperparameters, by name. Readable without torch."""
 
 from collections.abc import Mapping
 from enum import StrEnum
@@ -12,7 +12,7 @@ _ONLINE_STEPS = tuple(range(10, 50, 5))
 
 
 class PresetName(StrEnum):
-    """Of published settings."""
+    """The names of published settings."""
 
     LTL_OFFLINE_VGG11 = "ltl-offline-vgg11"
     LTL_OFFLINE_VGG16 = "ltl-offline-vgg16"
@@ -22,15 +22,18 @@ class PresetName(StrEnum):
 
 
 class Preset(NamedTuple):
-    """How a student was trained in a paper, and the percentile of the targets' scales."""
+    """How a student was trained in a paper."""
 
     settings: TrainingSettings
-    percentile: float
-    source: str
+    percentile: float  # of the activations, for the scales of the targets
+    source: str  # the paper
 
 
 def _ltl(rule: RuleName, batch: int) -> Preset:
-    """LTL, Yang et al., NeurIPS 2022: Adam at 1e-4, scales anew in every batch."""
+    """Return the settings of LTL: Adam at 1e-4, scales computed anew in every batch.
+
+    Yang et al., NeurIPS 2022, arXiv 2210.04532.
+    """
     offline = rule is RuleName.LTL_OFFLINE
     percentile = 99.9 if offline else 99.0
     settings = TrainingSettings(
@@ -48,7 +51,10 @@ def _ltl(rule: RuleName, batch: int) -> Preset:
 
 
 def _tandem() -> Preset:
-    """Tandem Learning, Wu et al.: integrate and fire, the threshold of 1 subtracted."""
+    """Return the settings of Tandem Learning: integrate and fire, a threshold of 1 subtracted.
+
+    Wu et al., arXiv 1907.01167.
+    """
     neuron = NeuronSettings(threshold=1.0, decay=1.0, reset=Reset.SUBTRACT)
     settings = TrainingSettings(rule=RuleName.TANDEM, neuron=neuron)
     return Preset(settings, 99.9, "Wu et al., arXiv 1907.01167: the neuron alone")

@@ -1,11 +1,11 @@
-"""What a long computation tells while it goes on."""
+"""The progress of a long computation, step by step."""
 
 from enum import StrEnum
 from typing import NamedTuple
 
 
 class Phase(StrEnum):
-    """Where a job stands."""
+    """The phase that a job is in."""
 
     COLLECTING = "collecting"
     TRAINING = "training"
@@ -19,21 +19,21 @@ class Phase(StrEnum):
 
 
 class Spent(NamedTuple):
-    """What a calibration has used up so far."""
+    """What a job has used up of a chip so far."""
 
-    samples: int = 0  # shown to the chip to learn from
-    samples_measured: int = 0  # shown to the chip to measure it
+    samples: int = 0  # presented to the chip to learn from
+    samples_measured: int = 0  # presented to the chip to measure it
     cells: int = 0  # differential pairs rewritten
-    pulses: int = 0
-    cell_writes_per_cell: float = 0.0
+    pulses: int = 0  # programming pulses, of all devices
+    cell_writes_per_cell: float = 0.0  # mean over all cells of the network
 
 
 class Progress(NamedTuple):
-    """One step of a computation has ended."""
+    """What is known when one step of a computation has ended."""
 
     phase: Phase
-    step: int
-    steps: int
-    accuracy: float | None = None  # of the last batch, or of what was measured
-    rate_error: tuple[float, ...] = ()  # root mean square, hidden layer by hidden layer
+    step: int  # steps done
+    steps: int  # steps in all
+    accuracy: float | None = None  # of the last batch or measurement, 0 to 1
+    rate_error: tuple[float, ...] = ()  # root mean square, spikes a step, for each hidden layer
     spent: Spent = Spent()

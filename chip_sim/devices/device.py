@@ -1,7 +1,7 @@
-"""One memory cell: what a write leaves behind, and what time makes of it.
+"""The model of one memory cell: what a write leaves behind, and what time makes of it.
 
 Every random number of a device is drawn when it is written and kept until it is written again, so
-that two reads at one instant agree. Time is an argument: seconds since the device's own last write.
+that two reads at one instant agree. Time is an argument: seconds since the device's last write.
 """
 
 import math
@@ -13,27 +13,31 @@ from torch import Tensor
 
 
 class DriftDraw(NamedTuple):
-    """What a write decides about a device's future."""
+    """The random numbers that a write draws for a device: how it will drift."""
 
     nu: Float[Tensor, "*shape"]  # drift exponent
-    wander: Float[Tensor, "*shape"]  # the device's own direction and size of slow fluctuation
+    wander: Float[Tensor, "*shape"]  # what its slow fluctuation begins with; each model's own unit
 
 
 class Age(NamedTuple):
-    """What time has brought to devices since their own last write."""
+    """What time has done to devices since their last write."""
 
     elapsed: Float[Tensor, "*shape"]  # s
-    log_time: Float[Tensor, "*shape"]  # ln(1 + t / t0), stretched by temperature: drift follows it
-    flicker: Float[Tensor, "*shape"]  # the slow part of 1/f noise, sd sqrt(ln(1 + t / t0))
+    log_time: Float[Tensor, "*shape"]  # ln(1 + t / t0), scaled by temperature: drift follows it
+    flicker: Float[Tensor, "*shape"]  # slow 1/f noise, standard deviation sqrt(ln(1 + t / t0))
 
 
 @runtime_checkable
 class DeviceModel(Protocol):
-    """One kind of memory cell."""
+    """One kind of memory cell.
+
+    A new kind is a file in `chip_sim/devices/`, a name in `DeviceSpec.model` (`chip_sim/spec.py`)
+    and a case in `device_model` (`chip_sim/devices/select.py`).
+    """
 
     @property
     def t0(self) -> float:
-        """First read after programming, s: the time that drift and 1/f noise start from."""
+        """Time of the first read after programming, s: drift and 1/f noise start from it."""
         ...
 
     @property
@@ -43,11 +47,11 @@ class DeviceModel(Protocol):
 
     @property
     def known_until(self) -> float:
-        """How long after a write there are published data, s."""
+        """Time after a write up to which data were published, s."""
         ...
 
     def programming_noise(self, g_target: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
-        """Standard deviation of one write, S."""
+        """Return the standard deviation of one write, S."""
         ...
 
     def draw_drift(
@@ -56,7 +60,7 @@ class DeviceModel(Protocol):
         g_programmed: Float[Tensor, "*shape"],
         rng: torch.Generator,
     ) -> DriftDraw:
-        """What becomes of devices that were just written."""
+        """Draw how devices that were just written will drift; conductances in S."""
         ...
 
     def conductance(
@@ -66,19 +70,19 @@ class DeviceModel(Protocol):
         draw: DriftDraw,
         age: Age,
     ) -> Float[Tensor, "*shape"]:
-        """Conductance so long after the write, S."""
+        """Return the conductance at this age, S."""
         ...
 
 
 class PerfectDevice:
-    """A cell that holds exactly what was written, for ever."""
+    """A cell that keeps exactly what was written."""
 
     t0 = 1.0  # s; nothing depends on it
     fluctuates = False
     known_until = math.inf
 
     def programming_noise(self, g_target: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
-        """None."""
+        """Return zero."""
         return torch.zeros_like(g_target)
 
     def draw_drift(
@@ -87,7 +91,7 @@ class PerfectDevice:
         g_programmed: Float[Tensor, "*shape"],  # noqa: ARG002
         rng: torch.Generator,  # noqa: ARG002
     ) -> DriftDraw:
-        """Nothing happens to it."""
+        """Return a drift of zero."""
         return DriftDraw(torch.zeros_like(g_target), torch.zeros_like(g_target))
 
     def conductance(
@@ -97,7 +101,7 @@ class PerfectDevice:
         draw: DriftDraw,  # noqa: ARG002
         age: Age,  # noqa: ARG002
     ) -> Float[Tensor, "*shape"]:
-        """g(t) = g(0)."""
+        """Return what was programmed: g(t) = g(0)."""
         return g_programmed
 
 
@@ -106,29 +110,29 @@ def power_law_drift(
     nu: Float[Tensor, "*shape"],
     log_time: Float[Tensor, "*shape"],
 ) -> Float[Tensor, "*shape"]:
-    """g(t) = g(0) (1 + t / t0) ** -nu, by the logarithm of 1 + t / t0."""
+    """Return g(t) = g(0) (1 + t / t0) ** -nu, S; `log_time` is ln(1 + t / t0)."""
     return g * torch.exp(-nu * log_time)
 
 
 def add_flicker(
     g: Float[Tensor, "*shape"], relative: Float[Tensor, "*shape"]
 ) -> Float[Tensor, "*shape"]:
-    """1/f noise: g (1 + q x), not below zero; `chip_sim.flicker_noise` says what x is."""
+    """Return g (1 + q x), S, not below zero; `chip_sim/flicker_noise.py` says what x is."""
     return (g * (1 + relative)).clamp(min=0)
 
 
 def flicker_at_first_read(t0: float, t_read: float) -> float:
-    """sqrt(v(0)): sd of x when nothing but t0 has passed since the write."""
+    """Return sqrt(v(0)): the standard deviation of x at the first read, t0 after the write."""
     return math.sqrt(math.log((t0 + t_read) / (2 * t_read)))
 
 
 def normal(like: Float[Tensor, "*shape"], rng: torch.Generator) -> Float[Tensor, "*shape"]:
-    """Standard normal numbers, as many as in `like`."""
+    """Return standard normal numbers in the shape of `like`."""
     return torch.randn(like.shape, generator=rng, dtype=like.dtype)
 
 
 def polynomial(r: Float[Tensor, "*shape"], *coefficients: float) -> Float[Tensor, "*shape"]:
-    """c0 + c1 r + c2 r^2 + ..., by Horner's rule."""
+    """Return c0 + c1 r + c2 r^2 + ..., by Horner's rule."""
     total = torch.zeros_like(r)
     for coefficient in reversed(coefficients):
         total = total * r + coefficient

@@ -1,4 +1,7 @@
-"""Phase-change memory: Nandakumar et al., ICECS 2019; coefficients as aihwkit publishes them."""
+"""Phase-change memory.
+
+Nandakumar et al., ICECS 2019. Coefficients as aihwkit publishes them.
+"""
 
 from jaxtyping import Float
 from torch import Tensor
@@ -7,7 +10,7 @@ from chip_sim.devices.phase_change import PhaseChangeDevice
 
 
 class PcmDevice(PhaseChangeDevice):
-    """Drifts from 20 s on; its programming noise is largest near r = 0.84."""
+    """A phase-change cell: drifts from 20 s on; its programming noise is largest near r = 0.84."""
 
     t0 = 20.0  # s
     t_read = 250e-9  # s
@@ -15,13 +18,13 @@ class PcmDevice(PhaseChangeDevice):
     programming = (0.26348, 1.9650, -1.1731)
 
     def drift_mean(self, r: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
-        """mu = 0.0244 - 0.0155 ln r, in 0.049 .. 0.1."""
+        """Return mu(r) = 0.0244 - 0.0155 ln r, clamped to 0.049 .. 0.1."""
         return (0.0244 - 0.0155 * r.log()).clamp(0.049, 0.1)
 
     def drift_spread(self, r: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
-        """s = -0.0059 - 0.0125 ln r, in 0.008 .. 0.045."""
+        """Return s(r) = -0.0059 - 0.0125 ln r, clamped to 0.008 .. 0.045."""
         return (-0.0059 - 0.0125 * r.log()).clamp(0.008, 0.045)
 
     def flicker_amplitude(self, r: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
-        """q = min(0.0088 / r^0.65, 0.2)."""
+        """Return q(r) = min(0.0088 / r^0.65, 0.2)."""
         return (0.0088 / r.pow(0.65).clamp(min=1e-3)).clamp(max=0.2)

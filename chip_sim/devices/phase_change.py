@@ -1,6 +1,6 @@
-"""What all phase-change cells share: power-law drift and 1/f noise, whatever their coefficients.
+"""What all phase-change cells share: power-law drift and 1/f noise.
 
-r = g / g_max. Coefficients for conductances are in microsiemens at a published g_max and scale
+r is g / g_max. Coefficients for conductances are in microsiemens at a published g_max and scale
 with it.
 """
 
@@ -27,12 +27,12 @@ _SMALLEST_R = 1e-7  # keeps the logarithm of a device at zero finite
 
 
 class PhaseChangeDevice(ABC):
-    """One kind of cell by its fits, each a function of r."""
+    """A phase-change cell by its published fits, each a function of r."""
 
     t0: ClassVar[float]  # s
     t_read: ClassVar[float]  # s
     g_max_published: ClassVar[float]  # S
-    programming: ClassVar[tuple[float, ...]]  # sigma, microsiemens: coefficients of 1, r, r^2, ...
+    programming: ClassVar[tuple[float, ...]]  # sigma in 1e-6 S: coefficients of 1, r, r^2, ...
     fluctuates = True
     known_until = math.inf  # the fits are power laws without an end
 
@@ -42,18 +42,18 @@ class PhaseChangeDevice(ABC):
 
     @abstractmethod
     def drift_mean(self, r: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
-        """mu(r) of the drift exponent."""
+        """Return mu(r), the mean of the drift exponent."""
 
     @abstractmethod
     def drift_spread(self, r: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
-        """s(r) of the drift exponent."""
+        """Return s(r), the standard deviation of the drift exponent."""
 
     @abstractmethod
     def flicker_amplitude(self, r: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
-        """q(r) of the 1/f noise."""
+        """Return q(r), the relative amplitude of the 1/f noise."""
 
     def programming_noise(self, g_target: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
-        """sigma(r), a polynomial."""
+        """Return sigma(r), S, a polynomial."""
         return self._scale * polynomial(g_target / self._g_max, *self.programming)
 
     def draw_drift(
@@ -62,10 +62,10 @@ class PhaseChangeDevice(ABC):
         g_programmed: Float[Tensor, "*shape"],
         rng: torch.Generator,
     ) -> DriftDraw:
-        """nu = |N(mu(r), s(r))|, r from the target; wander = q(r) z, r from what was programmed."""
-        r = self._part(g_target)
+        """Draw nu = |N(mu(r), s(r))|, r from the target, and wander = q(r) z, r as programmed."""
+        r = self._ratio(g_target)
         nu = (self.drift_mean(r) + self.drift_spread(r) * normal(r, rng)).abs()
-        return DriftDraw(nu, self.flicker_amplitude(self._part(g_programmed)) * normal(r, rng))
+        return DriftDraw(nu, self.flicker_amplitude(self._ratio(g_programmed)) * normal(r, rng))
 
     def conductance(
         self,
@@ -74,11 +74,11 @@ class PhaseChangeDevice(ABC):
         draw: DriftDraw,
         age: Age,
     ) -> Float[Tensor, "*shape"]:
-        """Power-law drift, then 1/f noise."""
+        """Return the conductance after power-law drift and 1/f noise, S."""
         drifted = power_law_drift(g_programmed, draw.nu, age.log_time)
         first = flicker_at_first_read(self.t0, self.t_read)
-        amplitude = self.flicker_amplitude(self._part(g_programmed))
+        amplitude = self.flicker_amplitude(self._ratio(g_programmed))
         return add_flicker(drifted, draw.wander * first + amplitude * age.flicker)
 
-    def _part(self, g: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
+    def _ratio(self, g: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
         return (g / self._g_max).clamp(min=_SMALLEST_R)

@@ -17,7 +17,7 @@ _DAY = 86400.0  # s
 
 
 class ReramDevice:
-    """Does not drift, but relaxes: its spread around the target grows with ln t."""
+    """A ReRAM cell: it does not drift, but its spread around the target grows with ln t."""
 
     t0 = 1.0  # s
     fluctuates = False
@@ -32,7 +32,7 @@ class ReramDevice:
         self._scale = programming_scale * g_max / self.g_max_published * _MICRO
 
     def programming_noise(self, g_target: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
-        """The spread one second after the write."""
+        """Return the spread one second after the write, S."""
         return self._scale * polynomial(g_target / self._g_max, *self.after_a_second)
 
     def draw_drift(
@@ -41,7 +41,7 @@ class ReramDevice:
         g_programmed: Float[Tensor, "*shape"],  # noqa: ARG002
         rng: torch.Generator,
     ) -> DriftDraw:
-        """A direction to relax in, standard normal, independent of where the write ended."""
+        """Draw a direction to relax in, standard normal, independent of where the write ended."""
         return DriftDraw(torch.zeros_like(g_target), normal(g_target, rng))
 
     def conductance(
@@ -51,7 +51,7 @@ class ReramDevice:
         draw: DriftDraw,
         age: Age,
     ) -> Float[Tensor, "*shape"]:
-        """g(0) + z sqrt(sigma(t)^2 - sigma(1 s)^2), so that the spread of blind writes is sigma(t).
+        """Return g(0) + z sqrt(sigma(t)^2 - sigma(1 s)^2), S; blind writes spread by sigma(t).
 
         sigma is linear in ln t between the published times and constant outside of them.
         """

@@ -1,4 +1,4 @@
-"""The physics of the cells that a spec names."""
+"""The device model that a spec names."""
 
 from chip_sim.devices.device import DeviceModel, PerfectDevice
 from chip_sim.devices.hermes import HermesDevice
@@ -8,7 +8,7 @@ from chip_sim.spec import DeviceSpec
 
 
 def device_model(spec: DeviceSpec) -> DeviceModel:
-    """The physics of the chip's cells."""
+    """Return the model of a chip's cells."""
     match spec.model:
         case "none":
             return PerfectDevice()

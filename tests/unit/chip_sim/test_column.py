@@ -6,8 +6,8 @@ import torch
 from chip_sim.column import (
     Activity,
     NeuronParams,
+    NeuronRecord,
     Registers,
-    Show,
     integrate_and_fire,
     neuron_params,
 )
@@ -29,7 +29,7 @@ def params(
 def respond(currents: list[float], neuron: NeuronParams, seed: int = 0) -> Activity:
     sums = torch.tensor(currents).view(-1, 1, 1)
     rng = torch.Generator().manual_seed(seed)
-    return integrate_and_fire(sums, neuron, Show(window=True, membrane=True), rng)
+    return integrate_and_fire(sums, neuron, NeuronRecord(window=True, membrane=True), rng)
 
 
 def membrane(activity: Activity) -> list[float]:
@@ -91,7 +91,8 @@ def test_a_dead_neuron_neither_fires_nor_flags() -> None:
 def test_thermal_noise_has_its_spread_and_leaks_with_the_membrane() -> None:
     sums = torch.zeros(60, 4000, 1)
     quiet = params(decay=0.9, noise=0.02)
-    seen = integrate_and_fire(sums, quiet, Show(False, True), torch.Generator().manual_seed(1))
+    rng = torch.Generator().manual_seed(1)
+    seen = integrate_and_fire(sums, quiet, NeuronRecord(False, True), rng)
     assert seen.membrane is not None
     first, last = seen.membrane[0].std(), seen.membrane[-1].std()
     assert float(first) == pytest.approx(0.2, rel=0.04)

@@ -218,7 +218,7 @@ def test_calibration_goes_on_from_its_checkpoint_as_if_never_stopped(world: Worl
 
 
 def test_a_block_that_is_no_checkpoint_is_refused(world: World) -> None:
-    with pytest.raises(CorruptTensorsError, match="no checkpoint"):
+    with pytest.raises(CorruptTensorsError, match="not a checkpoint"):
         Checkpoint.from_block(world.targets.to_block())
 
 
