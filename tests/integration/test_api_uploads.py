@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import safetensors.numpy
 
+from service.db.repositories.target_sets import TargetSetRepository
 from tests.conftest import (
     NETWORK,
     World,
@@ -170,6 +171,24 @@ def test_an_interrupted_upload_can_be_resumed(world: World) -> None:
     assert early.status_code == 409
     assert early.json()["missing"] == [0, 2]
     assert world.engine.queued == []
+
+
+def test_another_chunk_of_the_same_index_replaces_the_first(world: World) -> None:
+    target_set = world.announce_targets(world.upload_teacher()["id"], chunks=2)["id"]
+    first, second = (safetensors.numpy.save(small_samples(count)) for count in (4, 5))
+    assert world.put_chunk(target_set, 0, "test", first).json()["samples"] == 4
+    assert world.put_chunk(target_set, 0, "test", second).json()["samples"] == 5
+    with world.context.database.reading() as session:
+        (kept,) = TargetSetRepository(session).chunks(target_set)
+        assert (kept.index, kept.samples) == (0, 5)
+
+
+def test_a_chunk_can_be_sent_again_after_completion_if_it_is_the_same(world: World) -> None:
+    target_set = world.complete_targets(world.upload_teacher()["id"])["target_set_id"]
+    same, other = (safetensors.numpy.save(small_samples(count)) for count in (6, 5))
+    assert world.put_chunk(target_set, 1, "test", same).status_code == 200
+    assert world.put_chunk(target_set, 1, "calibration", same).status_code == 409
+    assert world.put_chunk(target_set, 1, "test", other).status_code == 409
 
 
 def test_a_chunk_that_was_not_announced_is_refused(world: World) -> None:
