@@ -65,16 +65,16 @@ _ROUTERS = (  # searched from the top: the most frequent requests first
 def run_jobs_here(settings: Settings, database: Database, kinds: JobKinds) -> JobEngine:
     """Return the job engine of a service that runs its own jobs."""
     # Imported here because a service that only answers requests works without it.
-    from service.jobs.queue.dbos_engine import Executor
+    from service.jobs.queue.dbos_engine import ExecutingEngine
 
-    return Executor(settings, database, kinds)
+    return ExecutingEngine(settings, database, kinds)
 
 
 def leave_jobs_to_workers(settings: Settings, database: Database, _: JobKinds) -> JobEngine:
     """Return the job engine of a service that only answers requests; workers run the jobs."""
-    from service.jobs.queue.dbos_engine import Submitter
+    from service.jobs.queue.dbos_engine import SubmittingEngine
 
-    return Submitter(settings, database)
+    return SubmittingEngine(settings, database)
 
 
 def create_app(

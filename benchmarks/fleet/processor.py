@@ -13,7 +13,7 @@ from service.db.session import Database
 from service.jobs.attempts.describe import Describer
 from service.jobs.kinds.context import JobContext, NoLink
 from service.jobs.kinds.main import do_job
-from service.jobs.messages import House, JobDescription
+from service.jobs.messages import ExecutorConfig, JobDescription
 from service.settings import Settings
 from service.states import JobStatus
 
@@ -34,11 +34,11 @@ def processor_ratio(folder: Path, agent: int, rounds: int) -> float:
 def _described(settings: Settings) -> tuple[JobDescription, JobDescription]:
     """Describe the two jobs: the one in process, and the one behind the agent."""
     database = Database(settings.database)
-    house = House(artifacts_dir=str(settings.artifacts_dir), threads=1)
+    config = ExecutorConfig(artifacts_dir=str(settings.artifacts_dir), threads=1)
     with database.reading() as session:
         last = JobFilter((JobStatus.SUCCEEDED,), "calibrate")
         jobs, _ = JobRepository(session).list(last, PageRequest(limit=2))
-        describer = Describer(session, house, 0.0)
+        describer = Describer(session, config, 0.0)
         found = [describer.describe(job, datetime.now(UTC)) for job in jobs]
     database.close()
     near, far = sorted(

@@ -20,11 +20,11 @@ from benchmarks.fleet.population import Size, populate
 from service.db.migrate import upgrade
 from service.db.repositories.chips import ChipFilter, ChipRepository
 from service.db.repositories.deadlines import DeadlineRepository
+from service.db.repositories.dispatches import DispatchRepository
 from service.db.repositories.jobs import JobFilter, JobRepository
 from service.db.repositories.overview import OverviewRepository
 from service.db.repositories.paging import PageRequest
 from service.db.repositories.policies import PolicyRepository
-from service.db.repositories.turns import TurnRepository
 from service.db.session import Database, clock
 from service.db.tables import Job
 from service.jobs.kinds.registry import KINDS
@@ -98,7 +98,7 @@ def questions(sample: Sample) -> Mapping[str, Ask]:
         "due chips": _due,
         "fleet summary": _summary,
         "fleet page, 200 chips": lambda s: read_fleet(s, FleetQuery(), KINDS, clock(s)),
-        "is there a job to call": lambda s: TurnRepository(s, _SILENCE).any_waiting(clock(s)),
+        "is there a job to call": lambda s: DispatchRepository(s, _SILENCE).any_waiting(clock(s)),
         "which jobs are next": _next,
         "jobs past their deadline": lambda s: DeadlineRepository(s).any_late(clock(s)),
     }
@@ -120,7 +120,7 @@ def _due(session: Session) -> None:
 
 def _next(session: Session) -> None:
     """Read which jobs come next; the update of each is one by its id and is not timed."""
-    TurnRepository(session, _SILENCE).next_in_order(clock(session))
+    DispatchRepository(session, _SILENCE).next_in_order(clock(session))
 
 
 def _summary(session: Session) -> None:

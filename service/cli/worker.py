@@ -7,7 +7,7 @@ import structlog
 
 from service.db.migrate import upgrade
 from service.db.session import Database, wait_for
-from service.jobs.queue.dbos_engine import Executor
+from service.jobs.queue.dbos_engine import ExecutingEngine
 from service.logs import configure_logging
 from service.settings import Settings
 
@@ -23,7 +23,7 @@ def work() -> None:
     wait_for(settings.database, settings.database_wait_s)
     upgrade(settings.database)
     database = Database(settings.database)
-    executor = Executor(settings, database)
+    executor = ExecutingEngine(settings, database)
     log = structlog.get_logger(__name__)
     try:
         executor.launch()

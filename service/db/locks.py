@@ -1,6 +1,6 @@
 """Locks by name, held until the end of the transaction.
 
-SQLite needs none: a unit that writes holds the write lock of the whole database.
+SQLite needs none: a transaction that writes holds the write lock of the whole database.
 """
 
 import hashlib
@@ -10,26 +10,26 @@ from sqlalchemy.orm import Session
 
 MIGRATIONS = "migrations"
 EVENTS = "events"
-KEEPER = "keeper"
+QUEUE_MAINTENANCE = "keeper"  # the name is shared with workers of older releases
 PLANNER = "planner"
 RETENTION = "retention"
 
 
 def hold(unit: Session | Connection, name: str) -> None:
-    """Wait for the lock. Whoever holds several takes `EVENTS` last."""
+    """Wait for the lock and hold it. A transaction that holds several takes `EVENTS` last."""
     if _is_postgres(unit):
         unit.execute(select(func.pg_advisory_xact_lock(lock_key(name))))
 
 
 def try_hold(unit: Session | Connection, name: str) -> bool:
-    """Take the lock unless somebody else holds it; on SQLite it is always free."""
+    """Take the lock if it is free and return whether it was; on SQLite it always is."""
     if not _is_postgres(unit):
         return True
     return bool(unit.scalar(select(func.pg_try_advisory_xact_lock(lock_key(name)))))
 
 
 def lock_key(name: str) -> int:
-    """PostgreSQL's advisory locks have 64-bit numbers: the first 8 bytes of the SHA-256."""
+    """Return the number of a PostgreSQL advisory lock: the first 8 bytes of the name's SHA-256."""
     digest = hashlib.sha256(f"tandemcal {name}".encode()).digest()
     return int.from_bytes(digest[:8], "big", signed=True)
 

@@ -1,4 +1,4 @@
-"""A database that goes away for a while takes nothing with it: its writers wait."""
+"""Writes that survive an outage of the database: the writer waits and tries again."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -15,13 +15,13 @@ AWAY = (OperationalError, InterfaceError)  # not reachable, restarting, or too b
 _PAUSES = (0.1, 0.3, 1.0)  # s between two tries; the last one is repeated
 
 
-def write_patiently(database: Database, write: Callable[[Session], None], patience: float) -> None:
-    """Write in a unit of its own, again and again while the database is away.
+def write_with_retry(database: Database, write: Callable[[Session], None], timeout: float) -> None:
+    """Write in a transaction of its own; try again while the database is away.
 
-    A unit may have been committed although its answer was lost: `write` may be done twice. Raises
-    OperationalError or InterfaceError after `patience` seconds.
+    A transaction may have been committed although its answer was lost: `write` may be done twice.
+    Raises OperationalError or InterfaceError after `timeout` seconds.
     """
-    deadline = time.monotonic() + patience
+    deadline = time.monotonic() + timeout
     for pause in _pauses():
         try:
             with database.writing() as session:
@@ -30,7 +30,9 @@ def write_patiently(database: Database, write: Callable[[Session], None], patien
         except AWAY as error:
             if time.monotonic() >= deadline:
                 raise
-            structlog.get_logger(__name__).warning("database away", error=in_a_line(error))
+            structlog.get_logger(__name__).warning(
+                "database: a write failed, it is tried again", error=in_a_line(error)
+            )
             time.sleep(pause)
 
 

@@ -15,7 +15,7 @@ class JobEngine(Protocol):
         ...
 
     def cancel_queued(self, job_id: str) -> None:
-        """Forget a job that has not started. Nothing happens where it has."""
+        """Forget a job, unless it has started. Raises JobNotFoundError."""
         ...
 
     def launch(self) -> None:

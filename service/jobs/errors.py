@@ -1,4 +1,4 @@
-"""What running jobs can run into."""
+"""Errors of running jobs."""
 
 from service.errors import ServiceError
 
@@ -6,19 +6,19 @@ from service.errors import ServiceError
 class ServiceStoppingError(BaseException):
     """The service is being stopped; the job goes on elsewhere, or at its next start.
 
-    No `Exception`: the engine must not take it for the job's answer.
+    No `Exception`: the engine must not take it for the job's result.
     """
 
 
 class JobTakenOverError(BaseException):
-    """Another executor drives the job: this one's turn is void.
+    """Another executor drives the job: this one's dispatch is void.
 
-    No `Exception`, for the same reason: the engine's answer is for the other one to give.
+    No `Exception`, for the same reason: the job's result is for the other one to give.
     """
 
 
 class ExecutorRunningError(ServiceError):
-    """On SQLite one service process runs the jobs."""
+    """Another process already runs the jobs of this SQLite database."""
 
     def __init__(self, database: str) -> None:
         super().__init__(

@@ -1,4 +1,4 @@
-"""A chip's health in words: by its accuracy where that was measured, by its drift score between."""
+"""A chip's health: by its accuracy where that was measured, by its drift score in between."""
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -10,7 +10,7 @@ _ORDER = (ChipHealth.GOOD, ChipHealth.DRIFTING, ChipHealth.BAD)
 
 
 class DriftThresholds(BaseModel):
-    """From which drift scores on a chip is no longer good; `docs/results/drift-score.md`."""
+    """Drift scores from which on a chip is drifting, or bad; see `docs/results/drift-score.md`."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -19,7 +19,7 @@ class DriftThresholds(BaseModel):
 
 
 def health_by_accuracy(accuracy: float, golden: float) -> ChipHealth:
-    """How far the chip is from the golden student."""
+    """Return the health of a chip by its accuracy and the golden student's, both in [0, 1]."""
     lacking = golden - accuracy
     if lacking <= _GOOD:
         return ChipHealth.GOOD
@@ -27,13 +27,13 @@ def health_by_accuracy(accuracy: float, golden: float) -> ChipHealth:
 
 
 def health_by_score(score: float, thresholds: DriftThresholds) -> ChipHealth:
-    """How far the chip is from what it was when its weights were published."""
+    """Return the health of a chip by its drift score since its weights were published."""
     if score < thresholds.drifting:
         return ChipHealth.GOOD
     return ChipHealth.DRIFTING if score < thresholds.bad else ChipHealth.BAD
 
 
 def worse(one: ChipHealth, other: ChipHealth) -> ChipHealth:
-    """Of two findings about one chip; what is not known says nothing."""
+    """Return the worse of two findings about one chip; UNKNOWN only where both are unknown."""
     known = [health for health in (one, other) if health in _ORDER]
     return max(known, key=_ORDER.index) if known else ChipHealth.UNKNOWN

@@ -1,4 +1,4 @@
-"""What a job's parent and child tell each other: one JSON object a message, never a pickle.
+"""Messages between a job's parent and its child process: one JSON object each, never a pickle.
 
 Tensors do not travel here: they rest in the artifact store, and their SHA-256 is sent.
 """
@@ -20,14 +20,14 @@ class _Message(BaseModel):
 
 
 class ChunkRef(_Message):
-    """Samples as they were uploaded."""
+    """One uploaded chunk of samples."""
 
     split: Split
     sha256: str
 
 
-class House(_Message):
-    """What is the same for every job of one service."""
+class ExecutorConfig(_Message):
+    """What is the same for every job of one executor."""
 
     artifacts_dir: str
     threads: int = Field(ge=1)
@@ -36,10 +36,10 @@ class House(_Message):
 
 
 class JobDescription(_Message):
-    """All that a child needs to know. It reads no SQL."""
+    """Everything that a child needs to know of its job; it reads no SQL."""
 
     type: Literal["description"] = "description"
-    house: House
+    config: ExecutorConfig
     job_id: str
     kind: str
     work: str  # the function that does it, as `module:function`
@@ -60,26 +60,26 @@ class JobDescription(_Message):
 
 
 class Lease(_Message):
-    """The chip may be driven until then."""
+    """Says until when the chip may be driven."""
 
     type: Literal["lease"] = "lease"
     until_s: float  # on the machine's monotonic clock
 
 
 class Cancel(_Message):
-    """Stop between two steps, and put the chip back."""
+    """Asks the child to stop between two steps and to put the chip back."""
 
     type: Literal["cancel"] = "cancel"
 
 
 class Pause(_Message):
-    """Keep a checkpoint after this step: the job goes on elsewhere."""
+    """Asks the child for a checkpoint after this step: the job goes on elsewhere."""
 
     type: Literal["pause"] = "pause"
 
 
 class Progressed(_Message):
-    """A step has ended."""
+    """Says that a step has ended, and what was spent so far."""
 
     type: Literal["progress"] = "progress"
     progress: Json
@@ -95,7 +95,7 @@ class Logged(_Message):
 
 
 class Checkpointed(_Message):
-    """From where another attempt can go on."""
+    """Names the stored block from which another attempt can go on."""
 
     type: Literal["checkpoint"] = "checkpoint"
     sha256: str
@@ -104,7 +104,7 @@ class Checkpointed(_Message):
 
 
 class Ended(_Message):
-    """The last message of a child."""
+    """Says how the job ended; the last message of a child."""
 
     type: Literal["ended"] = "ended"
     status: Literal[JobStatus.SUCCEEDED, JobStatus.FAILED, JobStatus.CANCELLED]
@@ -120,10 +120,10 @@ ToParent = Annotated[Progressed | Logged | Checkpointed | Ended, Field(discrimin
 
 
 def read_for_child(data: bytes) -> JobDescription | Lease | Cancel | Pause:
-    """What the parent sent."""
+    """Read a message of the parent. Raises ValidationError."""
     return TypeAdapter[JobDescription | Lease | Cancel | Pause](ToChild).validate_json(data)
 
 
 def read_for_parent(data: bytes) -> Progressed | Logged | Checkpointed | Ended:
-    """What the child sent."""
+    """Read a message of the child. Raises ValidationError."""
     return TypeAdapter[Progressed | Logged | Checkpointed | Ended](ToParent).validate_json(data)

@@ -1,22 +1,23 @@
-"""What has to be done now and then, by whoever looks around more often than that."""
+"""Periodic tasks, run by a thread that looks more often than they are due."""
 
 import time
 from collections.abc import Callable
 
 
-class Duty:
-    """Done for the first time after one interval, and again an interval after each try.
+class PeriodicTask:
+    """A task that is run after one interval, and again an interval after each try.
 
-    A duty that always fails does so once an interval, and does not keep others from their turn.
+    A task that always fails does so once an interval, and does not hold up the others.
     """
 
-    def __init__(self, do: Callable[[], object], interval: float) -> None:
-        self._do = do
-        self._interval = interval  # s
+    def __init__(self, run: Callable[[], object], interval: float) -> None:
+        """`interval` is in seconds."""
+        self._run = run
+        self._interval = interval
         self._next = time.monotonic() + interval
 
-    def look(self) -> None:
-        """Do it, if it is time to."""
+    def run_if_due(self) -> None:
+        """Run the task, if it is time to. Raises what the task raises."""
         if time.monotonic() >= self._next:
             self._next = time.monotonic() + self._interval
-            self._do()
+            self._run()

@@ -97,6 +97,6 @@ def _submit(
 def _open_dispatches(fleet: FleetUnderTest) -> int:
     queue = DbosQueue(fleet.lab.database, timedelta(seconds=60))
     try:
-        return len(queue.claimed())
+        return len(queue.taken())
     finally:
         queue.close()

@@ -39,7 +39,7 @@ from service.jobs.kinds.collect import collect
 from service.jobs.kinds.context import JobContext, NoLink
 from service.jobs.kinds.registry import KINDS
 from service.jobs.kinds.train import train
-from service.jobs.messages import ChunkRef, House, JobDescription
+from service.jobs.messages import ChunkRef, ExecutorConfig, JobDescription
 from service.settings import Settings
 from service.states import JobStatus, Split, TargetSetState
 from tests.integration.traced_chip import Drive, Faults, read_trace
@@ -225,7 +225,7 @@ def seed(root: Path) -> Seeded:
     migrate.upgrade(settings.database)
     store = ArtifactStore(settings.artifacts_dir)
     description = JobDescription(
-        house=House(artifacts_dir=str(settings.artifacts_dir), threads=1),
+        config=ExecutorConfig(artifacts_dir=str(settings.artifacts_dir), threads=1),
         job_id=new_id(),
         kind="collect",
         work=KINDS["collect"].work_address,

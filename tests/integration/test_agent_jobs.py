@@ -22,7 +22,7 @@ from service.jobs.attempts.describe import Describer
 from service.jobs.attempts.recorder import Recorder
 from service.jobs.kinds.context import JobContext, NoLink
 from service.jobs.kinds.main import do_job
-from service.jobs.messages import Ended, House, JobDescription, Progressed
+from service.jobs.messages import Ended, ExecutorConfig, JobDescription, Progressed
 from service.states import JobStatus
 from tests.agents import serve_agent, serving
 from tests.integration.jobs_lab import Lab, new_id, now
@@ -72,8 +72,8 @@ def described(lab: Lab, address: AgentAddress) -> JobDescription:
         token = LeaseRepository(session).take(chip_id, "worker", job.id, HOUR, now())
         assert token is not None
         started = JobRepository(session).start(job.id, token, "worker", now())
-        house = House(artifacts_dir=str(lab.settings.artifacts_dir), threads=1)
-        return Describer(session, house, 0.0).describe(started, now())
+        config = ExecutorConfig(artifacts_dir=str(lab.settings.artifacts_dir), threads=1)
+        return Describer(session, config, 0.0).describe(started, now())
 
 
 def done(lab: Lab, description: JobDescription) -> Ended:

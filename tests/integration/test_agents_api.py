@@ -16,13 +16,13 @@ from service.api.context import utc_now
 from service.app import create_app
 from service.db.agent_tables import Agent
 from service.db.repositories.agents import AgentRepository
+from service.db.repositories.dispatches import DispatchRepository
 from service.db.repositories.events import EventRepository
 from service.db.repositories.jobs import JobRepository
 from service.db.repositories.leases import LeaseRepository
-from service.db.repositories.turns import TurnRepository
-from service.jobs.attempts.attempt import Claim, Holder, Refusal, Seat, take_seat
+from service.jobs.attempts.attempt import Attempt, DispatchTicket, Holder, Refusal, begin_attempt
 from service.jobs.attempts.describe import Describer
-from service.jobs.messages import House
+from service.jobs.messages import ExecutorConfig
 from service.settings import Settings
 from tests.conftest import RecordingEngine, World
 
@@ -198,20 +198,23 @@ def test_a_job_waits_for_its_chip_and_starts_when_the_agent_is_back(world: World
     assert "its chip is offline: its agent at http://bench-1:8770" in job["reason"]
     database = world.context.database
     with database.writing() as session:
-        assert not TurnRepository(session, MINUTE).any_waiting(utc_now())
+        assert not DispatchRepository(session, MINUTE).any_waiting(utc_now())
     world.client.post("/v1/agents/agent-1/heartbeat")
     with database.writing() as session:
-        (turn,) = TurnRepository(session, MINUTE).call_next(utc_now())
-        assert turn.job_id == job["id"]
+        (dispatch,) = DispatchRepository(session, MINUTE).dispatch_next(utc_now())
+        assert dispatch.job_id == job["id"]
     fall_silent(world)  # between the call and the start
     with database.writing() as session:
-        assert take_seat(session, Claim(*turn[:2]), HOLDER, utc_now()) is Refusal.LATER
+        assert (
+            begin_attempt(session, DispatchTicket(*dispatch[:2]), HOLDER, utc_now())
+            is Refusal.LATER
+        )
     later = utc_now() + 2 * MINUTE
     with database.writing() as session:
         AgentRepository(session).beat("agent-1", later, later + MINUTE)
-        (turn,) = TurnRepository(session, MINUTE).call_next(later)
-        seat = take_seat(session, Claim(*turn[:2]), HOLDER, later)
-        assert isinstance(seat, Seat)
+        (dispatch,) = DispatchRepository(session, MINUTE).dispatch_next(later)
+        attempt = begin_attempt(session, DispatchTicket(*dispatch[:2]), HOLDER, later)
+        assert isinstance(attempt, Attempt)
         assert JobRepository(session).get(job["id"]).reason is None
 
 
@@ -232,7 +235,7 @@ def test_a_job_gets_the_address_of_the_agent(world: World) -> None:
     job = submit(world, chip_id).json()
     world.drive(job["id"])
     with world.context.database.reading() as session:
-        describer = Describer(session, House(artifacts_dir="x", threads=1), 1.0)
+        describer = Describer(session, ExecutorConfig(artifacts_dir="x", threads=1), 1.0)
         told = describer.describe(JobRepository(session).get(job["id"]), utc_now()).chip
     assert told is not None
     assert told.settings == {

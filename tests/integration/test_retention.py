@@ -16,13 +16,13 @@ from service.db.session import Database
 from service.db.tables import KEPT_CHECKPOINTS, TRANSIENT_EVENTS, Event, Job
 from service.jobs.queue.dbos_queue import DbosQueue
 from service.jobs.upkeep.planner import ROUTE
-from service.jobs.upkeep.retention import Keep, Retention
+from service.jobs.upkeep.retention import Retention, RetentionPeriods
 from service.states import JobStatus
 from tests.conftest import World
 from tests.integration.jobs_lab import Lab, Service, until
 
 DAY = timedelta(days=1)
-KEEP = Keep(progress=10 * DAY, logs=20 * DAY, checkpoints=5 * DAY, turns=2 * DAY)
+KEEP = RetentionPeriods(progress=10 * DAY, logs=20 * DAY, checkpoints=5 * DAY, dispatches=2 * DAY)
 
 
 class NoTurns:
@@ -162,15 +162,15 @@ def test_turns_that_are_over_are_forgotten_and_those_that_wait_stay(
     targets = world.ready_targets()
     jobs = [world.submit({"kind": "train", "target_set_id": targets})["id"] for _ in range(2)]
     with world.context.database.writing() as session:
-        queue.call_next(session, utc_now())
+        queue.dispatch_next(session, utc_now())
     over, waiting = (f"{job_id}.1" for job_id in jobs)
     queue.cancel_queued(jobs[0])
-    assert queue.open_turns([over, waiting]) == {waiting}
+    assert queue.open_dispatches([over, waiting]) == {waiting}
     database, artifacts = world.context.database, world.context.artifacts
     assert Retention(database, artifacts, queue, KEEP).forget() == 0
-    now = Retention(database, artifacts, queue, KEEP._replace(turns=timedelta(0)))
+    now = Retention(database, artifacts, queue, KEEP._replace(dispatches=timedelta(0)))
     assert (now.forget(), now.forget()) == (1, 0)
-    assert queue.open_turns([over, waiting]) == {waiting}
+    assert queue.open_dispatches([over, waiting]) == {waiting}
 
 
 def test_of_a_job_that_ended_the_engine_keeps_nothing_for_ever(lab: Lab) -> None:
@@ -178,7 +178,7 @@ def test_of_a_job_that_ended_the_engine_keeps_nothing_for_ever(lab: Lab) -> None
     job = lab.ended(service.evaluate(lab.chip("one")))
     rows = select(func.count()).select_from(text("workflow_status"))
     queue = DbosQueue(lab.database, timedelta(seconds=15))
-    until(lambda: not queue.claimed(), "its turn is over")
+    until(lambda: not queue.taken(), "its dispatch is over")
     service.stop()
     with lab.database.reading() as session:
         assert session.scalar(rows) == 1

@@ -4,7 +4,6 @@ import os
 import time
 from pathlib import Path
 
-from service.jobs.upkeep.orphan_blocks import Sweep
 from tests.conftest import World
 
 
@@ -20,7 +19,7 @@ def test_only_what_nothing_names_is_swept_up(world: World) -> None:
     student = world.trained_student()
     orphan = context.artifacts.put(b"what a crash left")
     named = set(context.artifacts.every()) - {orphan}
-    sweep = Sweep(context.database, context.artifacts)
+    sweep = OrphanOrphanSweep(context.database, context.artifacts)
     assert sweep.remove_orphans() == 0  # it may be on its way into a row
     age(context.settings.artifacts_dir)
     young = context.artifacts.put(b"on its way")

@@ -1,4 +1,4 @@
-"""Which blocks of the artifact store the rows speak of."""
+"""The blocks of the artifact store that rows name."""
 
 from collections.abc import Iterator
 
@@ -19,11 +19,13 @@ _COLUMNS = (
 
 
 class ArtifactReferenceRepository:
+    """Reads references in the session's transaction."""
+
     def __init__(self, session: Session) -> None:
         self._session = session
 
     def referenced(self) -> set[str]:
-        """Every block that something may still ask for."""
+        """Return the SHA-256 of every block that something may still ask for."""
         return {sha256 for sha256 in self._named() if sha256}
 
     def _named(self) -> Iterator[str | None]:

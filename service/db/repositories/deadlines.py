@@ -1,4 +1,4 @@
-"""Jobs that have not started when they should have."""
+"""Queue deadlines: jobs that have not started by then expire."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -17,15 +17,17 @@ _ENDED = {
 
 
 class DeadlineRepository:
+    """Ends late jobs in the session's transaction."""
+
     def __init__(self, session: Session) -> None:
         self._session = session
 
     def any_late(self, now: datetime) -> bool:
-        """Has a job missed its deadline?"""
+        """Return whether a job that has not started has missed its deadline."""
         return self._session.scalar(select(Job.id).where(*_late(now)).limit(1)) is not None
 
     def expire(self, now: datetime) -> Sequence[Job]:
-        """End what has not started before its deadline; the jobs that ended."""
+        """End the jobs that have missed their deadline, and return them."""
         late = select(Job.id).where(*_late(now)).with_for_update(skip_locked=True)
         change = update(Job).where(Job.id.in_(late)).values(**_ENDED, ended_at=now)
         expired = self._session.scalars(change.returning(Job.id)).all()
@@ -37,4 +39,5 @@ class DeadlineRepository:
 
 
 def _late(now: datetime) -> tuple[ColumnElement[bool] | TextClause, ...]:
+    """Select jobs that have not started and should have."""
     return (text(DEADLINE), Job.started_at.is_(None), Job.queue_deadline < now)

@@ -9,13 +9,15 @@ from service.db.tables import ChipLease
 
 
 class LeaseRepository:
+    """Takes, renews and releases leases in the session's transaction."""
+
     def __init__(self, session: Session) -> None:
         self._session = session
 
     def take(
         self, chip_id: str, holder: str, job_id: str, ttl: timedelta, now: datetime
     ) -> int | None:
-        """The fencing token, or None while somebody else holds the chip."""
+        """Take the chip and return the fencing token; None while somebody else holds the chip."""
         free = or_(ChipLease.holder.is_(None), ChipLease.expires_at < now)
         return self._session.scalar(
             update(ChipLease)
@@ -25,7 +27,7 @@ class LeaseRepository:
         )
 
     def renew(self, chip_id: str, token: int, ttl: timedelta, now: datetime) -> bool:
-        """Hold on for another `ttl`. False where the lease is lost."""
+        """Hold the chip for another `ttl`; return False where the lease is lost."""
         renewed = self._session.scalar(
             update(ChipLease)
             .where(
@@ -39,7 +41,7 @@ class LeaseRepository:
         return renewed is not None
 
     def release(self, chip_id: str, token: int) -> bool:
-        """Let go. False where it was lost before: then nothing changes."""
+        """Release the chip; return False, and change nothing, where the lease was lost before."""
         released = self._session.scalar(
             update(ChipLease)
             .where(ChipLease.chip_id == chip_id, ChipLease.token == token)
@@ -49,7 +51,7 @@ class LeaseRepository:
         return released is not None
 
     def release_held_by(self, holder: str) -> list[str]:
-        """Let go of every chip of an executor that starts anew; the chips."""
+        """Release every chip of an executor that starts anew; return the chips."""
         return list(
             self._session.scalars(
                 update(ChipLease)
@@ -60,4 +62,5 @@ class LeaseRepository:
         )
 
     def get(self, chip_id: str) -> ChipLease | None:
+        """Return the chip's lease, held or free; None for a chip that is not known."""
         return self._session.scalar(select(ChipLease).where(ChipLease.chip_id == chip_id))

@@ -1,6 +1,6 @@
-"""What is kept for a time only: progress and log lines, checkpoints, the planner's keys.
+"""Rows that are kept for a time only: progress and log lines, checkpoints, the planner's keys.
 
-Everything else that was told stays: it is the audit trail.
+All other events stay: they are the audit trail.
 """
 
 from datetime import datetime
@@ -13,14 +13,14 @@ from service.db.tables import KEPT_CHECKPOINTS, TRANSIENT_EVENTS, Event, Job
 
 
 class RetentionRepository:
-    """Deletes a few rows at a time, so that nobody waits long for the database."""
+    """Deletes up to `batch` rows at a time, so that nobody waits long for the database."""
 
     def __init__(self, session: Session, batch: int) -> None:
         self._session = session
         self._batch = batch
 
     def forget_events(self, type: str, before: datetime) -> int:
-        """Of jobs that have ended, told before then; how many there were."""
+        """Delete events of ended jobs from before then; return how many there were."""
         ended = select(Job.id).where(Job.id == Event.job_id, Job.ended_at.is_not(None))
         old = (
             select(Event.seq)
@@ -36,7 +36,7 @@ class RetentionRepository:
         return self._count(delete(Event).where(Event.seq.in_(old)).returning(Event.seq))
 
     def forget_keys(self, before: datetime) -> int:
-        """Of the planner: a time at which a chip was due does not come again."""
+        """Delete keys of the planner from before then; return how many there were."""
         old = select(IdempotencyKey.key).where(
             text(PLANNER_KEYS), IdempotencyKey.created_at < before
         )
@@ -47,7 +47,7 @@ class RetentionRepository:
         )
 
     def checkpoints(self, before: datetime) -> list[str]:
-        """Blocks of jobs that ended before then; no row names them any more."""
+        """Drop the checkpoints of jobs that ended before then; return their blocks, now unnamed."""
         old = (
             select(Job.id, Job.checkpoint_sha256)
             .where(text(KEPT_CHECKPOINTS), Job.ended_at < before)

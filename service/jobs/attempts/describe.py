@@ -1,4 +1,4 @@
-"""From the rows of a job to the description that its child is given."""
+"""The description that a job's child process is given, made from the job's rows."""
 
 from datetime import datetime
 
@@ -11,26 +11,26 @@ from service.db.repositories.target_sets import TargetSetRepository
 from service.db.repositories.teachers import TeacherRepository
 from service.db.tables import Chip, Job
 from service.jobs.kinds.registry import KINDS, JobKinds
-from service.jobs.messages import ChunkRef, House, JobDescription, Json
+from service.jobs.messages import ChunkRef, ExecutorConfig, JobDescription, Json
 from service.states import Split
 
 
 class Describer:
-    """Reads what one job needs. `aging` is how many seconds simulated chips age in one."""
+    """Reads what a job needs. `aging` is how many seconds a simulated chip ages in one second."""
 
     def __init__(
-        self, session: Session, house: House, aging: float, kinds: JobKinds = KINDS
+        self, session: Session, config: ExecutorConfig, aging: float, kinds: JobKinds = KINDS
     ) -> None:
         self._session = session
         self._kinds = kinds
-        self._house = house
+        self._config = config
         self._aging = aging
 
     def describe(self, job: Job, now: datetime) -> JobDescription:
-        """Raises NotFoundError where something it needs is gone."""
+        """Describe the job. Raises NotFoundError where something that it needs is gone."""
         kind = self._kinds[job.kind]
         whole = {
-            "house": self._house,
+            "config": self._config,
             "job_id": job.id,
             "kind": job.kind,
             "work": kind.work_address,
@@ -81,6 +81,6 @@ class Describer:
         )
 
     def _address(self, chip: Chip) -> Json:
-        """Where the agent of a chip answers, and with what the service proves itself there."""
+        """Return where the chip's agent answers, and the secret that proves the service to it."""
         agent = AgentRepository(self._session).of_chip(chip.id)
         return {} if agent is None else {"url": agent.url, "secret": agent.secret} | agent.limits

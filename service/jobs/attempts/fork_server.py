@@ -1,4 +1,4 @@
-"""Children are forked from a process that has loaded torch and runs nothing."""
+"""The fork server: child processes are forked from a process that has loaded torch and waits."""
 
 import multiprocessing
 import threading
@@ -27,7 +27,7 @@ _PAUSE = 1.0  # s before a fork server that died is started again
 
 
 class ChildProcess:
-    """One child: what it says, and its end."""
+    """One child process: its messages and its end."""
 
     def __init__(self, process: ForkServerProcess, connection: Connection) -> None:
         self._process = process
@@ -36,37 +36,41 @@ class ChildProcess:
 
     @property
     def pid(self) -> int | None:
+        """The child's process id."""
         return self._process.pid
 
-    def listen(self, seconds: float) -> Progressed | Logged | Checkpointed | Ended | None:
-        """The next message, or None after so long. Raises EOFError when the child is gone."""
+    def receive(self, timeout: float) -> Progressed | Logged | Checkpointed | Ended | None:
+        """Return the next message; None after `timeout` seconds without one.
+
+        Raises EOFError when the child is gone.
+        """
         try:
-            if not self._connection.poll(seconds):
+            if not self._connection.poll(timeout):
                 return None
             return read_for_parent(self._connection.recv_bytes())
         except ConnectionResetError as error:
             raise EOFError from error
 
-    def tell(self, message: JobDescription | Lease | Cancel | Pause) -> None:
-        """Send. A child that is gone hears nothing; `listen` notices."""
+    def send(self, message: JobDescription | Lease | Cancel | Pause) -> None:
+        """Send a message. A child that is gone gets nothing; `receive` notices that."""
         try:
             self._connection.send_bytes(message.model_dump_json().encode())
         except (BrokenPipeError, ConnectionResetError):
             return
 
     def how_it_died(self) -> str:
-        """The exit code or the signal, in words."""
+        """Name the exit code or the signal that ended the child."""
         self._process.join(_EXIT_TIME)
         code = self._process.exitcode
         if code is None:
-            return "it closed its line"
+            return "it closed its connection"
         return f"killed by signal {-code}" if code < 0 else f"exit code {code}"
 
-    def finish(self, patience: float = _EXIT_TIME) -> None:
-        """Wait for its end for so long, then kill it. Afterwards it is gone for certain."""
+    def finish(self, timeout: float = _EXIT_TIME) -> None:
+        """Wait `timeout` seconds for the child's end, then kill it. Afterwards it is gone."""
         if self._gone:
             return
-        self._process.join(patience)
+        self._process.join(timeout)
         if self._process.is_alive():
             self._process.kill()
         self._process.join()
@@ -76,7 +80,7 @@ class ChildProcess:
 
 
 class ForkServer:
-    """Starts children."""
+    """Starts the child processes of one executor."""
 
     def __init__(self) -> None:
         self._context = multiprocessing.get_context("forkserver")
@@ -84,16 +88,16 @@ class ForkServer:
         self._warm = threading.Event()
 
     def warm_up(self) -> None:
-        """Have the server load torch before the first job comes; returns at once."""
+        """Make the server load torch before the first job comes; return at once."""
         forkserver.ensure_running()
-        threading.Thread(target=self._try_out, name="fork-server", daemon=True).start()
+        threading.Thread(target=self._start_until_warm, name="fork-server", daemon=True).start()
 
-    def is_warm(self, patience: float) -> bool:
-        """Wait for so long; a job that holds its chip must not wait for torch."""
-        return self._warm.wait(patience)
+    def is_warm(self, timeout: float) -> bool:
+        """Wait up to `timeout` seconds for torch; a job that holds its chip must not do so."""
+        return self._warm.wait(timeout)
 
-    def _try_out(self) -> None:
-        """Again where the server was killed meanwhile: no job starts before it is warm."""
+    def _start_until_warm(self) -> None:
+        """Start the fork server, again if it was killed. No job starts before this succeeded."""
         while not self._warm.is_set():
             try:
                 process = self._context.Process(target=_do_nothing, daemon=True)
@@ -101,17 +105,18 @@ class ForkServer:
                 process.join()
                 self._warm.set()
             except (EOFError, OSError) as error:
-                warn_in_a_line(__name__, "the fork server died while it loaded", error)
+                event = "fork server: it died while it loaded torch, it is started again"
+                warn_in_a_line(__name__, event, error)
                 time.sleep(_PAUSE)
 
     def start(self, description: JobDescription) -> ChildProcess:
-        """A child that does this job."""
+        """Start a child that does this job."""
         ours, theirs = self._context.Pipe(duplex=True)
         process = self._context.Process(target=run_child, args=(theirs,), daemon=True)
         process.start()
         theirs.close()
         child = ChildProcess(process, ours)
-        child.tell(description)
+        child.send(description)
         return child
 
 
@@ -120,7 +125,7 @@ def _do_nothing() -> None:
 
 
 def run_child(connection: Connection) -> None:
-    """The child's first function. It loads torch here, so that the parent need not."""
+    """Run a job in the child process. It loads torch here, so that the parent need not."""
     from service.jobs.kinds.main import main
 
     main(connection)

@@ -1,4 +1,4 @@
-"""What a job did, as rows: every write carries the job's token, one transaction each."""
+"""The rows that a job's messages become: every write carries the job's token."""
 
 from datetime import datetime
 
@@ -13,12 +13,15 @@ from service.db.repositories.policies import PolicyRepository
 from service.db.tables import Job
 from service.jobs.kinds.registry import KINDS, JobKinds
 from service.jobs.kinds.results import ResultStore
-from service.jobs.messages import Checkpointed, Ended, Json, Logged, Progressed
+from service.jobs.messages import Checkpointed, Ended, Logged, Progressed
 from service.states import JobStatus
 
 
 class Recorder:
-    """Writes for one attempt of one job, in the session's transaction."""
+    """Writes for one attempt at a job, in the session's transaction.
+
+    Every method raises AttemptSupersededError where a later attempt drives the job.
+    """
 
     def __init__(
         self, session: Session, job: Job, token: int, now: datetime, kinds: JobKinds = KINDS
@@ -31,6 +34,7 @@ class Recorder:
         self._jobs = JobRepository(session)
 
     def progress(self, message: Progressed) -> None:
+        """Record a step, and how long the calls of the chip's agent took."""
         self._jobs.write_progress(
             self._job.id, self._token, message.progress, message.spent, self._now
         )
@@ -38,6 +42,7 @@ class Recorder:
             AgentRepository(self._session).keep_call_times(self._job.chip_id, message.call_times)
 
     def checkpoint(self, message: Checkpointed) -> None:
+        """Record the checkpoint from which a later attempt goes on."""
         self._jobs.save_checkpoint(
             self._job.id,
             self._token,
@@ -48,12 +53,21 @@ class Recorder:
         )
 
     def log(self, message: Logged, number: int) -> None:
-        """Lines of different attempts have different keys."""
+        """Record a line of the job's log. Lines of different attempts have different keys."""
         self._jobs.check_driven_by(self._job.id, self._token)
-        self._tell("job.log", f"{self._job.attempt}:{number}", {"line": message.line})
+        job, key = self._job, f"{self._job.attempt}:{number}"
+        EventRepository(self._session).append(
+            job.id,
+            "job.log",
+            key,
+            {"line": message.line},
+            now=self._now,
+            job_id=job.id,
+            chip_id=job.chip_id,
+        )
 
     def end(self, ended: Ended, artifacts: ArtifactStore) -> None:
-        """The result, what it made, the terminal status and the free chip: all or nothing."""
+        """Record the result, what it made and the terminal status; free the chip."""
         result = ended.result
         if ended.status == JobStatus.SUCCEEDED:
             to = ResultStore(self._session, self._job, self._token, self._now, artifacts)
@@ -66,9 +80,3 @@ class Recorder:
         if self._job.chip_id is not None:
             PolicyRepository(self._session).after_job(self._jobs.get(self._job.id), self._now)
             LeaseRepository(self._session).release(self._job.chip_id, self._token)
-
-    def _tell(self, type: str, key: str, data: Json) -> None:
-        job = self._job
-        EventRepository(self._session).append(
-            job.id, type, key, data, now=self._now, job_id=job.id, chip_id=job.chip_id
-        )

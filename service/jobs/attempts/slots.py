@@ -1,4 +1,4 @@
-"""How many jobs run at once, and which of those that wait goes first."""
+"""Slots: how many jobs run at once, and which of those that wait goes first."""
 
 import heapq
 import threading
@@ -11,7 +11,7 @@ Rank = tuple[int, str]  # priority, then the time-ordered id: the smallest goes 
 
 
 class Slots:
-    """A fixed number of slots. A job that waits for its chip gives its slot back meanwhile."""
+    """A fixed number of slots; a job that waits for its chip holds none."""
 
     def __init__(self, count: int) -> None:
         self._free = count
@@ -21,7 +21,7 @@ class Slots:
 
     @contextmanager
     def one(self, rank: Rank) -> Iterator[None]:
-        """Wait for a slot and hold it. Raises ServiceStoppingError."""
+        """Wait for a slot and hold it. Raises ServiceStoppingError once `stop` was called."""
         self._acquire(rank)
         try:
             yield
@@ -30,11 +30,11 @@ class Slots:
 
     @property
     def waiting(self) -> int:
-        """How many wait for a slot."""
+        """The number of jobs that wait for a slot."""
         return len(self._waiting)
 
     def stop(self) -> None:
-        """Let nobody in any more."""
+        """Give out no slot any more."""
         with self._changed:
             self._stopping = True
             self._changed.notify_all()

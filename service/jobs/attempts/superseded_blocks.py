@@ -1,4 +1,4 @@
-"""Blocks that a newer one has replaced: removed once the newer one stands in the database.
+"""Blocks that a newer one has replaced: removed once the newer one is recorded in the database.
 
 A checkpoint carries its job's id and a chip's state its chip's, so no other row names them.
 """
@@ -7,21 +7,21 @@ from service.artifacts import ArtifactStore
 from service.jobs.messages import Checkpointed, Ended, JobDescription
 
 
-class Leftovers:
-    """Of one attempt. What a crash leaves is replaced by the next attempt."""
+class SupersededBlocks:
+    """Removes the superseded blocks of one attempt. What a crash leaves, the next one replaces."""
 
     def __init__(self, artifacts: ArtifactStore, description: JobDescription) -> None:
         self._artifacts = artifacts
         self._checkpoint = description.checkpoint_sha256
         self._chip_state = description.chip.state_sha256 if description.chip else None
 
-    def kept(self, message: Checkpointed) -> None:
-        """A checkpoint has been recorded."""
+    def checkpoint_recorded(self, message: Checkpointed) -> None:
+        """Remove the checkpoint and the chip's state of before."""
         self._replace_chip_state(message.chip_state_sha256)
         self._replace_checkpoint(message.sha256)
 
-    def ended(self, message: Ended) -> None:
-        """The job's end has been recorded: it needs no checkpoint any more."""
+    def end_recorded(self, message: Ended) -> None:
+        """Remove the last checkpoint, which an ended job does not need, and the state of before."""
         self._replace_chip_state(message.chip_state_sha256)
         self._replace_checkpoint(None)
 

@@ -26,7 +26,7 @@ class JobChipSession:
         self.context = context
         self._began = time.monotonic() - description.elapsed_s
         chip = _chip(description)
-        backends = description.house.chip_backends
+        backends = description.config.chip_backends
         self._chip = open_chip(chip, backends, context.artifacts)
         self._wall_time = WallTime(self._chip, chip.seconds_per_second)
         self.backend: ChipBackend = LeasedBackend(self._chip, chip.token, context.link.lease_held)

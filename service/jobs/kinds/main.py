@@ -1,4 +1,4 @@
-"""One job in a process of its own: torch never blocks the API, and a crash ends one job."""
+"""The child process of one job: torch never blocks the API, and a crash ends one job alone."""
 
 import ctypes
 import os
@@ -34,18 +34,21 @@ from service.states import JobStatus
 
 _NICENESS = 5  # the API answers first
 _PR_SET_PDEATHSIG = 1
-_UNTOLD = 3.0  # s that a lease is trusted which the parent has just taken, before it says more
+_FIRST_LEASE = 3.0  # s that the lease is trusted before the parent has sent its end
 
 
 def main(connection: Connection) -> None:
-    """Do one job and tell the parent; end with the parent."""
+    """Do one job and send the parent how it ended; end with the parent.
+
+    Raises TypeError where the first message is no description.
+    """
     _live_and_die_with_parent()
     description = read_for_child(connection.recv_bytes())
     if not isinstance(description, JobDescription):
         raise TypeError(f"A job starts with its description, not with {description.type}.")
-    torch.set_num_threads(description.house.threads)
+    torch.set_num_threads(description.config.threads)
     link = ParentLink(connection)
-    artifacts = ArtifactStore(Path(description.house.artifacts_dir))
+    artifacts = ArtifactStore(Path(description.config.artifacts_dir))
     link.send(do_job(JobContext(artifacts, link, description)))
 
 
@@ -78,30 +81,31 @@ def _first(error: ValidationError) -> str:
 
 
 class ParentLink:
-    """The line to the parent. A thread listens; when the line breaks, the process ends at once."""
+    """The connection to the parent. A thread reads it; when it breaks, the process ends at once."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
         self._sending = threading.Lock()
         self._cancelled = threading.Event()
         self._pausing = threading.Event()
-        self._lease_until = time.monotonic() + _UNTOLD
+        self._lease_until = time.monotonic() + _FIRST_LEASE
         threading.Thread(target=self._listen, name="parent-link", daemon=True).start()
 
     def send(self, message: Progressed | Logged | Checkpointed | Ended) -> None:
+        """Send a message; threads may do so at once."""
         with self._sending:
             self._connection.send_bytes(message.model_dump_json().encode())
 
     def cancelled(self) -> bool:
-        """Whether the job is to stop."""
+        """Return whether the job is to stop."""
         return self._cancelled.is_set()
 
     def pausing(self) -> bool:
-        """Whether a checkpoint is wanted after this step."""
+        """Return whether a checkpoint is wanted after this step."""
         return self._pausing.is_set()
 
     def lease_held(self) -> bool:
-        """Whether the chip may still be driven, by the last that was heard of the lease."""
+        """Return whether the lease, as the parent last sent it, has not run out."""
         return time.monotonic() < self._lease_until
 
     def _listen(self) -> None:

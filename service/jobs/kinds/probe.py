@@ -101,7 +101,7 @@ def _result(now: "MeanFingerprint", description: JobDescription) -> Json:
     if published is None:
         return shown | {"score": None, "health": ChipHealth.UNKNOWN, "layers": []}
     found = drift_between(now, MeanFingerprint.from_json(published))
-    return shown | _drift(found, description.house.drift)
+    return shown | _drift(found, description.config.drift)
 
 
 def _drift(found: "Drift", thresholds: DriftThresholds) -> Json:

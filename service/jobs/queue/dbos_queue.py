@@ -1,8 +1,8 @@
 """The engine's queue, from outside: whoever submits jobs needs no more, and starts none.
 
 DBOS keeps its tables in our database, so that a job's row and its place in the queue are one
-transaction. What stands in the queue is a *turn* of a job: `service.db.repositories.turns` says
-when a job is called.
+transaction. What stands in the queue is a *dispatch* of a job: `service.db.repositories.dispatches`
+decides when a job is dispatched.
 """
 
 from collections.abc import Sequence
@@ -12,8 +12,8 @@ from typing import NamedTuple
 from dbos import DBOS, DBOSClient, DBOSPortableJSONSerializer
 from sqlalchemy.orm import Session
 
+from service.db.repositories.dispatches import Dispatch, DispatchRepository, dispatch_name
 from service.db.repositories.jobs import JobRepository
-from service.db.repositories.turns import Turn, TurnRepository
 from service.db.session import Database, clock
 from service.db.tables import Job
 
@@ -25,23 +25,24 @@ _OPEN = ["ENQUEUED", "PENDING", "DELAYED"]
 _OVER = ["SUCCESS", "ERROR", "CANCELLED", "MAX_RECOVERY_ATTEMPTS_EXCEEDED"]
 
 
-class Claimed(NamedTuple):
-    """A turn that an executor has taken from the queue."""
+class TakenDispatch(NamedTuple):
+    """A dispatch that an executor has taken from the queue."""
 
     name: str
     executor: str | None
 
 
 class DbosQueue:
-    """Hands turns to the executors. `silence` is how long a living one may be quiet."""
+    """Hands dispatches to the executors."""
 
     def __init__(self, database: Database, silence: timedelta) -> None:
+        """`silence` is how long a living executor may be quiet."""
         self._database = database
         self._silence = silence
-        self.serializer = DBOSPortableJSONSerializer()
+        self._serializer = DBOSPortableJSONSerializer()
         self._client = DBOSClient(
             system_database_engine=database.engine,
-            serializer=self.serializer,
+            serializer=self._serializer,
             application_name=APPLICATION,
             lazy=True,
             retry_connection_errors=False,
@@ -53,36 +54,39 @@ class DbosQueue:
 
     def enqueue(self, session: Session, job: Job) -> None:
         """Queue the job in the caller's transaction: both are kept, or neither."""
-        turn = self._turns(session).call_new(job, clock(session))
-        if turn is not None:
-            self._push(session, turn)
+        dispatch = self._dispatches(session).dispatch_new(job, clock(session))
+        if dispatch is not None:
+            self._push(session, dispatch)
 
-    def call_next(self, session: Session, now: datetime) -> None:
-        """Call the jobs whose turn it is."""
-        for turn in self._turns(session).call_next(now):
-            self._push(session, turn)
+    def dispatch_next(self, session: Session, now: datetime) -> None:
+        """Dispatch the next jobs, as many as there is room for."""
+        for dispatch in self._dispatches(session).dispatch_next(now):
+            self._push(session, dispatch)
 
-    def any_to_call(self, session: Session, now: datetime) -> bool:
-        """Does a job wait that could be called?"""
-        return self._turns(session).any_waiting(now)
+    def any_to_dispatch(self, session: Session, now: datetime) -> bool:
+        """Return whether a job waits that could be dispatched."""
+        return self._dispatches(session).any_waiting(now)
 
     def cancel_queued(self, job_id: str) -> None:
-        """Forget a job that has not started. A started one finds its row ended, and stops."""
+        """Forget a job that has not started. A started one finds its row ended, and stops.
+
+        Raises JobNotFoundError.
+        """
         with self._database.reading() as session:
             job = JobRepository(session).get(job_id)
-        name = Turn(job.id, job.turn, job.priority).name
-        if self.open_turns([name]):
+        name = dispatch_name(job.id, job.turn)
+        if self.open_dispatches([name]):
             self._client.cancel_workflow(name)
 
-    def claimed(self) -> list[Claimed]:
-        """Every turn that an executor has taken and not finished."""
+    def taken(self) -> list[TakenDispatch]:
+        """Return every dispatch that an executor has taken and not finished."""
         found = self._client.list_workflows(
             status="PENDING", name=WORKFLOW, load_input=False, load_output=False
         )
-        return [Claimed(one.workflow_id, one.executor_id) for one in found]
+        return [TakenDispatch(one.workflow_id, one.executor_id) for one in found]
 
-    def open_turns(self, names: Sequence[str]) -> set[str]:
-        """Those among these that wait in the queue or are being worked on."""
+    def open_dispatches(self, names: Sequence[str]) -> set[str]:
+        """Return those of these names that wait in the queue or are being worked on."""
         if not names:
             return set()
         found = self._client.list_workflows(
@@ -91,14 +95,14 @@ class DbosQueue:
         return {one.workflow_id for one in found}
 
     def resume(self, names: Sequence[str]) -> None:
-        """Put turns back into the queue whose executor is dead."""
+        """Put dispatches back into the queue whose executor is dead, or never began them."""
         if names:
             self._client.resume_workflows(list(names), queue_name=QUEUE)
 
     def forget(self, before: datetime, most: int) -> int:
-        """Of the turns that were over before then, so many; how many there were.
+        """Delete up to `most` dispatches that were over before then; return how many.
 
-        A turn's number does not come again. Two who do this at once do the same.
+        A dispatch's number does not come again. Two who do this at once delete the same.
         """
         found = self._client.list_workflows(
             name=WORKFLOW,
@@ -113,21 +117,22 @@ class DbosQueue:
         return len(found)
 
     def close(self) -> None:
+        """Close the connections to the engine's tables."""
         self._client.destroy()
 
-    def _turns(self, session: Session) -> TurnRepository:
-        return TurnRepository(session, self._silence)
+    def _dispatches(self, session: Session) -> DispatchRepository:
+        return DispatchRepository(session, self._silence)
 
-    def _push(self, session: Session, turn: Turn) -> None:
+    def _push(self, session: Session, dispatch: Dispatch) -> None:
         self._client.enqueue_in_transaction(
             session,
             {
                 "workflow_name": WORKFLOW,
-                "workflow_id": turn.name,
+                "workflow_id": dispatch.name,
                 "queue_name": QUEUE,
-                "priority": turn.priority + 1,
+                "priority": dispatch.priority + 1,
                 "app_version": VERSION,
             },
-            turn.job_id,
-            turn.number,
+            dispatch.job_id,
+            dispatch.number,
         )

@@ -1,4 +1,4 @@
-"""Which processes run jobs, under which name: on SQLite one, on PostgreSQL many.
+"""Executors, the processes that run jobs, and their names: on SQLite one, on PostgreSQL many.
 
 A name belongs to one living process, and a process that starts again has its name again.
 """
@@ -23,34 +23,37 @@ from service.logs import in_a_line
 from service.settings import Settings
 
 _EMBEDDED = "embedded"
-_MOST = 1000  # workers on one machine
+_NAMES_MAX = 1000  # workers on one machine
 
 
 class ExecutorLock(Protocol):
-    """Held while this process runs jobs; it frees itself at its death."""
+    """A lock that is held while this process runs jobs; it is freed when the process dies."""
 
     def acquire(self) -> str:
-        """The executor's name. Raises ExecutorRunningError and ExecutorNameTakenError."""
+        """Take the lock and return the executor's name.
+
+        Raises ExecutorRunningError and ExecutorNameTakenError.
+        """
         ...
 
     def keep(self) -> None:
-        """Take it again where it was lost."""
+        """Take the lock again where it was lost."""
         ...
 
     def release(self) -> None:
-        """Let another process have it."""
+        """Free the lock for another process."""
         ...
 
 
 def executor_lock(settings: Settings, database: Database) -> ExecutorLock:
-    """The one that fits the database."""
+    """Make the lock that fits the database: on a file for SQLite, else in the database."""
     if database.is_sqlite:
         return FileLock(database.url, settings.executor_id or _EMBEDDED)
     return DatabaseLock(database, settings.executor_id)
 
 
 class FileLock:
-    """On a file beside the SQLite database: one process runs its jobs."""
+    """A lock on a file beside the SQLite database: one process runs its jobs."""
 
     def __init__(self, database_url: str, name: str = _EMBEDDED) -> None:
         self._name = name
@@ -58,7 +61,7 @@ class FileLock:
         self._file: TextIOWrapper | None = None
 
     def acquire(self) -> str:
-        """Raises ExecutorRunningError while another process holds it."""
+        """Take the lock and return the name. Raises ExecutorRunningError while it is held."""
         if self._path is None:
             return self._name
         self._path.parent.mkdir(parents=True, exist_ok=True)
@@ -72,16 +75,17 @@ class FileLock:
         return self._name
 
     def keep(self) -> None:
-        """The kernel keeps it."""
+        """Do nothing: the kernel keeps a lock on a file."""
 
     def release(self) -> None:
+        """Free the lock by closing its file."""
         if self._file is not None:
             self._file.close()
             self._file = None
 
 
 class DatabaseLock:
-    """On a name, held by a connection of its own to PostgreSQL.
+    """A lock on a name, held by a connection of its own to PostgreSQL.
 
     Without a given name it is that of the machine, with a number where several run there.
     """
@@ -93,7 +97,7 @@ class DatabaseLock:
         self._connection: Connection | None = None
 
     def acquire(self) -> str:
-        """Raises ExecutorNameTakenError where a living process has the given name."""
+        """Take the first free name and return it. Raises ExecutorNameTakenError."""
         for name in self._names():
             if self._try(name):
                 self._name = name
@@ -101,7 +105,7 @@ class DatabaseLock:
         raise ExecutorNameTakenError(str(self._given))
 
     def keep(self) -> None:
-        """A server that was restarted has forgotten it."""
+        """Take the lock again where the server was restarted and has forgotten it."""
         try:
             if self._connection is not None:
                 self._connection.scalar(select(1))
@@ -109,11 +113,15 @@ class DatabaseLock:
         except AWAY:
             self.release()
         if self._name is not None and not self._try(self._name):
-            structlog.get_logger(__name__).error("another process has my name", name=self._name)
+            structlog.get_logger(__name__).error(
+                "executor: another process has taken its name, one of them has to stop",
+                name=self._name,
+            )
 
     def release(self) -> None:
+        """End the database session, and the lock with it."""
         if self._connection is not None:
-            self._connection.invalidate()  # the session ends, and the lock with it
+            self._connection.invalidate()
             self._connection.close()
             self._connection = None
 
@@ -121,7 +129,9 @@ class DatabaseLock:
         if self._given is not None:
             return [self._given]
         machine = platform.node() or "worker"
-        return [machine if number == 1 else f"{machine}-{number}" for number in range(1, _MOST + 1)]
+        return [
+            machine if number == 1 else f"{machine}-{number}" for number in range(1, _NAMES_MAX + 1)
+        ]
 
     def _try(self, name: str) -> bool:
         connection = self._database.engine.connect()
@@ -135,7 +145,7 @@ class DatabaseLock:
 
 
 def lock_path(database_url: str) -> Path | None:
-    """Beside the SQLite file; None where executors may be many."""
+    """Return the lock file beside the SQLite file; None where executors may be many."""
     url = make_url(database_url)
     if url.get_backend_name() != "sqlite" or url.database in (None, "", ":memory:"):
         return None
@@ -144,14 +154,14 @@ def lock_path(database_url: str) -> Path | None:
 
 
 def refuse_second(database_url: str) -> None:
-    """Raises ExecutorRunningError where a service already runs on this SQLite database."""
+    """Check that no service runs on this SQLite database. Raises ExecutorRunningError."""
     lock = FileLock(database_url)
     lock.acquire()
     lock.release()
 
 
 class Heartbeat:
-    """Says now and then that this executor lives."""
+    """A thread that records now and then that this executor lives."""
 
     def __init__(
         self, database: Database, lock: ExecutorLock, executor: str, settings: Settings
@@ -165,9 +175,10 @@ class Heartbeat:
         self._thread = threading.Thread(target=self._go_on, name="heartbeat", daemon=True)
 
     def start(self) -> None:
-        """The first beat. On SQLite the last process of this executor is dead: its chips are free.
+        """Record the first heartbeat and start the thread.
 
-        On PostgreSQL it may be cut off and still drive: its leases run out by themselves.
+        On SQLite the last process of this executor is dead: its chips are freed. On PostgreSQL it
+        may be cut off and still drive: its leases run out by themselves.
         """
         if self._database.is_sqlite:
             with self._database.writing() as session:
@@ -176,14 +187,16 @@ class Heartbeat:
         self._thread.start()
 
     def stop(self) -> None:
-        """The last one: this executor is not missed."""
+        """Stop the thread and forget the executor, so that nobody takes it for dead."""
         self._stopping.set()
         self._thread.join()
         try:
             with self._database.writing() as session:
                 ExecutorRepository(session).forget(self._executor)
         except AWAY:
-            structlog.get_logger(__name__).warning("stopped without a database")
+            structlog.get_logger(__name__).warning(
+                "executor: stopped without a database, other executors will take it for dead"
+            )
 
     def _go_on(self) -> None:
         while not self._stopping.wait(self._interval):
@@ -191,7 +204,10 @@ class Heartbeat:
                 self._lock.keep()
                 self._beat()
             except AWAY as error:
-                structlog.get_logger(__name__).warning("no heartbeat", error=in_a_line(error))
+                structlog.get_logger(__name__).warning(
+                    "executor: its heartbeat was not recorded, others may take it for dead",
+                    error=in_a_line(error),
+                )
 
     def _beat(self) -> None:
         with self._database.writing() as session:

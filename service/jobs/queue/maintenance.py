@@ -1,7 +1,7 @@
-"""What happens between the jobs: the next ones are called, late ones end, the dead are replaced.
+"""Maintenance of the queue: jobs are dispatched, late ones expire, dead executors are replaced.
 
-Every process that knows the queue has one. They do not disturb each other: locks in the database
-see to it that one of them works at a time.
+Every process that knows the queue does this. The processes do not disturb each other: locks in the
+database let one of them work at a time.
 """
 
 import threading
@@ -13,78 +13,81 @@ from service.db import locks
 from service.db.outage import AWAY
 from service.db.repositories.deadlines import DeadlineRepository
 from service.db.session import Database, clock
-from service.jobs.periodic import Duty
-from service.jobs.queue import lost_turns
+from service.jobs.periodic import PeriodicTask
+from service.jobs.queue import stalled
 from service.jobs.queue.dbos_queue import DbosQueue
 from service.jobs.queue.failover import Failover
-from service.jobs.queue.lost_turns import LostTurns
+from service.jobs.queue.stalled import LostDispatches
 from service.logs import warn_in_a_line
 
 _INTERVAL = 1.0  # s between two looks; the end of a job is one more occasion
+_FAILED = "queue maintenance failed, waiting jobs are not dispatched until the next look"
 
 
-class Keeper:
+class QueueMaintenance:
     """A thread that looks after the queue."""
 
     def __init__(self, database: Database, queue: DbosQueue, silence: timedelta) -> None:
+        """`silence` is how long a living executor may be quiet."""
         self._database = database
         self._queue = queue
         self._failover = Failover(database, queue, silence)
-        lost = LostTurns(database, queue, silence)
-        self._duties = [Duty(lost.give_back, lost_turns.INTERVAL)]
+        lost = LostDispatches(database, queue, silence)
+        self._tasks = [PeriodicTask(lost.requeue, stalled.LOST_INTERVAL)]
         self._occasion = threading.Event()
         self._stopping = False
-        self._thread = threading.Thread(target=self._keep, name="keeper", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="queue-maintenance", daemon=True)
 
-    def also(self, duty: Duty) -> None:
-        """Before the start: one more thing to look after."""
-        self._duties.append(duty)
+    def add(self, task: PeriodicTask) -> None:
+        """Add a task, before the start."""
+        self._tasks.append(task)
 
     def start(self) -> None:
+        """Start the thread."""
         self._thread.start()
 
     def wake(self) -> None:
-        """A job has ended: another one may be called."""
+        """Look at once: a job has ended, so another one may be dispatched."""
         self._occasion.set()
 
     def stop(self) -> None:
+        """Stop the thread, if it was started, and wait for its end."""
         if self._thread.is_alive():
             self._stopping = True
             self._occasion.set()
             self._thread.join()
 
-    def look(self) -> None:
-        """Once. An error, such as a database that is away, is told and forgotten."""
+    def run_once(self) -> None:
+        """Do everything that is due. An error, such as a database that is away, is logged."""
         try:
             if self._anything_to_do():
-                self._call()
-            self._failover.look()
-            for duty in self._duties:
-                duty.look()
+                self._dispatch()
+            self._failover.run_if_due()
+            for task in self._tasks:
+                task.run_if_due()
         except AWAY as error:
-            self._failover.unsure()
-            warn_in_a_line(__name__, "the queue was not looked after", error)
+            self._failover.restart_watch()
+            warn_in_a_line(__name__, _FAILED, error)
         except Exception:
-            self._failover.unsure()
-            structlog.get_logger(__name__).warning("the queue was not looked after", exc_info=True)
+            self._failover.restart_watch()
+            structlog.get_logger(__name__).warning(_FAILED, exc_info=True)
 
-    def _keep(self) -> None:
+    def _run(self) -> None:
         while not self._stopping:
             self._occasion.clear()
-            self.look()
+            self.run_once()
             self._occasion.wait(_INTERVAL)
 
     def _anything_to_do(self) -> bool:
-        """Asked without holding up those who write."""
+        """Ask without holding up those who write."""
         with self._database.reading() as session:
             now = clock(session)
-            return self._queue.any_to_call(session, now) or DeadlineRepository(session).any_late(
-                now
-            )
+            late = DeadlineRepository(session)
+            return self._queue.any_to_dispatch(session, now) or late.any_late(now)
 
-    def _call(self) -> None:
+    def _dispatch(self) -> None:
         with self._database.writing() as session:
-            locks.hold(session, locks.KEEPER)
+            locks.hold(session, locks.QUEUE_MAINTENANCE)
             now = clock(session)
             DeadlineRepository(session).expire(now)
-            self._queue.call_next(session, now)
+            self._queue.dispatch_next(session, now)

@@ -1,4 +1,4 @@
-"""Blocks that no row names: a crash between two writes left them, or an upload given up."""
+"""Orphan blocks, which no row names: a crash between two writes left them, or an upload."""
 
 import time
 
@@ -9,8 +9,8 @@ from service.db.session import Database
 _YOUNG = 24 * 3600.0  # s in which whoever stored a block names it in a row
 
 
-class Sweep:
-    """Removes them. A block is stored first and named then, so a young one is left alone.
+class OrphanSweep:
+    """Removes orphan blocks. A block is stored first and named then, so a young one stays.
 
     Storing a block that is there already makes it young again: nothing can come to name a block
     while it is being removed.
@@ -21,7 +21,7 @@ class Sweep:
         self._artifacts = artifacts
 
     def remove_orphans(self) -> int:
-        """Once; how many blocks are gone."""
+        """Remove the orphans that are a day old; return how many there were."""
         before = time.time() - _YOUNG
         stored = set(self._artifacts.every())
         with self._database.reading() as session:

@@ -1,4 +1,4 @@
-"""Which chips are due: probes and calibrations that nobody has to ask for.
+"""The planner: probes and calibrations of chips that are due, which nobody has to ask for.
 
 A plan, its job and the chip's next due time are one transaction, and its key (`recal-CHIP-SLOT`,
 where the slot is the time at which it was due) is taken once: a planner that crashes half-way has
@@ -29,8 +29,8 @@ from service.jobs.kinds.probe import ProbeRequest
 from service.jobs.submit import Submitter
 
 ROUTE = "planner"  # whose idempotency keys these are
-_AT_ONCE = 50  # plans in one transaction
-_AGAIN = 60.0  # s, at least, before what could not be planned is looked at again
+_BATCH = 50  # plans in one transaction
+_RETRY = 60.0  # s, at least, before what could not be planned is looked at again
 
 
 class Planner:
@@ -42,7 +42,7 @@ class Planner:
         self._in_flight = in_flight
 
     def plan(self) -> int:
-        """Look once: how many jobs were planned."""
+        """Plan for the chips that are due; return how many jobs were queued."""
         with self._database.reading() as session:
             if not PolicyRepository(session).any_due(clock(session)):
                 return 0
@@ -55,20 +55,22 @@ class Planner:
         policies = PolicyRepository(session)
         due_chips = policies.due_chips(now)
         if due_chips.blocked:
-            policies.put_off(due_chips.blocked, now + timedelta(seconds=_AGAIN))
-        room = min(self._in_flight - policies.in_flight(), _AT_ONCE)
+            policies.put_off(due_chips.blocked, now + timedelta(seconds=_RETRY))
+        room = min(self._in_flight - policies.in_flight(), _BATCH)
         due = policies.claim(due_chips.drivable, room) if room > 0 else []
         return sum(self._plan_one(session, policy, now) for policy in due)
 
     def _plan_one(self, session: Session, policy: Policy, now: datetime) -> bool:
-        """False where it was planned before, or something stands against it: the policy says."""
+        """Plan one job; return False where there is none: the policy's note says why."""
         try:
             with session.begin_nested():
                 return self._queue(session, policy, now) is not None
         except CalibrationError as error:
             policy.note = str(error)
             structlog.get_logger(__name__).warning(
-                "nothing planned", chip_id=policy.chip_id, reason=policy.note
+                "planner: no job was planned, the chip stays due",
+                chip_id=policy.chip_id,
+                reason=policy.note,
             )
             return False
         finally:
@@ -91,19 +93,19 @@ class Planner:
 
 
 def slot_key(policy: Policy, now: datetime) -> str:
-    """One for each time at which a chip is due for something."""
+    """Return the idempotency key of a plan: one for each time at which a chip is due."""
     if calibration_is_due(policy, now):
         return f"recal-{policy.chip_id}-{_slot(policy.calibrate_due_at)}"
     return f"probe-{policy.chip_id}-{_slot(policy.probe_due_at)}"
 
 
 def calibration_is_due(policy: Policy, now: datetime) -> bool:
-    """It goes before a probe: it takes a fingerprint itself."""
+    """Return whether a calibration is due. It replaces a probe: it takes a fingerprint."""
     return policy.calibrate_due_at is not None and policy.calibrate_due_at <= now
 
 
 def _request(session: Session, policy: Policy, now: datetime) -> CalibrateRequest | ProbeRequest:
-    """Raises ChipNotCalibratedError where no student is known."""
+    """Make the request that is due. Raises ChipNotCalibratedError where no student is known."""
     if not calibration_is_due(policy, now):
         return ProbeRequest(kind="probe", chip_id=policy.chip_id, priority=policy.priority)
     return CalibrateRequest(
@@ -123,16 +125,18 @@ def _student_in_force(session: Session, chip_id: str) -> str:
 
 
 def _advance(policy: Policy, now: datetime) -> None:
-    """The next time, unless the end of the job that was planned says otherwise."""
+    """Set the next due time; the end of the job that was planned may change it."""
     if policy.probe_every_s is not None:
-        policy.probe_due_at = now + timedelta(seconds=max(policy.probe_every_s, _patience(policy)))
+        policy.probe_due_at = now + timedelta(
+            seconds=max(policy.probe_every_s, _retry_after(policy))
+        )
     if calibration_is_due(policy, now):
-        policy.calibrate_due_at = now + timedelta(seconds=max(policy.pause_s, _AGAIN))
+        policy.calibrate_due_at = now + timedelta(seconds=max(policy.pause_s, _RETRY))
     set_due_at(policy)
 
 
-def _patience(policy: Policy) -> float:
-    return _AGAIN if policy.note is not None else 0.0
+def _retry_after(policy: Policy) -> float:
+    return _RETRY if policy.note is not None else 0.0
 
 
 def _slot(at: datetime | None) -> int:

@@ -1,4 +1,4 @@
-"""Forgetting, by a few rows at a time, what nobody looks at after so many days."""
+"""Retention: rows and blocks that nobody looks at after so many days are deleted in batches."""
 
 from collections.abc import Callable
 from datetime import datetime, timedelta
@@ -16,42 +16,47 @@ _BATCH = 500  # rows in one transaction
 _KEYS = timedelta(days=2)  # far longer than two planners can be apart
 
 
-class Keep(NamedTuple):
-    """How long after it was told, or after its job's end."""
+class RetentionPeriods(NamedTuple):
+    """How long things are kept: events since they happened, the others since their job ended."""
 
     progress: timedelta
     logs: timedelta
     checkpoints: timedelta
-    turns: timedelta
+    dispatches: timedelta
 
 
-class Turns(Protocol):
-    """What the job engine keeps of turns that are over."""
+class DispatchHistory(Protocol):
+    """What the job engine keeps of dispatches that are over."""
 
-    def forget(self, before: datetime, most: int) -> int: ...
+    def forget(self, before: datetime, most: int) -> int:
+        """Delete up to `most` of them from before then; return how many."""
+        ...
 
 
 class Retention:
-    """Looks after one database and its store."""
+    """Deletes what is too old in one database and its artifact store."""
 
     def __init__(
-        self, database: Database, artifacts: ArtifactStore, turns: Turns, keep: Keep
+        self,
+        database: Database,
+        artifacts: ArtifactStore,
+        dispatches: DispatchHistory,
+        periods: RetentionPeriods,
     ) -> None:
         self._database = database
         self._artifacts = artifacts
-        self._turns = turns
-        self._keep = keep
+        self._dispatches = dispatches
+        self._periods = periods
 
     def forget(self) -> int:
-        """One batch of each; how many rows, blocks and turns are gone."""
-        now = self._now()
-        keep = self._keep
+        """Delete one batch of each; return how many rows, blocks and dispatches are gone."""
+        now, keep = self._now(), self._periods
         return (
             self._delete(lambda rows: rows.forget_events(PROGRESS, now - keep.progress))
             + self._delete(lambda rows: rows.forget_events(LOG, now - keep.logs))
             + self._delete(lambda rows: rows.forget_keys(now - _KEYS))
             + self._forget_checkpoints(now - keep.checkpoints)
-            + self._turns.forget(now - keep.turns, _BATCH)
+            + self._dispatches.forget(now - keep.dispatches, _BATCH)
         )
 
     def _delete(self, work: Callable[[RetentionRepository], int]) -> int:
@@ -61,7 +66,7 @@ class Retention:
             return work(RetentionRepository(session, _BATCH))
 
     def _forget_checkpoints(self, before: datetime) -> int:
-        """The rows first: a block without a row is swept up, the other way round is an error."""
+        """Delete the rows first: a block without a row is swept up, a row without one is wrong."""
         with self._database.writing() as session:
             blocks = (
                 RetentionRepository(session, _BATCH).checkpoints(before) if _alone(session) else []
@@ -76,4 +81,5 @@ class Retention:
 
 
 def _alone(session: Session) -> bool:
+    """Return whether no other process is at it."""
     return locks.try_hold(session, locks.RETENTION)

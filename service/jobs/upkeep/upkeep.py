@@ -1,4 +1,4 @@
-"""What is done for the fleet without being asked: plans for chips that are due, and forgetting."""
+"""Upkeep of the fleet: plans for chips that are due, retention, the sweep of orphan blocks."""
 
 import threading
 import time
@@ -10,65 +10,72 @@ from service.artifacts import ArtifactStore
 from service.db.outage import AWAY
 from service.db.session import Database
 from service.jobs.engine import JobEngine
-from service.jobs.periodic import Duty
-from service.jobs.upkeep.orphan_blocks import Sweep
+from service.jobs.periodic import PeriodicTask
+from service.jobs.upkeep.orphan_blocks import OrphanSweep
 from service.jobs.upkeep.planner import Planner
-from service.jobs.upkeep.retention import Keep, Retention, Turns
+from service.jobs.upkeep.retention import DispatchHistory, Retention, RetentionPeriods
 from service.logs import warn_in_a_line
 from service.settings import Settings
 
-_FORGETTING = 60.0  # s between two looks for what has grown old, where the last one found nothing
-_SWEEPING = 3600.0  # s between two looks for blocks that nothing names
+_RETENTION_INTERVAL = 60.0  # s between two looks for old rows, where the last one found none
+_SWEEP_INTERVAL = 3600.0  # s between two looks for blocks that nothing names
+_FAILED = "upkeep failed, chips are not planned for and old rows stay until the next look"
 
 
 class Upkeep:
-    """A thread of every process that runs jobs; locks let one of them work at a time."""
+    """A thread of every process that runs jobs; locks in the database let one work at a time."""
 
     def __init__(
-        self, settings: Settings, database: Database, engine: JobEngine, turns: Turns
+        self,
+        settings: Settings,
+        database: Database,
+        engine: JobEngine,
+        dispatches: DispatchHistory,
     ) -> None:
         artifacts = ArtifactStore(settings.artifacts_dir)
         self._interval = settings.planner_s
         self._planner = Planner(database, engine, settings.planner_jobs)
-        self._retention = Retention(database, artifacts, turns, keep(settings))
-        self._sweep = Duty(Sweep(database, artifacts).remove_orphans, _SWEEPING)
+        self._retention = Retention(database, artifacts, dispatches, retention_periods(settings))
+        self._sweep = PeriodicTask(OrphanSweep(database, artifacts).remove_orphans, _SWEEP_INTERVAL)
         self._next_forgetting = 0.0
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="upkeep", daemon=True)
 
     def start(self) -> None:
+        """Start the thread."""
         self._thread.start()
 
     def stop(self) -> None:
+        """Stop the thread, if it was started, and wait for its end."""
         if self._thread.is_alive():
             self._stopping.set()
             self._thread.join()
 
-    def look(self) -> None:
-        """Once. An error, such as a database that is away, is told and forgotten."""
+    def run_once(self) -> None:
+        """Do everything that is due. An error, such as a database that is away, is logged."""
         try:
             self._planner.plan()
             self._forget()
-            self._sweep.look()
+            self._sweep.run_if_due()
         except AWAY as error:
-            warn_in_a_line(__name__, "the fleet was not kept up", error)
+            warn_in_a_line(__name__, _FAILED, error)
         except Exception:
-            structlog.get_logger(__name__).warning("the fleet was not kept up", exc_info=True)
+            structlog.get_logger(__name__).warning(_FAILED, exc_info=True)
 
     def _forget(self) -> None:
         if time.monotonic() >= self._next_forgetting and self._retention.forget() == 0:
-            self._next_forgetting = time.monotonic() + _FORGETTING
+            self._next_forgetting = time.monotonic() + _RETENTION_INTERVAL
 
     def _run(self) -> None:
         while not self._stopping.wait(self._interval):
-            self.look()
+            self.run_once()
 
 
-def keep(settings: Settings) -> Keep:
-    """How long, as the settings say."""
-    return Keep(
+def retention_periods(settings: Settings) -> RetentionPeriods:
+    """Return how long things are kept, as the settings say."""
+    return RetentionPeriods(
         progress=timedelta(days=settings.keep_progress_days),
         logs=timedelta(days=settings.keep_logs_days),
         checkpoints=timedelta(days=settings.keep_checkpoints_days),
-        turns=timedelta(days=settings.keep_turns_days),
+        dispatches=timedelta(days=settings.keep_turns_days),
     )

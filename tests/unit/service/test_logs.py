@@ -13,7 +13,7 @@ from sqlalchemy.exc import OperationalError
 
 from service.db.session import Database
 from service.jobs.queue.dbos_queue import DbosQueue
-from service.jobs.queue.maintenance import Keeper
+from service.jobs.queue.maintenance import QueueMaintenance
 from service.logs import configure_logging, in_a_line, warn_in_a_line
 
 AWAY = OperationalError("SELECT 1", {"key": "s3cret"}, OSError("server closed\n\tthe line"))
@@ -57,15 +57,18 @@ def test_a_traceback_is_for_those_who_debug(
     )
 
 
-def test_a_keeper_without_a_database_says_one_line(
+def test_queue_maintenance_without_a_database_logs_one_line(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     configure_logging("info", as_json=True)
     database = Database(f"sqlite:///{tmp_path / 'never-migrated.sqlite'}")
     queue = DbosQueue(database, timedelta(seconds=15))
-    Keeper(database, queue, timedelta(seconds=15)).look()
+    QueueMaintenance(database, queue, timedelta(seconds=15)).run_once()
     (line,) = lines(capsys)
-    assert line["event"] == "the queue was not looked after"
+    assert (
+        line["event"]
+        == "queue maintenance failed, waiting jobs are not dispatched until the next look"
+    )
     assert line["error"].startswith("OperationalError: no such table")
     queue.close()
     database.close()

@@ -14,7 +14,7 @@ from service.artifacts import ArtifactStore
 from service.jobs.kinds.context import JobContext, NoLink
 from service.jobs.kinds.main import do_job
 from service.jobs.kinds.registry import KINDS
-from service.jobs.messages import ChunkRef, Ended, House, JobDescription
+from service.jobs.messages import ChunkRef, Ended, ExecutorConfig, JobDescription
 from service.states import JobStatus, Split
 from tests.conftest import NETWORK, small_samples, small_weights
 
@@ -27,7 +27,7 @@ class Desk:
 
     def __init__(self, root: Path) -> None:
         self.artifacts = ArtifactStore(root / "artifacts")
-        self._house = House(artifacts_dir=str(root / "artifacts"), threads=1)
+        self._config = ExecutorConfig(artifacts_dir=str(root / "artifacts"), threads=1)
         self._weights = self.artifacts.put(safetensors.numpy.save(small_weights()))
 
     def collect(self, *chunks: Mapping[str, Any]) -> Ended:
@@ -51,7 +51,7 @@ class Desk:
         description = JobDescription(
             **(
                 whole
-                | {"house": self._house, "kind": kind, "weights_sha256": self._weights}
+                | {"config": self._config, "kind": kind, "weights_sha256": self._weights}
                 | parts
             )
         )

@@ -1,10 +1,10 @@
-"""Jobs of a lab as they stand in the database: queued, called, seated at their chip."""
+"""Jobs of a lab as they stand in the database: queued, called, started at their chip."""
 
 from datetime import timedelta
 
 from service.db.repositories.jobs import JobRepository
 from service.db.tables import Job
-from service.jobs.attempts.attempt import Claim, Holder, Seat, take_seat
+from service.jobs.attempts.attempt import Attempt, DispatchTicket, Holder, begin_attempt
 from service.states import JobStatus
 from tests.integration.jobs_lab import Lab, new_id, now
 
@@ -35,8 +35,8 @@ def queued(lab: Lab, chip: str) -> str:
     return job.id
 
 
-def seated(lab: Lab, job_id: str, executor: str, ttl: timedelta) -> Seat:
+def started(lab: Lab, job_id: str, executor: str, ttl: timedelta) -> Attempt:
     with lab.database.writing() as session:
-        seat = take_seat(session, Claim(job_id, 1), Holder(executor, ttl), now())
-    assert isinstance(seat, Seat)
-    return seat
+        attempt = begin_attempt(session, DispatchTicket(job_id, 1), Holder(executor, ttl), now())
+    assert isinstance(attempt, Attempt)
+    return attempt

@@ -1,4 +1,4 @@
-"""Whose turn it is: by priority, fairly between keys and chips, one job a chip."""
+"""Which job is dispatched next: by priority, fairly between keys and chips, one job a chip."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -6,10 +6,10 @@ import pytest
 from sqlalchemy.orm import Session
 
 from service.db.repositories.deadlines import DeadlineRepository
+from service.db.repositories.dispatches import DispatchRepository, requeue
 from service.db.repositories.executors import ExecutorRepository
 from service.db.repositories.jobs import JobRepository
 from service.db.repositories.leases import LeaseRepository
-from service.db.repositories.turns import TurnRepository, take_back
 from service.db.session import Database
 from service.db.tables import Chip, ChipLease, Job
 from service.states import JobStatus
@@ -56,7 +56,7 @@ def add_job(session: Session, job_id: str, chip: str | None, **parts: object) ->
 def call(session: Session, slots: int = 50, now: datetime = NOON) -> list[str]:
     """The jobs that are called, in their order."""
     ExecutorRepository(session).beat("executor", slots, now)
-    return [turn.job_id for turn in TurnRepository(session, SILENCE).call_next(now)]
+    return [dispatch.job_id for dispatch in DispatchRepository(session, SILENCE).dispatch_next(now)]
 
 
 def end(session: Session, job_id: str) -> None:
@@ -72,7 +72,7 @@ def one_by_one(session: Session, count: int) -> list[str]:
         order.append(first)
         end(session, first)
         for other in rest:  # as if there had been no room for them
-            take_back(session, other, JobRepository(session).get(other).turn)
+            requeue(session, other, JobRepository(session).get(other).turn)
     return order
 
 
@@ -121,7 +121,7 @@ def test_executors_that_are_dead_make_no_room(database: Database) -> None:
         for place in range(9):
             add_job(session, f"job {place}", None)
         ExecutorRepository(session).beat("dead", 4, NOON - 2 * SILENCE)
-        assert len(TurnRepository(session, SILENCE).call_next(NOON)) == 2
+        assert len(DispatchRepository(session, SILENCE).dispatch_next(NOON)) == 2
 
 
 def test_a_key_with_many_jobs_starves_no_other(database: Database) -> None:
@@ -188,21 +188,21 @@ def test_what_cannot_start_is_not_called(database: Database) -> None:
 def test_a_turn_that_is_taken_back_is_followed_by_another(database: Database) -> None:
     with database.writing() as session:
         add_job(session, "a", None)
-        turns = TurnRepository(session, SILENCE)
-        (first,) = turns.call_next(NOON)
-        take_back(session, "a", first.number)
-        (second,) = turns.call_next(NOON)
+        dispatches = DispatchRepository(session, SILENCE)
+        (first,) = dispatches.dispatch_next(NOON)
+        requeue(session, "a", first.number)
+        (second,) = dispatches.dispatch_next(NOON)
         assert (first.name, second.name) == ("a.1", "a.2")
-        take_back(session, "a", first.number)  # too late: it is void
-        assert turns.call_next(NOON) == []
+        requeue(session, "a", first.number)  # too late: it is void
+        assert dispatches.dispatch_next(NOON) == []
 
 
 def test_a_new_job_is_called_at_once_unless_another_waits(database: Database) -> None:
     with database.writing() as session:
-        turns = TurnRepository(session, SILENCE)
-        assert turns.call_new(add_job(session, "a", None), NOON) is not None
+        dispatches = DispatchRepository(session, SILENCE)
+        assert dispatches.dispatch_new(add_job(session, "a", None), NOON) is not None
         add_job(session, "b", None, key_id="other")
-        assert turns.call_new(add_job(session, "c", None), NOON) is None
+        assert dispatches.dispatch_new(add_job(session, "c", None), NOON) is None
 
 
 def test_a_job_that_was_stopped_after_its_start_is_called_to_put_its_chip_back(

@@ -6,8 +6,8 @@ import pytest
 
 from service.artifacts import ArtifactStore
 from service.bench.chip_ref import ChipRef
-from service.jobs.attempts.superseded_blocks import Leftovers
-from service.jobs.messages import Checkpointed, Ended, House, JobDescription
+from service.jobs.attempts.superseded_blocks import SupersededBlocks
+from service.jobs.messages import Checkpointed, Ended, ExecutorConfig, JobDescription
 from service.states import JobStatus
 
 
@@ -16,15 +16,15 @@ def store(tmp_path: Path) -> ArtifactStore:
     return ArtifactStore(tmp_path)
 
 
-def leftovers(store: ArtifactStore, chip_state: str | None) -> Leftovers:
+def superseded(store: ArtifactStore, chip_state: str | None) -> SupersededBlocks:
     chip = ChipRef(
         chip_id="c", backend="b", settings={}, state_sha256=chip_state, idle_s=0, token=1
     )
-    house = House(artifacts_dir="", threads=1)
-    return Leftovers(
+    config = ExecutorConfig(artifacts_dir="", threads=1)
+    return SupersededBlocks(
         store,
         JobDescription(
-            house=house, job_id="j", kind="k", work="m:f", attempt=1, request={}, chip=chip
+            config=config, job_id="j", kind="k", work="m:f", attempt=1, request={}, chip=chip
         ),
     )
 
@@ -39,21 +39,23 @@ def kept(store: ArtifactStore, *sha256s: str) -> list[bool]:
 
 def test_only_the_newest_checkpoint_and_state_stay(store: ArtifactStore) -> None:
     idle, first, state, second, moved = blobs(store, "idle", "first", "state", "second", "moved")
-    left = leftovers(store, idle)
-    left.kept(Checkpointed(sha256=first, step=1, chip_state_sha256=state))
-    left.kept(Checkpointed(sha256=second, step=2, chip_state_sha256=moved))
+    left = superseded(store, idle)
+    left.checkpoint_recorded(Checkpointed(sha256=first, step=1, chip_state_sha256=state))
+    left.checkpoint_recorded(Checkpointed(sha256=second, step=2, chip_state_sha256=moved))
     assert kept(store, idle, first, state, second, moved) == [False, False, False, True, True]
 
 
 def test_the_end_needs_no_checkpoint_but_the_chips_state(store: ArtifactStore) -> None:
     checkpoint, state = blobs(store, "checkpoint", "state")
-    left = leftovers(store, None)
-    left.kept(Checkpointed(sha256=checkpoint, step=1, chip_state_sha256=state))
-    left.ended(Ended(status=JobStatus.FAILED))
+    left = superseded(store, None)
+    left.checkpoint_recorded(Checkpointed(sha256=checkpoint, step=1, chip_state_sha256=state))
+    left.end_recorded(Ended(status=JobStatus.FAILED))
     assert kept(store, checkpoint, state) == [False, True]
 
 
 def test_a_state_that_did_not_change_stays(store: ArtifactStore) -> None:
     (state,) = blobs(store, "state")
-    leftovers(store, state).ended(Ended(status=JobStatus.SUCCEEDED, chip_state_sha256=state))
+    superseded(store, state).end_recorded(
+        Ended(status=JobStatus.SUCCEEDED, chip_state_sha256=state)
+    )
     assert store.has(state)

@@ -1,4 +1,4 @@
-"""Turns of jobs in the engine: enqueued with the job, run once, and never lost."""
+"""Dispatches of jobs in the engine: enqueued with the job, run once, and never lost."""
 
 import time
 from datetime import timedelta
@@ -12,21 +12,20 @@ from sqlalchemy.exc import OperationalError
 from service.db.repositories.executors import ExecutorRepository
 from service.db.repositories.jobs import JobRepository
 from service.db.session import Database
-from service.jobs.queue import stranded_turns
-from service.jobs.queue.dbos_engine import Executor
+from service.jobs.queue import stalled
+from service.jobs.queue.dbos_engine import ExecutingEngine
 from service.jobs.queue.dbos_queue import DbosQueue
-from service.jobs.queue.lost_turns import LostTurns
-from service.jobs.queue.stranded_turns import StrandedTurns
+from service.jobs.queue.stalled import LostDispatches, UnstartedDispatches
 from service.states import JobStatus
 from tests.integration.jobs_lab import Lab, now
-from tests.integration.seated_jobs import a_job, queued, seated
+from tests.integration.started_jobs import a_job, queued, started
 
 SECOND = timedelta(seconds=1)
 
 
 def test_row_and_enqueue_are_one_transaction(lab: Lab) -> None:
     database = Database(lab.settings.database)
-    engine = Executor(lab.settings, database)
+    engine = ExecutingEngine(lab.settings, database)
     engine.launch()
     try:
         kept = enqueued(database, engine, lab, fails=False)
@@ -42,7 +41,7 @@ def test_row_and_enqueue_are_one_transaction(lab: Lab) -> None:
         database.close()
 
 
-def test_a_turn_that_the_engine_has_lost_is_given_back(lab: Lab) -> None:
+def test_a_dispatch_that_the_engine_has_lost_is_requeued(lab: Lab) -> None:
     queue = DbosQueue(lab.database, SECOND)
     queue.migrate()
     kept = a_job(lab, lab.chip("kept"))
@@ -50,43 +49,43 @@ def test_a_turn_that_the_engine_has_lost_is_given_back(lab: Lab) -> None:
         JobRepository(session).add(kept)
         queue.enqueue(session, kept)
     lost, running = (queued(lab, lab.chip(name)) for name in ("lost", "running"))
-    seated(lab, running, "gone", ttl=timedelta(0))
+    started(lab, running, "gone", ttl=timedelta(0))
     with lab.database.writing() as session:
         for job_id in (kept.id, lost, running):
             JobRepository(session).get(job_id).called_at = now() - timedelta(hours=1)
-    LostTurns(lab.database, queue, SECOND).give_back()
+    LostDispatches(lab.database, queue, SECOND).requeue()
     found = [lab.job(job_id) for job_id in (kept.id, lost, running)]
     assert [job.called_at is None for job in found] == [False, True, True]
     assert found[2].status == JobStatus.WAITING_FOR_CHIP
     queue.close()
 
 
-def test_a_turn_that_was_taken_and_never_begun_goes_back_into_the_queue(lab: Lab) -> None:
+def test_a_dispatch_that_was_taken_and_never_begun_is_requeued(lab: Lab) -> None:
     queue = DbosQueue(lab.database, 60 * SECOND)
     queue.migrate()
     with lab.database.writing() as session:
         ExecutorRepository(session).beat("me", 4, now())
     names = {}
-    for name in ("stranded", "begun", "elsewhere", "queued"):
+    for name in ("stalled", "begun", "elsewhere", "queued"):
         job = a_job(lab, lab.chip(name))
         with lab.database.writing() as session:
             JobRepository(session).add(job)
-            queue.call_next(session, now())
+            queue.dispatch_next(session, now())
         names[name] = f"{job.id}.1"
-    for name, executor in (("stranded", "me"), ("begun", "me"), ("elsewhere", "another")):
+    for name, executor in (("stalled", "me"), ("begun", "me"), ("elsewhere", "another")):
         claim(lab, names[name], executor)
-    stranded = StrandedTurns(queue, "me", lambda: [names["begun"]])
-    stranded.give_back()
-    assert {turn.name for turn in queue.claimed()} == {
-        names[name] for name in ("stranded", "begun", "elsewhere")
+    unstarted = UnstartedDispatches(queue, "me", lambda: [names["begun"]])
+    unstarted.requeue()
+    assert {dispatch.name for dispatch in queue.taken()} == {
+        names[name] for name in ("stalled", "begun", "elsewhere")
     }, "it may just be about to begin"
-    stranded.give_back()
-    assert {turn.name for turn in queue.claimed()} == {names["begun"], names["elsewhere"]}
-    assert queue.open_turns(list(names.values())) == set(names.values())
+    unstarted.requeue()
+    assert {dispatch.name for dispatch in queue.taken()} == {names["begun"], names["elsewhere"]}
+    assert queue.open_dispatches(list(names.values())) == set(names.values())
     queue.close()
 
 
-def test_a_turn_that_the_engine_dropped_is_run_after_all(
+def test_a_dispatch_that_the_engine_dropped_runs_after_all(
     lab: Lab, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The database goes away just when the engine wants to begin."""
@@ -100,9 +99,9 @@ def test_a_turn_that_the_engine_dropped_is_run_after_all(
         begin(dbos, status, owner)
 
     monkeypatch.setattr(dbos_queue_loop, "execute_dequeued_workflow", drop_first)
-    monkeypatch.setattr(stranded_turns, "INTERVAL", 0.5)
+    monkeypatch.setattr(stalled, "UNSTARTED_INTERVAL", 0.5)
     database = Database(lab.settings.database)
-    engine = Executor(lab.settings, database)
+    engine = ExecutingEngine(lab.settings, database)
     engine.launch()
     try:
         job = enqueued(database, engine, lab, fails=False)
@@ -117,7 +116,7 @@ def test_a_turn_that_the_engine_dropped_is_run_after_all(
 
 
 def claim(lab: Lab, name: str, executor: str) -> None:
-    """As the engine does when it takes a turn from the queue."""
+    """As the engine does when it takes a dispatch from the queue."""
     with lab.database.writing() as session:
         session.execute(
             text(
@@ -128,7 +127,7 @@ def claim(lab: Lab, name: str, executor: str) -> None:
         )
 
 
-def enqueued(database: Database, engine: Executor, lab: Lab, *, fails: bool) -> str:
+def enqueued(database: Database, engine: ExecutingEngine, lab: Lab, *, fails: bool) -> str:
     job = a_job(lab, lab.chip(f"chip {fails}"))
     with database.writing() as session:
         JobRepository(session).add(job)

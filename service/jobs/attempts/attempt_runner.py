@@ -1,0 +1,182 @@
+"""One attempt from its child's start to its last row: the parent's side."""
+
+import threading
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+import structlog
+from sqlalchemy.orm import Session
+
+from ltl_core.errors import LeaseLostError
+from service.artifacts import ArtifactStore
+from service.db.outage import write_with_retry
+from service.db.session import Database
+from service.errors import AttemptSupersededError, ServiceError
+from service.jobs.attempts.attempt import Attempt, leave_attempt, lose_attempt, release
+from service.jobs.attempts.config import executor_config
+from service.jobs.attempts.describe import Describer
+from service.jobs.attempts.fork_server import ChildProcess, ForkServer
+from service.jobs.attempts.recorder import Recorder
+from service.jobs.attempts.superseded_blocks import SupersededBlocks
+from service.jobs.attempts.supervisor import Decision, Supervisor
+from service.jobs.errors import ServiceStoppingError
+from service.jobs.kinds.registry import JobKinds
+from service.jobs.messages import Checkpointed, Ended, Logged, Progressed
+from service.settings import Settings
+from service.states import JobStatus
+
+_RECEIVE = 0.1  # s to wait for a message before the supervisor is asked again
+_STOPPED = "its worker was stopped; it goes on from its checkpoint"
+
+Message = Progressed | Logged | Checkpointed | Ended
+
+
+class AttemptRunner:
+    """Runs attempts, each in a child process."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        database: Database,
+        kinds: JobKinds,
+        children: ForkServer,
+        stopping: threading.Event,
+    ) -> None:
+        """`stopping` is set when the service is being stopped."""
+        self._settings = settings
+        self._database = database
+        self._kinds = kinds
+        self._children = children
+        self._stopping = stopping
+        self._config = executor_config(settings)
+        self._artifacts = ArtifactStore(settings.artifacts_dir)
+
+    def run(self, attempt: Attempt) -> None:
+        """Run the attempt to its end; the job has then ended, or waits for its next one.
+
+        Raises ServiceStoppingError when the service is stopped before that, JobTakenOverError when
+        another executor drives the job.
+        """
+        job = attempt.job
+        log = structlog.get_logger(__name__).bind(job_id=job.id, chip_id=job.chip_id)
+        log.info("attempt: started", kind=job.kind, attempt=job.attempt, token=attempt.token)
+        try:
+            child, superseded = self._start_child(attempt)
+        except ServiceError as error:  # what it needs is gone: that is its result
+            self._end(attempt, _failed(error))
+            return
+        try:
+            self._follow(attempt, child, superseded)
+        except EOFError:
+            how = child.how_it_died()
+            log.warning("attempt: the child process died, the job is tried again", how=how)
+            self._record(attempt, Logged(line=f"The job's process died: {how}."), lines=0)
+        except AttemptSupersededError:
+            child.finish(timeout=0)
+            self._lose(attempt)
+        finally:
+            child.finish(timeout=0)
+            self._free(attempt)
+        log.info("attempt: ended")
+
+    def write(self, write: Callable[[Session], None]) -> None:
+        """Write, and wait for a database that is away: the child works on meanwhile.
+
+        Raises OperationalError and InterfaceError after `database_patience_s`, or at once where the
+        service is being stopped.
+        """
+        timeout = 0.0 if self._stopping.is_set() else self._settings.database_patience_s
+        write_with_retry(self._database, write, timeout)
+
+    def _start_child(self, attempt: Attempt) -> tuple[ChildProcess, SupersededBlocks]:
+        now = _now()
+        with self._database.reading() as session:
+            aging = self._settings.simulated_seconds_per_second
+            describer = Describer(session, self._config, aging, self._kinds)
+            description = describer.describe(attempt.job, now)
+        return self._children.start(description), SupersededBlocks(self._artifacts, description)
+
+    def _follow(self, attempt: Attempt, child: ChildProcess, superseded: SupersededBlocks) -> None:
+        """Record the child's messages until it has ended, or has to be stopped."""
+        supervisor = Supervisor(attempt, child, self._database, self._settings, self._stopping)
+        lines = 0
+        while True:
+            message = child.receive(_RECEIVE)
+            if isinstance(message, Ended):
+                self._finish(attempt, message, superseded)
+                child.finish()
+                return
+            if message is not None:
+                lines += isinstance(message, Logged)
+                self._record(attempt, message, lines)
+            if isinstance(message, Checkpointed):
+                superseded.checkpoint_recorded(message)
+                supervisor.checkpoint_recorded()
+            decision = supervisor.check()
+            if decision is not Decision.GO_ON:
+                child.finish(timeout=0)
+                self._break_off(attempt, decision)
+                return
+
+    def _finish(self, attempt: Attempt, ended: Ended, superseded: SupersededBlocks) -> None:
+        """Record the end. A child that found its lease run out has not failed: it goes on later."""
+        if ended.error == LeaseLostError.__name__:
+            self._lose(attempt)
+        else:
+            self._end(attempt, ended)
+            superseded.end_recorded(ended)
+
+    def _record(self, attempt: Attempt, message: Message, lines: int) -> None:
+        self._write(attempt, lambda recorder: _record(recorder, message, lines))
+
+    def _end(self, attempt: Attempt, ended: Ended) -> None:
+        self._write(attempt, lambda recorder: recorder.end(ended, self._artifacts))
+
+    def _write(self, attempt: Attempt, write: Callable[[Recorder], None]) -> None:
+        def record(session: Session) -> None:
+            write(Recorder(session, attempt.job, attempt.token, _now(), self._kinds))
+
+        self.write(record)
+
+    def _break_off(self, attempt: Attempt, decision: Decision) -> None:
+        """Record why the child was killed. Raises ServiceStoppingError and JobTakenOverError."""
+        match decision:
+            case Decision.STOPPING:
+                self._pause(attempt)
+                raise ServiceStoppingError()
+            case Decision.LEASE_LOST:
+                self._lose(attempt)
+            case Decision.TOO_LONG:
+                self._end(attempt, Ended(status=JobStatus.FAILED, reason=decision.value))
+            case Decision.UNRESPONSIVE:
+                self._end(attempt, Ended(status=JobStatus.CANCELLED, reason=decision.value))
+
+    def _pause(self, attempt: Attempt) -> None:
+        def leave(session: Session) -> None:
+            leave_attempt(session, attempt, _STOPPED, _now())
+
+        self.write(leave)
+
+    def _lose(self, attempt: Attempt) -> None:
+        self.write(lambda session: lose_attempt(session, attempt, _now()))
+
+    def _free(self, attempt: Attempt) -> None:
+        self.write(lambda session: release(session, attempt))
+
+
+def _record(recorder: Recorder, message: Message, lines: int) -> None:
+    match message:
+        case Progressed():
+            recorder.progress(message)
+        case Checkpointed():
+            recorder.checkpoint(message)
+        case Logged():
+            recorder.log(message, lines)
+
+
+def _failed(error: ServiceError) -> Ended:
+    return Ended(status=JobStatus.FAILED, reason=str(error), error=type(error).__name__)
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
