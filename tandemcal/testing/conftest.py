@@ -4,7 +4,7 @@ from collections.abc import Generator, Iterator
 
 import pytest
 
-from ltl_core.chip import ChipBackend
+from tandemcal.backend import ChipBackend
 from tandemcal.testing.driver import Driver
 from tandemcal.testing.networks import other_network, oversized, placement
 

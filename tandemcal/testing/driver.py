@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from ltl_core.chip import ChipBackend
+from tandemcal.backend import ChipBackend
 
 Factory = Callable[[str, Mapping[str, Any]], ChipBackend]
 _EXPECTED = "name one with --chip MODULE:FACTORY, such as my_lab.driver:make_chip"

@@ -2,9 +2,8 @@
 
 import pytest
 
-from ltl_core.chip import LayerSettings, Placement
-from ltl_core.network.layers import AvgPool2d, Conv2d, Linear
-from ltl_core.network.spec import NetworkSpec
+from tandemcal.backend import LayerSettings, Placement
+from tandemcal.network import AvgPool2d, Conv2d, Linear, NetworkSpec
 
 
 def placed(network: NetworkSpec) -> Placement:

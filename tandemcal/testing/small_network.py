@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from ltl_core.chip import ChipBackend, Observable, Placement, Recording, Stimulus
+from tandemcal.backend import ChipBackend, Observable, Placement, Recording, Stimulus
 
 STEPS = 12
 BATCH = 5

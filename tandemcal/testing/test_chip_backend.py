@@ -5,10 +5,18 @@ import math
 import pytest
 import torch
 
-from ltl_core.chip import ChipBackend, LayerSettings, Observable, Placement, Stimulus
-from ltl_core.errors import CapacityError, LayerShapeError, UnsupportedLayerError
-from ltl_core.network.spec import NetworkSpec
 from ltl_core.optional_verbs import run_by_layer
+from tandemcal.backend import (
+    CapacityError,
+    ChipBackend,
+    LayerSettings,
+    LayerShapeError,
+    Observable,
+    Placement,
+    Stimulus,
+    UnsupportedLayerError,
+)
+from tandemcal.network import NetworkSpec
 from tandemcal.testing.small_network import (
     BATCH,
     HIDDEN,

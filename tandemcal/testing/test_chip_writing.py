@@ -3,9 +3,8 @@
 import pytest
 import torch
 
-from ltl_core.chip import ChipBackend, LayerCodes, Placement
-from ltl_core.errors import CodeRangeError, LayerShapeError
 from ltl_core.optional_verbs import write_layers
+from tandemcal.backend import ChipBackend, CodeRangeError, LayerCodes, LayerShapeError, Placement
 from tandemcal.testing.small_network import mean_counts, program_all, some_codes
 
 

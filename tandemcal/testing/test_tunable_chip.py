@@ -3,10 +3,19 @@
 import pytest
 import torch
 
-from ltl_core.chip import ChipBackend, Placement, Stimulus, Tuning, TuningInfo
 from ltl_core.chip_info import info_from_json, info_to_json
-from ltl_core.errors import CodeRangeError, LayerShapeError, NotTunableError
-from ltl_core.optional_verbs import TunableChip, tunable
+from ltl_core.optional_verbs import tunable
+from tandemcal.backend import (
+    ChipBackend,
+    CodeRangeError,
+    LayerShapeError,
+    NotTunableError,
+    Placement,
+    Stimulus,
+    TunableChip,
+    Tuning,
+    TuningInfo,
+)
 
 HIDDEN = 8
 

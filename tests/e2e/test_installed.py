@@ -95,7 +95,7 @@ def test_the_wheel_holds_four_typed_packages_and_no_benchmarks(lab: Lab) -> None
     tops = {name.partition("/")[0] for name in names}
     assert {top for top in tops if not top.endswith(".dist-info")} == packages
     assert {f"{package}/py.typed" for package in packages} <= names
-    assert {"service/db/migrations/env.py", "service/cli/bench_script.py"} <= names
+    assert {"service/db/migrations/env.py", "service/cli/lab_script.py"} <= names
 
 
 def test_nothing_comes_from_the_repository(lab: Lab) -> None:
