@@ -31,15 +31,15 @@ from tests.proxies import Proxy, with_tensor
 HOUR = timedelta(hours=1)
 
 
-class Attentive(NoLink):
-    """A line to a parent that keeps what it hears of the progress."""
+class RecordingLink(NoLink):
+    """A link to the parent that keeps each progress message."""
 
     def __init__(self) -> None:
-        self.heard: list[Progressed] = []
+        self.messages: list[Progressed] = []
 
     def send(self, message: object) -> None:
         if isinstance(message, Progressed):
-            self.heard.append(message)
+            self.messages.append(message)
 
 
 async def late(response: Response) -> Response:
@@ -95,8 +95,8 @@ def test_a_job_over_http_ends_as_it_does_in_process(lab: Lab, tmp_path: Path) ->
     assert over_http.chip_state_sha256 is None  # the agent keeps its chip
 
 
-def test_what_calls_of_the_agent_took_is_told_with_the_progress(lab: Lab, tmp_path: Path) -> None:
-    store, link = ArtifactStore(lab.settings.artifacts_dir), Attentive()
+def test_call_times_of_an_agent_come_with_the_progress(lab: Lab, tmp_path: Path) -> None:
+    store, link = ArtifactStore(lab.settings.artifacts_dir), RecordingLink()
     with serve_agent(tmp_path) as agent:
         proxy = Proxy(agent)
         proxy.tamper("run", late)
@@ -104,7 +104,7 @@ def test_what_calls_of_the_agent_took_is_told_with_the_progress(lab: Lab, tmp_pa
             description = described(lab, agent.address.model_copy(update={"url": url}))
             do_job(JobContext(store, link, description))
     assert description.chip is not None
-    last = link.heard[-1]
+    last = link.messages[-1]
     assert sum(calls for calls, _ in last.call_times.values()) == proxy.calls - 1  # and `now`
     with lab.database.writing() as session:
         job = JobRepository(session).get(description.job_id)
@@ -115,7 +115,9 @@ def test_what_calls_of_the_agent_took_is_told_with_the_progress(lab: Lab, tmp_pa
     assert {"info", "place", "write"} <= {verb for _, verb in found}
 
 
-def test_a_job_fails_with_the_reason_where_its_agent_lies(lab: Lab, tmp_path: Path) -> None:
+def test_a_job_fails_with_the_reason_where_its_agent_answers_wrongly(
+    lab: Lab, tmp_path: Path
+) -> None:
     with serve_agent(tmp_path) as agent:
         proxy = Proxy(agent)
         proxy.tamper("run", with_tensor("membrane/readout", lambda sums: sums * torch.nan))

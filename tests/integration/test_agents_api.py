@@ -98,7 +98,7 @@ def test_an_agent_that_starts_again_keeps_its_chip(world: World) -> None:
     assert len(world.client.get("/v1/chips").json()["items"]) == 1
 
 
-def test_the_secret_is_shown_to_nobody(world: World) -> None:
+def test_no_answer_shows_the_secret(world: World) -> None:
     chip_id = registered(world)
     paths = (f"/v1/chips/{chip_id}", "/v1/chips", "/v1/agents/agent-1", "/v1/audit", "/")
     for path in paths:
@@ -236,15 +236,15 @@ def test_a_job_gets_the_address_of_the_agent(world: World) -> None:
     world.drive(job["id"])
     with world.context.database.reading() as session:
         describer = Describer(session, ExecutorConfig(artifacts_dir="x", threads=1), 1.0)
-        told = describer.describe(JobRepository(session).get(job["id"]), utc_now()).chip
-    assert told is not None
-    assert told.settings == {
+        described = describer.describe(JobRepository(session).get(job["id"]), utc_now()).chip
+    assert described is not None
+    assert described.settings == {
         "url": "http://bench-1:8770",
         "secret": SECRET,
         "answer_s": 12.0,
         "reach_s": 30.0,
     }
-    assert SECRET not in repr(told)
+    assert SECRET not in repr(described)
 
 
 def test_agents_need_their_scope_and_can_do_nothing_else(world: World) -> None:
@@ -257,8 +257,8 @@ def test_agents_need_their_scope_and_can_do_nothing_else(world: World) -> None:
         assert answer.status_code == status
     assert world.client.get("/v1/chips", headers=key("agent")).status_code == 403
     assert world.client.post("/v1/agents", json=introduction(), headers={}).status_code == 200
-    nobody = {"Authorization": "Bearer wrong"}
-    assert world.client.post("/v1/agents", json=introduction(), headers=nobody).status_code == 401
+    unknown = {"Authorization": "Bearer wrong"}
+    assert world.client.post("/v1/agents", json=introduction(), headers=unknown).status_code == 401
 
 
 def test_a_join_key_opens_registration_until_it_is_changed(settings: Settings) -> None:
