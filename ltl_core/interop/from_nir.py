@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ltl_core.errors import NetworkError, UnsupportedLayerError
-from ltl_core.interop.to_nir import ABOUT, ACCEPTED, TIME_STEP
+from ltl_core.interop.to_nir import ACCEPTED, METADATA_KEY, TIME_STEP
 from ltl_core.network.layers import AvgPool2d, Conv2d, Linear
 from ltl_core.network.spec import NetworkSpec
 from ltl_core.settings import NeuronSettings
@@ -35,13 +35,10 @@ def from_nir(
     different thresholds, all are scaled to the first one's, which changes no spike. Raises
     UnsupportedLayerError, which names the node, and NetworkError.
     """
-    about = _read_about(graph)
-    steps = steps if about is None else NeuronSettings.model_validate(about["neuron"]).steps
-    time_step = time_step if about is None else float(about["time_step_s"])
-    reader = _Reader(time_step)
-    for name, node in _chain(graph):
-        reader.take(name, node)
-    return reader.finish(steps, about)
+    metadata = _read_metadata(graph)
+    if metadata is None:
+        return _read(graph, time_step).finish(steps)
+    return _read(graph, metadata.time_step).finish_as(metadata.neuron)
 
 
 def student_from_nir(graph: nir.NIRGraph) -> Student:
@@ -50,33 +47,48 @@ def student_from_nir(graph: nir.NIRGraph) -> Student:
     Raises NetworkError for any other graph, or if its metadata are damaged, and
     UnsupportedLayerError.
     """
-    about = _read_about(graph)
-    if about is None:
+    metadata = _read_metadata(graph)
+    if metadata is None:
         raise NetworkError(
             "This graph holds float weights alone: it was not exported from a student. "
             "Read it with `from_nir`."
         )
-    found, weights, neuron = from_nir(graph)
-    network = NetworkSpec.model_validate(about["network"])
-    if found.tensor_shapes != network.tensor_shapes:
+    found, weights, neuron = _read(graph, metadata.time_step).finish_as(metadata.neuron)
+    if found.tensor_shapes != metadata.network.tensor_shapes:
         raise NetworkError("The graph's metadata describe another network than its nodes do.")
-    form = CodeFormat(**about["format"])
-    student = Student(network, neuron, form, {}, **about["scales"])
+    form = CodeFormat(**metadata.fields["format"])
+    student = Student(metadata.network, neuron, form, {}, **metadata.fields["scales"])
     return student.with_weights(weights)
 
 
-def _read_about(graph: nir.NIRGraph) -> Mapping[str, Any] | None:
-    text = graph.metadata.get(ABOUT)
+class _Metadata(NamedTuple):
+    """What `to_nir` wrote into the metadata of a student's graph."""
+
+    network: NetworkSpec
+    neuron: NeuronSettings
+    time_step: float  # s
+    fields: Mapping[str, Any]  # all of it
+
+
+def _read_metadata(graph: nir.NIRGraph) -> _Metadata | None:
+    """Return the metadata of a graph that was a student, else None. Raises NetworkError."""
+    text = graph.metadata.get(METADATA_KEY)
     if text is None:
         return None
     try:
-        about: Mapping[str, Any] = json.loads(text)
-        NeuronSettings.model_validate(about["neuron"])
-        NetworkSpec.model_validate(about["network"])
-        float(about["time_step_s"])
+        fields: Mapping[str, Any] = json.loads(text)
+        neuron = NeuronSettings.model_validate(fields["neuron"])
+        network = NetworkSpec.model_validate(fields["network"])
+        return _Metadata(network, neuron, float(fields["time_step_s"]), fields)
     except (KeyError, TypeError, ValueError) as error:
-        raise NetworkError(f"The graph's metadata '{ABOUT}' is damaged: {error}.") from error
-    return about
+        raise NetworkError(f"The graph's metadata '{METADATA_KEY}' is damaged: {error}.") from error
+
+
+def _read(graph: nir.NIRGraph, time_step: float) -> "_Reader":
+    reader = _Reader(time_step)
+    for name, node in _chain(graph):
+        reader.take(name, node)
+    return reader
 
 
 def _chain(graph: nir.NIRGraph) -> Iterator[tuple[str, nir.NIRNode]]:
@@ -128,23 +140,31 @@ class _Reader:
         elif not isinstance(node, nir.Flatten | nir.Output):
             raise UnsupportedLayerError(name, type(node).__name__, ACCEPTED)
 
-    def finish(self, steps: int, about: Mapping[str, Any] | None) -> SpikingNetwork:
-        """Return the network with all layers at one threshold. Raises NetworkError."""
-        if self._waiting is None:
-            raise NetworkError("The graph must end in a layer without neurons: the readout.")
+    def finish(self, steps: int) -> SpikingNetwork:
+        """Return the network with all layers at the first one's threshold.
+
+        Raises NetworkError, and UnsupportedLayerError if time constants differ.
+        """
+        self._check_readout()
+        return self.finish_as(self._neuron(steps))
+
+    def finish_as(self, neuron: NeuronSettings) -> SpikingNetwork:
+        """Return the network with all layers at the threshold of `neuron`. Raises NetworkError."""
+        self._check_readout()
         network = NetworkSpec(input_shape=self._shape, layers=tuple(self._layers))
-        neuron = self._neuron(steps, about)
         for name, dynamics in self._dynamics.items():
             factor = dynamics.gain * neuron.threshold / dynamics.threshold
-            for part in ("weight", "bias"):
+            for field in ("weight", "bias"):
                 # A factor that is 1 but for rounding must not change a student's own weights.
                 if abs(factor - 1) > 1e-12:
-                    self._weights[f"{name}.{part}"] *= factor
+                    self._weights[f"{name}.{field}"] *= factor
         return SpikingNetwork(network, self._weights, neuron)
 
-    def _neuron(self, steps: int, about: Mapping[str, Any] | None) -> NeuronSettings:
-        if about is not None:
-            return NeuronSettings.model_validate(about["neuron"])
+    def _check_readout(self) -> None:
+        if self._waiting is None:
+            raise NetworkError("The graph must end in a layer without neurons: the readout.")
+
+    def _neuron(self, steps: int) -> NeuronSettings:
         first = next(iter(self._dynamics.values()), None)
         if first is None:
             return NeuronSettings(steps=steps, warmup=steps - steps // 4 - 1)

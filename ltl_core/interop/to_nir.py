@@ -26,7 +26,7 @@ from ltl_core.settings import NeuronSettings, Reset
 from ltl_core.student.student import Student
 
 TIME_STEP = 1e-4  # s: NIR has none; snnTorch reads every graph with this one
-ABOUT = "tandemcal"  # key of a student's metadata in its graph
+METADATA_KEY = "tandemcal"  # key of a student's metadata in its graph
 _OUTPUT, _NEURONS = "output", "_neurons"
 ACCEPTED = "accepted is a chain of Conv2d, Affine, Linear, AvgPool2d and Flatten between LIF or IF"
 
@@ -40,8 +40,8 @@ def to_nir(student: Student, time_step: float = TIME_STEP) -> nir.NIRGraph:
     _check(student)
     nodes = dict(_nodes(student, time_step))
     names = list(nodes)
-    about = {ABOUT: json.dumps(_about(student, time_step))}
-    return nir.NIRGraph(nodes, list(itertools.pairwise(names)), metadata=about)
+    metadata = {METADATA_KEY: json.dumps(_metadata(student, time_step))}
+    return nir.NIRGraph(nodes, list(itertools.pairwise(names)), metadata=metadata)
 
 
 def _check(student: Student) -> None:
@@ -64,7 +64,7 @@ def _check(student: Student) -> None:
         previous = layer.name
 
 
-def _about(student: Student, time_step: float) -> dict[str, Any]:
+def _metadata(student: Student, time_step: float) -> dict[str, Any]:
     scales = {
         "lsb": dict(student.lsb),
         "full_scale": dict(student.full_scale),

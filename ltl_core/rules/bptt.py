@@ -45,7 +45,7 @@ class Bptt:
     def learn(
         self, model: Model, inputs: Float[Tensor, "batch *shape"], loss: ReadoutLoss
     ) -> EndToEndResult:
-        """Run all layers forward, then go back from the readout."""
+        """Return the gradients of all matrices; the error goes back from the readout."""
         traces = list(layer_traces(model.network, model.weights, inputs, model.neuron))
         return back_through(traces, model, loss, self._surrogate)
 

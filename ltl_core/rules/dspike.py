@@ -24,7 +24,7 @@ class DspikeBptt:
     """Bptt with the Dspike surrogate; its temperature is state, so that a checkpoint keeps it."""
 
     def __init__(self) -> None:
-        """Start at the temperature of `FIRST_TEMPERATURE`."""
+        """Start at `FIRST_TEMPERATURE`."""
         self._temperature = torch.tensor(FIRST_TEMPERATURE)
 
     @property

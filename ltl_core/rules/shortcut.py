@@ -68,7 +68,7 @@ class Shortcut:
     def learn(
         self, model: Model, inputs: Float[Tensor, "batch *shape"], loss: ReadoutLoss
     ) -> EndToEndResult:
-        """Go back from the branches and the readout at once."""
+        """Return the gradients of the losses of readout and branches together."""
         traces = list(layer_traces(model.network, model.weights, inputs, model.neuron))
         branches = {
             trace.stage.name: self._branch_gradient(trace, trace.spikes, loss, len(traces) - 1)

@@ -9,7 +9,7 @@ from torch import Tensor
 def adam_tensors(
     optimizer: torch.optim.Adam, parameters: Mapping[str, Tensor]
 ) -> dict[str, Tensor]:
-    """Copies of the moments and step counts that the optimiser keeps of these parameters.
+    """Return copies of the moments and step counts that the optimiser keeps of these parameters.
 
     A parameter that has not been moved yet has none.
     """

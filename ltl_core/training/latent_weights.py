@@ -91,7 +91,7 @@ class LatentWeights:
         return self.codes
 
     def tensors(self) -> dict[str, Tensor]:
-        """Copies of the latent weights, the codes and Adam's moments, for a checkpoint."""
+        """Return copies of the latent weights, the codes and Adam's moments, for a checkpoint."""
         parameters = self._parameters()
         latent = {f"shadow:{name}": tensor.clone() for name, tensor in parameters.items()}
         codes = {
@@ -112,7 +112,7 @@ class LatentWeights:
             self._codes[name] = LayerCodes(*fields)
 
     def _groups(self, name: str) -> list[dict[str, object]]:
-        """Parameter groups of one matrix, a group a field; rates are converted to codes."""
+        """Return the parameter groups of a matrix, one a field, with rates converted to codes."""
         lsb = self._student.lsb[name]
         trim_lsb = lsb * self._student.bias_lsb(name)
         units = {"weight": lsb, "bias": trim_lsb, "threshold": trim_lsb}
