@@ -3,6 +3,7 @@
 import multiprocessing
 import threading
 import time
+from collections.abc import Sequence
 from multiprocessing import forkserver
 from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerProcess
@@ -82,9 +83,10 @@ class ChildProcess:
 class ForkServer:
     """Starts the child processes of one executor."""
 
-    def __init__(self) -> None:
+    def __init__(self, loads: Sequence[str] = ()) -> None:
+        """`loads` are the modules that jobs need beside torch."""
         self._context = multiprocessing.get_context("forkserver")
-        self._context.set_forkserver_preload(_PRELOADED)
+        self._context.set_forkserver_preload([*_PRELOADED, *loads])
         self._warm = threading.Event()
 
     def warm_up(self) -> None:

@@ -33,7 +33,7 @@ class JobRunner:
         self._database = database
         self._holder = Holder(executor, timedelta(seconds=settings.lease_s))
         self._slots = Slots(settings.parallel_jobs)
-        self._children = ForkServer()
+        self._children = ForkServer(kinds.loads())
         self._stopping = threading.Event()
         self._attempts = AttemptRunner(settings, database, kinds, self._children, self._stopping)
         self._changed = threading.Condition()

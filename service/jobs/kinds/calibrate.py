@@ -15,7 +15,7 @@ from service.jobs.kinds.admission import find_chip_and_student
 from service.jobs.kinds.context import JobContext
 from service.jobs.kinds.inputs import student_inputs
 from service.jobs.kinds.results import ResultStore
-from service.jobs.kinds.spec import Facts, JobKindSpec, JobSubject
+from service.jobs.kinds.spec import CHIP_SESSION, TARGETS, Facts, JobKindSpec, JobSubject
 from service.jobs.messages import Ended, Json
 from service.request_errors import FieldProblem, InvalidFieldsError
 from service.schemas.base import ResourceId
@@ -142,7 +142,7 @@ class CalibrationAttempt:
         due = waited or self._context.link.pausing()
         learning = progress.phase in (Phase.BEFORE, Phase.CALIBRATING)
         if learning and (due or progress.phase is Phase.BEFORE):
-            block = calibration.checkpoint().to_block()
+            block = calibration.checkpoint().to_block(self._context.owner)
             self._context.checkpoint(block, progress.step, self.chip.saved_chip())
             self._kept_at = time.monotonic()
 
@@ -209,6 +209,7 @@ KIND = JobKindSpec(
     needs_chip=True,
     admit=admit,
     work=calibrate,
+    loads=("ltl_core.calibration.loop", CHIP_SESSION, TARGETS),
     inputs=student_inputs,
     store=store,
     outcome=outcome,

@@ -12,7 +12,7 @@ from service.db.tables import TargetSet
 from service.errors import ChunksMissingError, SplitMissingError
 from service.jobs.kinds.context import JobContext
 from service.jobs.kinds.results import ResultStore
-from service.jobs.kinds.spec import JobKindSpec, JobSubject
+from service.jobs.kinds.spec import TARGETS, JobKindSpec, JobSubject
 from service.jobs.messages import Ended, Json
 from service.schemas.base import Request, ResourceId
 from service.schemas.jobs import Submission
@@ -119,6 +119,7 @@ KIND = JobKindSpec(
     needs_chip=False,
     admit=admit,
     work=collect,
+    loads=("ltl_core.teaching.teacher", TARGETS),
     store=store,
     accepted=False,
 )

@@ -75,13 +75,15 @@ class JobContext:
         """Send a line for the reader of the job's log."""
         self.link.send(Logged(line=line))
 
-    def checkpoint(self, block: bytes, step: int, chip_state_sha256: str | None = None) -> None:
-        """Store the block; a later attempt starts from it. The job's id makes it its alone."""
-        from ltl_core.packing import pack, unpack
+    @property
+    def owner(self) -> dict[str, str]:
+        """Metadata for a checkpoint: the job's id makes the block this job's alone."""
+        return {"job_id": self.description.job_id}
 
+    def checkpoint(self, block: bytes, step: int, chip_state_sha256: str | None = None) -> None:
+        """Store the block, packed with `owner`, from which a later attempt starts."""
         self.flush()
-        tensors, about = unpack(block)
-        sha256 = self.artifacts.put(pack(tensors, about | {"job_id": self.description.job_id}))
+        sha256 = self.artifacts.put(block)
         self.link.send(Checkpointed(sha256=sha256, step=step, chip_state_sha256=chip_state_sha256))
 
 

@@ -8,7 +8,7 @@ from service.jobs.kinds.admission import admit_on_chip
 from service.jobs.kinds.context import JobContext
 from service.jobs.kinds.inputs import student_inputs
 from service.jobs.kinds.results import ResultStore
-from service.jobs.kinds.spec import JobKindSpec
+from service.jobs.kinds.spec import CHIP_SESSION, TARGETS, JobKindSpec
 from service.jobs.messages import Ended, Json
 from service.schemas.base import ResourceId
 from service.schemas.jobs import ChipSubmission
@@ -69,6 +69,7 @@ KIND = JobKindSpec(
     needs_chip=True,
     admit=admit_on_chip,
     work=evaluate,
+    loads=(CHIP_SESSION, TARGETS),
     inputs=student_inputs,
     store=store,
 )

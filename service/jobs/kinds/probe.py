@@ -14,7 +14,7 @@ from service.jobs.health import DriftThresholds, health_by_accuracy, health_by_s
 from service.jobs.kinds.admission import admit_on_chip
 from service.jobs.kinds.context import JobContext
 from service.jobs.kinds.results import ResultStore
-from service.jobs.kinds.spec import Facts, JobKindSpec
+from service.jobs.kinds.spec import CHIP_SESSION, Facts, JobKindSpec
 from service.jobs.messages import Ended, JobDescription, Json
 from service.schemas.jobs import ChipSubmission
 from service.states import ChipHealth, JobStatus
@@ -127,6 +127,7 @@ KIND = JobKindSpec(
     needs_chip=True,
     admit=admit_on_chip,
     work=probe,
+    loads=("ltl_core.calibration.drift", CHIP_SESSION),
     inputs=inputs,
     store=store,
     outcome=outcome,

@@ -25,6 +25,10 @@ class JobKinds:
         """Return these kinds and one more."""
         return JobKinds(*self._kinds.values(), kind)
 
+    def loads(self) -> list[str]:
+        """Return the modules that the fork server loads, so that no child has to."""
+        return sorted({module for kind in self._kinds.values() for module in kind.loads})
+
     def names(self) -> type[StrEnum]:
         """Make the closed set of names that the API publishes."""
         return StrEnum("JobKind", {name.upper(): name for name in self._kinds})  # type: ignore[return-value]

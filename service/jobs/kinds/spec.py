@@ -17,6 +17,8 @@ from service.jobs.messages import Ended, Json
 from service.schemas.jobs import Submission
 
 Facts = list[tuple[str, str]]
+CHIP_SESSION = "service.jobs.kinds.chip_session"  # to be named in `loads`
+TARGETS = "service.jobs.kinds.targets"
 
 
 class JobSubject(NamedTuple):
@@ -62,6 +64,7 @@ class JobKindSpec(NamedTuple):
     # In the transaction that queues the job: raises whatever stands against the request.
     admit: Callable[[Session, Any], JobSubject]
     work: Callable[[JobContext], Ended]  # in the child process; a function of a module
+    loads: tuple[str, ...] = ()  # modules that the work imports: loaded once, in the fork server
     # At the start of an attempt: fields that the child's description gains.
     inputs: Callable[[Session, Job], Json] = no_inputs
     # In the transaction that ends a job that succeeded: returns what its row shows as result.

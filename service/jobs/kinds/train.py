@@ -15,7 +15,7 @@ from service.db.tables import TargetSet
 from service.jobs.kinds.context import JobContext
 from service.jobs.kinds.outcome import cancelled
 from service.jobs.kinds.results import ResultStore
-from service.jobs.kinds.spec import JobKindSpec, JobSubject
+from service.jobs.kinds.spec import TARGETS, JobKindSpec, JobSubject
 from service.jobs.messages import Ended, Json
 from service.request_errors import FieldProblem, InvalidFieldsError
 from service.schemas.base import ResourceId
@@ -111,8 +111,8 @@ def _checkpoint(context: JobContext) -> "TrainingCheckpoint | None":
 def _keep(checkpoint: "TrainingCheckpoint", context: JobContext) -> None:
     from ltl_core.packing import pack
 
-    epoch = checkpoint.epoch
-    context.checkpoint(pack(checkpoint.tensors, {"epoch": str(epoch)}), epoch)
+    metadata = {"epoch": str(checkpoint.epoch)} | context.owner
+    context.checkpoint(pack(checkpoint.tensors, metadata), checkpoint.epoch)
 
 
 def _finished(training: "Training", context: JobContext) -> Ended:
@@ -145,5 +145,6 @@ KIND = JobKindSpec(
     needs_chip=False,
     admit=admit,
     work=train,
+    loads=("ltl_core.training.training", "ltl_core.student.operations", TARGETS),
     store=store,
 )

@@ -15,7 +15,7 @@ from service.jobs.kinds.admission import find_chip_and_student
 from service.jobs.kinds.context import JobContext
 from service.jobs.kinds.inputs import student_inputs
 from service.jobs.kinds.results import ResultStore
-from service.jobs.kinds.spec import Facts, JobKindSpec, JobSubject
+from service.jobs.kinds.spec import CHIP_SESSION, TARGETS, Facts, JobKindSpec, JobSubject
 from service.jobs.messages import Ended, Json
 from service.request_errors import FieldProblem, InvalidFieldsError
 from service.schemas.base import ResourceId
@@ -205,6 +205,7 @@ KIND = JobKindSpec(
     needs_chip=True,
     admit=admit,
     work=tune,
+    loads=("ltl_core.tuning.tuner", CHIP_SESSION, TARGETS),
     inputs=inputs,
     store=store,
     outcome=outcome,
