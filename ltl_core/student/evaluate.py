@@ -36,7 +36,10 @@ class _Output(NamedTuple):
 
 
 def student_quality(student: Student, targets: Targets) -> Quality:
-    """Measure the ideal student."""
+    """Measure the ideal student.
+
+    Raises SettingError if the targets have neither labels nor the teacher's logits.
+    """
     packed = pack_student(student)
 
     def run(batch: Batch) -> _Output:

@@ -39,7 +39,10 @@ class Trainer(Protocol):
         ...
 
     def learn(self, student: Student, batch: Batch) -> BatchGradients:
-        """Return the gradients of one batch; move the rule's own state, if it has any."""
+        """Return the gradients of one batch; move the rule's own state, if it has any.
+
+        Raises SettingError if the batch lacks what the readout is to learn.
+        """
         ...
 
     def tensors(self) -> dict[str, Tensor]:

@@ -55,7 +55,10 @@ class Training:
             self._epoch = checkpoint.epoch
 
     def epochs(self) -> Iterator[Progress]:
-        """Train the epochs that are left, and yield the progress after each."""
+        """Train the epochs that are left, and yield the progress after each.
+
+        Raises SettingError if the targets lack what the readout is to learn.
+        """
         epochs = self._settings.epochs
         while self._epoch < epochs:
             accuracy = self._run_epoch()

@@ -1,13 +1,13 @@
 """The published equations in plain form, with autograd: the closed forms are compared with them."""
 
 from collections.abc import Callable, Mapping
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from ltl_core.network.layers import Weighted
-from ltl_core.network.spec import NetworkSpec
 from ltl_core.network.stages import Stage
 from ltl_core.rules.end_to_end import Model
 from ltl_core.settings import NeuronSettings, Reset
@@ -102,24 +102,35 @@ def online_trains(currents: list[Tensor], neuron: NeuronSettings) -> list[Tensor
     return trains
 
 
+class LocalTargets(NamedTuple):
+    """Target rates of the hidden layers, and the labels of the readout."""
+
+    rates: Mapping[str, Tensor]
+    labels: Tensor
+
+
+class Branches(NamedTuple):
+    """Branches from hidden layers to losses of their own, and the weight lambda of these losses."""
+
+    weights: dict[str, Tensor]
+    balance: float
+
+
 def local_gradients(
-    network: NetworkSpec,
-    weights: Weights,
-    inputs: Tensor,
-    taught: tuple[Mapping[str, Tensor], Tensor],
-    how: tuple[bool, NeuronSettings],
+    model: Model, inputs: Tensor, targets: LocalTargets, *, offline: bool
 ) -> dict[str, Tensor]:
     """Return the gradients of LTL, offline or online: those of every layer's own loss.
 
     The input of a layer carries no gradient.
     """
-    (targets, labels), (offline, neuron) = taught, how
+    network, weights, neuron = model
+    labels = targets.labels
     leaves = {n: w.clone().requires_grad_(not n.endswith("gain")) for n, w in weights.items()}
     frames = inputs.dim() > 4
-    shown = {None: [inputs[:, t] if frames else inputs for t in range(neuron.steps)]}
+    outputs = {None: [inputs[:, t] if frames else inputs for t in range(neuron.steps)]}
     losses = []
     for stage in network.stages:
-        sources = [shown[branch.source] for branch in stage.branches]
+        sources = [outputs[branch.source] for branch in stage.branches]
         currents = [sums(stage, leaves, list(step)) for step in zip(*sources, strict=True)]
         if stage.is_readout:
             losses.append(
@@ -129,11 +140,11 @@ def local_gradients(
             )
             break
         trains = (spike_trains if offline else online_trains)(currents, neuron)
-        target = targets[stage.name]
+        target = targets.rates[stage.name]
         losses.append(
             offline_loss(trains, target) if offline else online_loss(trains, target, neuron)
         )
-        shown[stage.name] = [spikes.detach() for spikes in trains]
+        outputs[stage.name] = [spikes.detach() for spikes in trains]
     names = [name for name in leaves if not name.endswith("gain")]
     found = torch.autograd.grad(torch.stack(losses).sum(), [leaves[name] for name in names])
     return dict(zip(names, found, strict=True))
@@ -178,28 +189,28 @@ def end_to_end_gradients(
     inputs: Tensor,
     wanted: Tensor,
     spike: Spike,
-    shortcut: tuple[dict[str, Tensor], float] = ({}, 0.0),
+    shortcut: Branches | None = None,
     loss: Callable[[Tensor, Tensor], Tensor] = F.cross_entropy,
 ) -> dict[str, Tensor]:
     """Return gradients through time and space, with the losses of branches if there are any."""
-    branches, balance = shortcut
+    branches, balance = shortcut or Branches({}, 0.0)
     leaves = {f"branch:{n}": t.clone() for n, t in branches.items()}
     leaves |= {n: w.clone() for n, w in model.weights.items()}
     for leaf in leaves.values():
         leaf.requires_grad_()
     steps, frames = model.neuron.steps, inputs.dim() > 4
-    shown = {None: [inputs[:, t] if frames else inputs for t in range(steps)]}
+    outputs = {None: [inputs[:, t] if frames else inputs for t in range(steps)]}
     total = torch.zeros((), dtype=inputs.dtype)
     hidden = len(model.network.stages) - 1
     for stage in model.network.stages:
-        sources = [shown[branch.source] for branch in stage.branches]
+        sources = [outputs[branch.source] for branch in stage.branches]
         currents = [sums(stage, leaves, list(step)) for step in zip(*sources, strict=True)]
         if stage.is_readout:
             total = total + loss(torch.stack(currents).mean(0), wanted)
             break
-        shown[stage.name] = spike_trains(currents, model.neuron, spike)
+        outputs[stage.name] = spike_trains(currents, model.neuron, spike)
         if branches:
-            rate = torch.stack(shown[stage.name]).mean(0)
+            rate = torch.stack(outputs[stage.name]).mean(0)
             means = rate.mean((2, 3)) if rate.dim() == 4 else rate
             weight, bias = (leaves[f"branch:{stage.name}.{f}"] for f in ("weight", "bias"))
             total = total + balance / hidden * loss(F.linear(means, weight, bias), wanted)

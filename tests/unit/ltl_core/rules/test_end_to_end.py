@@ -91,7 +91,7 @@ def test_shortcut_equals_autograd(network: NetworkSpec, done: float) -> None:
     balance = 0.8 * (1 - done)
     branches = {n: t.double() for n, t in rule.state.items() if n != "balance"}
     expected = reference.end_to_end_gradients(
-        model, inputs, LABELS, reference.boxcar(ZERO), (branches, balance)
+        model, inputs, LABELS, reference.boxcar(ZERO), reference.Branches(branches, balance)
     )
     result = rule.learn(model, inputs, LabelCrossEntropy(LABELS))
     assert _largest_error(result, expected) < 1e-6

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from ltl_core.errors import LayerShapeError
 from ltl_core.network.spec import NetworkSpec
+from ltl_core.rules.end_to_end import Model
 from ltl_core.rules.select import select_rule
 from ltl_core.settings import NeuronSettings, RuleName
 from ltl_core.spiking import gradient as gradient_module
@@ -67,11 +68,10 @@ def test_rates_and_logits_are_those_of_the_whole_windows(
 def test_gradients_equal_autograd(network: NetworkSpec, frames: bool, rule: RuleName) -> None:
     found = _learn(network, rule, _inputs(frames)).gradients
     expected = reference.local_gradients(
-        network,
-        random_weights(network),
+        Model(network, random_weights(network), NEURON),
         _inputs(frames),
-        (random_targets(network), LABELS),
-        (rule is RuleName.LTL_OFFLINE, NEURON),
+        reference.LocalTargets(random_targets(network), LABELS),
+        offline=rule is RuleName.LTL_OFFLINE,
     )
     for name, gradient in found.items():
         for field, value in gradient._asdict().items():
