@@ -60,5 +60,7 @@ def proxy(shared: ProxiedChip) -> Proxy:
 
 
 @pytest.fixture
-def chip(shared: ProxiedChip) -> HttpChip:
+def chip(shared: ProxiedChip, proxy: Proxy) -> HttpChip:
+    """The chip, behind a proxy that changes no answers at the start of a test."""
+    assert proxy is shared.proxy
     return shared.chip
