@@ -24,13 +24,14 @@ START_WITHIN = 20.0  # s
 
 
 class ServedAgent(NamedTuple):
-    """An agent that answers."""
+    """An agent on a socket: how to reach it, and its chip server."""
 
     address: AgentAddress
     chip_server: ChipServer
 
     @contextmanager
     def drive(self, token: int = 1) -> Iterator[HttpChip]:
+        """Open a driver of the chip under this lease token."""
         chip = open_http_chip("bench-1", self.address, token)
         yield chip
         chip.close()
@@ -38,7 +39,7 @@ class ServedAgent(NamedTuple):
 
 @contextmanager
 def serving(app: ASGIApp) -> Iterator[str]:
-    """The address at which it answers."""
+    """Serve the app in a thread; yield its URL."""
     listener = listen("127.0.0.1", 0)
     config = uvicorn.Config(app, log_config=None, access_log=False, timeout_graceful_shutdown=1)
     server = uvicorn.Server(config)
@@ -58,7 +59,7 @@ def serving(app: ASGIApp) -> Iterator[str]:
 def serve_agent(
     folder: Path, chip: ChipBackend | None = None, **limits: float
 ) -> Iterator[ServedAgent]:
-    """An agent in front of this chip, or of a `pcm`; it keeps its journal in the folder."""
+    """Serve this chip, or one of the preset `pcm`, with the journal in the folder."""
     journal = Journal(folder / "agent.sqlite")
     secret = journal.about().secret
     chip_server = ChipServer(chip or make_chip("bench-1", preset("pcm"), 7), journal, aging=0.0)
