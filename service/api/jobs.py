@@ -24,7 +24,7 @@ from service.schemas.jobs import JobView
 from service.states import TERMINAL, JobStatus
 
 _router = APIRouter()
-_NOT_MODIFIED: Responses = {304: {"description": "The job is as it was"}}
+_NOT_MODIFIED: Responses = {304: {"description": "The job has not changed"}}
 _LOG_LINES = 100_000
 _POLL_INTERVAL = 1.0  # s; a few changes, such as waiting for a chip, write no event
 

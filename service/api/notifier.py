@@ -13,7 +13,7 @@ _RETRY = 1.0  # s until the next query after one that the database did not answe
 
 
 class EventNotifier:
-    """Wakes whoever waits for a new event, of any process. Polls only while somebody waits."""
+    """Wakes requests that wait for a new event. It polls the database only while one waits."""
 
     def __init__(self, database: Database, interval: float = 0.2) -> None:
         """Poll `database` every `interval` seconds."""

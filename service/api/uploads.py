@@ -62,5 +62,5 @@ async def _stream(request: Request, path: Path, limit: int) -> Upload:
                 sha256.update(part)
                 await run_in_threadpool(file.write, part)
         except ClientDisconnect:
-            raise CorruptTensorsError("the connection broke off") from None
+            raise CorruptTensorsError("the connection was closed before the end") from None
     return Upload(path, sha256.hexdigest())

@@ -69,7 +69,7 @@ def _dump_sqlite(database: Database, path: Path) -> set[str]:
 
 
 def _copy_sqlite(source: Path, target: Path) -> None:
-    """Copy by the online backup of SQLite: the copy is of one moment, whoever writes."""
+    """Copy by the online backup of SQLite; the copy is of one moment, despite other writers."""
     target.parent.mkdir(parents=True, exist_ok=True)
     with closing(sqlite3.connect(source)) as a, closing(sqlite3.connect(target)) as b:
         a.backup(b, pages=_PAGES, sleep=_PAUSE)
