@@ -1,4 +1,4 @@
-"""A driver in one file: a crude chip in software, where the calls of a lab's own chip would stand.
+"""Example of a driver in one file: a simple chip in software, to be replaced by calls of a real chip.
 
 Every cell holds its code with a gain error of its own, every neuron has a threshold of its own, and
 every column sum is noisy. Install it beside Tandemcal, test it, and register a chip of it:
@@ -71,7 +71,7 @@ class OneFileChip:
         self._layers: dict[str, Layer] = {}
 
     def place(self, placement: Placement) -> None:
-        """Lay the layers on tiles; see `ChipBackend`."""
+        """Place the layers on tiles; see `ChipBackend`."""
         if placement == self._placement:
             return
         stages = placement.network.stages
@@ -126,11 +126,11 @@ class OneFileChip:
         )
 
     def settle(self, seconds: float) -> None:
-        """Leave the chip alone for so long."""
+        """Leave the chip alone for `seconds` on its own clock."""
         self._clock += seconds
 
     def now(self) -> float:
-        """Tell the time of the chip's clock, s."""
+        """Return the time of the chip's clock, in seconds."""
         return self._clock
 
     def _reached(self, first: str | None) -> Iterator[Layer]:
@@ -138,7 +138,7 @@ class OneFileChip:
         yield from (self._layers[n] for n in names[0 if first is None else names.index(first) :])
 
     def _signal(self, stimulus: Stimulus, stage: Stage) -> Tensor:
-        """What the first layer is played, [time, batch, *source]."""
+        """Return the input of the first layer, [time, batch, *source]."""
         assert self._placement is not None
         values, top = stimulus.values.float(), self._placement.input_full_scale
         if stimulus.layer is None:
@@ -149,7 +149,7 @@ class OneFileChip:
         return values
 
     def _column_sums(self, layer: Layer, signal: Tensor) -> Tensor:
-        """Sums of every step, [time, batch, *output], noisy and limited by the converter."""
+        """Return the sums of every step, [time, batch, *output], noisy and limited by the ADC."""
         stage, flat = layer.stage, signal.flatten(0, 1)
         for pool in stage.pools:
             flat = F.avg_pool2d(flat, pool.kernel, pool.stride)
@@ -182,7 +182,7 @@ def _check(
 
 
 def _fire(layer: Layer, sums: Tensor, asked: Observable | None) -> tuple[LayerRecording, Tensor]:
-    """What the layer shows, and the spikes that it sends on: u' = decay u (1 - s) + sum + bias."""
+    """Return recording and spikes of a layer, by u' = decay u (1 - s) + sum + bias."""
     unit, columns = layer.settings.threshold, (-1, *(1,) * (sums.dim() - 3))
     threshold_trim, bias_trim = (trim.view(columns) * TRIM_LSB * unit for trim in layer.trims)
     if layer.stage.is_readout:
@@ -206,7 +206,7 @@ def _fire(layer: Layer, sums: Tensor, asked: Observable | None) -> tuple[LayerRe
 
 
 def _rates(layer: Layer, shown: LayerRecording) -> Tensor:
-    """Spikes a step of each column; of a readout, its sum a step in threshold units."""
+    """Return spikes a step of each column; for a readout, sums a step in threshold units."""
     if shown.spikes is not None:
         return shown.spikes.float().mean((0, 1)).view(len(layer.codes), -1).mean(1)
     assert shown.membrane is not None
