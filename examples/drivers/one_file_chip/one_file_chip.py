@@ -1,4 +1,4 @@
-"""Example of a driver in one file: a simple chip in software, to be replaced by calls of a real chip.
+"""Example of a driver in one file: a simple chip in software, in place of a real one.
 
 Every cell holds its code with a gain error of its own, every neuron has a threshold of its own, and
 every column sum is noisy. Install it beside Tandemcal, test it, and register a chip of it:
