@@ -5,12 +5,13 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+PYTEST := $(BIN)/python -m pytest --durations=15 --durations-min=1
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
 
 export TANDEMCAL_DATA_DIR ?= $(CURDIR)/.tandemcal
 
 .DEFAULT_GOAL := venv
-.PHONY: help venv demo up test chaos check format docs clean
+.PHONY: help venv demo up unit integration e2e chaos test coverage check format docs clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -38,13 +39,26 @@ demo: $(READY) ## calibrate five simulated chips over REST
 up: $(READY) ## start the service, with what the demo left
 	$(BIN)/tandemcal up
 
-test: $(READY) ## run all tests
-	$(BIN)/python -m pytest --numprocesses 2
+# tests/README.md says which test belongs where.
+unit: $(READY) ## run the tests without processes, servers or training
+	$(PYTEST) --numprocesses 2 tests/unit
+
+integration: $(READY) ## run the tests of the service, its database, its jobs, and of learning
+	$(PYTEST) --numprocesses 2 tests/contract tests/integration
+
+e2e: $(READY) ## run the demo, `tandemcal up` and the wheel as a user does
+	$(PYTEST) tests/e2e
 
 # 200 jobs on 20 chips while everything dies or freezes now and then; `make test` has the short form.
 # Other faults: TANDEMCAL_CHAOS_SEED=2 make chaos
 chaos: $(READY) ## run the long fault-injection test
-	TANDEMCAL_CHAOS=long $(BIN)/python -m pytest --log-cli-level=INFO tests/chaos
+	TANDEMCAL_CHAOS=long $(PYTEST) --log-cli-level=INFO tests/chaos
+
+test: $(READY) ## run all tests, chaos in its short form
+	$(PYTEST) --numprocesses 2
+
+coverage: $(READY) ## run all tests and show which branches of the packages they take
+	$(PYTEST) --numprocesses 2 --cov --cov-report=term:skip-covered
 
 check: $(READY) ## check format, lint, types and import contracts
 	$(BIN)/ruff format --check
@@ -63,5 +77,5 @@ docs: $(READY) ## build the documentation site into docs/_build/html
 	@echo "Open docs/_build/html/index.html"
 
 clean: ## remove the environment, the caches and what was built
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache build dist docs/_build
+	rm -rf $(VENV) .coverage .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache build dist docs/_build
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

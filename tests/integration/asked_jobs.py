@@ -5,7 +5,7 @@ from typing import Any
 from httpx2 import Response
 from uuid_utils import uuid7
 
-from tests.conftest import World
+from tests.world import World
 
 
 def post(world: World, body: Any, key: str | None = None) -> Response:

@@ -24,7 +24,7 @@ from service.jobs.attempts.attempt import Attempt, DispatchTicket, Holder, Refus
 from service.jobs.attempts.describe import Describer
 from service.jobs.messages import ExecutorConfig
 from service.settings import Settings
-from tests.conftest import RecordingEngine, World
+from tests.world import RecordingEngine, World
 
 pytestmark = pytest.mark.both_databases
 

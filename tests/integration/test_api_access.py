@@ -13,7 +13,7 @@ from service.db.repositories.jobs import JobRepository
 from service.db.schema import metadata
 from service.db.session import Database
 from service.settings import Settings
-from tests.conftest import RecordingEngine, World, teacher_block, upload_headers
+from tests.world import RecordingEngine, World, teacher_block, upload_headers
 
 pytestmark = pytest.mark.both_databases
 

@@ -8,7 +8,7 @@ from httpx2 import Response
 
 from service.api.context import utc_now
 from service.db.repositories.weights import Publication, WeightRepository
-from tests.conftest import World, small_weights
+from tests.world import World, small_weights
 
 
 def register(world: World, **body: Any) -> Response:

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 from httpx2 import Response
 
-from tests.conftest import World
 from tests.integration.asked_jobs import calibration, post
+from tests.world import World
 
 pytestmark = pytest.mark.both_databases
 

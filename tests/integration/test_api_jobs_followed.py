@@ -9,8 +9,8 @@ from service.api.context import utc_now
 from service.db.repositories.events import EventRepository
 from service.db.repositories.jobs import JobRepository
 from service.states import JobStatus
-from tests.conftest import World
 from tests.integration.asked_jobs import calibration, post
+from tests.world import World
 
 pytestmark = pytest.mark.both_databases
 

@@ -12,7 +12,7 @@ from service.db.repositories.deadlines import DeadlineRepository
 from service.db.repositories.jobs import JobRepository
 from service.db.tables import Job
 from service.states import JobStatus
-from tests.conftest import World
+from tests.world import World
 
 pytestmark = pytest.mark.both_databases
 MINUTE = timedelta(minutes=1)

@@ -7,7 +7,7 @@ import pytest
 import safetensors.numpy
 
 from service.db.repositories.target_sets import TargetSetRepository
-from tests.conftest import (
+from tests.world import (
     NETWORK,
     World,
     small_samples,

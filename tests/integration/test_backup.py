@@ -22,8 +22,8 @@ from service.db.session import Database
 from service.db.tables import ChipLease, Student, TargetSet
 from service.errors import ArtifactCorruptError
 from service.settings import Settings
-from tests.conftest import RecordingEngine, World
 from tests.postgres import Server, as_text
+from tests.world import RecordingEngine, World
 
 
 @pytest.fixture

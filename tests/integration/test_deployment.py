@@ -14,7 +14,7 @@ from chip_sim.presets import NAMES
 from service.bench.agent.settings import AgentSettings
 from service.cli.main import app
 from service.settings import Settings
-from tests.conftest import World
+from tests.world import World
 
 ROOT = Path(__file__).parents[2]
 OWN = ("migrate", "api", "worker", "chip", "demo")

@@ -18,8 +18,8 @@ from service.db.session import clock
 from service.db.tables import Chip
 from service.settings import Settings
 from service.states import JobStatus
-from tests.conftest import RecordingEngine, World
 from tests.ports import free_ports
+from tests.world import RecordingEngine, World
 
 
 def parsed(text: str) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:

@@ -8,7 +8,7 @@ from fastapi.testclient import TestClient
 from service.api.context import utc_now
 from service.db.repositories.jobs import JobRepository
 from service.states import JobStatus
-from tests.conftest import World
+from tests.world import World
 
 OWN = {"Sec-Fetch-Site": "same-origin"}
 FOREIGN = {"Sec-Fetch-Site": "cross-site"}

@@ -12,8 +12,8 @@ from service.db.repositories.policies import PolicyRepository
 from service.db.tables import Chip, Job
 from service.db.upkeep_tables import Policy
 from service.states import JobStatus
-from tests.conftest import World
 from tests.integration.upkeep_lab import Fleet
+from tests.world import World
 
 HOUR = 3600.0
 

@@ -18,8 +18,8 @@ from service.jobs.queue.dbos_queue import DbosQueue
 from service.jobs.upkeep.planner import ROUTE
 from service.jobs.upkeep.retention import Retention, RetentionPeriods
 from service.states import JobStatus
-from tests.conftest import World
 from tests.integration.jobs_lab import Lab, Service, until
+from tests.world import World
 
 DAY = timedelta(days=1)
 KEEP = RetentionPeriods(progress=10 * DAY, logs=20 * DAY, checkpoints=5 * DAY, dispatches=2 * DAY)

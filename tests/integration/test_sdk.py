@@ -23,7 +23,7 @@ from service.schemas.jobs import JobView
 from service.schemas.resources import TargetSetView
 from service.schemas.upkeep import PolicyRequest
 from service.states import JobStatus, TargetSetState
-from tests.conftest import NETWORK, World, small_samples, small_weights
+from tests.world import NETWORK, World, small_samples, small_weights
 
 
 def transport(world: World) -> Transport:

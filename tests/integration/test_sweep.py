@@ -4,7 +4,7 @@ import os
 import time
 from pathlib import Path
 
-from tests.conftest import World
+from tests.world import World
 
 
 def age(store: Path) -> None:

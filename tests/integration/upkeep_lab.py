@@ -15,7 +15,7 @@ from service.jobs.attempts.recorder import Recorder
 from service.jobs.messages import Ended
 from service.jobs.upkeep.planner import Planner
 from service.states import JobStatus
-from tests.conftest import World
+from tests.world import World
 
 ANSWER = {"rates": {"readout": [0.5, 0.1]}, "noise": None, "probes": 1, "chip_time_s": 3.0}
 

@@ -15,7 +15,7 @@ from ltl_core.chip import Observable, Stimulus
 from ltl_core.errors import CorruptTensorsError, SettingError
 from ltl_core.progress import Phase
 from ltl_core.rules.select import select_rule
-from ltl_core.settings import Budget, CalibrationSettings, Change, RuleName
+from ltl_core.settings import Budget, CalibrationSettings, RuleName
 from ltl_core.spiking.gradient import Gradient
 from ltl_core.student.evaluate import chip_quality, student_quality
 from tests.blobs import World, chip
@@ -121,24 +121,6 @@ def test_harsh_chip_is_not(world: World) -> None:
     assert found.rate_error[0] > golden.rate_error[0] + 0.02
 
 
-@pytest.mark.parametrize("observable", list(Observable))
-def test_calibration_brings_a_harsh_chip_back(world: World, observable: Observable) -> None:
-    result = _run(world, chip("harsh"), SHORT.model_copy(update={"observable": observable}))
-    assert result.improved
-    assert result.candidate.loss < result.before.verification.loss
-    before, after = result.before.test, result.after.test
-    assert after.loss < before.loss
-    assert sum(after.rate_error) < 0.9 * sum(before.rate_error)
-
-
-def test_trims_alone_write_no_cell(world: World) -> None:
-    result = _run(world, chip("harsh"), SHORT.model_copy(update={"change": Change.TRIMS}))
-    assert result.spent.cells == result.spent.pulses == 0
-    assert result.after.test.loss < result.before.test.loss
-    for name, codes in result.codes.items():
-        assert torch.equal(codes.weight, world.student.codes[name].weight)
-
-
 def test_what_is_not_better_is_put_back(world: World) -> None:
     backend = chip("ideal")
     worse = SHORT.model_copy(update={"learning_rate": 1.0, "trim_learning_rate": 1.0})
@@ -226,15 +208,3 @@ def test_a_student_in_other_codes_is_refused(world: World) -> None:
     other = world.student._replace(format=world.student.format._replace(weight_max=7))
     with pytest.raises(SettingError, match="train a student for this chip"):
         Calibration(chip("pcm"), other, world.targets, world.test, SHORT)
-
-
-def test_a_second_calibration_starts_from_the_version_in_force(world: World) -> None:
-    backend = chip("harsh")
-    first = _run(world, backend)
-    second = Calibration(
-        backend, world.student, world.targets, world.test, SHORT, start=first.codes
-    )
-    phases = [progress.phase for progress in second.steps()]
-    assert phases[-1] is Phase.AFTER
-    assert second.result.before.test.loss < first.before.test.loss
-    assert second.result.golden == first.golden

@@ -7,13 +7,9 @@ import pytest
 from ltl_core.chip import LayerSettings, Placement
 from ltl_core.errors import LayerShapeError, NetworkError, UnsupportedLayerError
 from ltl_core.network.spec import NetworkSpec
-from ltl_core.settings import NeuronSettings, TrainingSettings
+from ltl_core.settings import NeuronSettings
 from ltl_core.spiking.forward import stage_sums, warm_start
-from ltl_core.student.evaluate import student_quality
-from ltl_core.student.student import Student
-from ltl_core.teaching.targets import Samples
-from ltl_core.teaching.teacher import collect, run_teacher
-from ltl_core.training.training import Training
+from ltl_core.teaching.teacher import run_teacher
 from tests.blobs import chip
 from tests.unit.ltl_core.residual import BATCH, RESIDUAL, random_inputs, random_weights
 
@@ -86,22 +82,6 @@ def test_warm_start_asks_for_the_teacher_s_rates_through_additions(wrong: float)
         currents = stage_sums(stage, started, sources).clamp(min=0) / neuron.threshold
         errors.append(float((currents - rates[stage.name]).abs().max()))
     assert (max(errors) < 1e-6) == (wrong == 1.0)
-
-
-def test_residual_student_is_trained_in_codes_and_survives_its_block() -> None:
-    weights = {n: w.float() for n, w in random_weights(RESIDUAL).items() if not n.endswith("gain")}
-    inputs = random_inputs(60).float()
-    labels = run_teacher(RESIDUAL, weights, inputs).logits.argmax(1)
-    targets = collect(RESIDUAL, weights, Samples(inputs, labels))
-    training = Training(RESIDUAL, weights, targets, TrainingSettings(epochs=6, batch=20))
-    before = student_quality(training.student, targets)
-    for _ in training.epochs():
-        pass
-    after = student_quality(training.student, targets)
-    assert all(b < a for a, b in zip(before.rate_error, after.rate_error, strict=True))
-    again = Student.from_block(training.student.to_block())
-    assert student_quality(again, targets) == after
-    assert again.gains["same"][0] > 0
 
 
 def test_simulated_chip_refuses_additions() -> None:

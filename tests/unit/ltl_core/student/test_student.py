@@ -26,9 +26,8 @@ from ltl_core.student.evaluate import student_quality
 from ltl_core.student.forward import student_traces
 from ltl_core.student.student import Student
 from ltl_core.teaching.targets import Samples, TargetSet, evenly_spaced_indices
-from ltl_core.teaching.teacher import collect, run_teacher, scale_of, teacher_accuracy
+from ltl_core.teaching.teacher import collect, scale_of
 from ltl_core.training.latent_weights import LatentWeights, LearningRates
-from ltl_core.training.start import start_student
 from ltl_core.training.training import Training
 from tests.blobs import World, blobs
 
@@ -113,26 +112,6 @@ def test_target_set_and_student_survive_their_blocks(world: World) -> None:
         Student.from_block(world.targets.to_block())
 
 
-def test_training_comes_near_the_teacher_and_its_rates(world: World) -> None:
-    teacher = teacher_accuracy(world.network, world.weights, world.test.samples)
-    start = start_student(world.network, world.weights, world.targets, NEURON)
-    before, after = student_quality(start, world.test), student_quality(world.student, world.test)
-    assert after.accuracy > teacher - 0.02
-    assert all(b < a for a, b in zip(before.rate_error, after.rate_error, strict=True))
-
-
-def test_training_goes_on_from_its_checkpoint_as_if_never_stopped(world: World) -> None:
-    settings = TrainingSettings(epochs=3, seed=5)
-    whole = Training(world.network, world.weights, world.targets, settings)
-    for progress in whole.epochs():
-        if progress.step == 1:
-            checkpoint = whole.checkpoint()
-    resumed = Training(world.network, world.weights, world.targets, settings, checkpoint)
-    assert [progress.step for progress in resumed.epochs()] == [2, 3]
-    for name, codes in whole.student.codes.items():
-        assert all(map(torch.equal, codes, resumed.student.codes[name]))
-
-
 def test_some_samples_are_of_every_class_where_samples_lie_by_class() -> None:
     labels = torch.arange(10).repeat_interleave(100)
     assert labels[evenly_spaced_indices(1000, 50)].bincount().tolist() == [5] * 10
@@ -162,34 +141,6 @@ def test_student_spikes_are_those_of_its_codes(world: World) -> None:
     assert 0 < float(first.spikes.mean()) < 1
 
 
-@pytest.mark.parametrize("rule", list(RuleName))
-def test_every_rule_trains_and_goes_on_from_its_checkpoint(world: World, rule: RuleName) -> None:
-    settings = TrainingSettings(epochs=3, rule=rule, learning_rate=3e-3)
-    targets = world.targets.subset(torch.arange(128))
-    whole = Training(world.network, world.weights, targets, settings)
-    before = student_quality(whole.student, targets)
-    for progress in whole.epochs():
-        if progress.step == 1:
-            checkpoint = whole.checkpoint()
-    after = student_quality(whole.student, targets)
-    if rule.is_local:
-        assert sum(after.rate_error) < sum(before.rate_error)
-    else:
-        assert after.loss < before.loss
-    resumed = Training(world.network, world.weights, targets, settings, checkpoint)
-    list(resumed.epochs())
-    for name, codes in whole.student.codes.items():
-        assert all(map(torch.equal, codes, resumed.student.codes[name]))
-
-
-@pytest.mark.parametrize("readout", list(Readout))
-def test_readout_learns_from_labels_or_from_the_teacher(world: World, readout: Readout) -> None:
-    settings = TrainingSettings(epochs=3, readout=readout)
-    training = Training(world.network, world.weights, world.targets, settings)
-    list(training.epochs())
-    assert student_quality(training.student, world.test).accuracy > 0.9
-
-
 def test_readout_without_outputs_of_the_teacher_is_refused(world: World) -> None:
     targets = world.targets._replace(logits=None)
     settings = TrainingSettings(epochs=1, readout=Readout.TEACHER)
@@ -209,20 +160,6 @@ def test_scales_of_a_batch_are_those_of_its_activations(world: World) -> None:
         torch.testing.assert_close(batch.rates[name], rates, rtol=0, atol=0.01)
     stale = whole.take(torch.arange(32)).rates["layer5"]
     assert float((stale - fresh.take(torch.arange(32)).rates["layer5"]).abs().max()) > 0.05
-
-
-def test_student_learns_to_reconstruct(world: World) -> None:
-    """Mean squared error: the readout gives back what the teacher gives, number by number."""
-    inputs = world.targets.samples.inputs
-    values = run_teacher(world.network, world.weights, inputs).logits
-    targets = world.targets._replace(samples=Samples(inputs, values))
-    settings = TrainingSettings(epochs=20, learning_rate=2e-2, batch=32)
-    training = Training(world.network, world.weights, targets, settings)
-    before = student_quality(training.student, targets)
-    list(training.epochs())
-    after = student_quality(training.student, targets)
-    assert after.loss < 0.5 * before.loss
-    assert after.accuracy > before.accuracy + 0.1  # the explained part of the variance
 
 
 def test_calibration_refuses_rules_that_are_not_local() -> None:

@@ -1,66 +1,11 @@
-"""A small network, an agent in front of a chip, and a proxy in front of an agent."""
-
-from collections.abc import Iterator
-from pathlib import Path
-from typing import NamedTuple
+"""A small network to place on chips."""
 
 import pytest
 
-from ltl_core.chip import LayerSettings, Placement
-from ltl_core.network.layers import Linear
-from ltl_core.network.spec import NetworkSpec
-from service.bench.driver.http_chip import HttpChip
-from tests.agents import ServedAgent, serve_agent
-from tests.proxies import Proxy, drive_through
-from tests.unit.service.bench.calls import CODES
+from ltl_core.chip import Placement
+from tests.calls import small_placement
 
 
 @pytest.fixture(scope="session")
 def placement() -> Placement:
-    network = NetworkSpec(
-        input_shape=(6,),
-        layers=(
-            Linear(name="hidden", in_features=6, out_features=4),
-            Linear(name="readout", in_features=4, out_features=3),
-        ),
-    )
-    settings = LayerSettings(threshold=60.0, decay=0.9, window=20.0, full_scale=240.0)
-    return Placement(network, {"hidden": settings, "readout": settings}, 1.0)
-
-
-@pytest.fixture
-def agent(tmp_path: Path) -> Iterator[ServedAgent]:
-    with serve_agent(tmp_path, answer_s=10.0, reach_s=1.0) as served:
-        yield served
-
-
-class ProxiedChip(NamedTuple):
-    """A chip with the network placed, and the proxy between it and its driver."""
-
-    proxy: Proxy
-    chip: HttpChip
-
-
-@pytest.fixture(scope="module")
-def shared(tmp_path_factory: pytest.TempPathFactory, placement: Placement) -> Iterator[ProxiedChip]:
-    """One chip for all tests of a module: none leaves it in a state that matters to another."""
-    with serve_agent(tmp_path_factory.mktemp("agent"), answer_s=10.0, reach_s=1.0) as agent:
-        proxy = Proxy(agent)
-        with drive_through(proxy) as chip:
-            chip.place(placement)
-            chip.program("hidden", CODES)
-            yield ProxiedChip(proxy, chip)
-
-
-@pytest.fixture
-def proxy(shared: ProxiedChip) -> Proxy:
-    """The proxy; it passes answers on unchanged until a test says how to change them."""
-    shared.proxy.pass_all_on()
-    return shared.proxy
-
-
-@pytest.fixture
-def chip(shared: ProxiedChip, proxy: Proxy) -> HttpChip:
-    """The chip, behind a proxy that changes no answers at the start of a test."""
-    assert proxy is shared.proxy
-    return shared.chip
+    return small_placement()

@@ -17,7 +17,7 @@ from service.bench.agent.persistence import ANSWERS_KEPT, AnswerPersistence
 from service.bench.protocol import verbs
 from service.bench.protocol.wire import Body, Message, decode, encode
 from service.digests import content_digest
-from tests.unit.service.bench.calls import CODES, IMAGES
+from tests.calls import CODES, IMAGES
 
 
 def call(verb: str, message: Message, request_id: str, token: int = 1) -> Call:

@@ -11,6 +11,8 @@ from ltl_core.chip import LayerRecording, Observable, Placement, Stimulus
 from ltl_core.errors import ChipUnavailableError
 from service.bench.driver.http_chip import HttpChip, open_http_chip
 from tests.agents import serve_agent
+from tests.calls import CODES, IMAGES, LAYER, RECORD
+from tests.integration.bench.conftest import ProxiedChip
 from tests.proxies import (
     DAMAGES,
     Proxy,
@@ -26,8 +28,6 @@ from tests.proxies import (
     with_tensor,
     without_reason,
 )
-from tests.unit.service.bench.calls import CODES, IMAGES, LAYER, RECORD
-from tests.unit.service.bench.conftest import ProxiedChip
 
 
 def test_layers_are_written_in_one_call(chip: HttpChip, proxy: Proxy) -> None:

@@ -12,6 +12,7 @@ from ltl_core.chip import LayerRecording, Observable, Placement, Stimulus
 from ltl_core.errors import ChipUnavailableError
 from service.bench.driver.http_chip import HttpChip
 from tests.agents import serve_agent
+from tests.calls import IMAGES, RECORD
 from tests.proxies import (
     Proxy,
     Tamper,
@@ -26,7 +27,6 @@ from tests.proxies import (
     without_frame,
     without_frames,
 )
-from tests.unit.service.bench.calls import IMAGES, RECORD
 
 WRONG_FRAMES: dict[str, tuple[Tamper, str]] = {
     "spikes of another shape": (

@@ -26,8 +26,8 @@ from service.bench.protocol import verbs
 from service.bench.protocol.wire import encode
 from service.digests import content_digest
 from tests.agents import ServedAgent, serve_agent
+from tests.calls import CODES, IMAGES
 from tests.unit.service.bench.agent.http_calls import call, clock
-from tests.unit.service.bench.calls import CODES, IMAGES
 
 
 def prepared(chip: HttpChip, placement: Placement) -> HttpChip:

@@ -16,7 +16,7 @@ from service.jobs.kinds.main import do_job
 from service.jobs.kinds.registry import KINDS
 from service.jobs.messages import ChunkRef, Ended, ExecutorConfig, JobDescription
 from service.states import JobStatus, Split
-from tests.conftest import NETWORK, small_samples, small_weights
+from tests.world import NETWORK, small_samples, small_weights
 
 STEPS = 4
 NEURON = {"steps": STEPS, "warmup": 2}

@@ -12,9 +12,13 @@ def loads_torch(module: str) -> bool:
 
 
 @pytest.mark.parametrize(
-    "module", ["service.app", "service.schemas.resources", "service.bench.simulated"]
+    "module",
+    [
+        *("service.app", "service.schemas.resources", "service.bench.simulated"),
+        *("chip_sim.presets", "chip_sim.spec"),
+    ],
 )
-def test_the_api_process_loads_no_torch(module: str) -> None:
+def test_no_torch_is_loaded_where_none_is_needed(module: str) -> None:
     assert not loads_torch(module)
 
 

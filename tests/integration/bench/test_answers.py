@@ -7,6 +7,7 @@ import torch
 
 from ltl_core.errors import ChipUnavailableError
 from service.bench.driver.http_chip import HttpChip
+from tests.calls import CODES, IMAGES, LAYER, RECORD
 from tests.proxies import (
     Proxy,
     Tamper,
@@ -17,7 +18,6 @@ from tests.proxies import (
     with_tensor,
     without_tensor,
 )
-from tests.unit.service.bench.calls import CODES, IMAGES, LAYER, RECORD
 
 WRONG_RECORDINGS: dict[str, tuple[Tamper, str]] = {
     "counts of another shape": (
