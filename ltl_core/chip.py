@@ -23,6 +23,7 @@ beside it that does the same by other verbs or raises an error that says what is
 | `tests/unit/tandemcal/public_api.txt` | the listing: `python -m tests.unit.tandemcal.public_api` |
 
 The name of a verb on the wire never changes afterwards: an agent may be older than the service.
+`docs/guides/new-port-verb.md` says more of each step.
 """
 
 from __future__ import annotations  # the words of the port need no torch, only its tensors do

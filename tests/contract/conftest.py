@@ -21,7 +21,7 @@ pytest.register_assert_rewrite(
 
 @pytest.fixture(params=[*NAMES, *(f"http-{name}" for name in OVER_HTTP)])
 def chip(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[ChipBackend]:
-    """A chip on which nothing stands yet; some stand behind an agent on a socket."""
+    """A chip on which nothing is placed yet; some are behind an agent on a socket."""
     name = request.param.removeprefix("http-")
     made = make_chip("bench-1", preset(name), seed=7)
     if name == request.param:

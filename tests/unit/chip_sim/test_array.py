@@ -104,7 +104,7 @@ def grouped() -> Stage:
 
 
 @pytest.mark.parametrize("tile_rows", [5, 18, 64])
-def test_columns_of_a_group_see_its_rows_alone(grouped: Stage, tile_rows: int) -> None:
+def test_columns_of_a_group_use_its_rows_alone(grouped: Stage, tile_rows: int) -> None:
     values = torch.randint(0, 2, (4, 6, 7, 7), generator=rng()).float()
     weight = torch.randint(-63, 64, (9, 18), generator=rng()).float()
     spec = ChipSpec(tile_rows=tile_rows, tile_columns=2)

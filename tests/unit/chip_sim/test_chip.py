@@ -19,7 +19,7 @@ from chip_sim.spec import ChipSpec, ConverterSpec, DeviceSpec
 from ltl_core.chip import LayerSettings, Observable, Placement, Stimulus
 from ltl_core.errors import NonFiniteError
 from tests.unit.chip_sim.conftest import Build
-from tests.unit.chip_sim.shown import EVERYTHING, STEPS, counts, images, membrane
+from tests.unit.chip_sim.stimuli import EVERYTHING, STEPS, counts, images, membrane
 
 YEAR = 365 * 86400.0
 
@@ -127,7 +127,7 @@ def test_another_seed_is_another_chip(build: Build) -> None:
 
 
 @pytest.mark.parametrize("name", ["pcm", "hermes", "reram"])
-def test_two_looks_at_one_instant_see_the_same_weights(build: Build, name: str) -> None:
+def test_reading_twice_at_one_instant_gives_the_same_weights(build: Build, name: str) -> None:
     chip = build(preset(name))
     chip.settle(3600.0)
     assert torch.equal(chip.weights("second"), chip.weights("second"))

@@ -9,7 +9,7 @@ from chip_sim.errors import ForeignStateError
 from chip_sim.presets import NAMES, preset
 from ltl_core.chip import Placement
 from tests.unit.chip_sim.conftest import Build
-from tests.unit.chip_sim.shown import EVERYTHING, counts, images, membrane
+from tests.unit.chip_sim.stimuli import EVERYTHING, counts, images, membrane
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -1,4 +1,4 @@
-"""Time and temperature."""
+"""The clock of a simulated chip: time, temperature, and the age that drift follows."""
 
 import math
 

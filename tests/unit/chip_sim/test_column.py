@@ -1,4 +1,4 @@
-"""The neuron, step by step on paper."""
+"""The neuron of a column, against steps computed by hand."""
 
 import pytest
 import torch
@@ -73,7 +73,7 @@ def test_no_leak_has_no_leak_mismatch() -> None:
     assert membrane(respond([8.0, 0.0], params(decay=1.0, leak=0.3)))[1] == 8.0
 
 
-def test_an_incomplete_reset_leaves_a_part() -> None:
+def test_an_incomplete_reset_leaves_a_fraction() -> None:
     assert membrane(respond([20.0, 0.0], params(reset=-0.1)))[1] == pytest.approx(1.0)
 
 

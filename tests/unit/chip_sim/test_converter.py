@@ -1,4 +1,4 @@
-"""The quantiser, against its reference and its own definition."""
+"""The converter codes, against a reference and against their definition."""
 
 import json
 from pathlib import Path

@@ -11,19 +11,19 @@ def drawn(seed: int, *shape: int) -> torch.Tensor:
 
 
 def distance(numbers: torch.Tensor) -> float:
-    """Kolmogorov's and Smirnov's, from the normal distribution function."""
+    """Return the Kolmogorov-Smirnov distance from the normal distribution."""
     below = (torch.arange(LARGE, dtype=torch.float64) + 0.5) / LARGE
     return float((torch.special.ndtr(numbers.double().sort().values) - below).abs().max())
 
 
 def errors_from(numbers: torch.Tensor, power: int, moment: float) -> float:
-    """How many standard errors the moment is away."""
+    """Return how many standard errors the moment is from what it should be."""
     powers = numbers**power
     return abs(float(powers.mean()) - moment) / float(powers.std()) * LARGE**0.5
 
 
 def related(numbers: torch.Tensor, shift: int) -> float:
-    """Correlation with those before."""
+    """Return the correlation of numbers with those `shift` places before."""
     return abs(float((numbers[:-shift] * numbers[shift:]).mean())) / float(numbers.var())
 
 
@@ -69,6 +69,6 @@ def test_threads_do_not_change_the_numbers() -> None:
 
 
 def test_a_seed_means_the_same_numbers_in_every_version() -> None:
-    """Chips are named by their seeds: if a library draws otherwise, they would all be others."""
+    """A seed names a chip: if a library drew other numbers, every chip would be another one."""
     expected = torch.tensor([1.8006, -0.7810, 1.1130, 0.8207])
     torch.testing.assert_close(drawn(4, 4), expected, rtol=0, atol=1e-4)

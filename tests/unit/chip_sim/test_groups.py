@@ -1,4 +1,4 @@
-"""A grouped convolution on a chip: block by block, each on tiles of its own."""
+"""A grouped convolution on a chip: one block for each group, on tiles of its own."""
 
 import torch
 import torch.nn.functional as F

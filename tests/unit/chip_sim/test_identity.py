@@ -1,4 +1,4 @@
-"""One seed is one chip, and its spread is the one that was asked for."""
+"""A seed makes one chip, and the spread of its imperfections is the one of the spec."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""What the pictures show is what the chip does."""
+"""The data for pictures of a chip agree with the chip."""
 
 import pytest
 import torch

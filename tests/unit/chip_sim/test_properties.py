@@ -1,4 +1,4 @@
-"""Claims that hold for every value, tried on values nobody chose."""
+"""Claims that hold for every value, tested with random values."""
 
 import math
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""A user's own chip, from a file."""
+"""The spec of a chip from a file."""
 
 import json
 from pathlib import Path

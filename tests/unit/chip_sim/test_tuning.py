@@ -1,4 +1,4 @@
-"""Registers that make circuits alike: what they do, where they belong, and that zero is nothing."""
+"""Registers that make circuits alike: what they do, where they belong; code zero does nothing."""
 
 import pytest
 import torch
@@ -135,8 +135,8 @@ def test_the_leak_register_lengthens_the_time_constant() -> None:
         )
 
 
-def test_a_range_is_a_part_of_the_full_scale() -> None:
-    """Half the range is twice as fine, and clips what is beyond it."""
+def test_a_range_code_scales_the_full_scale() -> None:
+    """Half the range has half the LSB, and clips what is beyond it."""
     spec = UNLIKE.model_copy(update={"converter": ConverterSpec(adc_bits=8)})
     chip = placed(spec)
     chip.program("hidden", torch.full((COLUMNS, ROWS), 9))

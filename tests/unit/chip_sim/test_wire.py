@@ -23,7 +23,7 @@ def devices() -> torch.Tensor:
 
 
 def kirchhoff(g: torch.Tensor, segment: float) -> torch.Tensor:
-    """Current at the end of one wire for one volt on each row by itself: nodal analysis."""
+    """Return the current at the end of a wire for one volt on each row alone, by nodal analysis."""
     rows, wire = len(g), 1 / segment
     nodes = torch.diag(g.double())
     for k in range(rows):
@@ -35,7 +35,7 @@ def kirchhoff(g: torch.Tensor, segment: float) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("segment", [0.1, 10.0, 1000.0])
-def test_it_is_the_solution_of_the_ladder(segment: float) -> None:
+def test_column_currents_solve_the_ladder(segment: float) -> None:
     g = devices()
     seen = seen_through_wire(g, TILING, segment)
     off = seen_through_wire(g, TILING, segment * 1.05)

@@ -1,4 +1,4 @@
-"""Pulses until within tolerance: closed forms of a normal distribution that is cut off."""
+"""Writing within a tolerance, against closed forms of a truncated normal distribution."""
 
 import math
 
@@ -27,7 +27,7 @@ def sigma(target: float = 12e-6) -> float:
     return float(PcmDevice(25e-6).programming_noise(torch.tensor([target])))
 
 
-def test_a_blind_pulse_is_one_pulse_and_claims_nothing() -> None:
+def test_a_blind_pulse_is_one_pulse_and_reports_no_failure() -> None:
     result = written(BLIND)
     assert int(result.pulses.sum()) == DEVICES
     assert not result.failed.any()

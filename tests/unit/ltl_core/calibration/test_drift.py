@@ -67,7 +67,7 @@ def test_layers_weigh_alike_however_wide() -> None:
     assert found.score == pytest.approx(0.6 / math.sqrt(2), rel=1e-6)
 
 
-def test_chance_alone_is_no_drift_on_the_average() -> None:
+def test_chance_alone_is_no_drift_on_average() -> None:
     rng = torch.Generator().manual_seed(0)
     rates, sd, probes = torch.rand(5000, generator=rng), 0.05, 4
 
@@ -97,7 +97,7 @@ def test_silent_columns_divide_by_no_zero() -> None:
     )
 
 
-def test_it_travels_as_json() -> None:
+def test_a_fingerprint_survives_json() -> None:
     kept = answered(torch.tensor([0.125, 0.5]), noise=0.01, probes=4)
     read = MeanFingerprint.from_json(json.loads(json.dumps(kept.to_json())))
     torch.testing.assert_close(read.rates, kept.rates)

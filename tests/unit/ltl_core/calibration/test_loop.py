@@ -1,4 +1,4 @@
-"""The loop, on simulated chips: what it measures, what it changes, how it ends and goes on."""
+"""The calibration loop on simulated chips: what it measures and changes, and how it ends."""
 
 from collections.abc import Mapping
 
@@ -71,7 +71,7 @@ def test_gradients_from_less_agree_with_those_from_the_membrane(
         assert _cosine(less[name].weight, gradient.weight) > 0.97
 
 
-def test_counts_point_the_same_way(world: World) -> None:
+def test_gradients_from_counts_point_the_same_way(world: World) -> None:
     backend = _placed(world, "ideal")
     full = _gradients(world, backend, RuleName.LTL_OFFLINE, Observable.MEMBRANE)
     counts = _gradients(world, backend, RuleName.LTL_OFFLINE, Observable.COUNTS)
@@ -115,13 +115,13 @@ def test_ideal_chip_is_the_ideal_student(world: World) -> None:
     assert found.rate_error == pytest.approx(golden.rate_error, abs=0.005)
 
 
-def test_harsh_chip_is_not(world: World) -> None:
+def test_a_harsh_chip_is_worse_than_the_ideal_student(world: World) -> None:
     found = chip_quality(_placed(world, "harsh"), world.student, world.test)
     golden = student_quality(world.student, world.test)
     assert found.rate_error[0] > golden.rate_error[0] + 0.02
 
 
-def test_what_is_not_better_is_put_back(world: World) -> None:
+def test_the_old_codes_are_put_back_if_nothing_was_gained(world: World) -> None:
     backend = chip("ideal")
     worse = SHORT.model_copy(update={"learning_rate": 1.0, "trim_learning_rate": 1.0})
     result = _run(world, backend, worse)
@@ -199,7 +199,7 @@ def test_calibration_goes_on_from_its_checkpoint_as_if_never_stopped(world: Worl
         assert all(map(torch.equal, codes, resumed.result.codes[name]))
 
 
-def test_a_block_that_is_no_checkpoint_is_refused(world: World) -> None:
+def test_a_block_that_is_not_a_checkpoint_is_refused(world: World) -> None:
     with pytest.raises(CorruptTensorsError, match="not a checkpoint"):
         Checkpoint.from_block(world.targets.to_block())
 

@@ -102,7 +102,7 @@ def test_the_check_fails_without_the_registers_and_passes_with_them(tuned: Tuned
     assert passes(tuned)
 
 
-def test_what_the_bench_measured_is_true(tuned: Tuned) -> None:
+def test_tuned_circuits_are_nominal_by_their_true_mismatch(tuned: Tuned) -> None:
     """Held against the mismatch that no bench can see."""
     spec = ChipSpec.model_validate_json(bytes(tuned.chip.state()["spec"].tolist()))
     stage = placement().network.stages[0]
@@ -127,7 +127,7 @@ def test_dead_neurons_are_reported_and_left_alone(tuned: Tuned) -> None:
     assert hidden.success.threshold[~dead].float().mean() > 0.95
 
 
-def test_the_trims_of_the_codes_stand_on_the_chip_again(tuned: Tuned) -> None:
+def test_the_trims_of_the_codes_are_set_again(tuned: Tuned) -> None:
     _, fresh = bench(preset("ideal"))
     trims = tuned.chip.state()
     for name, codes in fresh.codes.items():

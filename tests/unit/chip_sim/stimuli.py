@@ -1,4 +1,4 @@
-"""What a chip of these tests is shown, and what it shows."""
+"""Stimuli for the chips of these tests, and what to read from their recordings."""
 
 import torch
 from torch import Tensor

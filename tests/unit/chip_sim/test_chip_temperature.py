@@ -1,4 +1,4 @@
-"""What temperature does to a chip."""
+"""The effect of temperature on a chip: drift, leak, and what is saved."""
 
 import pytest
 import torch
@@ -10,7 +10,7 @@ from chip_sim.presets import preset
 from chip_sim.spec import ChipSpec, DeviceSpec
 from ltl_core.chip import Observable, Stimulus
 from tests.unit.chip_sim.conftest import Build
-from tests.unit.chip_sim.shown import membrane
+from tests.unit.chip_sim.stimuli import membrane
 
 YEAR = 365 * 86400.0
 

@@ -1,0 +1,82 @@
+"""What a calibration keeps and returns, and what it refuses before it has run."""
+
+import pytest
+import torch
+
+from ltl_core.calibration.chip_session import ChipSession
+from ltl_core.calibration.loop import Calibration
+from ltl_core.calibration.result import (
+    CalibrationResult,
+    Checkpoint,
+    EndedBy,
+    Measured,
+    is_better,
+)
+from ltl_core.chip import LayerRecording
+from ltl_core.errors import SettingError
+from ltl_core.packing import unpack
+from ltl_core.progress import Spent
+from ltl_core.settings import CalibrationSettings, Reset
+from ltl_core.student.evaluate import Quality, recorded
+from tests.blobs import World, chip
+
+
+def quality(accuracy: float, *losses: float) -> Quality:
+    return Quality(accuracy, (0.1,), losses)
+
+
+def result(before: float, after: float, golden: float) -> CalibrationResult:
+    return CalibrationResult(
+        golden=quality(golden),
+        before=Measured(quality(before), quality(before)),
+        after=Measured(quality(after), quality(after)),
+        candidate=quality(after),
+        improved=True,
+        ended_by=EndedBy.SAMPLES,
+        codes={},
+        spent=Spent(),
+    )
+
+
+def test_a_checkpoint_survives_its_block_with_metadata_of_the_caller() -> None:
+    before = Measured(quality(0.5, 1.0, 2.0), quality(0.25, 0.5))
+    kept = Checkpoint({"weight": torch.arange(3)}, 7, Spent(samples=5, cells=2), before)
+    block = kept.to_block({"job_id": "job-1"})
+    found = Checkpoint.from_block(block)
+    assert torch.equal(found.tensors["weight"], kept.tensors["weight"])
+    assert found[1:] == kept[1:]
+    assert unpack(block)[1]["job_id"] == "job-1"
+
+
+def test_a_fraction_is_recovered_only_of_what_was_lost() -> None:
+    assert result(before=0.6, after=0.8, golden=1.0).recovered_fraction == pytest.approx(0.5)
+    assert result(before=0.9, after=0.9, golden=0.9).recovered_fraction is None
+
+
+def test_less_loss_by_more_than_a_standard_error_is_better() -> None:
+    before = quality(0.5, 1.0, 1.0, 1.0, 1.0)
+    assert is_better(quality(0.5, 0.9, 0.8, 0.9, 0.8), before)
+    assert not is_better(quality(0.5, 0.2, 1.9, 0.5, 1.3), before)
+    assert not is_better(before, before)
+
+
+def test_there_is_neither_result_nor_checkpoint_before_the_steps(world: World) -> None:
+    settings = CalibrationSettings()
+    calibration = Calibration(chip("ideal"), world.student, world.targets, world.test, settings)
+    assert not calibration.can_checkpoint
+    with pytest.raises(SettingError, match="run its steps first"):
+        _ = calibration.result
+    with pytest.raises(SettingError, match="before the chip was measured"):
+        calibration.checkpoint()
+
+
+def test_a_student_whose_spikes_subtract_the_threshold_is_refused(world: World) -> None:
+    neuron = world.student.neuron.model_copy(update={"reset": Reset.SUBTRACT})
+    with pytest.raises(SettingError, match="reset 'zero'"):
+        ChipSession(chip("ideal"), world.student._replace(neuron=neuron))
+
+
+@pytest.mark.parametrize("field", LayerRecording._fields)
+def test_a_field_that_a_driver_left_out_is_named(field: str) -> None:
+    with pytest.raises(ValueError, match=field):
+        recorded(LayerRecording(), field)
