@@ -48,8 +48,8 @@ def _check(student: Student) -> None:
     """Raise SettingError or UnsupportedLayerError for what NIR cannot express."""
     if student.neuron.reset is not Reset.ZERO:
         raise SettingError(
-            "NIR's neurons reset to a fixed potential, but this student's lose their threshold: "
-            "train it with the reset 'zero'."
+            "NIR's neurons reset to a fixed potential, but the spikes of this student subtract the "
+            "threshold: train it with the reset 'zero'."
         )
     for name, codes in student.codes.items():
         if bool(codes.threshold.any()):

@@ -36,7 +36,7 @@ class NetworkSpec(BaseModel):
     def _it_fits_together(self) -> "NetworkSpec":
         names = [layer.name for layer in self.layers]
         if twice := sorted({name for name in names if names.count(name) > 1}):
-            raise NetworkError(f"Layer names must be unique, but {', '.join(twice)} stands twice.")
+            raise NetworkError(f"Layer names must be unique, but {', '.join(twice)} occurs twice.")
         if INPUT in names:
             raise NetworkError(f"No layer may be called '{INPUT}': it names the network's input.")
         readout = self.stages[-1]

@@ -16,8 +16,8 @@ from ltl_core.spiking.surrogate import Dspike
 from ltl_core.teaching.readout import ReadoutLoss
 
 FIRST_TEMPERATURE, TEMPERATURE_STEP, LOWEST_TEMPERATURE = 3.0, 0.5, 0.5
-PROBED = 24  # weights of the first layer
-NUDGE = 0.05  # of its largest weight
+PROBED = 24  # number of weights of the first layer that are moved
+NUDGE = 0.05  # how far a weight is moved, as a fraction of the layer's largest weight
 
 
 class DspikeBptt:

@@ -58,7 +58,7 @@ def collect(
     in (0, 100], and SilentLayerError if a layer has no activation above zero.
     """
     if not 0 < percentile <= 100:
-        raise SettingError(f"percentile {percentile} is not above 0 and at most 100.")
+        raise SettingError(f"The percentile must be above 0 and at most 100, but is {percentile}.")
     outputs = list(_outputs(network, weights, samples.inputs))
     hidden = [stage.name for stage in network.stages if not stage.is_readout]
     whole = {name: torch.cat([a.activations[name] for a in outputs]) for name in hidden}

@@ -37,7 +37,7 @@ END = _linear("end", "sum")
         ([_linear("a", fires=False), _linear("b", "a")], "exactly one addition"),
         ([_linear("a"), ADD | {"inputs": ["a", "input"]}, END], "at least one of them"),
         ([_linear("a", fires=False), ADD | {"inputs": ["a"]}, END], "at least two inputs"),
-        ([_linear("a"), _linear("a", "a")], "stands twice"),
+        ([_linear("a"), _linear("a", "a")], "occurs twice"),
         ([_linear("input")], "names the network's input"),
         ([_linear("a", fires=False), ADD | {"inputs": ["a", "input"]}], "must be a conv2d or lin"),
     ],
