@@ -4,6 +4,7 @@ import os
 import time
 from pathlib import Path
 
+from service.jobs.upkeep.orphan_blocks import OrphanSweep
 from tests.world import World
 
 
@@ -19,7 +20,7 @@ def test_only_what_nothing_names_is_swept_up(world: World) -> None:
     student = world.trained_student()
     orphan = context.artifacts.put(b"what a crash left")
     named = set(context.artifacts.every()) - {orphan}
-    sweep = OrphanOrphanSweep(context.database, context.artifacts)
+    sweep = OrphanSweep(context.database, context.artifacts)
     assert sweep.remove_orphans() == 0  # it may be on its way into a row
     age(context.settings.artifacts_dir)
     young = context.artifacts.put(b"on its way")
