@@ -6,6 +6,8 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 PYTEST := $(BIN)/python -m pytest --durations=15 --durations-min=1
+# The tests of a file share their servers, so they stay in one process.
+PARALLEL := --numprocesses 2 --dist loadfile
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
 
 export TANDEMCAL_DATA_DIR ?= $(CURDIR)/.tandemcal
@@ -41,10 +43,10 @@ up: $(READY) ## start the service, with what the demo left
 
 # tests/README.md says which test belongs where.
 unit: $(READY) ## run the tests without processes, servers or training
-	$(PYTEST) --numprocesses 2 tests/unit
+	$(PYTEST) $(PARALLEL) tests/unit
 
 integration: $(READY) ## run the tests of the service, its database, its jobs, and of learning
-	$(PYTEST) --numprocesses 2 tests/contract tests/integration
+	$(PYTEST) $(PARALLEL) tests/contract tests/integration
 
 e2e: $(READY) ## run the demo, `tandemcal up` and the wheel as a user does
 	$(PYTEST) tests/e2e
@@ -55,10 +57,10 @@ chaos: $(READY) ## run the long fault-injection test
 	TANDEMCAL_CHAOS=long $(PYTEST) --log-cli-level=INFO tests/chaos
 
 test: $(READY) ## run all tests, chaos in its short form
-	$(PYTEST) --numprocesses 2
+	$(PYTEST) $(PARALLEL)
 
 coverage: $(READY) ## run all tests and show which branches of the packages they take
-	$(PYTEST) --numprocesses 2 --cov --cov-report=term:skip-covered
+	$(PYTEST) $(PARALLEL) --cov --cov-report=term:skip-covered
 
 check: $(READY) ## check format, lint, types and import contracts
 	$(BIN)/ruff format --check

@@ -29,9 +29,7 @@ def service(lab: Lab) -> Iterator[Service]:
 def calibrated(lab: Lab, service: Service, name: str, preset: str) -> str:
     """A chip with weights in force."""
     chip = lab.chip(name, preset=preset)
-    job = lab.ended(service.calibrate(chip))
-    assert job.status == JobStatus.SUCCEEDED, job.reason
-    assert (job.result or {})["published"], job.result
+    service.published(chip)
     return chip
 
 

@@ -16,6 +16,7 @@ from service.jobs.kinds.main import do_job
 from service.jobs.kinds.registry import KINDS
 from service.jobs.messages import ChunkRef, Ended, ExecutorConfig, JobDescription
 from service.states import JobStatus, Split
+from tests.integration.learning.seeds import SEEDS, at_most
 from tests.world import NETWORK, small_samples, small_weights
 
 STEPS = 4
@@ -84,8 +85,9 @@ def test_without_labels_the_teacher_teaches_and_judges(desk: Desk) -> None:
     collected = desk.collect(bare, bare)
     assert good(collected)["teacher_accuracy"] == {"calibration": 1.0, "test": 1.0}
     assert good(collected)["labels"] is False
-    accuracy = good(desk.train(collected, epochs=8, learning_rate=2e-2))["accuracy"]
-    assert accuracy["golden"] > 0.7  # agrees with the teacher; one class of five would be 0.2
+    trained = [desk.train(collected, epochs=8, learning_rate=2e-2, seed=seed) for seed in SEEDS]
+    apart = [1 - good(ended)["accuracy"]["golden"] for ended in trained]
+    assert at_most(apart) < 0.3  # measured: 0.03 from the teacher; one class of five would be 0.8
 
 
 def test_values_are_learned_instead_of_classes(desk: Desk) -> None:
@@ -95,8 +97,10 @@ def test_values_are_learned_instead_of_classes(desk: Desk) -> None:
     samples = {"inputs": inputs, "labels": values.astype(np.float32)}
     collected = desk.collect(samples, samples)
     before = good(desk.train(collected, learning_rate=1e-6))["accuracy"]["golden"]
-    after = good(desk.train(collected, epochs=12, learning_rate=2e-2))["accuracy"]["golden"]
-    assert after > before  # the part of the variance that is explained
+    trained = [desk.train(collected, epochs=12, learning_rate=2e-2, seed=seed) for seed in SEEDS]
+    after = [good(ended)["accuracy"]["golden"] for ended in trained]
+    # The fraction of the variance that is explained; measured: -5.5 before, -0.7 after.
+    assert at_most([-fraction for fraction in after]) < -before
 
 
 def test_sequences_are_learned_frame_by_frame(desk: Desk) -> None:
