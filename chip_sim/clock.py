@@ -14,17 +14,17 @@ BOLTZMANN = 8.617333262e-5  # eV/K
 
 
 class TemperatureInterval(NamedTuple):
-    """The chip has one temperature from `since` until the next interval begins."""
+    """A span of time at one temperature, until the next interval begins."""
 
-    since: float  # s
-    kelvin: float
+    since: float  # the chip's clock, s
+    kelvin: float  # K
 
 
 class SpeedInterval(NamedTuple):
-    """Drift has one speed, as a multiple of the published one, until the next interval begins."""
+    """A span of time at one speed of drift, until the next interval begins."""
 
     ago: float  # when it began, s before now
-    speed: float
+    speed: float  # multiple of the published speed
 
 
 class Clock:

@@ -73,7 +73,7 @@ def neuron_params(
 def integrate_and_fire(
     sums: Float[Tensor, "time batch column *position"],
     params: NeuronParams,
-    show: NeuronRecord,
+    record: NeuronRecord,
     rng: torch.Generator,
 ) -> Activity:
     """u' = decay u + sum + bias + noise; fire if u' > threshold; a spike resets one step later.
@@ -85,8 +85,8 @@ def integrate_and_fire(
     membrane = sums.new_zeros(sums.shape[1:])
     fired = torch.zeros(sums.shape[1:], dtype=torch.bool)
     spikes = torch.empty(sums.shape, dtype=torch.bool)
-    flags = torch.empty(sums.shape, dtype=torch.bool) if show.window else None
-    membranes = torch.empty_like(sums) if show.membrane else None
+    flags = torch.empty(sums.shape, dtype=torch.bool) if record.window else None
+    membranes = torch.empty_like(sums) if record.membrane else None
     gaussian = GaussianTable(rng) if params.thermal_noise else None
     noise = torch.empty_like(membrane)
     for step, current in enumerate(sums):

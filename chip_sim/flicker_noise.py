@@ -18,8 +18,11 @@ with independent standard normal processes y_k of correlation rho(|dt| / T_k), T
 
 so that the covariance of x at two ages is v(0) + sum_k a_k(t) a_k(t') rho((t' - t) / T_k): equal
 power in every decade, which is 1/f. y_k turns smoothly from one normal number to the next,
-y = A_n cos(pi u / 2) + A_(n+1) sin(pi u / 2), u the part of T_k that has passed; the A_n come from
-the chip's seed, so that y_k is a function of time, and looking at it changes nothing.
+
+    y = A_n cos(pi u / 2) + A_(n+1) sin(pi u / 2),
+
+with u the fraction of T_k that has passed. The A_n come from the chip's seed, so that y_k is a
+function of time, and reading it changes nothing.
 """
 
 import math

@@ -31,26 +31,26 @@ class LayerAnswer(NamedTuple):
 def run_layer(
     layer: PlacedLayer,
     drive: Drive,
-    asked: Observable | None,
+    observable: Observable | None,
     physics: Physics,
     watch: Watch | None = None,
 ) -> LayerAnswer:
-    """Run one layer over all steps; each conversion is shown to `watch`.
+    """Run one layer over all steps and record `observable`; give each conversion to `watch`.
 
     Raises NoDataError if a cell is older than what was published about its kind.
     """
     sums = converted_sums(layer, drive, physics, watch)
     if layer.stage.is_readout:
         membrane = None
-        if asked is Observable.MEMBRANE:
+        if observable is Observable.MEMBRANE:
             membrane = integrate(layer, sums, physics.spec)
         return LayerAnswer(LayerRecording(membrane=membrane), drive)
-    show = NeuronRecord(asked is Observable.WINDOW, asked is Observable.MEMBRANE)
+    record = NeuronRecord(observable is Observable.WINDOW, observable is Observable.MEMBRANE)
     params = neurons(layer, physics.spec, physics.clock.kelvin)
-    activity = integrate_and_fire(sums, params, show, physics.rng)
+    activity = integrate_and_fire(sums, params, record, physics.rng)
     recording = LayerRecording(
-        counts=None if asked is None else activity.spikes.sum(0, dtype=torch.int32),
-        spikes=None if asked in (None, Observable.COUNTS) else activity.spikes,
+        counts=None if observable is None else activity.spikes.sum(0, dtype=torch.int32),
+        spikes=None if observable in (None, Observable.COUNTS) else activity.spikes,
         window=activity.window,
         membrane=activity.membrane,
     )
@@ -63,7 +63,7 @@ def converted_sums(
     """Return what the ADCs hand to the neurons at every step, code units.
 
     Held analog values are multiplied once; their converters answer again at every step only
-    if read noise makes the answers differ. Each conversion is shown to `watch`.
+    if read noise makes the answers differ. Each conversion is given to `watch`.
     """
     spec, analog = physics.spec, drive.analog_full_scale is not None
     full_scale = layer.settings.full_scale * range_factor(layer.tuning, spec)
@@ -103,7 +103,7 @@ def _array(layer: PlacedLayer, physics: Physics, full_scale: float, analog: bool
     spec, bits = physics.spec, physics.spec.converter.adc_bits
     weight, blocks = weights(layer, physics), layer.tiling.row_blocks
     if analog:
-        weight = pair.as_met_by_analog_codes(weight)
+        weight = pair.for_analog_codes(weight)
     adcs = tuned(layer.identity.adcs, layer.tuning, spec)
     return TileArray(
         weight,

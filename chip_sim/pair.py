@@ -35,7 +35,7 @@ def weight(
     return _resolved((g[0] - g[1]) * per_siemens, RESOLUTION)
 
 
-def as_met_by_analog_codes(weight: Float[Tensor, "column row"]) -> Float[Tensor, "column row"]:
+def for_analog_codes(weight: Float[Tensor, "column row"]) -> Float[Tensor, "column row"]:
     """Return the weights in the coarser steps of 2^-5 code that analog codes need.
 
     They are far below the errors of programming and reading.

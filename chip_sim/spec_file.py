@@ -51,7 +51,7 @@ def read_spec(text: str, path: Path) -> ChipSpec:
     if base and "model" not in data:
         plain["model"] = Path(path).stem
     try:
-        return ChipSpec.model_validate(_laid_over(base, plain))
+        return ChipSpec.model_validate(_merged(base, plain))
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))
@@ -120,9 +120,10 @@ def _nearest(key: str, known: Sequence[str]) -> str | None:
     return next(iter(difflib.get_close_matches(key, known, n=1)), None)
 
 
-def _laid_over(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
-    laid = dict(below)
-    for key, value in above.items():
-        both = isinstance(value, Mapping) and isinstance(below.get(key), Mapping)
-        laid[key] = _laid_over(below[key], value) if both else value
-    return laid
+def _merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Return `base` with `changes`, mapping by mapping at every depth."""
+    merged = dict(base)
+    for key, value in changes.items():
+        nested = isinstance(value, Mapping) and isinstance(base.get(key), Mapping)
+        merged[key] = _merged(base[key], value) if nested else value
+    return merged

@@ -36,7 +36,7 @@ class Success(NamedTuple):
 
     @property
     def failed(self) -> dict[str, int]:
-        """Number of circuits of each kind that did not."""
+        """Number of circuits of each kind that did not come close to nominal."""
         masks = {"adc": self.adc, "threshold": self.threshold, "leak": self.leak}
         counts = {name: int((~mask).sum()) for name, mask in masks.items()}
         return counts | {"adc_range": int(not self.adc_range)}

@@ -189,7 +189,7 @@ def test_sums_that_fit_24_bits_need_no_second_rounding(
     linear: Stage, gain: float, may_round: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     values = (torch.randn(300, 600, generator=rng()) * 32).round().clamp(-127, 127)
-    weight = pair.as_met_by_analog_codes(torch.randn(40, 600, generator=rng()) * 20 * gain)
+    weight = pair.for_analog_codes(torch.randn(40, 600, generator=rng()) * 20 * gain)
     blocks, order = (slice(0, 600),), torch.randperm(600, generator=rng())
     made = array(linear, weight, full_scale=3e5, bits=8)
     norms = column_norms(weight, blocks)
