@@ -4,6 +4,8 @@ from enum import StrEnum
 
 
 class JobStatus(StrEnum):
+    """Status of a job. A client waits until it is terminal."""
+
     QUEUED = "queued"
     WAITING_FOR_CHIP = "waiting_for_chip"
     RUNNING = "running"
@@ -23,12 +25,16 @@ TERMINAL = frozenset(
 
 
 class ChipState(StrEnum):
+    """What a chip is doing."""
+
     IDLE = "idle"
     RUNNING = "running"
     OFFLINE = "offline"  # its agent has stopped sending heartbeats
 
 
 class ChipHealth(StrEnum):
+    """How well a chip does what its student asks for."""
+
     GOOD = "good"
     DRIFTING = "drifting"
     BAD = "bad"
@@ -37,6 +43,8 @@ class ChipHealth(StrEnum):
 
 
 class TargetSetState(StrEnum):
+    """How far a target set is."""
+
     UPLOADING = "uploading"
     COLLECTING = "collecting"
     READY = "ready"
@@ -44,11 +52,15 @@ class TargetSetState(StrEnum):
 
 
 class Split(StrEnum):
+    """Samples to learn from, or samples that are only measured."""
+
     CALIBRATION = "calibration"
     TEST = "test"
 
 
 class Scope(StrEnum):
+    """What an API key allows."""
+
     READ = "read"
     OPERATE = "operate"
     ADMIN = "admin"

@@ -42,6 +42,7 @@ def hear_agent(agent_id: _AgentId, context: ContextDep) -> RegisteredView:
 
 @router.get("/{agent_id}", dependencies=[READ])
 def get_agent(agent_id: _AgentId, context: ContextDep) -> AgentView:
+    """Describe one agent."""
     with context.database.reading() as session:
         return AgentView.model_validate(AgentRepository(session).get(agent_id))
 

@@ -79,12 +79,14 @@ def list_chips(
 
 @router.get("/{chip_id}")
 def get_chip(chip_id: str, context: ContextDep) -> ChipView:
+    """Describe one chip: its state, its health, and what it has queued."""
     with context.database.reading() as session:
         return chip_view(session, ChipRepository(session).get(chip_id), utc_now())
 
 
 @router.patch("/{chip_id}", dependencies=[OPERATE])
 def rename_chip(chip_id: str, body: ChipPatch, context: ContextDep) -> ChipView:
+    """Give a chip another name."""
     with context.database.writing() as session:
         chip = ChipRepository(session).rename(chip_id, body.name)
         return chip_view(session, chip, utc_now())
@@ -116,6 +118,7 @@ def list_weights(chip_id: str, context: ContextDep, page: PageDep) -> Page[Weigh
 
 @router.get("/{chip_id}/weights/{version}")
 def get_weights(chip_id: str, version: _Version, context: ContextDep) -> WeightVersionView:
+    """Describe one weight version of a chip."""
     with context.database.reading() as session:
         ChipRepository(session).get(chip_id)
         return WeightVersionView.model_validate(WeightRepository(session).get(chip_id, version))

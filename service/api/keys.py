@@ -15,6 +15,7 @@ router = APIRouter(prefix="/v1/keys", tags=["keys"], dependencies=[ADMIN])
 
 @router.get("")
 def list_keys(context: ContextDep) -> list[KeyView]:
+    """List all API keys, without the keys themselves."""
     with context.database.reading() as unit:
         return [KeyView.model_validate(row) for row in KeyRepository(unit).list()]
 

@@ -28,6 +28,7 @@ def list_students(
 
 @router.get("/{student_id}")
 def get_student(student_id: str, context: ContextDep) -> StudentView:
+    """Describe one student."""
     with context.database.reading() as session:
         return StudentView.model_validate(StudentRepository(session).get(student_id))
 

@@ -52,6 +52,7 @@ def list_teachers(
 
 @router.get("/{teacher_id}")
 def get_teacher(teacher_id: str, context: ContextDep) -> TeacherView:
+    """Describe one teacher."""
     with context.database.reading() as session:
         return TeacherView.model_validate(TeacherRepository(session).get(teacher_id))
 

@@ -32,6 +32,8 @@ class AgentRequest(Request):
 
 
 class AgentView(View):
+    """An agent: where it is reached, and until when it counts as alive."""
+
     id: str
     chip_id: str
     url: str
@@ -42,4 +44,6 @@ class AgentView(View):
 
 
 class RegisteredView(AgentView):
+    """An agent's view of its own registration."""
+
     heartbeat_s: float  # interval at which the agent has to send a heartbeat

@@ -62,6 +62,8 @@ class JobView(View):
 
 
 class EventView(View):
+    """An event of a job or a chip: append-only, numbered in order."""
+
     seq: int
     type: str
     job_id: str | None

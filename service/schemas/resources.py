@@ -27,6 +27,8 @@ class TeacherMetadata(Request):
 
 
 class TeacherView(View):
+    """A teacher: its network and the digest of its weights."""
+
     id: str
     name: str
     network: NetworkSpec
@@ -35,6 +37,8 @@ class TeacherView(View):
 
 
 class TargetSetRequest(Request):
+    """A target set to be made from a teacher and samples that are uploaded in chunks."""
+
     name: Title
     teacher_id: ResourceId
     chunks: int = Field(ge=1, le=100_000)  # how many will be uploaded; they are numbered from 0
@@ -42,6 +46,8 @@ class TargetSetRequest(Request):
 
 
 class ChunkView(View):
+    """A chunk of samples that has arrived."""
+
     index: int
     split: Split
     samples: int
@@ -65,6 +71,8 @@ class TargetSetView(View):
 
 
 class StudentView(View):
+    """A golden student: its rule, its accuracy, and the digest of its block."""
+
     id: str
     teacher_id: str
     target_set_id: str
@@ -87,16 +95,22 @@ class SimulatedChipSettings(Request):
 
 
 class ChipRequest(Request):
+    """A chip to be registered: its backend and the settings of that."""
+
     name: Title
     backend: str = Field(default="simulated", min_length=1, max_length=40)
     settings: JsonObject  # of the backend; for `simulated`: SimulatedChipSettings
 
 
 class ChipPatch(Request):
+    """What can be changed of a chip."""
+
     name: Title
 
 
 class ChipView(View):
+    """A chip: its state, its health, and the version in force."""
+
     id: str
     name: str
     backend: str
@@ -114,6 +128,8 @@ class ChipView(View):
 
 
 class WeightVersionView(View):
+    """A published set of calibrated weights of one chip."""
+
     id: str
     chip_id: str
     version: int
@@ -134,11 +150,15 @@ class WeightVersionView(View):
 
 
 class KeyRequest(Request):
+    """An API key to be made."""
+
     name: Title
     scopes: list[Scope] = Field(min_length=1, max_length=len(Scope))
 
 
 class KeyView(View):
+    """An API key, without the key itself."""
+
     id: str
     name: str
     scopes: list[Scope]
@@ -147,15 +167,21 @@ class KeyView(View):
 
 
 class NewKeyView(KeyView):
+    """A new API key with the key itself."""
+
     key: str  # shown only once; the service stores its hash
 
 
 class HealthView(View):
+    """The service answers."""
+
     status: Literal["ok"] = "ok"
     version: str
 
 
 class FieldError(View):
+    """One field of a request that was refused, and why."""
+
     pointer: str | None = None  # into the body, RFC 6901
     parameter: str | None = None  # of the query, the path or the headers
     message: str

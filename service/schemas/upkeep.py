@@ -47,6 +47,8 @@ class PolicyRequest(Request):
 
 
 class PolicyView(View):
+    """When a chip is probed and calibrated without being asked."""
+
     chip_id: str
     enabled: bool
     probe_every_s: float | None

@@ -14,6 +14,7 @@ SHAPES = {"conv": (4, 4, 4), "hidden": (8,), "readout": (3,)}
 
 
 def some_codes(placement: Placement, top: int, seed: int = 1) -> dict[str, Tensor]:
+    """Draw codes for every layer of a placed network."""
     rng = torch.Generator().manual_seed(seed)
     return {
         stage.name: torch.randint(
@@ -24,6 +25,7 @@ def some_codes(placement: Placement, top: int, seed: int = 1) -> dict[str, Tenso
 
 
 def program_all(chip: ChipBackend, placement: Placement) -> dict[str, Tensor]:
+    """Program every layer with codes drawn at random; return the codes."""
     codes = some_codes(placement, chip.info.weight_code_max)
     for layer, wanted in codes.items():
         chip.program(layer, wanted)
@@ -31,13 +33,16 @@ def program_all(chip: ChipBackend, placement: Placement) -> dict[str, Tensor]:
 
 
 def images() -> Tensor:
+    """Draw a batch of images of the network's input shape."""
     return torch.rand((BATCH, 1, 6, 6), generator=torch.Generator().manual_seed(2))
 
 
 def show(chip: ChipBackend, record: Mapping[str, Observable]) -> Recording:
+    """Present the images and record what was asked for."""
     return chip.run(Stimulus(images(), STEPS), record)
 
 
 def mean_counts(chip: ChipBackend, runs: int = 4) -> Tensor:
+    """Mean spike count of each hidden neuron over several runs."""
     shown = [show(chip, {"hidden": Observable.COUNTS}).layers["hidden"].counts for _ in range(runs)]
     return torch.stack([counts for counts in shown if counts is not None]).float().mean((0, 1))

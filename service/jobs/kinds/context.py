@@ -15,28 +15,40 @@ _PROGRESS_INTERVAL = 0.5  # s: at most two a second
 class Link(Protocol):
     """The line to the parent."""
 
-    def send(self, message: Progressed | Logged | Checkpointed | Ended) -> None: ...
+    def send(self, message: Progressed | Logged | Checkpointed | Ended) -> None:
+        """Send a message to the parent process."""
+        ...
 
-    def cancelled(self) -> bool: ...
+    def cancelled(self) -> bool:
+        """Say whether the parent has asked to cancel the job."""
+        ...
 
-    def lease_held(self) -> bool: ...
+    def lease_held(self) -> bool:
+        """Say whether the lease of the chip is still held."""
+        ...
 
-    def pausing(self) -> bool: ...
+    def pausing(self) -> bool:
+        """Say whether the parent has asked to pause after a checkpoint."""
+        ...
 
 
 class NoLink:
     """A link without a parent: nothing is sent anywhere, and nobody stops the work."""
 
     def send(self, message: object) -> None:
+        """Drop the message."""
         del message
 
     def cancelled(self) -> bool:
+        """Say that nobody has cancelled."""
         return False
 
     def lease_held(self) -> bool:
+        """Say that the lease is held."""
         return True
 
     def pausing(self) -> bool:
+        """Say that nobody has asked to pause."""
         return False
 
 
