@@ -27,7 +27,7 @@ from service.bench.protocol.wire import encode
 from service.digests import content_digest
 from tests.agents import ServedAgent, serve_agent
 from tests.calls import CODES, IMAGES
-from tests.unit.service.bench.agent.http_calls import call, clock
+from tests.integration.bench.http_calls import call, clock
 
 
 def prepared(chip: HttpChip, placement: Placement) -> HttpChip:

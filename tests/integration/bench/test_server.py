@@ -17,7 +17,7 @@ from service.bench.protocol import verbs
 from service.bench.protocol.wire import Message
 from service.digests import content_digest
 from tests.agents import ServedAgent
-from tests.unit.service.bench.agent.http_calls import call, clock
+from tests.integration.bench.http_calls import call, clock
 
 
 @pytest.mark.parametrize(
