@@ -5,6 +5,7 @@ import torch
 
 from ltl_core.calibration.chip_session import ChipSession
 from ltl_core.calibration.loop import Calibration
+from ltl_core.calibration.observe import measured_rate
 from ltl_core.calibration.result import (
     CalibrationResult,
     Checkpoint,
@@ -80,3 +81,10 @@ def test_a_student_whose_spikes_subtract_the_threshold_is_refused(world: World) 
 def test_a_field_that_a_driver_left_out_is_named(field: str) -> None:
     with pytest.raises(ValueError, match=field):
         recorded(LayerRecording(), field)
+
+
+def test_rates_follow_from_spikes_if_a_driver_gives_no_counts() -> None:
+    spikes = torch.rand((8, 5, 3), generator=torch.Generator().manual_seed(1)) < 0.4
+    counted = measured_rate(LayerRecording(counts=spikes.sum(0).int()), steps=8)
+    assert torch.equal(measured_rate(LayerRecording(spikes=spikes), steps=8), counted)
+    assert not torch.equal(measured_rate(LayerRecording(spikes=~spikes), steps=8), counted)
