@@ -2,13 +2,12 @@
 
 import pytest
 
-from service.jobs import periodic
 from service.jobs.periodic import PeriodicTask
 
 
 def test_a_task_runs_once_an_interval(monkeypatch: pytest.MonkeyPatch) -> None:
     clock, done = [100.0], list[float]()
-    monkeypatch.setattr(periodic.time, "monotonic", lambda: clock[0])
+    monkeypatch.setattr("service.jobs.periodic.time.monotonic", lambda: clock[0])
     task = PeriodicTask(lambda: done.append(clock[0]), 15.0)
     for clock[0] in (100.0, 114.0, 116.0, 130.0, 132.0):
         task.run_if_due()
@@ -19,7 +18,7 @@ def test_a_task_that_failed_is_tried_again_an_interval_later(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     clock, tried = [0.0], list[float]()
-    monkeypatch.setattr(periodic.time, "monotonic", lambda: clock[0])
+    monkeypatch.setattr("service.jobs.periodic.time.monotonic", lambda: clock[0])
 
     def do() -> None:
         tried.append(clock[0])

@@ -1,0 +1,1 @@
+"""Pieces of the job engine, each beside a database and without a child process."""
