@@ -46,7 +46,7 @@ def measure(console: Console, quick: bool) -> dict[str, Any]:
         _show(console, rate, "writers")
     console.print("Heartbeats of agents, through the api")
     _show(console, beats, "connections")
-    return {"told": [rate.as_json() for rate in committed], "beats": beats.as_json()}
+    return {"commits": [rate.as_json() for rate in committed], "beats": beats.as_json()}
 
 
 def _commit(fleet: LocalFleet, writers: int, seconds: float) -> Rate:
@@ -57,7 +57,7 @@ def _commit(fleet: LocalFleet, writers: int, seconds: float) -> Rate:
         while time.monotonic() < until:
             with fleet.database.writing() as session:
                 EventRepository(session).append(
-                    "benchmark", "log", str(uuid4()), {"line": "told"}, now=clock(session)
+                    "benchmark", "log", str(uuid4()), {"line": "one of many"}, now=clock(session)
                 )
             count += 1
         return count

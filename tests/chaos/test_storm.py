@@ -73,14 +73,14 @@ def test_what_was_published_was_driven_under_its_token(after: Outcome) -> None:
 
 def test_nothing_is_told_twice_or_left_out(after: Outcome) -> None:
     for job in after.jobs:
-        told = after.events_of(job.id)
-        assert max(Counter((event.type, event.key) for event in told).values()) == 1
-        assert [e.key for e in told if e.type == "job.queued"] == ["0"]
-        started = [event.data["attempt"] for event in told if event.type == "job.started"]
+        emitted = after.events_of(job.id)
+        assert max(Counter((event.type, event.key) for event in emitted).values()) == 1
+        assert [e.key for e in emitted if e.type == "job.queued"] == ["0"]
+        started = [event.data["attempt"] for event in emitted if event.type == "job.started"]
         assert started == list(range(1, job.attempt + 1))
         ended = {"status": job.status, "reason": job.reason, "result": job.result}
-        assert [e.data for e in told if e.type == "job.ended"] == [ended]
-        assert told[-1].type == "job.ended"
+        assert [e.data for e in emitted if e.type == "job.ended"] == [ended]
+        assert emitted[-1].type == "job.ended"
 
 
 def test_readers_were_told_every_event_once_and_in_order(after: Outcome) -> None:

@@ -34,11 +34,11 @@ def test_a_chip_is_calibrated_and_its_weights_are_saved(tmp_path: Path) -> None:
         chip = client.chips.register("bench 1", preset="harsh", seed=5)
         settings = CalibrationSettings(batch=32, budget=Budget(samples=640))
         job = client.jobs.calibrate(chip.id, student, settings)
-        told = [event.type for event in client.jobs.events(job.id)]
+        emitted = [event.type for event in client.jobs.events(job.id)]
         ended = client.jobs.get(job.id)
         assert ended.status == "succeeded", ended.reason
-        assert (told[0], told[-1]) == ("job.queued", "job.ended")
-        assert told.count("job.ended") == 1
+        assert (emitted[0], emitted[-1]) == ("job.queued", "job.ended")
+        assert emitted.count("job.ended") == 1
         assert ended.spent is not None
         assert 0 < ended.spent["samples"] <= 640
         assert client.jobs.log(job.id)

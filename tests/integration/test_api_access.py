@@ -158,12 +158,12 @@ def test_an_upload_that_is_too_large_is_refused(settings: Settings) -> None:
         world = World(client, engine, settings.key_file.read_text().strip())
         client.headers["Authorization"] = f"Bearer {world.key}"
         before = world.stored()
-        told = client.post("/v1/teachers", content=block, headers=upload_headers(block))
+        declared = client.post("/v1/teachers", content=block, headers=upload_headers(block))
         streamed = client.post(  # no Content-Length: the limit is found on the way
             "/v1/teachers", content=iter([block]), headers=upload_headers(block)
         )
-        assert [told.status_code, streamed.status_code] == [413, 413]
-        assert told.json()["limit"] == len(block) - 1
+        assert [declared.status_code, streamed.status_code] == [413, 413]
+        assert declared.json()["limit"] == len(block) - 1
         assert world.stored() == before
 
 

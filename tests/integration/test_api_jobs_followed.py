@@ -98,8 +98,8 @@ def test_events_come_in_order_and_end_with_the_job(world: World) -> None:
     worker.start()
     text = world.client.get(f"/v1/jobs/{job['id']}/events").text
     worker.join()
-    told = ["job.queued", "job.started", *["job.progress"] * 3, "job.ended"]
-    assert lines_of(text, "event") == told
+    emitted = ["job.queued", "job.started", *["job.progress"] * 3, "job.ended"]
+    assert lines_of(text, "event") == emitted
     numbers = lines_of(text, "id")
     rest = world.client.get(
         f"/v1/jobs/{job['id']}/events", headers={"Last-Event-ID": numbers[3]}

@@ -197,8 +197,10 @@ def test_prometheus_asks_the_api_and_grafana_asks_prometheus(compose: Parsed) ->
 def test_the_dashboard_asks_for_metrics_that_there_are(world: World) -> None:
     asked = {name for panel in dashboard()["panels"] for name in names_in(panel)}
     assert len(asked) > 10
-    assert asked <= told(world.client.get("/metrics").text)
-    assert "tandemcal_jobs_ended" not in told(world.client.get("/metrics").text)  # `_total` it is
+    assert asked <= metric_names(world.client.get("/metrics").text)
+    assert "tandemcal_jobs_ended" not in metric_names(
+        world.client.get("/metrics").text
+    )  # `_total` it is
 
 
 def dashboard() -> Parsed:
@@ -214,7 +216,7 @@ def names_in(panel: Parsed) -> list[str]:
     ]
 
 
-def told(text: str) -> set[str]:
+def metric_names(text: str) -> set[str]:
     """Names of samples, also of families that have none yet."""
     endings = {"counter": ("_total",), "histogram": ("_bucket", "_sum", "_count"), "gauge": ("",)}
     return {

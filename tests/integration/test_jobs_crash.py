@@ -30,9 +30,9 @@ def test_a_killed_service_goes_on_from_its_checkpoint(lab: Lab) -> None:
     steps = [drive for drive in lab.drives()[runs_before:] if drive.verb == "run"]
     assert len([d for d in steps if d.chip_id == chip]) < 40 - kept + 12  # not from the start
     for job_id in (job, *behind):
-        told = keys(lab.events(job_id))
-        assert max(told.values()) == 1
-        assert told["job.queued", "0"] == told["job.ended", ""] == 1
+        emitted = keys(lab.events(job_id))
+        assert max(emitted.values()) == 1
+        assert emitted["job.queued", "0"] == emitted["job.ended", ""] == 1
     named = {*lab.states(), *(version.sha256 for version in lab.versions(chip))}
     assert len(lab.blobs() - blobs - named) <= 4  # what the kill caught between two writes
     assert len(lab.versions(chip)) <= 1

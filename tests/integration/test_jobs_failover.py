@@ -19,8 +19,8 @@ def test_a_killed_worker_is_replaced_by_one_that_lives(fleet: Fleet) -> None:
     done = lab.ended(job)
     assert done.status == JobStatus.SUCCEEDED, done.reason
     assert (done.attempt, done.executor_id) == (2, alive.name)
-    (told,) = lab.events(job, "job.interrupted")
-    assert told.data["checkpoint_step"] == kept
+    (emitted,) = lab.events(job, "job.interrupted")
+    assert emitted.data["checkpoint_step"] == kept
     assert all(lab.ended(waited).status == JobStatus.SUCCEEDED for waited in waits)
     for job_id in (job, *waits):
         assert max(keys(lab.events(job_id)).values()) == 1

@@ -71,7 +71,7 @@ class Past:
             session.execute(update(Event).values(created_at=then))
             session.execute(update(Job).where(Job.ended_at.is_not(None)).values(ended_at=then))
 
-    def told(self, job: str) -> list[str]:
+    def emitted(self, job: str) -> list[str]:
         with self.world.context.database.reading() as session:
             return [event.type for event in EventRepository(session).after(0, job_id=job)]
 
@@ -94,15 +94,15 @@ def test_nothing_is_forgotten_before_its_time(past: Past) -> None:
 
 @pytest.mark.both_databases
 def test_progress_goes_first_then_log_lines_and_the_trail_stays(past: Past) -> None:
-    everything = past.told(past.open)
+    everything = past.emitted(past.open)
     past.pass_days(11)
     past.retention.forget()
-    assert "job.progress" not in past.told(past.ended)
-    assert past.told(past.ended).count("job.log") == 3
+    assert "job.progress" not in past.emitted(past.ended)
+    assert past.emitted(past.ended).count("job.log") == 3
     past.pass_days(10_000)
     past.retention.forget()
-    assert past.told(past.ended) == ["job.queued", "job.started", "job.ended"]
-    assert past.told(past.open) == everything  # its job goes on
+    assert past.emitted(past.ended) == ["job.queued", "job.started", "job.ended"]
+    assert past.emitted(past.open) == everything  # its job goes on
 
 
 def test_a_checkpoint_is_dropped_with_its_block_once_its_job_has_ended(past: Past) -> None:

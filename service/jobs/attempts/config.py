@@ -8,7 +8,7 @@ from service.settings import Settings
 
 
 def executor_config(settings: Settings) -> ExecutorConfig:
-    """Return what every child process of an executor is told."""
+    """Return the settings of an executor that every child process gets."""
     cores = os.cpu_count() or 1
     return ExecutorConfig(
         artifacts_dir=str(settings.artifacts_dir),

@@ -1,4 +1,4 @@
-"""What a child is told of the student that its job programs on a chip."""
+"""The student whose codes a job programs on a chip, and the registers that belong to it."""
 
 from sqlalchemy.orm import Session
 

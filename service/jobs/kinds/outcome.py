@@ -1,4 +1,4 @@
-"""How work that was told to stop leaves its loop."""
+"""How work leaves its loop when it is to stop."""
 
 from service.jobs.messages import Ended
 from service.states import JobStatus

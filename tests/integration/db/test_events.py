@@ -24,7 +24,7 @@ def tell_and_fail(session: Session, key: str) -> None:
     raise InterruptedError
 
 
-def told(database: Database, after: int = 0) -> list[str]:
+def emitted(database: Database, after: int = 0) -> list[str]:
     with database.reading() as session:
         return [event.key for event in EventRepository(session).after(after)]
 
@@ -35,7 +35,7 @@ def test_an_event_written_twice_is_stored_once(database: Database) -> None:
         with database.writing() as session:
             for key in keys:
                 tell(session, key)
-    assert told(database) == ["a", "b", "c"]
+    assert emitted(database) == ["a", "b", "c"]
 
 
 @both
@@ -50,7 +50,7 @@ def test_a_unit_of_work_reads_its_own_events(database: Database) -> None:
 def test_an_event_that_is_rolled_back_is_not_stored(database: Database) -> None:
     with pytest.raises(InterruptedError), database.writing() as session:
         tell_and_fail(session, "a")
-    assert told(database) == []
+    assert emitted(database) == []
 
 
 @both
@@ -61,7 +61,7 @@ def test_rolling_back_to_a_savepoint_drops_the_events_since(database: Database) 
             tell_and_fail(session, "inside")
         with session.begin_nested():
             tell(session, "kept")
-    assert told(database) == ["before", "kept"]
+    assert emitted(database) == ["before", "kept"]
 
 
 @on_postgres
@@ -70,8 +70,8 @@ def test_a_reader_misses_nothing_that_commits_late(database: Database) -> None:
         tell(slow, "slow")
         with database.writing() as quick:
             tell(quick, "quick")
-        assert told(database) == ["quick"]
-    assert told(database, after=1) == ["slow"]
+        assert emitted(database) == ["quick"]
+    assert emitted(database, after=1) == ["slow"]
 
 
 @on_postgres
@@ -84,4 +84,4 @@ def test_a_number_drawn_before_the_commit_would_be_missed(database: Database) ->
             quick.execute(insert(Event).values(key="quick", **values))
         with database.reading() as session:
             seen = EventRepository(session).last()
-    assert told(database, after=seen) == []
+    assert emitted(database, after=seen) == []

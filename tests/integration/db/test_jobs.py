@@ -192,8 +192,8 @@ def test_weights_are_published_once_a_job_and_numbered_by_chip(laid: Database) -
     with laid.reading() as session:
         assert session.scalar(select(func.count()).select_from(WeightVersion)) == 2
         assert ChipRepository(session).get("chip").version_in_force == 2
-        told = session.scalars(select(Event).where(Event.type == "weights.published")).all()
-        assert [event.data["version"] for event in told] == [1, 2]
+        emitted = session.scalars(select(Event).where(Event.type == "weights.published")).all()
+        assert [event.data["version"] for event in emitted] == [1, 2]
 
 
 def test_a_student_is_published_once_a_job(laid: Database) -> None:
@@ -216,8 +216,8 @@ def test_an_attempt_after_a_crash_reports_no_step_twice(laid: Database) -> None:
             for step in steps:
                 progress = {"phase": "training", "step": step}
                 jobs.write_progress("train", attempt, progress, {}, NOON)
-        told = EventRepository(session).after(0, job_id="train", types=["job.progress"])
-        assert [event.data["progress"]["step"] for event in told] == [1, 2, 3]
+        emitted = EventRepository(session).after(0, job_id="train", types=["job.progress"])
+        assert [event.data["progress"]["step"] for event in emitted] == [1, 2, 3]
 
 
 def test_a_failed_collection_fails_its_target_set(laid: Database) -> None:
@@ -255,6 +255,6 @@ def test_health_writes_an_event_only_when_it_changes(laid: Database) -> None:
         chips.record_accuracy("chip", 0.5)
         chips.set_health("chip", ChipHealth.BAD, "tune", NOON)
         chips.set_health("chip", ChipHealth.BAD, "train", NOON)
-        (told,) = EventRepository(session).after(0, types=["chip.health_changed"])
-    assert told.data == {"from": "unknown", "to": "bad", "accuracy": 0.5, "drift_score": None}
-    assert (told.job_id, told.chip_id) == ("tune", "chip")
+        (emitted,) = EventRepository(session).after(0, types=["chip.health_changed"])
+    assert emitted.data == {"from": "unknown", "to": "bad", "accuracy": 0.5, "drift_score": None}
+    assert (emitted.job_id, emitted.chip_id) == ("tune", "chip")

@@ -45,8 +45,8 @@ def test_a_traceback_is_for_those_who_debug(
     configure_logging(level, as_json=True)
     warn_in_a_line("service", "it broke off", AWAY, job_id="one")
     first, *more = lines(capsys)
-    told = {name: first[name] for name in ("event", "error", "job_id", "level")}
-    assert told == {
+    fields = {name: first[name] for name in ("event", "error", "job_id", "level")}
+    assert fields == {
         "event": "it broke off",
         "error": "OSError: server closed",
         "job_id": "one",

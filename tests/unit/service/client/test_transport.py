@@ -138,8 +138,8 @@ def test_an_event_stream_that_breaks_off_goes_on_where_it_broke() -> None:
         httpx.Response(200, text=": hello\n\n" + event(3, "job.started")),
         httpx.Response(200, text=event(4, "job.progress") + event(5, "job.ended")),
     )
-    told = list(Jobs(line.transport()).events("1"))
-    assert [one.seq for one in told] == [3, 4, 5]
+    emitted = list(Jobs(line.transport()).events("1"))
+    assert [one.seq for one in emitted] == [3, 4, 5]
     assert line.seen[1].headers["Last-Event-ID"] == "3"
 
 
