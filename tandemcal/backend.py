@@ -32,7 +32,9 @@ from ltl_core.errors import ChipError as ChipError
 from ltl_core.errors import ChipUnavailableError as ChipUnavailableError
 from ltl_core.errors import CodeRangeError as CodeRangeError
 from ltl_core.errors import LayerShapeError as LayerShapeError
+from ltl_core.errors import NonFiniteError as NonFiniteError
 from ltl_core.errors import NotTunableError as NotTunableError
+from ltl_core.errors import SettingError as SettingError
 from ltl_core.errors import UnsupportedLayerError as UnsupportedLayerError
 from ltl_core.optional_verbs import BulkWriter as BulkWriter
 from ltl_core.optional_verbs import StreamingBackend as StreamingBackend

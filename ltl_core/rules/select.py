@@ -15,9 +15,12 @@ from ltl_core.settings import RuleName, TrainingSettings
 
 def select_rule(name: RuleName) -> Rule:
     """Return the local rule of this name. Raises SettingError for any other rule."""
-    if not name.is_local:
-        raise SettingError(f"{name} is not a local rule: choose ltl-online or ltl-offline.")
-    return LtlOffline() if name is RuleName.LTL_OFFLINE else LtlOnline()
+    match name:
+        case RuleName.LTL_OFFLINE:
+            return LtlOffline()
+        case RuleName.LTL_ONLINE:
+            return LtlOnline()
+    raise SettingError(f"{name} is not a local rule: choose ltl-online or ltl-offline.")
 
 
 def select_end_to_end(settings: TrainingSettings, network: NetworkSpec) -> EndToEndRule:
