@@ -88,7 +88,7 @@ class Progressed(_Message):
 
 
 class Logged(_Message):
-    """A line for the reader of the job's log."""
+    """Carries a line for the reader of the job's log."""
 
     type: Literal["log"] = "log"
     line: str

@@ -1,4 +1,4 @@
-"""From a request to a queued job: everything that can be checked is checked before a row exists."""
+"""Submission of jobs: everything that can be checked is checked before a row exists."""
 
 from datetime import datetime
 
@@ -33,7 +33,7 @@ class Submitter:
         key_id: str | None = None,
         kinds: JobKinds = KINDS,
     ) -> None:
-        """`key_id` says whose jobs they are; None: the service's own."""
+        """`key_id` names the key whose jobs they are; None for the service's own."""
         self._session = session
         self._engine = engine
         self._now = now
@@ -43,8 +43,8 @@ class Submitter:
     def submit(self, request: Submission) -> Job:
         """Queue the job that the request asks for, and return it.
 
-        Raises InvalidFieldsError, ChipUnavailableError, and what stands against this kind of job;
-        then nothing was stored.
+        Raises InvalidFieldsError, ChipUnavailableError, and what the kind's `admit` raises; then
+        nothing was stored.
         """
         if request.queue_deadline is not None and request.queue_deadline <= self._now:
             raise InvalidFieldsError(FieldProblem("/queue_deadline", "this time is over"))

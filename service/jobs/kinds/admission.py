@@ -1,4 +1,4 @@
-"""What stands against a request for a job with a chip, whatever its kind."""
+"""Admission of a request for a job with a chip: checks that all such kinds share."""
 
 from typing import NamedTuple
 
@@ -79,7 +79,7 @@ def _student_id(session: Session, chip: Chip, request: ChipSubmission) -> str:
 
 
 def _check_network(session: Session, chip: Chip, student: Student) -> None:
-    """A bench's own chip is asked when the job places the network on it."""
+    """Refuse a network that a simulated chip cannot hold; others are asked when it is placed."""
     if chip.backend == "simulated":
         teacher = TeacherRepository(session).get(student.teacher_id)
         check_network(NetworkSpec.model_validate(teacher.network), spec_of(chip.settings))

@@ -18,7 +18,7 @@ from service.jobs.messages import JobDescription
 
 
 class JobChipSession:
-    """What every kind of work with a chip needs."""
+    """The chip, its lease, the student and the reports of a job with a chip."""
 
     def __init__(self, context: JobContext) -> None:
         """Open the job's chip. Raises ChipUnavailableError, and ValueError without a chip."""

@@ -1,4 +1,4 @@
-"""What a job has in its child process: its description, stored blocks, the line to the parent."""
+"""The job context: description, artifact store and connection of a job in its child process."""
 
 import time
 from collections.abc import Mapping
@@ -13,7 +13,7 @@ _PROGRESS_INTERVAL = 0.5  # s: at most two a second
 
 
 class Link(Protocol):
-    """The line to the parent."""
+    """The connection to the parent process."""
 
     def send(self, message: Progressed | Logged | Checkpointed | Ended) -> None:
         """Send a message to the parent process."""
@@ -53,7 +53,7 @@ class NoLink:
 
 
 class JobContext:
-    """What the work of a kind is given: all that it reads, and all that it reports."""
+    """The world of a job's work: its description, the artifact store, its reports to the parent."""
 
     def __init__(self, artifacts: ArtifactStore, link: Link, description: JobDescription) -> None:
         self.artifacts = artifacts

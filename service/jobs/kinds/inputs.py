@@ -1,4 +1,4 @@
-"""The student whose codes a job programs on a chip, and the registers that belong to it."""
+"""Inputs of jobs with a chip: the student that is programmed on it."""
 
 from sqlalchemy.orm import Session
 

@@ -1,4 +1,4 @@
-"""How work leaves its loop when it is to stop."""
+"""The error by which cancelled work leaves its loop."""
 
 from service.jobs.messages import Ended
 from service.states import JobStatus

@@ -90,7 +90,7 @@ def facts(job: Job) -> Facts:
 
 
 def _result(now: "MeanFingerprint", description: JobDescription) -> Json:
-    """Without a fingerprint of publication there is no score."""
+    """Compare the answers with those at publication; without those there is no score."""
     from ltl_core.calibration.drift import MeanFingerprint, drift_between
 
     published = description.extra.get("fingerprint")

@@ -1,4 +1,4 @@
-"""Where the result of a job that succeeded is stored, in the transaction that ends it."""
+"""The store of results: rows that jobs with a chip write in the transaction that ends them."""
 
 from datetime import datetime
 from typing import NamedTuple

@@ -75,5 +75,5 @@ class JobKindSpec(NamedTuple):
 
     @property
     def work_address(self) -> str:
-        """Where the child process finds the function that does the work: `module:function`."""
+        """The address of the function that does the work, for the child: `module:function`."""
         return f"{self.work.__module__}:{self.work.__qualname__}"

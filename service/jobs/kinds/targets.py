@@ -1,4 +1,4 @@
-"""What jobs read from the artifact store: a teacher's weights, samples, target sets."""
+"""Readers of the artifact store for jobs: a teacher's weights, samples, target sets."""
 
 import torch
 

@@ -105,7 +105,7 @@ def facts(job: Job) -> Facts:
 
 
 def _check_tunable(chip: Chip) -> None:
-    """A bench that has not been heard of is asked when the job starts."""
+    """Refuse a chip without registers; a chip whose agent has not registered is asked later."""
     if chip.info and chip.backend != "simulated" and chip.info.get("tuning") is None:
         message = "this chip has no registers to tune, or its driver does not reach them"
         raise InvalidFieldsError(FieldProblem("/chip_id", message))
