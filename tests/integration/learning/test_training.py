@@ -109,18 +109,20 @@ def with_a_readout_of_the_next_class(world: World) -> World:
     return world._replace(weights={**world.weights, **turned})
 
 
-@pytest.mark.parametrize("readout", list(Readout))
-def test_readout_learns_from_labels_or_from_the_teacher(world: World, readout: Readout) -> None:
+@pytest.mark.parametrize("readout", [Readout.LABELS, Readout.TEACHER])
+def test_readout_learns_classes_from_labels_or_from_the_teacher(
+    world: World, readout: Readout
+) -> None:
     start = with_a_readout_of_the_next_class(world)
 
-    def right(targets: TargetSet, seed: int) -> float:
+    def loss(targets: TargetSet, seed: int) -> float:
         student = trained(start, targets, USUAL, readout=readout, seed=seed).student
-        return student_quality(student, world.test).accuracy
+        return student_quality(student, world.test).loss
 
-    before = at_start(start, world.test).accuracy
-    # Measured: 0.02 before, 0.22 to 0.33 after, and 0.02 from seed to seed.
-    assert at_most([1 - right(world.targets, seed) for seed in SEEDS]) < 1 - before - 0.1
-    assert right(of_the_next_class(world.targets), seed=0) < before + 0.1
+    before = at_start(start, world.test).loss
+    # Measured: 1.46 before, 1.27 after, and 0.002 from seed to seed.
+    assert at_most([loss(world.targets, seed) for seed in SEEDS]) < 0.95 * before
+    assert loss(of_the_next_class(world.targets), seed=0) > before
 
 
 def reconstruction(world: World) -> TargetSet:
@@ -128,6 +130,19 @@ def reconstruction(world: World) -> TargetSet:
     inputs = world.targets.samples.inputs
     values = run_teacher(world.network, world.weights, inputs).logits
     return world.targets._replace(samples=Samples(inputs, values))
+
+
+def test_readout_learns_the_values_of_the_teacher(world: World) -> None:
+    values = reconstruction(world)
+
+    def loss(targets: TargetSet, seed: int) -> float:
+        student = trained(world, targets, USUAL, readout=Readout.TEACHER_VALUES, seed=seed).student
+        return student_quality(student, values).loss
+
+    # Measured: 4.2 to 4.4 are left of 8.3; 5.2 to 5.4 where those of the next class are taught.
+    limit = 0.58 * at_start(world, values).loss
+    assert at_most([loss(world.targets, seed) for seed in SEEDS]) < limit
+    assert loss(of_the_next_class(world.targets), seed=0) > limit
 
 
 def test_student_learns_to_reconstruct(world: World) -> None:
