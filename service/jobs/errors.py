@@ -37,3 +37,11 @@ class ExecutorNameTakenError(ServiceError):
             "(TANDEMCAL_EXECUTOR_ID), or none."
         )
         self.name = name
+
+
+class UnknownJobKindError(ServiceError):
+    """This process knows no kind of job of that name; a process of another release may."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"This release knows no job of kind '{name}'.")
+        self.name = name

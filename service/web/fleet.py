@@ -162,6 +162,8 @@ def outcome(job: Job, kinds: JobKinds) -> str:
     """Describe the result of a job in a few words, or why it did not succeed."""
     if job.status != JobStatus.SUCCEEDED:
         return (job.reason or "").rstrip(".")
+    if job.kind not in kinds:  # a job of another release
+        return ""
     return kinds[job.kind].outcome(job.result or {})
 
 

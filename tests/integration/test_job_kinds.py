@@ -111,5 +111,16 @@ def test_a_kind_that_is_not_registered_is_refused(client: TestClient) -> None:
     assert client.get("/v1/jobs", params={"kind": "weigh"}).status_code == 422
 
 
+def test_the_fleet_page_lists_jobs_of_a_kind_that_is_not_known(client: TestClient) -> None:
+    job_id = submitted(client, kind="count", word="chip").json()["id"]
+    client.get(f"/v1/jobs/{job_id}", params={"wait": 60})
+    context: Any = client.app.state.context  # type: ignore[attr-defined]
+    client.app.state.context = context._replace(kinds=KINDS)  # type: ignore[attr-defined]
+    client.post("/login", data={"key": client.headers["Authorization"].split()[1]})
+    page = client.get("/")
+    assert page.status_code == 200
+    assert job_id in page.text
+
+
 def test_the_service_asks_for_collect_jobs_itself(client: TestClient) -> None:
     assert submitted(client, kind="collect", target_set_id="any").status_code == 422

@@ -27,7 +27,7 @@ class Recorder:
         self, session: Session, job: Job, token: int, now: datetime, kinds: JobKinds = KINDS
     ) -> None:
         self._session = session
-        self._kind = kinds[job.kind]
+        self._kinds = kinds
         self._job = job
         self._token = token
         self._now = now
@@ -71,7 +71,7 @@ class Recorder:
         result = ended.result
         if ended.status == JobStatus.SUCCEEDED:
             to = ResultStore(self._session, self._job, self._token, self._now, artifacts)
-            result = self._kind.store(to, ended)
+            result = self._kinds[self._job.kind].store(to, ended)
         if ended.chip_state_sha256 is not None:
             self._jobs.save_chip_state(
                 self._job.id, self._token, ended.chip_state_sha256, self._now

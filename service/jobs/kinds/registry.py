@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
+from service.jobs.errors import UnknownJobKindError
 from service.jobs.kinds import calibrate, collect, evaluate, probe, train, tune
 from service.jobs.kinds.spec import JobKindSpec
 
@@ -18,8 +19,14 @@ class JobKinds:
         self._kinds = {kind.name: kind for kind in kinds}
 
     def __getitem__(self, name: str) -> JobKindSpec:
-        """Return the kind of this name. Raises KeyError."""
+        """Return the kind of this name. Raises UnknownJobKindError."""
+        if name not in self:
+            raise UnknownJobKindError(name)
         return self._kinds[name]
+
+    def __contains__(self, name: object) -> bool:
+        """Return whether a kind has this name."""
+        return name in self._kinds
 
     def adding(self, kind: JobKindSpec) -> "JobKinds":
         """Return these kinds and one more."""

@@ -20,7 +20,13 @@ def now() -> datetime:
 
 def dispatched(database: Database, job_id: str, chip: str | None = None, **parts: Any) -> str:
     """A job that the engine was handed once, with a chip of its own if one is named."""
-    whole = {"request": {}, "turn": 1, "called_at": now(), "student_id": None} | parts
+    whole = {
+        "kind": "evaluate" if chip else "train",
+        "request": {},
+        "turn": 1,
+        "called_at": now(),
+        "student_id": None,
+    } | parts
     with database.writing() as session:
         if chip is not None:
             session.add(
@@ -38,7 +44,6 @@ def dispatched(database: Database, job_id: str, chip: str | None = None, **parts
             session.add(ChipLease(chip_id=chip, token=0, expires_at=now() - TTL))
         job = Job(
             id=job_id,
-            kind="evaluate" if chip else "train",
             status="queued",
             chip_id=chip,
             priority=5,

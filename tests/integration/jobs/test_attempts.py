@@ -91,6 +91,18 @@ def test_a_job_that_needs_what_is_gone_fails_with_the_reason(
     assert holder_of(database, "chip") is None
 
 
+def test_a_job_of_a_kind_that_this_release_does_not_know_fails_with_the_reason(
+    settings: Settings, database: Database
+) -> None:
+    attempt = begun(database, dispatched(database, "job", kind="made-up"))
+    run(settings, database, attempt, [])
+    job = job_of(database, "job")
+    assert (job.status, job.reason) == (
+        JobStatus.FAILED,
+        "This release knows no job of kind 'made-up'.",
+    )
+
+
 def test_a_child_that_dies_leaves_the_job_to_its_next_attempt(
     settings: Settings, database: Database
 ) -> None:

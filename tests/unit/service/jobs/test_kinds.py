@@ -7,6 +7,7 @@ import sys
 
 import pytest
 
+from service.jobs.errors import UnknownJobKindError
 from service.jobs.kinds.registry import KINDS
 
 NAMES = [name.value for name in KINDS.names()]
@@ -50,5 +51,5 @@ def test_a_kind_that_is_added_leaves_the_others_as_they_are() -> None:
     added = KINDS.adding(KINDS["probe"]._replace(name="made-up"))
     assert [name.value for name in added.names()] == [*NAMES, "made-up"]
     assert [name.value for name in KINDS.names()] == NAMES
-    with pytest.raises(KeyError):
+    with pytest.raises(UnknownJobKindError):
         KINDS["made-up"]
