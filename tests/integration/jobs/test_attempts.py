@@ -7,6 +7,7 @@ import pytest
 from sqlalchemy.exc import OperationalError
 
 from ltl_core.errors import LeaseLostError
+from service.artifacts import ArtifactStore
 from service.db.repositories.events import EventRepository
 from service.db.repositories.leases import LeaseRepository
 from service.db.session import Database
@@ -22,10 +23,10 @@ from service.jobs.attempts.attempt import (
 from service.jobs.attempts.attempt_runner import AttemptRunner
 from service.jobs.attempts.runner import JobRunner
 from service.jobs.attempts.supervisor import Decision, Supervisor
-from service.jobs.errors import ServiceStoppingError
+from service.jobs.errors import JobTakenOverError, ServiceStoppingError
 from service.jobs.kinds.registry import KINDS, JobKinds
 from service.jobs.kinds.spec import no_inputs
-from service.jobs.messages import Ended, Logged
+from service.jobs.messages import Checkpointed, Ended, Logged
 from service.settings import Settings
 from service.states import JobStatus
 from tests.integration.jobs.begun import (
@@ -79,6 +80,28 @@ def test_a_ticket_of_an_earlier_dispatch_is_void(database: Database) -> None:
     assert job_of(database, "job").attempt == 0
 
 
+def test_a_job_whose_own_earlier_attempt_holds_the_chip_tries_again_soon(
+    database: Database,
+) -> None:
+    begun(database, dispatched(database, "job", "chip"))
+    with database.writing() as session:
+        ticket, holder = DispatchTicket("job", 1), Holder("another", TTL)
+        assert begin_attempt(session, ticket, holder, now()) is Refusal.BUSY
+    assert job_of(database, "job").status == JobStatus.RUNNING
+
+
+def test_a_job_that_broke_off_waits_while_another_holds_its_chip(database: Database) -> None:
+    attempt = begun(database, dispatched(database, "job", "chip"))
+    with database.writing() as session:
+        leases = LeaseRepository(session)
+        leases.release("chip", attempt.token)
+        leases.take("chip", "another", "another job", TTL, now())
+        ticket = DispatchTicket("job", 1)
+        assert begin_attempt(session, ticket, Holder(EXECUTOR, TTL), now()) is Refusal.LATER
+    job = job_of(database, "job")
+    assert (job.status, job.called_at) == (JobStatus.WAITING_FOR_CHIP, None)
+
+
 def test_a_job_that_needs_what_is_gone_fails_with_the_reason(
     settings: Settings, database: Database
 ) -> None:
@@ -127,6 +150,43 @@ def test_a_child_whose_lease_ran_out_has_not_failed(database: Database, settings
     run(settings, database, attempt, [lost])
     job = job_of(database, "job")
     assert (job.status, job.called_at) == (JobStatus.QUEUED, None)
+    assert events(database, "job")[-1] == "lease.lost"
+
+
+def test_an_attempt_that_was_superseded_kills_its_child_and_writes_nothing(
+    settings: Settings, database: Database
+) -> None:
+    attempt = begun(database, dispatched(database, "job"))
+    begun(database, "job")  # another executor goes on with the job
+    child = FakeChild([Logged(line="too late")])
+    children: Any = FakeChildren(child)
+    runner = AttemptRunner(settings, database, KINDS, children, threading.Event())
+    with pytest.raises(JobTakenOverError):
+        runner.run(attempt)
+    assert child.finished
+    assert job_of(database, "job").attempt == 2
+    assert "job.log" not in events(database, "job")
+
+
+def test_a_checkpoint_is_recorded_and_replaces_the_one_before(
+    settings: Settings, database: Database
+) -> None:
+    store = ArtifactStore(settings.artifacts_dir)
+    first, second = store.put(b"first"), store.put(b"second")
+    attempt = begun(database, dispatched(database, "job"))
+    script: Script = [Checkpointed(sha256=first, step=1), Checkpointed(sha256=second, step=2)]
+    run(settings, database, attempt, [*script, EOFError])
+    job = job_of(database, "job")
+    assert (job.checkpoint_sha256, job.checkpoint_step) == (second, 2)
+    assert [store.has(first), store.has(second)] == [False, True]
+
+
+def test_a_lost_lease_leaves_the_job_waiting(
+    settings: Settings, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    decide(monkeypatch, Decision.LEASE_LOST)
+    run(settings, database, begun(database, dispatched(database, "job")), [])
+    assert job_of(database, "job").status == JobStatus.QUEUED
     assert events(database, "job")[-1] == "lease.lost"
 
 

@@ -4,15 +4,22 @@ import time
 from datetime import timedelta
 
 import pytest
+from sqlalchemy.exc import OperationalError
 from structlog.testing import capture_logs
 
+from service.db.repositories.dispatches import Dispatch
 from service.db.repositories.executors import ExecutorRepository
+from service.db.repositories.jobs import JobRepository
 from service.db.session import Database
 from service.jobs.periodic import PeriodicTask
+from service.jobs.queue import stalled
 from service.jobs.queue.dbos_queue import DbosQueue, TakenDispatch
 from service.jobs.queue.failover import Failover
 from service.jobs.queue.maintenance import QueueMaintenance
-from tests.integration.jobs.begun import now
+from service.jobs.upkeep.upkeep import Upkeep
+from service.settings import Settings
+from service.states import JobStatus
+from tests.integration.jobs.begun import dispatched, job_of, now
 
 SILENCE = timedelta(seconds=10)
 
@@ -102,3 +109,38 @@ def test_a_task_that_fails_is_logged_and_tried_again(database: Database) -> None
     assert len(tries) == 2
     assert {line["event"].split(",")[0] for line in logs} == {"queue maintenance failed"}
     queue.close()
+
+
+@pytest.mark.parametrize(
+    "fault", [OperationalError("SELECT", {}, ConnectionRefusedError()), ValueError("a fault")]
+)
+def test_upkeep_that_fails_is_logged_and_done_at_the_next_look(
+    settings: Settings, database: Database, monkeypatch: pytest.MonkeyPatch, fault: Exception
+) -> None:
+    queue = DbosQueue(database, SILENCE)
+    upkeep, planned = Upkeep(settings, database, queue, queue), list[int]()  # type: ignore[arg-type]
+
+    def fail_once() -> int:
+        planned.append(1)
+        if len(planned) == 1:
+            raise fault
+        return 0
+
+    monkeypatch.setattr(upkeep._planner, "plan", fail_once)
+    monkeypatch.setattr(upkeep._retention, "forget", lambda: 0)
+    with capture_logs() as logs:
+        upkeep.run_once()
+        upkeep.run_once()
+    assert len(planned) == 2
+    warned = [line["event"] for line in logs if line["log_level"] == "warning"]
+    assert [event.split(",")[0] for event in warned] == ["upkeep failed"]
+    queue.close()
+
+
+def test_a_lost_dispatch_of_a_job_that_has_ended_since_is_let_be(database: Database) -> None:
+    job_id = dispatched(database, "job")
+    with database.writing() as session:
+        dispatch = Dispatch(job_id, 1, 5)
+        JobRepository(session).request_cancel(job_id, now())
+        stalled._requeue(session, dispatch, now())
+    assert job_of(database, job_id).status == JobStatus.CANCELLED
