@@ -178,3 +178,12 @@ def test_the_engine_failing_leaves_no_job(world: World, monkeypatch: pytest.Monk
     with pytest.raises(OSError, match="queue is full"):
         post(world, body)
     assert world.stored() == before
+
+
+def test_a_chip_without_weights_needs_the_name_of_a_student(world: World) -> None:
+    chip = world.register_chip()["id"]
+    tuned = post(world, {"kind": "tune", "chip_id": chip})
+    assert (tuned.status_code, tuned.json()["errors"][0]["pointer"]) == (422, "/student_id")
+    probed = post(world, {"kind": "probe", "chip_id": chip})  # it takes no student's name
+    assert probed.status_code == 409
+    assert "no weights in force" in probed.json()["detail"]
