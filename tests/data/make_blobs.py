@@ -35,9 +35,11 @@ def trained_module() -> nn.Module:
         nn.Linear(16, CLASSES),
     )
     samples = blobs(400, seed=1)
+    labels = samples.labels
+    assert labels is not None
     optimizer = torch.optim.Adam(module.parameters(), 1e-2)
     for _ in range(60):
-        loss = nn.functional.cross_entropy(module(samples.inputs), samples.labels)
+        loss = nn.functional.cross_entropy(module(samples.inputs), labels)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()

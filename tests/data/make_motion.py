@@ -25,6 +25,8 @@ def main() -> None:
 
 def trained_module(samples: Samples) -> nn.Module:
     """One convolution and a readout, trained on what the sequences are on average."""
+    labels = samples.labels
+    assert labels is not None
     module = nn.Sequential(
         nn.Conv2d(2, 8, 3, stride=2, padding=1),
         nn.BatchNorm2d(8),
@@ -35,7 +37,7 @@ def trained_module(samples: Samples) -> nn.Module:
     optimizer = torch.optim.Adam(module.parameters(), 1e-2)
     for _ in range(30):
         optimizer.zero_grad()
-        nn.functional.cross_entropy(module(samples.inputs), samples.labels).backward()
+        nn.functional.cross_entropy(module(samples.inputs), labels).backward()
         optimizer.step()
     return module.eval()
 

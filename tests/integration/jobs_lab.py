@@ -289,7 +289,7 @@ def environment_for(settings: Settings) -> dict[str, str]:
     }
 
 
-def until(ask: Callable[[], T], what: str, patience: float = PATIENCE) -> T:
+def until(ask: Callable[[], T | None], what: str, patience: float = PATIENCE) -> T:
     """Ask again and again until the answer is true."""
     deadline = time.monotonic() + patience
     while time.monotonic() < deadline:

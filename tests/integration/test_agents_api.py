@@ -24,7 +24,8 @@ from service.jobs.attempts.attempt import Attempt, DispatchTicket, Holder, Refus
 from service.jobs.attempts.describe import Describer
 from service.jobs.messages import ExecutorConfig
 from service.settings import Settings
-from tests.world import RecordingEngine, World
+from tests.recording import RecordingEngine
+from tests.world import World
 
 pytestmark = pytest.mark.both_databases
 

@@ -13,7 +13,8 @@ from service.db.repositories.jobs import JobRepository
 from service.db.schema import metadata
 from service.db.session import Database
 from service.settings import Settings
-from tests.world import RecordingEngine, World, teacher_block, upload_headers
+from tests.recording import RecordingEngine
+from tests.world import World, teacher_block, upload_headers
 
 pytestmark = pytest.mark.both_databases
 

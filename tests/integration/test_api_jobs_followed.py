@@ -2,6 +2,7 @@
 
 import threading
 import time
+from typing import Any
 
 import pytest
 
@@ -131,7 +132,9 @@ def test_lists_come_in_pages_and_are_filtered(world: World) -> None:
     world.client.post(f"/v1/jobs/{ids[0]}/cancel")
     seen, cursor = [], None
     while True:
-        query = {"limit": 2, "kind": "calibrate"} | ({"cursor": cursor} if cursor else {})
+        query: dict[str, Any] = {"limit": 2, "kind": "calibrate"} | (
+            {"cursor": cursor} if cursor else {}
+        )
         page = world.client.get("/v1/jobs", params=query).json()
         seen += [job["id"] for job in page["items"]]
         if (cursor := page["next_cursor"]) is None:

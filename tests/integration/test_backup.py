@@ -23,7 +23,8 @@ from service.db.tables import ChipLease, Student, TargetSet
 from service.errors import ArtifactCorruptError
 from service.settings import Settings
 from tests.postgres import Server, as_text
-from tests.world import RecordingEngine, World
+from tests.recording import RecordingEngine
+from tests.world import World
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 import os
 import signal
 import time
+from collections.abc import Callable
 from multiprocessing import forkserver
 
 import psutil
@@ -17,7 +18,8 @@ def fork_servers() -> list[int]:
 
 
 def test_a_fork_server_that_is_killed_while_it_loads_is_started_again() -> None:
-    forkserver._forkserver._stop()  # whatever another test has left  # type: ignore[attr-defined]
+    stop: Callable[[], None] = forkserver._forkserver._stop  # type: ignore[attr-defined]
+    stop()  # whatever another test has left
     server = ForkServer()
     server.warm_up()
     (first,) = fork_servers()

@@ -90,7 +90,7 @@ def test_a_dispatch_that_the_engine_dropped_runs_after_all(
 ) -> None:
     """The database goes away just when the engine wants to begin."""
     dropped = list[str]()
-    begin = dbos_queue_loop.execute_dequeued_workflow
+    begin = dbos_queue_loop.execute_dequeued_workflow  # type: ignore[attr-defined]
 
     def drop_first(dbos: Any, status: Any, owner: str) -> None:
         if not dropped:

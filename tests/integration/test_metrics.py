@@ -19,7 +19,8 @@ from service.db.tables import Chip
 from service.settings import Settings
 from service.states import JobStatus
 from tests.ports import free_ports
-from tests.world import RecordingEngine, World
+from tests.recording import RecordingEngine
+from tests.world import World
 
 
 def parsed(text: str) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:

@@ -89,7 +89,7 @@ class Fleet:
             query = select(Job).where(Job.chip_id == chip, Job.status == "queued")
             job = session.scalars(query).one()
         token = self.world.drive(job.id)
-        ended = Ended(status=status, reason="of the test", result=result)  # type: ignore[arg-type]
+        ended = Ended(status=status, reason="of the test", result=result)
         with self.world.context.database.writing() as session:
             job = JobRepository(session).get(job.id)
             Recorder(session, job, token, utc_now()).end(ended, self.world.context.artifacts)

@@ -36,7 +36,7 @@ def keep_spare() -> None:
             socket.send_fds(ours, [message], descriptors)
         return pid
 
-    util.spawnv_passfds = start
+    util.spawnv_passfds = start  # type: ignore[assignment]
 
 
 def _wait(parent: socket.socket) -> None:

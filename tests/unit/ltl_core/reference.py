@@ -20,13 +20,13 @@ class _Spike(torch.autograd.Function):
     """A spike: a step forward, a boxcar around the threshold backward."""
 
     @staticmethod
-    def forward(ctx, membrane, threshold, width):  # type: ignore[no-untyped-def]
+    def forward(ctx, membrane, threshold, width):
         ctx.save_for_backward(membrane)
         ctx.threshold, ctx.width = threshold, width
         return (membrane > threshold).to(membrane.dtype)
 
     @staticmethod
-    def backward(ctx, gradient):  # type: ignore[no-untyped-def]
+    def backward(ctx, gradient):
         (membrane,) = ctx.saved_tensors
         near = (membrane - ctx.threshold).abs() < ctx.width
         return gradient * near.to(gradient.dtype), None, None
@@ -47,6 +47,11 @@ def dspike(neuron: NeuronSettings, b: float) -> Spike:
         return soft + ((u > neuron.threshold).to(u.dtype) - soft).detach()
 
     return spike
+
+
+def of_the_input(inputs: Tensor, steps: int) -> dict[str | None, list[Tensor]]:
+    """What layers without a layer below are shown, step by step: an image, or frames."""
+    return {None: [inputs[:, t] if inputs.dim() > 4 else inputs for t in range(steps)]}
 
 
 def layer_sums(layer: Weighted, weight: Tensor, bias: Tensor, rows: Tensor) -> Tensor:
@@ -126,8 +131,7 @@ def local_gradients(
     network, weights, neuron = model
     labels = targets.labels
     leaves = {n: w.clone().requires_grad_(not n.endswith("gain")) for n, w in weights.items()}
-    frames = inputs.dim() > 4
-    outputs = {None: [inputs[:, t] if frames else inputs for t in range(neuron.steps)]}
+    outputs = of_the_input(inputs, neuron.steps)
     losses = []
     for stage in network.stages:
         sources = [outputs[branch.source] for branch in stage.branches]
@@ -198,8 +202,8 @@ def end_to_end_gradients(
     leaves |= {n: w.clone() for n, w in model.weights.items()}
     for leaf in leaves.values():
         leaf.requires_grad_()
-    steps, frames = model.neuron.steps, inputs.dim() > 4
-    outputs = {None: [inputs[:, t] if frames else inputs for t in range(steps)]}
+    steps = model.neuron.steps
+    outputs = of_the_input(inputs, steps)
     total = torch.zeros((), dtype=inputs.dtype)
     hidden = len(model.network.stages) - 1
     for stage in model.network.stages:
@@ -222,13 +226,13 @@ class _Count(torch.autograd.Function):
     """Spike counts: the student's forward; backward into the ANN where it is linear."""
 
     @staticmethod
-    def forward(ctx, activation, counts, steps):  # type: ignore[no-untyped-def]
+    def forward(ctx, activation, counts, steps):
         ctx.save_for_backward(activation)
         ctx.steps = steps
         return counts
 
     @staticmethod
-    def backward(ctx, gradient):  # type: ignore[no-untyped-def]
+    def backward(ctx, gradient):
         (activation,) = ctx.saved_tensors
         return gradient * ((activation > 0) & (activation < ctx.steps)), None, None
 
@@ -236,9 +240,9 @@ class _Count(torch.autograd.Function):
 def tandem_gradients(model: Model, inputs: Tensor, labels: Tensor) -> dict[str, Tensor]:
     """Return the gradients of a = (W c + T b) / threshold, with the student's counts c forward."""
     leaves = {n: w.clone().requires_grad_() for n, w in model.weights.items()}
-    steps, frames, threshold = model.neuron.steps, inputs.dim() > 4, model.neuron.threshold
-    trains = {None: [inputs[:, t] if frames else inputs for t in range(steps)]}
-    counts = {None: torch.stack(trains[None]).sum(0)}
+    steps, threshold = model.neuron.steps, model.neuron.threshold
+    trains = of_the_input(inputs, steps)
+    counts: dict[str | None, Tensor] = {None: torch.stack(trains[None]).sum(0)}
     scaled = {n: w * steps if n.endswith("bias") else w for n, w in leaves.items()}
     for stage in model.network.stages:
         whole = sums(stage, scaled, [counts[branch.source] for branch in stage.branches])

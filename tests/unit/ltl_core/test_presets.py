@@ -2,7 +2,7 @@
 
 import pytest
 
-from ltl_core.presets import PRESETS
+from ltl_core.presets import PRESETS, PresetName
 from ltl_core.settings import Scales, TrainingSettings
 
 
@@ -14,7 +14,7 @@ from ltl_core.settings import Scales, TrainingSettings
     ],
 )
 def test_rates_fall_in_the_published_steps(name: str, rates: dict[int, float]) -> None:
-    settings = PRESETS[name].settings
+    settings = PRESETS[PresetName(name)].settings
     assert {epoch: settings.rate_fraction(epoch) for epoch in rates} == pytest.approx(rates)
     assert settings.learning_rate == 1e-4
     assert settings.scales is Scales.BATCH

@@ -44,7 +44,7 @@ def _run_in_snntorch(
     return counts, sums
 
 
-def _counter(counts: dict[str, Tensor], name: str):  # type: ignore[no-untyped-def]
+def _counter(counts: dict[str, Tensor], name: str):
     def add(_module: nn.Module, _inputs: object, spikes: Tensor) -> None:
         counts[name] = counts.get(name, torch.zeros(())) + spikes
 

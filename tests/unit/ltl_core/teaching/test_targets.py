@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from ltl_core.errors import SettingError, SilentLayerError
-from ltl_core.teaching.targets import Samples, evenly_spaced_indices
+from ltl_core.teaching.targets import evenly_spaced_indices
 from ltl_core.teaching.teacher import collect, scale_of
 from tests.blobs import World, blobs
 
@@ -47,8 +47,8 @@ def test_evenly_spaced_samples_are_of_every_class_if_sorted_by_class() -> None:
 def test_scales_of_a_batch_are_those_of_its_activations(world: World) -> None:
     whole = collect(world.network, world.weights, world.targets.samples, percentile=100)
     batch = whole.take(torch.arange(32)).rescaled(99.0)
-    inputs = whole.samples.inputs[:32]
-    fresh = collect(world.network, world.weights, Samples(inputs, whole.samples.labels[:32]))
+    first = whole.samples.take(torch.arange(32))
+    fresh = collect(world.network, world.weights, first)
     for name, rates in fresh.take(torch.arange(32)).rates.items():
         torch.testing.assert_close(batch.rates[name], rates, rtol=0, atol=0.01)
     stale = whole.take(torch.arange(32)).rates["layer5"]

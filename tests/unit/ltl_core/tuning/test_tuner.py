@@ -95,7 +95,7 @@ def test_the_check_fails_without_the_registers_and_passes_with_them(tuned: Tuned
     ):
         for name, layer in tuned.result.items():
             codes = [overwrite(part) for part in layer.tuning[:4]]
-            tuned.chip.tune(name, Tuning(*codes, 0))
+            tuned.chip.tune(name, Tuning._make([*codes, 0]))
         checks = tuned.tuner.check(tuned.result)
         assert len(checks["hidden"].failures) == 3
     tuned.tuner.apply(from_block(to_block(tuned.result)))
