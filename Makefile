@@ -62,11 +62,12 @@ test: $(READY) ## run all tests, chaos in its short form
 coverage: $(READY) ## run all tests and show which branches of the packages they take
 	$(PYTEST) $(PARALLEL) --cov --cov-report=term:skip-covered
 
-check: $(READY) ## check format, lint, types and import contracts
+check: $(READY) ## check format, lint, types, import contracts and the documentation
 	$(BIN)/ruff format --check
 	$(BIN)/ruff check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	@$(MAKE) --no-print-directory docs
 
 format: $(READY) ## format the code and mend what the linter can mend
 	$(BIN)/ruff format
