@@ -13,9 +13,9 @@ def world() -> World:
     return load_world()
 
 
-@pytest.fixture(autouse=True, scope="package")
+@pytest.fixture(scope="module")
 def unchecked() -> Iterator[None]:
-    """Types and shapes are not checked: that takes two thirds of a training."""
+    """The longest files run without checks of types and shapes, which double their time."""
     jaxtyping.config.update("jaxtyping_disable", True)
     yield
     jaxtyping.config.update("jaxtyping_disable", False)

@@ -16,6 +16,7 @@ from ltl_core.progress import Phase
 from ltl_core.settings import Budget, CalibrationSettings, Change
 from tests.blobs import World, chip
 
+pytestmark = pytest.mark.usefixtures("unchecked")
 CHIPS = (1, 2, 3)
 SHORT = CalibrationSettings(budget=Budget(samples=1600))
 

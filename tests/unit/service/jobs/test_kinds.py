@@ -1,10 +1,5 @@
 """What is promised of every registered kind of job, whatever it does."""
 
-import ast
-import inspect
-import subprocess
-import sys
-
 import pytest
 
 from service.jobs.errors import UnknownJobKindError
@@ -13,38 +8,12 @@ from service.jobs.kinds.registry import KINDS
 NAMES = [name.value for name in KINDS.names()]
 
 
-def late_imports(name: str) -> set[str]:
-    """The modules that functions of a kind's file import."""
-    tree = ast.parse(inspect.getsource(sys.modules[KINDS[name].work.__module__]))
-    functions = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)]
-    return {
-        str(node.module)
-        for function in functions
-        for node in ast.walk(function)
-        if isinstance(node, ast.ImportFrom)
-    }
-
-
-def not_loaded_by(modules: list[str], wanted: set[str]) -> set[str]:
-    """Which of the wanted modules a process lacks that has imported these."""
-    code = f"import sys, {', '.join(modules)}; print(*{wanted!r}.difference(sys.modules))"
-    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
-    return set(done.stdout.split())
-
-
 @pytest.mark.parametrize("name", NAMES)
 def test_a_kind_stands_in_the_file_of_its_name_and_its_body_names_it(name: str) -> None:
     kind = KINDS[name]
     assert kind.work.__module__ == f"service.jobs.kinds.{name}"
     assert kind.request.model_fields["kind"].annotation.__args__ == (name,)  # type: ignore[union-attr]
     assert kind.needs_chip == ("chip_id" in kind.request.model_fields)
-
-
-def test_the_fork_server_has_loaded_whatever_a_child_imports() -> None:
-    wanted = set[str]().union(*(late_imports(name) for name in NAMES))
-    main = ["service.jobs.kinds.main"]
-    assert not_loaded_by(main, wanted)  # the control: without the kinds' word it would be missing
-    assert not_loaded_by([*main, *KINDS.loads()], wanted) == set()
 
 
 def test_a_kind_that_is_added_leaves_the_others_as_they_are() -> None:

@@ -1,0 +1,90 @@
+"""The loop keeps its budgets, writes what changed, puts back what is worse, and goes on."""
+
+from collections.abc import Mapping
+
+import pytest
+import torch
+from torch import Tensor
+
+from chip_sim.chip import SimulatedChip
+from ltl_core.calibration.loop import Calibration
+from ltl_core.calibration.result import CalibrationResult, Checkpoint, EndedBy
+from ltl_core.progress import Phase
+from ltl_core.settings import Budget, CalibrationSettings
+from tests.blobs import World, chip
+
+SHORT = CalibrationSettings(budget=Budget(samples=1600))
+
+
+def _run(
+    world: World, backend: SimulatedChip, settings: CalibrationSettings = SHORT
+) -> CalibrationResult:
+    calibration = Calibration(backend, world.student, world.targets, world.test, settings)
+    for _ in calibration.steps():
+        pass
+    return calibration.result
+
+
+def test_the_old_codes_are_put_back_if_nothing_was_gained(world: World) -> None:
+    backend = chip("ideal")
+    worse = SHORT.model_copy(update={"learning_rate": 1.0, "trim_learning_rate": 1.0})
+    result = _run(world, backend, worse)
+    assert not result.improved
+    assert result.candidate.loss > result.before.verification.loss
+    for name, codes in world.student.codes.items():
+        assert all(map(torch.equal, codes, result.codes[name]))
+        torch.testing.assert_close(backend.weights(name).round(), codes.weight.float())
+    assert result.after.test.accuracy == pytest.approx(result.before.test.accuracy, abs=0.01)
+
+
+def test_only_changed_cells_are_written_and_all_are_counted(world: World) -> None:
+    backend, written = chip("pcm"), 0
+    calibration = Calibration(backend, world.student, world.targets, world.test, SHORT)
+    codes: Mapping[str, Tensor] = {n: c.weight for n, c in world.student.codes.items()}
+    for progress in calibration.steps():
+        if progress.phase is Phase.CALIBRATING:
+            now = {n: c.weight for n, c in calibration.codes.items()}
+            written += sum(int((now[n] != codes[n]).sum()) for n in now)
+            codes = now
+            assert progress.spent.cells == written
+    assert written > 0
+
+
+def test_budget_of_samples_is_kept(world: World) -> None:
+    result = _run(world, chip("pcm"), SHORT.model_copy(update={"budget": Budget(samples=320)}))
+    assert result.spent.samples == 320
+    assert result.ended_by is EndedBy.SAMPLES
+
+
+def test_budget_of_writes_ends_the_learning(world: World) -> None:
+    budget = Budget(samples=6400, cell_writes_per_cell=0.5)
+    result = _run(
+        world, chip("pcm"), SHORT.model_copy(update={"budget": budget, "finish_share": 0})
+    )
+    assert result.ended_by is EndedBy.WRITES
+    assert 0.5 <= result.spent.cell_writes_per_cell < 1.5
+    assert result.spent.samples < 6400
+
+
+def test_calibration_goes_on_from_its_checkpoint_as_if_never_stopped(world: World) -> None:
+    backend = chip("pcm")
+    whole = Calibration(backend, world.student, world.targets, world.test, SHORT)
+    for progress in whole.steps():
+        if progress.phase is Phase.CALIBRATING and progress.step == 9:
+            block, state = whole.checkpoint().to_block(), backend.state()
+    again = chip("pcm")
+    again.restore(state)
+    resumed = Calibration(
+        again,
+        world.student,
+        world.targets,
+        world.test,
+        SHORT,
+        checkpoint=Checkpoint.from_block(block),
+    )
+    steps = [p.step for p in resumed.steps() if p.phase is Phase.CALIBRATING]
+    assert steps[0] == 10
+    assert resumed.result.spent == whole.result.spent
+    assert resumed.result.after == whole.result.after
+    for name, codes in whole.result.codes.items():
+        assert all(map(torch.equal, codes, resumed.result.codes[name]))
