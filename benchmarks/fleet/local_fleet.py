@@ -20,6 +20,7 @@ from rich.console import Console
 from sqlalchemy import select
 
 from benchmarks.job_latency import Service
+from service.cli.worker import STARTED
 from service.client.errors import TandemcalError
 from service.client.sdk import Tandemcal
 from service.db.session import Database
@@ -100,7 +101,7 @@ class LocalFleet:
 
     def started(self, worker: FleetProcess) -> FleetProcess:
         """Wait until the worker can run jobs."""
-        worker.wait_for_output("worker started")
+        worker.wait_for_output(STARTED)
         return worker
 
     def close(self) -> None:

@@ -11,6 +11,8 @@ from service.jobs.queue.dbos_engine import ExecutingEngine
 from service.logs import configure_logging
 from service.settings import Settings
 
+STARTED = "worker: started, it runs jobs"  # the log line that others wait for
+
 
 def work() -> None:
     """Run jobs until a signal ends the process.
@@ -19,7 +21,7 @@ def work() -> None:
     """
     settings = Settings()
     configure_logging(settings.log_level, as_json=settings.log_json)
-    stopping = _told_to_stop()
+    stopping = _stop_requested()
     wait_for(settings.database, settings.database_wait_s)
     upgrade(settings.database)
     database = Database(settings.database)
@@ -27,9 +29,7 @@ def work() -> None:
     log = structlog.get_logger(__name__)
     try:
         executor.launch()
-        log.info(
-            "worker: started, it runs jobs", executor=executor.name, slots=settings.parallel_jobs
-        )
+        log.info(STARTED, executor=executor.name, slots=settings.parallel_jobs)
         stopping.wait()
         log.info("worker: stopping, jobs are handed over", executor=executor.name)
     finally:
@@ -37,7 +37,7 @@ def work() -> None:
         database.close()
 
 
-def _told_to_stop() -> threading.Event:
+def _stop_requested() -> threading.Event:
     """Return an event that the first SIGTERM or Ctrl-C sets."""
     stopping = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):

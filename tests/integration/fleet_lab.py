@@ -17,6 +17,7 @@ from typing import TypeVar
 from sqlalchemy import select
 from sqlalchemy.orm import make_transient
 
+from service.cli.worker import STARTED
 from service.db.base import Base
 from service.db.session import Database
 from service.db.tables import Executor, Job, Student, TargetSet, Teacher
@@ -65,7 +66,7 @@ class Fleet:
     def worker(self, name: str, **environment: str) -> Worker:
         """Runs jobs under this name, from now on."""
         worker = self.starting_worker(name, **environment)
-        worker.said("worker: started")
+        worker.said(STARTED)
         return worker
 
     def starting_worker(self, name: str, **environment: str) -> Worker:
