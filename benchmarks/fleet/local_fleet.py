@@ -139,12 +139,12 @@ def processor_seconds(fleet: LocalFleet) -> dict[str, float]:
     """Processor time so far, in s, by process; that of children counts once they have ended."""
     used = {"benchmark": _own(psutil.Process())}
     used["postgresql"] = _tree(psutil.Process(fleet.server.pid))
-    for process in fleet.processes:
-        if process.process.poll() is None:
-            process = psutil.Process(process.process.pid)
-            used[process.name] = _own(process)
-            if process.name != "api":
-                used[f"{process.name}'s jobs"] = sum(_tree(child) for child in process.children())
+    for member in fleet.processes:
+        if member.process.poll() is None:
+            process = psutil.Process(member.process.pid)
+            used[member.name] = _own(process)
+            if member.name != "api":
+                used[f"{member.name}'s jobs"] = sum(_tree(child) for child in process.children())
     return used | {"others": _machine() - sum(used.values())}
 
 
