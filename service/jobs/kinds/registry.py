@@ -34,7 +34,8 @@ class JobKinds:
 
     def loads(self) -> list[str]:
         """Return the modules that the fork server loads, so that no child has to."""
-        return sorted({module for kind in self._kinds.values() for module in kind.loads})
+        kinds = self._kinds.values()
+        return sorted({name for kind in kinds for name in (kind.work.__module__, *kind.loads)})
 
     def names(self) -> type[StrEnum]:
         """Make the closed set of names that the API publishes."""
