@@ -67,7 +67,7 @@ class SimulatedChip:
 
     @property
     def info(self) -> ChipInfo:
-        """What this chip is."""
+        """Description of this chip."""
         return self._info
 
     def place(self, placement: Placement) -> None:

@@ -181,7 +181,7 @@ class ChipBackend(Protocol):
 
     @property
     def info(self) -> ChipInfo:
-        """What the chip is; the same for as long as the backend is open."""
+        """Description of the chip; the same for as long as the backend is open."""
         ...
 
     def place(self, placement: Placement) -> None:

@@ -88,7 +88,7 @@ class Calibration:
 
     @property
     def result(self) -> CalibrationResult:
-        """What came of the calibration. Raises SettingError before `steps` has ended."""
+        """Result of the calibration. Raises SettingError before `steps` has ended."""
         if self._result is None:
             raise SettingError("The calibration has not ended: run its steps first.")
         return self._result

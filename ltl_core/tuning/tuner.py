@@ -63,7 +63,7 @@ class Tuner:
 
     @property
     def result(self) -> dict[str, TunedLayer]:
-        """What was found, layer by layer. Raises SettingError before `steps` has ended."""
+        """Result of the tuning, layer by layer. Raises SettingError before `steps` has ended."""
         if self._result is None:
             raise SettingError("The tuning has not ended: run its steps first.")
         return self._result

@@ -35,7 +35,7 @@ class LeasedBackend:
 
     @property
     def info(self) -> ChipInfo:
-        """What the chip is; it needs no lease."""
+        """Description of the chip; it needs no lease."""
         return self._backend.info
 
     def place(self, placement: Placement) -> None:

@@ -75,7 +75,7 @@ class ChipServer:
 
     @property
     def info(self) -> ChipInfo:
-        """What the chip is. Raises ChipUnavailableError if the driver of the chip does."""
+        """Description of the chip. Raises ChipUnavailableError if the driver of the chip does."""
         return self._chip.info
 
     @property

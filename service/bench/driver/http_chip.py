@@ -63,7 +63,7 @@ class HttpChip:
 
     @property
     def info(self) -> ChipInfo:
-        """What the chip is, as its agent said when the chip was opened."""
+        """Description of the chip, as its agent said when the chip was opened."""
         return self._info
 
     def place(self, placement: Placement) -> None:
