@@ -112,12 +112,10 @@ def cells_of(group: Sequence[Run]) -> list[str]:
 
 
 def complaints_about(group: Sequence[Run]) -> list[str]:
-    """List the limits that the seeds of one row of the table miss.
-
-    The gap is that of their mean: one run's changes with the processor, because sums of floats do.
-    """
+    """List the limits that these runs, one or the seeds of a row, miss by their mean."""
     conditions = group[0].conditions
-    task, name = tasks()[conditions.task], f"{conditions.task} {conditions.settings.rule}"
+    task = tasks()[conditions.task]
+    name = group[0].name if len(group) == 1 else f"{conditions.task} {conditions.settings.rule}"
     complaints = [
         f"{task.name} {run.conditions.settings.seed}: "
         f"the teacher has {100 * run.teacher:.2f} % only."
@@ -127,7 +125,7 @@ def complaints_about(group: Sequence[Run]) -> list[str]:
     allowed, gap = task.gaps.get(conditions.settings.rule), mean(run.gap for run in group)
     if conditions.start == "warm" and allowed is not None and gap > allowed:
         complaints.append(
-            f"{name}: {100 * gap:.2f} points behind its teacher in the mean of {len(group)} seeds, "
+            f"{name}: {100 * gap:.2f} points behind its teacher, mean of {len(group)}; "
             f"{100 * allowed:.1f} allowed."
         )
     return complaints

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.learning import judged_together, parse
 from benchmarks.learning_runs import Conditions, Run, complaints_about, earlier, groups, write
 from ltl_core.errors import DataFormatError
 from ltl_core.settings import RuleName, TrainingSettings
@@ -13,7 +14,14 @@ def test_the_mean_of_the_seeds_is_judged() -> None:
     near, far = run_of("ltl-online", 1, 0.965), run_of("ltl-online", 2, 0.945)
     assert complaints_about([near, near, far]) == []
     (complaint,) = complaints_about([near, far, far])
-    assert "1.83 points behind its teacher in the mean of 3 seeds, 1.5 allowed" in complaint
+    assert "1.83 points behind its teacher, mean of 3; 1.5 allowed" in complaint
+
+
+def test_every_run_is_judged_for_itself_but_for_the_quick_form() -> None:
+    runs = [run_of("ltl-online", seed, accuracy) for seed, accuracy in ((1, 0.965), (2, 0.945))]
+    far = [complaints_about(judged) for judged in judged_together(runs, parse([]))]
+    assert [len(complaints) for complaints in far] == [0, 1]
+    assert judged_together(runs, parse(["--quick"])) == [runs]
 
 
 def test_a_bad_teacher_is_named_with_its_seed() -> None:
