@@ -6,9 +6,10 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 PYTEST := $(BIN)/python -m pytest --durations=15 --durations-min=1
-# The tests of a file share their servers, so they stay in one process. In the order of their names
-# the longest files, which have few tests, do not come last.
-PARALLEL := --numprocesses 2 --dist loadfile --no-loadscope-reorder
+# Many tests wait, so three processes use two cores best. The tests of a file share their servers,
+# so they stay in one process. In the order of their names the longest files, which have few tests,
+# do not come last.
+PARALLEL := --numprocesses 3 --dist loadfile --no-loadscope-reorder
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
 
 export TANDEMCAL_DATA_DIR ?= $(CURDIR)/.tandemcal
