@@ -13,8 +13,7 @@ from service.app import create_app, run_jobs_here
 from service.db.tables import Job
 from service.jobs.kinds.context import JobContext
 from service.jobs.kinds.registry import KINDS
-from service.jobs.kinds.results import ResultStore
-from service.jobs.kinds.spec import Facts, JobKindSpec, JobSubject
+from service.jobs.kinds.spec import Facts, JobKindSpec, JobSubject, ResultStore
 from service.jobs.messages import Ended, Json
 from service.schemas.jobs import Submission
 from service.settings import Settings

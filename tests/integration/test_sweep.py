@@ -4,7 +4,7 @@ import os
 import time
 from pathlib import Path
 
-from service.jobs.upkeep.orphan_blocks import OrphanSweep
+from service.jobs.upkeep.retention import OrphanSweep
 from tests.world import World
 
 

@@ -13,11 +13,9 @@ from service.db.outage import write_with_retry
 from service.db.session import Database
 from service.errors import AttemptSupersededError, ServiceError
 from service.jobs.attempts.attempt import Attempt, leave_attempt, lose_attempt, release
-from service.jobs.attempts.config import executor_config
-from service.jobs.attempts.describe import Describer
+from service.jobs.attempts.describe import Describer, executor_config
 from service.jobs.attempts.fork_server import ChildProcess, ForkServer
-from service.jobs.attempts.recorder import Recorder
-from service.jobs.attempts.superseded_blocks import SupersededBlocks
+from service.jobs.attempts.recorder import Recorder, SupersededBlocks
 from service.jobs.attempts.supervisor import Decision, Supervisor
 from service.jobs.errors import ServiceStoppingError
 from service.jobs.kinds.registry import JobKinds

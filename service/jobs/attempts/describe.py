@@ -1,5 +1,6 @@
 """The description that a job's child process is given, made from the job's rows."""
 
+import os
 from datetime import datetime
 
 from sqlalchemy.orm import Session
@@ -10,9 +11,22 @@ from service.db.repositories.chips import ChipRepository
 from service.db.repositories.target_sets import TargetSetRepository
 from service.db.repositories.teachers import TeacherRepository
 from service.db.tables import Chip, Job
+from service.jobs.health import DriftThresholds
 from service.jobs.kinds.registry import KINDS, JobKinds
 from service.jobs.messages import ChunkRef, ExecutorConfig, JobDescription, Json
+from service.settings import Settings
 from service.states import Split
+
+
+def executor_config(settings: Settings) -> ExecutorConfig:
+    """Return the settings of an executor that every child process gets."""
+    cores = os.cpu_count() or 1
+    return ExecutorConfig(
+        artifacts_dir=str(settings.artifacts_dir),
+        threads=settings.job_threads or max(1, cores // settings.parallel_jobs),
+        chip_backends=settings.chip_backends,
+        drift=DriftThresholds(drifting=settings.drift_score_drifting, bad=settings.drift_score_bad),
+    )
 
 
 class Describer:

@@ -1,4 +1,4 @@
-"""The rows that a job's messages become: every write carries the job's token."""
+"""What a job's messages become: rows, each written under the job's token, and blocks replaced."""
 
 from datetime import datetime
 
@@ -12,8 +12,8 @@ from service.db.repositories.leases import LeaseRepository
 from service.db.repositories.policies import PolicyRepository
 from service.db.tables import Job
 from service.jobs.kinds.registry import KINDS, JobKinds
-from service.jobs.kinds.results import ResultStore
-from service.jobs.messages import Checkpointed, Ended, Logged, Progressed
+from service.jobs.kinds.spec import ResultStore
+from service.jobs.messages import Checkpointed, Ended, JobDescription, Logged, Progressed
 from service.states import JobStatus
 
 
@@ -80,3 +80,38 @@ class Recorder:
         if self._job.chip_id is not None:
             PolicyRepository(self._session).after_job(self._jobs.get(self._job.id), self._now)
             LeaseRepository(self._session).release(self._job.chip_id, self._token)
+
+
+class SupersededBlocks:
+    """Removes blocks of one attempt once the newer ones are recorded.
+
+    A checkpoint carries its job's id and a chip's state its chip's, so no other row names them.
+    What a crash leaves, the next attempt replaces.
+    """
+
+    def __init__(self, artifacts: ArtifactStore, description: JobDescription) -> None:
+        self._artifacts = artifacts
+        self._checkpoint = description.checkpoint_sha256
+        self._chip_state = description.chip.state_sha256 if description.chip else None
+
+    def checkpoint_recorded(self, message: Checkpointed) -> None:
+        """Remove the checkpoint and the chip's state of before."""
+        self._replace_chip_state(message.chip_state_sha256)
+        self._replace_checkpoint(message.sha256)
+
+    def end_recorded(self, message: Ended) -> None:
+        """Remove the last checkpoint, which an ended job does not need, and the state of before."""
+        self._replace_chip_state(message.chip_state_sha256)
+        self._replace_checkpoint(None)
+
+    def _replace_checkpoint(self, newer: str | None) -> None:
+        if self._checkpoint is not None and self._checkpoint != newer:
+            self._artifacts.remove(self._checkpoint)
+        self._checkpoint = newer
+
+    def _replace_chip_state(self, newer: str | None) -> None:
+        if newer is None or newer == self._chip_state:
+            return
+        if self._chip_state is not None:
+            self._artifacts.remove(self._chip_state)
+        self._chip_state = newer

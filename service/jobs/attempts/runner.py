@@ -1,5 +1,6 @@
 """The job runner of one executor: a job waits for a slot and is tried until it has ended."""
 
+import heapq
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,13 +15,13 @@ from service.db.session import Database, clock
 from service.jobs.attempts.attempt import Attempt, DispatchTicket, Holder, Refusal, begin_attempt
 from service.jobs.attempts.attempt_runner import AttemptRunner
 from service.jobs.attempts.fork_server import ForkServer
-from service.jobs.attempts.slots import Slots
 from service.jobs.errors import ServiceStoppingError
 from service.jobs.kinds.registry import KINDS, JobKinds
 from service.logs import in_a_line, warn_in_a_line
 from service.settings import Settings
 
 _PAUSE = 0.3  # s between two attempts, and two looks at a chip that somebody else drives
+Rank = tuple[int, str]  # priority, then the time-ordered id: the smallest goes first
 _BROKE_OFF = "job runner: an attempt broke off, the job is tried again"
 
 
@@ -110,7 +111,7 @@ class JobRunner:
     def _is_first(self, ticket: DispatchTicket) -> bool:
         return ticket is next(one for one in self._here if one.job_id == ticket.job_id)
 
-    def _rank(self, job_id: str) -> tuple[int, str]:
+    def _rank(self, job_id: str) -> Rank:
         with self._database.reading() as session:
             return (JobRepository(session).get(job_id).priority, job_id)
 
@@ -128,3 +129,51 @@ class JobRunner:
                 job_id=ticket.job_id,
                 error=in_a_line(error),
             )
+
+
+class Slots:
+    """A fixed number of slots; a job that waits for its chip holds none."""
+
+    def __init__(self, count: int) -> None:
+        self._free = count
+        self._waiting: list[Rank] = []
+        self._stopping = False
+        self._changed = threading.Condition()
+
+    @contextmanager
+    def one(self, rank: Rank) -> Iterator[None]:
+        """Wait for a slot and hold it. Raises ServiceStoppingError once `stop` was called."""
+        self._acquire(rank)
+        try:
+            yield
+        finally:
+            self._release()
+
+    @property
+    def waiting(self) -> int:
+        """The number of jobs that wait for a slot."""
+        return len(self._waiting)
+
+    def stop(self) -> None:
+        """Give out no slot any more."""
+        with self._changed:
+            self._stopping = True
+            self._changed.notify_all()
+
+    def _acquire(self, rank: Rank) -> None:
+        with self._changed:
+            heapq.heappush(self._waiting, rank)
+            self._changed.wait_for(lambda: self._stopping or self._is_next(rank))
+            if self._stopping:
+                raise ServiceStoppingError()
+            heapq.heappop(self._waiting)
+            self._free -= 1
+            self._changed.notify_all()
+
+    def _release(self) -> None:
+        with self._changed:
+            self._free += 1
+            self._changed.notify_all()
+
+    def _is_next(self, rank: Rank) -> bool:
+        return self._free > 0 and self._waiting[0] == rank

@@ -12,8 +12,7 @@ from service.bench.driver.call_times import call_times
 from service.bench.leased import LeasedBackend
 from service.bench.registry import open_chip, save_chip
 from service.bench.wall_time import WallTime
-from service.jobs.kinds.context import JobContext, as_json
-from service.jobs.kinds.outcome import CancelledWorkError, cancelled
+from service.jobs.kinds.context import CancelledWorkError, JobContext, as_json, cancelled
 from service.jobs.messages import JobDescription
 
 

@@ -11,8 +11,7 @@ from service.db.repositories.target_sets import TargetSetRepository
 from service.db.tables import TargetSet
 from service.errors import ChunksMissingError, SplitMissingError
 from service.jobs.kinds.context import JobContext
-from service.jobs.kinds.results import ResultStore
-from service.jobs.kinds.spec import TARGETS, JobKindSpec, JobSubject
+from service.jobs.kinds.spec import TARGETS, JobKindSpec, JobSubject, ResultStore
 from service.jobs.messages import Ended, Json
 from service.schemas.base import Request, ResourceId
 from service.schemas.jobs import Submission

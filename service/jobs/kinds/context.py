@@ -1,4 +1,4 @@
-"""The job context: description, artifact store and connection of a job in its child process."""
+"""The job context: what a job in its child process works with, and how cancelled work ends."""
 
 import time
 from collections.abc import Mapping
@@ -8,6 +8,7 @@ from ltl_core.progress import Progress
 from service.artifacts import ArtifactStore
 from service.bench.driver.call_times import CallTime
 from service.jobs.messages import Checkpointed, Ended, JobDescription, Json, Logged, Progressed
+from service.states import JobStatus
 
 _PROGRESS_INTERVAL = 0.5  # s: at most two a second
 
@@ -97,6 +98,25 @@ class JobContext:
         self.flush()
         sha256 = self.artifacts.put(block)
         self.link.send(Checkpointed(sha256=sha256, step=step, chip_state_sha256=chip_state_sha256))
+
+
+class CancelledWorkError(Exception):
+    """The job was cancelled between two steps; what it leaves behind stands in `ended`."""
+
+    def __init__(self, ended: Ended) -> None:
+        super().__init__(ended.reason)
+        self.ended = ended
+
+
+def cancelled(reason: str, *, chip_state_sha256: str | None = None) -> CancelledWorkError:
+    """Make the error that is raised where the work stops."""
+    return CancelledWorkError(
+        Ended(
+            status=JobStatus.CANCELLED,
+            reason=reason,
+            chip_state_sha256=chip_state_sha256,
+        )
+    )
 
 
 def as_json(progress: Progress) -> tuple[Json, Json]:

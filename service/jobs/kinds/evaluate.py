@@ -4,11 +4,9 @@ from typing import TYPE_CHECKING, Literal
 
 from ltl_core.progress import Phase, Progress
 from service.jobs.health import health_by_accuracy
-from service.jobs.kinds.admission import admit_on_chip
+from service.jobs.kinds.chip_and_student import admit_on_chip, student_inputs
 from service.jobs.kinds.context import JobContext
-from service.jobs.kinds.inputs import student_inputs
-from service.jobs.kinds.results import ResultStore
-from service.jobs.kinds.spec import CHIP_SESSION, TARGETS, JobKindSpec
+from service.jobs.kinds.spec import CHIP_SESSION, TARGETS, JobKindSpec, ResultStore
 from service.jobs.messages import Ended, Json
 from service.schemas.base import ResourceId
 from service.schemas.jobs import ChipSubmission

@@ -17,8 +17,7 @@ from pydantic import ValidationError
 
 from ltl_core.errors import CalibrationError
 from service.artifacts import ArtifactStore
-from service.jobs.kinds.context import JobContext
-from service.jobs.kinds.outcome import CancelledWorkError
+from service.jobs.kinds.context import CancelledWorkError, JobContext
 from service.jobs.messages import (
     Cancel,
     Checkpointed,

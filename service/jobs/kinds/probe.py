@@ -11,10 +11,9 @@ from service.db.repositories.weights import WeightRepository
 from service.db.tables import Job
 from service.formatting import score_text
 from service.jobs.health import DriftThresholds, health_by_accuracy, health_by_score, worse
-from service.jobs.kinds.admission import admit_on_chip
+from service.jobs.kinds.chip_and_student import admit_on_chip
 from service.jobs.kinds.context import JobContext
-from service.jobs.kinds.results import ResultStore
-from service.jobs.kinds.spec import CHIP_SESSION, Facts, JobKindSpec
+from service.jobs.kinds.spec import CHIP_SESSION, Facts, JobKindSpec, ResultStore
 from service.jobs.messages import Ended, JobDescription, Json
 from service.schemas.jobs import ChipSubmission
 from service.states import ChipHealth, JobStatus

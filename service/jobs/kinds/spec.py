@@ -6,15 +6,19 @@ that run in the child process.
 """
 
 from collections.abc import Callable
+from datetime import datetime
 from typing import Any, NamedTuple
 
 from sqlalchemy.orm import Session
 
+from service.artifacts import ArtifactStore
+from service.db.repositories.chips import ChipRepository
+from service.db.repositories.fingerprints import FingerprintRepository, ProbeRecord
 from service.db.tables import Job
 from service.jobs.kinds.context import JobContext
-from service.jobs.kinds.results import ResultStore
 from service.jobs.messages import Ended, Json
 from service.schemas.jobs import Submission
+from service.states import ChipHealth
 
 Facts = list[tuple[str, str]]
 CHIP_SESSION = "service.jobs.kinds.chip_session"  # to be named in `loads`
@@ -28,6 +32,35 @@ class JobSubject(NamedTuple):
     target_set_id: str | None = None
     student_id: str | None = None
     chip_id: str | None = None
+
+
+class ResultStore(NamedTuple):
+    """One attempt that succeeded, and where its result goes."""
+
+    session: Session
+    job: Job
+    token: int
+    now: datetime
+    artifacts: ArtifactStore
+
+    def record_accuracy(self, accuracy: float, result: Json) -> None:
+        """Record what the chip was measured to do, and its health by that."""
+        chips, chip_id = ChipRepository(self.session), str(self.job.chip_id)
+        health = ChipHealth(result.get("health", ChipHealth.UNKNOWN))
+        chips.record_accuracy(chip_id, accuracy)
+        chips.set_health(chip_id, health, self.job.id, self.now)
+
+    def record_fingerprint(self, answer: Json, version: int, score: float | None) -> None:
+        """Record what the chip answered to its fixed stimulus while `version` was in force."""
+        probed = ProbeRecord(
+            chip_id=str(self.job.chip_id),
+            job_id=self.job.id,
+            version=version,
+            answer=answer,
+            score=score,
+            chip_time=float(answer["chip_time_s"]),
+        )
+        FingerprintRepository(self.session).keep(probed, self.now)
 
 
 def no_inputs(session: Session, job: Job) -> Json:

@@ -12,10 +12,8 @@ from ltl_core.settings import TrainingSettings
 from service.db.repositories.students import StudentRepository
 from service.db.repositories.target_sets import TargetSetRepository
 from service.db.tables import TargetSet
-from service.jobs.kinds.context import JobContext
-from service.jobs.kinds.outcome import cancelled
-from service.jobs.kinds.results import ResultStore
-from service.jobs.kinds.spec import TARGETS, JobKindSpec, JobSubject
+from service.jobs.kinds.context import JobContext, cancelled
+from service.jobs.kinds.spec import TARGETS, JobKindSpec, JobSubject, ResultStore
 from service.jobs.messages import Ended, Json
 from service.request_errors import FieldProblem, InvalidFieldsError
 from service.schemas.base import ResourceId

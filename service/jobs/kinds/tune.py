@@ -11,11 +11,16 @@ from service.db.repositories.jobs import JobRepository
 from service.db.tables import Chip, Job, Student
 from service.formatting import percent
 from service.jobs.health import health_by_accuracy
-from service.jobs.kinds.admission import find_chip_and_student
+from service.jobs.kinds.chip_and_student import find_chip_and_student, student_inputs
 from service.jobs.kinds.context import JobContext
-from service.jobs.kinds.inputs import student_inputs
-from service.jobs.kinds.results import ResultStore
-from service.jobs.kinds.spec import CHIP_SESSION, TARGETS, Facts, JobKindSpec, JobSubject
+from service.jobs.kinds.spec import (
+    CHIP_SESSION,
+    TARGETS,
+    Facts,
+    JobKindSpec,
+    JobSubject,
+    ResultStore,
+)
 from service.jobs.messages import Ended, Json
 from service.request_errors import FieldProblem, InvalidFieldsError
 from service.schemas.base import ResourceId

@@ -23,8 +23,8 @@ from service.db.tables import Job
 from service.db.upkeep_tables import Policy
 from service.errors import ChipNotCalibratedError
 from service.jobs.engine import JobEngine
-from service.jobs.kinds.admission import student_in_force
 from service.jobs.kinds.calibrate import CalibrateRequest
+from service.jobs.kinds.chip_and_student import student_in_force
 from service.jobs.kinds.probe import ProbeRequest
 from service.jobs.submit import Submitter
 

@@ -1,5 +1,6 @@
-"""Retention: rows and blocks that nobody looks at after so many days are deleted in batches."""
+"""Retention: deletes rows and blocks that are too old, and blocks that no row names."""
 
+import time
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import NamedTuple, Protocol
@@ -8,11 +9,13 @@ from sqlalchemy.orm import Session
 
 from service.artifacts import ArtifactStore
 from service.db import locks
+from service.db.repositories.artifact_references import ArtifactReferenceRepository
 from service.db.repositories.retention import RetentionRepository
 from service.db.session import Database, clock
 
 PROGRESS, LOG = "job.progress", "job.log"
 _BATCH = 500  # rows in one transaction
+_YOUNG = 24 * 3600.0  # s in which whoever stored a block names it in a row
 _KEYS = timedelta(days=2)  # far longer than two planners can be apart
 
 
@@ -34,7 +37,7 @@ class DispatchHistory(Protocol):
 
 
 class Retention:
-    """Deletes what is too old in one database and its artifact store."""
+    """Deletes, in batches, what is too old in one database and its artifact store."""
 
     def __init__(
         self,
@@ -78,6 +81,27 @@ class Retention:
     def _now(self) -> datetime:
         with self._database.reading() as session:
             return clock(session)
+
+
+class OrphanSweep:
+    """Removes orphan blocks: no row names them, as after a crash between two writes.
+
+    A block is stored first and named then, so a young one stays.
+    Storing a block that is there already makes it young again: nothing can come to name a block
+    while it is being removed.
+    """
+
+    def __init__(self, database: Database, artifacts: ArtifactStore) -> None:
+        self._database = database
+        self._artifacts = artifacts
+
+    def remove_orphans(self) -> int:
+        """Remove the orphans that are a day old; return how many there were."""
+        before = time.time() - _YOUNG
+        stored = set(self._artifacts.every())
+        with self._database.reading() as session:
+            orphans = stored - ArtifactReferenceRepository(session).referenced()
+        return sum(self._artifacts.remove_old(sha256, before) for sha256 in orphans)
 
 
 def _alone(session: Session) -> bool:

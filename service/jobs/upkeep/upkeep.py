@@ -11,9 +11,8 @@ from service.db.outage import AWAY
 from service.db.session import Database
 from service.jobs.engine import JobEngine
 from service.jobs.periodic import PeriodicTask
-from service.jobs.upkeep.orphan_blocks import OrphanSweep
 from service.jobs.upkeep.planner import Planner
-from service.jobs.upkeep.retention import DispatchHistory, Retention, RetentionPeriods
+from service.jobs.upkeep.retention import DispatchHistory, OrphanSweep, Retention, RetentionPeriods
 from service.logs import warn_in_a_line
 from service.settings import Settings
 

@@ -7,9 +7,8 @@ import pytest
 from ltl_core.errors import SettingError
 from ltl_core.settings import TrainingSettings
 from service.artifacts import ArtifactStore
-from service.jobs.kinds.context import JobContext, NoLink
+from service.jobs.kinds.context import JobContext, NoLink, cancelled
 from service.jobs.kinds.main import do_job
-from service.jobs.kinds.outcome import cancelled
 from service.jobs.messages import (
     Checkpointed,
     Ended,

@@ -1,4 +1,4 @@
-"""Admission of a request for a job with a chip: checks that all such kinds share."""
+"""Chip and student of a job: checks at its admission, and what its child process gets of them."""
 
 from typing import NamedTuple
 
@@ -14,9 +14,10 @@ from service.db.repositories.students import StudentRepository
 from service.db.repositories.target_sets import TargetSetRepository
 from service.db.repositories.teachers import TeacherRepository
 from service.db.repositories.weights import WeightRepository
-from service.db.tables import Chip, Student
+from service.db.tables import Chip, Job, Student
 from service.errors import ChipNotCalibratedError
 from service.jobs.kinds.spec import JobSubject
+from service.jobs.messages import Json
 from service.request_errors import FieldProblem, InvalidFieldsError
 from service.schemas.jobs import ChipSubmission
 
@@ -67,6 +68,16 @@ def wrong_student(message: str) -> InvalidFieldsError:
     return InvalidFieldsError(FieldProblem("/student_id", message))
 
 
+def student_inputs(session: Session, job: Job) -> Json:
+    """Describe the job's student, with its codes that were in force when the job started."""
+    student = StudentRepository(session).get(str(job.student_id))
+    return {
+        "student_sha256": student.sha256,
+        "accuracy": student.accuracy,
+        "in_force_sha256": _in_force(session, job),
+    }
+
+
 def _student_id(session: Session, chip: Chip, request: ChipSubmission) -> str:
     """Return the student that was named, else the one in force."""
     named: str | None = getattr(request, "student_id", None)
@@ -94,3 +105,11 @@ def _check_drivable(session: Session, student: Student) -> None:
     trained = TrainingSettings.model_validate(request.get("settings", {}))
     if trained.neuron.reset is not Reset.ZERO:
         raise wrong_student("its spikes subtract the threshold; chips reset to zero")
+
+
+def _in_force(session: Session, job: Job) -> str | None:
+    """Return the chip's codes, unless they belong to another student."""
+    if job.chip_id is None or job.weights_in_force is None:
+        return None
+    version = WeightRepository(session).get(job.chip_id, job.weights_in_force)
+    return version.sha256 if version.student_id == job.student_id else None

@@ -6,7 +6,7 @@ import pytest
 
 from service.artifacts import ArtifactStore
 from service.bench.chip_ref import ChipRef
-from service.jobs.attempts.superseded_blocks import SupersededBlocks
+from service.jobs.attempts.recorder import SupersededBlocks
 from service.jobs.messages import Checkpointed, Ended, ExecutorConfig, JobDescription
 from service.states import JobStatus
 

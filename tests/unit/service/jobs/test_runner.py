@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from service.jobs.attempts.slots import Rank, Slots
+from service.jobs.attempts.runner import Rank, Slots
 from service.jobs.errors import ServiceStoppingError
 
 
