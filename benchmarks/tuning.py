@@ -62,7 +62,7 @@ class Row(NamedTuple):
     leak: tuple[float, float] | None = None
     not_tuned: int = 0  # circuits, over all layers
     passed: bool = True  # measured again, by the criteria
-    ranges: tuple[int, ...] = ()
+    ranges: tuple[tuple[int, ...], ...] = ()  # of the rows of tiles of each layer
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -154,7 +154,7 @@ def with_spreads(row: Row, tuned: Mapping[str, TunedLayer]) -> Row:
         threshold=worst("threshold"),
         leak=worst("leak"),
         not_tuned=sum(sum(layer.success.failed.values()) for layer in layers),
-        ranges=tuple(layer.tuning.adc_range for layer in layers),
+        ranges=tuple(tuple(layer.tuning.adc_range.tolist()) for layer in layers),
     )
 
 
@@ -192,8 +192,13 @@ def _cells(row: Row) -> list[str]:
     return [
         *learned,
         *(_change(row.adc_lsb, 1), _change(row.threshold, 100), _change(row.leak, 100)),
-        *(str(row.not_tuned), "yes" if row.passed else "no", " ".join(map(str, row.ranges))),
+        *(str(row.not_tuned), "yes" if row.passed else "no", _ranges(row.ranges)),
     ]
+
+
+def _ranges(layers: tuple[tuple[int, ...], ...]) -> str:
+    """Codes of the rows of tiles of a layer, with commas; layers with spaces."""
+    return " ".join(",".join(map(str, layer)) for layer in layers)
 
 
 def _change(pair: tuple[float, float] | None, scale: float) -> str:

@@ -24,7 +24,7 @@ from ltl_core.network.stages import Stage
 
 _COARSE_BITS = 8  # of converters whose codes single precision resolves to better than _DOUBT
 
-Watch = Callable[[Tensor], None]  # is given the codes of one row of tiles
+Watch = Callable[[int, Tensor], None]  # is given the number of a row of tiles, and its codes
 
 
 class TileArray(NamedTuple):
@@ -36,6 +36,8 @@ class TileArray(NamedTuple):
     bits: int  # of the converters
     read_noise: float  # standard deviation of one weight in one multiply, code units
     norms: tuple[float, ...] = ()  # largest of a column, for each row of tiles; empty if unknown
+    # What a code of each row of tiles is worth, in codes of the first; empty if all are alike.
+    units: tuple[float, ...] = ()
 
 
 class RowInput(NamedTuple):
@@ -49,19 +51,19 @@ class RowInput(NamedTuple):
 class ClipMeter:
     """Counts conversions, and those that answered with the largest or the smallest code."""
 
-    def __init__(self, code_max: int) -> None:
+    def __init__(self, code_max: int, tiles: int) -> None:
         self._code_max = code_max
-        self._seen = self._clipped = 0
+        self._seen, self._clipped = [0] * tiles, [0] * tiles
 
-    def watch(self, codes: Tensor) -> None:
-        """Count these codes."""
-        self._seen += codes.numel()
-        self._clipped += int((codes.abs() >= self._code_max).sum())
+    def watch(self, tile: int, codes: Tensor) -> None:
+        """Count these codes of one row of tiles."""
+        self._seen[tile] += codes.numel()
+        self._clipped[tile] += int((codes.abs() >= self._code_max).sum())
 
     @property
-    def fraction(self) -> float:
-        """Fraction of the conversions so far that were clipped."""
-        return self._clipped / max(self._seen, 1)
+    def fractions(self) -> Float[Tensor, " tile"]:
+        """Fraction of the conversions of each row of tiles so far that were clipped."""
+        return torch.tensor(self._clipped) / torch.tensor(self._seen).clamp(min=1)
 
 
 class _Reading(NamedTuple):
@@ -88,9 +90,9 @@ def read_columns(
     rng: torch.Generator,
     watch: Watch | None = None,
 ) -> Float[Tensor, "times batch column *position"]:
-    """Return the ADC codes of every column, added up over the rows of tiles.
+    """Return the ADC codes of every column, added up over the rows of tiles in their order.
 
-    The codes of each row of tiles are given to `watch`.
+    They are in codes of the first row of tiles. The codes of each one are given to `watch`.
     """
     exact = rows_in.analog and array.bits > _COARSE_BITS
     if exact:
@@ -135,7 +137,9 @@ def _read(
             round_again_(codes, levels, tiles, buffers)
         codes.clamp_(-top, top)
         if watch is not None:
-            watch(codes)
+            watch(number, codes)
+        if array.units:  # rounded before it is added, so that no order of threads can be seen
+            codes.mul_(array.units[number])
         if number:
             total.add_(codes)
     return total

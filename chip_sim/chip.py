@@ -126,15 +126,15 @@ class SimulatedChip:
         self._clock.advance(self._spec.time_step * len(current) * repeats)
         return counts
 
-    def clipped(self, stimulus: Stimulus) -> Mapping[str, float]:
-        """Return the fraction of each layer's conversions that were clipped; see the port."""
+    def clipped(self, stimulus: Stimulus) -> Mapping[str, Float[Tensor, " tile"]]:
+        """Return the fraction of clipped codes, by row of tiles; see the port."""
         reached = self._reached(stimulus)
         drive = self._drive(stimulus, reached)
-        meters = {name: ClipMeter(level_max(self._spec.converter.adc_bits)) for name in reached}
+        meters = {name: self._clip_meter(self._layers[name]) for name in reached}
         for name, meter in meters.items():
             _, drive = run_layer(self._layers[name], drive, None, self._physics, meter.watch)
         self._pass(stimulus)
-        return {name: meter.fraction for name, meter in meters.items()}
+        return {name: meter.fractions for name, meter in meters.items()}
 
     def run(self, stimulus: Stimulus, record: Mapping[str, Observable]) -> Recording:
         """Present the stimulus; see the port."""
@@ -229,6 +229,10 @@ class SimulatedChip:
     def _drive(self, stimulus: Stimulus, reached: list[str]) -> Drive:
         first = self._layers[reached[0]].stage
         return drive_of(stimulus, first, self._placed_network().input_full_scale)
+
+    def _clip_meter(self, layer: PlacedLayer) -> ClipMeter:
+        top = level_max(self._spec.converter.adc_bits)
+        return ClipMeter(top, len(layer.tiling.row_blocks))
 
     def _pass(self, stimulus: Stimulus) -> None:
         """Let the time of a run pass: one sample after the other."""

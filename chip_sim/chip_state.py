@@ -11,7 +11,7 @@ from chip_sim.errors import ForeignStateError
 from chip_sim.layer import PlacedLayer, layer_tensors, with_tensors
 from chip_sim.layout import fresh_layers
 from chip_sim.placement import placement_from_json, placement_to_json
-from chip_sim.spec import ChipSpec
+from chip_sim.spec import ChipSpec, RegisterSpec
 from chip_sim.state_tensors import tensor_text, text_tensor, under
 from chip_sim.tuning import TuningMemory
 from chip_sim.wear import Wear
@@ -57,7 +57,7 @@ class ChipState(NamedTuple):
 
         Raises ForeignStateError if it belongs to a chip of another spec or seed.
         """
-        if ChipSpec.model_validate_json(tensor_text(tensors["spec"])) != chip.spec:
+        if not _goes_on(ChipSpec.model_validate_json(tensor_text(tensors["spec"])), chip.spec):
             raise ForeignStateError(chip.chip_id, "spec")
         if int(tensors["seed"]) != chip.seed:
             raise ForeignStateError(chip.chip_id, "seed")
@@ -76,3 +76,14 @@ class ChipState(NamedTuple):
             Clock.from_tensors(tensors, chip.spec.temperature),
             tensors["rng"].clone(),
         )
+
+
+def _goes_on(saved: ChipSpec, spec: ChipSpec) -> bool:
+    """Tell whether a chip of this spec can go on from a state of the saved one.
+
+    The register of ranges may have more bits than it had: all of its codes mean what they meant.
+    """
+    was, now = saved.tuning.adc_range, spec.tuning.adc_range
+    widened = RegisterSpec(bits=max(was.bits, now.bits), lsb=was.lsb)
+    tuning = saved.tuning.model_copy(update={"adc_range": widened})
+    return saved.model_copy(update={"tuning": tuning}) == spec

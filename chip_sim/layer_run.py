@@ -17,7 +17,7 @@ from chip_sim.drive import Drive, row_drive
 from chip_sim.layer import PlacedLayer
 from chip_sim.physics import Physics
 from chip_sim.spec import ChipSpec
-from chip_sim.tuning import range_factor, tuned
+from chip_sim.tuning import range_factors, tuned
 from ltl_core.chip import LayerRecording, Observable
 
 
@@ -66,12 +66,13 @@ def converted_sums(
     if read noise makes the answers differ. Each conversion is given to `watch`.
     """
     spec, analog = physics.spec, drive.analog_full_scale is not None
-    full_scale = layer.settings.full_scale * range_factor(layer.tuning, spec)
+    factors = range_factors(layer.tuning, spec)
+    full_scales = [layer.settings.full_scale * factor for factor in factors]
     rows = row_drive(layer.stage, drive, spec)
-    array = _array(layer, physics, full_scale / rows.unit, analog)
+    array = _array(layer, physics, [scale / rows.unit for scale in full_scales], analog)
     played = RowInput(rows.values, drive.steps if array.read_noise and analog else 1, analog)
     codes = read_columns(array, played, layer.stage, physics.rng, watch)
-    sums = codes.mul_(full_scale / level_max(array.bits))
+    sums = codes.mul_(full_scales[0] / level_max(array.bits))
     return sums.view(-1, drive.batch, *sums.shape[2:]).expand(drive.steps, -1, *sums.shape[2:])
 
 
@@ -98,8 +99,13 @@ def integrate(
     return (sums + layer.trims.bias * lsb).cumsum(0)
 
 
-def _array(layer: PlacedLayer, physics: Physics, full_scale: float, analog: bool) -> TileArray:
-    """Return the layer's tiles at this instant; `full_scale` is in units of the row drivers."""
+def _array(
+    layer: PlacedLayer, physics: Physics, full_scales: list[float], analog: bool
+) -> TileArray:
+    """Return the layer's tiles at this instant.
+
+    `full_scales` of the rows of tiles are in units of the row drivers.
+    """
     spec, bits = physics.spec, physics.spec.converter.adc_bits
     weight, blocks = weights(layer, physics), layer.tiling.row_blocks
     if analog:
@@ -108,8 +114,15 @@ def _array(layer: PlacedLayer, physics: Physics, full_scale: float, analog: bool
     return TileArray(
         weight,
         blocks,
-        tuple(transfer_of(adc, full_scale, bits) for adc in adcs),
+        tuple(transfer_of(*each, bits) for each in zip(adcs, full_scales, strict=True)),
         bits,
         pair.read_noise(spec.device, spec.code_max),
         column_norms(weight, blocks) if analog else (),
+        _units(full_scales),
     )
+
+
+def _units(full_scales: list[float]) -> tuple[float, ...]:
+    """Return full scales as multiples of the first, or nothing if all are alike."""
+    alike = len(set(full_scales)) == 1
+    return () if alike else tuple(scale / full_scales[0] for scale in full_scales)

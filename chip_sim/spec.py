@@ -125,7 +125,7 @@ class TuningSpec(_Spec):
 
     adc_offset: RegisterSpec = RegisterSpec(bits=6, lsb=0.5)  # LSB of the converter: +-16
     adc_gain: RegisterSpec = RegisterSpec(bits=7, lsb=1 / 128)  # fraction of the gain: +-50 %
-    adc_range: RegisterSpec = RegisterSpec(bits=4, lsb=0.25)  # octaves: a quarter to 3.4 times
+    adc_range: RegisterSpec = RegisterSpec(bits=5, lsb=0.25)  # octaves: a sixteenth to 13 times
     threshold: RegisterSpec = RegisterSpec(bits=8, lsb=0.005)  # fraction of the threshold: +-64 %
     leak: RegisterSpec = RegisterSpec(bits=7, lsb=0.01)  # fraction of the time constant: +-64 %
     reference_noise_lsb: Annotated[float, Field(ge=0, json_schema_extra={"unit": "LSB"})] = 0.5
@@ -199,6 +199,7 @@ def _tuning_info(spec: ChipSpec) -> TuningInfo:
         adc_code_max=(1 << (spec.converter.adc_bits - 1)) - 1,
         current_max=tuning.current_max,
         current_lsb=tuning.current_lsb,
+        range_by_tile=True,
     )
 
 

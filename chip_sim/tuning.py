@@ -58,7 +58,7 @@ class TuningMemory:
             torch.stack([bank.adc_gain for bank in banks]),
             banks[0].threshold,
             banks[0].leak,
-            adc_range=0,
+            adc_range=torch.zeros(len(banks), dtype=torch.int32),
         )
 
     def tensors(self) -> dict[str, Tensor]:
@@ -89,9 +89,10 @@ def tuned(adcs: tuple[AdcBank, ...], tuning: Tuning, spec: ChipSpec) -> tuple[Ad
     )
 
 
-def range_factor(tuning: Tuning, spec: ChipSpec) -> float:
-    """Return the full scale of a layer as a multiple of nominal: 2^(code lsb)."""
-    return float(2.0 ** (tuning.adc_range * spec.tuning.adc_range.lsb))
+def range_factors(tuning: Tuning, spec: ChipSpec) -> tuple[float, ...]:
+    """Return the full scale of each row of tiles as a multiple of nominal: 2^(code lsb)."""
+    lsb = spec.tuning.adc_range.lsb
+    return tuple(2.0 ** (code * lsb) for code in tuning.adc_range.tolist())
 
 
 def checked(stage: Stage, tuning: Tuning, tiling: Tiling, spec: ChipSpec) -> Tuning:
@@ -104,16 +105,15 @@ def checked(stage: Stage, tuning: Tuning, tiling: Tiling, spec: ChipSpec) -> Tun
         "adc_gain": (len(tiling.row_blocks), stage.columns),
         "threshold": (stage.columns,),
         "leak": (stage.columns,),
+        "adc_range": (len(tiling.row_blocks),),
     }
     codes = {name: getattr(tuning, name) for name in shapes}
     for name, wanted in shapes.items():
         check_integers(stage.name, name, codes[name], wanted)
-    for name, found in (codes | {"adc_range": torch.tensor(tuning.adc_range)}).items():
         low, high, _ = register_of(spec, name)
-        if found.min() < low or found.max() > high:
+        if codes[name].min() < low or codes[name].max() > high:
             raise CodeRangeError(stage.name, name, low, high)
-    copies = {name: found.to(torch.int32, copy=True) for name, found in codes.items()}
-    return Tuning(**copies, adc_range=int(tuning.adc_range))
+    return Tuning(**{name: found.to(torch.int32, copy=True) for name, found in codes.items()})
 
 
 def register_of(spec: ChipSpec, name: str) -> Register:

@@ -67,6 +67,7 @@ class TuningInfo(NamedTuple):
     adc_code_max: int  # converters answer -adc_code_max to +adc_code_max
     current_max: float  # largest test current, as a multiple of the layer's threshold
     current_lsb: float  # step of the test current, as a multiple of the layer's threshold
+    range_by_tile: bool = False  # whether each row of tiles has a range of its own
 
 
 class ChipInfo(NamedTuple):
@@ -166,7 +167,8 @@ class Tuning(NamedTuple):
     adc_gain: Int[Tensor, "tile column"]
     threshold: Int[Tensor, " column"]
     leak: Int[Tensor, " column"]
-    adc_range: int  # of the whole layer: its full scale is multiplied by 2 ** (code * lsb)
+    # One for each row of tiles, whose full scale is multiplied by 2 ** (code * lsb).
+    adc_range: Int[Tensor, " tile"]
 
 
 @runtime_checkable

@@ -15,9 +15,10 @@ from ltl_core.chip import (
     Observable,
     Stimulus,
     Tuning,
+    TuningInfo,
     WriteReport,
 )
-from ltl_core.errors import NotTunableError
+from ltl_core.errors import NotTunableError, SettingError
 
 if TYPE_CHECKING:
     from jaxtyping import Float, Int
@@ -74,8 +75,9 @@ class TunableChip(Protocol):
     def tune(self, layer: str, tuning: Tuning) -> None:
         """Set the registers under a layer.
 
-        Raises CodeRangeError for a code that a register does not take, and LayerShapeError for
-        codes of another shape or type; both before anything is set.
+        Raises CodeRangeError for a code that a register does not take, LayerShapeError for codes of
+        another shape or type, and SettingError for ranges that differ between rows of tiles if the
+        chip has one for the layer (`TuningInfo.range_by_tile`); each before anything is set.
         """
         ...
 
@@ -99,11 +101,12 @@ class TunableChip(Protocol):
         """
         ...
 
-    def clipped(self, stimulus: Stimulus) -> Mapping[str, float]:
+    def clipped(self, stimulus: Stimulus) -> Mapping[str, Float[Tensor, " tile"]]:
         """Present the stimulus and return, for each layer reached, the fraction of clipped codes.
 
-        A conversion is clipped if its code is the largest or the smallest of the ADC. Raises what
-        `run` raises of a stimulus.
+        There is one fraction for each row of tiles, or a single one for the layer if the chip has
+        one range for the layer. A conversion is clipped if its code is the largest or the smallest
+        of the ADC. Raises what `run` raises of a stimulus.
         """
         ...
 
@@ -148,3 +151,13 @@ def tunable(chip: ChipBackend) -> TunableChip:
     if chip.info.tuning is None or not isinstance(chip, TunableChip):
         raise NotTunableError(chip.info.chip_id)
     return chip
+
+
+def check_ranges(layer: str, tuning: Tuning, info: TuningInfo) -> None:
+    """Check that a chip with one range for a layer is not given several. Raises SettingError."""
+    codes = tuning.adc_range
+    if not info.range_by_tile and codes.numel() and codes.min() != codes.max():
+        raise SettingError(
+            f"The converters of this chip have one range for the whole layer '{layer}': give all "
+            "rows of tiles the same code."
+        )

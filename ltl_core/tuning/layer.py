@@ -49,8 +49,21 @@ class LayerTuner:
 
     def reset(self) -> None:
         """Set all registers to zero, which leaves the circuits as they were made."""
-        zeros = [torch.zeros_like(codes) for codes in self._tuning[:4]]
-        self.set(Tuning(zeros[0], zeros[1], zeros[2], zeros[3], adc_range=0))
+        self.set(Tuning(*(torch.zeros_like(codes) for codes in self._tuning)))
+
+    @property
+    def ranges(self) -> int:
+        """Number of ranges: one for each row of tiles, or one for the layer."""
+        return len(self._tuning.adc_range) if self._info.range_by_tile else 1
+
+    def set_ranges(self, codes: Int[Tensor, " range"]) -> None:
+        """Set the ranges of the converters."""
+        rows = len(self._tuning.adc_range)
+        self.set(self._tuning._replace(adc_range=codes.expand(rows)))
+
+    def by_range(self, clipped: Float[Tensor, " tile"]) -> Float[Tensor, " range"]:
+        """Return the fraction of clipped codes that belongs to each range."""
+        return clipped if self._info.range_by_tile else clipped.mean(0, keepdim=True)
 
     def measure(self) -> CircuitMeasurement:
         """Measure everything that the registers act on, with the registers in force."""
@@ -94,24 +107,26 @@ class LayerTuner:
 
 
 def success_of(found: CircuitMeasurement) -> Success:
-    """Return which circuits came close to nominal; the range, of a whole layer, is taken as set."""
+    """Return which circuits came close to nominal; ranges are no circuits, and taken as good."""
     response = found.response
     adc = (response.zero.abs() <= _ADC_WITHIN) & (response.gain_error.abs() <= _ADC_WITHIN)
     return Success(
         adc,
         _near(found.thresholds, adc, _THRESHOLD_WITHIN),
         _near(found.time_constants, adc, _LEAK_WITHIN),
-        adc_range=True,
+        adc_range=torch.ones(1, dtype=torch.bool),
     )
 
 
-def spread_of(found: CircuitMeasurement, success: Success, clipped: float | None) -> Spread:
-    """Return how much the circuits differ that could be tuned."""
+def spread_of(
+    found: CircuitMeasurement, success: Success, clipped: Float[Tensor, " tile"]
+) -> Spread:
+    """Return how much the circuits differ that could be tuned, and how often they are clipped."""
     return Spread(
         max(_difference(level[success.adc]) for level in found.response),
         _deviation(found.thresholds, success.threshold),
         _deviation(found.time_constants, success.leak),
-        clipped,
+        float(clipped.mean()),  # all rows of tiles convert equally often
     )
 
 

@@ -4,7 +4,6 @@ import json
 from collections.abc import Mapping
 from typing import NamedTuple
 
-import torch
 from jaxtyping import Bool
 from torch import Tensor
 
@@ -32,14 +31,12 @@ class Success(NamedTuple):
     adc: Bool[Tensor, "tile column"]
     threshold: Bool[Tensor, " column"]
     leak: Bool[Tensor, " column"]
-    adc_range: bool  # whether a range was found in which few enough conversions are clipped
+    adc_range: Bool[Tensor, " range"]  # whether few enough conversions are clipped in it
 
     @property
     def failed(self) -> dict[str, int]:
         """Number of circuits of each kind that did not come close to nominal."""
-        masks = {"adc": self.adc, "threshold": self.threshold, "leak": self.leak}
-        counts = {name: int((~mask).sum()) for name, mask in masks.items()}
-        return counts | {"adc_range": int(not self.adc_range)}
+        return {name: int((~mask).sum()) for name, mask in self._asdict().items()}
 
 
 class TunedLayer(NamedTuple):
@@ -93,13 +90,16 @@ def to_block(layers: Mapping[str, TunedLayer]) -> bytes:
     for name, layer in layers.items():
         for group, fields in (("tuning", layer.tuning), ("success", layer.success)):
             for field, value in fields._asdict().items():
-                tensors[f"{name}.{group}.{field}"] = torch.as_tensor(value)
+                tensors[f"{name}.{group}.{field}"] = value
         about[name] = {"before": layer.before, "after": layer.after}
     return pack(tensors, {"tuned": json.dumps(about)})
 
 
 def from_block(block: bytes) -> dict[str, TunedLayer]:
-    """Read a block of `to_block`. Raises CorruptTensorsError."""
+    """Read a block of `to_block`; an earlier one holds one range for all rows of tiles.
+
+    Raises CorruptTensorsError.
+    """
     tensors, metadata = unpack(block)
     try:
         about = json.loads(metadata["tuned"])
@@ -111,11 +111,12 @@ def from_block(block: bytes) -> dict[str, TunedLayer]:
 def _layer(
     name: str, spreads: Mapping[str, list[float | None]], tensors: Mapping[str, Tensor]
 ) -> TunedLayer:
-    *codes, adc_range = (tensors[f"{name}.tuning.{field}"] for field in Tuning._fields)
-    *masks, ranged = (tensors[f"{name}.success.{field}"] for field in Success._fields)
+    tuning = Tuning(*(tensors[f"{name}.tuning.{field}"] for field in Tuning._fields))
+    success = Success(*(tensors[f"{name}.success.{field}"] for field in Success._fields))
+    rows = len(tuning.adc_offset)
     return TunedLayer(
-        Tuning(codes[0], codes[1], codes[2], codes[3], int(adc_range)),
-        Success(masks[0], masks[1], masks[2], bool(ranged)),
+        tuning._replace(adc_range=tuning.adc_range.expand(rows)),
+        success._replace(adc_range=success.adc_range.reshape(-1)),
         Spread(*spreads["before"]),  # type: ignore[arg-type]
         Spread(*spreads["after"]),  # type: ignore[arg-type]
     )

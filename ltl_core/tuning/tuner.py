@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from ltl_core.chip import ChipBackend, LayerCodes, Placement, Stimulus
@@ -35,7 +35,7 @@ class _Measured(NamedTuple):
     """All layers of the chip, with the registers in force."""
 
     circuits: Mapping[str, CircuitMeasurement]
-    clipped: Mapping[str, float]  # fraction of the conversions
+    clipped: Mapping[str, Float[Tensor, " _tile"]]  # fraction of the conversions
 
 
 class Tuner:
@@ -126,7 +126,7 @@ class Tuner:
         return _Measured(circuits, clipped)
 
     def _tuned(
-        self, before: _Measured, after: _Measured, ranged: Mapping[str, bool]
+        self, before: _Measured, after: _Measured, ranged: Mapping[str, Bool[Tensor, " _range"]]
     ) -> dict[str, TunedLayer]:
         """Return the registers with the spreads of the circuits that could be tuned."""
         tuned = {}
@@ -139,25 +139,27 @@ class Tuner:
             tuned[name] = TunedLayer(layer.tuning, success, *spreads)
         return tuned
 
-    def _set_ranges(self) -> dict[str, bool]:
-        """Set the smallest range of each layer in which few enough conversions are clipped.
+    def _set_ranges(self) -> dict[str, Bool[Tensor, " _range"]]:
+        """Set the smallest range of each row of tiles in which few enough codes are clipped.
 
-        Returns for which layers there is one; for the others the widest is set.
+        A chip may have one for each layer instead. Returns for which ranges there is such a code;
+        for the others the widest is set.
         """
-        names, limit = list(self._layers), self._settings.clipped_max
+        layers, limit = self._layers, self._settings.clipped_max
+        counts = [layer.ranges for layer in layers.values()]
 
-        def margin(codes: Int[Tensor, " layer"]) -> Float[Tensor, " layer"]:
-            for name, code in zip(names, codes.tolist(), strict=True):
-                layer = self._layers[name]
-                layer.set(layer.tuning._replace(adc_range=code))
+        def margin(codes: Int[Tensor, " range"]) -> Float[Tensor, " range"]:
+            for layer, code in zip(layers.values(), codes.split(counts), strict=True):
+                layer.set_ranges(code)
             clipped = self._clipped()
-            return torch.tensor([limit - clipped[name] for name in names])
+            found = [layer.by_range(clipped[name]) for name, layer in layers.items()]
+            return limit - torch.cat(found)
 
-        found = lowest_codes(self._info.adc_range, (len(names),), margin)
+        found = lowest_codes(self._info.adc_range, (sum(counts),), margin)
         enough = (found.error >= 0) | (found.codes < self._info.adc_range.code_max)
-        return dict(zip(names, enough.tolist(), strict=True))
+        return dict(zip(layers, enough.split(counts), strict=True))
 
-    def _clipped(self) -> dict[str, float]:
+    def _clipped(self) -> dict[str, Float[Tensor, " _tile"]]:
         stimulus = self._setup.stimulus
         self._samples += len(stimulus.values)
         return dict(self._chip.clipped(stimulus))

@@ -97,7 +97,7 @@ class LeasedBackend:
         """Return spike counts of neurons on the test current. Raises NotTunableError."""
         return tunable(self._held_chip()).excite(layer, current, repeats)
 
-    def clipped(self, stimulus: Stimulus) -> Mapping[str, float]:
+    def clipped(self, stimulus: Stimulus) -> Mapping[str, Float[Tensor, " tile"]]:
         """Return the fraction of ADC conversions that saturated. Raises NotTunableError."""
         return tunable(self._held_chip()).clipped(stimulus)
 

@@ -52,30 +52,29 @@ def test_registers_start_at_zero_and_hold_what_they_are_given(
     bench: TunableChip, tuning_info: TuningInfo
 ) -> None:
     found = bench.tuning("hidden")
-    assert not any(codes.any() for codes in found[:4])
-    assert found.adc_range == 0
+    assert not any(codes.any() for codes in found)
+    assert found.adc_range.shape == found.adc_offset.shape[:1]
     given = Tuning(
         found.adc_offset + tuning_info.adc_offset.code_max,
         found.adc_gain + tuning_info.adc_gain.code_min,
         found.threshold + tuning_info.threshold.code_min,
         found.leak + tuning_info.leak.code_max,
-        tuning_info.adc_range.code_max,
+        found.adc_range + tuning_info.adc_range.code_max,
     )
     bench.tune("hidden", given)
     kept = bench.tuning("hidden")
-    assert all(map(torch.equal, kept[:4], given[:4]))
-    assert kept.adc_range == given.adc_range
+    assert all(map(torch.equal, kept, given))
 
 
 def test_registers_stay_when_the_same_network_is_placed(
     chip: ChipBackend, bench: TunableChip, placement: Placement
 ) -> None:
     given = bench.tuning("hidden")
-    given = given._replace(threshold=given.threshold + 1, adc_range=1)
+    given = given._replace(threshold=given.threshold + 1, adc_range=given.adc_range + 1)
     bench.tune("hidden", given)
     chip.place(placement)
     assert torch.equal(bench.tuning("hidden").threshold, given.threshold)
-    assert bench.tuning("hidden").adc_range == 1
+    assert torch.equal(bench.tuning("hidden").adc_range, given.adc_range)
 
 
 def test_a_code_out_of_range_sets_nothing(bench: TunableChip, tuning_info: TuningInfo) -> None:
@@ -142,12 +141,14 @@ def test_a_wider_range_clips_less(
 ) -> None:
     chip.program("hidden", torch.full((HIDDEN, 16), chip.info.weight_code_max // 3))
     spikes = Stimulus(torch.ones(6, 3, 4, 4, 4), 6, "hidden")
-    clipped = []
+    clipped, found = [], bench.tuning("hidden")
     for code in (tuning_info.adc_range.code_min, tuning_info.adc_range.code_max):
-        bench.tune("hidden", bench.tuning("hidden")._replace(adc_range=code))
+        bench.tune("hidden", found._replace(adc_range=torch.full_like(found.adc_range, code)))
         clipped.append(bench.clipped(spikes))
     assert set(clipped[0]) == {"hidden", "readout"}
-    assert clipped[0]["hidden"] > clipped[1]["hidden"]
+    ranges = len(found.adc_range) if tuning_info.range_by_tile else 1
+    assert clipped[0]["hidden"].shape == clipped[1]["hidden"].shape == (ranges,)
+    assert clipped[0]["hidden"].max() > clipped[1]["hidden"].max()
 
 
 def test_tests_take_time_on_the_chips_clock(chip: ChipBackend, bench: TunableChip) -> None:

@@ -101,7 +101,7 @@ class TracedChip:
         with self._noted("excite"):
             return self._chip.excite(layer, current, repeats)
 
-    def clipped(self, stimulus: Stimulus) -> Mapping[str, float]:
+    def clipped(self, stimulus: Stimulus) -> Mapping[str, Tensor]:
         with self._noted("clipped"):
             return self._chip.clipped(stimulus)
 

@@ -152,11 +152,10 @@ def read_registers(answer: Message, info: TuningInfo) -> Tuning:
     """Read register codes, each in the range of its register. Raises MalformedBodyError."""
     tuning = read_tuning(answer)
     register = info._asdict()
-    for name in ("adc_offset", "adc_gain", "threshold", "leak"):
-        codes: Tensor = getattr(tuning, name)
+    for name, codes in tuning._asdict().items():
         _check_kind(codes, name, _Kind.INTEGERS)
         _check_range(codes, name, register[name].code_min, register[name].code_max)
-    _number(tuning.adc_range, "adc_range", info.adc_range.code_min, info.adc_range.code_max)
+    _check_tensor(tuning.adc_range, "adc_range", _Kind.INTEGERS, tuple(tuning.adc_offset.shape[:1]))
     return tuning
 
 
@@ -180,10 +179,21 @@ def read_excitation(answer: Message, current: Tensor, repeats: int) -> Tensor:
     return counts
 
 
-def read_fractions(answer: Message) -> dict[str, float]:
-    """Read a fraction from 0 to 1 for each layer. Raises MalformedBodyError."""
-    fractions = answer.field("parts", dict)
-    return {str(name): _number(f, f"fraction of {name}", 0, 1) for name, f in fractions.items()}
+def read_fractions(answer: Message) -> dict[str, Tensor]:
+    """Read a fraction from 0 to 1 for each row of tiles of each layer. Raises MalformedBodyError.
+
+    An older agent answers one number for each layer.
+    """
+    parts = answer.field("parts", dict)
+    fractions = dict(answer.tensors) or {
+        name: torch.tensor([_fraction(name, parts)]) for name in parts
+    }
+    for name, fraction in fractions.items():
+        _check_kind(fraction, name, _Kind.REALS)
+        _check_range(fraction, name, 0, 1)
+        if fraction.ndim != 1 or not len(fraction):
+            raise MalformedBodyError(f"the fractions of {name} have shape {list(fraction.shape)}")
+    return fractions
 
 
 def read_nothing(answer: Message) -> None:
@@ -274,6 +284,10 @@ def _check_range(tensor: Tensor, name: str, low: float, high: float) -> None:
 def _check_finite(tensor: Tensor, name: str) -> None:
     if not tensor.isfinite().all():
         raise MalformedBodyError(f"tensor '{name}' holds NaN or infinite values")
+
+
+def _fraction(layer: str, parts: Mapping[str, object]) -> float:
+    return float(_number(parts[layer], f"fraction of {layer}", 0, 1))
 
 
 def _whole(answer: Message, name: str, highest: int) -> int:

@@ -92,9 +92,11 @@ def clipped_request(stimulus: Stimulus) -> Message:
 
 
 def tuning_message(tuning: Tuning, fields: Mapping[str, str]) -> Message:
-    """Return the message that holds register codes, with other fields beside them."""
-    tensors = tuning._asdict()
-    return Message({**fields, "adc_range": tensors.pop("adc_range")}, tensors)
+    """Return the message that holds register codes, with other fields beside them.
+
+    A peer of an earlier version knows one range for a layer, and reads the widest as a field.
+    """
+    return Message({**fields, "adc_range": int(tuning.adc_range.max())}, tuning._asdict())
 
 
 def layers_message(
@@ -114,9 +116,24 @@ def layers_message(
 
 
 def read_tuning(message: Message) -> Tuning:
-    """Read what `tuning_message` wrote. Raises MalformedBodyError."""
+    """Read what `tuning_message` wrote; one range from an earlier version is that of all rows.
+
+    Raises MalformedBodyError.
+    """
     tensors = {name: message.tensor(name) for name in Tuning._fields if name != "adc_range"}
-    return Tuning(**tensors, adc_range=message.field("adc_range", int))
+    ranges = message.tensors.get("adc_range")
+    if ranges is None:
+        rows = tensors["adc_offset"].shape[:1]
+        ranges = torch.full(rows, _small(message, "adc_range"), dtype=torch.int64)
+    return Tuning(**tensors, adc_range=ranges)
+
+
+def _small(message: Message, name: str) -> int:
+    """Read an integer that a register of 32 bits could hold. Raises MalformedBodyError."""
+    value = int(message.field(name, int))
+    if abs(value) >= 1 << 31:
+        raise MalformedBodyError(f"{name} is {value}, which no register holds")
+    return value
 
 
 def _stimulus_message(stimulus: Stimulus) -> Message:
@@ -229,7 +246,9 @@ def _excite(chip: ChipBackend, call: Message) -> Message:
 
 
 def _clipped(chip: ChipBackend, call: Message) -> Message:
-    return Message({"parts": dict(tunable(chip).clipped(_read_stimulus(call)))})
+    """Answer by row of tiles, and for drivers of earlier versions by layer."""
+    clipped = dict(tunable(chip).clipped(_read_stimulus(call)))
+    return Message({"parts": {name: float(part.mean()) for name, part in clipped.items()}}, clipped)
 
 
 VERBS: Mapping[str, Verb] = {

@@ -184,7 +184,7 @@ def _layers(tuned: "Mapping[str, TunedLayer]", checks: "Mapping[str, TuningCheck
                 "before": layer.before._asdict(),
                 "after": checks[name].spread._asdict(),
                 "not_tuned": layer.success.failed,
-                "adc_range": layer.tuning.adc_range,
+                "adc_range": layer.tuning.adc_range.tolist(),  # of each row of tiles
             }
             for name, layer in tuned.items()
         },

@@ -1,6 +1,7 @@
 """Answers that no chip can give are refused, with the field or tensor that is wrong."""
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -79,6 +80,26 @@ def test_an_impossible_recording_is_refused(
     assert refused.value.chip_id == "bench-1"
 
 
+def one_range(code: int) -> Tamper:
+    """Answer as an older agent, with one range for the layer."""
+
+    def change(fields: dict[str, Any], tensors: dict[str, Any]) -> None:
+        fields["adc_range"] = code
+        del tensors["adc_range"]
+
+    return with_changes(change)
+
+
+def one_fraction(fraction: float) -> Tamper:
+    """Answer as an older agent, with one fraction for the layer."""
+
+    def change(fields: dict[str, Any], tensors: dict[str, Any]) -> None:
+        fields["parts"] = {"hidden": fraction}
+        tensors.clear()
+
+    return with_changes(change)
+
+
 WRONG_ANSWERS: dict[str, tuple[str, Tamper, str]] = {
     "a map of another shape": ("program", with_tensor("failed", lambda t: t.T), "failed.*shape"),
     "a map of reals": ("program", with_tensor("failed", lambda t: t.float()), "not bits"),
@@ -121,7 +142,26 @@ WRONG_ANSWERS: dict[str, tuple[str, Tamper, str]] = {
         with_tensor("leak", lambda t: t.float()),
         "float32, not integers",
     ),
-    "a full scale out of range": ("tuning", with_field("adc_range", 10_000), "adc_range is 10000"),
+    "a full scale out of range": (
+        "tuning",
+        with_tensor("adc_range", lambda t: t + 10_000),
+        "adc_range.*leaves the range",
+    ),
+    "a full scale too many": (
+        "tuning",
+        with_tensor("adc_range", lambda t: torch.cat((t, t))),
+        "adc_range.*shape",
+    ),
+    "an older agent's full scale out of range": (
+        "tuning",
+        one_range(10_000),
+        "adc_range.*leaves the range",
+    ),
+    "a full scale that no register holds": (
+        "tuning",
+        one_range(1 << 40),
+        "which no register holds",
+    ),
     "conversions too few": ("convert", with_tensor("codes", lambda t: t[:1]), "codes of 2 repeats"),
     "a code that no converter has": (
         "convert",
@@ -138,7 +178,13 @@ WRONG_ANSWERS: dict[str, tuple[str, Tamper, str]] = {
         with_tensor("counts", lambda t: t + 13),
         "range 0 to 12",
     ),
-    "a fraction above one": ("clipped", with_field("parts", {"hidden": 2.0}), "hidden is 2.0"),
+    "a fraction above one": ("clipped", with_tensor("hidden", lambda t: t + 2), "range 0 to 1"),
+    "a fraction of no row of tiles": ("clipped", with_tensor("hidden", lambda t: t[:0]), "shape"),
+    "an older agent's fraction above one": (
+        "clipped",
+        one_fraction(2.0),
+        "hidden is 2.0",
+    ),
     "an answer where none is due": ("trim", with_field("thanks", True), "was not asked for"),
 }
 

@@ -8,7 +8,7 @@ import torch
 from chip_sim.chip import make_chip
 from chip_sim.presets import preset
 from ltl_core.chip import LayerRecording, Observable, Placement, Stimulus
-from ltl_core.errors import ChipUnavailableError
+from ltl_core.errors import ChipUnavailableError, SettingError
 from service.bench.driver.http_chip import HttpChip, open_http_chip
 from tests.agents import serve_agent
 from tests.calls import CODES, IMAGES, LAYER, RECORD
@@ -27,6 +27,7 @@ from tests.proxies import (
     with_nan,
     with_tensor,
     without_reason,
+    without_tensor,
 )
 
 
@@ -159,8 +160,34 @@ def test_registers_are_set_and_read_back(chip: HttpChip) -> None:
     chip.tune("hidden", changed)
     found = chip.tuning("hidden")
     chip.tune("hidden", before)
-    assert found.adc_range == changed.adc_range != before.adc_range
+    assert torch.equal(found.adc_range, changed.adc_range)
     assert torch.equal(found.threshold, changed.threshold)
+
+
+def as_an_older_agent(proxy: Proxy) -> None:
+    """It knows one range for a layer, and nothing by row of tiles."""
+    proxy.tamper("info", with_changes(lambda f, _t: f["info"]["tuning"].pop("range_by_tile")))
+    proxy.tamper("tuning", without_tensor("adc_range"))
+    proxy.tamper("clipped", with_changes(lambda _f, tensors: tensors.clear()))
+
+
+def test_an_older_agent_has_one_range_for_a_layer(chip: HttpChip, proxy: Proxy) -> None:
+    before = chip.tuning("hidden")
+    chip.tune("hidden", before._replace(adc_range=before.adc_range - 2))
+    shares = chip.clipped(IMAGES)
+    as_an_older_agent(proxy)
+    with drive_through(proxy) as older:
+        found = older.tuning("hidden")
+        assert torch.equal(found.adc_range, before.adc_range - 2)
+        clipped = older.clipped(IMAGES)
+        assert clipped["hidden"].shape == (1,)
+        torch.testing.assert_close(clipped["hidden"][0], shares["hidden"].mean())
+        two = before._replace(adc_range=torch.tensor([0, 1]))
+        with pytest.raises(SettingError, match="one range for the whole layer 'hidden'"):
+            older.tune("hidden", two)
+        older.tune("hidden", before)
+    proxy.pass_all_on()
+    assert torch.equal(chip.tuning("hidden").adc_range, before.adc_range)
 
 
 def test_a_driver_that_placed_no_network_checks_what_it_can(

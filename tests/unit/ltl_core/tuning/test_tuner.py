@@ -4,18 +4,19 @@ from typing import NamedTuple
 
 import pytest
 import torch
+from torch import Tensor
 
 from chip_sim.chip import SimulatedChip, make_chip
 from chip_sim.identity import layer_identity
 from chip_sim.presets import preset
 from chip_sim.spec import ChipSpec, NeuronSpec, RegisterSpec, TuningSpec
 from chip_sim.tiling import tile_stage
-from ltl_core.chip import LayerCodes, LayerSettings, Placement, Register, Stimulus, Tuning
+from ltl_core.chip import ChipInfo, LayerCodes, LayerSettings, Placement, Register, Stimulus, Tuning
 from ltl_core.errors import CorruptTensorsError, SettingError
 from ltl_core.network.layers import Linear
 from ltl_core.network.spec import NetworkSpec
 from ltl_core.settings import TuneSettings
-from ltl_core.tuning.result import Spread, TunedLayer, check_spread, from_block, to_block
+from ltl_core.tuning.result import Spread, Success, TunedLayer, check_spread, from_block, to_block
 from ltl_core.tuning.search import lowest_codes, nearest_codes
 from ltl_core.tuning.tuner import Tuner, TuningSetup
 
@@ -42,9 +43,11 @@ def placement(decay: float = 0.9) -> Placement:
     return Placement(network, {"hidden": settings, "readout": settings}, 1.0)
 
 
-def bench(spec: ChipSpec, decay: float = 0.9) -> tuple[SimulatedChip, TuningSetup]:
+def bench(
+    spec: ChipSpec, decay: float = 0.9, kind: type[SimulatedChip] = SimulatedChip
+) -> tuple[SimulatedChip, TuningSetup]:
     """Random codes, and trims that a calibration could have left."""
-    chip, placed = make_chip("c", spec, 6), placement(decay)
+    chip, placed = kind("c", spec, 6), placement(decay)
     chip.place(placed)
     rng, codes = torch.Generator().manual_seed(1), {}
     for stage in placed.network.stages:
@@ -94,8 +97,8 @@ def test_the_check_fails_without_the_registers_and_passes_with_them(tuned: Tuned
         lambda codes: torch.randint(-6, 7, codes.shape, generator=rng, dtype=torch.int32),
     ):
         for name, layer in tuned.result.items():
-            codes = [overwrite(part) for part in layer.tuning[:4]]
-            tuned.chip.tune(name, Tuning._make([*codes, 0]))
+            codes = Tuning(*(overwrite(part) for part in layer.tuning))
+            tuned.chip.tune(name, codes._replace(adc_range=torch.zeros_like(codes.adc_range)))
         checks = tuned.tuner.check(tuned.result)
         assert len(checks["hidden"].failures) == 3
     tuned.tuner.apply(from_block(to_block(tuned.result)))
@@ -136,21 +139,29 @@ def test_the_trims_of_the_codes_are_set_again(tuned: Tuned) -> None:
 
 
 def test_few_conversions_are_clipped_and_a_smaller_range_would_clip_more(tuned: Tuned) -> None:
+    _, fresh = bench(preset("ideal"))
+    found = tuned.chip.clipped(fresh.stimulus)
     for name, layer in tuned.result.items():
         assert layer.after.clipped is not None
-        assert layer.success.adc_range
+        assert layer.success.adc_range.all()
+        assert float(found[name].max()) <= 2 * SETTINGS.clipped_max  # with fresh read noise
         tuned.chip.tune(name, layer.tuning._replace(adc_range=layer.tuning.adc_range - 1))
-    _, fresh = bench(preset("ideal"))
     clipped = tuned.chip.clipped(fresh.stimulus)
     tuned.tuner.apply(tuned.result)
-    assert max(clipped.values()) > SETTINGS.clipped_max
+    assert float(clipped["hidden"].min()) > SETTINGS.clipped_max
+
+
+def test_each_row_of_tiles_gets_the_range_of_its_own_sums(tuned: Tuned) -> None:
+    """The first has 256 rows, the second 44."""
+    wide, narrow = tuned.result["hidden"].tuning.adc_range.tolist()
+    assert narrow < wide
 
 
 def test_an_ideal_chip_is_left_as_it_is() -> None:
     tuned = tune(preset("ideal"))
     assert passes(tuned)
     for layer in tuned.result.values():
-        assert max(int(codes.abs().max()) for codes in layer.tuning[:4]) <= 1
+        assert max(int(codes.abs().max()) for codes in layer.tuning[:4]) <= 1  # without ranges
         assert sum(layer.success.failed.values()) == 0
 
 
@@ -177,7 +188,7 @@ def test_neurons_that_never_forget_have_no_leak_to_tune() -> None:
 def test_rolling_back_puts_the_registers_of_before_in_place() -> None:
     chip, on_bench = bench(preset("pcm"))
     before = chip.tuning("hidden")
-    before = before._replace(threshold=before.threshold + 3, adc_range=2)
+    before = before._replace(threshold=before.threshold + 3, adc_range=before.adc_range + 2)
     chip.tune("hidden", before)
     tuner = Tuner(on_bench, SETTINGS)
     steps = tuner.steps()
@@ -185,8 +196,7 @@ def test_rolling_back_puts_the_registers_of_before_in_place() -> None:
         next(steps)
     assert not torch.equal(chip.tuning("hidden").threshold, before.threshold)
     tuner.roll_back()
-    assert all(map(torch.equal, chip.tuning("hidden")[:4], before[:4]))
-    assert chip.tuning("hidden").adc_range == 2
+    assert all(map(torch.equal, chip.tuning("hidden"), before))
     with pytest.raises(SettingError, match="not ended"):
         _ = tuner.result
 
@@ -197,6 +207,48 @@ def test_registers_of_another_network_are_refused() -> None:
     codes = chip.tuning("hidden")
     with pytest.raises(SettingError, match="other"):
         tuner.apply({"other": TunedLayer(codes, None, None, None)})  # type: ignore[arg-type]
+
+
+def test_an_earlier_block_has_one_range_for_all_rows_of_tiles() -> None:
+    _, on_bench = bench(preset("ideal"))
+    tuning = on_bench.chip.tuning("hidden")  # type: ignore[attr-defined]
+    good = torch.ones(1, dtype=torch.bool)
+    earlier = TunedLayer(
+        tuning._replace(adc_range=torch.tensor(-3)),
+        Success(good, good.clone(), good.clone(), torch.tensor(False)),
+        Spread(1.0, None, None),
+        Spread(1.0, None, None),
+    )
+    read = from_block(to_block({"hidden": earlier}))["hidden"]
+    assert read.tuning.adc_range.tolist() == [-3, -3]
+    assert read.success.failed["adc_range"] == 1
+
+
+class OneRange(SimulatedChip):
+    """Has one range for each layer, and answers as an older agent does."""
+
+    @property
+    def info(self) -> ChipInfo:
+        info = super().info
+        assert info.tuning is not None
+        return info._replace(tuning=info.tuning._replace(range_by_tile=False))
+
+    def clipped(self, stimulus: Stimulus) -> dict[str, Tensor]:
+        return {
+            name: part.mean(0, keepdim=True) for name, part in super().clipped(stimulus).items()
+        }
+
+
+def test_a_chip_with_one_range_for_a_layer_is_tuned_by_the_whole_layer() -> None:
+    chip, on_bench = bench(preset("ideal"), kind=OneRange)
+    tuner = Tuner(on_bench, SETTINGS)
+    for _ in tuner.steps():
+        pass
+    hidden = tuner.result["hidden"]
+    wide, narrow = hidden.tuning.adc_range.tolist()
+    assert wide == narrow < 0
+    assert hidden.success.adc_range.tolist() == [True]
+    assert float(chip.clipped(on_bench.stimulus)["hidden"]) <= SETTINGS.clipped_max
 
 
 def test_a_block_that_holds_no_registers_is_refused() -> None:

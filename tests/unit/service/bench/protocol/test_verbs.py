@@ -1,12 +1,12 @@
-"""Stimuli on the wire: spikes travel as bits, other values as they are."""
+"""Stimuli on the wire: spikes travel as bits. Registers are read by peers of other versions."""
 
 import pytest
 import torch
 from torch import Tensor
 
-from ltl_core.chip import Observable, Stimulus
-from service.bench.protocol.verbs import run_request
-from service.bench.protocol.wire import encode
+from ltl_core.chip import Observable, Stimulus, Tuning
+from service.bench.protocol.verbs import read_tuning, run_request, tune_request
+from service.bench.protocol.wire import MalformedBodyError, Message, encode
 
 RNG = torch.Generator().manual_seed(1)
 SPIKES = (torch.rand(12, 5, 6, generator=RNG) < 0.2).float()
@@ -29,3 +29,23 @@ def test_other_values_travel_as_they_are(values: Tensor, layer: str | None) -> N
     message = run_request(Stimulus(values, 12, layer), RECORD)
     assert message.tensors.keys() == {"values"}
     assert message.tensors["values"] is values
+
+
+def registers() -> Tuning:
+    banks, columns = torch.ones(3, 4, dtype=torch.int32), torch.ones(4, dtype=torch.int32)
+    return Tuning(banks, banks, columns, columns, torch.tensor([-5, 2, -1]))
+
+
+def test_an_older_agent_reads_the_widest_range_as_that_of_the_layer() -> None:
+    message = tune_request("hidden", registers())
+    assert message.field("adc_range", int) == 2
+    assert all(map(torch.equal, read_tuning(message), registers()))
+
+
+def test_one_range_of_an_older_driver_is_that_of_all_rows_of_tiles() -> None:
+    message = tune_request("hidden", registers())
+    tensors = {name: codes for name, codes in message.tensors.items() if name != "adc_range"}
+    older = Message({"layer": "hidden", "adc_range": -3}, tensors)
+    assert read_tuning(older).adc_range.tolist() == [-3, -3, -3]
+    with pytest.raises(MalformedBodyError, match="lacks the int 'adc_range'"):
+        read_tuning(Message({"layer": "hidden"}, tensors))
