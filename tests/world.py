@@ -16,9 +16,11 @@ from uuid_utils import uuid7
 from service.api.context import Context, utc_now
 from service.db.repositories.jobs import JobRepository
 from service.db.repositories.leases import LeaseRepository
-from service.db.repositories.students import StudentRepository
 from service.db.repositories.target_sets import TargetSetRepository
 from service.db.schema import metadata
+from service.jobs.kinds import train
+from service.jobs.kinds.spec import ResultStore
+from service.jobs.messages import Ended
 from service.states import JobStatus
 from tests.recording import RecordingEngine
 
@@ -158,11 +160,12 @@ class World:
             jobs = JobRepository(session)
             jobs.start(job["id"], 1, "worker", utc_now())
             accuracy = {"teacher": 0.9, "golden": 0.88}
-            student = StudentRepository(session).publish(
-                job["id"], 1, block, "ltl-offline", accuracy, utc_now()
-            )
+            result = {"rule": "ltl-offline", "accuracy": accuracy}
+            ended = Ended(status=JobStatus.SUCCEEDED, result=result, blocks={"student": block})
+            to = ResultStore(session, jobs.get(job["id"]), 1, utc_now(), self.context.artifacts)
+            stored = train.store(to, ended)
             jobs.end(job["id"], 1, JobStatus.SUCCEEDED, None, accuracy, utc_now())
-            return student.id
+            return str(stored["student_id"])
 
     def submit(self, body: Mapping[str, Any], key: str | None = None) -> Any:
         headers = {"Idempotency-Key": key or str(uuid7())}

@@ -73,6 +73,7 @@ class Student(Base):
     target_set_id: Mapped[str] = mapped_column(ForeignKey("target_sets.id"), index=True)
     job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id"), unique=True)
     rule: Mapped[str] = mapped_column(String(40))
+    reset: Mapped[str] = mapped_column(String(20), server_default="zero")  # of its neurons: Reset
     accuracy: Mapped[Json]  # teacher, golden
     sha256: Mapped[str] = mapped_column(Sha256)  # codes, scales and registers, safetensors
     created_at: Mapped[datetime]

@@ -38,6 +38,12 @@ def filled(world: World) -> World:
     return world
 
 
+def add_subtracting_student(world: World) -> None:
+    targets = world.client.get("/v1/target-sets").json()["items"][0]["id"]
+    neuron = {"reset": "subtract", "decay": 1.0, "threshold": 1.0}
+    world.trained_student(targets, settings={"neuron": neuron})
+
+
 def rows(url: str) -> dict[str, int]:
     database = Database(url)
     with database.reading() as session:
@@ -47,6 +53,15 @@ def rows(url: str) -> dict[str, int]:
         }
     database.close()
     return counts
+
+
+def resets(url: str) -> list[str]:
+    """The resets of all students."""
+    database = Database(url)
+    with database.reading() as session:
+        found = list(session.scalars(select(Student.reset).order_by(Student.id)))
+    database.close()
+    return found
 
 
 def blocks(root: Path) -> dict[str, bytes]:
@@ -59,9 +74,11 @@ def elsewhere(tmp_path: Path) -> Settings:
 
 def test_a_backup_restores_everything_on_another_machine(filled: World, tmp_path: Path) -> None:
     settings, new = filled.context.settings, elsewhere(tmp_path)
+    add_subtracting_student(filled)
     made = back_up(settings, tmp_path / "backup")
     assert restore(new, tmp_path / "backup") == made
     assert rows(new.database) == rows(settings.database)
+    assert resets(new.database) == ["zero", "subtract"]
     assert blocks(new.artifacts_dir) == blocks(settings.artifacts_dir)
     assert made.blocks == len(blocks(settings.artifacts_dir)) > 2
     with TestClient(create_app(new, RecordingEngine())) as client:
@@ -133,6 +150,7 @@ def test_postgresql_is_dumped_by_its_own_tools(
     filled: World, postgres: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings = filled.context.settings
+    add_subtracting_student(filled)
     monkeypatch.setenv("PATH", "")
     with pytest.raises(DumpToolMissingError, match="pg_dump"):
         back_up(settings, tmp_path / "backup")
@@ -142,6 +160,7 @@ def test_postgresql_is_dumped_by_its_own_tools(
     new = Settings(data_dir=tmp_path / "elsewhere", database_url=as_text(url))
     restore(new, tmp_path / "backup")
     assert rows(new.database) == rows(settings.database)
+    assert resets(new.database) == ["zero", "subtract"]
     with pytest.raises(DatabaseInUseError):
         restore(new, tmp_path / "backup")
     with pytest.raises(NotABackupError, match="postgresql"):

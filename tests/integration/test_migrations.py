@@ -1,12 +1,14 @@
 """The migrations are the schema: the tables in the code only describe it."""
 
 import threading
+from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Column, Integer, MetaData, inspect
+from sqlalchemy import Column, Integer, MetaData, Table, inspect, select
 
 from service.db.migrate import alembic_config, downgrade, is_current, upgrade
 from service.db.schema import metadata
@@ -78,6 +80,61 @@ def test_processes_of_a_release_before_go_on_with_the_new_schema(empty_database:
         new = {name for name in set(after) - set(before) if name[0] in tables}
         assert all(after[name] for name in new), revision
         before = after
+
+
+TIME = datetime(2026, 1, 1, tzinfo=UTC)
+BEFORE_RESETS = "0007"
+REQUESTS: dict[str, Any] = {
+    "subtracts": {"settings": {"neuron": {"reset": "subtract", "decay": 1.0}}},
+    "zero": {"settings": {"neuron": {"reset": "zero"}}},
+    "older": {"settings": {}},
+}
+
+
+def reflected(url: str) -> dict[str, Table]:
+    """The tables as the database has them, whatever the code of today knows."""
+    engine, found = make_engine(url), MetaData()
+    found.reflect(engine)
+    engine.dispose()
+    return {table.name: table for table in found.sorted_tables}
+
+
+def add_students(url: str) -> None:
+    """A teacher, its targets, and a student of each request, in a database of before."""
+    tables, engine = reflected(url), make_engine(url)
+    sets = {"name": "s", "teacher_id": "t", "state": "ready", "chunks": 1, "percentile": 99.0}
+    with engine.begin() as connection:
+
+        def add(table: str, **values: Any) -> None:
+            connection.execute(tables[table].insert().values(created_at=TIME, **values))
+
+        add("teachers", id="t", name="t", network={}, weights_sha256="0")
+        add("target_sets", id="s", **sets)
+        for name, request in REQUESTS.items():
+            asked = {"kind": "train", "status": "succeeded", "request": request, "priority": 5}
+            add("jobs", id=name, attempt=1, code_version="1", **asked)
+            made = {"teacher_id": "t", "target_set_id": "s", "job_id": name, "rule": "tandem"}
+            add("students", id=name, accuracy={}, sha256="0", **made)
+    engine.dispose()
+
+
+def test_students_of_before_get_the_reset_of_the_request_that_trained_them(
+    empty_database: str,
+) -> None:
+    upgrade(empty_database, BEFORE_RESETS)
+    add_students(empty_database)
+    for _ in range(2):
+        upgrade(empty_database)
+        students, engine = reflected(empty_database)["students"], make_engine(empty_database)
+        with engine.connect() as connection:
+            rows = connection.execute(select(students.c.id, students.c.reset)).all()
+        engine.dispose()
+        assert {row.id: row.reset for row in rows} == {
+            "subtracts": "subtract",
+            "zero": "zero",
+            "older": "zero",
+        }
+        downgrade(empty_database, BEFORE_RESETS)
 
 
 def test_processes_that_start_at_once_migrate_once(empty_database: str) -> None:

@@ -1,6 +1,7 @@
 """Golden students, the results of `train` jobs."""
 
 from datetime import datetime
+from typing import NamedTuple
 
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
@@ -12,6 +13,15 @@ from service.db.tables import Job, Student
 from service.errors import (
     StudentNotFoundError,
 )
+
+
+class TrainedStudent(NamedTuple):
+    """The result of a training, to be published as a golden student."""
+
+    sha256: str  # of its block
+    rule: str
+    reset: str  # of its neurons
+    accuracy: Json  # teacher, golden
 
 
 class StudentRepository:
@@ -38,9 +48,7 @@ class StudentRepository:
             query = query.where(Student.target_set_id == target_set_id)
         return fetch_page(self._session, query, Student.id, page)
 
-    def publish(
-        self, job_id: str, token: int, sha256: str, rule: str, accuracy: Json, now: datetime
-    ) -> Student:
+    def publish(self, job_id: str, token: int, trained: TrainedStudent, now: datetime) -> Student:
         """Store the student of a `train` job, once a job; its id is that of the job.
 
         Raises AttemptSupersededError if a later attempt drives the job.
@@ -55,10 +63,8 @@ class StudentRepository:
             teacher_id=job.teacher_id,
             target_set_id=job.target_set_id,
             job_id=job_id,
-            rule=rule,
-            accuracy=accuracy,
-            sha256=sha256,
             created_at=now,
+            **trained._asdict(),
         )
         self._session.add(student)
         self._session.flush()

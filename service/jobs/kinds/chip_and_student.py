@@ -6,10 +6,9 @@ from sqlalchemy.orm import Session
 
 from chip_sim.placement import check_network
 from ltl_core.network.spec import NetworkSpec
-from ltl_core.settings import Reset, TrainingSettings
+from ltl_core.settings import Reset
 from service.bench.simulated import spec_of
 from service.db.repositories.chips import ChipRepository
-from service.db.repositories.jobs import JobRepository
 from service.db.repositories.students import StudentRepository
 from service.db.repositories.target_sets import TargetSetRepository
 from service.db.repositories.teachers import TeacherRepository
@@ -101,9 +100,7 @@ def _check_drivable(session: Session, student: Student) -> None:
     summary = TargetSetRepository(session).get(student.target_set_id).summary or {}
     if summary.get("frames"):
         raise wrong_student("it learned from sequences of frames; chips are shown still inputs")
-    request = JobRepository(session).get(student.job_id).request
-    trained = TrainingSettings.model_validate(request.get("settings", {}))
-    if trained.neuron.reset is not Reset.ZERO:
+    if student.reset != Reset.ZERO:
         raise wrong_student("its spikes subtract the threshold; chips reset to zero")
 
 

@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 from ltl_core.network.spec import NetworkSpec
 from ltl_core.presets import PRESETS, PresetName
 from ltl_core.settings import TrainingSettings
-from service.db.repositories.students import StudentRepository
+from service.db.repositories.students import StudentRepository, TrainedStudent
 from service.db.repositories.target_sets import TargetSetRepository
 from service.db.tables import TargetSet
 from service.jobs.kinds.context import JobContext, cancelled
@@ -68,9 +68,13 @@ def train(context: JobContext) -> Ended:
 def store(to: ResultStore, ended: Ended) -> Json:
     """Publish the student. Raises AttemptSupersededError."""
     result = ended.result or {}
-    sha256, rule, accuracy = ended.blocks["student"], result["rule"], result["accuracy"]
-    students = StudentRepository(to.session)
-    student = students.publish(to.job.id, to.token, sha256, rule, accuracy, to.now)
+    trained = TrainedStudent(
+        sha256=ended.blocks["student"],
+        rule=result["rule"],
+        reset=_settings(to.job.request).neuron.reset,
+        accuracy=result["accuracy"],
+    )
+    student = StudentRepository(to.session).publish(to.job.id, to.token, trained, to.now)
     return result | {"student_id": student.id}
 
 
@@ -81,8 +85,8 @@ def _check_frames(target_set: TargetSet, steps: int) -> None:
         raise InvalidFieldsError(FieldProblem("/settings/neuron/steps", message))
 
 
-def _settings(context: JobContext) -> TrainingSettings:
-    return TrainingSettings.model_validate(context.description.request.get("settings", {}))
+def _settings(request: Json) -> TrainingSettings:
+    return TrainingSettings.model_validate(request.get("settings", {}))
 
 
 def _training(context: JobContext) -> "Training":
@@ -93,7 +97,8 @@ def _training(context: JobContext) -> "Training":
     network = NetworkSpec.model_validate(context.description.network)
     targets = read_targets(Split.CALIBRATION, context)
     weights = read_weights(context)
-    return Training(network, weights, targets, _settings(context), _checkpoint(context))
+    settings = _settings(context.description.request)
+    return Training(network, weights, targets, settings, _checkpoint(context))
 
 
 def _checkpoint(context: JobContext) -> "TrainingCheckpoint | None":
@@ -129,7 +134,7 @@ def _finished(training: "Training", context: JobContext) -> Ended:
             "accuracy": golden,
             "rate_error": list(quality.rate_error),
             "effort": operations._asdict() | {"ratio": operations.ratio},
-            "rule": _settings(context).rule,
+            "rule": _settings(context.description.request).rule,
             "test_samples": test.size,
         },
         blocks={"student": context.artifacts.put(training.student.to_block())},

@@ -12,7 +12,7 @@ from service.db.repositories.chips import ChipRepository
 from service.db.repositories.events import EventRepository
 from service.db.repositories.jobs import JobRepository
 from service.db.repositories.leases import LeaseRepository
-from service.db.repositories.students import StudentRepository
+from service.db.repositories.students import StudentRepository, TrainedStudent
 from service.db.repositories.target_sets import TargetSetRepository
 from service.db.repositories.weights import Publication, WeightRepository
 from service.db.session import Database
@@ -201,10 +201,9 @@ def test_a_student_is_published_once_a_job(laid: Database) -> None:
         add_job(session, "train again", "train", teacher_id="t", target_set_id="ts")
         JobRepository(session).start("train again", 1, "worker", NOON)
         for sha256 in ("1", "2"):
-            student = StudentRepository(session).publish(
-                "train again", 1, sha256, "ltl-offline", {}, NOON
-            )
-            assert student.sha256 == "1"
+            trained = TrainedStudent(sha256, "ltl-offline", "subtract", {})
+            student = StudentRepository(session).publish("train again", 1, trained, NOON)
+            assert (student.sha256, student.reset) == ("1", "subtract")
         assert JobRepository(session).get("train again").student_id == student.id
 
 
