@@ -57,18 +57,23 @@ def empty_cells(columns: int, rows: int) -> Cells:
 def layer_tensors(layer: PlacedLayer) -> dict[str, Tensor]:
     """Return what of a layer does not follow from the chip's spec, seed and placement."""
     trims = {f"trim_{name}": codes for name, codes in layer.trims._asdict().items()}
-    return {**layer.cells._asdict(), **trims, "adc_range": layer.tuning.adc_range}
+    tuning = {
+        "adc_range": layer.tuning.adc_range,
+        "readout_gain": torch.tensor(layer.tuning.readout_gain),
+    }
+    return {**layer.cells._asdict(), **trims, **tuning}
 
 
 def with_tensors(layer: PlacedLayer, tensors: Mapping[str, Tensor]) -> PlacedLayer:
     """Return the layer with what `layer_tensors` gave.
 
-    Earlier states hold one range, for all rows of tiles, or none, which is nominal. Raises KeyError
-    if another tensor is missing.
+    Earlier states hold one range, for all rows of tiles, or none, which is nominal; and no gain of
+    the readout. Raises KeyError if another tensor is missing.
     """
     cells = Cells(*(tensors[name] for name in Cells._fields))
     trims = Trims(*(tensors[f"trim_{name}"] for name in Trims._fields))
     nominal = layer.tuning.adc_range
     ranges = tensors.get("adc_range", nominal).to(nominal.dtype).expand(nominal.shape)
-    tuning = layer.tuning._replace(adc_range=ranges)
+    gain = int(tensors.get("readout_gain", 0))
+    tuning = layer.tuning._replace(adc_range=ranges, readout_gain=gain)
     return layer._replace(cells=cells, trims=trims, tuning=tuning)

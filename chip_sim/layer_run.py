@@ -17,7 +17,7 @@ from chip_sim.drive import Drive, row_drive
 from chip_sim.layer import PlacedLayer
 from chip_sim.physics import Physics
 from chip_sim.spec import ChipSpec
-from chip_sim.tuning import range_factors, tuned
+from chip_sim.tuning import range_factors, readout_factor, tuned
 from ltl_core.chip import LayerRecording, Observable
 
 
@@ -72,7 +72,8 @@ def converted_sums(
     array = _array(layer, physics, [scale / rows.unit for scale in full_scales], analog)
     played = RowInput(rows.values, drive.steps if array.read_noise and analog else 1, analog)
     codes = read_columns(array, played, layer.stage, physics.rng, watch)
-    sums = codes.mul_(full_scales[0] / level_max(array.bits))
+    gain = readout_factor(layer.tuning, spec) if layer.stage.is_readout else 1.0
+    sums = codes.mul_(gain * full_scales[0] / level_max(array.bits))
     return sums.view(-1, drive.batch, *sums.shape[2:]).expand(drive.steps, -1, *sums.shape[2:])
 
 

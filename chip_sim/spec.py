@@ -3,6 +3,7 @@
 Defaults describe a perfect chip, none in particular: every imperfection is asked for.
 """
 
+import math
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt, model_validator
@@ -117,6 +118,16 @@ class RegisterSpec(_Spec):
         return Register(-half, half - 1, self.lsb)
 
 
+class FactorSpec(RegisterSpec):
+    """A register of a digital factor 1 + code * lsb, which stays above zero."""
+
+    @property
+    def codes(self) -> Register:
+        """The codes of this register, as the port describes them."""
+        low, high, lsb = super().codes
+        return Register(max(low, 1 - math.ceil(1 / lsb)), high, lsb)
+
+
 class TuningSpec(_Spec):
     """Registers that make circuits alike, and the test circuits to find their codes.
 
@@ -128,6 +139,7 @@ class TuningSpec(_Spec):
     adc_range: RegisterSpec = RegisterSpec(bits=5, lsb=0.25)  # octaves: a sixteenth to 13 times
     threshold: RegisterSpec = RegisterSpec(bits=8, lsb=0.005)  # fraction of the threshold: +-64 %
     leak: RegisterSpec = RegisterSpec(bits=7, lsb=0.01)  # fraction of the time constant: +-64 %
+    readout_gain: FactorSpec | None = FactorSpec(bits=8, lsb=1 / 64)  # digital: 1/64 to 3 times
     reference_noise_lsb: Annotated[float, Field(ge=0, json_schema_extra={"unit": "LSB"})] = 0.5
     current_noise: Relative = 0.002  # sd in each step, as a fraction of the layer's threshold
     current_max: Annotated[float, Field(gt=0)] = 2.0  # multiple of the layer's threshold
@@ -200,6 +212,7 @@ def _tuning_info(spec: ChipSpec) -> TuningInfo:
         current_max=tuning.current_max,
         current_lsb=tuning.current_lsb,
         range_by_tile=True,
+        readout_gain=None if tuning.readout_gain is None else tuning.readout_gain.codes,
     )
 
 

@@ -95,6 +95,11 @@ def range_factors(tuning: Tuning, spec: ChipSpec) -> tuple[float, ...]:
     return tuple(2.0 ** (code * lsb) for code in tuning.adc_range.tolist())
 
 
+def readout_factor(tuning: Tuning, spec: ChipSpec) -> float:
+    """Return what a readout's digital sums are multiplied by: 1 + code lsb."""
+    return 1 + tuning.readout_gain * register_of(spec, "readout_gain").lsb
+
+
 def checked(stage: Stage, tuning: Tuning, tiling: Tiling, spec: ChipSpec) -> Tuning:
     """Return a copy of the registers if this layer's circuits can hold them.
 
@@ -107,18 +112,21 @@ def checked(stage: Stage, tuning: Tuning, tiling: Tiling, spec: ChipSpec) -> Tun
         "leak": (stage.columns,),
         "adc_range": (len(tiling.row_blocks),),
     }
-    codes = {name: getattr(tuning, name) for name in shapes}
-    for name, wanted in shapes.items():
-        check_integers(stage.name, name, codes[name], wanted)
+    gain = int(tuning.readout_gain)
+    for name, codes in tuning.tensors.items():
+        check_integers(stage.name, name, codes, shapes[name])
+    for name, codes in (tuning.tensors | {"readout_gain": torch.tensor(gain)}).items():
         low, high, _ = register_of(spec, name)
-        if codes[name].min() < low or codes[name].max() > high:
+        if codes.min() < low or codes.max() > high:
             raise CodeRangeError(stage.name, name, low, high)
-    return Tuning(**{name: found.to(torch.int32, copy=True) for name, found in codes.items()})
+    copies = {name: codes.to(torch.int32, copy=True) for name, codes in tuning.tensors.items()}
+    return Tuning(**copies, readout_gain=gain)
 
 
 def register_of(spec: ChipSpec, name: str) -> Register:
-    """Return the codes of the register of that name."""
-    return Register(*getattr(spec.tuning, name).codes)
+    """Return the codes of the register of that name; zero alone if the chip lacks it."""
+    register = getattr(spec.tuning, name)
+    return Register(0, 0, 0.0) if register is None else Register(*register.codes)
 
 
 def _row_of(tiling: Tiling, region: Region) -> int:

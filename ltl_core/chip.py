@@ -68,6 +68,7 @@ class TuningInfo(NamedTuple):
     current_max: float  # largest test current, as a multiple of the layer's threshold
     current_lsb: float  # step of the test current, as a multiple of the layer's threshold
     range_by_tile: bool = False  # whether each row of tiles has a range of its own
+    readout_gain: Register | None = None  # lsb as a fraction of the gain; None if there is none
 
 
 class ChipInfo(NamedTuple):
@@ -169,6 +170,16 @@ class Tuning(NamedTuple):
     leak: Int[Tensor, " column"]
     # One for each row of tiles, whose full scale is multiplied by 2 ** (code * lsb).
     adc_range: Int[Tensor, " tile"]
+    # The digital sums of a readout's converters are multiplied by 1 + code * lsb; other layers
+    # ignore it.
+    readout_gain: int = 0
+
+    @property
+    def tensors(self) -> dict[str, Tensor]:
+        """The registers of which a layer has several, by name."""
+        several = self._asdict()
+        del several["readout_gain"]
+        return several
 
 
 @runtime_checkable

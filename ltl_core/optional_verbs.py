@@ -18,7 +18,7 @@ from ltl_core.chip import (
     TuningInfo,
     WriteReport,
 )
-from ltl_core.errors import NotTunableError, SettingError
+from ltl_core.errors import CodeRangeError, NotTunableError, SettingError
 
 if TYPE_CHECKING:
     from jaxtyping import Float, Int
@@ -63,9 +63,10 @@ class TunableChip(Protocol):
     """Has registers that make a chip's circuits alike, and test circuits to find their codes.
 
     The registers belong to the circuits: they keep their codes whatever network is placed. Only
-    `adc_range` goes back to nominal when another network is placed. Every test takes time on the
-    chip's clock and sees the registers in force. `ChipInfo.tuning` gives the ranges. Every method
-    raises what `ChipBackend` says of all its methods, and a ChipError if the layer is not placed.
+    `adc_range` and `readout_gain` go back to zero when another network is placed. Every test takes
+    time on the chip's clock and sees the registers in force. `ChipInfo.tuning` gives the ranges.
+    Every method raises what `ChipBackend` says of all its methods, and a ChipError if the layer is
+    not placed.
     """
 
     def tuning(self, layer: str) -> Tuning:
@@ -75,9 +76,10 @@ class TunableChip(Protocol):
     def tune(self, layer: str, tuning: Tuning) -> None:
         """Set the registers under a layer.
 
-        Raises CodeRangeError for a code that a register does not take, LayerShapeError for codes of
-        another shape or type, and SettingError for ranges that differ between rows of tiles if the
-        chip has one for the layer (`TuningInfo.range_by_tile`); each before anything is set.
+        Raises CodeRangeError for a code that a register does not take, or for one other than zero
+        if the chip lacks the register; LayerShapeError for codes of another shape or type; and
+        SettingError for ranges that differ between rows of tiles if the chip has one for the layer
+        (`TuningInfo.range_by_tile`); each before anything is set.
         """
         ...
 
@@ -153,8 +155,13 @@ def tunable(chip: ChipBackend) -> TunableChip:
     return chip
 
 
-def check_ranges(layer: str, tuning: Tuning, info: TuningInfo) -> None:
-    """Check that a chip with one range for a layer is not given several. Raises SettingError."""
+def check_registers(layer: str, tuning: Tuning, info: TuningInfo) -> None:
+    """Check that a chip is given no code of a register that it lacks.
+
+    Raises CodeRangeError for a gain of the readout, and SettingError for several ranges of a layer.
+    """
+    if info.readout_gain is None and tuning.readout_gain:
+        raise CodeRangeError(layer, "readout_gain", 0, 0)
     codes = tuning.adc_range
     if not info.range_by_tile and codes.numel() and codes.min() != codes.max():
         raise SettingError(

@@ -49,7 +49,9 @@ class LayerTuner:
 
     def reset(self) -> None:
         """Set all registers to zero, which leaves the circuits as they were made."""
-        self.set(Tuning(*(torch.zeros_like(codes) for codes in self._tuning)))
+        several = self._tuning.tensors.items()
+        zeros = {name: torch.zeros_like(codes) for name, codes in several}
+        self.set(self._tuning._replace(**zeros, readout_gain=0))
 
     @property
     def ranges(self) -> int:

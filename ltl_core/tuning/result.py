@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping
 from typing import NamedTuple
 
+import torch
 from jaxtyping import Bool
 from torch import Tensor
 
@@ -90,15 +91,15 @@ def to_block(layers: Mapping[str, TunedLayer]) -> bytes:
     for name, layer in layers.items():
         for group, fields in (("tuning", layer.tuning), ("success", layer.success)):
             for field, value in fields._asdict().items():
-                tensors[f"{name}.{group}.{field}"] = value
+                tensors[f"{name}.{group}.{field}"] = torch.as_tensor(value)
         about[name] = {"before": layer.before, "after": layer.after}
     return pack(tensors, {"tuned": json.dumps(about)})
 
 
 def from_block(block: bytes) -> dict[str, TunedLayer]:
-    """Read a block of `to_block`; an earlier one holds one range for all rows of tiles.
+    """Read a block of `to_block`. Raises CorruptTensorsError.
 
-    Raises CorruptTensorsError.
+    An earlier block holds one range for all rows of tiles, and no gain of the readout.
     """
     tensors, metadata = unpack(block)
     try:
@@ -111,11 +112,12 @@ def from_block(block: bytes) -> dict[str, TunedLayer]:
 def _layer(
     name: str, spreads: Mapping[str, list[float | None]], tensors: Mapping[str, Tensor]
 ) -> TunedLayer:
-    tuning = Tuning(*(tensors[f"{name}.tuning.{field}"] for field in Tuning._fields))
+    several = [tensors[f"{name}.tuning.{field}"] for field in Tuning._fields[:-1]]
+    gain = tensors.get(f"{name}.tuning.readout_gain", 0)
+    tuning = Tuning._make([*several, int(gain)])
     success = Success(*(tensors[f"{name}.success.{field}"] for field in Success._fields))
-    rows = len(tuning.adc_offset)
     return TunedLayer(
-        tuning._replace(adc_range=tuning.adc_range.expand(rows)),
+        tuning._replace(adc_range=tuning.adc_range.expand(len(tuning.adc_offset))),
         success._replace(adc_range=success.adc_range.reshape(-1)),
         Spread(*spreads["before"]),  # type: ignore[arg-type]
         Spread(*spreads["after"]),  # type: ignore[arg-type]

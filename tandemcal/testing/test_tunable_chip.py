@@ -10,6 +10,7 @@ from tandemcal.backend import (
     CodeRangeError,
     LayerShapeError,
     NotTunableError,
+    Observable,
     Placement,
     Stimulus,
     TunableChip,
@@ -44,6 +45,11 @@ def rates(bench: TunableChip, amplitude: float, repeats: int = 64) -> torch.Tens
     return (bench.excite("hidden", torch.full((1, HIDDEN), amplitude), repeats) > 0).float().mean(0)
 
 
+def same(one: Tuning, other: Tuning) -> bool:
+    tensors = zip(one.tensors.values(), other.tensors.values(), strict=True)
+    return one.readout_gain == other.readout_gain and all(torch.equal(*pair) for pair in tensors)
+
+
 def test_what_a_chip_says_of_itself_survives_json(chip: ChipBackend) -> None:
     assert info_from_json(info_to_json(chip.info)) == chip.info
 
@@ -52,7 +58,8 @@ def test_registers_start_at_zero_and_hold_what_they_are_given(
     bench: TunableChip, tuning_info: TuningInfo
 ) -> None:
     found = bench.tuning("hidden")
-    assert not any(codes.any() for codes in found)
+    assert not any(codes.any() for codes in found.tensors.values())
+    assert found.readout_gain == 0
     assert found.adc_range.shape == found.adc_offset.shape[:1]
     given = Tuning(
         found.adc_offset + tuning_info.adc_offset.code_max,
@@ -62,8 +69,7 @@ def test_registers_start_at_zero_and_hold_what_they_are_given(
         found.adc_range + tuning_info.adc_range.code_max,
     )
     bench.tune("hidden", given)
-    kept = bench.tuning("hidden")
-    assert all(map(torch.equal, kept, given))
+    assert same(bench.tuning("hidden"), given)
 
 
 def test_registers_stay_when_the_same_network_is_placed(
@@ -149,6 +155,31 @@ def test_a_wider_range_clips_less(
     ranges = len(found.adc_range) if tuning_info.range_by_tile else 1
     assert clipped[0]["hidden"].shape == clipped[1]["hidden"].shape == (ranges,)
     assert clipped[0]["hidden"].max() > clipped[1]["hidden"].max()
+
+
+def test_a_gain_multiplies_the_sums_of_the_readout_alone(
+    chip: ChipBackend, bench: TunableChip, tuning_info: TuningInfo
+) -> None:
+    found, register = bench.tuning("readout"), tuning_info.readout_gain
+    if register is None:
+        with pytest.raises(CodeRangeError):
+            bench.tune("readout", found._replace(readout_gain=1))
+        pytest.skip("the chip has no gain of the readout")
+    if Observable.MEMBRANE not in chip.info.observables:
+        pytest.skip("the chip does not show the sums of its readout")
+    chip.program("readout", torch.full((3, HIDDEN), chip.info.weight_code_max // 2))
+    sums = []
+    for code in (0, register.code_max):
+        bench.tune("readout", found._replace(readout_gain=code))
+        assert bench.tuning("readout").readout_gain == code
+        spikes = Stimulus(torch.ones(20, 5, HIDDEN), 20, "readout")
+        shown = chip.run(spikes, {"readout": Observable.MEMBRANE}).layers["readout"].membrane
+        assert shown is not None
+        sums.append(float(shown[-1].mean()))
+    factor = 1 + register.code_max * register.lsb
+    assert sums[1] / sums[0] == pytest.approx(factor, rel=0.05)
+    with pytest.raises(CodeRangeError):
+        bench.tune("readout", found._replace(readout_gain=register.code_max + 1))
 
 
 def test_tests_take_time_on_the_chips_clock(chip: ChipBackend, bench: TunableChip) -> None:

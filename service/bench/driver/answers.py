@@ -152,9 +152,11 @@ def read_registers(answer: Message, info: TuningInfo) -> Tuning:
     """Read register codes, each in the range of its register. Raises MalformedBodyError."""
     tuning = read_tuning(answer)
     register = info._asdict()
-    for name, codes in tuning._asdict().items():
+    for name, codes in tuning.tensors.items():
         _check_kind(codes, name, _Kind.INTEGERS)
         _check_range(codes, name, register[name].code_min, register[name].code_max)
+    low, high, _ = info.readout_gain or (0, 0, 0.0)
+    _number(tuning.readout_gain, "readout_gain", low, high)
     _check_tensor(tuning.adc_range, "adc_range", _Kind.INTEGERS, tuple(tuning.adc_offset.shape[:1]))
     return tuning
 

@@ -22,7 +22,7 @@ from ltl_core.chip import (
 )
 from ltl_core.errors import CalibrationError, ChipUnavailableError
 from ltl_core.network.spec import NetworkSpec
-from ltl_core.optional_verbs import check_ranges, write_one_by_one
+from ltl_core.optional_verbs import check_registers, write_one_by_one
 from service.bench.driver import answers
 from service.bench.driver.call_times import CallTime
 from service.bench.driver.rpc_client import AgentAddress, RpcClient
@@ -151,7 +151,7 @@ class HttpChip:
 
     def tune(self, layer: str, tuning: Tuning) -> None:
         """Set the registers under a layer."""
-        check_ranges(layer, tuning, self._registers)
+        check_registers(layer, tuning, self._registers)
         self._call("tune", verbs.tune_request(layer, tuning), answers.read_nothing)
 
     def convert(self, layer: str, level: float, repeats: int) -> Int[Tensor, "repeat tile column"]:

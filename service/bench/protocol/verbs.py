@@ -96,7 +96,8 @@ def tuning_message(tuning: Tuning, fields: Mapping[str, str]) -> Message:
 
     A peer of an earlier version knows one range for a layer, and reads the widest as a field.
     """
-    return Message({**fields, "adc_range": int(tuning.adc_range.max())}, tuning._asdict())
+    widest = {"adc_range": int(tuning.adc_range.max())}
+    return Message({**fields, **widest, "readout_gain": tuning.readout_gain}, tuning.tensors)
 
 
 def layers_message(
@@ -116,16 +117,18 @@ def layers_message(
 
 
 def read_tuning(message: Message) -> Tuning:
-    """Read what `tuning_message` wrote; one range from an earlier version is that of all rows.
+    """Read what `tuning_message` wrote. Raises MalformedBodyError.
 
-    Raises MalformedBodyError.
+    A peer of an earlier version sends one range, which is that of all rows of tiles, and no gain.
     """
-    tensors = {name: message.tensor(name) for name in Tuning._fields if name != "adc_range"}
+    names = ("adc_offset", "adc_gain", "threshold", "leak")
+    tensors = {name: message.tensor(name) for name in names}
     ranges = message.tensors.get("adc_range")
     if ranges is None:
         rows = tensors["adc_offset"].shape[:1]
         ranges = torch.full(rows, _small(message, "adc_range"), dtype=torch.int64)
-    return Tuning(**tensors, adc_range=ranges)
+    gain = _small(message, "readout_gain") if "readout_gain" in message.fields else 0
+    return Tuning(**tensors, adc_range=ranges, readout_gain=gain)
 
 
 def _small(message: Message, name: str) -> int:

@@ -157,6 +157,11 @@ WRONG_ANSWERS: dict[str, tuple[str, Tamper, str]] = {
         one_range(10_000),
         "adc_range.*leaves the range",
     ),
+    "a gain of the readout out of range": (
+        "tuning",
+        with_field("readout_gain", 10_000),
+        "readout_gain is 10000",
+    ),
     "a full scale that no register holds": (
         "tuning",
         one_range(1 << 40),

@@ -1,6 +1,7 @@
 """The driver repeats calls where that can help, and refuses answers that no chip can give."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -8,7 +9,7 @@ import torch
 from chip_sim.chip import make_chip
 from chip_sim.presets import preset
 from ltl_core.chip import LayerRecording, Observable, Placement, Stimulus
-from ltl_core.errors import ChipUnavailableError, SettingError
+from ltl_core.errors import ChipUnavailableError, CodeRangeError, SettingError
 from service.bench.driver.http_chip import HttpChip, open_http_chip
 from tests.agents import serve_agent
 from tests.calls import CODES, IMAGES, LAYER, RECORD
@@ -156,17 +157,24 @@ def test_no_secret_is_shown_where_an_address_is(proxy: Proxy) -> None:
 
 def test_registers_are_set_and_read_back(chip: HttpChip) -> None:
     before = chip.tuning("hidden")
-    changed = before._replace(threshold=before.threshold + 1, adc_range=before.adc_range - 1)
+    ranges = before.adc_range - 1
+    changed = before._replace(threshold=before.threshold + 1, adc_range=ranges, readout_gain=-3)
     chip.tune("hidden", changed)
     found = chip.tuning("hidden")
     chip.tune("hidden", before)
     assert torch.equal(found.adc_range, changed.adc_range)
+    assert found.readout_gain == -3
     assert torch.equal(found.threshold, changed.threshold)
 
 
 def as_an_older_agent(proxy: Proxy) -> None:
-    """It knows one range for a layer, and nothing by row of tiles."""
-    proxy.tamper("info", with_changes(lambda f, _t: f["info"]["tuning"].pop("range_by_tile")))
+    """It knows one range for a layer, nothing by row of tiles, and no gain of the readout."""
+
+    def without_new_fields(fields: dict[str, Any], _tensors: dict[str, Any]) -> None:
+        for name in ("range_by_tile", "readout_gain"):
+            del fields["info"]["tuning"][name]
+
+    proxy.tamper("info", with_changes(without_new_fields))
     proxy.tamper("tuning", without_tensor("adc_range"))
     proxy.tamper("clipped", with_changes(lambda _f, tensors: tensors.clear()))
 
@@ -185,6 +193,8 @@ def test_an_older_agent_has_one_range_for_a_layer(chip: HttpChip, proxy: Proxy) 
         two = before._replace(adc_range=torch.tensor([0, 1]))
         with pytest.raises(SettingError, match="one range for the whole layer 'hidden'"):
             older.tune("hidden", two)
+        with pytest.raises(CodeRangeError, match="readout_gain"):
+            older.tune("hidden", before._replace(readout_gain=1))
         older.tune("hidden", before)
     proxy.pass_all_on()
     assert torch.equal(chip.tuning("hidden").adc_range, before.adc_range)

@@ -8,7 +8,15 @@ from chip_sim.chip import SimulatedChip, make_chip
 from chip_sim.errors import ForeignStateError
 from chip_sim.identity import layer_identity
 from chip_sim.presets import preset
-from chip_sim.spec import ChipSpec, ConverterSpec, NeuronSpec, RegisterSpec, TuningSpec
+from chip_sim.spec import (
+    ChipSpec,
+    ConverterSpec,
+    DeviceSpec,
+    FactorSpec,
+    NeuronSpec,
+    RegisterSpec,
+    TuningSpec,
+)
 from chip_sim.tiling import tile_stage
 from ltl_core.chip import LayerSettings, Observable, Placement, Stimulus, Tuning
 from ltl_core.errors import CodeRangeError, LayerShapeError, SettingError
@@ -62,7 +70,7 @@ def some(low: int = -5, high: int = 6) -> Tuning:
         return torch.randint(low, high, shape, generator=rng, dtype=torch.int32)
 
     banks = drawn(3, COLUMNS), drawn(3, COLUMNS)
-    return Tuning(*banks, drawn(COLUMNS), drawn(COLUMNS), ranges(-2, 1, 0))
+    return Tuning(*banks, drawn(COLUMNS), drawn(COLUMNS), ranges(-2, 1, 0), 7)
 
 
 def answers(chip: SimulatedChip, samples: int = 9) -> Tensor:
@@ -228,6 +236,7 @@ def test_registers_belong_to_the_tile_and_ranges_to_the_network() -> None:
     chip.place(placement())
     again = chip.tuning("hidden")
     assert all(map(torch.equal, again[:4], tuning[:4]))
+    assert again.readout_gain == 0
     assert not again.adc_range.any()
 
 
@@ -235,14 +244,19 @@ def test_registers_are_saved_and_restored() -> None:
     chip, tuning = written(), some()
     chip.tune("hidden", tuning)
     other = make_chip("c", UNLIKE, 4)
+    chip.tune("readout", chip.tuning("readout")._replace(readout_gain=30))
     other.restore(chip.state())
-    assert all(map(torch.equal, other.tuning("hidden"), tuning))
+    found = other.tuning("hidden")
+    assert all(map(torch.equal, found.tensors.values(), tuning.tensors.values()))
+    assert found.readout_gain == tuning.readout_gain
+    assert other.tuning("readout").readout_gain == 30
     assert torch.equal(answers(other), answers(chip))
 
 
 def test_a_state_from_before_there_were_registers_is_untuned() -> None:
     chip = written()
-    old = {name: t for name, t in chip.state().items() if "adc_range" not in name}
+    new = ("adc_range", "readout_gain")
+    old = {name: t for name, t in chip.state().items() if not name.endswith(new)}
     other = make_chip("c", UNLIKE, 4)
     other.restore(old)
     assert torch.equal(answers(other), answers(chip))
@@ -290,6 +304,8 @@ def test_what_registers_cannot_hold_is_refused_before_anything_is_set() -> None:
         chip.tune("hidden", beyond._replace(threshold=zeros().threshold + 1))
     with pytest.raises(CodeRangeError, match="adc_range"):
         chip.tune("hidden", zeros()._replace(adc_range=ranges(0, 0, 16)))
+    with pytest.raises(CodeRangeError, match="readout_gain"):
+        chip.tune("hidden", zeros()._replace(readout_gain=128))
     for wrong in (
         zeros()._replace(adc_gain=zeros().adc_gain[0]),
         zeros()._replace(adc_range=ranges(0)),
@@ -318,3 +334,63 @@ def test_a_chip_can_have_registers_of_its_own() -> None:
     tuning = make_chip("c", spec, 1).info.tuning
     assert tuning is not None
     assert tuning.threshold == (-8, 7, 0.02)
+
+
+def readout_sums(chip: SimulatedChip) -> Tensor:
+    shown = torch.rand(9, ROWS, generator=torch.Generator().manual_seed(2))
+    membrane = chip.run(Stimulus(shown, 8), {"readout": Observable.MEMBRANE}).layers["readout"][3]
+    assert isinstance(membrane, Tensor)
+    return membrane
+
+
+def test_the_gain_multiplies_a_readouts_sums_and_not_its_biases() -> None:
+    chip = written()
+    chip.program("readout", torch.arange(3 * COLUMNS).view(3, COLUMNS) - 30)
+    plain = readout_sums(chip)
+    bias = torch.full((3,), 40)
+    chip.trim("readout", torch.zeros_like(bias), bias)
+    biased = readout_sums(chip) - plain
+    chip.tune("readout", chip.tuning("readout")._replace(readout_gain=-32))
+    torch.testing.assert_close(readout_sums(chip), 0.5 * plain + biased)
+    assert not torch.allclose(readout_sums(chip), 0.5 * (plain + biased))
+    before = answers(chip)
+    chip.tune("hidden", chip.tuning("hidden")._replace(readout_gain=-32))
+    assert torch.equal(answers(chip), before)  # no readout: it has none
+
+
+def test_a_chip_can_lack_the_gain_of_the_readout() -> None:
+    chip = placed(UNLIKE.model_copy(update={"tuning": TuningSpec(readout_gain=None)}))
+    tuning = chip.info.tuning
+    assert tuning is not None
+    assert tuning.readout_gain is None
+    chip.tune("readout", chip.tuning("readout"))
+    with pytest.raises(CodeRangeError, match="readout_gain"):
+        chip.tune("readout", chip.tuning("readout")._replace(readout_gain=1))
+
+
+def test_no_code_of_a_gain_is_zero_times_or_less() -> None:
+    assert TuningSpec().readout_gain == FactorSpec(bits=8, lsb=1 / 64)
+    assert FactorSpec(bits=8, lsb=1 / 64).codes == (-63, 127, 1 / 64)
+    assert FactorSpec(bits=8, lsb=1 / 200).codes == (-128, 127, 1 / 200)
+
+
+def test_the_gain_makes_up_for_what_all_devices_lost_by_drift() -> None:
+    """PCM loses half of its conductance in a year, each device by its own exponent."""
+    spec = preset("pcm").model_copy(update={"device": DeviceSpec(model="pcm", after_data="hold")})
+    chip = make_chip("c", spec, 4)
+    chip.place(placement())
+    chip.program("readout", torch.full((3, COLUMNS), 9))
+    spikes = Stimulus(torch.ones(8, 20, COLUMNS), 8, "readout")
+
+    def mean_sum() -> float:
+        shown = chip.run(spikes, {"readout": Observable.MEMBRANE}).layers["readout"].membrane
+        assert shown is not None
+        return float(shown[-1].mean())
+
+    fresh = mean_sum()
+    chip.advance(365 * 86400.0)
+    left = mean_sum() / fresh
+    assert left < 0.7
+    code = round((1 / left - 1) * 64)
+    chip.tune("readout", chip.tuning("readout")._replace(readout_gain=code))
+    assert mean_sum() == pytest.approx(fresh, rel=0.02)

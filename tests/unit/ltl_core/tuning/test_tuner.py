@@ -15,6 +15,7 @@ from ltl_core.chip import ChipInfo, LayerCodes, LayerSettings, Placement, Regist
 from ltl_core.errors import CorruptTensorsError, SettingError
 from ltl_core.network.layers import Linear
 from ltl_core.network.spec import NetworkSpec
+from ltl_core.packing import pack, unpack
 from ltl_core.settings import TuneSettings
 from ltl_core.tuning.result import Spread, Success, TunedLayer, check_spread, from_block, to_block
 from ltl_core.tuning.search import lowest_codes, nearest_codes
@@ -97,8 +98,9 @@ def test_the_check_fails_without_the_registers_and_passes_with_them(tuned: Tuned
         lambda codes: torch.randint(-6, 7, codes.shape, generator=rng, dtype=torch.int32),
     ):
         for name, layer in tuned.result.items():
-            codes = Tuning(*(overwrite(part) for part in layer.tuning))
-            tuned.chip.tune(name, codes._replace(adc_range=torch.zeros_like(codes.adc_range)))
+            codes = [overwrite(part) for part in layer.tuning[:4]]
+            ranges = torch.zeros_like(layer.tuning.adc_range)
+            tuned.chip.tune(name, Tuning._make([*codes, ranges, 0]))
         checks = tuned.tuner.check(tuned.result)
         assert len(checks["hidden"].failures) == 3
     tuned.tuner.apply(from_block(to_block(tuned.result)))
@@ -188,7 +190,8 @@ def test_neurons_that_never_forget_have_no_leak_to_tune() -> None:
 def test_rolling_back_puts_the_registers_of_before_in_place() -> None:
     chip, on_bench = bench(preset("pcm"))
     before = chip.tuning("hidden")
-    before = before._replace(threshold=before.threshold + 3, adc_range=before.adc_range + 2)
+    ranges = before.adc_range + 2
+    before = before._replace(threshold=before.threshold + 3, adc_range=ranges, readout_gain=5)
     chip.tune("hidden", before)
     tuner = Tuner(on_bench, SETTINGS)
     steps = tuner.steps()
@@ -196,7 +199,9 @@ def test_rolling_back_puts_the_registers_of_before_in_place() -> None:
         next(steps)
     assert not torch.equal(chip.tuning("hidden").threshold, before.threshold)
     tuner.roll_back()
-    assert all(map(torch.equal, chip.tuning("hidden"), before))
+    found = chip.tuning("hidden")
+    assert all(map(torch.equal, found.tensors.values(), before.tensors.values()))
+    assert found.readout_gain == 5
     with pytest.raises(SettingError, match="not ended"):
         _ = tuner.result
 
@@ -219,8 +224,11 @@ def test_an_earlier_block_has_one_range_for_all_rows_of_tiles() -> None:
         Spread(1.0, None, None),
         Spread(1.0, None, None),
     )
-    read = from_block(to_block({"hidden": earlier}))["hidden"]
+    tensors, about = unpack(to_block({"hidden": earlier}))
+    del tensors["hidden.tuning.readout_gain"]
+    read = from_block(pack(tensors, about))["hidden"]
     assert read.tuning.adc_range.tolist() == [-3, -3]
+    assert read.tuning.readout_gain == 0
     assert read.success.failed["adc_range"] == 1
 
 

@@ -33,13 +33,15 @@ def test_other_values_travel_as_they_are(values: Tensor, layer: str | None) -> N
 
 def registers() -> Tuning:
     banks, columns = torch.ones(3, 4, dtype=torch.int32), torch.ones(4, dtype=torch.int32)
-    return Tuning(banks, banks, columns, columns, torch.tensor([-5, 2, -1]))
+    return Tuning(banks, banks, columns, columns, torch.tensor([-5, 2, -1]), 9)
 
 
 def test_an_older_agent_reads_the_widest_range_as_that_of_the_layer() -> None:
     message = tune_request("hidden", registers())
     assert message.field("adc_range", int) == 2
-    assert all(map(torch.equal, read_tuning(message), registers()))
+    read = read_tuning(message)
+    assert all(map(torch.equal, read.tensors.values(), registers().tensors.values()))
+    assert read.readout_gain == 9
 
 
 def test_one_range_of_an_older_driver_is_that_of_all_rows_of_tiles() -> None:
@@ -47,5 +49,6 @@ def test_one_range_of_an_older_driver_is_that_of_all_rows_of_tiles() -> None:
     tensors = {name: codes for name, codes in message.tensors.items() if name != "adc_range"}
     older = Message({"layer": "hidden", "adc_range": -3}, tensors)
     assert read_tuning(older).adc_range.tolist() == [-3, -3, -3]
+    assert read_tuning(older).readout_gain == 0
     with pytest.raises(MalformedBodyError, match="lacks the int 'adc_range'"):
         read_tuning(Message({"layer": "hidden"}, tensors))
