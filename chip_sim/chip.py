@@ -8,7 +8,7 @@ from torch import Tensor
 
 from chip_sim.aged_weights import weights
 from chip_sim.array import ClipMeter
-from chip_sim.checks import check_codes, check_trims
+from chip_sim.checks import check_codes, check_side, check_trims
 from chip_sim.chip_state import ChipIdentity, ChipState
 from chip_sim.clock import Clock, TemperatureInterval
 from chip_sim.converter import level_max
@@ -34,10 +34,12 @@ from ltl_core.chip import (
     Observable,
     Placement,
     Recording,
+    SideWeights,
     Stimulus,
     Tuning,
     WriteReport,
 )
+from ltl_core.errors import NoSideWeightsError
 
 
 def make_chip(chip_id: str, spec: ChipSpec, seed: int) -> "SimulatedChip":
@@ -111,6 +113,17 @@ class SimulatedChip:
         codes = checked(placed.stage, tuning, placed.tiling, self._spec)
         self._tuning.keep(placed.tiling, codes)
         self._layers[layer] = placed._replace(tuning=codes)
+
+    def set_side(self, layer: str, weights: SideWeights | None) -> None:
+        """Set the digital weights beside a layer's array; see the port."""
+        placed = self._placed(layer)
+        if not self._info.side_rank:
+            raise NoSideWeightsError(self._info.chip_id)
+        if weights is not None:
+            check_side(placed.stage, weights, self._info)
+            down, up = (codes.to(torch.int8, copy=True) for codes in weights[:2])
+            weights = weights._replace(down=down, up=up)
+        self._layers[layer] = placed._replace(side=weights)
 
     def convert(self, layer: str, level: float, repeats: int) -> Int[Tensor, "repeat tile column"]:
         """Return the codes of every converter on the reference current; see the port."""

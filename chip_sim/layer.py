@@ -10,7 +10,7 @@ from torch import Tensor
 from chip_sim.flicker_noise import FlickerNoise
 from chip_sim.identity import LayerIdentity
 from chip_sim.tiling import Tiling
-from ltl_core.chip import LayerSettings, Tuning
+from ltl_core.chip import LayerSettings, SideWeights, Tuning
 from ltl_core.network.stages import Stage
 
 
@@ -42,6 +42,7 @@ class PlacedLayer(NamedTuple):
     trims: Trims
     tuning: Tuning
     flicker: FlickerNoise
+    side: SideWeights | None = None  # None adds nothing
 
 
 def empty_cells(columns: int, rows: int) -> Cells:
@@ -61,14 +62,14 @@ def layer_tensors(layer: PlacedLayer) -> dict[str, Tensor]:
         "adc_range": layer.tuning.adc_range,
         "readout_gain": torch.tensor(layer.tuning.readout_gain),
     }
-    return {**layer.cells._asdict(), **trims, **tuning}
+    return {**layer.cells._asdict(), **trims, **tuning, **_side_tensors(layer.side)}
 
 
 def with_tensors(layer: PlacedLayer, tensors: Mapping[str, Tensor]) -> PlacedLayer:
     """Return the layer with what `layer_tensors` gave.
 
-    Earlier states hold one range, for all rows of tiles, or none, which is nominal; and no gain of
-    the readout. Raises KeyError if another tensor is missing.
+    Earlier states hold one range, for all rows of tiles, or none, which is nominal; and neither a
+    gain of the readout nor side weights. Raises KeyError if another tensor is missing.
     """
     cells = Cells(*(tensors[name] for name in Cells._fields))
     trims = Trims(*(tensors[f"trim_{name}"] for name in Trims._fields))
@@ -76,4 +77,17 @@ def with_tensors(layer: PlacedLayer, tensors: Mapping[str, Tensor]) -> PlacedLay
     ranges = tensors.get("adc_range", nominal).to(nominal.dtype).expand(nominal.shape)
     gain = int(tensors.get("readout_gain", 0))
     tuning = layer.tuning._replace(adc_range=ranges, readout_gain=gain)
-    return layer._replace(cells=cells, trims=trims, tuning=tuning)
+    return layer._replace(cells=cells, trims=trims, tuning=tuning, side=_side(tensors))
+
+
+def _side_tensors(side: SideWeights | None) -> dict[str, Tensor]:
+    if side is None:
+        return {}
+    scales = torch.tensor((side.down_scale, side.up_scale), dtype=torch.float64)
+    return {"side_down": side.down, "side_up": side.up, "side_scales": scales}
+
+
+def _side(tensors: Mapping[str, Tensor]) -> SideWeights | None:
+    if "side_scales" not in tensors:
+        return None
+    return SideWeights(tensors["side_down"], tensors["side_up"], *tensors["side_scales"].tolist())

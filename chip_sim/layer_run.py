@@ -16,6 +16,7 @@ from chip_sim.converter import level_max, transfer_of
 from chip_sim.drive import Drive, row_drive
 from chip_sim.layer import PlacedLayer
 from chip_sim.physics import Physics
+from chip_sim.side_weights import side_sums
 from chip_sim.spec import ChipSpec
 from chip_sim.tuning import range_factors, readout_factor, tuned
 from ltl_core.chip import LayerRecording, Observable
@@ -60,7 +61,7 @@ def run_layer(
 def converted_sums(
     layer: PlacedLayer, drive: Drive, physics: Physics, watch: Watch | None = None
 ) -> Float[Tensor, "time batch column *position"]:
-    """Return what the ADCs hand to the neurons at every step, code units.
+    """Return what the ADCs, and the side weights, hand to the neurons at every step, code units.
 
     Held analog values are multiplied once; their converters answer again at every step only
     if read noise makes the answers differ. Each conversion is given to `watch`.
@@ -74,6 +75,8 @@ def converted_sums(
     codes = read_columns(array, played, layer.stage, physics.rng, watch)
     gain = readout_factor(layer.tuning, spec) if layer.stage.is_readout else 1.0
     sums = codes.mul_(gain * full_scales[0] / level_max(array.bits))
+    if layer.side is not None:
+        sums.add_(side_sums(layer.side, layer.stage, rows))
     return sums.view(-1, drive.batch, *sums.shape[2:]).expand(drive.steps, -1, *sums.shape[2:])
 
 

@@ -4,10 +4,24 @@ from chip_sim.errors import UnknownPresetError
 from chip_sim.spec import ChipSpec, ConverterSpec, DeviceSpec, NeuronSpec, WriteSpec
 
 NAMES = ("ideal", "pcm", "hermes", "reram", "harsh")
+SIDE = "-side"  # the end of a name: the same figures, and digital weights beside the arrays
+_SIDE_RANK = 8
 
 
 def preset(name: str) -> ChipSpec:
-    """Return the spec of the chip of that name. Raises UnknownPresetError."""
+    """Return the spec of the chip of that name; with `SIDE` behind it, with side weights as well.
+
+    Raises UnknownPresetError.
+    """
+    spec = _named(name.removesuffix(SIDE))
+    if spec is None:
+        raise UnknownPresetError(name, [*NAMES, *(known + SIDE for known in NAMES)])
+    if name.endswith(SIDE):
+        return spec.model_copy(update={"model": name, "side_rank": _SIDE_RANK})
+    return spec
+
+
+def _named(name: str) -> ChipSpec | None:
     match name:
         case "ideal":
             return ChipSpec(model="ideal")
@@ -20,7 +34,7 @@ def preset(name: str) -> ChipSpec:
         case "harsh":
             return _harsh()
         case _:
-            raise UnknownPresetError(name, NAMES)
+            return None
 
 
 def _pcm() -> ChipSpec:

@@ -6,7 +6,7 @@ Defaults describe a perfect chip, none in particular: every imperfection is aske
 import math
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt, model_validator
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt, model_validator
 
 from ltl_core.chip import ChipInfo, Observable, Register, TuningInfo
 from ltl_core.network.layers import Conv2d
@@ -163,6 +163,7 @@ class ChipSpec(_Spec):
     tiles: PositiveInt = 64
     time_step: Seconds = 1e-5  # all positions of a convolution take turns at their columns in it
     endurance_writes: PositiveInt | None = None  # of one cell; None if not known
+    side_rank: NonNegativeInt = 0  # largest rank of a layer's digital side weights; 0: it has none
     temperature: Kelvins = 300.0  # where the figures above hold; the chip starts with it
 
     @property
@@ -197,6 +198,7 @@ def info_of(spec: ChipSpec, chip_id: str) -> ChipInfo:
         time_step=spec.time_step,
         endurance_writes=spec.endurance_writes,
         tuning=_tuning_info(spec),
+        side_rank=spec.side_rank,
     )
 
 

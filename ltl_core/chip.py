@@ -87,6 +87,7 @@ class ChipInfo(NamedTuple):
     time_step: float  # duration of one step, s
     endurance_writes: int | None  # writes that one cell survives; None if it is not known
     tuning: TuningInfo | None = None  # None if the chip has no registers to tune
+    side_rank: int = 0  # largest rank of a layer's side weights; 0 if the chip has none
 
 
 class LayerSettings(NamedTuple):
@@ -159,6 +160,20 @@ class Fingerprint(NamedTuple):
 
     rates: Mapping[str, Float[Tensor, " _column"]]  # spikes a step; of a readout, see `probe`
     chip_time: float  # the chip's clock when the last step ended, s
+
+
+class SideWeights(NamedTuple):
+    """Digital weights beside the array of one layer: two matrices of low rank.
+
+    They add (up_scale up) @ ((down_scale down) @ x) to the column sums, code units, where x is what
+    the rows play. Codes go from -127 to 127. A rank as large as the smaller side of a layer's
+    matrix holds any matrix.
+    """
+
+    down: Int[Tensor, "rank row"]
+    up: Int[Tensor, "column rank"]
+    down_scale: float
+    up_scale: float
 
 
 class Tuning(NamedTuple):

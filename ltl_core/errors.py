@@ -160,6 +160,17 @@ class NotTunableError(ChipError):
         self.chip_id = chip_id
 
 
+class NoSideWeightsError(ChipError):
+    """A chip has no digital weights beside its arrays."""
+
+    def __init__(self, chip_id: str) -> None:
+        super().__init__(
+            f"Chip {chip_id} has no digital side weights, or its driver does not reach them: "
+            "put the weights into its cells."
+        )
+        self.chip_id = chip_id
+
+
 class CodeRangeError(ChipError):
     """A weight, trim or register code is outside of the chip's range. Nothing was written."""
 

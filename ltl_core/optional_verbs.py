@@ -13,12 +13,13 @@ from ltl_core.chip import (
     LayerCodes,
     LayerRecording,
     Observable,
+    SideWeights,
     Stimulus,
     Tuning,
     TuningInfo,
     WriteReport,
 )
-from ltl_core.errors import CodeRangeError, NotTunableError, SettingError
+from ltl_core.errors import CodeRangeError, NoSideWeightsError, NotTunableError, SettingError
 
 if TYPE_CHECKING:
     from jaxtyping import Float, Int
@@ -113,6 +114,26 @@ class TunableChip(Protocol):
         ...
 
 
+@runtime_checkable
+class SideWeightedChip(Protocol):
+    """Has a digital multiply-accumulate beside the array of each layer, for weights of low rank.
+
+    At every step it adds what `SideWeights` says to the column sums, behind the converters: an
+    adapter of low rank (LoRA, Hu et al. 2021, arXiv:2106.09685, eq. 3), which wears no cell and
+    does not drift. Each group of a convolution plays its own rows into the same `down`. Tests of
+    circuits and gains of the readout do not act on it. `ChipInfo.side_rank` gives the largest rank.
+    """
+
+    def set_side(self, layer: str, weights: SideWeights | None) -> None:
+        """Set the side weights of a layer; None takes them away, as placing another network does.
+
+        Raises LayerShapeError for weights of another shape or type, CodeRangeError for a code
+        beyond +-127, and SettingError for a rank of zero or above `side_rank` and for a scale that
+        is not finite; each before anything is set. Raises a ChipError if the layer is not placed.
+        """
+        ...
+
+
 def write_layers(chip: ChipBackend, codes: Mapping[str, LayerCodes]) -> Mapping[str, WriteReport]:
     """Write weights and trims of these layers, in one call if the chip can.
 
@@ -152,6 +173,13 @@ def tunable(chip: ChipBackend) -> TunableChip:
     """Return the chip as one with registers to tune. Raises NotTunableError if it has none."""
     if chip.info.tuning is None or not isinstance(chip, TunableChip):
         raise NotTunableError(chip.info.chip_id)
+    return chip
+
+
+def side_weighted(chip: ChipBackend) -> SideWeightedChip:
+    """Return the chip as one with side weights. Raises NoSideWeightsError if it has none."""
+    if not chip.info.side_rank or not isinstance(chip, SideWeightedChip):
+        raise NoSideWeightsError(chip.info.chip_id)
     return chip
 
 

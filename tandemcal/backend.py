@@ -8,6 +8,7 @@ in the entry-point group `tandemcal.chip_backends`. Optional protocols, each fou
 | `BulkWriter` | many layers written by one call |
 | `StreamingBackend` | recordings given layer by layer |
 | `TunableChip` | registers that make a chip's circuits alike; `ChipInfo.tuning` describes them |
+| `SideWeightedChip` | digital weights of low rank beside the arrays, up to `ChipInfo.side_rank` |
 | `Stored` | a chip that lives in software, kept in a file between jobs |
 
 `tandemcal.testing` holds the tests that every driver has to pass.
@@ -23,6 +24,7 @@ from ltl_core.chip import Observable as Observable
 from ltl_core.chip import Placement as Placement
 from ltl_core.chip import Recording as Recording
 from ltl_core.chip import Register as Register
+from ltl_core.chip import SideWeights as SideWeights
 from ltl_core.chip import Stimulus as Stimulus
 from ltl_core.chip import Tuning as Tuning
 from ltl_core.chip import TuningInfo as TuningInfo
@@ -33,10 +35,12 @@ from ltl_core.errors import ChipUnavailableError as ChipUnavailableError
 from ltl_core.errors import CodeRangeError as CodeRangeError
 from ltl_core.errors import LayerShapeError as LayerShapeError
 from ltl_core.errors import NonFiniteError as NonFiniteError
+from ltl_core.errors import NoSideWeightsError as NoSideWeightsError
 from ltl_core.errors import NotTunableError as NotTunableError
 from ltl_core.errors import SettingError as SettingError
 from ltl_core.errors import UnsupportedLayerError as UnsupportedLayerError
 from ltl_core.optional_verbs import BulkWriter as BulkWriter
+from ltl_core.optional_verbs import SideWeightedChip as SideWeightedChip
 from ltl_core.optional_verbs import StreamingBackend as StreamingBackend
 from ltl_core.optional_verbs import TunableChip as TunableChip
 from service.bench.stored import Stored as Stored

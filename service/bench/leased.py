@@ -14,12 +14,19 @@ from ltl_core.chip import (
     Observable,
     Placement,
     Recording,
+    SideWeights,
     Stimulus,
     Tuning,
     WriteReport,
 )
 from ltl_core.errors import LeaseLostError
-from ltl_core.optional_verbs import BulkWriter, run_by_layer, tunable, write_one_by_one
+from ltl_core.optional_verbs import (
+    BulkWriter,
+    run_by_layer,
+    side_weighted,
+    tunable,
+    write_one_by_one,
+)
 
 
 class LeasedBackend:
@@ -100,6 +107,10 @@ class LeasedBackend:
     def clipped(self, stimulus: Stimulus) -> Mapping[str, Float[Tensor, " tile"]]:
         """Return the fraction of ADC conversions that saturated. Raises NotTunableError."""
         return tunable(self._held_chip()).clipped(stimulus)
+
+    def set_side(self, layer: str, weights: SideWeights | None) -> None:
+        """Set the side weights of a layer. Raises NoSideWeightsError."""
+        side_weighted(self._held_chip()).set_side(layer, weights)
 
     def _held_chip(self) -> ChipBackend:
         if not self._held():

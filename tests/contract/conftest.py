@@ -12,7 +12,7 @@ from tandemcal.testing.networks import oversized, placement
 from tests.agents import serve_agent
 
 __all__ = ["chip", "oversized", "placement"]
-OVER_HTTP = ("ideal", "harsh")
+OVER_HTTP = ("ideal-side", "harsh-side")
 # Their assertions are explained as those of test files are: they are imported, not collected.
 pytest.register_assert_rewrite(
     *(f"tandemcal.testing.{path.stem}" for path in Path(__file__).parent.glob("test_*.py"))

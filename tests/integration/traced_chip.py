@@ -21,6 +21,7 @@ from ltl_core.chip import (
     Observable,
     Placement,
     Recording,
+    SideWeights,
     Stimulus,
     Tuning,
     WriteReport,
@@ -104,6 +105,10 @@ class TracedChip:
     def clipped(self, stimulus: Stimulus) -> Mapping[str, Tensor]:
         with self._noted("clipped"):
             return self._chip.clipped(stimulus)
+
+    def set_side(self, layer: str, weights: SideWeights | None) -> None:
+        with self._noted("set_side"):
+            self._chip.set_side(layer, weights)
 
     def state(self) -> dict[str, Tensor]:
         return self._chip.state()

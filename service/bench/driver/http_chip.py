@@ -15,12 +15,13 @@ from ltl_core.chip import (
     Observable,
     Placement,
     Recording,
+    SideWeights,
     Stimulus,
     Tuning,
     TuningInfo,
     WriteReport,
 )
-from ltl_core.errors import CalibrationError, ChipUnavailableError
+from ltl_core.errors import CalibrationError, ChipUnavailableError, NoSideWeightsError
 from ltl_core.network.spec import NetworkSpec
 from ltl_core.optional_verbs import check_registers, write_one_by_one
 from service.bench.driver import answers
@@ -175,6 +176,12 @@ class HttpChip:
     def clipped(self, stimulus: Stimulus) -> Mapping[str, Float[Tensor, " tile"]]:
         """Return the fraction of ADC conversions that saturated, for each layer reached."""
         return self._call("clipped", verbs.clipped_request(stimulus), answers.read_fractions)
+
+    def set_side(self, layer: str, weights: SideWeights | None) -> None:
+        """Set the side weights of a layer. Raises NoSideWeightsError if its agent knows of none."""
+        if not self._info.side_rank or "set_side" not in self._known_verbs:
+            raise NoSideWeightsError(self._info.chip_id)
+        self._call("set_side", verbs.set_side_request(layer, weights), answers.read_nothing)
 
     @property
     def call_times(self) -> Mapping[str, CallTime]:

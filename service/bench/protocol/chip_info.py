@@ -19,6 +19,8 @@ def parse_chip_info(data: Mapping[str, Any]) -> ChipInfo:
     smallest = min(info.tile_rows, info.tile_columns, info.tiles, info.weight_code_max)
     if smallest < 1 or not info.trim_code_min <= 0 <= info.trim_code_max or not info.observables:
         raise ValueError("the chip info has no tiles, no weight codes, no trims or no observables")
+    if info.side_rank < 0:
+        raise ValueError("the chip info has a negative side_rank")
     if not (info.trim_lsb > 0 and info.time_step > 0):
         raise ValueError("the chip info needs a trim_lsb and a time_step above zero")
     return info

@@ -19,11 +19,12 @@ from ltl_core.chip import (
     Observable,
     Placement,
     Recording,
+    SideWeights,
     Stimulus,
     Tuning,
 )
 from ltl_core.chip_info import info_to_json
-from ltl_core.optional_verbs import run_by_layer, tunable, write_layers
+from ltl_core.optional_verbs import run_by_layer, side_weighted, tunable, write_layers
 from service.bench.protocol.wire import MalformedBodyError, Message
 
 
@@ -89,6 +90,14 @@ def excite_request(layer: str, current: Tensor, repeats: int) -> Message:
 def clipped_request(stimulus: Stimulus) -> Message:
     """Return the request for the fraction of ADC conversions that saturate."""
     return _stimulus_message(stimulus)
+
+
+def set_side_request(layer: str, weights: SideWeights | None) -> Message:
+    """Return the request to set the side weights of one layer; None takes them away."""
+    if weights is None:
+        return Message({"layer": layer, "scales": None})
+    scales = [float(weights.down_scale), float(weights.up_scale)]
+    return Message({"layer": layer, "scales": scales}, {"down": weights.down, "up": weights.up})
 
 
 def tuning_message(tuning: Tuning, fields: Mapping[str, str]) -> Message:
@@ -254,6 +263,20 @@ def _clipped(chip: ChipBackend, call: Message) -> Message:
     return Message({"parts": {name: float(part.mean()) for name, part in clipped.items()}}, clipped)
 
 
+def _set_side(chip: ChipBackend, call: Message) -> Message:
+    side_weighted(chip).set_side(call.field("layer", str), _read_side(call))
+    return Message()
+
+
+def _read_side(call: Message) -> SideWeights | None:
+    if call.fields.get("scales") is None:
+        return None
+    scales = call.field("scales", list)
+    if len(scales) != 2 or not all(isinstance(scale, float) for scale in scales):
+        raise MalformedBodyError("it lacks the scales of two matrices")
+    return SideWeights(call.tensor("down"), call.tensor("up"), *scales)
+
+
 VERBS: Mapping[str, Verb] = {
     "info": Verb(_info, changes_chip=False),
     "place": Verb(_place),
@@ -271,4 +294,5 @@ VERBS: Mapping[str, Verb] = {
     "convert": Verb(_convert),
     "excite": Verb(_excite),
     "clipped": Verb(_clipped),
+    "set_side": Verb(_set_side),
 }

@@ -9,7 +9,12 @@ import torch
 from chip_sim.chip import make_chip
 from chip_sim.presets import preset
 from ltl_core.chip import LayerRecording, Observable, Placement, Stimulus
-from ltl_core.errors import ChipUnavailableError, CodeRangeError, SettingError
+from ltl_core.errors import (
+    ChipUnavailableError,
+    CodeRangeError,
+    NoSideWeightsError,
+    SettingError,
+)
 from service.bench.driver.http_chip import HttpChip, open_http_chip
 from tests.agents import serve_agent
 from tests.calls import CODES, IMAGES, LAYER, RECORD
@@ -198,6 +203,22 @@ def test_an_older_agent_has_one_range_for_a_layer(chip: HttpChip, proxy: Proxy) 
         older.tune("hidden", before)
     proxy.pass_all_on()
     assert torch.equal(chip.tuning("hidden").adc_range, before.adc_range)
+
+
+def test_an_older_agent_has_no_side_weights(proxy: Proxy) -> None:
+    with drive_through(proxy) as chip, pytest.raises(NoSideWeightsError):
+        chip.set_side("hidden", None)  # its chip has none
+    proxy.tamper("info", with_changes(lambda fields, _t: fields["info"].update(side_rank=8)))
+    asked = proxy.calls
+    with drive_through(proxy) as chip, pytest.raises(NoSideWeightsError):
+        chip.set_side("hidden", None)  # the agent asks its chip, which refuses
+    assert proxy.calls == asked + 2
+    proxy.tamper("info", with_changes(lambda fields, _t: fields["verbs"].remove("set_side")))
+    with drive_through(proxy) as chip:
+        asked = proxy.calls
+        with pytest.raises(NoSideWeightsError):
+            chip.set_side("hidden", None)
+        assert proxy.calls == asked
 
 
 def test_a_driver_that_placed_no_network_checks_what_it_can(

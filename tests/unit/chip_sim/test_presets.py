@@ -55,8 +55,10 @@ def test_writing_is_as_in_the_table() -> None:
 
 
 def test_an_unknown_preset_lists_the_known_ones() -> None:
-    with pytest.raises(UnknownPresetError, match="ideal, pcm, hermes, reram, harsh"):
+    with pytest.raises(UnknownPresetError, match="ideal, pcm, hermes, reram, harsh, ideal-side"):
         preset("perfect")
+    with pytest.raises(UnknownPresetError):
+        preset("pcm-side-side")
 
 
 def test_tiles_are_counted_in_both_directions() -> None:

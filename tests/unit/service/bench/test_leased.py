@@ -31,6 +31,7 @@ VERBS: dict[str, Callable[[LeasedBackend], Any]] = {
     "convert": lambda chip: chip.convert("hidden", 0.5, 32),
     "excite": lambda chip: chip.excite("hidden", torch.zeros(12, 4), 32),
     "clipped": lambda chip: chip.clipped(IMAGES),
+    "set_side": lambda chip: chip.set_side("hidden", None),
 }
 
 
@@ -39,7 +40,7 @@ def test_whoever_lost_the_lease_drives_no_longer(
     placement: Placement, verb: Callable[[LeasedBackend], Any]
 ) -> None:
     held = True
-    chip = make_chip("bench-1", preset("pcm"), 7)
+    chip = make_chip("bench-1", preset("pcm-side"), 7)
     leased = LeasedBackend(chip, 3, lambda: held)
     leased.place(placement)
     verb(leased)

@@ -4,8 +4,10 @@ import pytest
 import torch
 from torch import Tensor
 
+from chip_sim.chip import make_chip
+from chip_sim.presets import preset
 from ltl_core.chip import Observable, Stimulus, Tuning
-from service.bench.protocol.verbs import read_tuning, run_request, tune_request
+from service.bench.protocol.verbs import VERBS, read_tuning, run_request, tune_request
 from service.bench.protocol.wire import MalformedBodyError, Message, encode
 
 RNG = torch.Generator().manual_seed(1)
@@ -29,6 +31,15 @@ def test_other_values_travel_as_they_are(values: Tensor, layer: str | None) -> N
     message = run_request(Stimulus(values, 12, layer), RECORD)
     assert message.tensors.keys() == {"values"}
     assert message.tensors["values"] is values
+
+
+@pytest.mark.parametrize("scales", [[1.0], [1.0, "2"], [1, 2.0], 1.0])
+def test_side_weights_without_two_scales_are_malformed(scales: object) -> None:
+    weights = torch.ones(1, 1, dtype=torch.int8)
+    call = Message({"layer": "hidden", "scales": scales}, {"down": weights, "up": weights})
+    chip = make_chip("c", preset("ideal-side"), 1)
+    with pytest.raises(MalformedBodyError):
+        VERBS["set_side"].handle(chip, call)
 
 
 def registers() -> Tuning:
