@@ -76,7 +76,7 @@ def converted_sums(
     gain = readout_factor(layer.tuning, spec) if layer.stage.is_readout else 1.0
     sums = codes.mul_(gain * full_scales[0] / level_max(array.bits))
     if layer.side is not None:
-        sums.add_(side_sums(layer.side, layer.stage, rows))
+        sums.add_(side_sums(layer.side, layer.stage, rows, analog=analog))
     return sums.view(-1, drive.batch, *sums.shape[2:]).expand(drive.steps, -1, *sums.shape[2:])
 
 

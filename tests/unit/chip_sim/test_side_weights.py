@@ -46,7 +46,8 @@ def test_a_convolution_adds_what_its_whole_matrix_would(groups: int) -> None:
     weights = drawn(stage)
     kernel = matrix(weights).view(layer.weight_shape)
     expected = F.conv2d(spikes.double(), kernel, groups=groups)
-    assert torch.equal(side_sums(weights, stage, RowDrive(spikes, 1.0)), expected.float())
+    found = side_sums(weights, stage, RowDrive(spikes, 1.0), analog=False)
+    assert torch.equal(found, expected.float())
 
 
 def test_means_over_a_pool_are_counts_of_spikes() -> None:
@@ -65,7 +66,7 @@ def test_means_over_a_pool_are_counts_of_spikes() -> None:
     weights = drawn(stage)
     counts = F.avg_pool2d(spikes.flatten(0, 1).double(), 3, divisor_override=1).flatten(1)
     expected = counts @ matrix(weights).T / 9
-    assert torch.equal(side_sums(weights, stage, rows), expected.float())
+    assert torch.equal(side_sums(weights, stage, rows, analog=False), expected.float())
 
 
 def test_the_first_layer_multiplies_dac_codes() -> None:
@@ -75,9 +76,29 @@ def test_the_first_layer_multiplies_dac_codes() -> None:
     weights = drawn(stage)
     codes = (shown * 127).round().double()
     expected = (codes @ matrix(weights).T) * (1 / 127)
-    found = side_sums(weights, stage, rows)
+    found = side_sums(weights, stage, rows, analog=True)
     torch.testing.assert_close(found.double(), expected, rtol=1e-6, atol=1e-9)
     assert not torch.allclose(found.double(), shown.double() @ matrix(weights).T, rtol=1e-6)
+
+
+@pytest.mark.parametrize("bits", [8, 16])
+def test_large_sums_of_dac_codes_are_exact(bits: int) -> None:
+    """With 16 bits they grow out of what single precision holds."""
+    network = NetworkSpec(
+        input_shape=(100, 9, 9),
+        layers=(
+            AvgPool2d(name="pool", kernel=(3, 3), stride=(3, 3)),
+            Linear(name="readout", in_features=900, out_features=20),
+        ),
+    )
+    stage, top = network.stages[0], 2 ** (bits - 1)
+    codes = torch.randint(1 - top, top, (50, 900), generator=rng()).float()
+    weights = drawn(stage)
+    expected = (codes.double() @ matrix(weights).T).float()
+    found = side_sums(weights, stage, RowDrive(codes, 1.0), analog=True)
+    assert torch.equal(found, expected)
+    single = codes @ weights.down.float().T @ weights.up.float().T * 2.0**-13
+    assert not torch.equal(single, expected)
 
 
 def one_layer(rows: int, columns: int) -> Placement:
