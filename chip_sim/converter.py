@@ -52,7 +52,7 @@ class Transfer(NamedTuple):
             sums.mul_(scale).add_(offset)
         return sums if bow is None else sums.add_(bow)
 
-    def of(self, columns: Int[Tensor, " some"]) -> "Transfer":
+    def of(self, columns: Int[Tensor, " some"] | slice) -> "Transfer":
         """Return the transfer of these columns alone; a column may come several times."""
         bow = None if self.bow is None else self.bow[columns]
         return Transfer(self.scale[columns], self.offset[columns], bow, self.full_scale)

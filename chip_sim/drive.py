@@ -19,6 +19,7 @@ class Drive(NamedTuple):
     values: Float[Tensor, "*shape"]
     steps: int
     analog_full_scale: float | None  # input units; None for spikes
+    binary: bool = False  # whether every value is known to be 0 or 1
 
     @property
     def batch(self) -> int:
@@ -31,6 +32,7 @@ class RowDrive(NamedTuple):
 
     values: Float[Tensor, "*shape"]  # [batch, *input] in DAC codes, or [time * batch, *input]
     unit: float
+    binary: bool = False  # whether every value is known to be 0 or 1
 
 
 def drive_of(stimulus: Stimulus, stage: Stage, input_full_scale: float) -> Drive:
@@ -58,7 +60,8 @@ def row_drive(stage: Stage, drive: Drive, spec: ChipSpec) -> RowDrive:
     Spikes, averaged over pools, are their own unit; they come as [time * batch, *input].
     """
     if drive.analog_full_scale is None:
-        return RowDrive(pool(drive.values.flatten(0, 1), stage.pools), 1.0)
+        rows = pool(drive.values.flatten(0, 1), stage.pools)
+        return RowDrive(rows, 1.0, drive.binary and not stage.pools)
     bits, full_scale = spec.converter.dac_bits, drive.analog_full_scale
     codes = converter_codes(pool(drive.values, stage.pools), full_scale, bits)
     return RowDrive(codes, full_scale / level_max(bits))

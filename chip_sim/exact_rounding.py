@@ -8,13 +8,14 @@ from jaxtyping import Float
 from numpy.typing import NDArray
 from torch import Tensor
 
-from chip_sim.array_buffers import Buffers
-from chip_sim.array_products import Indices, SumNoise
 from chip_sim.converter import Transfer
 from chip_sim.pair import RESOLUTION_ANALOG
 
 _DOUBT = 2.0**-12  # LSB: far above the rounding of a single precision sum, far below one LSB
 _EXACT = 2.0**24  # integers up to here are whole in single precision, and so are their sums
+
+
+Indices = NDArray[np.intp]  # of found values, along one axis
 
 
 class TileRow(NamedTuple):
@@ -23,7 +24,21 @@ class TileRow(NamedTuple):
     weight: Float[Tensor, "group column row"]
     values: Float[Tensor, "group row point"]
     transfer: Transfer
-    noise: SumNoise | None
+    spread: Float[Tensor, "all_columns point"] | None  # of the read noise, code units
+    doubtful: bool  # single precision may tip the rounding of a sum
+
+
+class SumNoise(NamedTuple):
+    """The read noise of sums: Gaussian numbers, and how far they spread."""
+
+    numbers: Float[Tensor, "times column point"]
+    spread: Float[Tensor, "column point"]  # code units
+
+    def of(self, times: Indices, columns: Indices, points: Indices) -> NDArray[np.float32]:
+        """Return the noise of single sums, code units."""
+        spread = self.spread.numpy()[columns, points]
+        noise: NDArray[np.float32] = self.numbers.numpy()[times, columns, points] * spread
+        return noise
 
 
 def may_round(norm: float | None, values: Float[Tensor, "group row point"]) -> bool:
@@ -42,18 +57,16 @@ def round_again_(
     codes: Float[Tensor, "times column point"],
     levels: Float[Tensor, "times column point"],
     tiles: TileRow,
-    buffers: Buffers,
+    noise: SumNoise | None,
 ) -> None:
     """Correct codes whose level is so near a half that rounding may have tipped them.
 
     Overwrites `levels`.
     """
-    distance = buffers.in_memory(levels.sub_(codes).abs_())
-    time, *inner = _above(distance, 0.5 - _DOUBT)
-    point, column = inner if buffers.transposed else inner[::-1]
+    time, column, point = _above(levels.sub_(codes).abs_(), 0.5 - _DOUBT)
     exact = _exact_sums(tiles, column, point)
-    if tiles.noise is not None:
-        exact += tiles.noise.of(time, column, point)
+    if noise is not None:
+        exact += noise.of(time, column, point)
     transfer = tiles.transfer.of(torch.from_numpy(column))
     settled = transfer.levels_(torch.from_numpy(exact)[:, None])[:, 0].round_()
     codes.numpy()[time, column, point] = settled.numpy()
@@ -68,7 +81,12 @@ def _exact_sums(tiles: TileRow, column: Indices, point: Indices) -> NDArray[np.f
     return sums.astype(np.float32)
 
 
-def _above(values: Float[Tensor, "time a b"], limit: float) -> tuple[Indices, ...]:
+def _above(
+    values: Float[Tensor, "time column point"], limit: float
+) -> tuple[Indices, Indices, Indices]:
     """Return where the few values above a limit are; NumPy is several times as fast as torch."""
-    found = np.flatnonzero(values.numpy() > limit)
-    return np.unravel_index(found, values.shape)
+    transposed = values.stride(-1) != 1  # what lies point by point is searched in that order
+    in_memory = values.mT if transposed else values
+    found = np.flatnonzero(in_memory.numpy() > limit)
+    time, one, other = np.unravel_index(found, in_memory.shape)
+    return (time, other, one) if transposed else (time, one, other)

@@ -48,14 +48,15 @@ def run_layer(
         return LayerAnswer(LayerRecording(membrane=membrane), drive)
     record = NeuronRecord(observable is Observable.WINDOW, observable is Observable.MEMBRANE)
     params = neurons(layer, physics.spec, physics.clock.kelvin)
-    activity = integrate_and_fire(sums, params, record, physics.rng)
+    out = sums if sums.is_contiguous() else None  # values that are held lie there only once
+    activity = integrate_and_fire(sums, params, record, physics.rng, out)
     recording = LayerRecording(
-        counts=None if observable is None else activity.spikes.sum(0, dtype=torch.int32),
-        spikes=None if observable in (None, Observable.COUNTS) else activity.spikes,
+        counts=None if observable is None else activity.spikes.sum(0).to(torch.int32),
+        spikes=None if observable in (None, Observable.COUNTS) else activity.spikes.bool(),
         window=activity.window,
         membrane=activity.membrane,
     )
-    return LayerAnswer(recording, Drive(activity.spikes.to(torch.float32), drive.steps, None))
+    return LayerAnswer(recording, Drive(activity.spikes, drive.steps, None, binary=True))
 
 
 def converted_sums(
@@ -70,11 +71,10 @@ def converted_sums(
     factors = range_factors(layer.tuning, spec)
     full_scales = [layer.settings.full_scale * factor for factor in factors]
     rows = row_drive(layer.stage, drive, spec)
-    array = _array(layer, physics, [scale / rows.unit for scale in full_scales], analog)
-    played = RowInput(rows.values, drive.steps if array.read_noise and analog else 1, analog)
-    codes = read_columns(array, played, layer.stage, physics.rng, watch)
-    gain = readout_factor(layer.tuning, spec) if layer.stage.is_readout else 1.0
-    sums = codes.mul_(gain * full_scales[0] / level_max(array.bits))
+    array = _array(layer, physics, full_scales, rows.unit, analog=analog)
+    times = drive.steps if array.read_noise and analog else 1
+    played = RowInput(rows.values, times, analog, rows.binary)
+    sums = read_columns(array, played, layer.stage, physics.rng, watch)
     if layer.side is not None:
         sums.add_(side_sums(layer.side, layer.stage, rows, analog=analog))
     return sums.view(-1, drive.batch, *sums.shape[2:]).expand(drive.steps, -1, *sums.shape[2:])
@@ -104,25 +104,27 @@ def integrate(
 
 
 def _array(
-    layer: PlacedLayer, physics: Physics, full_scales: list[float], analog: bool
+    layer: PlacedLayer, physics: Physics, full_scales: list[float], unit: float, *, analog: bool
 ) -> TileArray:
     """Return the layer's tiles at this instant.
 
-    `full_scales` of the rows of tiles are in units of the row drivers.
+    `full_scales` of the rows of tiles are in code units, of which the row drivers play `unit`.
     """
     spec, bits = physics.spec, physics.spec.converter.adc_bits
     weight, blocks = weights(layer, physics), layer.tiling.row_blocks
     if analog:
         weight = pair.for_analog_codes(weight)
     adcs = tuned(layer.identity.adcs, layer.tuning, spec)
+    gain = readout_factor(layer.tuning, spec) if layer.stage.is_readout else 1.0
     return TileArray(
         weight,
         blocks,
-        tuple(transfer_of(*each, bits) for each in zip(adcs, full_scales, strict=True)),
+        tuple(transfer_of(a, f / unit, bits) for a, f in zip(adcs, full_scales, strict=True)),
         bits,
         pair.read_noise(spec.device, spec.code_max),
         column_norms(weight, blocks) if analog else (),
-        _units(full_scales),
+        _units([scale / unit for scale in full_scales]),
+        gain * full_scales[0] / level_max(bits),
     )
 
 

@@ -4,7 +4,7 @@ import jaxtyping
 import pytest
 import torch
 
-from chip_sim.read_noise import read_noise_spread
+from chip_sim.array import read_noise_spread
 from ltl_core.spiking.unfolding import join_time
 from service.client.tensors import unpack
 

@@ -6,10 +6,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from chip_sim import pair
-from chip_sim.array import RowInput, TileArray, column_norms, read_columns
+from chip_sim.array import RowInput, TileArray, column_norms, read_columns, read_noise_spread
 from chip_sim.converter import AdcBank, transfer_of
 from chip_sim.presets import preset
-from chip_sim.read_noise import read_noise_spread
 from chip_sim.row_values import rows_of, unfold
 from chip_sim.spec import ChipSpec, DeviceSpec, tiles_of
 from chip_sim.tiling import tile_stage
@@ -152,6 +151,15 @@ def test_read_noise_is_what_fresh_weights_would_give() -> None:
     spread, brute = read_noise_spread(values, sigma), (fresh @ values).std(0)
     torch.testing.assert_close(brute, spread, rtol=0.03, atol=1e-6)
     assert not torch.allclose(brute, spread * 1.05, rtol=0.03)
+
+
+def test_spikes_are_their_own_squares() -> None:
+    values = torch.randint(0, 2, (2, 300, 50), generator=rng()).float()
+    assert torch.equal(read_noise_spread(values, 0.3, binary=True), read_noise_spread(values, 0.3))
+    values[0, 7] = 0.5  # such as the mean over a pool
+    assert not torch.equal(
+        read_noise_spread(values, 0.3, binary=True), read_noise_spread(values, 0.3)
+    )
 
 
 def test_read_noise_is_drawn_for_each_row_of_tiles(linear: Stage) -> None:

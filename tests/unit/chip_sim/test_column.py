@@ -11,6 +11,7 @@ from chip_sim.column import (
     integrate_and_fire,
     neuron_params,
 )
+from chip_sim.gaussian_table import GaussianTable
 from chip_sim.identity import NeuronMismatch
 
 
@@ -40,7 +41,7 @@ def membrane(activity: Activity) -> list[float]:
 def test_leak_fire_and_reset() -> None:
     seen = respond([8.0, 8.0, 4.0, 0.0], params())
     assert membrane(seen) == [8.0, 12.0, 4.0, 2.0]
-    assert seen.spikes.flatten().tolist() == [False, True, False, False]
+    assert seen.spikes.flatten().tolist() == [0, 1, 0, 0]
 
 
 def test_a_potential_at_the_threshold_does_not_fire() -> None:
@@ -97,3 +98,38 @@ def test_thermal_noise_has_its_spread_and_leaks_with_the_membrane() -> None:
     first, last = seen.membrane[0].std(), seen.membrane[-1].std()
     assert float(first) == pytest.approx(0.2, rel=0.04)
     assert float(last) == pytest.approx(0.2 / (1 - 0.81) ** 0.5, rel=0.04)
+
+
+def varied(columns: int) -> NeuronParams:
+    rng = torch.Generator().manual_seed(2)
+    relative = {n: 0.1 * torch.randn(columns, generator=rng) for n in NeuronMismatch._fields}
+    off = NeuronMismatch(**{**relative, "dead": relative["dead"] > 0.2})
+    registers = Registers(10.0, 0.8, *torch.randn(2, columns, generator=rng))
+    return neuron_params(registers, off, 0.02, window=3.0)
+
+
+def plainly(sums: torch.Tensor, params: NeuronParams, rng: torch.Generator) -> torch.Tensor:
+    """Integrate and fire as the equation reads, all samples at once; return the spikes."""
+    threshold, decay, after_spike, bias = (values.view(-1, 1, 1) for values in params[:4])
+    membrane, fired = torch.zeros_like(sums[0]), torch.zeros_like(sums[0], dtype=torch.bool)
+    gaussian, spikes = GaussianTable(rng), []
+    for current in sums:
+        membrane = membrane * torch.where(fired, after_spike, decay) + current + bias
+        noise = gaussian.take(membrane.numel()).view(membrane.shape)
+        membrane.add_(noise, alpha=params.thermal_noise)
+        fired = membrane > threshold
+        spikes.append(fired.float())
+    return torch.stack(spikes)
+
+
+@pytest.mark.parametrize("over", [False, True])
+def test_neurons_in_parts_of_a_batch_follow_the_plain_equation_to_the_bit(over: bool) -> None:
+    sums = torch.randn(6, 9, 32, 24, 24, generator=torch.Generator().manual_seed(3)) * 5
+    neuron, record = varied(32), NeuronRecord(window=False, membrane=False)
+    expected = plainly(sums, neuron, torch.Generator().manual_seed(4))
+    out = sums.clone() if over else None
+    shown = sums if out is None else out
+    seen = integrate_and_fire(shown, neuron, record, torch.Generator().manual_seed(4), out)
+    assert 0.01 < float(expected.mean()) < 0.9
+    assert torch.equal(seen.spikes, expected)
+    assert not torch.equal(plainly(sums, neuron, torch.Generator().manual_seed(5)), expected)

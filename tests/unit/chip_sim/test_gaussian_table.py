@@ -1,13 +1,15 @@
+import math
+
 import pytest
 import torch
 
-from chip_sim.gaussian_table import GaussianTable
+from chip_sim.gaussian_table import GaussianTable, cut
 
 LARGE = 1 << 20
 
 
 def drawn(seed: int, *shape: int) -> torch.Tensor:
-    return GaussianTable(torch.Generator().manual_seed(seed)).fill_(torch.empty(shape))
+    return GaussianTable(torch.Generator().manual_seed(seed)).take(math.prod(shape)).view(shape)
 
 
 def distance(numbers: torch.Tensor) -> float:
@@ -52,10 +54,29 @@ def test_numbers_are_independent_of_those_before() -> None:
 
 def test_a_stream_goes_on_and_a_seed_repeats_it() -> None:
     gaussian = GaussianTable(torch.Generator().manual_seed(4))
-    first, second = (gaussian.fill_(torch.empty(5, 3)).clone() for _ in range(2))
+    first, second = (gaussian.take(15).view(5, 3).clone() for _ in range(2))
     assert not torch.equal(first, second)
     assert torch.equal(first, drawn(4, 5, 3))
     assert not torch.equal(first, drawn(5, 5, 3))
+
+
+def taken(parts: list[int]) -> torch.Tensor:
+    gaussian = GaussianTable(torch.Generator().manual_seed(7))
+    return torch.cat([gaussian.take(count).clone() for count in parts])
+
+
+@pytest.mark.parametrize(("lines", "width"), [(7, 60_001), (3000, 101), (2, 400_000), (9, 5)])
+def test_taking_numbers_in_parts_gives_what_taking_them_at_once_gives(
+    lines: int, width: int
+) -> None:
+    parts = cut(lines, width)
+    counts = [(part.stop - part.start) * width for part in parts]
+    assert [part.start for part in parts[1:]] == [part.stop for part in parts[:-1]]
+    assert torch.equal(taken(counts), taken([lines * width]))
+
+
+def test_a_part_that_ends_within_a_word_of_random_bits_would_change_them() -> None:
+    assert not torch.equal(taken([5, 5]), taken([10]))
 
 
 def test_threads_do_not_change_the_numbers() -> None:
