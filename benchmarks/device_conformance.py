@@ -21,7 +21,7 @@ from rich.table import Table
 
 from benchmarks.device_formulas import HERMES, PCM, Formulas, moments
 from chip_sim.clock import log_age
-from chip_sim.devices.device import Age, DeviceModel, normal
+from chip_sim.devices.device import DeviceModel, KnownAge, normal
 from chip_sim.devices.hermes import HermesDevice
 from chip_sim.devices.pcm import PcmDevice
 from chip_sim.devices.reram import ReramDevice
@@ -163,9 +163,9 @@ def _level(
             continue
         elapsed = torch.full((devices,), one.elapsed)
         moved = flicker.at(one.elapsed, elapsed, model.t0)
-        age = Age(elapsed, log_age(elapsed, model.t0), moved * one.flicker)
+        age = KnownAge(elapsed, log_age(elapsed, model.t0), moved * one.flicker)
         seen = draw if one.flicker or name == "reram" else draw._replace(wander=0 * draw.wander)
-        yield _judge(one, model.conductance(target, g, seen, age) / MICRO)
+        yield _judge(one, model.conductance(model.constants(target, g, seen), age) / MICRO)
 
 
 def _judge(expected: Expected, values: torch.Tensor) -> Row:
@@ -216,7 +216,9 @@ def drifted(elapsed: float) -> Drifted:
     draw = device.draw_drift(target, g, rng)
     ages = torch.full_like(g, elapsed)
     flicker = FlickerNoise(3, "product", tuple(g.shape)).at(elapsed, ages, device.t0)
-    now = device.conductance(target, g, draw, Age(ages, log_age(ages, device.t0), flicker))
+    now = device.conductance(
+        device.constants(target, g, draw), KnownAge(ages, log_age(ages, device.t0), flicker)
+    )
     factor = float(g.sum() / now.sum())
     inputs = torch.randn(256, 512, generator=rng)
     seen, ideal = inputs @ (now[0] - now[1]).T / (stretch * scale), inputs @ weight.T

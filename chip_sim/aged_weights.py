@@ -6,12 +6,14 @@ from torch import Tensor
 
 from chip_sim import pair
 from chip_sim.clock import Clock, SpeedInterval, arrhenius, log_age
-from chip_sim.devices.device import Age, DeviceModel, DriftDraw
 from chip_sim.errors import NoDataError
+from chip_sim.flicker_noise import amplitude
 from chip_sim.layer import PlacedLayer
 from chip_sim.physics import Physics
 from chip_sim.spec import ChipSpec
 from chip_sim.wire import seen_through_wire
+
+_PART = 1 << 16  # devices at a time: what is computed of them stays in the cache
 
 
 def weights(layer: PlacedLayer, physics: Physics) -> Float[Tensor, "column row"]:
@@ -19,30 +21,78 @@ def weights(layer: PlacedLayer, physics: Physics) -> Float[Tensor, "column row"]
 
     Raises NoDataError if a cell is older than what was published about its kind.
     """
-    spec, model, clock, _ = physics
-    cells, identity = layer.cells, layer.identity
-    g = model.conductance(
-        pair.g_target(cells.codes, spec.device, spec.code_max),
-        cells.g,
-        DriftDraw(cells.nu, cells.wander),
-        _age(layer, spec, model, clock),
-    )
-    g = torch.where(identity.fault.stuck, identity.fault.g, identity.gain * g)
+    spec, shape = physics.spec, layer.cells.codes.shape
+    devices = _Devices(layer, physics)
+    count = layer.cells.codes.numel()
     if spec.wire.segment:
-        g = seen_through_wire(g, layer.tiling, spec.wire.segment)
-    return pair.weight(g, spec.device, spec.code_max)
+        g = devices.shown(slice(0, 2 * count)).view(2, *shape)
+        seen = seen_through_wire(g, layer.tiling, spec.wire.segment)
+        return pair.weight(seen, spec.device, spec.code_max)
+    found = torch.empty(count)
+    for first in range(0, count, _PART):
+        last = min(first + _PART, count)
+        plus = devices.shown(slice(first, last))
+        minus = devices.shown(slice(count + first, count + last))
+        found[first:last] = pair.weight_of(plus, minus, spec.device, spec.code_max)
+    return found.view(shape)
 
 
-def _age(layer: PlacedLayer, spec: ChipSpec, model: DeviceModel, clock: Clock) -> Age:
-    now, device = clock.now, spec.device
-    elapsed = (now - layer.cells.written_at).to(torch.float32)
-    oldest = float(elapsed.max())
+class _Devices:
+    """The devices of a layer at this instant."""
+
+    def __init__(self, layer: PlacedLayer, physics: Physics) -> None:
+        """Compute what the devices of one write have in common. Raises NoDataError."""
+        spec, model, clock, _ = physics
+        times, t0 = layer.cells.times, model.t0
+        self._layer, self._model, self.moment = layer, model, times.of
+        self._constants = layer.cells.constants(model, spec)
+        self.elapsed = (clock.now - times.moments).to(torch.float32)
+        _check_age(layer, float(self.elapsed[times.oldest]), physics)
+        self.log_time = log_age(self.elapsed, t0, _speeds(clock, spec))
+        log_time = torch.log1p(self.elapsed / t0)
+        oldest = float(log_time[times.oldest]) if model.fluctuates else 0.0
+        self.components = layer.flicker.components(clock.now, oldest, t0)
+        self.amplitudes = [amplitude(log_time, k) for k in range(len(self.components))]
+
+    def shown(self, some: slice) -> Float[Tensor, " some"]:
+        """Return the conductances that some devices show, S."""
+        constants = tuple(values[some] for values in self._constants)
+        g = self._model.conductance(constants, _Age(self, some))
+        identity = self._layer.identity
+        return (g * identity.gain.view(-1)[some]).add_(identity.fault.g.view(-1)[some])
+
+
+class _Age:
+    """The age of some devices; each number is looked up by write when it is asked for."""
+
+    def __init__(self, devices: _Devices, some: slice) -> None:
+        self._devices, self._some, self._moment = devices, some, devices.moment[some]
+
+    @property
+    def elapsed(self) -> Float[Tensor, " some"]:
+        """Time since the write, s."""
+        return self._devices.elapsed.index_select(0, self._moment)
+
+    @property
+    def log_time(self) -> Float[Tensor, " some"]:
+        """Return ln(1 + t / t0), scaled by temperature."""
+        return self._devices.log_time.index_select(0, self._moment)
+
+    @property
+    def flicker(self) -> Float[Tensor, " some"]:
+        """Slow 1/f noise: sum_k a_k y_k."""
+        total = torch.zeros(len(self._moment))
+        parts = zip(self._devices.amplitudes, self._devices.components, strict=True)
+        for amplitudes, component in parts:
+            mine = amplitudes.index_select(0, self._moment)
+            total.addcmul_(mine, component.of(self._some))
+        return total
+
+
+def _check_age(layer: PlacedLayer, oldest: float, physics: Physics) -> None:
+    model, device = physics.model, physics.spec.device
     if oldest > model.known_until and device.after_data == "refuse":
         raise NoDataError(layer.stage.name, device.model, oldest, model.known_until)
-    log_time = log_age(elapsed, model.t0, _speeds(clock, spec))
-    still = torch.zeros_like(elapsed)
-    flicker = layer.flicker.at(now, elapsed, model.t0) if model.fluctuates else still
-    return Age(elapsed, log_time, flicker)
 
 
 def _speeds(clock: Clock, spec: ChipSpec) -> tuple[SpeedInterval, ...]:

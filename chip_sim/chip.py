@@ -21,7 +21,7 @@ from chip_sim.layer_run import run_layer
 from chip_sim.layout import fresh_layers
 from chip_sim.physics import Physics
 from chip_sim.placement import check_placement
-from chip_sim.programming import changed_devices, rewrite, stamp
+from chip_sim.programming import changed_cells, changed_devices, rewrite
 from chip_sim.randomness import stream
 from chip_sim.spec import ChipSpec, info_of
 from chip_sim.test_circuits import convert, excite
@@ -80,17 +80,20 @@ class SimulatedChip:
         self._layers = fresh_layers(placement, self._spec, self._identity.seed, self._tuning)
         self._placement = placement
         for name, layer in self._layers.items():
-            everything = torch.ones_like(layer.cells.g, dtype=torch.bool)
+            everything = torch.arange(len(layer.cells.g))
             self._write(name, layer.cells.codes, everything)
 
     def program(self, layer: str, codes: Int[Tensor, "column row"]) -> WriteReport:
         """Write the cells whose code changed; see the port."""
         placed = self._placed(layer)
         check_codes(placed.stage, codes, self._info)
-        codes = codes.to(torch.int32, copy=True)
-        cells = int((codes != placed.cells.codes).sum())
-        pulses, failed = self._write(layer, codes, changed_devices(placed, codes, self._spec))
-        return WriteReport(cells, pulses, failed)
+        codes = codes.to(torch.int32)
+        changed = changed_cells(placed.cells, codes)
+        if not changed.numel():
+            return WriteReport(0, 0, torch.zeros(codes.shape, dtype=torch.bool))
+        devices = changed_devices(placed.cells, changed, codes, self._spec)
+        pulses, failed = self._write(layer, codes, devices)
+        return WriteReport(changed.numel(), pulses, failed)
 
     def trim(
         self, layer: str, threshold: Int[Tensor, " column"], bias: Int[Tensor, " column"]
@@ -230,13 +233,13 @@ class SimulatedChip:
     def _clock(self) -> Clock:
         return self._physics.clock
 
-    def _write(self, name: str, codes: Tensor, chosen: Tensor) -> tuple[int, Tensor]:
+    def _write(self, name: str, codes: Tensor, devices: Tensor) -> tuple[int, Tensor]:
         layer = self._layers[name]
-        done = rewrite(layer, codes, chosen, self._physics)
+        done = rewrite(layer, codes, devices, self._physics)
         pulses = int(done.pulses.sum())
         self._clock.advance(pulses * self._spec.write.pulse_time)
-        self._layers[name] = layer._replace(cells=stamp(done.cells, chosen, self._clock.now))
-        self._wear.add(layer.tiling, done.pulses)
+        layer.cells.times.write(devices, self._clock.now)
+        self._wear.add(layer.tiling, devices, done.pulses)
         return pulses, done.failed
 
     def _drive(self, stimulus: Stimulus, reached: list[str]) -> Drive:

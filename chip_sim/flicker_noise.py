@@ -26,6 +26,7 @@ function of time, and reading it changes nothing.
 """
 
 import math
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Float
@@ -35,7 +36,21 @@ from chip_sim.randomness import stream
 
 _SPAN = 5.0  # periods in the shortest time constant of a component: fits its correlation time
 _DECADE = math.log(10)
+_ALL = slice(None)
 _KEPT = 16  # random tensors that are kept, one for each component and period
+
+
+class Component(NamedTuple):
+    """One of the processes y_k at one instant: A_n cos + A_(n+1) sin."""
+
+    before: Float[Tensor, "*shape"]  # A_n
+    after: Float[Tensor, "*shape"]  # A_(n+1)
+    cosine: float
+    sine: float
+
+    def of(self, devices: slice) -> Float[Tensor, "*some"]:
+        """Return the process for some of the devices."""
+        return (self.before[devices] * self.cosine).add_(self.after[devices] * self.sine)
 
 
 class FlickerNoise:
@@ -55,19 +70,23 @@ class FlickerNoise:
 
         `t0` is the time of the first read after a write, s.
         """
-        total = torch.zeros_like(elapsed)
         log_time = torch.log1p(elapsed / t0)
         oldest = float(log_time.max()) if elapsed.numel() else 0.0
-        for k in range(math.ceil(oldest / _DECADE)):
-            amplitude = (log_time - k * _DECADE).clamp_(0, _DECADE).sqrt_()
-            total.addcmul_(amplitude, self._component(k, now / (_SPAN * t0 * 10**k)))
+        total = torch.zeros_like(elapsed)
+        for k, component in enumerate(self.components(now, oldest, t0)):
+            total.addcmul_(amplitude(log_time, k), component.of(_ALL))
         return total
 
-    def _component(self, k: int, periods: float) -> Float[Tensor, "*shape"]:
+    def components(self, now: float, oldest: float, t0: float) -> list[Component]:
+        """Return the y_k at `now`, s, of devices up to the age `oldest`, in ln(1 + t / t0)."""
+        count = math.ceil(oldest / _DECADE)
+        return [self._component(k, now / (_SPAN * t0 * 10**k)) for k in range(count)]
+
+    def _component(self, k: int, periods: float) -> Component:
         periods += self._phase(k)
         n = math.floor(periods)
         turn = (periods - n) * math.pi / 2
-        return self._number(k, n) * math.cos(turn) + self._number(k, n + 1) * math.sin(turn)
+        return Component(self._number(k, n), self._number(k, n + 1), math.cos(turn), math.sin(turn))
 
     def _phase(self, k: int) -> float:
         return float(torch.rand((), generator=stream(*self._words, "phase", k)))
@@ -78,6 +97,11 @@ class FlickerNoise:
                 self._drawn.clear()
             self._drawn[k, n] = torch.randn(self._shape, generator=stream(*self._words, k, n))
         return self._drawn[k, n]
+
+
+def amplitude(log_time: Float[Tensor, "*shape"], k: int) -> Float[Tensor, "*shape"]:
+    """Return a_k of devices whose age is given as ln(1 + t / t0)."""
+    return (log_time - k * _DECADE).clamp_(0, _DECADE).sqrt_()
 
 
 def correlation(periods: float) -> float:

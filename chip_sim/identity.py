@@ -37,10 +37,13 @@ class TileIdentity(NamedTuple):
 
 
 class LayerIdentity(NamedTuple):
-    """The imperfections under one layer."""
+    """The imperfections under one layer.
 
-    gain: Float[Tensor, "2 column row"]
-    fault: Fault
+    What a device of conductance g shows is gain * g + fault.g, whether it is stuck or not.
+    """
+
+    gain: Float[Tensor, "2 column row"]  # zero where a device is stuck
+    fault: Fault  # g is zero where a device is not stuck
     adcs: tuple[AdcBank, ...]  # one for each row of tiles
     neuron: NeuronMismatch  # of the first row of tiles: the sums of the others are brought there
 
@@ -64,8 +67,10 @@ def layer_identity(spec: ChipSpec, seed: int, tiling: Tiling) -> LayerIdentity:
         tile = tile_identity(spec, seed, region.tile)
         width, height = _length(region.columns), _length(region.rows)
         there, here = (slice(None), region.columns, region.rows), (..., slice(width), slice(height))
-        gain[there] = tile.gain[here]
-        fault.stuck[there], fault.g[there] = tile.fault.stuck[here], tile.fault.g[here]
+        stuck = tile.fault.stuck[here]
+        gain[there] = tile.gain[here].masked_fill(stuck, 0.0)
+        fault.stuck[there] = stuck
+        fault.g[there] = tile.fault.g[here].masked_fill(~stuck, 0.0)
         circuits.setdefault(region.rows.start, []).append(
             (
                 AdcBank(*(values[:width] for values in tile.adc)),

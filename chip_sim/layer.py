@@ -4,24 +4,15 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Int
 from torch import Tensor
 
+from chip_sim.cells import Cells
 from chip_sim.flicker_noise import FlickerNoise
 from chip_sim.identity import LayerIdentity
 from chip_sim.tiling import Tiling
 from ltl_core.chip import LayerSettings, SideWeights, Tuning
 from ltl_core.network.stages import Stage
-
-
-class Cells(NamedTuple):
-    """The devices of a layer. What is drawn at a write stays until the next one."""
-
-    codes: Int[Tensor, "column row"]
-    g: Float[Tensor, "2 column row"]  # conductance as programmed, S
-    nu: Float[Tensor, "2 column row"]  # drift exponent
-    wander: Float[Tensor, "2 column row"]  # see DriftDraw
-    written_at: Float[Tensor, "2 column row"]  # the chip's clock, s, double precision
 
 
 class Trims(NamedTuple):
@@ -32,7 +23,7 @@ class Trims(NamedTuple):
 
 
 class PlacedLayer(NamedTuple):
-    """Everything about a layer on the chip. A write or a trim makes a new one."""
+    """Everything about a layer on the chip. A trim makes a new one; a write changes its cells."""
 
     stage: Stage
     settings: LayerSettings
@@ -45,16 +36,6 @@ class PlacedLayer(NamedTuple):
     side: SideWeights | None = None  # None adds nothing
 
 
-def empty_cells(columns: int, rows: int) -> Cells:
-    """Return cells that were never written."""
-    devices = torch.zeros(2, columns, rows)
-    return Cells(
-        torch.zeros(columns, rows, dtype=torch.int32),
-        *(devices, devices, devices),
-        devices.to(torch.float64),
-    )
-
-
 def layer_tensors(layer: PlacedLayer) -> dict[str, Tensor]:
     """Return what of a layer does not follow from the chip's spec, seed and placement."""
     trims = {f"trim_{name}": codes for name, codes in layer.trims._asdict().items()}
@@ -62,7 +43,7 @@ def layer_tensors(layer: PlacedLayer) -> dict[str, Tensor]:
         "adc_range": layer.tuning.adc_range,
         "readout_gain": torch.tensor(layer.tuning.readout_gain),
     }
-    return {**layer.cells._asdict(), **trims, **tuning, **_side_tensors(layer.side)}
+    return {**layer.cells.tensors(), **trims, **tuning, **_side_tensors(layer.side)}
 
 
 def with_tensors(layer: PlacedLayer, tensors: Mapping[str, Tensor]) -> PlacedLayer:
@@ -71,7 +52,7 @@ def with_tensors(layer: PlacedLayer, tensors: Mapping[str, Tensor]) -> PlacedLay
     Earlier states hold one range, for all rows of tiles, or none, which is nominal; and neither a
     gain of the readout nor side weights. Raises KeyError if another tensor is missing.
     """
-    cells = Cells(*(tensors[name] for name in Cells._fields))
+    cells = Cells.from_tensors(tensors)
     trims = Trims(*(tensors[f"trim_{name}"] for name in Trims._fields))
     nominal = layer.tuning.adc_range
     ranges = tensors.get("adc_range", nominal).to(nominal.dtype).expand(nominal.shape)

@@ -2,9 +2,10 @@
 
 import torch
 
+from chip_sim.cells import Cells
 from chip_sim.flicker_noise import FlickerNoise
 from chip_sim.identity import layer_identity
-from chip_sim.layer import PlacedLayer, Trims, empty_cells
+from chip_sim.layer import PlacedLayer, Trims
 from chip_sim.spec import ChipSpec
 from chip_sim.tiling import Tiling, lay_out
 from chip_sim.tuning import TuningMemory
@@ -23,7 +24,7 @@ def fresh_layers(
             placement.layers[stage.name],
             tilings[stage.name],
             layer_identity(spec, seed, tilings[stage.name]),
-            empty_cells(stage.columns, stage.rows),
+            Cells.never_written(stage.columns, stage.rows),
             Trims(*(torch.zeros(stage.columns, dtype=torch.int32),) * 2),
             tuning.of(tilings[stage.name]),
             _flicker(stage, tilings[stage.name], seed),
@@ -33,4 +34,4 @@ def fresh_layers(
 
 
 def _flicker(stage: Stage, tiling: Tiling, seed: int) -> FlickerNoise:
-    return FlickerNoise(seed, tiling.regions[0].tile, (2, stage.columns, stage.rows))
+    return FlickerNoise(seed, tiling.regions[0].tile, (2 * stage.columns * stage.rows,))

@@ -23,16 +23,34 @@ def g_target(
 
     plus = g_min + (g_max - g_min) max(c, 0) / c_max; minus is the same with max(-c, 0).
     """
-    magnitudes = torch.stack((codes, -codes)).clamp(min=0).to(torch.float32)
-    return device.g_min + (device.g_max - device.g_min) * magnitudes / code_max
+    return _conductance(torch.stack((codes, -codes)), device, code_max)
+
+
+def g_target_of(
+    devices: Int[Tensor, " some"],
+    codes: Int[Tensor, "column row"],
+    device: DeviceSpec,
+    code_max: int,
+) -> Float[Tensor, " some"]:
+    """Return the target conductances of some devices, S, numbered as in [2, column, row]."""
+    count = codes.numel()
+    code = codes.view(-1)[devices % count]
+    return _conductance(torch.where(devices < count, code, -code), device, code_max)
 
 
 def weight(
     g: Float[Tensor, "2 column row"], device: DeviceSpec, code_max: int
 ) -> Float[Tensor, "column row"]:
     """Return (plus - minus) c_max / (g_max - g_min): the weight in code units."""
+    return weight_of(g[0], g[1], device, code_max)
+
+
+def weight_of(
+    plus: Float[Tensor, "*shape"], minus: Float[Tensor, "*shape"], device: DeviceSpec, code_max: int
+) -> Float[Tensor, "*shape"]:
+    """Return the weights of pairs of devices, of which both conductances are given, S."""
     per_siemens = code_max / (device.g_max - device.g_min)
-    return _resolved((g[0] - g[1]) * per_siemens, RESOLUTION)
+    return _resolved((plus - minus).mul_(per_siemens), RESOLUTION)
 
 
 def for_analog_codes(weight: Float[Tensor, "column row"]) -> Float[Tensor, "column row"]:
@@ -43,7 +61,14 @@ def for_analog_codes(weight: Float[Tensor, "column row"]) -> Float[Tensor, "colu
     return _resolved(weight, RESOLUTION_ANALOG)
 
 
-def _resolved(weight: Float[Tensor, "column row"], step: float) -> Float[Tensor, "column row"]:
+def _conductance(
+    magnitudes: Int[Tensor, "*shape"], device: DeviceSpec, code_max: int
+) -> Float[Tensor, "*shape"]:
+    wanted = magnitudes.clamp(min=0).to(torch.float32)
+    return device.g_min + (device.g_max - device.g_min) * wanted / code_max
+
+
+def _resolved(weight: Float[Tensor, "*shape"], step: float) -> Float[Tensor, "*shape"]:
     return (weight * (1 / step)).round_().mul_(step)
 
 

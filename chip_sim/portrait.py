@@ -9,7 +9,7 @@ from torch import Tensor
 from chip_sim.chip import SimulatedChip, make_chip
 from chip_sim.clock import log_age
 from chip_sim.converter import convert_columns, level_max
-from chip_sim.devices.device import Age
+from chip_sim.devices.device import KnownAge
 from chip_sim.devices.select import device_model
 from chip_sim.flicker_noise import FlickerNoise
 from chip_sim.identity import tile_identity
@@ -71,8 +71,8 @@ def ageing(spec: ChipSpec, seed: int) -> Ageing:
         for time in times.tolist():
             elapsed = torch.full((_DEVICES,), time)
             moved = flicker.at(time, elapsed, model.t0) * model.fluctuates
-            age = Age(elapsed, log_age(elapsed, model.t0), moved)
-            course.append(model.conductance(target, g, draw, age))
+            age = KnownAge(elapsed, log_age(elapsed, model.t0), moved)
+            course.append(model.conductance(model.constants(target, g, draw), age))
         populations.append(torch.stack(course, 1))
     whole = torch.stack(populations)
     return Ageing(LEVELS, times, whole.mean(1), whole.std(1), whole[:, 0])

@@ -2,6 +2,7 @@
 
 Every random number of a device is drawn when it is written and kept until it is written again, so
 that two reads at one instant agree. Time is an argument: seconds since the device's last write.
+What does not depend on time is computed at the write and kept as well.
 """
 
 import math
@@ -11,6 +12,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+_BLOCK = 1 << 14  # whole vectors, and fewer than torch divides among threads
+
 
 class DriftDraw(NamedTuple):
     """The random numbers that a write draws for a device: how it will drift."""
@@ -19,12 +22,35 @@ class DriftDraw(NamedTuple):
     wander: Float[Tensor, "*shape"]  # what its slow fluctuation begins with; each model's own unit
 
 
-class Age(NamedTuple):
+@runtime_checkable
+class Age(Protocol):
     """What time has done to devices since their last write."""
 
+    @property
+    def elapsed(self) -> Float[Tensor, "*shape"]:
+        """Time since the write, s."""
+        ...
+
+    @property
+    def log_time(self) -> Float[Tensor, "*shape"]:
+        """Return ln(1 + t / t0), scaled by temperature: drift follows it."""
+        ...
+
+    @property
+    def flicker(self) -> Float[Tensor, "*shape"]:
+        """Slow 1/f noise, standard deviation sqrt(ln(1 + t / t0))."""
+        ...
+
+
+class KnownAge(NamedTuple):
+    """An age whose numbers were all computed."""
+
     elapsed: Float[Tensor, "*shape"]  # s
-    log_time: Float[Tensor, "*shape"]  # ln(1 + t / t0), scaled by temperature: drift follows it
-    flicker: Float[Tensor, "*shape"]  # slow 1/f noise, standard deviation sqrt(ln(1 + t / t0))
+    log_time: Float[Tensor, "*shape"]
+    flicker: Float[Tensor, "*shape"]
+
+
+Constants = tuple[Float[Tensor, "*shape"], ...]  # of devices, until they are written again
 
 
 @runtime_checkable
@@ -63,14 +89,20 @@ class DeviceModel(Protocol):
         """Draw how devices that were just written will drift; conductances in S."""
         ...
 
-    def conductance(
+    def constants(
         self,
         g_target: Float[Tensor, "*shape"],
         g_programmed: Float[Tensor, "*shape"],
         draw: DriftDraw,
-        age: Age,
-    ) -> Float[Tensor, "*shape"]:
-        """Return the conductance at this age, S."""
+    ) -> Constants:
+        """Return what `conductance` needs of devices, whenever it is asked for, in its own units.
+
+        Each device has its own numbers, whatever the devices beside it are.
+        """
+        ...
+
+    def conductance(self, constants: Constants, age: Age) -> Float[Tensor, "*shape"]:
+        """Return the conductance at this age, S. Changes no argument."""
         ...
 
 
@@ -94,15 +126,22 @@ class PerfectDevice:
         """Return a drift of zero."""
         return DriftDraw(torch.zeros_like(g_target), torch.zeros_like(g_target))
 
-    def conductance(
+    def constants(
         self,
         g_target: Float[Tensor, "*shape"],  # noqa: ARG002
         g_programmed: Float[Tensor, "*shape"],
         draw: DriftDraw,  # noqa: ARG002
+    ) -> Constants:
+        """Return what was programmed."""
+        return (g_programmed,)
+
+    def conductance(
+        self,
+        constants: Constants,
         age: Age,  # noqa: ARG002
     ) -> Float[Tensor, "*shape"]:
         """Return what was programmed: g(t) = g(0)."""
-        return g_programmed
+        return constants[0]
 
 
 def power_law_drift(
@@ -111,14 +150,17 @@ def power_law_drift(
     log_time: Float[Tensor, "*shape"],
 ) -> Float[Tensor, "*shape"]:
     """Return g(t) = g(0) (1 + t / t0) ** -nu, S; `log_time` is ln(1 + t / t0)."""
-    return g * torch.exp(-nu * log_time)
+    return torch.mul(nu, log_time).neg_().exp_().mul_(g)
 
 
-def add_flicker(
-    g: Float[Tensor, "*shape"], relative: Float[Tensor, "*shape"]
-) -> Float[Tensor, "*shape"]:
-    """Return g (1 + q x), S, not below zero; `chip_sim/flicker_noise.py` says what x is."""
-    return (g * (1 + relative)).clamp(min=0)
+def power(r: Float[Tensor, "*shape"], exponent: float) -> Float[Tensor, "*shape"]:
+    """Return r ** exponent.
+
+    The last few numbers of a tensor, and of each thread's part, are raised with other instructions,
+    whose last bit may differ. In blocks that are too small for threads it is always the same.
+    """
+    blocks = r.flatten().split(_BLOCK)
+    return torch.cat([block.pow(exponent) for block in blocks]).view(r.shape)
 
 
 def flicker_at_first_read(t0: float, t_read: float) -> float:

@@ -6,6 +6,7 @@ Nandakumar et al., ICECS 2019. Coefficients as aihwkit publishes them.
 from jaxtyping import Float
 from torch import Tensor
 
+from chip_sim.devices.device import power
 from chip_sim.devices.phase_change import PhaseChangeDevice
 
 
@@ -27,4 +28,4 @@ class PcmDevice(PhaseChangeDevice):
 
     def flicker_amplitude(self, r: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
         """Return q(r) = min(0.0088 / r^0.65, 0.2)."""
-        return (0.0088 / r.pow(0.65).clamp(min=1e-3)).clamp(max=0.2)
+        return (0.0088 / power(r, 0.65).clamp(min=1e-3)).clamp(max=0.2)

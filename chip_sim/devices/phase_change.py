@@ -14,8 +14,8 @@ from torch import Tensor
 
 from chip_sim.devices.device import (
     Age,
+    Constants,
     DriftDraw,
-    add_flicker,
     flicker_at_first_read,
     normal,
     polynomial,
@@ -67,18 +67,26 @@ class PhaseChangeDevice(ABC):
         nu = (self.drift_mean(r) + self.drift_spread(r) * normal(r, rng)).abs()
         return DriftDraw(nu, self.flicker_amplitude(self._ratio(g_programmed)) * normal(r, rng))
 
-    def conductance(
+    def constants(
         self,
         g_target: Float[Tensor, "*shape"],  # noqa: ARG002
         g_programmed: Float[Tensor, "*shape"],
         draw: DriftDraw,
-        age: Age,
-    ) -> Float[Tensor, "*shape"]:
-        """Return the conductance after power-law drift and 1/f noise, S."""
-        drifted = power_law_drift(g_programmed, draw.nu, age.log_time)
-        first = flicker_at_first_read(self.t0, self.t_read)
+    ) -> Constants:
+        """Return g(0), nu, the first fluctuation q sqrt(v(0)) z, and q."""
+        first = draw.wander * flicker_at_first_read(self.t0, self.t_read)
         amplitude = self.flicker_amplitude(self._ratio(g_programmed))
-        return add_flicker(drifted, draw.wander * first + amplitude * age.flicker)
+        return (g_programmed, draw.nu, first, amplitude)
+
+    def conductance(self, constants: Constants, age: Age) -> Float[Tensor, "*shape"]:
+        """Return the conductance after power-law drift and 1/f noise, S: g(t) (1 + q x(t)).
+
+        It is not below zero; `chip_sim/flicker_noise.py` says what x is.
+        """
+        g_programmed, nu, first, amplitude = constants
+        drifted = power_law_drift(g_programmed, nu, age.log_time)
+        relative = torch.mul(amplitude, age.flicker).add_(first)
+        return relative.add_(1).mul_(drifted).clamp_(min=0)
 
     def _ratio(self, g: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
         return (g / self._g_max).clamp(min=_SMALLEST_R)

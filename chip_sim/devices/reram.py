@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from chip_sim.devices.device import Age, DriftDraw, normal, polynomial
+from chip_sim.devices.device import Age, Constants, DriftDraw, normal, polynomial
 
 _MICRO = 1e-6
 _DAY = 86400.0  # s
@@ -44,25 +44,30 @@ class ReramDevice:
         """Draw a direction to relax in, standard normal, independent of where the write ended."""
         return DriftDraw(torch.zeros_like(g_target), normal(g_target, rng))
 
-    def conductance(
+    def constants(
         self,
         g_target: Float[Tensor, "*shape"],
         g_programmed: Float[Tensor, "*shape"],
         draw: DriftDraw,
-        age: Age,
-    ) -> Float[Tensor, "*shape"]:
+    ) -> Constants:
+        """Return g(0), the direction z, and sigma at the three published times."""
+        r = g_target / self._g_max
+        fits = (self.after_a_second, self.after_a_day, self.after_two_days)
+        return (
+            g_programmed,
+            draw.wander,
+            *(self._scale * polynomial(r, *fit) for fit in fits),
+        )
+
+    def conductance(self, constants: Constants, age: Age) -> Float[Tensor, "*shape"]:
         """Return g(0) + z sqrt(sigma(t)^2 - sigma(1 s)^2), S; blind writes spread by sigma(t).
 
         sigma is linear in ln t between the published times and constant outside of them.
         """
-        r = g_target / self._g_max
-        first, second, third = (
-            self._scale * polynomial(r, *fit)
-            for fit in (self.after_a_second, self.after_a_day, self.after_two_days)
-        )
+        g_programmed, wander, first, second, third = constants
         log_t = age.elapsed.clamp(1.0, 2 * _DAY).log()
         early = log_t / math.log(_DAY)
         late = ((log_t - math.log(_DAY)) / math.log(2)).clamp(min=0)
         sigma = torch.lerp(torch.lerp(first, second, early.clamp(max=1)), third, late)
         grown = (sigma.square() - first.square()).clamp(min=0).sqrt()
-        return (g_programmed + draw.wander * grown).clamp(min=0)
+        return (g_programmed + wander * grown).clamp(min=0)

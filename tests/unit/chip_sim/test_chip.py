@@ -153,6 +153,20 @@ def test_rewriting_a_cell_restarts_only_that_cell(build: Build, codes: dict[str,
     torch.testing.assert_close(now, aged, rtol=0, atol=0.01)
 
 
+@pytest.mark.parametrize("name", ["pcm", "harsh"])
+def test_programming_what_is_there_changes_nothing(
+    build: Build, codes: dict[str, Tensor], name: str
+) -> None:
+    chip = build(preset(name))
+    chip.run(images(2), EVERYTHING)
+    before = chip.state()
+    report = chip.program("third", codes["third"])
+    assert (report.cells, report.pulses, bool(report.failed.any())) == (0, 0, False)
+    assert all(torch.equal(tensor, before[name]) for name, tensor in chip.state().items())
+    assert chip.program("third", codes["third"].neg()).cells > 0
+    assert not torch.equal(chip.state()["rng"], before["rng"])
+
+
 def test_a_pair_that_keeps_its_sign_writes_one_device(build: Build) -> None:
     chip = build(preset("harsh"))
     positive = torch.full((7, 20), 30)

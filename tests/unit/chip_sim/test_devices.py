@@ -10,9 +10,9 @@ import torch
 
 from chip_sim.clock import log_age
 from chip_sim.devices.device import (
-    Age,
     DeviceModel,
     DriftDraw,
+    KnownAge,
     PerfectDevice,
     normal,
     power_law_drift,
@@ -45,10 +45,10 @@ def written(
     return g_target, g, device.draw_drift(g_target, g, rng)
 
 
-def aged(device: DeviceModel, seconds: float) -> Age:
+def aged(device: DeviceModel, seconds: float) -> KnownAge:
     elapsed = torch.full((DEVICES,), seconds)
     flicker = FlickerNoise(9, "devices", (DEVICES,)).at(seconds, elapsed, device.t0)
-    return Age(elapsed, log_age(elapsed, device.t0), flicker)
+    return KnownAge(elapsed, log_age(elapsed, device.t0), flicker)
 
 
 def agrees(values: torch.Tensor, mean: float, sd: float) -> bool:
@@ -69,7 +69,7 @@ def population(
     def at(time: float) -> torch.Tensor:
         age = aged(device, time)
         age = age._replace(flicker=age.flicker * size)
-        return device.conductance(g_target, g, draw, age).double() / MICRO
+        return device.conductance(device.constants(g_target, g, draw), age).double() / MICRO
 
     return [agrees(at(float(time)), mean, sd) for time, mean, sd in row[kind]]
 
@@ -126,7 +126,9 @@ def test_drift_follows_its_exponent() -> None:
 def test_without_flicker_nothing_happens_at_the_instant_of_the_write() -> None:
     g_target, g, draw = written(PcmDevice(25e-6), 10e-6)
     still = DriftDraw(draw.nu, torch.zeros_like(draw.wander))
-    now = PcmDevice(25e-6).conductance(g_target, g, still, aged(PcmDevice(25e-6), 0.0))
+    now = PcmDevice(25e-6).conductance(
+        PcmDevice(25e-6).constants(g_target, g, still), aged(PcmDevice(25e-6), 0.0)
+    )
     torch.testing.assert_close(now, g, rtol=0, atol=0)
 
 
@@ -162,7 +164,10 @@ def test_reram_spread_five_percent_off_would_be_seen(wrong: float) -> None:
 def test_reram_relaxes_along_one_direction() -> None:
     device = ReramDevice(40e-6)
     g_target, g, draw = written(device, 20e-6)
-    hour, day = (device.conductance(g_target, g, draw, aged(device, t)) - g for t in (3600.0, DAY))
+    hour, day = (
+        device.conductance(device.constants(g_target, g, draw), aged(device, t)) - g
+        for t in (3600.0, DAY)
+    )
     assert bool((hour.abs() <= day.abs()).all())
     assert float(torch.corrcoef(torch.stack((hour, day)))[0, 1]) > 0.9999
 
@@ -170,7 +175,9 @@ def test_reram_relaxes_along_one_direction() -> None:
 def test_a_perfect_device_keeps_its_conductance_for_a_year() -> None:
     g = torch.linspace(0, 25e-6, 9)
     draw = PerfectDevice().draw_drift(g, g, torch.Generator())
-    later = PerfectDevice().conductance(g, g, draw, Age(*(torch.full((9,), 365 * DAY),) * 3))
+    later = PerfectDevice().conductance(
+        PerfectDevice().constants(g, g, draw), KnownAge(*(torch.full((9,), 365 * DAY),) * 3)
+    )
     torch.testing.assert_close(later, g, rtol=0, atol=0)
 
 
@@ -207,7 +214,9 @@ def _drifted_product(seconds: float, noise: float = 1.0) -> tuple[float, float]:
     draw = device.draw_drift(target, g, rng)
     elapsed = torch.full_like(g, seconds)
     flicker = FlickerNoise(3, "product", tuple(g.shape)).at(seconds, elapsed, device.t0)
-    now = device.conductance(target, g, draw, Age(elapsed, log_age(elapsed, device.t0), flicker))
+    now = device.conductance(
+        device.constants(target, g, draw), KnownAge(elapsed, log_age(elapsed, device.t0), flicker)
+    )
     ratio = float(g.sum() / now.sum())
     inputs = torch.randn(256, 512, generator=rng)
     answer = inputs @ (now[0] - now[1]).T * (ratio / stretch / scale)
@@ -223,7 +232,7 @@ def _reram_spread(r: float, seconds: float, scale: float = 1.0) -> float:
     g = g_target + device.programming_noise(g_target) * normal(g_target, rng)
     raised = 20e-6  # far from the clamp at zero, which is not what is measured here
     draw = device.draw_drift(g_target, g, rng)
-    later = device.conductance(g_target, g + raised, draw, aged(device, seconds))
+    later = device.conductance(device.constants(g_target, g + raised, draw), aged(device, seconds))
     return float((later - raised - g_target).std() / MICRO)
 
 
