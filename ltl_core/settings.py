@@ -1,8 +1,9 @@
 """The settings of a job, as closed and checked data. Readable without torch."""
 
 import math
+from collections.abc import Mapping
 from enum import StrEnum
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -98,36 +99,85 @@ class TrainingSettings(_Settings):
 
 
 class Budget(_Settings):
-    """What a calibration may use up at most; None means no limit."""
+    """What a calibration may use up at most; None means no limit.
 
-    samples: int | None = Field(default=8000, ge=0)  # presented to the chip to learn from
+    A sample that is presented twice counts twice in `samples`, and once in `distinct`.
+    """
+
+    samples: int | None = Field(default=2000, ge=0)  # presented to the chip to learn from
+    distinct: int | None = Field(default=None, ge=2)  # different samples of the lab
+    pulses: int | None = Field(default=None, ge=0)  # programming pulses, of all devices
     cell_writes_per_cell: float | None = Field(default=None, ge=0)  # mean over all cells
     seconds: float | None = Field(default=None, ge=0)
 
 
-class Change(StrEnum):
-    """What a calibration may change on the chip."""
+class TargetSource(StrEnum):
+    """Whose rates and outputs a chip learns to produce."""
 
-    AUTO = "auto"  # weights and trims
+    GOLDEN = "golden"  # the golden student's own, on inputs alone: no labels
+    TEACHER = "teacher"  # the teacher's rates and outputs, as they were collected
+    LABELS = "labels"  # the teacher's rates; the readout learns the labels
+
+
+class Data(StrEnum):
+    """Which samples are presented to a chip."""
+
+    LAB = "lab"  # those that were uploaded
+    SYNTHETIC = "synthetic"  # stimuli made from the golden student alone
+    MIXED = "mixed"  # both
+
+
+class Change(StrEnum):
+    """What a calibration may change on the chip. Deprecated: name the stages instead."""
+
+    AUTO = "auto"  # all stages
+    TRIMS = "trims"  # the stage of the trims alone
+
+
+class StageName(StrEnum):
+    """The stages of a calibration, in this order; each begins only if the target is not met."""
+
     TRIMS = "trims"  # digital registers alone: no cell is written
+    CELLS = "cells"  # weights and trims, then trims alone once more
+
+
+STAGES = tuple(StageName)
+# Fields of earlier versions, which stored requests and policies still hold.
+_RETIRED = ("learning_rate", "trim_learning_rate", "start_share", "finish_share")
 
 
 class CalibrationSettings(_Settings):
     """How one chip is calibrated."""
 
     rule: RuleName = RuleName.LTL_ONLINE
-    observable: Observable = Observable.WINDOW
-    change: Change = Change.AUTO
+    observable: Observable = Observable.COUNTS
+    targets: TargetSource = TargetSource.GOLDEN
+    data: Data = Data.LAB
+    stages: tuple[StageName, ...] = Field(default=STAGES, min_length=1)
+    # Points behind the golden student that are good enough; None: learn until a budget is used up.
+    target_points: float | None = Field(default=0.5, ge=0, le=100)
     budget: Budget = Budget()
-    batch: int = Field(default=32, ge=1, le=4096)
-    learning_rate: float = Field(default=1.5e-3, gt=0, le=1)  # of the weights, in their own units
-    trim_learning_rate: float = Field(default=3e-2, gt=0, le=1)  # of the trims, in these units
-    write_margin: float = Field(default=0.75, ge=0, le=8)  # codes past the nearest for a write
-    start_share: float = Field(default=0.1, ge=0, le=1)  # fraction of first steps: trims alone
-    finish_share: float = Field(default=0.6, ge=0, le=1)  # fraction of last steps: trims alone
+    batch: int = Field(default=4, ge=1, le=4096)  # small: the number of steps counts
+    weight_step: float = Field(default=0.3, gt=0, le=16)  # weight codes a step, falling to zero
+    trim_step: float = Field(default=4.0, gt=0, le=64)  # trim codes a step, falling to zero
+    noise_floor: float = Field(default=0.3, ge=0, lt=1)  # mean over rms of gradients: none below
+    write_margin: float = Field(default=1.5, ge=0, le=8)  # codes past the nearest for a write
     settle_s: float = Field(default=60.0, ge=0)  # s of the chip's clock, before it is measured
     verification_share: float = Field(default=0.15, gt=0, lt=1)  # of the samples; never learned
+    verification_samples: int = Field(default=256, ge=1)  # synthetic ones complete the lab's
+    test_samples: int | None = Field(default=1000, ge=1)  # to measure the accuracy; None: all
     seed: int = Field(default=0, ge=0)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_earlier(cls, data: Any) -> Any:
+        """Read what earlier versions stored: `change`, and rates in the units of weights."""
+        if not isinstance(data, Mapping):
+            return data
+        kept = {name: value for name, value in data.items() if name not in _RETIRED}
+        if (change := kept.pop("change", None)) is not None and "stages" not in kept:
+            kept["stages"] = (StageName.TRIMS,) if Change(change) is Change.TRIMS else STAGES
+        return kept
 
     @model_validator(mode="after")
     def _rule_is_local(self) -> "CalibrationSettings":

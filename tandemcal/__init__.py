@@ -34,11 +34,14 @@ if TYPE_CHECKING:
     from ltl_core.settings import Budget as Budget
     from ltl_core.settings import CalibrationSettings as CalibrationSettings
     from ltl_core.settings import Change as Change
+    from ltl_core.settings import Data as Data
     from ltl_core.settings import NeuronSettings as NeuronSettings
     from ltl_core.settings import Readout as Readout
     from ltl_core.settings import Reset as Reset
     from ltl_core.settings import RuleName as RuleName
     from ltl_core.settings import Scales as Scales
+    from ltl_core.settings import StageName as StageName
+    from ltl_core.settings import TargetSource as TargetSource
     from ltl_core.settings import TrainingSettings as TrainingSettings
     from ltl_core.settings import TuneSettings as TuneSettings
     from service.client.chips import Chips as Chips
@@ -75,8 +78,8 @@ _MODULES = {
     "ltl_core.interop.from_torch": ("from_torch",),
     "ltl_core.presets": ("PresetName",),
     "ltl_core.settings": (
-        *("Budget", "CalibrationSettings", "Change", "NeuronSettings", "Readout", "Reset"),
-        *("RuleName", "Scales", "TrainingSettings", "TuneSettings"),
+        *("Budget", "CalibrationSettings", "Change", "Data", "NeuronSettings", "Readout", "Reset"),
+        *("RuleName", "Scales", "StageName", "TargetSource", "TrainingSettings", "TuneSettings"),
     ),
     "service.client.chips": ("Chips",),
     "service.client.errors": (

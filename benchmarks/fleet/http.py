@@ -72,7 +72,8 @@ def measure(console: Console, quick: bool) -> dict[str, Any]:
 
 
 def _pairs(service: Service, quick: bool) -> list[Pair]:
-    settings = CalibrationSettings(budget=Budget(samples=QUICK_SAMPLES if quick else SAMPLES))
+    budget = Budget(samples=QUICK_SAMPLES if quick else SAMPLES)
+    settings = CalibrationSettings(budget=budget, batch=32, target_points=None)
     with Tandemcal(service.url, service.key) as client:
         student = golden_student(client)
         near = client.chips.register("near", preset=CHIP, seed=SEED).id

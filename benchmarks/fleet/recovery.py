@@ -121,7 +121,7 @@ def _recover(
     for worker in workers.values():
         fleet.started(worker)
     time.sleep(random.random() * PHASES)  # of heartbeats, renewals and looks
-    settings = CalibrationSettings(budget=Budget(samples=ENDLESS))
+    settings = CalibrationSettings(budget=Budget(samples=ENDLESS), target_points=None)
     job = client.jobs.calibrate(*on, settings).id
     until(lambda: (_job(fleet, job).checkpoint_step or 0) >= 1, "a checkpoint is kept")
     driver = str(_job(fleet, job).executor_id)

@@ -65,7 +65,7 @@ def measure(console: Console, quick: bool) -> dict[str, Any]:
 
 def _run(client: Tandemcal, jobs: int, samples: int) -> None:
     student = golden_student(client)
-    settings = CalibrationSettings(budget=Budget(samples=samples))
+    settings = CalibrationSettings(budget=Budget(samples=samples), target_points=None)
     for number in range(jobs):
         chip = client.chips.register(f"chip-{number}", preset="harsh", seed=number).id
         client.jobs.wait(client.jobs.calibrate(chip, student, settings).id)

@@ -117,7 +117,12 @@ def _open(client: Tandemcal, samples: int) -> Load:
         client.chips.register(f"chip-{n}", preset=PRESETS[n % len(PRESETS)], seed=n).id
         for n in range(CHIPS)
     ]
-    return Load(client, chips, student, CalibrationSettings(budget=Budget(samples=samples)))
+    return Load(
+        client,
+        chips,
+        student,
+        CalibrationSettings(budget=Budget(samples=samples), target_points=None),
+    )
 
 
 def _rate(fleet: LocalFleet, load: Load, *, workers: int, jobs: int) -> Rate:

@@ -2,6 +2,9 @@
 
 from collections.abc import Iterator, Mapping
 
+from jaxtyping import Float
+from torch import Tensor
+
 from ltl_core.calibration.observe import observables
 from ltl_core.chip import ChipBackend, LayerCodes, LayerRecording, Observable, Stimulus
 from ltl_core.errors import SettingError
@@ -10,7 +13,7 @@ from ltl_core.optional_verbs import run_by_layer, write_layers
 from ltl_core.progress import Spent
 from ltl_core.settings import Reset
 from ltl_core.student.codes import format_of
-from ltl_core.student.evaluate import Quality, chip_quality
+from ltl_core.student.evaluate import Quality, chip_logits, chip_quality
 from ltl_core.student.student import Student
 from ltl_core.teaching.targets import Batch, Targets
 
@@ -69,6 +72,11 @@ class ChipSession:
         """Measure how good the chip is on samples that it does not learn from."""
         self._spend(samples_measured=targets.size)
         return chip_quality(self._backend, self._student, targets)
+
+    def answers(self, inputs: Float[Tensor, "batch *shape"]) -> Float[Tensor, "batch output"]:
+        """Return the chip's logits for inputs that it does not learn from."""
+        self._spend(samples_measured=len(inputs))
+        return chip_logits(self._backend, self._student, inputs)
 
     def settle(self, seconds: float) -> None:
         """Leave the chip alone for `seconds` of its own clock."""

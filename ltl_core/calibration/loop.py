@@ -1,28 +1,30 @@
-"""The loop: run the chip, compare with the teacher, correct every layer, program, verify."""
+"""The loop: run the chip, compare with the golden student, correct every layer, program, verify."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 from ltl_core.calibration.chip_session import ChipSession
+from ltl_core.calibration.judge import Judge, is_better
 from ltl_core.calibration.observe import (
     MeasuredGradients,
     ObservedLayer,
     measured_rate,
     observed_layers,
 )
+from ltl_core.calibration.plan import Plan, PlannedStage, step_sizes
 from ltl_core.calibration.result import (
     CalibrationResult,
     Checkpoint,
     EndedBy,
     Measured,
-    is_better,
+    StageResult,
 )
-from ltl_core.calibration.schedule import Schedule, learning_rates, split
+from ltl_core.calibration.samples import calibration_samples, tested
 from ltl_core.chip import ChipBackend, LayerCodes, LayerRecording
 from ltl_core.errors import SettingError
 from ltl_core.progress import Phase, Progress
 from ltl_core.rules.select import select_rule
-from ltl_core.settings import CalibrationSettings
+from ltl_core.settings import CalibrationSettings, Readout, TargetSource
 from ltl_core.student.evaluate import Quality, recorded, student_quality
 from ltl_core.student.student import Student
 from ltl_core.teaching.readout import accuracy_of
@@ -48,7 +50,7 @@ class Calibration:
         self,
         backend: ChipBackend,
         student: Student,
-        targets: TargetSet,
+        targets: TargetSet | None,
         test: TargetSet,
         settings: CalibrationSettings,
         *,
@@ -57,29 +59,37 @@ class Calibration:
     ) -> None:
         """Prepare to learn from `targets`, never from `test`, beginning with the codes of `start`.
 
+        `targets` are the samples of the lab, None if the settings ask for synthetic ones alone.
         Without `start` the student's own codes are the first; with a `checkpoint` it goes on from
-        there. Raises SettingError if chip, student and settings do not fit together.
+        there. Raises SettingError if chip, student, samples and settings do not fit together.
         """
-        self._golden, self._settings, self._test = student, settings, test
+        self._golden, self._settings, self._test = student, settings, tested(test, settings)
         self._student = student if start is None else student.with_codes(start)
-        learn, self._verification = split(targets, settings)
-        self._schedule = Schedule(learn, settings)
-        self._rule = select_rule(settings.rule)
-        self._latent = LatentWeights(self._student, learning_rates(settings))
+        self._are_values = test.samples.labels is not None and (
+            test.samples.labels.is_floating_point()
+        )
+        self._samples = calibration_samples(student, targets, settings)
+        self._plan = Plan(self._samples.learn, settings)
+        self._rule, self._readout = select_rule(settings.rule), self._choose_readout()
+        self._latent = LatentWeights(self._student, step_sizes(settings))
         self._session = ChipSession(backend, student, checkpoint.spent if checkpoint else None)
+        verification = self._samples.verification
+        self._judge = Judge(verification, self._session.answers, are_values=self._are_values)
         self._step = 0
         self._before: Measured | None = None
+        self._stages: tuple[StageResult, ...] = ()
         self._ended_by = EndedBy.SAMPLES
         self._stopped = False
         self._result: CalibrationResult | None = None
         if checkpoint is not None:
             self._latent.load(checkpoint.tensors)
             self._step, self._before = checkpoint.step, checkpoint.before
+            self._stages = checkpoint.stages
 
     @property
     def total_steps(self) -> int:
         """Number of steps that the budget of samples allows."""
-        return self._schedule.total_steps
+        return self._plan.total_steps
 
     @property
     def can_checkpoint(self) -> bool:
@@ -102,7 +112,9 @@ class Calibration:
         """Return the state after the last whole step. Raises SettingError if there is none yet."""
         if self._before is None:
             raise SettingError("There is nothing to resume before the chip was measured.")
-        return Checkpoint(self._latent.tensors(), self._step, self._session.spent, self._before)
+        return Checkpoint(
+            self._latent.tensors(), self._step, self._session.spent, self._before, self._stages
+        )
 
     def stop(self, reason: EndedBy) -> None:
         """Learn no more; `steps` goes on with verifying what was learned."""
@@ -119,39 +131,58 @@ class Calibration:
         self._session.write(self._latent.codes, free=True)
         if self._before is None:
             self._session.settle(self._settings.settle_s)
-            self._before = self._measure()
+            self._before = Measured(self._session.measure(self._test), self._judge.judge())
             yield self._progress(Phase.BEFORE, self._before.test)
-        yield from self._learning()
+        for stage in self._plan.stages:
+            if self._step < stage.end and self._may_begin(stage):
+                yield from self._learning(stage)
         yield from self._verifying(self._before)
 
-    def _learning(self) -> Iterator[Progress]:
-        schedule = self._schedule
-        while self._step < schedule.total_steps and not self._is_spent():
-            if schedule.settles_before(self._step):
+    def _may_begin(self, stage: PlannedStage) -> bool:
+        """Tell whether a stage is worth its samples; a stage that was begun already goes on."""
+        if self._is_spent():
+            return False
+        begun = self._step > stage.first
+        if begun or not stage.is_judged:
+            return True
+        limit = self._settings.target_points
+        points = self._judge.judge(limit).points
+        if limit is not None and points <= limit:
+            self.stop(EndedBy.TARGET)
+            return False
+        cells = stage.moves_cells
+        self._stages += (StageResult(stage.name, cells, points, self._session.spent),)
+        return True
+
+    def _learning(self, stage: PlannedStage) -> Iterator[Progress]:
+        while self._step < stage.end and not self._is_spent():
+            if stage.settles and self._step == stage.first:
                 self._session.settle(self._settings.settle_s)
-            self._latent.scale_learning_rates(schedule.learning_rate_fraction(self._step))
-            batch = schedule.batch(self._step)
+            self._latent.scale_learning_rates(stage.step_fraction(self._step))
+            batch = self._plan.batch(self._step)
             recordings = self._session.present(batch, self._settings.observable)
-            quality = self._correct(batch, recordings)
+            quality = self._correct(batch, recordings, trims_only=not stage.moves_cells)
             self._session.write(self._latent.update_codes(self._settings.write_margin))
             self._step += 1
             yield self._progress(Phase.CALIBRATING, quality)
 
     def _verifying(self, before: Measured) -> Iterator[Progress]:
         self._session.settle(self._settings.settle_s)
-        candidate = self._session.measure(self._verification)
-        improved = is_better(candidate, before.verification)
-        yield self._progress(Phase.VERIFYING, candidate)
-        if not improved:
+        candidate = self._judge.judge()
+        learned = self._step > 0
+        improved = learned and is_better(candidate, before.verification)
+        yield self._progress(Phase.VERIFYING)
+        if learned and not improved:
             self.roll_back()
             self._session.settle(self._settings.settle_s)
-        verification = candidate if improved else self._session.measure(self._verification)
+        verification = candidate if improved or not learned else self._judge.judge()
         after = Measured(self._session.measure(self._test), verification)
         self._result = CalibrationResult(
             golden=student_quality(self._golden, self._test),
             before=before,
             after=after,
             candidate=candidate,
+            stages=self._stages,
             improved=improved,
             ended_by=self._ended_by,
             codes=self._latent.codes if improved else dict(self._student.codes),
@@ -160,15 +191,19 @@ class Calibration:
         yield self._progress(Phase.AFTER, after.test)
 
     def _correct(
-        self, batch: Batch, recordings: Iterable[tuple[str, LayerRecording]]
+        self,
+        batch: Batch,
+        recordings: Iterable[tuple[str, LayerRecording]],
+        *,
+        trims_only: bool,
     ) -> _BatchQuality:
         """Move the latent weights of every layer by its own error; return how good this batch was.
 
         A layer's error is found while the chip still runs the layers above it.
         """
         student = self._student.with_codes(self._latent.codes)
-        gradients = MeasuredGradients(student, batch, self._rule, self._settings.observable)
-        trims_only = not self._schedule.moves_weights(self._step)
+        observable = self._settings.observable
+        gradients = MeasuredGradients(student, batch, self._rule, observable, self._readout)
         errors: list[float] = []
         accuracy = 0.0
         for layer in observed_layers(student, batch, recordings):
@@ -178,18 +213,25 @@ class Calibration:
                 accuracy = accuracy_of(recorded(layer.record, "membrane")[-1], batch.expected)
             else:
                 errors.append(_rate_error(layer, batch, student.neuron.steps))
-        self._latent.step()
+        self._latent.step(0.0 if trims_only else self._settings.noise_floor)
         return _BatchQuality(accuracy, tuple(errors))
 
-    def _is_spent(self) -> bool:
-        writes = self._settings.budget.cell_writes_per_cell
-        if writes is not None and self._session.spent.cell_writes_per_cell >= writes:
-            self.stop(EndedBy.WRITES)
-        return self._stopped
+    def _choose_readout(self) -> Readout:
+        """Return what the readout learns: values, classes, or the teacher's softmax."""
+        if self._settings.targets is TargetSource.LABELS:
+            return Readout.LABELS
+        return Readout.TEACHER_VALUES if self._are_values else Readout.TEACHER
 
-    def _measure(self) -> Measured:
-        test = self._session.measure(self._test)
-        return Measured(test, self._session.measure(self._verification))
+    def _is_spent(self) -> bool:
+        budget, spent = self._settings.budget, self._session.spent
+        limits = (
+            (budget.cell_writes_per_cell, spent.cell_writes_per_cell, EndedBy.WRITES),
+            (budget.pulses, spent.pulses, EndedBy.PULSES),
+        )
+        for limit, used, reason in limits:
+            if not self._stopped and limit is not None and used >= limit:
+                self.stop(reason)
+        return self._stopped
 
     def _progress(self, phase: Phase, quality: Quality | _BatchQuality | None = None) -> Progress:
         return Progress(

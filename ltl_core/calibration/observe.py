@@ -15,7 +15,7 @@ from torch import Tensor
 from ltl_core.chip import LayerRecording, Observable
 from ltl_core.network.stages import Stage
 from ltl_core.rules.rule import LayerActivity, Rule
-from ltl_core.settings import NeuronSettings
+from ltl_core.settings import NeuronSettings, Readout
 from ltl_core.spiking.forward import Weights, stage_sums
 from ltl_core.spiking.gradient import Gradient, stage_gradient
 from ltl_core.spiking.neuron import reintegrate
@@ -60,10 +60,18 @@ def observed_layers(
 class MeasuredGradients:
     """The gradients that a local rule draws from what a chip recorded of one batch."""
 
-    def __init__(self, student: Student, batch: Batch, rule: Rule, observable: Observable) -> None:
+    def __init__(
+        self,
+        student: Student,
+        batch: Batch,
+        rule: Rule,
+        observable: Observable,
+        readout: Readout = Readout.LABELS,
+    ) -> None:
         """`observable` is what was recorded of every hidden layer."""
         self._student, self._batch = student, batch
         self._rule, self._observable = rule, observable
+        self._loss = batch.readout_loss(readout)
 
     def of(self, layer: ObservedLayer) -> dict[str, Gradient]:
         """Return the gradients of one layer's own loss, matrix by matrix.
@@ -90,14 +98,17 @@ class MeasuredGradients:
         If only counts were recorded below, the mean rate stands for the spikes of every step.
         """
         sums = recorded(layer.record, "membrane") * self._student.lsb[layer.stage.name]
-        return self._rule.readout_deltas(sums, self._batch.readout_loss(), self._student.neuron)
+        return self._rule.readout_deltas(sums, self._loss, self._student.neuron)
 
     def _rate_deltas(self, layer: ObservedLayer) -> Float[Tensor, "one batch *neuron"]:
-        """2/N (r - R) 1{0 < r < 1}: without spike times no rule can tell one step from another."""
+        """2/N (r - R): without spike times no rule can tell one step from another.
+
+        A neuron that never fires but should, or always fires but should not, learns too: the
+        window of the surrogate would leave it as it is.
+        """
         rate = measured_rate(layer.record, self._student.neuron.steps)
         target = self._batch.rates[layer.stage.name]
-        active = (rate > 0) & (rate < 1)
-        return ((rate - target) * active * (2 / target.numel())).unsqueeze(0)
+        return ((rate - target) * (2 / target.numel())).unsqueeze(0)
 
     def _activity(self, layer: ObservedLayer) -> LayerActivity:
         spikes = recorded(layer.record, "spikes").float()

@@ -1,34 +1,52 @@
 """What a calibration measures, what it keeps to go on later, and what comes of it."""
 
 import json
-import math
-import statistics
 from collections.abc import Mapping
 from enum import StrEnum
 from typing import NamedTuple
 
 from torch import Tensor
 
+from ltl_core.calibration.judge import Judgement
 from ltl_core.chip import LayerCodes
 from ltl_core.errors import CorruptTensorsError
 from ltl_core.packing import pack, unpack
 from ltl_core.progress import Spent
+from ltl_core.settings import StageName
 from ltl_core.student.evaluate import Quality
 
 
 class EndedBy(StrEnum):
-    """Which budget ended the learning."""
+    """What ended the learning: the target was met, or a budget was used up."""
 
+    TARGET = "target met"
     SAMPLES = "budget:samples"
     WRITES = "budget:writes"
+    PULSES = "budget:pulses"
     SECONDS = "budget:seconds"
 
 
 class Measured(NamedTuple):
-    """The quality of the chip at one moment, on samples that it does not learn from."""
+    """How good the chip is at one moment, on samples that it does not learn from."""
 
     test: Quality
-    verification: Quality
+    verification: Judgement
+
+
+class StageResult(NamedTuple):
+    """What one stage brought and cost."""
+
+    stage: StageName
+    moved_cells: bool
+    points_before: float  # predicted loss of accuracy behind the golden student
+    spent: Spent  # at the end of the stage, by the whole calibration
+
+
+class EarlierCheckpointError(CorruptTensorsError):
+    """A checkpoint of an earlier version, from which this one cannot go on."""
+
+    def __init__(self) -> None:
+        super().__init__("an earlier version made it, which learned in other steps: begin again")
 
 
 class Checkpoint(NamedTuple):
@@ -38,20 +56,36 @@ class Checkpoint(NamedTuple):
     step: int  # steps done
     spent: Spent
     before: Measured  # of the chip before it learned
+    stages: tuple[StageResult, ...] = ()  # that have ended
 
     def to_block(self, metadata: Mapping[str, str] | None = None) -> bytes:
         """Pack the checkpoint as a safetensors block, with more `metadata` beside its own."""
-        about = json.dumps({"step": self.step, "spent": self.spent, "before": self.before})
+        about = json.dumps(
+            {
+                "step": self.step,
+                "spent": self.spent,
+                "before": self.before,
+                "stages": self.stages,
+            }
+        )
         return pack(self.tensors, {**(metadata or {}), "about": about})
 
     @classmethod
     def from_block(cls, block: bytes) -> "Checkpoint":
-        """Read a block of `to_block`. Raises CorruptTensorsError."""
+        """Read a block of `to_block`.
+
+        Raises EarlierCheckpointError for a block of a version that learned in other steps, and
+        CorruptTensorsError.
+        """
         tensors, metadata = unpack(block)
         try:
             about = json.loads(metadata["about"])
-            before = Measured(*(_quality(fields) for fields in about["before"]))
-            return cls(tensors, int(about["step"]), Spent(*about["spent"]), before)
+            if "stages" not in about:
+                raise EarlierCheckpointError
+            test, verification = about["before"]
+            before = Measured(_quality(test), _judgement(verification))
+            stages = tuple(map(_stage, about["stages"]))
+            return cls(tensors, int(about["step"]), Spent(*about["spent"]), before, stages)
         except (KeyError, TypeError, ValueError) as error:
             raise CorruptTensorsError(f"it is not a checkpoint: {error}") from error
 
@@ -62,7 +96,8 @@ class CalibrationResult(NamedTuple):
     golden: Quality  # of the ideal student, on the test samples
     before: Measured
     after: Measured  # with the codes that are on the chip at the end
-    candidate: Quality  # of what was learned, on the verification samples
+    candidate: Judgement  # of what was learned, on the verification samples
+    stages: tuple[StageResult, ...]  # those that ran
     improved: bool  # if not, the old codes were put back
     ended_by: EndedBy
     codes: dict[str, LayerCodes]  # those that are on the chip at the end
@@ -77,17 +112,16 @@ class CalibrationResult(NamedTuple):
         return (self.after.test.accuracy - self.before.test.accuracy) / lost
 
 
-def is_better(candidate: Quality, before: Quality) -> bool:
-    """Tell whether the loss fell on the same samples, by more than one standard error of the mean.
-
-    On a few hundred samples, most of them right, the loss says more than the number that are right.
-    """
-    gains = [old - new for old, new in zip(before.losses, candidate.losses, strict=True)]
-    mean = statistics.fmean(gains)
-    spread = statistics.pstdev(gains, mean)
-    return mean > spread / math.sqrt(len(gains))
-
-
 def _quality(fields: list[object]) -> Quality:
     accuracy, rate_error, losses = fields
     return Quality(float(accuracy), tuple(rate_error), tuple(losses))  # type: ignore
+
+
+def _judgement(fields: list[object]) -> Judgement:
+    losses, lost, agreement = fields
+    return Judgement(tuple(losses), tuple(lost), float(agreement))  # type: ignore
+
+
+def _stage(fields: list[object]) -> StageResult:
+    name, moved_cells, points_before, spent = fields
+    return StageResult(StageName(name), bool(moved_cells), float(points_before), Spent(*spent))  # type: ignore

@@ -57,6 +57,19 @@ def chip_quality(backend: ChipBackend, student: Student, targets: Targets) -> Qu
     return _quality(student, targets, lambda batch: _measured(backend, student, batch))
 
 
+def chip_logits(
+    backend: ChipBackend, student: Student, inputs: Float[Tensor, "batch *shape"]
+) -> Float[Tensor, "batch output"]:
+    """Return the logits of a chip that holds the student's network; the chip learns nothing.
+
+    Raises ChipUnavailableError.
+    """
+    readout, steps = student.network.stages[-1].name, student.neuron.steps
+    recording = backend.run(Stimulus(inputs, steps), {readout: Observable.MEMBRANE})
+    sums = recorded(recording.layers[readout], "membrane")[-1]
+    return sums * (student.lsb[readout] / steps)
+
+
 def recorded(record: LayerRecording, field: str) -> Tensor:
     """Return one field of a recording. Raises ValueError if the driver left it out."""
     value: Tensor | None = getattr(record, field)

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from ltl_core.chip import LayerCodes
@@ -24,6 +25,25 @@ class LearningRates(NamedTuple):
     bias: float
     threshold: float
 
+    def in_codes(self, field: str, unit: float) -> float:
+        """Return the rate of a field in codes a step, where one code is `unit`."""
+        return float(getattr(self, field)) / unit
+
+
+class StepSizes(NamedTuple):
+    """How far Adam moves in a step, in codes, alike in all layers; zero leaves the codes unchanged.
+
+    One rate in the units of weights moves layers of a small step size much further than others.
+    """
+
+    weight: float  # weight codes
+    bias: float  # trim codes
+    threshold: float  # trim codes
+
+    def in_codes(self, field: str, unit: float) -> float:  # noqa: ARG002 - as `LearningRates`
+        """Return the step of a field in codes, whatever one code is worth."""
+        return float(getattr(self, field))
+
 
 class _Layer(NamedTuple):
     weight: Tensor  # code units
@@ -34,12 +54,12 @@ class _Layer(NamedTuple):
 class LatentWeights:
     """Weights and trims of a student as floats, in units of one code, moved by Adam.
 
-    A learning rate is given in the units of the student's weights, one for all layers, and is
-    divided by the size of a code in each layer. Raising a threshold has the effect of lowering
+    A learning rate is given in the units of the student's weights and is divided by the size of a
+    code in each layer, or as a step size in codes. Raising a threshold has the effect of lowering
     the column sum: dL/dthreshold = -dL/db.
     """
 
-    def __init__(self, student: Student, rates: LearningRates) -> None:
+    def __init__(self, student: Student, rates: LearningRates | StepSizes) -> None:
         """Start at the student's codes."""
         self._student, self._rates = student, rates
         self._layers = {
@@ -70,9 +90,20 @@ class LatentWeights:
         if rates.threshold and name != self._student.network.stages[-1].name:
             layer.threshold.grad = -gradient.bias
 
-    def step(self) -> None:
-        """Take one step of Adam, and clip the latent weights to the range of the codes."""
+    def step(self, noise_floor: float = 0.0) -> None:
+        """Take one step of Adam, and clip the latent weights to the range of the codes.
+
+        Adam moves a weight by the mean of its gradients as a fraction of their root mean square,
+        which is near one if they agree and about 0.2 if they are noise. With a `noise_floor`
+        weights move by what the fraction is above it (a soft threshold, scaled so that the largest
+        step stays), so that those without a consistent gradient keep their codes.
+        """
+        before = (
+            {n: layer.weight.clone() for n, layer in self._layers.items()} if noise_floor else {}
+        )
         self._optimizer.step()
+        for name, old in before.items():
+            _shrink_(self._layers[name].weight, old, self._rate(name), noise_floor)
         form = self._student.format
         for layer in self._layers.values():
             layer.weight.clamp_(-form.weight_max, form.weight_max)
@@ -111,6 +142,14 @@ class LatentWeights:
             fields = (tensors[f"codes:{name}.{field}"] for field in LayerCodes._fields)
             self._codes[name] = LayerCodes(*fields)
 
+    def _rate(self, name: str) -> float:
+        """Return the learning rate of a matrix's weights now, in codes."""
+        weight = self._layers[name].weight
+        for group in self._optimizer.param_groups:
+            if group["params"][0] is weight:
+                return float(group["lr"])
+        raise KeyError(name)
+
     def _groups(self, name: str) -> list[dict[str, object]]:
         """Return the parameter groups of a matrix, one a field, with rates converted to codes."""
         lsb = self._student.lsb[name]
@@ -118,7 +157,7 @@ class LatentWeights:
         units = {"weight": lsb, "bias": trim_lsb, "threshold": trim_lsb}
         groups: list[dict[str, object]] = []
         for field, unit in units.items():
-            rate = getattr(self._rates, field) / unit
+            rate = self._rates.in_codes(field, unit)
             parameter = getattr(self._layers[name], field)
             groups.append({"params": [parameter], "lr": rate, "full_lr": rate})
         return groups
@@ -129,6 +168,23 @@ class LatentWeights:
             for name, layer in self._layers.items()
             for field, parameter in layer._asdict().items()
         }
+
+
+def _shrink_(
+    moved: Float[Tensor, "column row"],
+    before: Float[Tensor, "column row"],
+    rate: float,
+    floor: float,
+) -> None:
+    """Replace each step, as a fraction f of the rate, by sign(f) max(|f| - floor, 0) / (1 - floor).
+
+    Writes over `moved`.
+    """
+    if not rate:
+        return
+    fraction = moved.sub_(before).div_(rate)
+    shrunk = torch.nn.functional.softshrink(fraction, floor)
+    moved.copy_(before).add_(shrunk, alpha=rate / (1 - floor))
 
 
 def _round(layer: _Layer, before: LayerCodes, margin: float, form: CodeFormat) -> LayerCodes:

@@ -208,7 +208,13 @@ class Service(Process):
             kind="calibrate",
             chip_id=chip_id,
             student_id=self._lab.seeded.student_id,
-            settings={"budget": budget, "batch": 32, "settle_s": 0, **settings},
+            settings={
+                "budget": budget,
+                "batch": 32,
+                "settle_s": 0,
+                "target_points": None,
+                **settings,
+            },
         )
 
     def published(self, chip_id: str) -> Job:

@@ -29,7 +29,7 @@ from service.states import JobStatus, Split
 
 if TYPE_CHECKING:  # loads torch, which the child process alone may
     from ltl_core.calibration.loop import Calibration
-    from ltl_core.calibration.result import CalibrationResult
+    from ltl_core.calibration.result import CalibrationResult, Checkpoint, StageResult
     from service.jobs.kinds.chip_session import JobChipSession
 
 _CHECKPOINT_INTERVAL = 2.0  # s
@@ -120,11 +120,8 @@ class CalibrationAttempt:
     def calibration(self) -> "Calibration":
         """Begin, or go on from where the attempt before left off."""
         from ltl_core.calibration.loop import Calibration
-        from ltl_core.calibration.result import Checkpoint
         from service.jobs.kinds.targets import read_targets
 
-        sha256 = self._context.description.checkpoint_sha256
-        kept = None if sha256 is None else self._context.artifacts.read(sha256)
         return Calibration(
             self.chip.backend,
             self.chip.student,
@@ -132,8 +129,21 @@ class CalibrationAttempt:
             read_targets(Split.TEST, self._context),
             self.settings,
             start=self.chip.start,
-            checkpoint=None if kept is None else Checkpoint.from_block(kept),
+            checkpoint=self._checkpoint(),
         )
+
+    def _checkpoint(self) -> "Checkpoint | None":
+        """Read the checkpoint of the attempt before; None where this version cannot go on."""
+        from ltl_core.calibration.result import Checkpoint, EarlierCheckpointError
+
+        sha256 = self._context.description.checkpoint_sha256
+        if sha256 is None:
+            return None
+        try:
+            return Checkpoint.from_block(self._context.artifacts.read(sha256))
+        except EarlierCheckpointError as error:
+            self._context.log(f"calibration: the checkpoint is not used: {error}")
+            return None
 
     def put_back(self, calibration: "Calibration") -> None:
         """Put the codes of before on the chip again. Raises CancelledWorkError."""
@@ -179,6 +189,9 @@ class CalibrationAttempt:
             "accuracy": accuracy,
             "recovered_fraction": recovered(accuracy),
             "rate_error": {"before": list(before.rate_error), "after": list(after.rate_error)},
+            "predicted_loss_points": found.after.verification.points,
+            "agreement": found.after.verification.agreement,
+            "stages": [_stage(stage) for stage in found.stages],
             "ended_by": found.ended_by,
             "published": found.improved,
             "rule": self.settings.rule,
@@ -192,6 +205,10 @@ class CalibrationAttempt:
     def _weights(self, found: "CalibrationResult") -> dict[str, str]:
         calibrated = self.chip.student.with_codes(found.codes).to_block()
         return {"weights": self._context.artifacts.put(calibrated)}
+
+
+def _stage(stage: "StageResult") -> Json:
+    return stage._asdict() | {"spent": stage.spent._asdict()}
 
 
 def recovered(accuracy: dict[str, float]) -> float | None:

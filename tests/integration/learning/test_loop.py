@@ -27,7 +27,9 @@ def _run(
 
 def test_the_old_codes_are_put_back_if_nothing_was_gained(world: World) -> None:
     backend = chip("ideal")
-    worse = SHORT.model_copy(update={"learning_rate": 1.0, "trim_learning_rate": 1.0})
+    worse = SHORT.model_copy(
+        update={"weight_step": -8.0, "trim_step": -64.0, "target_points": None}
+    )
     result = _run(world, backend, worse)
     assert not result.improved
     assert result.candidate.loss > result.before.verification.loss
@@ -59,7 +61,7 @@ def test_budget_of_samples_is_kept(world: World) -> None:
 def test_budget_of_writes_ends_the_learning(world: World) -> None:
     budget = Budget(samples=6400, cell_writes_per_cell=0.5)
     result = _run(
-        world, chip("pcm"), SHORT.model_copy(update={"budget": budget, "finish_share": 0})
+        world, chip("harsh"), SHORT.model_copy(update={"budget": budget, "noise_floor": 0.0})
     )
     assert result.ended_by is EndedBy.WRITES
     assert 0.5 <= result.spent.cell_writes_per_cell < 1.5

@@ -8,7 +8,7 @@ from chip_sim.chip import SimulatedChip
 from ltl_core.calibration.loop import Calibration
 from ltl_core.calibration.observe import MeasuredGradients, observables, observed_layers
 from ltl_core.calibration.result import Checkpoint
-from ltl_core.calibration.schedule import split
+from ltl_core.calibration.samples import calibration_samples
 from ltl_core.chip import Observable, Stimulus
 from ltl_core.errors import CorruptTensorsError, SettingError
 from ltl_core.rules.select import select_rule
@@ -110,8 +110,10 @@ def test_a_harsh_chip_is_worse_than_the_ideal_student(world: World) -> None:
 
 
 def test_nothing_of_the_test_set_is_learned_from(world: World) -> None:
-    learn, verify = split(world.targets, SHORT)
-    assert learn.size + verify.size == world.targets.size
+    learn, verify, distinct = calibration_samples(world.student, world.targets, SHORT)
+    held_out = round(SHORT.verification_share * world.targets.size)
+    assert distinct == world.targets.size == learn.size + held_out
+    assert verify.size == SHORT.verification_samples > held_out  # synthetic ones complete it
     seen = {tuple(x.flatten().tolist()) for x in learn.samples.inputs}
     assert not any(tuple(x.flatten().tolist()) in seen for x in verify.samples.inputs)
 

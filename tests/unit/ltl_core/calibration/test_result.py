@@ -1,23 +1,27 @@
 """What a calibration keeps and returns, and what it refuses before it has run."""
 
+import json
+
 import pytest
 import torch
 
 from ltl_core.calibration.chip_session import ChipSession
+from ltl_core.calibration.judge import Judgement, is_better
 from ltl_core.calibration.loop import Calibration
 from ltl_core.calibration.observe import measured_rate
 from ltl_core.calibration.result import (
     CalibrationResult,
     Checkpoint,
+    EarlierCheckpointError,
     EndedBy,
     Measured,
-    is_better,
+    StageResult,
 )
 from ltl_core.chip import LayerRecording
-from ltl_core.errors import SettingError
-from ltl_core.packing import unpack
+from ltl_core.errors import CorruptTensorsError, SettingError
+from ltl_core.packing import pack, unpack
 from ltl_core.progress import Spent
-from ltl_core.settings import CalibrationSettings, Reset
+from ltl_core.settings import CalibrationSettings, Reset, StageName
 from ltl_core.student.evaluate import Quality, recorded
 from tests.blobs import World, chip
 
@@ -26,12 +30,17 @@ def quality(accuracy: float, *losses: float) -> Quality:
     return Quality(accuracy, (0.1,), losses)
 
 
+def judgement(*losses: float) -> Judgement:
+    return Judgement(losses, losses, 0.5)
+
+
 def result(before: float, after: float, golden: float) -> CalibrationResult:
     return CalibrationResult(
         golden=quality(golden),
-        before=Measured(quality(before), quality(before)),
-        after=Measured(quality(after), quality(after)),
-        candidate=quality(after),
+        before=Measured(quality(before), judgement(1.0)),
+        after=Measured(quality(after), judgement(0.5)),
+        candidate=judgement(0.5),
+        stages=(),
         improved=True,
         ended_by=EndedBy.SAMPLES,
         codes={},
@@ -40,13 +49,23 @@ def result(before: float, after: float, golden: float) -> CalibrationResult:
 
 
 def test_a_checkpoint_survives_its_block_with_metadata_of_the_caller() -> None:
-    before = Measured(quality(0.5, 1.0, 2.0), quality(0.25, 0.5))
-    kept = Checkpoint({"weight": torch.arange(3)}, 7, Spent(samples=5, cells=2), before)
+    before = Measured(quality(0.5, 1.0, 2.0), judgement(0.25, 0.5))
+    stage = StageResult(StageName.CELLS, True, 3.5, Spent(samples=4))
+    kept = Checkpoint({"weight": torch.arange(3)}, 7, Spent(samples=5, cells=2), before, (stage,))
     block = kept.to_block({"job_id": "job-1"})
     found = Checkpoint.from_block(block)
     assert torch.equal(found.tensors["weight"], kept.tensors["weight"])
     assert found[1:] == kept[1:]
     assert unpack(block)[1]["job_id"] == "job-1"
+
+
+def test_a_checkpoint_of_an_earlier_version_is_told_from_a_corrupt_one() -> None:
+    earlier = {"step": 3, "spent": [1, 0, 0, 0, 0.0], "before": [[0.5, [0.1], [1.0]]] * 2}
+    with pytest.raises(EarlierCheckpointError, match="begin again"):
+        Checkpoint.from_block(pack({}, {"about": json.dumps(earlier)}))
+    with pytest.raises(CorruptTensorsError) as found:
+        Checkpoint.from_block(pack({}, {"about": json.dumps(earlier | {"stages": [[1]]})}))
+    assert not isinstance(found.value, EarlierCheckpointError)
 
 
 def test_a_fraction_is_recovered_only_of_what_was_lost() -> None:
@@ -55,9 +74,9 @@ def test_a_fraction_is_recovered_only_of_what_was_lost() -> None:
 
 
 def test_less_loss_by_more_than_a_standard_error_is_better() -> None:
-    before = quality(0.5, 1.0, 1.0, 1.0, 1.0)
-    assert is_better(quality(0.5, 0.9, 0.8, 0.9, 0.8), before)
-    assert not is_better(quality(0.5, 0.2, 1.9, 0.5, 1.3), before)
+    before = judgement(1.0, 1.0, 1.0, 1.0)
+    assert is_better(judgement(0.9, 0.8, 0.9, 0.8), before)
+    assert not is_better(judgement(0.2, 1.9, 0.5, 1.3), before)
     assert not is_better(before, before)
 
 

@@ -1,0 +1,74 @@
+"""What a calibration does when: its stages, the samples of each step, and the size of the steps."""
+
+from typing import NamedTuple
+
+import torch
+
+from ltl_core.settings import CalibrationSettings, StageName
+from ltl_core.teaching.targets import Batch, TargetSet
+from ltl_core.training.latent_weights import StepSizes
+
+_TRIMS_FRACTION = 0.2  # of the samples, for the trims before cells are written
+_LAST_FRACTION = 0.2  # and for the trims afterwards
+
+
+class PlannedStage(NamedTuple):
+    """Some steps of learning that move the same registers."""
+
+    name: StageName
+    first: int  # step
+    end: int  # step after the last
+    moves_cells: bool
+    settles: bool  # whether the chip settles before the first step
+    is_judged: bool  # whether the stage begins only if the target is not met
+
+    def step_fraction(self, step: int) -> float:
+        """Return the fraction of the step sizes at this step; it falls linearly to zero."""
+        return 1 - (step - self.first) / (self.end - self.first)
+
+
+class Plan:
+    """The steps of a calibration over the samples that it learns from.
+
+    Trims come first, because they wear no cell, and last, because they draw no programming noise.
+    """
+
+    def __init__(self, learn: TargetSet, settings: CalibrationSettings) -> None:
+        """Plan for the samples to learn from, as often as the budget allows."""
+        self._learn, self._settings = learn, settings
+        samples = learn.size if settings.budget.samples is None else settings.budget.samples
+        self.stages = _stages(samples // settings.batch, settings.stages)
+
+    @property
+    def total_steps(self) -> int:
+        """Number of steps if no stage is left out."""
+        return self.stages[-1].end
+
+    def batch(self, step: int) -> Batch:
+        """Return the samples of a step: each sample once in random order, then again in another."""
+        size = min(self._settings.batch, self._learn.size)
+        per_epoch = self._learn.size // size
+        epoch, place = divmod(step, per_epoch)
+        generator = torch.Generator().manual_seed(self._settings.seed * 100_003 + epoch)
+        order = torch.randperm(self._learn.size, generator=generator, device="cpu")
+        return self._learn.take(order[place * size : (place + 1) * size])
+
+
+def step_sizes(settings: CalibrationSettings) -> StepSizes:
+    """Return the largest steps of weights and trims, in codes."""
+    return StepSizes(settings.weight_step, settings.trim_step, settings.trim_step)
+
+
+def _stages(steps: int, names: tuple[StageName, ...]) -> tuple[PlannedStage, ...]:
+    """Share the steps out among the stages that were asked for."""
+    trims, cells = StageName.TRIMS in names, StageName.CELLS in names
+    if not cells:
+        return (PlannedStage(StageName.TRIMS, 0, steps, False, False, True),)
+    first = round(_TRIMS_FRACTION * steps) if trims else 0
+    last = steps - round(_LAST_FRACTION * steps)
+    planned = (
+        PlannedStage(StageName.TRIMS, 0, first, False, False, True),
+        PlannedStage(StageName.CELLS, first, last, True, False, True),
+        PlannedStage(StageName.CELLS, last, steps, False, True, False),
+    )
+    return tuple(stage for stage in planned if stage.end > stage.first)

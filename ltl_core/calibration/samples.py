@@ -1,0 +1,101 @@
+"""The samples of a calibration: those to learn from, those to verify with, and a test set."""
+
+from typing import NamedTuple
+
+import torch
+
+from ltl_core.calibration.golden import golden_targets
+from ltl_core.calibration.synthetic import synthetic_inputs
+from ltl_core.errors import SettingError
+from ltl_core.settings import CalibrationSettings, Data, TargetSource
+from ltl_core.student.student import Student
+from ltl_core.teaching.targets import Samples, TargetSet, evenly_spaced_indices
+
+_SYNTHETIC = 500  # stimuli of a calibration without the lab's data; more hardly help
+
+
+class CalibrationSamples(NamedTuple):
+    """Samples with their targets, by what a calibration uses them for."""
+
+    learn: TargetSet
+    verification: TargetSet  # of the golden student; never learned
+    distinct: int  # different samples of the lab that are used, verification included
+
+
+def calibration_samples(
+    student: Student, lab: TargetSet | None, settings: CalibrationSettings
+) -> CalibrationSamples:
+    """Choose samples of the lab, make synthetic ones, and find their targets.
+
+    Verification takes its share of the lab's samples, and synthetic ones beside them until there
+    are `verification_samples`. Raises SettingError if the settings need samples that are not there.
+    """
+    chosen = _chosen(lab, settings)
+    learn, held_out = _split(chosen, settings) if chosen is not None else (None, None)
+    count = settings.verification_samples - (held_out.size if held_out is not None else 0)
+    verified = [] if held_out is None else [held_out.samples.inputs]
+    if count > 0:
+        verified.append(synthetic_inputs(student, count, _seed(settings, "verification")))
+    verification = golden_targets(student, Samples(torch.cat(verified), None))
+    return CalibrationSamples(
+        _targets(student, learn, settings), verification, 0 if chosen is None else chosen.size
+    )
+
+
+def _chosen(lab: TargetSet | None, settings: CalibrationSettings) -> TargetSet | None:
+    """Return as many samples of the lab as the budget allows, or None if none are wanted."""
+    if settings.data is Data.SYNTHETIC:
+        return None
+    if lab is None:
+        raise SettingError(
+            "There are no samples to learn from: upload some, or ask for data 'synthetic'."
+        )
+    limit = settings.budget.distinct
+    if limit is None or limit >= lab.size:
+        return lab
+    generator = torch.Generator().manual_seed(settings.seed)
+    return lab.subset(torch.randperm(lab.size, generator=generator, device="cpu")[:limit])
+
+
+def _split(chosen: TargetSet, settings: CalibrationSettings) -> tuple[TargetSet, TargetSet]:
+    """Split samples at random into those to learn from and those to verify with."""
+    kept = min(settings.verification_samples, round(settings.verification_share * chosen.size))
+    kept = max(1, kept)
+    if kept >= chosen.size:
+        raise SettingError(
+            f"{chosen.size} samples are too few to keep {kept} of them for verifying; upload more."
+        )
+    generator = torch.Generator().manual_seed(settings.seed)
+    order = torch.randperm(chosen.size, generator=generator, device="cpu")
+    return chosen.subset(order[kept:]), chosen.subset(order[:kept])
+
+
+def _targets(student: Student, learn: TargetSet | None, settings: CalibrationSettings) -> TargetSet:
+    """Return the targets of the samples to learn from, from the source that was asked for."""
+    if settings.targets is not TargetSource.GOLDEN:
+        if learn is None or settings.data is not Data.LAB:
+            raise SettingError(
+                f"Targets '{settings.targets}' belong to samples of the lab: ask for data 'lab', "
+                "or for targets 'golden'."
+            )
+        return learn if settings.targets is TargetSource.LABELS else _without_labels(learn)
+    parts = [] if learn is None else [learn.samples.inputs]
+    if settings.data is not Data.LAB:
+        parts.append(synthetic_inputs(student, _SYNTHETIC, _seed(settings, "learning")))
+    return golden_targets(student, Samples(torch.cat(parts), None))
+
+
+def _without_labels(targets: TargetSet) -> TargetSet:
+    return targets._replace(samples=targets.samples._replace(labels=None))
+
+
+def tested(test: TargetSet, settings: CalibrationSettings) -> TargetSet:
+    """Return the samples on which the accuracy is measured, evenly spaced."""
+    if settings.test_samples is None or settings.test_samples >= test.size:
+        return test
+    return test.subset(evenly_spaced_indices(test.size, settings.test_samples))
+
+
+def _seed(settings: CalibrationSettings, use: str) -> int:
+    """Return a seed for synthetic samples, so that none is both learned and verified with."""
+    return 2 * settings.seed + (use == "verification")
