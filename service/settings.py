@@ -30,6 +30,9 @@ class Settings(BaseSettings):
     executor_id: str | None = Field(
         default=None, min_length=1, max_length=200
     )  # None: the name of the machine
+    queue_poll_s: PositiveFloat | None = (
+        None  # interval at which a worker looks for jobs; None: 1 on SQLite, else 0.5
+    )
     heartbeat_s: PositiveFloat = 5.0
     executor_silence_s: PositiveFloat = 15.0  # without a heartbeat for this long, others take over
     handover_s: PositiveFloat = 5.0  # for the last checkpoint of a job when its worker is stopped

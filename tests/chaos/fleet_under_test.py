@@ -17,12 +17,19 @@ from service.db.tables import Chip, ChipLease, Event, Job, WeightVersion
 from tests.chaos.fault_schedule import FaultEvent, JobRequest, Role, Scale
 from tests.chaos.reader import Reader
 from tests.chaos.supervisors import DatabaseSupervisor, ProcessSupervisor
-from tests.integration.fleet_lab import QUICK, Worker, copy_rows
+from tests.integration.fleet_lab import Worker, copy_rows
 from tests.integration.jobs_lab import Json, Lab, Process, SeededLab, copy_of, until
 from tests.ports import free_ports
 from tests.postgres import EmbeddedServer, as_text
 
 JOIN_KEY = "a-join-key-of-this-fleet-alone"
+SETTINGS = {  # s; many processes share the machine, and each must be able to say that it lives
+    "TANDEMCAL_JOIN_KEY": JOIN_KEY,
+    "TANDEMCAL_HEARTBEAT_S": "1",
+    "TANDEMCAL_EXECUTOR_SILENCE_S": "8",
+    "TANDEMCAL_LEASE_S": "8",
+    "TANDEMCAL_QUEUE_POLL_S": "0.5",
+}
 CALLS = "calls.jsonl"
 _PRESETS = ("pcm", "hermes", "reram", "harsh")
 _WATCH = 1.0  # s between two looks for processes that ended by themselves
@@ -57,7 +64,7 @@ class FleetUnderTest:
         ports = free_ports()
         self._scale, self._port = scale, next(ports)
         self.address = f"http://127.0.0.1:{self._port}"
-        self._environment = QUICK | {"TANDEMCAL_JOIN_KEY": JOIN_KEY}
+        self._environment = SETTINGS
         self._places: dict[tuple[Role, int], ProcessSupervisor] = {}
         self._database = DatabaseSupervisor(server)
         self._fill(Role.API, [self._start_api])

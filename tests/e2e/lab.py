@@ -19,6 +19,7 @@ from service.client.teachers import Splits
 from service.client.tensors import Samples
 
 START_WITHIN = 90.0  # s
+SETTINGS = {"OMP_NUM_THREADS": "1", "TANDEMCAL_QUEUE_POLL_S": "0.1"}  # jobs are started at once
 NETWORK = NetworkSpec(
     input_shape=(4,),
     layers=(
@@ -43,7 +44,7 @@ class Running(NamedTuple):
 def running(data_dir: Path, *arguments: str) -> Iterator[Running]:
     """`tandemcal up` on a free port, ended by SIGTERM; it must then exit cleanly."""
     command = [sys.executable, "-m", "service.cli", "up", "--port", "0", *arguments]
-    environment = os.environ | {"TANDEMCAL_DATA_DIR": str(data_dir), "OMP_NUM_THREADS": "1"}
+    environment = os.environ | SETTINGS | {"TANDEMCAL_DATA_DIR": str(data_dir)}
     with started(command, environment) as service:
         yield service
 

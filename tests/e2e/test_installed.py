@@ -14,7 +14,7 @@ from typing import NamedTuple
 import pytest
 
 from ltl_core.settings import Budget, CalibrationSettings
-from tests.e2e.lab import golden_student, started
+from tests.e2e.lab import SETTINGS, golden_student, started
 
 ROOT = Path(__file__).parents[2]
 DRIVER = ROOT / "examples" / "drivers" / "one_file_chip"
@@ -41,7 +41,7 @@ class Lab(NamedTuple):
     def environment(self) -> Mapping[str, str]:
         """The variables of its processes: nothing leads to the repository."""
         paths = {"PATH": f"{self.folder / 'venv' / 'bin'}:{os.environ['PATH']}"}
-        data = {"TANDEMCAL_DATA_DIR": str(self.folder / "data"), "OMP_NUM_THREADS": "1"}
+        data = SETTINGS | {"TANDEMCAL_DATA_DIR": str(self.folder / "data")}
         kept = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
         return kept | paths | data
 

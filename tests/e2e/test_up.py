@@ -5,6 +5,8 @@ import socket
 import stat
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import httpx
@@ -14,7 +16,33 @@ from safetensors.numpy import load_file
 from ltl_core.settings import Budget, CalibrationSettings
 from service.client.errors import TandemcalError
 from service.client.sdk import Tandemcal
-from tests.e2e.lab import golden_student, running
+from tests.e2e.lab import Running, golden_student, running
+
+
+class Installation:
+    """A data folder, and the service that runs on it."""
+
+    def __init__(self, data_dir: Path) -> None:
+        self.data_dir = data_dir
+        self._open = ExitStack()
+        self.service = self.start()
+
+    def start(self) -> Running:
+        """Start the service, as a person does."""
+        self.service = self._open.enter_context(running(self.data_dir))
+        return self.service
+
+    def stop(self) -> None:
+        """End the service by SIGTERM."""
+        self._open.close()
+
+
+@pytest.fixture(scope="module")
+def installation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
+    """One service for all tests: a start takes seconds."""
+    installation = Installation(tmp_path_factory.mktemp("up") / "data")
+    yield installation
+    installation.stop()
 
 
 def up(data_dir: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -28,8 +56,10 @@ def up(data_dir: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_a_chip_is_calibrated_and_its_weights_are_saved(tmp_path: Path) -> None:
-    with running(tmp_path / "data") as service, service.client() as client:
+def test_a_chip_is_calibrated_and_its_weights_are_saved(
+    installation: Installation, tmp_path: Path
+) -> None:
+    with installation.service.client() as client:
         student = golden_student(client)
         chip = client.chips.register("bench 1", preset="harsh", seed=5)
         settings = CalibrationSettings(batch=32, budget=Budget(samples=640))
@@ -48,25 +78,28 @@ def test_a_chip_is_calibrated_and_its_weights_are_saved(tmp_path: Path) -> None:
             assert version.job_id == job.id
 
 
-def test_the_key_is_needed_and_readable_by_its_owner_alone(tmp_path: Path) -> None:
-    data = tmp_path / "data"
-    with running(data) as service:
-        assert httpx.get(f"{service.url}/healthz").status_code == 200
-        with (
-            Tandemcal(service.url, "tcal_wrong") as stranger,
-            pytest.raises(TandemcalError) as raised,
-        ):
-            list(stranger.chips.list())
-        assert raised.value.status == 401
-    assert stat.S_IMODE((data / "key").stat().st_mode) == 0o600
+def test_the_key_is_needed_and_readable_by_its_owner_alone(installation: Installation) -> None:
+    url = installation.service.url
+    assert httpx.get(f"{url}/healthz").status_code == 200
+    with Tandemcal(url, "tcal_wrong") as stranger, pytest.raises(TandemcalError) as raised:
+        list(stranger.chips.list())
+    assert raised.value.status == 401
+    assert stat.S_IMODE((installation.data_dir / "key").stat().st_mode) == 0o600
 
 
-def test_what_was_registered_is_there_after_a_restart_under_the_same_key(tmp_path: Path) -> None:
-    with running(tmp_path) as first, first.client() as client:
-        client.chips.register("bench 1", preset="pcm", seed=1)
-    with running(tmp_path) as second, second.client() as client:
+def test_what_was_registered_is_there_after_a_restart_under_the_same_key(
+    installation: Installation,
+) -> None:
+    first = installation.service
+    with first.client() as client:
+        client.chips.register("kept", preset="pcm", seed=1)
+        names = [chip.name for chip in client.chips.list()]
+    installation.stop()
+    second = installation.start()
+    with second.client() as client:
         assert second.key == first.key
-        assert [chip.name for chip in client.chips.list()] == ["bench 1"]
+        assert [chip.name for chip in client.chips.list()] == names
+    assert "kept" in names
 
 
 def test_a_port_that_is_taken_is_named_with_what_to_do(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from dbos import DBOS
 from fastapi.testclient import TestClient
 
 from service.app import create_app
@@ -15,7 +16,7 @@ from service.db.migrate import upgrade
 from service.db.session import Database
 from service.settings import Settings
 from tests.integration.fleet_lab import Fleet, a_fleet
-from tests.integration.jobs_lab import Lab, SeededLab, a_lab, seed
+from tests.integration.jobs_lab import QUEUE_POLL_S, Lab, SeededLab, a_lab, seed
 from tests.postgres import Server, as_text, running_server
 from tests.recording import RecordingEngine
 from tests.warm.client import WarmServer
@@ -49,6 +50,7 @@ def migrated_postgres(postgres: Server) -> Iterator[str]:
     """The name of a database that the migrations have built, to be copied."""
     url = postgres.create()
     upgrade(as_text(url))
+    DBOS.migrate(as_text(url))
     yield str(url.database)
     postgres.drop(url)
 
@@ -82,7 +84,7 @@ def settings(
     data_dir.mkdir()
     if database_kind == "sqlite":
         shutil.copy(migrated, data_dir)
-        yield Settings(data_dir=data_dir)
+        yield Settings(data_dir=data_dir, queue_poll_s=float(QUEUE_POLL_S))
     else:
         server: Server = request.getfixturevalue("postgres")
         url = server.create(request.getfixturevalue("migrated_postgres"))

@@ -27,9 +27,9 @@ from tests.postgres import Server, as_text
 
 Started = TypeVar("Started", bound=Process)
 QUICK: dict[str, str] = {  # s: death is noticed soon, also where other work shares the machine
-    "TANDEMCAL_HEARTBEAT_S": "1",
-    "TANDEMCAL_EXECUTOR_SILENCE_S": "8",
-    "TANDEMCAL_LEASE_S": "8",
+    "TANDEMCAL_HEARTBEAT_S": "0.5",
+    "TANDEMCAL_EXECUTOR_SILENCE_S": "4",
+    "TANDEMCAL_LEASE_S": "4",
 }
 _SEEDED: tuple[type[Base], ...] = (Teacher, TargetSet, Job, Student)  # parents first
 

@@ -45,6 +45,7 @@ from tests.integration.traced_chip import Drive, Faults, read_trace
 from tests.warm.client import WarmServer
 
 STUDENT = Path(__file__).parents[1] / "data" / "lab-student.safetensors"
+QUEUE_POLL_S = "0.1"  # a job is over in 0.2 s, and would wait for longer than that
 PATIENCE = 240.0  # s; other work may share the machine
 Json = dict[str, Any]
 T = TypeVar("T")
@@ -292,6 +293,7 @@ def environment_for(settings: Settings) -> dict[str, str]:
         "TANDEMCAL_DATABASE_URL": settings.database,
         "TANDEMCAL_CHIP_BACKENDS": '{"traced": "tests.integration.traced_chip:make"}',
         "TANDEMCAL_SIMULATED_SECONDS_PER_SECOND": "0",
+        "TANDEMCAL_QUEUE_POLL_S": QUEUE_POLL_S,
     }
 
 

@@ -5,11 +5,13 @@ from pathlib import Path
 from service.states import JobStatus
 from tests.integration.jobs_lab import Lab, Service, keys, until
 
+STEPS = 24  # of 0.15 s: it is killed after the checkpoint of the first two seconds
+
 
 def test_a_killed_service_goes_on_from_its_checkpoint(lab: Lab) -> None:
     chip, other = lab.chip("one", run_s=0.15), lab.chip("two", run_s=0.01)
     blobs, service = lab.blobs(), Service(lab)
-    job = service.calibrate(chip, samples=32 * 40)
+    job = service.calibrate(chip, samples=32 * STEPS)
     behind = [service.evaluate(chip), service.evaluate(other), service.evaluate(chip)]
     until(lambda: (lab.job(job).checkpoint_step or 0) >= 4, "a few steps are kept")
     service.kill()
@@ -26,9 +28,9 @@ def test_a_killed_service_goes_on_from_its_checkpoint(lab: Lab) -> None:
     assert done.attempt == 2
     assert [event.data["checkpoint_step"] for event in lab.events(job, "job.interrupted")] == [kept]
     assert done.result is not None
-    assert done.result["spent"]["samples"] == 32 * 40
+    assert done.result["spent"]["samples"] == 32 * STEPS
     steps = [drive for drive in lab.drives()[runs_before:] if drive.verb == "run"]
-    assert len([d for d in steps if d.chip_id == chip]) < 40 - kept + 12  # not from the start
+    assert len([d for d in steps if d.chip_id == chip]) < STEPS - kept + 12  # not from the start
     for job_id in (job, *behind):
         emitted = keys(lab.events(job_id))
         assert max(emitted.values()) == 1
@@ -42,7 +44,7 @@ def test_a_killed_service_goes_on_from_its_checkpoint(lab: Lab) -> None:
 def test_a_stopped_service_goes_on_and_counts_no_failure(lab: Lab) -> None:
     chip = lab.chip("one", run_s=0.15)
     service = Service(lab)
-    job = service.calibrate(chip, samples=32 * 30)
+    job = service.calibrate(chip, samples=32 * STEPS)
     until(lambda: (lab.job(job).checkpoint_step or 0) >= 1, "a step is kept")
     service.stop()
     assert lab.job(job).status == JobStatus.WAITING_FOR_CHIP

@@ -13,9 +13,10 @@ from service.db.repositories.executors import ExecutorRepository
 from service.db.repositories.jobs import JobRepository
 from service.db.session import Database
 from service.jobs.queue import stalled
-from service.jobs.queue.dbos_engine import ExecutingEngine
+from service.jobs.queue.dbos_engine import ExecutingEngine, poll_interval
 from service.jobs.queue.dbos_queue import DbosQueue
 from service.jobs.queue.stalled import LostDispatches, UnstartedDispatches
+from service.settings import Settings
 from service.states import JobStatus
 from tests.integration.jobs_lab import Lab, now
 from tests.integration.started_jobs import a_job, queued, started
@@ -39,6 +40,16 @@ def test_row_and_enqueue_are_one_transaction(lab: Lab) -> None:
     finally:
         engine.stop()
         database.close()
+
+
+@pytest.mark.parametrize(
+    ("url", "usual"), [("sqlite://", 1.0), ("postgresql+psycopg://nobody@nowhere/none", 0.5)]
+)
+def test_the_interval_between_looks_is_the_one_that_was_set(url: str, usual: float) -> None:
+    database = Database(url)  # it is not asked
+    assert poll_interval(Settings(), database) == usual
+    assert poll_interval(Settings(queue_poll_s=0.2), database) == 0.2
+    database.close()
 
 
 def test_a_dispatch_that_the_engine_has_lost_is_requeued(lab: Lab) -> None:

@@ -77,7 +77,7 @@ def test_a_chip_that_falls_silent_fails_the_job_and_frees_the_chip(
 
 def test_a_killed_child_is_retried(lab: Lab, service: Service) -> None:
     chip = lab.chip("killed", run_s=0.15)
-    job = service.calibrate(chip, samples=32 * 30)
+    job = service.calibrate(chip, samples=32 * 22)
     until(lambda: (lab.job(job).checkpoint_step or 0) >= 1, "a step is kept")
     os.kill(lab.drives_of(chip)[-1].pid, signal.SIGKILL)
     done = lab.ended(job)
@@ -107,7 +107,7 @@ def test_the_budget_of_seconds_ends_a_calibration(lab: Lab, service: Service) ->
 
 def test_a_lost_lease_stops_the_job_which_waits_and_goes_on(lab: Lab, service: Service) -> None:
     chip = lab.chip("stolen", run_s=0.1)
-    job = service.calibrate(chip, samples=32 * 40)
+    job = service.calibrate(chip, samples=32 * 20)
     until(lambda: (lab.job(job).progress or {}).get("step", 0) >= 2, "it calibrates")
     thief = steal(lab, chip)
     until(lambda: lab.job(job).status == JobStatus.WAITING_FOR_CHIP, "it waits")

@@ -8,7 +8,7 @@ from tests.integration.jobs_lab import keys, until
 def test_a_killed_worker_is_replaced_by_one_that_lives(fleet: Fleet) -> None:
     lab, api, workers = fleet.lab, fleet.api(), fleet.two_workers()
     chip = lab.chip("one", run_s=0.1)
-    job = api.calibrate(chip, samples=32 * 60)
+    job = api.calibrate(chip, samples=32 * 40)
     waits = [api.evaluate(lab.chip(f"other {n}")) for n in range(6)] + [api.evaluate(chip)]
     dead = workers.pop(fleet.driver(job))
     (alive,) = workers.values()
@@ -34,7 +34,7 @@ def test_a_killed_worker_is_replaced_by_one_that_lives(fleet: Fleet) -> None:
 def test_a_stopped_worker_hands_its_job_over(fleet: Fleet) -> None:
     lab, api, workers = fleet.lab, fleet.api(), fleet.two_workers()
     chip = lab.chip("one", run_s=0.1)
-    job = api.calibrate(chip, samples=32 * 60)
+    job = api.calibrate(chip, samples=32 * 40)
     stopped = workers.pop(fleet.driver(job))
     assert stopped.stop() == 0
     done = lab.ended(job)
@@ -52,7 +52,7 @@ def test_a_stopped_worker_hands_its_job_over(fleet: Fleet) -> None:
 def test_a_frozen_worker_that_wakes_writes_nothing(fleet: Fleet) -> None:
     lab, api, workers = fleet.lab, fleet.api(), fleet.two_workers()
     chip = lab.chip("one", run_s=0.1)
-    job = api.calibrate(chip, samples=32 * 80)
+    job = api.calibrate(chip, samples=32 * 60)  # it works on alone while its lease lasts
     frozen = workers.pop(fleet.driver(job))
     frozen.freeze()
     until(lambda: lab.job(job).executor_id in workers, "the other one takes over")

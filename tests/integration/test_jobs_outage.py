@@ -31,11 +31,11 @@ def own_fleet(server: EmbeddedServer, seeded_lab: SeededLab, tmp_path: Path) -> 
 def test_jobs_outlast_a_database_that_was_killed(server: EmbeddedServer, own_fleet: Fleet) -> None:
     lab, worker, api = own_fleet.lab, own_fleet.starting_worker("only"), own_fleet.api()
     chip, other = lab.chip("one", run_s=0.1), lab.chip("two")
-    job = api.calibrate(chip, samples=32 * 60)
+    job = api.calibrate(chip, samples=32 * 40)
     waits = [api.evaluate(other) for _ in range(2)]
     own_fleet.driver(job)
     server.kill()
-    time.sleep(2)
+    time.sleep(1)
     assert api.http.get(f"/v1/jobs/{job}").status_code == 503
     server.start()
 

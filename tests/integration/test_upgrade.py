@@ -37,7 +37,7 @@ def ended_well(lab: Lab, job_id: str) -> Job:
 
 def test_a_job_goes_on_in_the_next_release_of_a_fleet(fleet: Fleet) -> None:
     lab, api, old = fleet.lab, fleet.api(), fleet.starting_worker("old")
-    job = api.calibrate(lab.chip("one", run_s=0.1), samples=32 * 40)
+    job = api.calibrate(lab.chip("one", run_s=0.1), samples=32 * 30)
     assert in_flight(lab, job).executor_id == "old"
     assert old.stop() == 0
     assert lab.job(job).status == JobStatus.WAITING_FOR_CHIP
@@ -49,7 +49,7 @@ def test_a_job_goes_on_in_the_next_release_of_a_fleet(fleet: Fleet) -> None:
 
 def test_a_job_goes_on_in_the_next_release_of_a_service(lab: Lab) -> None:
     old = Service(lab)
-    job = old.calibrate(lab.chip("one", run_s=0.1), samples=32 * 40)
+    job = old.calibrate(lab.chip("one", run_s=0.1), samples=32 * 30)
     in_flight(lab, job)
     old.stop()
     as_an_older_release_left_it(lab)

@@ -97,7 +97,7 @@ class ExecutingEngine(SubmittingEngine):
         DBOS.register_queue(
             QUEUE,
             worker_concurrency=self._settings.parallel_jobs + 1,  # one more waits for a slot
-            polling_interval_sec=_POLL_SQLITE if self._database.is_sqlite else _POLL,
+            polling_interval_sec=poll_interval(self._settings, self._database),
             on_conflict="always_update",
         )
 
@@ -112,6 +112,13 @@ class ExecutingEngine(SubmittingEngine):
             "log_level": "WARNING",
             "enable_otlp": False,
         }
+
+
+def poll_interval(settings: Settings, database: Database) -> float:
+    """Return the interval at which a worker looks into the queue, in s."""
+    if settings.queue_poll_s is not None:
+        return settings.queue_poll_s
+    return _POLL_SQLITE if database.is_sqlite else _POLL
 
 
 def _workflow(runner: JobRunner, maintenance: QueueMaintenance) -> Callable[[str, int], None]:
