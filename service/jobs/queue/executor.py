@@ -6,6 +6,7 @@ A name belongs to one living process, and a process that starts again has its na
 import fcntl
 import platform
 import threading
+from contextlib import suppress
 from io import TextIOWrapper
 from pathlib import Path
 from typing import Protocol
@@ -111,7 +112,7 @@ class DatabaseLock:
                 self._connection.scalar(select(1))
                 return
         except AWAY:
-            self.release()
+            self._end_session()
         if self._name is not None and not self._try(self._name):
             structlog.get_logger(__name__).error(
                 "executor: another process has taken its name, one of them has to stop",
@@ -119,7 +120,13 @@ class DatabaseLock:
             )
 
     def release(self) -> None:
-        """End the database session, and the lock with it."""
+        """Give the name back, and end the database session."""
+        if self._connection is not None:
+            with suppress(*AWAY):  # the lock ends with the session, but not at once
+                self._connection.scalar(select(func.pg_advisory_unlock_all()))
+        self._end_session()
+
+    def _end_session(self) -> None:
         if self._connection is not None:
             self._connection.invalidate()
             self._connection.close()
