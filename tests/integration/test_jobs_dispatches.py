@@ -43,7 +43,8 @@ def test_row_and_enqueue_are_one_transaction(lab: Lab) -> None:
 
 
 @pytest.mark.parametrize(
-    ("url", "usual"), [("sqlite://", 1.0), ("postgresql+psycopg://nobody@nowhere/none", 0.5)]
+    ("url", "usual"),
+    [("sqlite:///none.sqlite", 1.0), ("postgresql+psycopg://nobody@nowhere/none", 0.5)],
 )
 def test_the_interval_between_looks_is_the_one_that_was_set(url: str, usual: float) -> None:
     database = Database(url)  # it is not asked
