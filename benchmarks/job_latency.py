@@ -62,6 +62,27 @@ NETWORK = NetworkSpec(
 )
 
 
+class Workload(NamedTuple):
+    """The network and the samples that jobs of a benchmark work on."""
+
+    network: NetworkSpec
+    samples: int  # to learn from; half as many to measure with
+
+
+DIGITS = Workload(NETWORK, 512)
+# Jobs on it are as short as jobs can be.
+SMALL = Workload(
+    NetworkSpec(
+        input_shape=(6,),
+        layers=(
+            Linear(name="hidden", in_features=6, out_features=8),
+            Linear(name="readout", in_features=8, out_features=3),
+        ),
+    ),
+    samples=32,
+)
+
+
 class Service(NamedTuple):
     url: str
     key: str
@@ -119,23 +140,24 @@ def _measure(service: Service, duration: float) -> Latency:
     return latency
 
 
-def golden_student(client: Tandemcal) -> str:
-    """Train a student on random digits: a chip needs work here, not accuracy."""
+def golden_student(client: Tandemcal, workload: Workload = DIGITS) -> str:
+    """Train a student on random samples: a chip needs work here, not accuracy."""
+    network, samples = workload
     rng = np.random.default_rng(0)
     weights = {
         name: rng.normal(0, 0.2, shape).astype(np.float32)
-        for name, shape in NETWORK.tensor_shapes.items()
+        for name, shape in network.tensor_shapes.items()
     }
-    teacher = client.teachers.upload("random", NETWORK, weights)
-    splits = Splits(_samples(rng, 512), _samples(rng, 256))
+    teacher = client.teachers.upload("random", network, weights)
+    splits = Splits(_samples(rng, network, samples), _samples(rng, network, samples // 2))
     targets = client.target_sets.upload("random", teacher.id, splits)
     job = client.jobs.wait(client.jobs.train(targets.id, TrainingSettings(epochs=1)).id)
     return str(job.student_id)
 
 
-def _samples(rng: np.random.Generator, count: int) -> Samples:
-    inputs = rng.random((count, 1, 8, 8), dtype=np.float32)
-    return Samples(inputs, rng.integers(0, 10, count))
+def _samples(rng: np.random.Generator, network: NetworkSpec, count: int) -> Samples:
+    inputs = rng.random((count, *network.input_shape), dtype=np.float32)
+    return Samples(inputs, rng.integers(0, network.stages[-1].columns, count))
 
 
 async def _ask(service: Service, job_id: str, duration: float) -> Latency:

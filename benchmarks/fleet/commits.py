@@ -9,12 +9,13 @@ import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import uuid4
 
 from rich.console import Console
 
 from benchmarks.fleet.local_fleet import LocalFleet, local_fleet, show_processor
+from benchmarks.fleet.processes import Host
 from benchmarks.fleet.rate import Rate, timed
 from benchmarks.fleet.raw_requests import request, send
 from benchmarks.job_latency import Service
@@ -25,22 +26,26 @@ from service.db.repositories.events import EventRepository
 from service.db.session import clock
 
 WRITERS = (1, 4, 16)
-SECONDS, QUICK_SECONDS = 5.0, 0.5  # for which events are committed
-AGENTS, QUICK_AGENTS = 50, 5
-BEATS, QUICK_BEATS = 4000, 50
 CONNECTIONS = 4
 
 
-def measure(console: Console, quick: bool) -> dict[str, Any]:
+class Extent(NamedTuple):
+    """How much is measured."""
+
+    seconds: float  # for which events are committed
+    agents: int
+    beats: int
+
+
+FULL, QUICK = Extent(5.0, 50, 4000), Extent(0.5, 5, 50)
+
+
+def measure(console: Console, extent: Extent, host: Host) -> dict[str, Any]:
     """Measure commits with events, then heartbeats."""
-    with tempfile.TemporaryDirectory() as name, local_fleet(Path(name)) as fleet:
+    with tempfile.TemporaryDirectory() as name, local_fleet(host, Path(name)) as fleet:
         api = fleet.api()
-        committed = [
-            _commit(fleet, writers, QUICK_SECONDS if quick else SECONDS) for writers in WRITERS
-        ]
-        beats = _beat(
-            fleet, api, QUICK_AGENTS if quick else AGENTS, QUICK_BEATS if quick else BEATS
-        )
+        committed = [_commit(fleet, writers, extent.seconds) for writers in WRITERS]
+        beats = _beat(fleet, api, extent.agents, extent.beats)
     console.print("Commits of one event each")
     for rate in committed:
         _show(console, rate, "writers")

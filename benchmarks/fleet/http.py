@@ -7,12 +7,8 @@ other things besides, every hand-over between processes waits; so the same work 
 the service around it, and the processor time of all processes is reported.
 """
 
-import os
 import statistics
-import subprocess
-import sys
 import tempfile
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,18 +16,28 @@ from typing import Any, NamedTuple
 
 from rich.console import Console
 
+from benchmarks.fleet.processes import Host, ServiceProcess, until
 from benchmarks.fleet.processor import processor_ratio
-from benchmarks.job_latency import Service, golden_student, running_service
+from benchmarks.job_latency import DIGITS, Service, Workload, golden_student
 from ltl_core.settings import Budget, CalibrationSettings
 from service.client.sdk import Tandemcal
 from service.schemas.jobs import JobView
 
 LIMIT = 1.15  # times as long as in process
-PAIRS, QUICK_PAIRS = 20, 2  # short ones: what else the machine does meets both of a pair
-SAMPLES, QUICK_SAMPLES = 1600, 640
 CHIP, SEED = "harsh", 1
-START_WITHIN = 120.0  # s
 STILL = {"TANDEMCAL_SIMULATED_SECONDS_PER_SECOND": "0", "TANDEMCAL_AGENT_AGING": "0"}
+
+
+class Extent(NamedTuple):
+    """How much is measured."""
+
+    pairs: int  # short ones: what else the machine does meets both of a pair
+    samples: int
+    rounds: int  # without the service around the work
+    workload: Workload = DIGITS
+
+
+FULL, QUICK = Extent(20, 1600, 3), Extent(2, 640, 1)
 
 
 class Pair(NamedTuple):
@@ -46,13 +52,13 @@ class Pair(NamedTuple):
         return self.over_http / self.in_process
 
 
-def measure(console: Console, quick: bool) -> dict[str, Any]:
+def measure(console: Console, extent: Extent, host: Host) -> dict[str, Any]:
     """Run pairs of jobs and take the median of their ratios."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        with running_service(folder, **STILL) as service, _agent(folder, service) as agent:
-            pairs = _pairs(service, quick)
-            busy = processor_ratio(folder, agent, rounds=1 if quick else 3)
+        with _service(host, folder) as service, _agent(host, folder, service) as agent:
+            pairs = _pairs(service, extent)
+            busy = processor_ratio(folder, agent, extent.rounds)
     ratio = statistics.median(pair.ratio for pair in pairs)
     console.print("A calibration in process and over HTTP, in turn")
     for pair in pairs:
@@ -71,15 +77,15 @@ def measure(console: Console, quick: bool) -> dict[str, Any]:
     }
 
 
-def _pairs(service: Service, quick: bool) -> list[Pair]:
-    budget = Budget(samples=QUICK_SAMPLES if quick else SAMPLES)
+def _pairs(service: Service, extent: Extent) -> list[Pair]:
+    budget = Budget(samples=extent.samples)
     settings = CalibrationSettings(budget=budget, batch=32, target_points=None)
     with Tandemcal(service.url, service.key) as client:
-        student = golden_student(client)
+        student = golden_student(client, extent.workload)
         near = client.chips.register("near", preset=CHIP, seed=SEED).id
-        far = _wait_for(client, "far")
+        far = until(lambda: _registered(client, "far"), "the agent has registered", pause=0.2)
         found = []
-        for number in range(1 + (QUICK_PAIRS if quick else PAIRS)):
+        for number in range(1 + extent.pairs):
             order = (near, far) if number % 2 == 0 else (far, near)
             jobs = {chip: _run(client, chip, student, settings) for chip in order}
             found.append(Pair(_took(jobs[near]), _took(jobs[far]), _alike(jobs[near], jobs[far])))
@@ -104,31 +110,30 @@ def _alike(one: JobView, other: JobView) -> bool:
     return all((one.result or {})[name] == (other.result or {})[name] for name in names)
 
 
-def _wait_for(client: Tandemcal, name: str) -> str:
-    """The id of the chip of this name, once its agent has registered it."""
-    deadline = time.monotonic() + START_WITHIN
-    while time.monotonic() < deadline:
-        for chip in client.chips.list():
-            if chip.name == name:
-                return chip.id
-        time.sleep(0.2)
-    raise SystemExit("The agent did not register.")
+def _registered(client: Tandemcal, name: str) -> str | None:
+    """Return the id of the chip of this name; None before its agent has registered it."""
+    return next((chip.id for chip in client.chips.list() if chip.name == name), None)
 
 
 @contextmanager
-def _agent(folder: Path, service: Service) -> Iterator[int]:
-    """Start an agent; yield its process id."""
-    command = [sys.executable, "-m", "service.cli", "agent", "--name", "far", "--port", "0"]
-    command += ["--chip", CHIP, "--seed", str(SEED), "--data-dir", str(folder / "agents")]
-    command += ["--service", service.url, "--join-key-file", str(folder / "key")]
-    process = subprocess.Popen(
-        command,
-        env=os.environ | STILL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
+def _service(host: Host, folder: Path) -> Iterator[Service]:
+    """Start a service that runs its own jobs."""
+    data = {"TANDEMCAL_DATA_DIR": str(folder)} | STILL
+    process = ServiceProcess(host.start, folder, "service", ["up", "--port", "0"], **data)
     try:
-        yield process.pid
+        yield Service(process.wait_for_address(), (folder / "key").read_text().strip())
     finally:
-        process.terminate()
-        process.wait(30)
+        process.stop()
+
+
+@contextmanager
+def _agent(host: Host, folder: Path, service: Service) -> Iterator[int]:
+    """Start an agent; yield its process id."""
+    words = ["agent", "--name", "far", "--port", "0", "--chip", CHIP, "--seed", str(SEED)]
+    words += ["--data-dir", str(folder / "agents"), "--service", service.url]
+    words += ["--join-key-file", str(folder / "key")]
+    process = ServiceProcess(host.start, folder, "agent", words, **STILL)
+    try:
+        yield process.process.pid
+    finally:
+        process.stop()

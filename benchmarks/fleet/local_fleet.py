@@ -1,24 +1,19 @@
 """A fleet on this machine: PostgreSQL with its own settings, an api, and workers, each a process.
 
-with local_fleet(folder) as fleet:
+with local_fleet(host, folder) as fleet:
     api, worker = fleet.api(), fleet.worker("first")
     with Tandemcal(api.url, api.key) as client: ...
 """
 
-import os
-import re
-import subprocess
-import sys
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TypeVar
 
 import psutil
 from rich.console import Console
 from sqlalchemy import select
 
+from benchmarks.fleet.processes import Host, ServiceProcess, Start, until
 from benchmarks.job_latency import Service
 from service.cli.worker import STARTED
 from service.client.errors import TandemcalError
@@ -27,79 +22,39 @@ from service.db.session import Database
 from service.db.tables import Job
 from service.settings import Settings
 from service.states import TERMINAL
-from tests.postgres import EmbeddedServer, as_text, embedded_server
-
-TIMEOUT = 300.0  # s until a process answers, or a job has ended
-Found = TypeVar("Found")
-
-
-class FleetProcess:
-    """A process of the fleet, whose output goes to a file."""
-
-    def __init__(self, fleet: "LocalFleet", name: str, *words: str, **environment: str) -> None:
-        self.name = name
-        self._log = fleet.folder / f"{name}.log"
-        with self._log.open("wb") as output:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "service.cli", *words],
-                env=os.environ | fleet.environment | environment,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-            )
-
-    def wait_for_output(self, pattern: str) -> str:
-        """Wait until the output matches; return its first group, or the whole match."""
-
-        def found() -> str | None:
-            match = re.search(pattern, self._log.read_text())
-            if match is None and self.process.poll() is not None:
-                raise SystemExit(f"{self.name} ended:\n{self._log.read_text()}")
-            return match[match.re.groups and 1] if match else None
-
-        return until(found, f"{self.name} writes {pattern!r}")
-
-    def kill(self) -> None:
-        """Kill the process by SIGKILL."""
-        self.process.kill()
-        self.process.wait()
-
-    def stop(self) -> None:
-        """End the process by SIGTERM, and wait for it."""
-        if self.process.poll() is None:
-            self.process.terminate()
-            self.process.wait(TIMEOUT)
+from tests.postgres import EmbeddedServer, Server, as_text
 
 
 class LocalFleet:
     """Starts processes of the service on one database, and ends them."""
 
-    def __init__(self, folder: Path, server: EmbeddedServer, **environment: str) -> None:
+    def __init__(self, start: Start, folder: Path, server: Server, **environment: str) -> None:
         self.folder, self.server = folder, server
-        self.settings = Settings(data_dir=folder, database_url=as_text(server.create()))
+        self._start, self._url = start, server.create()
+        self.settings = Settings(data_dir=folder, database_url=as_text(self._url))
         self.environment = {
             "TANDEMCAL_DATA_DIR": str(folder),
             "TANDEMCAL_DATABASE_URL": self.settings.database,
             "TANDEMCAL_LOG_LEVEL": "info",
         } | environment
-        self.processes: list[FleetProcess] = []
+        self.processes: list[ServiceProcess] = []
         self.database = Database(self.settings.database)
 
     def api(self) -> Service:
         """Start an api: it answers requests and runs no job."""
-        api = self._kept(FleetProcess(self, "api", "api", "--port", "0"))
-        url = api.wait_for_output(r"answers at (http://\S+)")
+        url = self._started("api", "api", "--port", "0").wait_for_address()
         return Service(url, self.settings.key_file.read_text().strip())
 
-    def worker(self, name: str, **environment: str) -> FleetProcess:
+    def worker(self, name: str, **environment: str) -> ServiceProcess:
         """Start a worker of this name, and wait until it can run jobs."""
         return self.started(self.starting_worker(name, **environment))
 
-    def starting_worker(self, name: str, **environment: str) -> FleetProcess:
+    def starting_worker(self, name: str, **environment: str) -> ServiceProcess:
         """Start a worker without waiting for it: several start sooner together."""
         environment = {"TANDEMCAL_EXECUTOR_ID": name} | environment
-        return self._kept(FleetProcess(self, name, "worker", **environment))
+        return self._started(name, "worker", **environment)
 
-    def started(self, worker: FleetProcess) -> FleetProcess:
+    def started(self, worker: ServiceProcess) -> ServiceProcess:
         """Wait until the worker can run jobs."""
         worker.wait_for_output(STARTED)
         return worker
@@ -108,37 +63,34 @@ class LocalFleet:
         for process in reversed(self.processes):
             process.stop()
         self.database.close()
+        self.server.drop(self._url)
 
-    def _kept(self, process: FleetProcess) -> FleetProcess:
+    def _started(self, name: str, *words: str, **environment: str) -> ServiceProcess:
+        environment = self.environment | environment
+        process = ServiceProcess(self._start, self.folder, name, words, **environment)
         self.processes.append(process)
         return process
 
 
 @contextmanager
-def local_fleet(folder: Path, **environment: str) -> Iterator[LocalFleet]:
-    """Start a fleet on a PostgreSQL server of its own, whose commits are durable; end it."""
-    with embedded_server(durable=True) as server:
-        fleet = LocalFleet(folder, server, **environment)
+def local_fleet(host: Host, folder: Path, **environment: str) -> Iterator[LocalFleet]:
+    """Make a fleet with a database of its own on the host's server; end it."""
+    with host.server() as server:
+        fleet = LocalFleet(host.start, folder, server, **environment)
         try:
             yield fleet
         finally:
             fleet.close()
 
 
-def until(ask: Callable[[], Found | None], what: str, pause: float = 0.05) -> Found:
-    """Ask again and again until the answer is true. Raises SystemExit after TIMEOUT."""
-    deadline = time.monotonic() + TIMEOUT
-    while time.monotonic() < deadline:
-        if answer := ask():
-            return answer
-        time.sleep(pause)
-    raise SystemExit(f"Waited {TIMEOUT:.0f} s in vain until {what}.")
-
-
 def processor_seconds(fleet: LocalFleet) -> dict[str, float]:
-    """Processor time so far, in s, by process; that of children counts once they have ended."""
+    """Processor time so far, in s, by process; that of children counts once they have ended.
+
+    A PostgreSQL server that is not of this fleet counts among the others.
+    """
     used = {"benchmark": _own(psutil.Process())}
-    used["postgresql"] = _tree(psutil.Process(fleet.server.pid))
+    if isinstance(fleet.server, EmbeddedServer):
+        used["postgresql"] = _tree(psutil.Process(fleet.server.pid))
     for member in fleet.processes:
         if member.process.poll() is None:
             process = psutil.Process(member.process.pid)

@@ -13,40 +13,36 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from uuid import uuid4
 
-import numpy as np
 from rich.console import Console
 from sqlalchemy import func, select
 
-from benchmarks.fleet.local_fleet import LocalFleet, local_fleet, show_processor, until
+from benchmarks.fleet.local_fleet import LocalFleet, local_fleet, show_processor
+from benchmarks.fleet.processes import Host, until
 from benchmarks.fleet.rate import Rate, timed
 from benchmarks.fleet.raw_requests import request, send
-from benchmarks.job_latency import Service
-from ltl_core.network.layers import Linear
-from ltl_core.network.spec import NetworkSpec
-from ltl_core.settings import TrainingSettings
+from benchmarks.job_latency import SMALL, Service, golden_student
 from service.client.sdk import Tandemcal
-from service.client.teachers import Splits
-from service.client.tensors import Samples
 from service.db.repositories.jobs import JobRepository
 from service.db.session import clock
 from service.db.tables import Job
 from service.errors import JobStateError
 from service.states import WAITING, JobStatus
 
-NETWORK = NetworkSpec(
-    input_shape=(6,),
-    layers=(
-        Linear(name="hidden", in_features=6, out_features=8),
-        Linear(name="readout", in_features=8, out_features=3),
-    ),
-)
-CHIPS, QUICK_CHIPS = 200, 10
-JOBS, QUICK_JOBS = 5_000, 100
-PART, QUICK_PART = 1_000, 20  # of the jobs, whose rate is reported on its own
-FEW = 100  # waiting
-DRAINED, QUICK_DRAINED = 300, 10
 CONNECTIONS = 4
 SETTINGS = {"TANDEMCAL_JOB_THREADS": "1", "TANDEMCAL_SIMULATED_SECONDS_PER_SECOND": "0"}
+
+
+class Extent(NamedTuple):
+    """How much is measured."""
+
+    chips: int
+    jobs: int
+    part: int  # of the jobs, whose rate is reported on its own
+    few: int  # jobs that still wait at the end
+    drained: int  # jobs
+
+
+FULL, QUICK = Extent(200, 5_000, 1_000, 100, 300), Extent(10, 100, 20, 100, 10)
 
 
 class Load(NamedTuple):
@@ -57,20 +53,18 @@ class Load(NamedTuple):
     student: str
 
 
-def measure(console: Console, quick: bool) -> dict[str, Any]:
+def measure(console: Console, extent: Extent, host: Host) -> dict[str, Any]:
     """Measure submissions without a worker, then the ends of jobs; once more with few waiting."""
-    total, part = (QUICK_JOBS, QUICK_PART) if quick else (JOBS, PART)
-    drained = QUICK_DRAINED if quick else DRAINED
-    with tempfile.TemporaryDirectory() as name, local_fleet(Path(name), **SETTINGS) as fleet:
+    with tempfile.TemporaryDirectory() as name, local_fleet(host, Path(name), **SETTINGS) as fleet:
         api = fleet.api()
-        load = _open(fleet, api, QUICK_CHIPS if quick else CHIPS)
-        entered = [_enter(fleet, load, part) for _ in range(total // part)]
+        load = _open(fleet, api, extent.chips)
+        entered = [_enter(fleet, load, extent.part) for _ in range(extent.jobs // extent.part)]
         for name_of_worker in ("first", "second"):
             fleet.worker(name_of_worker)
-        many = _drain(fleet, drained)
+        many = _drain(fleet, extent.drained)
         _cancel_all(fleet)  # workers go on meanwhile, so that few are made anew
-        _enter(fleet, load, FEW + 2 * drained)
-        few = _drain(fleet, drained)
+        _enter(fleet, load, extent.few + 2 * extent.drained)
+        few = _drain(fleet, extent.drained)
     _show(console, entered, many, few)
     return {
         "in": [rate.as_json() for rate in entered],
@@ -82,28 +76,10 @@ def _open(fleet: LocalFleet, api: Service, chips: int) -> Load:
     """Train the student on a worker that is then stopped; register the chips."""
     worker = fleet.worker("trainer")
     with Tandemcal(api.url, api.key) as client:
-        student = _student(client)
+        student = golden_student(client, SMALL)
         ids = [client.chips.register(f"chip-{n}", preset="ideal", seed=n).id for n in range(chips)]
     worker.stop()
     return Load(api, ids, student)
-
-
-def _student(client: Tandemcal) -> str:
-    rng = np.random.default_rng(0)
-    weights = {
-        name: rng.normal(0.2, 0.4, shape).astype(np.float32)
-        for name, shape in NETWORK.tensor_shapes.items()
-    }
-    teacher = client.teachers.upload("small", NETWORK, weights)
-    splits = Splits(_samples(rng), _samples(rng))
-    targets = client.target_sets.upload("small", teacher.id, splits)
-    return str(
-        client.jobs.wait(client.jobs.train(targets.id, TrainingSettings(epochs=1)).id).student_id
-    )
-
-
-def _samples(rng: np.random.Generator) -> Samples:
-    return Samples(rng.random((32, 6), dtype=np.float32), rng.integers(0, 3, 32))
 
 
 def _enter(fleet: LocalFleet, load: Load, jobs: int) -> Rate:

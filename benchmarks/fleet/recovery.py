@@ -9,6 +9,7 @@ import random
 import statistics
 import tempfile
 import time
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,16 +17,15 @@ from typing import Any, NamedTuple
 from rich.console import Console
 from sqlalchemy import select
 
-from benchmarks.fleet.local_fleet import FleetProcess, LocalFleet, cancel_all, local_fleet, until
-from benchmarks.job_latency import golden_student
+from benchmarks.fleet.local_fleet import LocalFleet, cancel_all, local_fleet
+from benchmarks.fleet.processes import Host, ServiceProcess, until
+from benchmarks.job_latency import DIGITS, Workload, golden_student
 from ltl_core.settings import Budget, CalibrationSettings
 from service.client.sdk import Tandemcal
 from service.db.repositories.jobs import JobRepository
 from service.db.tables import Event, Executor, Job
 from service.settings import Settings
 
-REPETITIONS, QUICK_REPETITIONS = 5, 1
-PHASES = 5.0  # s in which a repetition begins at random
 ENDLESS = 64 * 1_000_000  # samples
 NAMES = ("first", "second")
 SHORT = {
@@ -37,6 +37,19 @@ ONE_JOB = {"TANDEMCAL_PARALLEL_JOBS": "1", "TANDEMCAL_SIMULATED_SECONDS_PER_SECO
 _LOOKING = 1.25  # of the silence: four looks are taken in it
 _ROUNDS = 1.0 + 0.5 + 0.3  # s between looks of the keeper, of the queue, and at the lease
 _WORK = 1.0  # s that all of this may take to compute
+
+
+class Extent(NamedTuple):
+    """How much is measured."""
+
+    settings: Mapping[str, dict[str, str]]  # of the fleet, by what they are called
+    repetitions: int
+    phases: float  # s in which a repetition begins at random
+    workload: Workload = DIGITS
+
+
+FULL = Extent({"default settings": {}, "short settings": SHORT}, 5, 5.0)
+QUICK = Extent({"short settings": SHORT}, 1, 5.0)
 
 
 class Recovery(NamedTuple):
@@ -59,13 +72,9 @@ class Limits(NamedTuple):
         return max(_LOOKING * self.silence, self.lease) + _ROUNDS + _WORK
 
 
-def measure(console: Console, quick: bool) -> dict[str, Any]:
-    """Measure with short settings, and with the default ones."""
-    chosen = (
-        {"short settings": SHORT} if quick else {"default settings": {}, "short settings": SHORT}
-    )
-    repetitions = QUICK_REPETITIONS if quick else REPETITIONS
-    found = {name: _measure(repetitions, settings) for name, settings in chosen.items()}
+def measure(console: Console, extent: Extent, host: Host) -> dict[str, Any]:
+    """Measure with all settings of the extent."""
+    found = {name: _measure(extent, settings, host) for name, settings in extent.settings.items()}
     for name, report in found.items():
         _show(console, name, report)
     missed = [
@@ -76,13 +85,13 @@ def measure(console: Console, quick: bool) -> dict[str, Any]:
     return {"settings": found, "passed": not missed, "missed": missed}
 
 
-def _measure(repetitions: int, environment: dict[str, str]) -> dict[str, Any]:
+def _measure(extent: Extent, environment: dict[str, str], host: Host) -> dict[str, Any]:
     limits = _limits(environment)
     with (
         tempfile.TemporaryDirectory() as name,
-        local_fleet(Path(name), **ONE_JOB | environment) as fleet,
+        local_fleet(host, Path(name), **ONE_JOB | environment) as fleet,
     ):
-        recoveries = _recoveries(fleet, repetitions)
+        recoveries = _recoveries(fleet, extent)
     return {
         "limits": limits._asdict(),
         "bound_s": limits.bound,
@@ -104,23 +113,34 @@ def _summary(seconds: list[float]) -> dict[str, float]:
     return {"median": statistics.median(seconds), "worst": max(seconds)}
 
 
-def _recoveries(fleet: LocalFleet, repetitions: int) -> list[Recovery]:
+def _recoveries(fleet: LocalFleet, extent: Extent) -> list[Recovery]:
     api = fleet.api()
     workers = {name: fleet.starting_worker(name) for name in NAMES}
     with Tandemcal(api.url, api.key) as client:
-        student = golden_student(client)
+        student = golden_student(client, extent.workload)
         chip = client.chips.register("bench", preset="harsh", seed=1).id
-        return [_recover(fleet, client, (chip, student), workers) for _ in range(repetitions)]
+        found = []
+        for _ in range(extent.repetitions):
+            _complete(fleet, workers)
+            time.sleep(random.random() * extent.phases)  # of heartbeats, renewals and looks
+            found.append(_recover(fleet, client, (chip, student), workers))
+    return found
 
 
-def _recover(
-    fleet: LocalFleet, client: Tandemcal, on: tuple[str, str], workers: dict[str, FleetProcess]
-) -> Recovery:
-    """Kill a worker once; afterwards both workers run again."""
+def _complete(fleet: LocalFleet, workers: dict[str, ServiceProcess]) -> None:
+    """Start the worker that was killed, and wait until both run."""
+    for name, worker in workers.items():
+        if worker.process.poll() is not None:
+            workers[name] = fleet.starting_worker(name)
     until(lambda: _living(fleet) == set(NAMES), "both workers live")
     for worker in workers.values():
         fleet.started(worker)
-    time.sleep(random.random() * PHASES)  # of heartbeats, renewals and looks
+
+
+def _recover(
+    fleet: LocalFleet, client: Tandemcal, on: tuple[str, str], workers: dict[str, ServiceProcess]
+) -> Recovery:
+    """Kill the worker that drives a job, and wait until the other one works on it."""
     settings = CalibrationSettings(budget=Budget(samples=ENDLESS), target_points=None)
     job = client.jobs.calibrate(*on, settings).id
     until(lambda: (_job(fleet, job).checkpoint_step or 0) >= 1, "a checkpoint is kept")
@@ -130,7 +150,6 @@ def _recover(
     attempt = _job(fleet, job).attempt
     begun = until(lambda: _event_time(fleet, job, "job.started", attempt + 1, killed), "it goes on")
     working = until(lambda: _event_time(fleet, job, "job.progress", None, begun), "it works")
-    workers[driver] = fleet.starting_worker(driver)
     cancel_all(fleet, client, [job])
     return Recovery((begun - killed).total_seconds(), (working - killed).total_seconds())
 

@@ -17,6 +17,7 @@ from sqlalchemy.orm import Session
 
 from benchmarks.fleet.plans import Ask, Explained, explained
 from benchmarks.fleet.population import Size, populate
+from benchmarks.fleet.processes import Host
 from service.db.migrate import upgrade
 from service.db.repositories.chips import ChipFilter, ChipRepository
 from service.db.repositories.deadlines import DeadlineRepository
@@ -29,14 +30,23 @@ from service.db.session import Database, clock
 from service.db.tables import Job
 from service.jobs.kinds.registry import KINDS
 from service.web.fleet import FleetQuery, read_fleet
-from tests.postgres import as_text, embedded_server
+from tests.postgres import as_text
 
 LIMIT = 20.0  # ms in the database
 HELD = ("job by id", "newest jobs of a chip", "due chips", "fleet summary")  # to the limit
-SIZE, QUICK_SIZE = Size(10_000, 1_000_000, 10_000, 40), Size(100, 5_000, 20, 4)
-ROUNDS, QUICK_ROUNDS = 9, 2
 _AT_ONCE = 50  # chips that the planner takes at a time
 _SILENCE = timedelta(seconds=15)
+
+
+class Extent(NamedTuple):
+    """How much is measured."""
+
+    size: Size
+    rounds: int
+
+
+FULL = Extent(Size(10_000, 1_000_000, 10_000, 40), 9)
+QUICK = Extent(Size(100, 5_000, 20, 4), 2)
 
 
 class Sample(NamedTuple):
@@ -47,11 +57,11 @@ class Sample(NamedTuple):
     busiest: str  # the chip with the most jobs
 
 
-def measure(console: Console, quick: bool) -> dict[str, Any]:
+def measure(console: Console, extent: Extent, host: Host) -> dict[str, Any]:
     """Fill the tables, read from them, and report times and plans."""
-    with _large_fleet(QUICK_SIZE if quick else SIZE, console) as (database, filled):
+    with _large_fleet(extent.size, console, host) as (database, filled):
         asked = {
-            name: explained(database, ask, QUICK_ROUNDS if quick else ROUNDS)
+            name: explained(database, ask, extent.rounds)
             for name, ask in questions(sample(database)).items()
         }
         sizes = _sizes(database)
@@ -131,10 +141,11 @@ def _summary(session: Session) -> None:
 
 
 @contextmanager
-def _large_fleet(size: Size, console: Console) -> Iterator[tuple[Database, float]]:
+def _large_fleet(size: Size, console: Console, host: Host) -> Iterator[tuple[Database, float]]:
     """Make the large fleet; also the seconds that it took."""
-    with embedded_server(durable=True) as server:
-        database = Database(as_text(server.create()))
+    with host.server() as server:
+        url = server.create()
+        database = Database(as_text(url))
         upgrade(database.url)
         began = time.monotonic()
         with database.engine.connect() as connection:
@@ -145,6 +156,7 @@ def _large_fleet(size: Size, console: Console) -> Iterator[tuple[Database, float
             yield database, took
         finally:
             database.close()
+            server.drop(url)
 
 
 def sample(database: Database) -> Sample:

@@ -14,14 +14,12 @@ from rich.console import Console
 from sqlalchemy import Connection, select, text
 
 from benchmarks.fleet.local_fleet import LocalFleet, local_fleet
-from benchmarks.job_latency import golden_student
+from benchmarks.fleet.processes import Host
+from benchmarks.job_latency import DIGITS, Workload, golden_student
 from ltl_core.settings import Budget, CalibrationSettings
 from service.client.sdk import Tandemcal
 from service.db.tables import Job
 
-COPIES, QUICK_COPIES = 20_000, 500  # rows in each copied table
-JOBS, QUICK_JOBS = 2, 1  # of each kind
-SAMPLES, QUICK_SAMPLES = 4000, 640
 SETTINGS = {"TANDEMCAL_SIMULATED_SECONDS_PER_SECOND": "60"}
 # Each table with the condition that picks the rows of the jobs :ids.
 TABLES: Mapping[str, str] = {
@@ -32,6 +30,18 @@ TABLES: Mapping[str, str] = {
     "public.idempotency_keys": "resource_id = ANY(:ids)",
     "dbos.workflow_status": "split_part(workflow_uuid, '.', 1) = ANY(:ids)",
 }
+
+
+class Extent(NamedTuple):
+    """How much is measured."""
+
+    copies: int  # rows in each copied table
+    jobs: int  # of each kind
+    samples: int  # of each calibration
+    workload: Workload = DIGITS
+
+
+FULL, QUICK = Extent(20_000, 2, 4000), Extent(500, 1, 640)
 
 
 class Stored(NamedTuple):
@@ -45,16 +55,15 @@ class Stored(NamedTuple):
         return self.rows * self.bytes_a_row
 
 
-def measure(console: Console, quick: bool) -> dict[str, Any]:
+def measure(console: Console, extent: Extent, host: Host) -> dict[str, Any]:
     """Run one job of each kind, copy its rows many times, and measure the tables."""
-    jobs = QUICK_JOBS if quick else JOBS
-    with tempfile.TemporaryDirectory() as name, local_fleet(Path(name), **SETTINGS) as fleet:
+    with tempfile.TemporaryDirectory() as name, local_fleet(host, Path(name), **SETTINGS) as fleet:
         api = fleet.api()
         fleet.worker("first")
         with Tandemcal(api.url, api.key) as client:
-            _run(client, jobs, QUICK_SAMPLES if quick else SAMPLES)
+            _run(client, extent)
         kinds = ("calibrate", "probe", "evaluate")
-        found = {kind: _weigh(fleet, kind, QUICK_COPIES if quick else COPIES) for kind in kinds}
+        found = {kind: _weigh(fleet, kind, extent.copies) for kind in kinds}
         artifacts = sum(path.stat().st_size for path in fleet.settings.artifacts_dir.rglob("*"))
     _show(console, found)
     return {
@@ -63,10 +72,10 @@ def measure(console: Console, quick: bool) -> dict[str, Any]:
     }
 
 
-def _run(client: Tandemcal, jobs: int, samples: int) -> None:
-    student = golden_student(client)
-    settings = CalibrationSettings(budget=Budget(samples=samples), target_points=None)
-    for number in range(jobs):
+def _run(client: Tandemcal, extent: Extent) -> None:
+    student = golden_student(client, extent.workload)
+    settings = CalibrationSettings(budget=Budget(samples=extent.samples), target_points=None)
+    for number in range(extent.jobs):
         chip = client.chips.register(f"chip-{number}", preset="harsh", seed=number).id
         client.jobs.wait(client.jobs.calibrate(chip, student, settings).id)
         client.jobs.wait(client.jobs.probe(chip).id)

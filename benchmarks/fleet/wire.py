@@ -9,11 +9,12 @@ import statistics
 import time
 import zlib
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from rich.console import Console
 
+from benchmarks.fleet.processes import Host
 from benchmarks.job_latency import NETWORK
 from chip_sim.chip import make_chip
 from chip_sim.presets import preset
@@ -22,13 +23,22 @@ from service.bench.protocol.verbs import recording_message
 from service.bench.protocol.wire import Message, encode
 
 BATCH, STEPS = 256, 16
-ROUNDS, QUICK_ROUNDS = 9, 3
 MEGA = 1e6
 
 
-def measure(console: Console, quick: bool) -> dict[str, Any]:
-    """Measure sizes and speeds for one recording of spikes and flags."""
-    rounds = QUICK_ROUNDS if quick else ROUNDS
+class Extent(NamedTuple):
+    """How much is measured."""
+
+    rounds: int
+
+
+FULL, QUICK = Extent(9), Extent(3)
+
+
+def measure(console: Console, extent: Extent, host: Host) -> dict[str, Any]:
+    """Measure sizes and speeds for one recording of spikes and flags; no process is started."""
+    del host
+    rounds = extent.rounds
     message = _spikes()
     body = encode(message).whole()
     plain = sum(4 * tensor.numel() for tensor in message.tensors.values())

@@ -21,9 +21,9 @@ from benchmarks.fleet.local_fleet import (
     processor_seconds,
     processor_shares,
     show_processor,
-    until,
 )
-from benchmarks.job_latency import golden_student
+from benchmarks.fleet.processes import Host, until
+from benchmarks.job_latency import DIGITS, Workload, golden_student
 from ltl_core.settings import Budget, CalibrationSettings
 from service.client.sdk import Tandemcal
 from service.db.tables import Job
@@ -32,14 +32,23 @@ from service.states import TERMINAL, JobStatus
 LEAST = 1.8  # times as many jobs
 PRESETS = ("pcm", "hermes", "reram", "harsh")
 CHIPS = 12
-ROUNDS, QUICK_ROUNDS = 3, 1
-JOBS, QUICK_JOBS = 6, 3  # that are timed, for each worker
-SAMPLES, QUICK_SAMPLES = 1280, 640
 ONE_THREAD = {
     "TANDEMCAL_PARALLEL_JOBS": "1",
     "TANDEMCAL_JOB_THREADS": "1",
     "TANDEMCAL_SIMULATED_SECONDS_PER_SECOND": "0",
 }
+
+
+class Extent(NamedTuple):
+    """How much is measured."""
+
+    rounds: int
+    jobs: int  # that are timed, for each worker
+    samples: int  # of each job
+    workload: Workload = DIGITS
+
+
+FULL, QUICK = Extent(3, 6, 1280), Extent(1, 3, 640)
 
 
 class Rate(NamedTuple):
@@ -72,19 +81,21 @@ class Load(NamedTuple):
     settings: CalibrationSettings
 
 
-def measure(console: Console, quick: bool) -> dict[str, Any]:
+def measure(console: Console, extent: Extent, host: Host) -> dict[str, Any]:
     """Measure one worker and two, in turn."""
-    jobs = QUICK_JOBS if quick else JOBS
     rates: list[Rate] = []
-    with tempfile.TemporaryDirectory() as name, local_fleet(Path(name), **ONE_THREAD) as fleet:
+    with (
+        tempfile.TemporaryDirectory() as name,
+        local_fleet(host, Path(name), **ONE_THREAD) as fleet,
+    ):
         api = fleet.api()
         fleet.worker("first")
         with Tandemcal(api.url, api.key) as client:
-            load = _open(client, QUICK_SAMPLES if quick else SAMPLES)
-            for _ in range(QUICK_ROUNDS if quick else ROUNDS):
-                rates.append(_rate(fleet, load, workers=1, jobs=jobs))
+            load = _open(client, extent)
+            for _ in range(extent.rounds):
+                rates.append(_rate(fleet, load, workers=1, jobs=extent.jobs))
                 second = fleet.worker("second")
-                rates.append(_rate(fleet, load, workers=2, jobs=2 * jobs))
+                rates.append(_rate(fleet, load, workers=2, jobs=2 * extent.jobs))
                 second.stop()
     return _report(console, rates)
 
@@ -111,18 +122,14 @@ def _report(console: Console, rates: list[Rate]) -> dict[str, Any]:
     }
 
 
-def _open(client: Tandemcal, samples: int) -> Load:
-    student = golden_student(client)
+def _open(client: Tandemcal, extent: Extent) -> Load:
+    student = golden_student(client, extent.workload)
     chips = [
         client.chips.register(f"chip-{n}", preset=PRESETS[n % len(PRESETS)], seed=n).id
         for n in range(CHIPS)
     ]
-    return Load(
-        client,
-        chips,
-        student,
-        CalibrationSettings(budget=Budget(samples=samples), target_points=None),
-    )
+    settings = CalibrationSettings(budget=Budget(samples=extent.samples), target_points=None)
+    return Load(client, chips, student, settings)
 
 
 def _rate(fleet: LocalFleet, load: Load, *, workers: int, jobs: int) -> Rate:
