@@ -3,6 +3,8 @@
 from typing import NamedTuple
 
 import torch
+from jaxtyping import Int
+from torch import Tensor
 
 from ltl_core.calibration.golden import golden_targets
 from ltl_core.calibration.synthetic import synthetic_inputs
@@ -79,10 +81,24 @@ def _targets(student: Student, learn: TargetSet | None, settings: CalibrationSet
                 "or for targets 'golden'."
             )
         return learn if settings.targets is TargetSource.LABELS else _without_labels(learn)
-    parts = [] if learn is None else [learn.samples.inputs]
-    if settings.data is not Data.LAB:
-        parts.append(synthetic_inputs(student, _SYNTHETIC, _seed(settings, "learning")))
-    return golden_targets(student, Samples(torch.cat(parts), None))
+    lab = None if learn is None else learn.samples.inputs
+    if settings.data is Data.LAB and lab is not None:
+        return golden_targets(student, Samples(lab, None))
+    made = synthetic_inputs(student, _SYNTHETIC, _seed(settings, "learning"))
+    if lab is None:
+        return golden_targets(student, Samples(made, None))
+    both = golden_targets(student, Samples(torch.cat((lab, made)), None))
+    return both.subset(_in_equal_parts(len(lab), len(made)))
+
+
+def _in_equal_parts(first: int, second: int) -> Int[Tensor, " sample"]:
+    """Return indices of two sets, one behind the other, with the smaller one repeated.
+
+    So a few samples of the lab are presented as often as all the synthetic ones.
+    """
+    larger = max(first, second)
+    repeats = (torch.arange(larger) % first, first + torch.arange(larger) % second)
+    return torch.cat(repeats)
 
 
 def _without_labels(targets: TargetSet) -> TargetSet:
