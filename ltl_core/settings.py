@@ -124,7 +124,7 @@ class Data(StrEnum):
 
     LAB = "lab"  # those that were uploaded
     SYNTHETIC = "synthetic"  # stimuli made from the golden student alone
-    MIXED = "mixed"  # both
+    MIXED = "mixed"  # both, in equal parts
 
 
 class Change(StrEnum):
@@ -137,6 +137,7 @@ class Change(StrEnum):
 class StageName(StrEnum):
     """The stages of a calibration, in this order; each begins only if the target is not met."""
 
+    TUNE = "tune"  # converter ranges and circuits, of a chip that was never tuned
     TRIMS = "trims"  # digital registers alone: no cell is written
     CELLS = "cells"  # weights and trims, then trims alone once more
 
@@ -152,7 +153,7 @@ class CalibrationSettings(_Settings):
     rule: RuleName = RuleName.LTL_ONLINE
     observable: Observable = Observable.COUNTS
     targets: TargetSource = TargetSource.GOLDEN
-    data: Data = Data.LAB
+    data: Data = Data.MIXED
     stages: tuple[StageName, ...] = Field(default=STAGES, min_length=1)
     # Points behind the golden student that are good enough; None: learn until a budget is used up.
     target_points: float | None = Field(default=0.5, ge=0, le=100)

@@ -20,16 +20,18 @@ from ltl_core.calibration.result import (
     StageResult,
 )
 from ltl_core.calibration.samples import calibration_samples, tested
+from ltl_core.calibration.tune_stage import make_tuner
 from ltl_core.chip import ChipBackend, LayerCodes, LayerRecording
 from ltl_core.errors import SettingError
 from ltl_core.progress import Phase, Progress
 from ltl_core.rules.select import select_rule
-from ltl_core.settings import CalibrationSettings, Readout, TargetSource
+from ltl_core.settings import CalibrationSettings, Readout, StageName, TargetSource
 from ltl_core.student.evaluate import Quality, recorded, student_quality
 from ltl_core.student.student import Student
 from ltl_core.teaching.readout import accuracy_of
 from ltl_core.teaching.targets import Batch, TargetSet
 from ltl_core.training.latent_weights import LatentWeights
+from ltl_core.tuning.tuner import Tuner
 
 
 class _BatchQuality(NamedTuple):
@@ -75,6 +77,9 @@ class Calibration:
         self._session = ChipSession(backend, student, checkpoint.spent if checkpoint else None)
         verification = self._samples.verification
         self._judge = Judge(verification, self._session.answers, are_values=self._are_values)
+        self._gate = Judge(self._samples.gate, self._session.answers, are_values=self._are_values)
+        self._backend = backend
+        self._tuner: Tuner | None = None
         self._step = 0
         self._before: Measured | None = None
         self._stages: tuple[StageResult, ...] = ()
@@ -121,8 +126,10 @@ class Calibration:
         self._stopped, self._ended_by = True, reason
 
     def roll_back(self) -> None:
-        """Put back the codes that the chip had at the start. Raises what the chip raises."""
+        """Put back the codes and registers of the start. Raises what the chip raises."""
         self._session.write(self._student.codes)
+        if self._tuner is not None:
+            self._tuner.roll_back()
 
     def steps(self) -> Iterator[Progress]:
         """Place, measure, learn, verify and measure again. Raises what the chip raises."""
@@ -133,6 +140,7 @@ class Calibration:
             self._session.settle(self._settings.settle_s)
             self._before = Measured(self._session.measure(self._test), self._judge.judge())
             yield self._progress(Phase.BEFORE, self._before.test)
+        yield from self._tuning()
         for stage in self._plan.stages:
             if self._step < stage.end and self._may_begin(stage):
                 yield from self._learning(stage)
@@ -143,16 +151,27 @@ class Calibration:
         if self._is_spent():
             return False
         begun = self._step > stage.first
-        if begun or not stage.is_judged:
-            return True
-        limit = self._settings.target_points
-        points = self._judge.judge(limit).points
-        if limit is not None and points <= limit:
+        return begun or not stage.is_judged or self._is_needed(stage.name, stage.moves_cells)
+
+    def _is_needed(self, name: StageName, moves_cells: bool) -> bool:
+        """Tell whether the target is not met yet; if so, a stage of this name begins."""
+        limit, found = self._settings.target_points, self._gate.judge(self._settings.target_points)
+        if limit is not None and found.points + found.points_error <= limit:
             self.stop(EndedBy.TARGET)
             return False
-        cells = stage.moves_cells
-        self._stages += (StageResult(stage.name, cells, points, self._session.spent),)
+        self._stages += (StageResult(name, moves_cells, found.points, self._session.spent),)
         return True
+
+    def _tuning(self) -> Iterator[Progress]:
+        """Tune the chip's circuits and ranges first, if it was never tuned."""
+        if self._step or StageName.TUNE not in self._settings.stages:
+            return
+        codes = self._student.codes
+        tuner = make_tuner(self._backend, self._golden, codes, self._samples.learn)
+        if tuner is not None and self._is_needed(StageName.TUNE, False):
+            self._tuner = tuner
+            for _ in tuner.steps():
+                yield self._progress(Phase.TUNING)
 
     def _learning(self, stage: PlannedStage) -> Iterator[Progress]:
         while self._step < stage.end and not self._is_spent():
@@ -169,7 +188,7 @@ class Calibration:
     def _verifying(self, before: Measured) -> Iterator[Progress]:
         self._session.settle(self._settings.settle_s)
         candidate = self._judge.judge()
-        learned = self._step > 0
+        learned = self._step > 0 or self._tuner is not None
         improved = learned and is_better(candidate, before.verification)
         yield self._progress(Phase.VERIFYING)
         if learned and not improved:

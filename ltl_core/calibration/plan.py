@@ -42,7 +42,7 @@ class Plan:
     @property
     def total_steps(self) -> int:
         """Number of steps if no stage is left out."""
-        return self.stages[-1].end
+        return self.stages[-1].end if self.stages else 0
 
     def batch(self, step: int) -> Batch:
         """Return the samples of a step: each sample once in random order, then again in another."""
@@ -62,6 +62,8 @@ def step_sizes(settings: CalibrationSettings) -> StepSizes:
 def _stages(steps: int, names: tuple[StageName, ...]) -> tuple[PlannedStage, ...]:
     """Share the steps out among the stages that were asked for."""
     trims, cells = StageName.TRIMS in names, StageName.CELLS in names
+    if not trims and not cells:
+        return ()
     if not cells:
         return (PlannedStage(StageName.TRIMS, 0, steps, False, False, True),)
     first = round(_TRIMS_FRACTION * steps) if trims else 0

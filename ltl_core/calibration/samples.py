@@ -13,6 +13,7 @@ from ltl_core.settings import CalibrationSettings, Data, TargetSource
 from ltl_core.student.student import Student
 from ltl_core.teaching.targets import Samples, TargetSet, evenly_spaced_indices
 
+_GATE_LEAST = 30  # samples of the lab that tell how much accuracy a chip lacks
 _SYNTHETIC = 500  # stimuli of a calibration without the lab's data; more hardly help
 
 
@@ -21,6 +22,7 @@ class CalibrationSamples(NamedTuple):
 
     learn: TargetSet
     verification: TargetSet  # of the golden student; never learned
+    gate: TargetSet  # of the golden student, to tell whether the target is met
     distinct: int  # different samples of the lab that are used, verification included
 
 
@@ -39,9 +41,22 @@ def calibration_samples(
     if count > 0:
         verified.append(synthetic_inputs(student, count, _seed(settings, "verification")))
     verification = golden_targets(student, Samples(torch.cat(verified), None))
-    return CalibrationSamples(
-        _targets(student, learn, settings), verification, 0 if chosen is None else chosen.size
-    )
+    gate = verification if chosen is None else _gate(student, chosen, settings) or verification
+    distinct = 0 if chosen is None else chosen.size
+    return CalibrationSamples(_targets(student, learn, settings), verification, gate, distinct)
+
+
+def _gate(student: Student, chosen: TargetSet, settings: CalibrationSettings) -> TargetSet | None:
+    """Return samples of the lab for the question whether the target is met; None if too few.
+
+    The golden student hesitates more on synthetic stimuli, where the predicted loss is two to
+    three times as large. So samples that are learned from serve too: what a few hundred of them
+    teach cannot fit their noise.
+    """
+    if chosen.size < _GATE_LEAST:
+        return None
+    index = evenly_spaced_indices(chosen.size, settings.verification_samples)
+    return golden_targets(student, Samples(chosen.samples.inputs[index], None))
 
 
 def _chosen(lab: TargetSet | None, settings: CalibrationSettings) -> TargetSet | None:

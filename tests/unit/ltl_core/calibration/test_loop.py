@@ -12,7 +12,7 @@ from ltl_core.calibration.samples import calibration_samples
 from ltl_core.chip import Observable, Stimulus
 from ltl_core.errors import CorruptTensorsError, SettingError
 from ltl_core.rules.select import select_rule
-from ltl_core.settings import Budget, CalibrationSettings, RuleName
+from ltl_core.settings import Budget, CalibrationSettings, Data, RuleName
 from ltl_core.spiking.gradient import Gradient
 from ltl_core.student.evaluate import chip_quality, student_quality
 from tests.blobs import World, chip
@@ -110,7 +110,8 @@ def test_a_harsh_chip_is_worse_than_the_ideal_student(world: World) -> None:
 
 
 def test_nothing_of_the_test_set_is_learned_from(world: World) -> None:
-    learn, verify, distinct = calibration_samples(world.student, world.targets, SHORT)
+    lab = SHORT.model_copy(update={"data": Data.LAB})
+    learn, verify, _, distinct = calibration_samples(world.student, world.targets, lab)
     held_out = round(SHORT.verification_share * world.targets.size)
     assert distinct == world.targets.size == learn.size + held_out
     assert verify.size == SHORT.verification_samples > held_out  # synthetic ones complete it
