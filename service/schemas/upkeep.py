@@ -4,7 +4,7 @@ from datetime import datetime
 
 from pydantic import Field
 
-from ltl_core.settings import CalibrationSettings
+from ltl_core.settings import CalibrationSettings, Data
 from service.schemas.base import Json, Request, ResourceId, View
 
 
@@ -42,7 +42,8 @@ class PolicyRequest(Request):
     )  # jobs since the last calibration; probes do not count
     pause_s: float = Field(default=3600.0, ge=0)  # shortest time between two calibrations
     student_id: ResourceId | None = None  # None: the student of the version in force
-    settings: CalibrationSettings = CalibrationSettings()
+    # Synthetic stimuli: a lab need not leave its data on the service.
+    settings: CalibrationSettings = CalibrationSettings(data=Data.SYNTHETIC)
     priority: int = Field(default=8, ge=0, le=9)  # 9 goes last
 
 

@@ -97,7 +97,14 @@ class FleetUnderTest:
         }
         if request.kind == "calibrate":
             budget = {"samples": request.samples}
-            body["settings"] = {"budget": budget, "batch": 32, "settle_s": 0, "target_points": None}
+            body["settings"] = {
+                "budget": budget,
+                "batch": 32,
+                "settle_s": 0,
+                "target_points": None,
+                "stages": ["trims", "cells"],
+                "data": "lab",
+            }
         job = self._send("/v1/jobs", body, key)
         if request.cancelled:
             self._send(f"/v1/jobs/{job}/cancel", {}, key)

@@ -214,6 +214,8 @@ class Service(Process):
                 "batch": 32,
                 "settle_s": 0,
                 "target_points": None,
+                "stages": ["trims", "cells"],
+                "data": "lab",
                 **settings,
             },
         )

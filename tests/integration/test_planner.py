@@ -172,9 +172,9 @@ def test_a_policy_is_set_shown_and_dropped(fleet: Fleet) -> None:
     chip = fleet.chip("a")
     path = f"/v1/chips/{chip}/policy"
     assert fleet.world.client.get(path).status_code == 404
-    set_to = fleet.rule(chip, probe_every_s=HOUR, settings={"change": "trims"})
+    set_to = fleet.rule(chip, probe_every_s=HOUR, settings={"stages": ["trims"]})
     assert set_to == fleet.policy(chip)
-    assert (set_to["settings"]["change"], set_to["pause_s"]) == ("trims", 3600.0)
+    assert (set_to["settings"]["stages"], set_to["pause_s"]) == (["trims"], 3600.0)
     assert fleet.world.client.delete(path).status_code == 204
     assert fleet.world.client.get(path).status_code == 404
     assert fleet.plan() == []

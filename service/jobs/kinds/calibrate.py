@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Literal
 from sqlalchemy.orm import Session
 
 from ltl_core.progress import Phase, Progress
-from ltl_core.settings import CalibrationSettings
+from ltl_core.settings import CalibrationSettings, Data
 from service.db.repositories.weights import Publication, WeightRepository
 from service.db.tables import Chip, Job
 from service.formatting import percent
@@ -122,10 +122,11 @@ class CalibrationAttempt:
         from ltl_core.calibration.loop import Calibration
         from service.jobs.kinds.targets import read_targets
 
+        made = self.settings.data is Data.SYNTHETIC
         return Calibration(
             self.chip.backend,
             self.chip.student,
-            read_targets(Split.CALIBRATION, self._context),
+            None if made else read_targets(Split.CALIBRATION, self._context),
             read_targets(Split.TEST, self._context),
             self.settings,
             start=self.chip.start,

@@ -11,15 +11,20 @@ import torch
 
 from ltl_core.calibration.golden import golden_targets
 from ltl_core.calibration.loop import Calibration
-from ltl_core.calibration.result import CalibrationResult
+from ltl_core.calibration.result import CalibrationResult, EndedBy
 from ltl_core.chip import Observable
 from ltl_core.progress import Phase
-from ltl_core.settings import Budget, CalibrationSettings, StageName
+from ltl_core.settings import Budget, CalibrationSettings, Data, StageName
 from tests.blobs import World, chip
 
 pytestmark = pytest.mark.usefixtures("unchecked")
 CHIPS = (1, 2, 3)
-SHORT = CalibrationSettings(budget=Budget(samples=800), target_points=None)
+SHORT = CalibrationSettings(
+    budget=Budget(samples=800),
+    target_points=None,
+    stages=(StageName.TRIMS, StageName.CELLS),
+    data=Data.LAB,
+)
 
 
 def calibrated(world: World, seed: int, **changes: object) -> CalibrationResult:
@@ -79,3 +84,36 @@ def test_a_second_calibration_starts_from_the_version_in_force(world: World) -> 
     # Measured on this chip: 1.8 before the first, 0.4 before the second.
     assert second.result.before.test.loss < 0.5 * first.result.before.test.loss
     assert second.result.golden == first.result.golden
+
+
+def test_a_chip_is_tuned_before_it_learns_and_only_once(world: World) -> None:
+    backend = chip("harsh")
+    auto = SHORT.model_copy(update={"stages": tuple(StageName), "budget": Budget(samples=80)})
+    first = Calibration(backend, world.student, world.targets, world.test, auto)
+    list(first.steps())
+    assert first.result.stages[0].stage is StageName.TUNE
+    points = [stage.points_before for stage in first.result.stages]
+    assert points[1] < points[0]  # measured: 15 points before, 2 afterwards
+    second = Calibration(backend, world.student, world.targets, world.test, auto)
+    list(second.steps())
+    assert StageName.TUNE not in [stage.stage for stage in second.result.stages]
+
+
+def test_a_chip_that_lacks_nothing_learns_nothing(world: World) -> None:
+    auto = CalibrationSettings(budget=Budget(samples=800))
+    calibration = Calibration(chip("ideal"), world.student, world.targets, world.test, auto)
+    list(calibration.steps())
+    result = calibration.result
+    assert result.ended_by is EndedBy.TARGET
+    assert result.spent.samples == result.spent.cells == 0
+    assert not result.improved
+
+
+def test_no_sample_of_the_lab_brings_a_harsh_chip_back(world: World) -> None:
+    made = SHORT.model_copy(update={"data": Data.SYNTHETIC})
+    test = golden_targets(world.student, world.test.samples)
+    calibration = Calibration(chip("harsh"), world.student, None, test, made)
+    list(calibration.steps())
+    result = calibration.result
+    assert result.improved
+    assert sum(result.after.test.rate_error) < 0.7 * sum(result.before.test.rate_error)

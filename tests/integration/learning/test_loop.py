@@ -10,10 +10,16 @@ from chip_sim.chip import SimulatedChip
 from ltl_core.calibration.loop import Calibration
 from ltl_core.calibration.result import CalibrationResult, Checkpoint, EndedBy
 from ltl_core.progress import Phase
-from ltl_core.settings import Budget, CalibrationSettings
+from ltl_core.settings import Budget, CalibrationSettings, Data, StageName
 from tests.blobs import World, chip
 
-SHORT = CalibrationSettings(budget=Budget(samples=1600))
+SHORT = CalibrationSettings(
+    budget=Budget(samples=800),
+    batch=16,
+    target_points=None,
+    stages=(StageName.TRIMS, StageName.CELLS),
+    data=Data.LAB,
+)
 
 
 def _run(
