@@ -147,12 +147,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Measure and print; exit code 1 where `--check` finds a figure that misses its limit."""
     options = _options(arguments)
     console, heading = Console(width=150, highlight=False), about("benchmarks.calibration")
-    rows = _earlier(options.json)
+    rows = earlier(options.json)
     task = make_task(options.golden, QUICK_TEST if options.quick else None, options.epochs)
     console.print(f"The golden student has {task.golden:.2f} %.")
     for row in _measured(task, options, rows):
         rows.append(row)
-        _write(options.json, heading, rows)
+        write(options.json, heading, rows)
         console.print(_sentence(row))
     console.print(table_of(rows))
     complaints = complaints_about(rows)
@@ -318,14 +318,14 @@ def _sentence(row: Row) -> str:
     )
 
 
-def _earlier(path: Path | None) -> list[Row]:
+def earlier(path: Path | None) -> list[Row]:
     """Read the rows of an earlier file."""
     if path is None or not path.is_file():
         return []
     return [Row(**row) for row in json.loads(path.read_text())["rows"]]
 
 
-def _write(path: Path | None, heading: Mapping[str, object], rows: Sequence[Row]) -> None:
+def write(path: Path | None, heading: Mapping[str, object], rows: Sequence[Row]) -> None:
     if path is not None:
         content = {**heading, "rows": [row._asdict() for row in rows]}
         path.write_text(json.dumps(content, indent=2) + "\n")

@@ -1,0 +1,62 @@
+"""The calibration benchmark says which figures miss their limits, and goes on from its file."""
+
+import json
+from pathlib import Path
+
+from benchmarks.calibration import EXPERIMENTS, Row, complaints_about, earlier, table_of, write
+from ltl_core.settings import Data
+
+GOOD = Row(
+    experiment="hundred",
+    preset="pcm",
+    seed=301,
+    golden=92.3,
+    before=88.0,
+    after=92.1,
+    predicted_loss=0.5,
+    ended_by="budget:samples",
+    samples=1000,
+    distinct=100,
+    samples_measured=512,
+    writes=0.2,
+    pulses=1000,
+    seconds=12.0,
+)
+
+
+def test_figures_within_their_limits_bring_no_complaint() -> None:
+    assert complaints_about([GOOD, GOOD._replace(preset="harsh", before=20.0)]) == []
+
+
+def test_each_figure_that_misses_is_named() -> None:
+    (golden,) = complaints_about([GOOD._replace(golden=91.9, after=91.8)])
+    assert "golden student" in golden
+    median, worst = complaints_about([GOOD._replace(after=91.4)])
+    assert "pcm, hundred" in median
+    assert "in the median" in median
+    assert "at worst" in worst
+    (writes,) = complaints_about([GOOD._replace(writes=0.31)])
+    assert "writes a cell" in writes
+    harsh = GOOD._replace(preset="harsh", before=20.0, after=88.0)
+    assert len(complaints_about([harsh])) == 2
+
+
+def test_one_bad_chip_of_three_is_the_worst_and_not_the_median() -> None:
+    (found,) = complaints_about([GOOD, GOOD, GOOD._replace(after=91.0)])
+    assert "at worst" in found
+
+
+def test_rows_come_back_from_the_file_as_they_were(tmp_path: Path) -> None:
+    file = tmp_path / "rows.json"
+    assert earlier(file) == []
+    write(file, {"command": "x"}, [GOOD])
+    assert earlier(file) == [GOOD]
+    assert json.loads(file.read_text())["command"] == "x"
+    assert table_of([GOOD]).row_count == 1
+
+
+def test_no_experiment_uses_labels_and_one_uses_no_sample_of_the_lab() -> None:
+    settings = {name: of.settings("harsh") for name, of in EXPERIMENTS.items()}
+    assert all(of.targets == "golden" for of in settings.values())
+    assert settings["synthetic"].data is Data.SYNTHETIC
+    assert settings["ten"].budget.distinct == 10
