@@ -62,7 +62,7 @@ def test_a_chip_is_calibrated_and_its_weights_are_saved(
     with installation.service.client() as client:
         student = golden_student(client)
         chip = client.chips.register("bench 1", preset="harsh", seed=5)
-        settings = CalibrationSettings(batch=32, budget=Budget(samples=640))
+        settings = CalibrationSettings(batch=32, budget=Budget(samples=640), target_points=None)
         job = client.jobs.calibrate(chip.id, student, settings)
         emitted = [event.type for event in client.jobs.events(job.id)]
         ended = client.jobs.get(job.id)

@@ -6,7 +6,7 @@ import shutil
 import signal
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -84,9 +84,16 @@ class Lab:
         self.seeded, self.warm = seeded.ids, seeded.warm
         self.trace = root / "trace.jsonl"
 
-    def chip(self, name: str, preset: str = "ideal", **faults: Any) -> str:
+    def chip(
+        self,
+        name: str,
+        preset: str = "ideal",
+        overrides: Mapping[str, Any] | None = None,
+        **faults: Any,
+    ) -> str:
         """Register a traced chip."""
         chip_settings = {"preset": preset, "seed": 1, "trace": str(self.trace), "faults": faults}
+        chip_settings["overrides"] = dict(overrides or {})
         Faults(**faults)
         chip = Chip(
             id=new_id(),

@@ -26,9 +26,9 @@ def service(lab: Lab) -> Iterator[Service]:
     service.stop()
 
 
-def calibrated(lab: Lab, service: Service, name: str, preset: str) -> str:
+def calibrated(lab: Lab, service: Service, name: str, preset: str, **overrides: Any) -> str:
     """A chip with weights in force."""
-    chip = lab.chip(name, preset=preset)
+    chip = lab.chip(name, preset=preset, overrides=overrides)
     service.published(chip)
     return chip
 
@@ -98,9 +98,10 @@ def test_a_chip_is_probed_from_the_command_line(
     assert command.log() == f"drifting: {score}\n"
 
 
-def test_an_ideal_chip_does_not_drift(lab: Lab, service: Service) -> None:
-    """The control: time passes there too."""
-    chip = calibrated(lab, service, "ideal", "ideal")
+def test_a_chip_of_ideal_cells_does_not_drift(lab: Lab, service: Service) -> None:
+    """The control: time passes there too. Its neurons differ, so it has something to learn."""
+    neuron = {"threshold_mismatch": 0.3, "leak_mismatch": 0.1}
+    chip = calibrated(lab, service, "ideal", "ideal", neuron=neuron)
     leave_alone(lab, chip)
     result = lab.ended(service.submit(kind="probe", chip_id=chip)).result or {}
     assert result["score"] < 0.01
@@ -121,7 +122,12 @@ def test_a_policy_has_the_chip_probed_and_calibrated(
         "probe_every_s": 1,
         "calibrate_at_score": 0.8,
         "pause_s": 0,
-        "settings": {"budget": {"samples": 64}, "settle_s": 0},
+        "settings": {
+            "budget": {"samples": 64},
+            "settle_s": 0,
+            "target_points": None,
+            "stages": ["trims"],
+        },
     }
     answer = service.http.put(f"/v1/chips/{chip}/policy", json=rules)
     assert answer.status_code == 200, answer.text
