@@ -22,9 +22,10 @@ import torch.nn.functional as F
 from rich.console import Console
 from rich.table import Table
 
-from chip_sim.array import RowInput, TileArray, column_norms, read_columns
+from chip_sim.array import TileArray, column_norms, read_columns
 from chip_sim.converter import AdcBank, converter_codes, level_max, transfer_of
 from chip_sim.pair import RESOLUTION, RESOLUTION_ANALOG
+from chip_sim.products import RowInput
 from chip_sim.spec import ChipSpec
 from chip_sim.tiling import tile_stage
 from ltl_core.network.layers import Conv2d, Linear
@@ -162,20 +163,17 @@ def _ours(
     rng = torch.Generator().manual_seed(2)
     spec = ChipSpec(tile_rows=case.tile, tile_columns=case.tile)
     blocks = tile_stage(case.stage, spec, 0).row_blocks
-    columns = (case.stage.columns,)
-    adcs = [
-        AdcBank(
-            1 + 0.03 * torch.randn(columns, generator=rng),
-            2 * torch.randn(columns, generator=rng),
-            torch.zeros(columns),
-        )
-        for _ in blocks
-    ]
+    circuits = (len(blocks), case.stage.columns)
+    adcs = AdcBank(
+        1 + 0.03 * torch.randn(circuits, generator=rng),
+        2 * torch.randn(circuits, generator=rng),
+        torch.zeros(circuits),
+    )
     unit = level_max(BITS) / 4 if case.analog else 1.0
     spread = float(weight.std()) * case.tile**0.5 * unit
     norms = column_norms(weight, blocks) if case.analog else ()
-    transfers = tuple(transfer_of(adc, 4 * spread, BITS) for adc in adcs)
-    array = TileArray(weight, blocks, transfers, BITS, read_noise, norms)
+    transfer = transfer_of(adcs, [4 * spread] * len(blocks), BITS)
+    array = TileArray(weight, blocks, transfer, BITS, read_noise, norms)
 
     def multiply() -> object:
         rows = converter_codes(values, 4.0, BITS) if case.analog else values

@@ -51,15 +51,15 @@ class _Devices:
         self.log_time = log_age(self.elapsed, t0, _speeds(clock, spec))
         log_time = torch.log1p(self.elapsed / t0)
         oldest = float(log_time[times.oldest]) if model.fluctuates else 0.0
-        self.components = layer.flicker.components(clock.now, oldest, t0)
-        self.amplitudes = [amplitude(log_time, k) for k in range(len(self.components))]
+        slow = layer.flicker.components(clock.now, oldest, t0)
+        self.fluctuation = [(amplitude(log_time, k), y) for k, y in enumerate(slow)]  # a_k and y_k
 
     def shown(self, some: slice) -> Float[Tensor, " some"]:
         """Return the conductances that some devices show, S."""
         constants = tuple(values[some] for values in self._constants)
         g = self._model.conductance(constants, _Age(self, some))
         identity = self._layer.identity
-        return (g * identity.gain.view(-1)[some]).add_(identity.fault.g.view(-1)[some])
+        return torch.addcmul(identity.fault.g.view(-1)[some], g, identity.gain.view(-1)[some])
 
 
 class _Age:
@@ -81,12 +81,11 @@ class _Age:
     @property
     def flicker(self) -> Float[Tensor, " some"]:
         """Slow 1/f noise: sum_k a_k y_k."""
-        total = torch.zeros(len(self._moment))
-        parts = zip(self._devices.amplitudes, self._devices.components, strict=True)
-        for amplitudes, component in parts:
-            mine = amplitudes.index_select(0, self._moment)
-            total.addcmul_(mine, component.of(self._some))
-        return total
+        total: Tensor | None = None
+        for amplitudes, component in self._devices.fluctuation:
+            mine, slow = amplitudes.index_select(0, self._moment), component.of(self._some)
+            total = mine.mul_(slow) if total is None else total.addcmul_(mine, slow)
+        return torch.zeros(self._moment.numel()) if total is None else total
 
 
 def _check_age(layer: PlacedLayer, oldest: float, physics: Physics) -> None:

@@ -9,7 +9,8 @@ A few samples at a time are multiplied with one row of tiles, and their sums are
 piece, in memory that is taken once: every piece stays in the cache from its noise to its codes.
 """
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import torch
@@ -18,9 +19,9 @@ from torch import Tensor
 
 from chip_sim.converter import Transfer, level_max
 from chip_sim.exact_rounding import SumNoise, TileRow, may_round, round_again_
-from chip_sim.gaussian_table import GaussianTable, cut
-from chip_sim.row_values import positions, rows_of
-from chip_sim.spec import groups_of
+from chip_sim.gaussian_table import GaussianTable, cut, draws_alike
+from chip_sim.products import MatrixPart, Part, RowInput, parts
+from chip_sim.row_values import positions
 from ltl_core.network.stages import Stage
 
 _COARSE_BITS = 8  # of converters whose codes single precision resolves to better than _DOUBT
@@ -34,22 +35,13 @@ class TileArray(NamedTuple):
 
     weight: Float[Tensor, "column row"]  # multiples of 2^-10 code, or of 2^-5 for analog codes
     row_blocks: tuple[slice, ...]  # the rows of each row of tiles
-    transfers: tuple[Transfer, ...]  # of the converters, one for each row of tiles
+    transfer: Transfer  # of the converters, one for each row of tiles and column
     bits: int  # of the converters
     read_noise: float  # standard deviation of one weight in one multiply, code units
     norms: tuple[float, ...] = ()  # largest of a column, for each row of tiles; empty if unknown
     # What a code of each row of tiles is worth, in codes of the first; empty if all are alike.
     units: tuple[float, ...] = ()
     lsb: float = 1.0  # column sum that one code of the first row of tiles stands for
-
-
-class RowInput(NamedTuple):
-    """What is played into the rows."""
-
-    values: Float[Tensor, "batch *input"]  # whole DAC codes, or spikes averaged over pools
-    times: int  # how often the same values are read
-    analog: bool  # whether the values are DAC codes
-    binary: bool = False  # whether every value is known to be 0 or 1
 
 
 class ClipMeter:
@@ -77,17 +69,13 @@ def column_norms(
     return tuple(float(weight[:, block].square().sum(1).max().sqrt()) for block in row_blocks)
 
 
-def read_noise_spread(
-    rows: Float[Tensor, "*group row point"], sigma: float, *, binary: bool = False
-) -> Float[Tensor, "*group point"]:
+def read_noise_spread(squares: Float[Tensor, "*shape"], sigma: float) -> Float[Tensor, "*shape"]:
     """Return the standard deviation of a column sum if every weight is read with N(0, sigma^2).
 
-    It is sqrt(sum_j sigma^2 x_j^2), in code units; all cells have the same sigma, so that it is
-    the same for all columns. Values that are 0 or 1 are their own squares.
+    It is sqrt(sum_j sigma^2 x_j^2), in code units, of the `squares` sum_j x_j^2. All cells have the
+    same sigma, so that it is the same for all columns.
     """
-    # Several times as fast as linalg.vector_norm, where a point's rows lie far apart in memory.
-    squares: Tensor = (rows if binary else rows.square()).sum(-2)
-    return squares.sqrt_().to(torch.float32).mul_(sigma)
+    return squares.sqrt().to(torch.float32).mul_(sigma)
 
 
 def read_columns(
@@ -106,80 +94,86 @@ def read_columns(
     if exact:
         rows_in = rows_in._replace(values=rows_in.values.to(torch.float64))
         array = array._replace(weight=array.weight.to(torch.float64))
-    where, times = positions(stage), rows_in.times
-    sums = torch.empty(times, len(rows_in.values), stage.columns, *where)
-    gaussian = GaussianTable(rng) if array.read_noise else None
-    reader = _Reader(array, rows_in, groups_of(stage), gaussian, watch)
-    for rows in rows_of(rows_in.values, stage, times):
-        here = sums[:, rows.samples]
+    where, shape = positions(stage), (rows_in.times, rows_in.values.shape[0])
+    sums = torch.empty(*shape, stage.columns, *where)
+    count = sums.numel() * len(array.row_blocks)
+    gaussian = GaussianTable(rng, count) if array.read_noise else None
+    reader = _Reader(array, rows_in, gaussian, watch)
+    for part in parts(array.weight, array.row_blocks, rows_in, stage):
+        here = sums[:, part.samples]
         if where:
-            codes = reader.read(rows.values)
+            codes = reader.read(part)
             torch.mul(codes.unflatten(2, (-1, *where)).transpose(1, 2), array.lsb, out=here)
         else:  # a point is a sample: nothing needs to be moved
-            reader.read(rows.values, here.mT).mul_(array.lsb)
+            reader.read(part, here.mT).mul_(array.lsb)
     return sums
 
 
 class _Piece(NamedTuple):
-    """A part of the sums of one row of tiles that lies in one piece in memory."""
+    """Sums that lie in one piece in memory: of one row of tiles, or of several."""
 
     where: tuple[slice, slice, slice]  # times, columns, points
-    sums: Float[Tensor, "_column _point"]
-    scratch: Float[Tensor, "_time _column _point"]
+    sums: Float[Tensor, "_tile _column _point"]
+    scratch: Float[Tensor, "_time _column _point"]  # or a tile in the place of each time
 
 
 class _Room:
-    """Memory for one row of tiles, taken once for all samples of a run.
+    """Memory for the sums of a few samples, taken once for all parts of the same size.
 
-    Transposed, it lies point by point, as the product of a linear layer does.
+    Small sums of several rows of tiles are converted together, large ones piece by piece. The
+    numbers of the noise are drawn in the order of memory: row of tiles by row of tiles, then time
+    by time, then point by point or column by column.
     """
 
-    def __init__(self, shape: tuple[int, int, int], *, transposed: bool, by_times: bool) -> None:
-        """`shape` is the number of times, columns and points; pieces are cut along times or not."""
-        self.shape, self.transposed = shape, transposed
-        self.total = self._in_order(torch.empty(shape).view(-1), shape)
-        self.sums = self._in_order(torch.empty(shape[1:]).view(-1), (1, *shape[1:]))[0]
-        cuts = self._cut(by_times=by_times)
-        scratch = torch.empty(self.total[cuts[0]].numel())  # the first piece is the largest
-        self.pieces = [self._piece(where, scratch) for where in cuts]
-
-    def multiply(
-        self, weight: Float[Tensor, "group column row"], values: Float[Tensor, "group row point"]
+    def __init__(
+        self, shape: tuple[int, int, int], tiles: int, *, by_point: bool, by_time: bool
     ) -> None:
-        """Compute the sums, in the order of operands that reads the values along memory."""
-        if values.dtype is torch.float64:
-            self.sums.copy_((weight @ values).flatten(0, 1))
-        elif self.transposed:
-            torch.mm(values[0].T, weight[0].T, out=self.sums.mT)
-        elif len(weight) == 1:
-            torch.mm(weight[0], values[0], out=self.sums)
-        else:
-            torch.bmm(weight, values, out=self.sums.unflatten(0, (len(weight), -1)))
+        """`shape` is the number of times, columns and points, `tiles` of rows of tiles at once."""
+        self.shape, self._by_point = shape, by_point
+        times, columns, points = shape
+        self.total = self._in_order(torch.empty(times * columns * points), shape)
+        self.sums = self._in_order(torch.empty(tiles * columns * points), (tiles, *shape[1:]))
+        self._scratch = torch.empty(max(times, tiles) * columns * points)
+        self._pieces = [self._piece(where, 1) for where in self._cut(by_time=by_time)]
+
+    def pieces(self, tiles: int) -> list[_Piece]:
+        """Return the pieces of so many rows of tiles."""
+        return self._pieces if tiles == 1 else [self._piece((_ALL, _ALL, _ALL), tiles)]
 
     def numbers(self, piece: _Piece, gaussian: GaussianTable) -> Float[Tensor, "_t _column _point"]:
-        """Draw a number for each sum of a piece, in the order of memory."""
-        return self._in_order(gaussian.take(piece.scratch.numel()), tuple(piece.scratch.shape))
+        """Draw a number for each sum of a piece."""
+        shape = piece.scratch.shape
+        return self._in_order(gaussian.take(shape.numel()), shape)
 
-    def _cut(self, *, by_times: bool) -> list[tuple[slice, slice, slice]]:
+    def _cut(self, *, by_time: bool) -> list[tuple[slice, slice, slice]]:
         times, columns, points = self.shape
-        if by_times:
+        if by_time:
             return [(part, _ALL, _ALL) for part in cut(times, columns * points)]
-        if self.transposed:
-            return [(_ALL, _ALL, part) for part in cut(points, times * columns)]
-        return [(_ALL, part, _ALL) for part in cut(columns, times * points)]
+        if self._by_point:
+            return [(_ALL, _ALL, part) for part in cut(points, columns)]
+        return [(_ALL, part, _ALL) for part in cut(columns, points)]
 
-    def _piece(self, where: tuple[slice, slice, slice], scratch: Float[Tensor, " _n"]) -> _Piece:
-        here = self.total[where]
-        memory = self._in_order(scratch[: here.numel()], tuple(here.shape))
-        return _Piece(where, self.sums[where[1:]], memory)
+    def _piece(self, where: tuple[slice, slice, slice], tiles: int) -> _Piece:
+        times, columns, points = self.total[where].shape
+        shape = (times if tiles == 1 else tiles, columns, points)
+        scratch = self._in_order(self._scratch[: math.prod(shape)], shape)
+        return _Piece(where, self.sums[:tiles, where[1], where[2]], scratch)
 
     def _in_order(
-        self, numbers: Float[Tensor, " _count"], shape: tuple[int, ...]
+        self, numbers: Float[Tensor, " _count"], shape: Sequence[int]
     ) -> Float[Tensor, "_time _column _point"]:
-        times, columns, points = shape
-        if self.transposed:
-            return numbers.view(times, points, columns).mT
-        return numbers.view(times, columns, points)
+        lead, columns, points = shape
+        if self._by_point:
+            return numbers.view(lead, points, columns).mT
+        return numbers.view(lead, columns, points)
+
+
+class _Tiles(NamedTuple):
+    """What it takes to convert the sums of rows of tiles that are converted together."""
+
+    transfer: Transfer
+    spread: Float[Tensor, "tile column point"] | None  # of the read noise, code units
+    exact: TileRow | None  # where sums may have been rounded: what they are added up of
 
 
 class _Reader:
@@ -189,86 +183,107 @@ class _Reader:
         self,
         array: TileArray,
         rows_in: RowInput,
-        groups: int,
         gaussian: GaussianTable | None,
         watch: Watch | None,
     ) -> None:
         """Begin to read with these numbers for the read noise; None reads without noise."""
-        self._array, self._rows_in, self._groups = array, rows_in, groups
-        self._weight = array.weight.unflatten(0, (groups, -1))
-        self._gaussian, self._watch = gaussian, watch
-        self._may_tip = rows_in.analog and array.weight.dtype is torch.float32
+        self._array, self._rows_in, self._gaussian, self._watch = array, rows_in, gaussian, watch
         self._room: _Room | None = None
+        self._together: list[range] = []
 
     def read(
-        self,
-        rows: Float[Tensor, "row point"],
-        total: Float[Tensor, "times column point"] | None = None,
+        self, part: Part, total: Float[Tensor, "times column point"] | None = None
     ) -> Float[Tensor, "times column point"]:
         """Add up the codes of all rows of tiles, in `total` if it is given."""
-        room = self._room_for(rows)
+        room = self._room_for(part)
         total = room.total if total is None else total
-        for number in range(len(self._array.row_blocks)):
-            tiles = self._tiles(number, rows)
-            room.multiply(tiles.weight, tiles.values)
-            for piece in room.pieces:
+        for numbers in self._together:
+            tiles = self._multiply(part, numbers, room)
+            for piece in room.pieces(len(numbers)):
                 here = total[piece.where]
-                codes = self._convert(tiles, piece, room, piece.scratch if number else here)
-                self._weigh(number, codes)
-                if number:
-                    here.add_(codes)
+                codes = here if numbers == range(1) else piece.scratch
+                self._convert(tiles, piece, room, codes)
+                self._add(numbers, codes, here)
         return total
 
-    def _convert(
-        self, tiles: TileRow, piece: _Piece, room: _Room, codes: Float[Tensor, "time column point"]
-    ) -> Float[Tensor, "time column point"]:
-        """Write what the converters answer to the sums of a piece over `codes`."""
-        _, columns, points = piece.where
-        levels, noise = piece.sums[None], None
-        if self._gaussian is not None and tiles.spread is not None:
-            noise = SumNoise(room.numbers(piece, self._gaussian), tiles.spread[columns, points])
-            levels = torch.empty_like(piece.scratch) if tiles.doubtful else codes
-            torch.addcmul(piece.sums, *noise, out=levels)
-        transfer = tiles.transfer if columns is _ALL else tiles.transfer.of(columns)
-        torch.round(transfer.levels_(levels), out=codes)
-        if tiles.doubtful:
-            round_again_(codes, levels, tiles, noise)
-        top = level_max(self._array.bits)
-        return codes.clamp_(-top, top)
+    def _multiply(self, part: Part, numbers: range, room: _Room) -> _Tiles:
+        """Compute the sums of some rows of tiles, and find out what their conversion needs."""
+        part.multiply(numbers, room.sums[: len(numbers)])
+        transfer = self._array.transfer.tiles(slice(numbers[0], numbers[-1] + 1))
+        spread = exact = None
+        if self._gaussian is not None or self._rows_in.analog:
+            squares = part.squares(numbers)
+            spread = self._spread(squares)
+            exact = self._doubtful(part, numbers[0], squares[0]) if self._rows_in.analog else None
+        return _Tiles(transfer, spread, exact)
 
-    def _weigh(self, number: int, codes: Tensor) -> None:
-        """Show codes to who watches, and turn them into codes of the first row of tiles."""
-        if self._watch is not None:
-            self._watch(number, codes)
-        if self._array.units:  # rounded before it is added, so that no order of threads is seen
-            codes.mul_(self._array.units[number])
-
-    def _tiles(self, number: int, rows: Float[Tensor, "row point"]) -> TileRow:
-        array, block = self._array, self._array.row_blocks[number]
-        values = rows.unflatten(0, (self._groups, -1))[:, block]
-        norm = array.norms[number] if array.norms else None
+    def _doubtful(
+        self, part: Part, number: int, squares: Float[Tensor, "group point"]
+    ) -> TileRow | None:
+        """Return what the sums are added up of, if single precision may have rounded one."""
+        norms = self._array.norms
+        if not isinstance(part, MatrixPart) or part.values.dtype is torch.float64:
+            return None
+        if not may_round(norms[number] if norms else None, squares):
+            return None
+        block = part.blocks[number]
         return TileRow(
-            self._weight[:, :, block],
-            values,
-            array.transfers[number],
-            None if self._gaussian is None else self._spread(values),
-            self._may_tip and may_round(norm, values),
+            part.weight[:, :, block], part.values[:, block], self._array.transfer.tiles(number)
         )
 
-    def _spread(self, values: Float[Tensor, "group row point"]) -> Float[Tensor, "column point"]:
+    def _spread(
+        self, squares: Float[Tensor, "tile group point"]
+    ) -> Float[Tensor, "tile column point"]:
         """Return the standard deviation of the sums of all columns, code units."""
-        sigma, binary = self._array.read_noise, self._rows_in.binary
-        spread = read_noise_spread(values, sigma, binary=binary)[:, None]
-        each = spread.expand(-1, self._weight.shape[1], -1)
-        return each[0] if self._groups == 1 else each.flatten(0, 1)
+        spread = read_noise_spread(squares, self._array.read_noise)[:, :, None]
+        columns = self._array.weight.shape[0] // squares.shape[1]
+        each = spread.expand(-1, -1, columns, -1)
+        return each[:, 0] if squares.shape[1] == 1 else each.flatten(1, 2)
 
-    def _room_for(self, rows: Float[Tensor, "row point"]) -> _Room:
-        times, columns = self._rows_in.times, len(self._array.weight)
-        shape = (times, columns, rows.shape[1])
+    def _room_for(self, part: Part) -> _Room:
+        times, columns, points = shape = (
+            self._rows_in.times,
+            self._array.weight.shape[0],
+            part.points,
+        )
         if self._room is None or self._room.shape != shape:
-            self._room = _Room(
-                shape,
-                transposed=self._groups == 1 and rows.stride(0) == 1,
-                by_times=self._rows_in.analog or times > 1,
-            )
+            by_time = self._rows_in.analog or times > 1
+            self._together = self._cut(columns * points, by_time=by_time)
+            tiles = len(self._together[0])
+            self._room = _Room(shape, tiles, by_point=part.by_point, by_time=by_time)
         return self._room
+
+    def _cut(self, sums: int, *, by_time: bool) -> list[range]:
+        """Return which rows of tiles, of so many sums each, are converted together."""
+        tiles = range(len(self._array.row_blocks))
+        if by_time or not draws_alike(sums):
+            return [tiles[number : number + 1] for number in tiles]
+        return [tiles[part] for part in cut(len(tiles), sums)]
+
+    def _convert(self, tiles: _Tiles, piece: _Piece, room: _Room, codes: Tensor) -> None:
+        """Write what the converters answer to the sums of a piece over `codes`."""
+        _, columns, points = piece.where
+        levels, noise = piece.sums, None
+        if self._gaussian is not None and tiles.spread is not None:
+            spread = tiles.spread[:, columns, points]
+            noise = SumNoise(room.numbers(piece, self._gaussian), spread[0])
+            levels = codes if tiles.exact is None else torch.empty_like(piece.scratch)
+            torch.addcmul(piece.sums, noise.numbers, spread, out=levels)
+        transfer = tiles.transfer if columns == _ALL else tiles.transfer.columns(columns)
+        torch.round(transfer.levels_(levels), out=codes)
+        if tiles.exact is not None:
+            round_again_(codes, levels, tiles.exact, noise)
+        top = level_max(self._array.bits)
+        codes.clamp_(-top, top)
+
+    def _add(self, numbers: range, codes: Tensor, total: Tensor) -> None:
+        """Add codes to those of the rows of tiles before, in codes of the first row of tiles."""
+        for number, mine in zip(numbers, codes.split(codes.shape[0] // len(numbers)), strict=True):
+            if self._watch is not None:
+                self._watch(number, mine)
+            if self._array.units:  # rounded before it is added, so that no order can be seen
+                mine.mul_(self._array.units[number])
+            if number:
+                total.add_(mine)
+            elif len(numbers) > 1:
+                total.copy_(mine)

@@ -1,6 +1,5 @@
 """The neuron at the end of a column: it leaks, integrates and fires, with mismatch and noise."""
 
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -40,6 +39,11 @@ class Activity(NamedTuple):
     spikes: Float[Tensor, "time batch column *position"]  # 0 or 1
     window: Bool[Tensor, "time batch column *position"] | None
     membrane: Float[Tensor, "time batch column *position"] | None
+
+    def of(self, samples: slice) -> "Activity":
+        """Return views of what belongs to some samples."""
+        window, membrane = (f if f is None else f[:, samples] for f in (self.window, self.membrane))
+        return Activity(self.spikes[:, samples], window, membrane)
 
 
 class NeuronRecord(NamedTuple):
@@ -88,46 +92,52 @@ def integrate_and_fire(
         torch.empty(sums.shape, dtype=torch.bool) if record.window else None,
         torch.empty(sums.shape) if record.membrane else None,
     )
-    gaussian = GaussianTable(rng) if params.thermal_noise else None
-    parts = cut(sums.shape[1], sums[0, 0].numel())
-    neurons = _Neurons(params, sums[0, parts[0]].shape)
-    membranes = [torch.zeros(sums[0, part].shape) for part in parts]
-    for step, currents in enumerate(sums):
-        for part, membrane in zip(parts, membranes, strict=True):
-            if step:
-                neurons.leak_and_reset_(membrane, activity.spikes[step - 1, part])
-            membrane.add_(currents[part]).add_(neurons.bias)
-            if gaussian is not None:
-                noise = gaussian.take(membrane.numel()).view(membrane.shape)
-                membrane.add_(noise, alpha=params.thermal_noise)
-            torch.gt(membrane, neurons.threshold, out=activity.spikes[step, part])
-            neurons.record(membrane, activity, (step, part))
+    gaussian = GaussianTable(rng, sums.numel()) if params.thermal_noise else None
+    parts = [
+        _Neurons(sums[:, samples], activity.of(samples), params)
+        for samples in cut(sums.shape[1], sums[0, 0].numel())
+    ]
+    for step in range(sums.shape[0]):
+        for part in parts:
+            part.step(step, gaussian)
     return activity
 
 
 class _Neurons:
-    """The neurons of a layer, ready for some samples at a time."""
+    """The neurons of a layer for some samples, whose membranes stay in the cache."""
 
-    def __init__(self, params: NeuronParams, shape: Sequence[int]) -> None:
-        """`shape` is [sample, column, *position] for the most samples at a time."""
-        each = (-1, *(1,) * (len(shape) - 2))
-        self.threshold, decay, after_spike, self.bias = (v.view(each) for v in params[:4])
-        self._decay, self._after = (v.expand(shape).contiguous() for v in (decay, after_spike))
-        self._fraction, self._window = torch.empty(shape), params.window
-
-    def leak_and_reset_(self, membrane: Tensor, spikes: Tensor) -> None:
-        """Multiply each membrane by what is left of it after a spike, or after none."""
-        samples = slice(len(membrane))
-        # Exact at 0 and 1, and several times as fast as torch.where.
-        left = torch.lerp(
-            self._decay[samples], self._after[samples], spikes, out=self._fraction[samples]
+    def __init__(
+        self,
+        sums: Float[Tensor, "time batch column *position"],
+        out: Activity,
+        params: NeuronParams,
+    ) -> None:
+        """Begin with membranes at zero, for these sums, and write what neurons do to `out`."""
+        each, all_ = (-1, *(1,) * (sums.ndim - 3)), sums.shape[1:]
+        self._threshold, decay, after_spike, self._bias = (v.view(each) for v in params[:4])
+        self._decay, self._after = (v.expand(all_).contiguous() for v in (decay, after_spike))
+        self._left, self._membrane = torch.empty(all_), torch.zeros(all_)
+        self._sums, self._spikes, self._out, self._params = (
+            sums.unbind(),
+            out.spikes.unbind(),
+            out,
+            params,
         )
-        membrane.mul_(left)
 
-    def record(self, membrane: Tensor, activity: Activity, where: tuple[int, slice]) -> None:
-        """Record window flags and membranes if they are asked for."""
-        if activity.window is not None:
-            near = (membrane - self.threshold).abs()
-            torch.lt(near, self._window, out=activity.window[where])
-        if activity.membrane is not None:
-            activity.membrane[where] = membrane
+    def step(self, step: int, gaussian: GaussianTable | None) -> None:
+        """Leak, reset, integrate, fire, and record what is asked for."""
+        membrane = self._membrane
+        if step:
+            # Exact at 0 and 1, and several times as fast as torch.where.
+            torch.lerp(self._decay, self._after, self._spikes[step - 1], out=self._left)
+            membrane.mul_(self._left)
+        membrane.add_(self._sums[step]).add_(self._bias)
+        if gaussian is not None:
+            noise = gaussian.take(membrane.numel()).view(membrane.shape)
+            membrane.add_(noise, alpha=self._params.thermal_noise)
+        torch.gt(membrane, self._threshold, out=self._spikes[step])
+        if self._out.window is not None:
+            near = (membrane - self._threshold).abs()
+            torch.lt(near, self._params.window, out=self._out.window[step])
+        if self._out.membrane is not None:
+            self._out.membrane[step] = membrane

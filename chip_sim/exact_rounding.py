@@ -24,8 +24,6 @@ class TileRow(NamedTuple):
     weight: Float[Tensor, "group column row"]
     values: Float[Tensor, "group row point"]
     transfer: Transfer
-    spread: Float[Tensor, "all_columns point"] | None  # of the read noise, code units
-    doubtful: bool  # single precision may tip the rounding of a sum
 
 
 class SumNoise(NamedTuple):
@@ -41,16 +39,15 @@ class SumNoise(NamedTuple):
         return noise
 
 
-def may_round(norm: float | None, values: Float[Tensor, "group row point"]) -> bool:
+def may_round(norm: float | None, squares: Float[Tensor, "group point"]) -> bool:
     """Tell whether a sum might need more than 24 bits, in whatever order its terms are added.
 
     No partial sum is larger than |w| |x| (Cauchy and Schwarz), and all are multiples of one step.
-    `norm` is the largest |w| of a column; None if it is not known.
+    `norm` is the largest |w| of a column; None if it is not known. `squares` are the |x|^2.
     """
     if norm is None:
         return True
-    largest = float(torch.linalg.vector_norm(values, dim=-2).max())
-    return norm * largest >= _EXACT * RESOLUTION_ANALOG
+    return norm**2 * float(squares.max()) >= (_EXACT * RESOLUTION_ANALOG) ** 2
 
 
 def round_again_(
@@ -67,7 +64,7 @@ def round_again_(
     exact = _exact_sums(tiles, column, point)
     if noise is not None:
         exact += noise.of(time, column, point)
-    transfer = tiles.transfer.of(torch.from_numpy(column))
+    transfer = tiles.transfer.columns(torch.from_numpy(column))
     settled = transfer.levels_(torch.from_numpy(exact)[:, None])[:, 0].round_()
     codes.numpy()[time, column, point] = settled.numpy()
 

@@ -7,8 +7,7 @@ from torch import Tensor
 
 _LEVELS = 1 << 16
 _A_WORD = 4  # numbers that 64 random bits make
-# Numbers looked up at once: first, and at most. More leave the cache, fewer are mostly calls.
-_AHEAD_FIRST, _AHEAD = 1 << 12, 1 << 17
+_AHEAD = 1 << 17  # numbers that are looked up at once: more leave the cache, fewer cost more calls
 
 
 class GaussianTable:
@@ -21,14 +20,15 @@ class GaussianTable:
     cache.
     """
 
-    def __init__(self, rng: torch.Generator) -> None:
+    def __init__(self, rng: torch.Generator, expected: int = 0) -> None:
+        """Begin with a seed from `rng`, to give out so many numbers as are `expected`."""
         seed = int(torch.randint(2**62, (), generator=rng))
         # Raw words: another version of NumPy may draw integers from them in another way.
         self._bits = np.random.SFC64(seed)
         self._numbers = torch.empty(0)
         self._places = torch.empty(0, dtype=torch.int32)
         self._next = self._end = 0
-        self._ahead = _AHEAD_FIRST
+        self._expected = expected  # numbers that are still to be looked up
 
     def take(self, count: int) -> Float[Tensor, " _count"]:
         """Return the next numbers, beginning with a fresh word of random bits.
@@ -44,18 +44,24 @@ class GaussianTable:
 
     def _look_up(self, count: int) -> None:
         """Look up so many numbers that `count` are there, beginning with those that are left."""
-        left = self._numbers[self._next : self._end]
-        end = max(count, self._ahead)
-        if end > len(self._numbers):
+        left = self._end - self._next
+        end = max(count, min(left + self._expected, _AHEAD) // _A_WORD * _A_WORD)
+        kept = self._numbers[self._next : self._end].clone()
+        if end > self._numbers.numel():
             self._places = torch.empty(end, dtype=torch.int32)
             self._numbers = torch.empty(end)
-        self._numbers[: len(left)] = left.clone()
-        fresh = slice(len(left), end)
-        places, words = self._places[fresh], self._bits.random_raw((end - len(left)) // _A_WORD)
+        self._numbers[:left] = kept
+        fresh = slice(left, end)
+        places, words = self._places[fresh], self._bits.random_raw((end - left) // _A_WORD)
         places.copy_(torch.from_numpy(words.view(np.uint16)))
         torch.index_select(_QUANTILES, 0, places, out=self._numbers[fresh])
         self._next, self._end = 0, end
-        self._ahead = min(2 * self._ahead, _AHEAD)
+        self._expected -= end - left
+
+
+def draws_alike(width: int) -> bool:
+    """Tell whether lines of so many numbers are the same if they are taken one by one."""
+    return width % _A_WORD == 0
 
 
 def cut(lines: int, width: int) -> list[slice]:

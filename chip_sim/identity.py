@@ -44,7 +44,7 @@ class LayerIdentity(NamedTuple):
 
     gain: Float[Tensor, "2 column row"]  # zero where a device is stuck
     fault: Fault  # g is zero where a device is not stuck
-    adcs: tuple[AdcBank, ...]  # one for each row of tiles
+    adcs: AdcBank  # [tile, column]: one for each row of tiles
     neuron: NeuronMismatch  # of the first row of tiles: the sums of the others are brought there
 
 
@@ -78,7 +78,8 @@ def layer_identity(spec: ChipSpec, seed: int, tiling: Tiling) -> LayerIdentity:
             )
         )
     rows_of_tiles = list(circuits.values())
-    adcs = tuple(AdcBank(*_join([adc for adc, _ in row])) for row in rows_of_tiles)
+    banks = [_join([adc for adc, _ in row]) for row in rows_of_tiles]
+    adcs = AdcBank(*(torch.stack(tiles) for tiles in zip(*banks, strict=True)))
     neuron = NeuronMismatch(*_join([neuron for _, neuron in rows_of_tiles[0]]))
     return LayerIdentity(gain, fault, adcs, neuron)
 

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from chip_sim import pair
 from chip_sim.aged_weights import weights
-from chip_sim.array import RowInput, TileArray, Watch, column_norms, read_columns
+from chip_sim.array import TileArray, Watch, column_norms, read_columns
 from chip_sim.clock import arrhenius
 from chip_sim.column import NeuronParams, NeuronRecord, Registers, integrate_and_fire
 from chip_sim.column import neuron_params as realise
@@ -16,6 +16,7 @@ from chip_sim.converter import level_max, transfer_of
 from chip_sim.drive import Drive, row_drive
 from chip_sim.layer import PlacedLayer
 from chip_sim.physics import Physics
+from chip_sim.products import RowInput
 from chip_sim.side_weights import side_sums
 from chip_sim.spec import ChipSpec
 from chip_sim.tuning import range_factors, readout_factor, tuned
@@ -119,7 +120,7 @@ def _array(
     return TileArray(
         weight,
         blocks,
-        tuple(transfer_of(a, f / unit, bits) for a, f in zip(adcs, full_scales, strict=True)),
+        transfer_of(adcs, [scale / unit for scale in full_scales], bits),
         bits,
         pair.read_noise(spec.device, spec.code_max),
         column_norms(weight, blocks) if analog else (),

@@ -50,7 +50,7 @@ def weight_of(
 ) -> Float[Tensor, "*shape"]:
     """Return the weights of pairs of devices, of which both conductances are given, S."""
     per_siemens = code_max / (device.g_max - device.g_min)
-    return _resolved((plus - minus).mul_(per_siemens), RESOLUTION)
+    return (plus - minus).mul_(per_siemens / RESOLUTION).round_().mul_(RESOLUTION)
 
 
 def for_analog_codes(weight: Float[Tensor, "column row"]) -> Float[Tensor, "column row"]:
@@ -58,7 +58,7 @@ def for_analog_codes(weight: Float[Tensor, "column row"]) -> Float[Tensor, "colu
 
     They are far below the errors of programming and reading.
     """
-    return _resolved(weight, RESOLUTION_ANALOG)
+    return (weight * (1 / RESOLUTION_ANALOG)).round_().mul_(RESOLUTION_ANALOG)
 
 
 def _conductance(
@@ -66,10 +66,6 @@ def _conductance(
 ) -> Float[Tensor, "*shape"]:
     wanted = magnitudes.clamp(min=0).to(torch.float32)
     return device.g_min + (device.g_max - device.g_min) * wanted / code_max
-
-
-def _resolved(weight: Float[Tensor, "*shape"], step: float) -> Float[Tensor, "*shape"]:
-    return (weight * (1 / step)).round_().mul_(step)
 
 
 def read_noise(device: DeviceSpec, code_max: int) -> float:

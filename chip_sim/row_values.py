@@ -39,19 +39,26 @@ def positions(stage: Stage) -> tuple[int, ...]:
     return stage.output_shape[1:]
 
 
-def rows_of(
-    values: Float[Tensor, "batch *input"], stage: Stage, times: int = 1
-) -> Iterator[RowValues]:
+def samples_at_a_time(batch: int, stage: Stage, times: int = 1) -> Iterator[slice]:
     """Yield a few samples at a time, so that their sums are converted while they are in the cache.
 
-    The matrix of a convolution is overwritten when the next one is asked for. `times` is how often
-    the values are read.
+    `times` is how often their values are read.
     """
     points = max(_POINTS_MIN // times, _NUMBERS // max(stage.rows, stage.columns * times))
     count = max(1, points // size(positions(stage)))
+    for first in range(0, batch, count):
+        yield slice(first, min(first + count, batch))
+
+
+def rows_of(
+    values: Float[Tensor, "batch *input"], stage: Stage, times: int = 1
+) -> Iterator[RowValues]:
+    """Yield the values of a few samples at a time, which are read so many times.
+
+    The matrix of a convolution is overwritten when the next one is asked for.
+    """
     room = values.new_empty(0)  # taken once: new memory costs more than writing into it
-    for first in range(0, len(values), count):
-        samples = slice(first, min(first + count, len(values)))
+    for samples in samples_at_a_time(values.shape[0], stage, times):
         if isinstance(stage.layer, Conv2d):
             windows = _windows(values[samples], stage.layer)
             if room.shape != windows.shape:

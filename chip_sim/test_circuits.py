@@ -5,7 +5,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from chip_sim.column import NeuronRecord, integrate_and_fire
-from chip_sim.converter import column_levels, level_max
+from chip_sim.converter import AdcBank, column_levels, level_max
 from chip_sim.layer import PlacedLayer
 from chip_sim.layer_run import neurons
 from chip_sim.physics import Physics
@@ -28,9 +28,9 @@ def convert(
     bits, noise = physics.spec.converter.adc_bits, physics.spec.tuning.reference_noise_lsb
     top = level_max(bits)
     answers = []
-    for bank in tuned(layer.identity.adcs, layer.tuning, physics.spec):
+    for row in zip(*tuned(layer.identity.adcs, layer.tuning, physics.spec), strict=True):
         draws = torch.randn(layer.stage.columns, repeats, generator=physics.rng)
-        levels = column_levels(draws * (noise / top) + level, bank, 1.0, bits)
+        levels = column_levels(draws * (noise / top) + level, AdcBank(*row), 1.0, bits)
         answers.append(levels.round_().clamp_(-top, top).to(torch.int32).T)
     return torch.stack(answers, 1)
 

@@ -77,15 +77,12 @@ class TuningMemory:
         return self._tiles.get(tile, untouched)
 
 
-def tuned(adcs: tuple[AdcBank, ...], tuning: Tuning, spec: ChipSpec) -> tuple[AdcBank, ...]:
+def tuned(adcs: AdcBank, tuning: Tuning, spec: ChipSpec) -> AdcBank:
     """Return the converters with their registers: gain (1 + code lsb), offset + code lsb."""
     offset, gain = spec.tuning.adc_offset.lsb, spec.tuning.adc_gain.lsb
-    return tuple(
-        bank._replace(
-            gain=bank.gain * (1 + gain * tuning.adc_gain[row]),
-            offset_lsb=bank.offset_lsb + offset * tuning.adc_offset[row],
-        )
-        for row, bank in enumerate(adcs)
+    return adcs._replace(
+        gain=adcs.gain * (1 + gain * tuning.adc_gain),
+        offset_lsb=adcs.offset_lsb + offset * tuning.adc_offset,
     )
 
 

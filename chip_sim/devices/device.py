@@ -146,11 +146,11 @@ class PerfectDevice:
 
 def power_law_drift(
     g: Float[Tensor, "*shape"],
-    nu: Float[Tensor, "*shape"],
+    minus_nu: Float[Tensor, "*shape"],
     log_time: Float[Tensor, "*shape"],
 ) -> Float[Tensor, "*shape"]:
     """Return g(t) = g(0) (1 + t / t0) ** -nu, S; `log_time` is ln(1 + t / t0)."""
-    return torch.mul(nu, log_time).neg_().exp_().mul_(g)
+    return torch.mul(minus_nu, log_time).exp_().mul_(g)
 
 
 def power(r: Float[Tensor, "*shape"], exponent: float) -> Float[Tensor, "*shape"]:

@@ -73,18 +73,18 @@ class PhaseChangeDevice(ABC):
         g_programmed: Float[Tensor, "*shape"],
         draw: DriftDraw,
     ) -> Constants:
-        """Return g(0), nu, the first fluctuation q sqrt(v(0)) z, and q."""
+        """Return g(0), -nu, the first fluctuation q sqrt(v(0)) z, and q."""
         first = draw.wander * flicker_at_first_read(self.t0, self.t_read)
         amplitude = self.flicker_amplitude(self._ratio(g_programmed))
-        return (g_programmed, draw.nu, first, amplitude)
+        return (g_programmed, -draw.nu, first, amplitude)
 
     def conductance(self, constants: Constants, age: Age) -> Float[Tensor, "*shape"]:
         """Return the conductance after power-law drift and 1/f noise, S: g(t) (1 + q x(t)).
 
         It is not below zero; `chip_sim/flicker_noise.py` says what x is.
         """
-        g_programmed, nu, first, amplitude = constants
-        drifted = power_law_drift(g_programmed, nu, age.log_time)
+        g_programmed, minus_nu, first, amplitude = constants
+        drifted = power_law_drift(g_programmed, minus_nu, age.log_time)
         relative = torch.mul(amplitude, age.flicker).add_(first)
         return relative.add_(1).mul_(drifted).clamp_(min=0)
 

@@ -4,7 +4,7 @@ import jaxtyping
 import pytest
 import torch
 
-from chip_sim.array import read_noise_spread
+from chip_sim.products import sum_of_squares
 from ltl_core.spiking.unfolding import join_time
 from service.client.tensors import unpack
 
@@ -16,9 +16,9 @@ def test_a_shape_of_the_core_is_checked() -> None:
 
 
 def test_a_shape_of_the_simulator_is_checked() -> None:
-    read_noise_spread(torch.zeros(1, 2, 3), 0.1)
+    sum_of_squares(torch.zeros(1, 2, 3))
     with pytest.raises(jaxtyping.TypeCheckError):
-        read_noise_spread(torch.zeros(3), 0.1)
+        sum_of_squares(torch.zeros(3))
 
 
 def test_a_type_of_the_client_is_checked() -> None:

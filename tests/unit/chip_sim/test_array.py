@@ -6,9 +6,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from chip_sim import pair
-from chip_sim.array import RowInput, TileArray, column_norms, read_columns, read_noise_spread
+from chip_sim.array import TileArray, column_norms, read_columns, read_noise_spread
 from chip_sim.converter import AdcBank, transfer_of
+from chip_sim.gaussian_table import GaussianTable
 from chip_sim.presets import preset
+from chip_sim.products import ImagePart, RowInput, parts, sum_of_squares
 from chip_sim.row_values import rows_of, unfold
 from chip_sim.spec import ChipSpec, DeviceSpec, tiles_of
 from chip_sim.tiling import tile_stage
@@ -44,8 +46,8 @@ def linear() -> Stage:
     return NetworkSpec(input_shape=(600,), layers=layers).stages[0]
 
 
-def bank(columns: int) -> AdcBank:
-    return AdcBank(torch.ones(columns), torch.zeros(columns), torch.zeros(columns))
+def bank(*shape: int) -> AdcBank:
+    return AdcBank(torch.ones(shape), torch.zeros(shape), torch.zeros(shape))
 
 
 def array(
@@ -58,8 +60,8 @@ def array(
     read_noise: float = 0.0,
 ) -> TileArray:
     blocks = tile_stage(stage, spec, 0).row_blocks
-    transfer = transfer_of(bank(stage.columns), full_scale, bits)
-    return TileArray(weight, blocks, (transfer,) * len(blocks), bits, read_noise)
+    transfer = transfer_of(bank(len(blocks), stage.columns), [full_scale] * len(blocks), bits)
+    return TileArray(weight, blocks, transfer, bits, read_noise)
 
 
 def rng() -> torch.Generator:
@@ -82,12 +84,14 @@ def test_samples_are_taken_in_parts_that_make_up_the_whole(stage: Stage) -> None
     assert [s.start for s, _ in parts[1:]] == [s.stop for s, _ in parts[:-1]]
 
 
+@pytest.mark.parametrize("binary", [False, True])
 @pytest.mark.parametrize("tile_rows", [1, 5, 7, 18, 64])
-def test_every_tile_size_gives_the_convolution(stage: Stage, tile_rows: int) -> None:
+def test_every_tile_size_gives_the_convolution(stage: Stage, tile_rows: int, binary: bool) -> None:
     values = torch.randint(0, 2, (4, 3, 7, 5), generator=rng()).float()
     weight = torch.randint(-63, 64, (6, 18), generator=rng()).float()
     spec = ChipSpec(tile_rows=tile_rows, tile_columns=4)
-    codes = read_columns(array(stage, weight, spec), RowInput(values, 1, False), stage, rng())
+    played = RowInput(values, 1, analog=False, binary=binary)
+    codes = read_columns(array(stage, weight, spec), played, stage, rng())
     expected = F.conv2d(values, weight.view(6, 3, 3, 2), stride=(2, 1), padding=(1, 0))
     assert torch.equal(codes[0], expected)
 
@@ -148,18 +152,68 @@ def test_each_row_of_tiles_is_converted_by_itself(stage: Stage) -> None:
 def test_read_noise_is_what_fresh_weights_would_give() -> None:
     values, sigma = torch.rand(18, 50, generator=rng()), 0.3
     fresh = sigma * torch.randn(20_000, 18, generator=rng())  # as many columns of weight zero
-    spread, brute = read_noise_spread(values, sigma), (fresh @ values).std(0)
+    spread, brute = read_noise_spread(sum_of_squares(values), sigma), (fresh @ values).std(0)
     torch.testing.assert_close(brute, spread, rtol=0.03, atol=1e-6)
     assert not torch.allclose(brute, spread * 1.05, rtol=0.03)
 
 
 def test_spikes_are_their_own_squares() -> None:
     values = torch.randint(0, 2, (2, 300, 50), generator=rng()).float()
-    assert torch.equal(read_noise_spread(values, 0.3, binary=True), read_noise_spread(values, 0.3))
+    assert torch.equal(sum_of_squares(values, binary=True), sum_of_squares(values))
     values[0, 7] = 0.5  # such as the mean over a pool
-    assert not torch.equal(
-        read_noise_spread(values, 0.3, binary=True), read_noise_spread(values, 0.3)
+    assert not torch.equal(sum_of_squares(values, binary=True), sum_of_squares(values))
+
+
+@pytest.mark.parametrize("tile_rows", [5, 7, 64])
+def test_spikes_as_images_answer_as_a_matrix_does(stage: Stage, tile_rows: int) -> None:
+    spikes = torch.randint(0, 2, (40, 3, 7, 5), generator=rng()).float()
+    weight = (torch.randn(6, 18, generator=rng()) * 20 * 1024).round() / 1024
+    spec = ChipSpec(tile_rows=tile_rows, tile_columns=4)
+    noisy = array(stage, weight, spec, full_scale=500.0, bits=8, read_noise=0.5)
+    matrix, images = (
+        read_columns(noisy, RowInput(spikes, 1, False, binary), stage, rng())
+        for binary in (False, True)
     )
+    assert torch.equal(matrix, images)
+    silent = spikes * (torch.arange(40) > 0).view(-1, 1, 1, 1)
+    other = read_columns(noisy, RowInput(silent, 1, False, True), stage, rng())
+    assert not torch.equal(other, images)
+
+
+@pytest.mark.parametrize(("largest", "images"), [(60.0, True), (2000.0, False)])
+def test_spikes_are_images_where_no_sum_can_be_rounded(
+    stage: Stage, largest: float, images: bool
+) -> None:
+    spikes = torch.ones(2, 3, 7, 5)
+    played = RowInput(spikes, 1, analog=False, binary=True)
+    found = parts(torch.full((6, 18), largest), (slice(0, 18),), played, stage)
+    assert all(isinstance(part, ImagePart) == images for part in found)
+
+
+def one_tile_after_the_other(made: TileArray, spikes: Tensor) -> Tensor:
+    """Read a linear layer as its definition says; return the codes [sample, column]."""
+    gaussian, total = GaussianTable(rng()), torch.zeros(len(spikes), len(made.weight))
+    for row, block in enumerate(made.row_blocks):
+        sums, transfer = spikes[:, block] @ made.weight[:, block].T, made.transfer.tiles(row)
+        spread = read_noise_spread(spikes[:, block].sum(1), made.read_noise)[:, None]
+        numbers = gaussian.take(sums.numel()).view(sums.shape)
+        levels = torch.addcmul(sums, numbers, spread)
+        total += torch.addcmul(transfer.offset, levels, transfer.scale).round().clamp(-127, 127)
+    return total
+
+
+@pytest.mark.parametrize("batch", [1, 3, 8, 400])
+@pytest.mark.parametrize("columns", [39, 40])
+def test_tiles_converted_together_answer_as_one_after_the_other(batch: int, columns: int) -> None:
+    layers = (Linear(name="readout", in_features=600, out_features=columns),)
+    linear = NetworkSpec(input_shape=(600,), layers=layers).stages[0]
+    spikes = torch.randint(0, 2, (batch, 600), generator=rng()).float()
+    weight = (torch.randn(columns, 600, generator=rng()) * 20 * 1024).round() / 1024
+    spec = ChipSpec(tile_rows=256)
+    noisy = array(linear, weight, spec, full_scale=900.0, bits=8, read_noise=0.5)
+    codes = read_columns(noisy, RowInput(spikes, 1, False, True), linear, rng())[0]
+    assert torch.equal(codes, one_tile_after_the_other(noisy, spikes))
+    assert not torch.equal(codes, one_tile_after_the_other(noisy, spikes.roll(1, 1)))
 
 
 def test_read_noise_is_drawn_for_each_row_of_tiles(linear: Stage) -> None:
@@ -185,7 +239,7 @@ def test_analog_sums_do_not_depend_on_the_order_of_their_terms(
     weight = (torch.randn(40, 600, generator=rng()) * 20 * 1024).round() / 1024
     blocks, order = (slice(0, 600),), torch.randperm(600, generator=rng())
     made = array(linear, weight, full_scale=3e5, bits=bits, read_noise=noise)
-    made = made._replace(row_blocks=blocks, transfers=made.transfers[:1])
+    made = made._replace(row_blocks=blocks, transfer=made.transfer.tiles(slice(1)))
     shuffled = made._replace(weight=weight[:, order])
     one = read_columns(made, RowInput(values, 1, True), linear, rng())
     two = read_columns(shuffled, RowInput(values[:, order], 1, True), linear, rng())
@@ -201,7 +255,7 @@ def test_sums_that_fit_24_bits_need_no_second_rounding(
     blocks, order = (slice(0, 600),), torch.randperm(600, generator=rng())
     made = array(linear, weight, full_scale=3e5, bits=8)
     norms = column_norms(weight, blocks)
-    made = made._replace(row_blocks=blocks, transfers=made.transfers[:1], norms=norms)
+    made = made._replace(row_blocks=blocks, transfer=made.transfer.tiles(slice(1)), norms=norms)
     settled = read_columns(made, RowInput(values, 1, True), linear, rng())
     monkeypatch.setattr("chip_sim.array.round_again_", lambda *_: None)
     assert torch.equal(made.weight @ values.T, weight[:, order] @ values[:, order].T) != may_round

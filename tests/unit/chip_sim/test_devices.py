@@ -119,7 +119,7 @@ def test_between_the_levels_of_the_reference_the_closed_form_holds(r: float) -> 
 
 def test_drift_follows_its_exponent() -> None:
     g, nu = torch.full((4,), 10e-6), torch.full((4,), 0.05)
-    decade = power_law_drift(g, nu, log_age(torch.full((4,), 9 * 20.0), 20.0))
+    decade = power_law_drift(g, -nu, log_age(torch.full((4,), 9 * 20.0), 20.0))
     torch.testing.assert_close(decade / g, torch.full((4,), 10**-0.05))
 
 

@@ -92,7 +92,7 @@ def test_a_layer_takes_each_part_from_the_tile_under_it() -> None:
     assert [region.tile for region in tiling.regions] == [7, 8, 9, 10, 11, 12]
     last = tile_identity(spec, 1, 12)
     assert torch.equal(layer.gain[:, 3:, 8:], last.gain[:, :2, :2])
-    assert torch.equal(layer.adcs[2].gain[3:], last.adc.gain[:2])
+    assert torch.equal(layer.adcs.gain[2, 3:], last.adc.gain[:2])
     assert torch.equal(layer.neuron.leak[3:], tile_identity(spec, 1, 8).neuron.leak[:2])
 
 

@@ -11,10 +11,11 @@ from hypothesis import strategies as st
 from safetensors.torch import load, save
 
 from chip_sim import pair
-from chip_sim.array import RowInput, TileArray, read_columns
+from chip_sim.array import TileArray, read_columns
 from chip_sim.chip import make_chip
 from chip_sim.converter import AdcBank, converter_codes, level_max, transfer_of
 from chip_sim.presets import NAMES, preset
+from chip_sim.products import RowInput
 from chip_sim.spec import ChipSpec, DeviceSpec
 from chip_sim.tiling import tile_stage
 from ltl_core.chip import LayerSettings, Observable, Placement, Stimulus
@@ -112,9 +113,10 @@ def test_any_tile_size_gives_the_same_ideal_product(
 
     def product(spec: ChipSpec) -> torch.Tensor:
         blocks = tile_stage(stage, spec, 0).row_blocks
-        perfect = AdcBank(torch.ones(stage.columns), *(torch.zeros(stage.columns),) * 2)
-        transfers = (transfer_of(perfect, 32767.0, 16),) * len(blocks)
-        array = TileArray(weight, blocks, transfers, 16, 0.0)
+        circuits = (len(blocks), stage.columns)
+        perfect = AdcBank(torch.ones(circuits), *(torch.zeros(circuits),) * 2)
+        transfer = transfer_of(perfect, [32767.0] * len(blocks), 16)
+        array = TileArray(weight, blocks, transfer, 16, 0.0)
         return read_columns(array, RowInput(values, 1, False), stage, rng)
 
     whole = product(ChipSpec(tile_rows=10_000, tile_columns=10_000))

@@ -5,6 +5,7 @@ import torch
 from torch import Tensor
 
 from chip_sim.chip import SimulatedChip, make_chip
+from chip_sim.converter import AdcBank
 from chip_sim.errors import ForeignStateError
 from chip_sim.identity import layer_identity
 from chip_sim.presets import preset
@@ -107,7 +108,7 @@ def test_converters_answer_by_gain_and_offset(level: float) -> None:
     adcs = layer_identity(UNLIKE, 4, tile_stage(network().stages[0], UNLIKE, 0)).adcs
     codes = chip.convert("hidden", level, 3)
     assert codes.shape == (3, 3, COLUMNS)
-    for row, bank in enumerate(adcs):
+    for row, bank in enumerate(map(AdcBank, *adcs)):
         gain = bank.gain * (1 + tuning.adc_gain[row] / 128)
         expected = 127 * level * gain + bank.offset_lsb + 0.5 * tuning.adc_offset[row]
         assert float((codes[0, row] - expected).abs().max()) <= 0.5 + 1e-3
