@@ -137,6 +137,7 @@ class Change(StrEnum):
 class StageName(StrEnum):
     """The stages of a calibration, in this order; each begins only if the target is not met."""
 
+    DRIFT = "drift"  # gain registers, of a chip that drifted since its weights were published
     TUNE = "tune"  # converter ranges and circuits, of a chip that was never tuned
     TRIMS = "trims"  # digital registers alone: no cell is written
     CELLS = "cells"  # weights and trims, then trims alone once more
@@ -168,6 +169,11 @@ class CalibrationSettings(_Settings):
     verification_samples: int = Field(default=256, ge=1)  # synthetic ones complete the lab's
     test_samples: int | None = Field(default=1000, ge=1)  # to measure the accuracy; None: all
     seed: int = Field(default=0, ge=0)
+
+    @property
+    def learns(self) -> bool:
+        """Whether there are stages that need samples: all but the compensation of drift."""
+        return any(stage is not StageName.DRIFT for stage in self.stages)
 
     @model_validator(mode="before")
     @classmethod

@@ -1,9 +1,11 @@
 """The loop: run the chip, compare with the golden student, correct every layer, program, verify."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from ltl_core.calibration.chip_session import ChipSession
+from ltl_core.calibration.compensation import Compensation
+from ltl_core.calibration.drift_stage import InForce, check_drift_alone, make_compensation
 from ltl_core.calibration.judge import Judge, is_better
 from ltl_core.calibration.observe import (
     MeasuredGradients,
@@ -56,17 +58,20 @@ class Calibration:
         test: TargetSet,
         settings: CalibrationSettings,
         *,
-        start: Mapping[str, LayerCodes] | None = None,
+        start: InForce | None = None,
         checkpoint: Checkpoint | None = None,
     ) -> None:
-        """Prepare to learn from `targets`, never from `test`, beginning with the codes of `start`.
+        """Prepare to learn from `targets`, never from `test`, beginning with the version `start`.
 
         `targets` are the samples of the lab, None if the settings ask for synthetic ones alone.
         Without `start` the student's own codes are the first; with a `checkpoint` it goes on from
-        there. Raises SettingError if chip, student, samples and settings do not fit together.
+        there. Raises SettingError if chip, student, samples and settings do not fit together, and
+        NotTunableError if drift alone is to be compensated on a chip without registers.
         """
+        published = None if start is None else start.fingerprint
+        check_drift_alone(settings, backend, published)
         self._golden, self._settings, self._test = student, settings, tested(test, settings)
-        self._student = student if start is None else student.with_codes(start)
+        self._student = student if start is None else student.with_codes(start.codes)
         self._are_values = test.samples.labels is not None and (
             test.samples.labels.is_floating_point()
         )
@@ -78,12 +83,13 @@ class Calibration:
         verification = self._samples.verification
         self._judge = Judge(verification, self._session.answers, are_values=self._are_values)
         self._gate = Judge(self._samples.gate, self._session.answers, are_values=self._are_values)
-        self._backend = backend
+        self._backend, self._published = backend, published
+        self._compensation: Compensation | None = None
         self._tuner: Tuner | None = None
         self._step = 0
         self._before: Measured | None = None
         self._stages: tuple[StageResult, ...] = ()
-        self._ended_by = EndedBy.SAMPLES
+        self._ended_by = EndedBy.SAMPLES if self._plan.stages else EndedBy.STAGES
         self._stopped = False
         self._result: CalibrationResult | None = None
         if checkpoint is not None:
@@ -128,8 +134,9 @@ class Calibration:
     def roll_back(self) -> None:
         """Put back the codes and registers of the start. Raises what the chip raises."""
         self._session.write(self._student.codes)
-        if self._tuner is not None:
-            self._tuner.roll_back()
+        for registers in (self._tuner, self._compensation):
+            if registers is not None:
+                registers.roll_back()
 
     def steps(self) -> Iterator[Progress]:
         """Place, measure, learn, verify and measure again. Raises what the chip raises."""
@@ -140,6 +147,7 @@ class Calibration:
             self._session.settle(self._settings.settle_s)
             self._before = Measured(self._session.measure(self._test), self._judge.judge())
             yield self._progress(Phase.BEFORE, self._before.test)
+        yield from self._compensating()
         yield from self._tuning()
         for stage in self._plan.stages:
             if self._step < stage.end and self._may_begin(stage):
@@ -162,9 +170,22 @@ class Calibration:
         self._stages += (StageResult(name, moves_cells, found.points, self._session.spent),)
         return True
 
+    def _compensating(self) -> Iterator[Progress]:
+        """Make up for the drift since publication first, if the chip can."""
+        if self._step or StageName.DRIFT not in self._settings.stages:
+            return
+        compensation = make_compensation(self._backend, self._golden.network, self._published)
+        if compensation is not None and self._is_needed(StageName.DRIFT, False):
+            self._compensation = compensation
+            for _ in compensation.steps():
+                yield self._progress(Phase.TUNING)
+
     def _tuning(self) -> Iterator[Progress]:
-        """Tune the chip's circuits and ranges first, if it was never tuned."""
-        if self._step or StageName.TUNE not in self._settings.stages:
+        """Tune the chip's circuits and ranges, if it was never tuned.
+
+        Gains that were found to make up for drift stay: a tuning would begin without them.
+        """
+        if self._step or StageName.TUNE not in self._settings.stages or self._is_compensated:
             return
         codes = self._student.codes
         tuner = make_tuner(self._backend, self._golden, codes, self._samples.learn)
@@ -188,7 +209,7 @@ class Calibration:
     def _verifying(self, before: Measured) -> Iterator[Progress]:
         self._session.settle(self._settings.settle_s)
         candidate = self._judge.judge()
-        learned = self._step > 0 or self._tuner is not None
+        learned = self._step > 0 or self._tuner is not None or self._is_compensated
         improved = learned and is_better(candidate, before.verification)
         yield self._progress(Phase.VERIFYING)
         if learned and not improved:
@@ -206,6 +227,7 @@ class Calibration:
             ended_by=self._ended_by,
             codes=self._latent.codes if improved else dict(self._student.codes),
             spent=self._session.spent,
+            compensation=None if self._compensation is None else self._compensation.result,
         )
         yield self._progress(Phase.AFTER, after.test)
 
@@ -240,6 +262,10 @@ class Calibration:
         if self._settings.targets is TargetSource.LABELS:
             return Readout.LABELS
         return Readout.TEACHER_VALUES if self._are_values else Readout.TEACHER
+
+    @property
+    def _is_compensated(self) -> bool:
+        return self._compensation is not None and self._compensation.result.compensated
 
     def _is_spent(self) -> bool:
         budget, spent = self._settings.budget, self._session.spent

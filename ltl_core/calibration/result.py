@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from torch import Tensor
 
+from ltl_core.calibration.compensation import CompensationResult
 from ltl_core.calibration.judge import Judgement
 from ltl_core.chip import LayerCodes
 from ltl_core.errors import CorruptTensorsError
@@ -17,9 +18,10 @@ from ltl_core.student.evaluate import Quality
 
 
 class EndedBy(StrEnum):
-    """What ended the learning: the target was met, or a budget was used up."""
+    """What ended it: the target was met, no stage was left, or a budget was used up."""
 
     TARGET = "target met"
+    STAGES = "stages done"
     SAMPLES = "budget:samples"
     WRITES = "budget:writes"
     PULSES = "budget:pulses"
@@ -102,6 +104,12 @@ class CalibrationResult(NamedTuple):
     ended_by: EndedBy
     codes: dict[str, LayerCodes]  # those that are on the chip at the end
     spent: Spent
+    compensation: CompensationResult | None = None  # None if that stage did not run
+
+    @property
+    def is_new_version(self) -> bool:
+        """Whether it is better by more than gains that make up for drift: codes or circuits."""
+        return self.improved and any(one.stage is not StageName.DRIFT for one in self.stages)
 
     @property
     def recovered_fraction(self) -> float | None:

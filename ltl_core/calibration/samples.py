@@ -43,7 +43,8 @@ def calibration_samples(
     verification = golden_targets(student, Samples(torch.cat(verified), None))
     gate = verification if chosen is None else _gate(student, chosen, settings) or verification
     distinct = 0 if chosen is None else chosen.size
-    return CalibrationSamples(_targets(student, learn, settings), verification, gate, distinct)
+    learned = _targets(student, learn, settings) if settings.learns else verification
+    return CalibrationSamples(learned, verification, gate, distinct)
 
 
 def _gate(student: Student, chosen: TargetSet, settings: CalibrationSettings) -> TargetSet | None:
@@ -61,7 +62,7 @@ def _gate(student: Student, chosen: TargetSet, settings: CalibrationSettings) ->
 
 def _chosen(lab: TargetSet | None, settings: CalibrationSettings) -> TargetSet | None:
     """Return as many samples of the lab as the budget allows, or None if none are wanted."""
-    if settings.data is Data.SYNTHETIC:
+    if settings.data is Data.SYNTHETIC or (lab is None and not settings.learns):
         return None
     if lab is None:
         raise SettingError(

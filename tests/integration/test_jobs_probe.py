@@ -114,6 +114,36 @@ def test_a_chip_without_weights_in_force_cannot_be_compared(lab: Lab, service: S
     assert "calibrate it first" in answer.json()["detail"]
 
 
+def test_drift_is_compensated_with_the_weights_in_force(lab: Lab, service: Service) -> None:
+    chip = calibrated(lab, service, "compensated", "pcm")
+    leave_alone(lab, chip)
+    before = lab.ended(service.submit(kind="probe", chip_id=chip)).result or {}
+    job = lab.ended(service.calibrate(chip, stages=["drift"]))
+    assert job.status == JobStatus.SUCCEEDED, job.reason
+    result = job.result or {}
+    assert result["compensated"]
+    assert not result["published"]
+    assert result["weights_version"] is None
+    assert [stage["stage"] for stage in result["stages"]] == ["drift"]
+    assert result["drift"]["score_after"] < 0.5 * result["drift"]["score_before"]
+    assert result["spent"]["cells"] == result["spent"]["samples"] == 0
+    now = shown(service, chip)
+    assert now["version_in_force"] == before["version"]
+    assert now["drift_score"] == result["drift"]["score_after"]
+
+
+def test_drift_alone_is_refused_without_weights_in_force(lab: Lab, service: Service) -> None:
+    body = {
+        "kind": "calibrate",
+        "chip_id": lab.chip("never calibrated"),
+        "student_id": lab.seeded.student_id,
+        "settings": {"stages": ["drift"]},
+    }
+    answer = service.http.post("/v1/jobs", json=body, headers={"Idempotency-Key": "never"})
+    assert answer.status_code == 422
+    assert "calibrate the chip with all stages first" in answer.text
+
+
 def test_a_policy_has_the_chip_probed_and_calibrated(
     service: Service, drifted: tuple[str, str]
 ) -> None:

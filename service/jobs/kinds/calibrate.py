@@ -11,7 +11,12 @@ from service.db.repositories.weights import Publication, WeightRepository
 from service.db.tables import Chip, Job
 from service.formatting import percent
 from service.jobs.health import health_by_accuracy
-from service.jobs.kinds.chip_and_student import find_chip_and_student, student_inputs
+from service.jobs.kinds.chip_and_student import (
+    ChipAndStudent,
+    find_chip_and_student,
+    student_in_force,
+    student_inputs,
+)
 from service.jobs.kinds.context import JobContext
 from service.jobs.kinds.spec import (
     CHIP_SESSION,
@@ -28,6 +33,8 @@ from service.schemas.jobs import ChipSubmission
 from service.states import JobStatus, Split
 
 if TYPE_CHECKING:  # loads torch, which the child process alone may
+    from ltl_core.calibration.compensation import CompensationResult
+    from ltl_core.calibration.drift_stage import InForce
     from ltl_core.calibration.loop import Calibration
     from ltl_core.calibration.result import CalibrationResult, Checkpoint, StageResult
     from service.jobs.kinds.chip_session import JobChipSession
@@ -47,7 +54,17 @@ def admit(session: Session, request: CalibrateRequest) -> JobSubject:
     """Admit it where the chip shows what the rule needs; raises what any job with a chip does."""
     found = find_chip_and_student(session, request)
     _check_observable(found.chip, request.settings.observable)
+    _check_drift(session, found, request.settings)
     return found.subject()
+
+
+def inputs(session: Session, job: Job) -> Json:
+    """Describe the student, and what the chip answered when the codes in force were published."""
+    whole = student_inputs(session, job)
+    if whole["in_force_sha256"] is None or job.chip_id is None or job.weights_in_force is None:
+        return whole
+    version = WeightRepository(session).get(job.chip_id, job.weights_in_force)
+    return whole | {"extra": {"fingerprint": version.fingerprint}}
 
 
 def calibrate(context: JobContext) -> Ended:
@@ -69,6 +86,7 @@ def store(to: ResultStore, ended: Ended) -> Json:
     result = ended.result or {}
     to.record_accuracy(float(result["accuracy"]["after"]), result)
     if "weights" not in ended.blocks:
+        _record_compensation(to, result)
         return result | {"weights_version": None}
     publication = Publication(
         job_id=to.job.id,
@@ -93,6 +111,8 @@ def outcome(result: Json) -> str:
     if not {"before", "after", "golden"} <= accuracy.keys():
         return ""
     change = f"{percent(accuracy['before'])} before, {percent(accuracy['after'])} after"
+    if result.get("compensated"):
+        return f"{change}; drift compensated by registers, weights unchanged"
     if not result.get("published"):
         return f"{change}; not better, old codes put back"
     version = result.get("weights_version")
@@ -129,9 +149,19 @@ class CalibrationAttempt:
             None if made else read_targets(Split.CALIBRATION, self._context),
             read_targets(Split.TEST, self._context),
             self.settings,
-            start=self.chip.start,
+            start=self._in_force(),
             checkpoint=self._checkpoint(),
         )
+
+    def _in_force(self) -> "InForce | None":
+        """Return the version in force with its fingerprint; None if the chip has none."""
+        from ltl_core.calibration.drift import MeanFingerprint
+        from ltl_core.calibration.drift_stage import InForce
+
+        if self.chip.start is None:
+            return None
+        found = self._context.description.extra.get("fingerprint")
+        return InForce(self.chip.start, None if found is None else MeanFingerprint.from_json(found))
 
     def _checkpoint(self) -> "Checkpoint | None":
         """Read the checkpoint of the attempt before; None where this version cannot go on."""
@@ -167,7 +197,7 @@ class CalibrationAttempt:
         return Ended(
             status=JobStatus.SUCCEEDED,
             result=self._result(found),
-            blocks=self._weights(found) if found.improved else {},
+            blocks=self._weights(found) if found.is_new_version else {},
             chip_state_sha256=self.chip.saved_chip(),
         )
 
@@ -194,7 +224,9 @@ class CalibrationAttempt:
             "agreement": found.after.verification.agreement,
             "stages": [_stage(stage) for stage in found.stages],
             "ended_by": found.ended_by,
-            "published": found.improved,
+            "drift": _drift(found.compensation),
+            "published": found.is_new_version,
+            "compensated": found.improved and not found.is_new_version,
             "rule": self.settings.rule,
             "observable": self.settings.observable,
             "health": health_by_accuracy(after.accuracy, accuracy["golden"]),
@@ -212,6 +244,24 @@ def _stage(stage: "StageResult") -> Json:
     return stage._asdict() | {"spent": stage.spent._asdict()}
 
 
+def _drift(found: "CompensationResult | None") -> Json | None:
+    """Say what the compensation of drift brought: scores, and the gain of each layer."""
+    if found is None:
+        return None
+    return {
+        "score_before": found.before.score,
+        "score_after": found.after.score,
+        "factors": {layer.layer: layer.factor for layer in found.layers},
+    }
+
+
+def _record_compensation(to: ResultStore, result: Json) -> None:
+    """Record what a chip answers whose drift was compensated, with the same weights in force."""
+    version = to.job.weights_in_force
+    if result.get("compensated") and version is not None:
+        to.record_fingerprint(result["fingerprint"], version, result["drift"]["score_after"])
+
+
 def recovered(accuracy: dict[str, float]) -> float | None:
     """Return (after - before) / (golden - before); None where nothing was lost."""
     lost = accuracy["golden"] - accuracy["before"]
@@ -225,6 +275,18 @@ def _check_observable(chip: Chip, observable: str) -> None:
         raise InvalidFieldsError(FieldProblem("/settings/observable", message))
 
 
+def _check_drift(session: Session, found: ChipAndStudent, settings: CalibrationSettings) -> None:
+    """Refuse to compensate drift alone if it is not known what the chip did before it."""
+    if settings.learns:
+        return
+    if student_in_force(session, found.chip) != found.student.id:
+        message = (
+            "the stage 'drift' alone needs weights of this student in force: "
+            "calibrate the chip with all stages first"
+        )
+        raise InvalidFieldsError(FieldProblem("/settings/stages", message))
+
+
 KIND = JobKindSpec(
     name="calibrate",
     noun="Calibration",
@@ -233,7 +295,7 @@ KIND = JobKindSpec(
     admit=admit,
     work=calibrate,
     loads=("ltl_core.calibration.loop", CHIP_SESSION, TARGETS),
-    inputs=student_inputs,
+    inputs=inputs,
     store=store,
     outcome=outcome,
     facts=facts,

@@ -9,6 +9,7 @@ from statistics import median
 import pytest
 import torch
 
+from ltl_core.calibration.drift_stage import InForce
 from ltl_core.calibration.golden import golden_targets
 from ltl_core.calibration.loop import Calibration
 from ltl_core.calibration.result import CalibrationResult, EndedBy
@@ -77,7 +78,7 @@ def test_a_second_calibration_starts_from_the_version_in_force(world: World) -> 
     first = Calibration(backend, world.student, world.targets, world.test, SHORT)
     list(first.steps())
     second = Calibration(
-        backend, world.student, world.targets, world.test, SHORT, start=first.result.codes
+        backend, world.student, world.targets, world.test, SHORT, start=InForce(first.result.codes)
     )
     phases = [progress.phase for progress in second.steps()]
     assert phases[-1] is Phase.AFTER

@@ -1,0 +1,50 @@
+"""The stage of a calibration that compensates drift, before anything is learned."""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from ltl_core.calibration.compensation import Compensation
+from ltl_core.calibration.drift import MeanFingerprint
+from ltl_core.chip import ChipBackend, LayerCodes
+from ltl_core.errors import SettingError
+from ltl_core.network.spec import NetworkSpec
+from ltl_core.optional_verbs import TunableChip, tunable
+from ltl_core.settings import CalibrationSettings
+
+
+class InForce(NamedTuple):
+    """The published version that a chip begins with."""
+
+    codes: Mapping[str, LayerCodes]
+    fingerprint: MeanFingerprint | None = None  # what the chip answered when they were published
+
+
+def make_compensation(
+    chip: ChipBackend, network: NetworkSpec, published: MeanFingerprint | None
+) -> Compensation | None:
+    """Return the compensation of the placed network.
+
+    None if the chip has no registers, or if it is not known what it answered at publication.
+    Raises what the chip raises.
+    """
+    has_registers = chip.info.tuning is not None and isinstance(chip, TunableChip)
+    if published is None or not has_registers:
+        return None
+    return Compensation(chip, network, published)
+
+
+def check_drift_alone(
+    settings: CalibrationSettings, chip: ChipBackend, published: MeanFingerprint | None
+) -> None:
+    """Check that the stage can run if no other was asked for.
+
+    Raises NotTunableError for a chip without registers, SettingError without a fingerprint.
+    """
+    if settings.learns:
+        return
+    tunable(chip)
+    if published is None:
+        raise SettingError(
+            "The stage 'drift' compares the chip with its fingerprint at publication, and there is "
+            "none: calibrate the chip with all stages first."
+        )
