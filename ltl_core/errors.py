@@ -139,6 +139,13 @@ class CapacityError(ChipError):
         self.available = available
 
 
+class LossCurveError(CalibrationError):
+    """A loss curve that was stored cannot be used."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"The loss curve of the student does not fit: {reason}.")
+
+
 class FingerprintError(ChipError):
     """A fingerprint cannot be compared with what the chip answers now."""
 

@@ -1,5 +1,6 @@
 """Numbers and times as text for people: with a unit, and significant digits only."""
 
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 
 DASH = "–"
@@ -18,6 +19,21 @@ def points(value: float | None) -> str:
 def score_text(score: float | None) -> str:
     """Format a drift score with two decimals, which is how repeatable a probe is."""
     return DASH if score is None else f"{score:.2f}"
+
+
+def loss_text(loss: Mapping[str, float] | None) -> str:
+    """Format a predicted loss of accuracy: `about 3 points lost, 1 to 6`."""
+    if loss is None:
+        return DASH
+    if loss["high"] < 1:
+        return "less than a point lost"
+    about, low, high = (_few_digits(loss[name]) for name in ("points", "low", "high"))
+    return f"about {about} {'point' if about == '1' else 'points'} lost, {low} to {high}"
+
+
+def _few_digits(value: float) -> str:
+    """Format a figure whose second digit is not known: below one it has a decimal."""
+    return f"{value:.0f}" if value >= 0.95 or value < 0.05 else f"{value:.1f}"
 
 
 def amount(value: float | None) -> str:

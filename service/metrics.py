@@ -151,6 +151,11 @@ def _chips(repository: MetricsRepository) -> Iterator[Metric]:
     drift = GaugeMetricFamily(
         "tandemcal_chip_drift_score", "Drift score of the last probe", labels=("chip",)
     )
+    loss = GaugeMetricFamily(
+        "tandemcal_chip_predicted_loss_points",
+        "Accuracy that the chip is predicted to have lost since publication, in points",
+        labels=("chip",),
+    )
     counts: dict[str, int] = {}
     for chip in repository.chips():
         counts[chip.health] = counts.get(chip.health, 0) + 1
@@ -158,11 +163,14 @@ def _chips(repository: MetricsRepository) -> Iterator[Metric]:
             accuracy.add_metric((chip.name,), chip.accuracy)
         if chip.drift_score is not None:
             drift.add_metric((chip.name,), chip.drift_score)
+        if chip.predicted_loss is not None:
+            loss.add_metric((chip.name,), chip.predicted_loss["points"])
     for name, chips in sorted(counts.items()):
         health.add_metric((name,), chips)
     yield health
     yield accuracy
     yield drift
+    yield loss
 
 
 def _leases(repository: MetricsRepository, now: datetime) -> Iterator[Metric]:

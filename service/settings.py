@@ -59,9 +59,6 @@ class Settings(BaseSettings):
     keep_logs_days: PositiveFloat = 365.0
     keep_checkpoints_days: PositiveFloat = 7.0
     keep_turns_days: PositiveFloat = 7.0  # what the job engine stores of finished dispatches
-    # Drift scores at which a chip counts as drifting, and as bad; see docs/results/drift-score.md.
-    drift_score_drifting: PositiveFloat = 0.8
-    drift_score_bad: PositiveFloat = 1.25
 
     log_json: bool = False
     log_level: str = Field(default="info", pattern="^(debug|info|warning|error)$")

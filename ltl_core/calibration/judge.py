@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
+from ltl_core.calibration.prediction import Observation
 from ltl_core.teaching.targets import TargetSet
 
 _CHUNK = 64  # samples measured at a time: a judgement ends with the chunk that decides
@@ -45,6 +46,13 @@ class Judgement(NamedTuple):
     def points_error(self) -> float:
         """Standard error of `points`."""
         return statistics.pstdev(self.lost) / math.sqrt(len(self.lost))
+
+    def observation(self) -> Observation:
+        """Return the predicted loss as an observation.
+
+        If all samples agree, their scatter says nothing: the error is at least half a sample.
+        """
+        return Observation(self.points, max(self.points_error, 50 / len(self.lost)))
 
 
 def compare(

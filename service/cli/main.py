@@ -21,6 +21,8 @@ from service.cli.backup import backup, restore
 from service.cli.plots import chip_app
 from service.client.errors import TandemcalError
 from service.client.sdk import Tandemcal
+from service.formatting import loss_text
+from service.schemas.resources import PredictedLossView
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -112,16 +114,17 @@ def migrate() -> None:
 
 @app.command()
 def chips(url: Url = DEFAULT_URL, key: Key = "") -> None:
-    """List the chips with health, state, accuracy and drift score."""
+    """List the chips with health, state, accuracy, drift score and predicted loss."""
     with _client(url, key) as client:
         rows = [
             (
                 *(c.name, c.health, c.state, _percent(c.accuracy), _score(c.drift_score)),
-                *(c.version_in_force, c.queue_depth),
+                *(_loss(c.predicted_loss), c.version_in_force, c.queue_depth),
             )
             for c in client.chips.list()
         ]
-    _show(["Chip", "Health", "State", "Accuracy", "Drift", "Version", "Queue"], rows)
+    titles = ["Chip", "Health", "State", "Accuracy", "Drift", "Predicted loss", "Version", "Queue"]
+    _show(titles, rows)
 
 
 @app.command()
@@ -133,7 +136,9 @@ def probe(chip: Chip, url: Url = DEFAULT_URL, key: Key = "") -> None:
     if job.status != "succeeded" or job.result is None:
         _fail(f"The probe of {chip} ended as {job.status}: {job.reason}")
     score = _score(job.result["score"]) or "not known: its weights have no fingerprint"
-    Console().print(f"{chip}: drift score {score}, health {job.result['health']}.", highlight=False)
+    loss, health = loss_text(job.result.get("predicted_loss")), job.result["health"]
+    line = f"{chip}: {loss}, drift score {score}, health {health}."
+    Console().print(line, highlight=False)
 
 
 @app.command()
@@ -196,6 +201,10 @@ def _clock(time: datetime | None) -> str | None:
 
 def _score(score: float | None) -> str | None:
     return None if score is None else f"{score:.2f}"
+
+
+def _loss(loss: PredictedLossView | None) -> str | None:
+    return None if loss is None else loss_text(loss.model_dump())
 
 
 def _percent(share: float | None) -> str | None:

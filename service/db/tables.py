@@ -76,6 +76,7 @@ class Student(Base):
     reset: Mapped[str] = mapped_column(String(20), server_default="zero")  # of its neurons: Reset
     accuracy: Mapped[Json]  # teacher, golden
     sha256: Mapped[str] = mapped_column(Sha256)  # codes, scales and registers, safetensors
+    loss_curve: Mapped[Json | None]  # LossCurve; None before its first probe
     created_at: Mapped[datetime]
 
 
@@ -96,6 +97,7 @@ class Chip(Base):
     )  # good, drifting, bad, unknown, retired
     accuracy: Mapped[float | None]  # in the last measurement
     drift_score: Mapped[float | None]  # of the last probe; 0 when weights are published
+    predicted_loss: Mapped[Json | None]  # points, low, high; since publication, by the last probe
     version_in_force: Mapped[int | None]
     state_sha256: Mapped[str | None] = mapped_column(
         Sha256

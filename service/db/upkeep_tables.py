@@ -2,17 +2,27 @@
 
 from datetime import datetime
 
-from sqlalchemy import ForeignKey, Index, LargeBinary, Text
+from sqlalchemy import ForeignKey, Index, LargeBinary, Text, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from service.db.base import Base, Id, Json
+
+EVALUATED = "lost_points IS NOT NULL"  # fingerprints that an evaluation followed
 
 
 class Fingerprint(Base):
     """The answer of one chip to its fixed stimulus, measured by one probe job."""
 
     __tablename__ = "fingerprints"
-    __table_args__ = (Index("ix_fingerprints_chip_id_id", "chip_id", "id"),)
+    __table_args__ = (
+        Index("ix_fingerprints_chip_id_id", "chip_id", "id"),
+        Index(
+            "ix_fingerprints_evaluated",
+            "id",
+            postgresql_where=text(EVALUATED),
+            sqlite_where=text(EVALUATED),
+        ),
+    )
 
     id: Mapped[str] = mapped_column(Id, primary_key=True)
     chip_id: Mapped[str] = mapped_column(ForeignKey("chips.id"))
@@ -22,6 +32,8 @@ class Fingerprint(Base):
         LargeBinary
     )  # rates of each column, as zlib-compressed JSON
     score: Mapped[float | None]  # distance from publication; 0 at publication itself
+    predicted_loss: Mapped[Json | None]  # points, low, high
+    lost_points: Mapped[float | None]  # what an evaluation soon afterwards measured
     chip_time_s: Mapped[float]
     created_at: Mapped[datetime]
 

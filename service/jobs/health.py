@@ -1,21 +1,13 @@
-"""A chip's health: by its accuracy where that was measured, by its drift score in between."""
+"""A chip's health: by its accuracy where that was measured, by its predicted loss in between."""
 
-from pydantic import BaseModel, ConfigDict, Field
-
+from ltl_core.calibration.prediction import Prediction
 from service.states import ChipHealth
 
 _GOOD = 0.02  # accuracy that a good chip may lack of the golden student's
 _DRIFTING = 0.10  # and one that is worth calibrating; beyond, it is bad
+_GOOD_POINTS, _BAD_POINTS = 2.0, 10.0  # predicted loss: a good chip's is below, a bad one's is not
+_SURELY_POINTS = 5.0  # and the upper end of a good chip's interval is below this
 _ORDER = (ChipHealth.GOOD, ChipHealth.DRIFTING, ChipHealth.BAD)
-
-
-class DriftThresholds(BaseModel):
-    """Drift scores from which on a chip is drifting, or bad; see `docs/results/drift-score.md`."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    drifting: float = Field(default=0.8, gt=0)
-    bad: float = Field(default=1.25, gt=0)
 
 
 def health_by_accuracy(accuracy: float, golden: float) -> ChipHealth:
@@ -26,11 +18,15 @@ def health_by_accuracy(accuracy: float, golden: float) -> ChipHealth:
     return ChipHealth.DRIFTING if lacking <= _DRIFTING else ChipHealth.BAD
 
 
-def health_by_score(score: float, thresholds: DriftThresholds) -> ChipHealth:
-    """Return the health of a chip by its drift score since its weights were published."""
-    if score < thresholds.drifting:
-        return ChipHealth.GOOD
-    return ChipHealth.DRIFTING if score < thresholds.bad else ChipHealth.BAD
+def health_by_prediction(prediction: Prediction) -> ChipHealth:
+    """Return the health of a chip by the accuracy that it is predicted to have lost.
+
+    A good chip has probably lost less than two points, and hardly five.
+    """
+    if prediction.points >= _BAD_POINTS:
+        return ChipHealth.BAD
+    good = prediction.points < _GOOD_POINTS and prediction.high < _SURELY_POINTS
+    return ChipHealth.GOOD if good else ChipHealth.DRIFTING
 
 
 def worse(one: ChipHealth, other: ChipHealth) -> ChipHealth:

@@ -9,7 +9,6 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 from service.bench.chip_ref import ChipRef
 from service.bench.driver.call_times import CallTime
-from service.jobs.health import DriftThresholds
 from service.states import JobStatus, Split
 
 Json = dict[str, Any]
@@ -31,7 +30,6 @@ class ExecutorConfig(_Message):
 
     artifacts_dir: str
     threads: int = Field(ge=1)
-    drift: DriftThresholds = DriftThresholds()
     chip_backends: dict[str, str] = {}
 
 

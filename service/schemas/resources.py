@@ -108,6 +108,14 @@ class ChipPatch(Request):
     name: Title
 
 
+class PredictedLossView(View):
+    """Accuracy that a chip is predicted to have lost since publication, in points."""
+
+    points: float
+    low: float  # the loss is in [low, high] in nine cases out of ten
+    high: float
+
+
 class ChipView(View):
     """A chip: its state, its health, and the version in force."""
 
@@ -120,6 +128,7 @@ class ChipView(View):
     health: ChipHealth
     accuracy: float | None  # in the last measurement
     drift_score: float | None  # of the last probe: distance from publication, dimensionless
+    predicted_loss: PredictedLossView | None = None  # by the last probe
     version_in_force: int | None
     queue_depth: int
     running_job_id: str | None

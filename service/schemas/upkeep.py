@@ -6,6 +6,7 @@ from pydantic import Field
 
 from ltl_core.settings import CalibrationSettings, Data
 from service.schemas.base import Json, Request, ResourceId, View
+from service.schemas.resources import PredictedLossView
 
 
 class FingerprintView(View):
@@ -16,6 +17,8 @@ class FingerprintView(View):
     job_id: str
     version: int | None  # the weight version in force at that time
     score: float | None
+    predicted_loss: PredictedLossView | None = None
+    lost_points: float | None = None  # what an evaluation soon afterwards measured, points
     chip_time_s: float
     created_at: datetime
 

@@ -13,7 +13,7 @@ from service.db.repositories.jobs import JobFilter, JobRepository
 from service.db.repositories.overview import LastCalibration, OverviewRepository
 from service.db.repositories.paging import PageRequest
 from service.db.tables import Chip, Job
-from service.formatting import percent, plural, points, score_text, short_id
+from service.formatting import loss_text, percent, plural, points, score_text, short_id
 from service.jobs.kinds.registry import JobKinds
 from service.states import TERMINAL, ChipHealth, ChipState, JobStatus
 from service.web.drift import PROBES_SHOWN, Sparkline, sparkline
@@ -86,6 +86,7 @@ class ChipRow(NamedTuple):
     state: str
     accuracy: float | None
     drift: str  # as last probed
+    loss: str  # as predicted then
     probes: Sparkline | None
     recovery: Recovery | None
     version: int | None
@@ -214,6 +215,7 @@ def _chip_row(chip: Chip, last: LastCalibration | None, queue: int, job: JobRow 
         state="running" if job else "idle",
         accuracy=chip.accuracy,
         drift=score_text(chip.drift_score),
+        loss=loss_text(chip.predicted_loss),
         probes=None,
         recovery=recovery_of(last.job_id, last.result) if last else None,
         version=chip.version_in_force,

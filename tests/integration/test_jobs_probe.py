@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from service.db.tables import Chip
+from service.db.tables import Chip, Student
+from service.formatting import loss_text
 from service.states import JobStatus
 from tests.integration.jobs_lab import Lab, Process, SeededLab, Service, a_lab, until
 
@@ -62,10 +63,15 @@ def test_a_probe_says_how_far_the_chip_is_from_publication(
     result = lab.job(job).result or {}
     assert result["score"] > 0.8
     assert result["health"] in ("drifting", "bad")
+    loss = result["predicted_loss"]
+    assert 0.0 <= loss["low"] < loss["points"] < loss["high"] <= 100.0
     assert [layer["layer"] for layer in result["layers"]] == ["hidden", "readout"]
     assert result["cells"] == 0  # it stood programmed, and was not written
-    assert "fingerprint" not in result
-    assert shown(service, chip)["drift_score"] == result["score"]
+    assert not {"fingerprint", "loss_curve"} & result.keys()
+    found = shown(service, chip)
+    assert (found["drift_score"], found["predicted_loss"]) == (result["score"], loss)
+    with lab.database.reading() as session:  # so that the next probe need not find it again
+        assert session.get_one(Student, lab.seeded.student_id).loss_curve is not None
     writes = [drive for drive in lab.drives_of(chip) if drive.verb == "program"]
     assert len({drive.pid for drive in writes}) == 2  # asked to write by both jobs
 
@@ -78,6 +84,8 @@ def test_its_fingerprints_are_kept_from_publication_on(
     (probed,), cursor = newest["items"], newest["next_cursor"]
     (first,) = service.http.get(path, params={"cursor": cursor}).json()["items"]
     assert (first["score"], first["version"], probed["version"]) == (0.0, 1, 1)
+    assert first["predicted_loss"] == {"points": 0.0, "low": 0.0, "high": 0.0}
+    assert probed["predicted_loss"] == shown(service, drifted[0])["predicted_loss"]
     assert probed["job_id"] == drifted[1]
     assert probed["chip_time_s"] > first["chip_time_s"] + MONTH.total_seconds()
     whole = service.http.get(f"{path}/{probed['id']}").json()
@@ -95,7 +103,19 @@ def test_a_chip_is_probed_from_the_command_line(
     assert command.gone() == 0, command.log()
     chip = shown(service, drifted[0])
     score = f"drift score {chip['drift_score']:.2f}, health {chip['health']}."
-    assert command.log() == f"drifting: {score}\n"
+    assert command.log() == f"drifting: {loss_text(chip['predicted_loss'])}, {score}\n"
+
+
+def test_an_evaluation_tells_what_the_last_probe_could_not_know(
+    service: Service, lab: Lab, drifted: tuple[str, str]
+) -> None:
+    chip, _ = drifted
+    path = f"/v1/chips/{chip}/fingerprints"
+    job = service.submit(kind="evaluate", chip_id=chip, student_id=lab.seeded.student_id)
+    accuracy = (lab.ended(job).result or {})["accuracy"]["now"]
+    published = service.http.get(f"/v1/chips/{chip}/weights/1").json()["accuracy"]["after"]
+    probed = service.http.get(path, params={"limit": 1}).json()["items"][0]
+    assert probed["lost_points"] == pytest.approx(100 * (published - accuracy))
 
 
 def test_a_chip_of_ideal_cells_does_not_drift(lab: Lab, service: Service) -> None:

@@ -207,10 +207,11 @@ def test_the_pages_show_how_far_chips_have_drifted(fleet: Fleet) -> None:
     page = fleet.world.client.get("/").text
     assert "last 2 probes: 0.31, 0.93" in page
     assert page.count('class="sparkline"') == 1
-    assert "a: good, drift score 0.93" in page
+    assert "a: good, drift score 0.93, about 2 points lost, 0.4 to 4" in page
     (job, _) = fleet.world.client.get("/v1/jobs", params={"kind": "probe"}).json()["items"]
     shown = fleet.world.client.get(f"/jobs/{job['id']}").text
-    assert "Probe of a: drift score 0.93, the chip is good." in shown
+    loss = "about 2 points lost, 0.4 to 4"
+    assert f"Probe of a: {loss}, drift score 0.93, the chip is good." in shown
     assert "Drift of readout" in shown
 
 

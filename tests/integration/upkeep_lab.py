@@ -18,6 +18,7 @@ from service.states import JobStatus
 from tests.world import World
 
 ANSWER = {"rates": {"readout": [0.5, 0.1]}, "noise": None, "probes": 1, "chip_time_s": 3.0}
+CURVE = {"scores": [0.0, 2.0], "points": [0.0, 10.0], "spread": 0.5}  # of the student
 
 
 class Fleet:
@@ -97,5 +98,5 @@ class Fleet:
     def probed(self, chip: str, score: float) -> None:
         """The chip's open probe found this."""
         layers = [{"layer": "readout", "score": score}]
-        result = {"score": score, "health": "good", "version": 1, "layers": layers}
+        result = {"score": score, "version": 1, "layers": layers, "loss_curve": CURVE}
         self.finish(chip, JobStatus.SUCCEEDED, fingerprint=ANSWER, **result)

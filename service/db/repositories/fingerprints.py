@@ -6,16 +6,18 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import func, select, update
+from sqlalchemy import and_, func, select, text, update
 from sqlalchemy.orm import Session, aliased, defer
 from uuid_utils import uuid7
 
 from service.db.base import Json
 from service.db.repositories.paging import PageRequest, fetch_page
 from service.db.repositories.upsert import insert_if_new
-from service.db.tables import Chip
-from service.db.upkeep_tables import Fingerprint
+from service.db.tables import Chip, WeightVersion
+from service.db.upkeep_tables import EVALUATED, Fingerprint
 from service.errors import FingerprintNotFoundError
+
+_SAME_AGE = 1.5  # times the age at a probe: an evaluation up to then measures the same drift
 
 
 class ProbeRecord(NamedTuple):
@@ -26,7 +28,16 @@ class ProbeRecord(NamedTuple):
     version: int | None
     answer: Json  # the fingerprint itself
     score: float | None
+    predicted_loss: Json | None  # points, low, high
     chip_time: float  # s, on the chip's clock
+
+
+class ProbeOutcome(NamedTuple):
+    """The score of a probe, and the loss that an evaluation soon afterwards measured."""
+
+    chip_id: str
+    score: float
+    lost_points: float
 
 
 class FingerprintRepository:
@@ -44,13 +55,50 @@ class FingerprintRepository:
             "version": probed.version,
             "answer": zlib.compress(json.dumps(probed.answer).encode()),
             "score": probed.score,
+            "predicted_loss": probed.predicted_loss,
             "chip_time_s": probed.chip_time,
             "created_at": now,
         }
         if insert_if_new(self._session, Fingerprint, values):
-            self._session.execute(
-                update(Chip).where(Chip.id == probed.chip_id).values(drift_score=probed.score)
-            )
+            found = {"drift_score": probed.score, "predicted_loss": probed.predicted_loss}
+            self._session.execute(update(Chip).where(Chip.id == probed.chip_id).values(found))
+
+    def record_loss(self, version: WeightVersion, lost_points: float, now: datetime) -> None:
+        """Record a measured loss with the last probe of the version, unless it is too old.
+
+        The age of the version may have grown by half since the probe: drift is about logarithmic.
+        """
+        query = (
+            select(Fingerprint)
+            .where(Fingerprint.chip_id == version.chip_id, Fingerprint.version == version.version)
+            .order_by(Fingerprint.id.desc())
+            .limit(1)
+        )
+        probed = self._session.scalar(query.options(defer(Fingerprint.answer)))
+        if probed is None or probed.score is None:
+            return
+        age, age_now = probed.created_at - version.created_at, now - version.created_at
+        if age_now <= _SAME_AGE * age:
+            probed.lost_points = lost_points
+
+    def outcomes(self, student_id: str, limit: int) -> list[ProbeOutcome]:
+        """Return the newest probes of any chip with this student that an evaluation followed."""
+        of_student = and_(
+            WeightVersion.chip_id == Fingerprint.chip_id,
+            WeightVersion.version == Fingerprint.version,
+            WeightVersion.student_id == student_id,
+        )
+        query = (
+            select(Fingerprint.chip_id, Fingerprint.score, Fingerprint.lost_points)
+            .join(WeightVersion, of_student)
+            .where(text(EVALUATED), Fingerprint.score.is_not(None))
+            .order_by(Fingerprint.id.desc())
+            .limit(limit)
+        )
+        return [
+            ProbeOutcome(row.chip_id, row.score or 0.0, row.lost_points or 0.0)
+            for row in self._session.execute(query)
+        ]
 
     def last_scores(self, chip_ids: Sequence[str], count: int) -> dict[str, list[float]]:
         """Return per chip the scores of its last `count` probes, oldest first."""

@@ -37,6 +37,12 @@ class StudentRepository:
             raise StudentNotFoundError(student_id)
         return student
 
+    def keep_loss_curve(self, student_id: str, curve: Json) -> None:
+        """Store the loss curve of a student; it is the same whoever found it."""
+        self._session.execute(
+            update(Student).where(Student.id == student_id).values(loss_curve=curve)
+        )
+
     def list(
         self, teacher_id: str | None, target_set_id: str | None, page: PageRequest
     ) -> tuple[list[Student], str | None]:

@@ -11,7 +11,6 @@ from service.db.repositories.chips import ChipRepository
 from service.db.repositories.target_sets import TargetSetRepository
 from service.db.repositories.teachers import TeacherRepository
 from service.db.tables import Chip, Job
-from service.jobs.health import DriftThresholds
 from service.jobs.kinds.registry import KINDS, JobKinds
 from service.jobs.messages import ChunkRef, ExecutorConfig, JobDescription, Json
 from service.settings import Settings
@@ -25,7 +24,6 @@ def executor_config(settings: Settings) -> ExecutorConfig:
         artifacts_dir=str(settings.artifacts_dir),
         threads=settings.job_threads or max(1, cores // settings.parallel_jobs),
         chip_backends=settings.chip_backends,
-        drift=DriftThresholds(drifting=settings.drift_score_drifting, bad=settings.drift_score_bad),
     )
 
 

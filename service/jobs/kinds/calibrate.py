@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Literal
 
 from sqlalchemy.orm import Session
 
+from ltl_core.calibration.prediction import Prediction
 from ltl_core.progress import Phase, Progress
 from ltl_core.settings import CalibrationSettings, Data
 from service.db.repositories.weights import Publication, WeightRepository
@@ -18,6 +19,7 @@ from service.jobs.kinds.chip_and_student import (
     student_inputs,
 )
 from service.jobs.kinds.context import JobContext
+from service.jobs.kinds.predicted_loss import OBSERVED, prediction_json
 from service.jobs.kinds.spec import (
     CHIP_SESSION,
     TARGETS,
@@ -84,6 +86,7 @@ def calibrate(context: JobContext) -> Ended:
 def store(to: ResultStore, ended: Ended) -> Json:
     """Record the accuracy, and publish codes that are better. Raises AttemptSupersededError."""
     result = ended.result or {}
+    to.record_loss(float(result["accuracy"]["before"]))
     to.record_accuracy(float(result["accuracy"]["after"]), result)
     if "weights" not in ended.blocks:
         _record_compensation(to, result)
@@ -101,7 +104,8 @@ def store(to: ResultStore, ended: Ended) -> Json:
     )
     version = WeightRepository(to.session).publish(publication, to.now).version
     if publication.fingerprint is not None:
-        to.record_fingerprint(publication.fingerprint, version, 0.0)
+        nothing = prediction_json(Prediction(0.0, 0.0, 0.0))
+        to.record_fingerprint(publication.fingerprint, version, 0.0, nothing)
     return result | {"weights_version": version}
 
 
@@ -209,8 +213,6 @@ class CalibrationAttempt:
             calibration.stop(EndedBy.SECONDS)
 
     def _result(self, found: "CalibrationResult") -> Json:
-        from ltl_core.calibration.drift import measure_fingerprint
-
         before, after = found.before.test, found.after.test
         accuracy = self.chip.golden(found.golden.accuracy) | {
             "before": before.accuracy,
@@ -231,9 +233,19 @@ class CalibrationAttempt:
             "observable": self.settings.observable,
             "health": health_by_accuracy(after.accuracy, accuracy["golden"]),
             "chip_time_s": self.chip.backend.now(),
-            "fingerprint": measure_fingerprint(self.chip.backend).to_json(),
+            "fingerprint": self._fingerprint(),
             "spent": found.spent._asdict() | {"seconds": self.chip.seconds()},
         }
+
+    def _fingerprint(self) -> Json:
+        """Measure what later probes will compare with."""
+        from ltl_core.calibration.drift import measure_fingerprint
+        from ltl_core.calibration.watch import observe_loss
+        from service.jobs.kinds.targets import read_watched
+
+        backend, student = self.chip.backend, self.chip.student
+        observed = observe_loss(backend, student, read_watched(student, self._context))
+        return measure_fingerprint(backend).to_json() | {OBSERVED: observed._asdict()}
 
     def _weights(self, found: "CalibrationResult") -> dict[str, str]:
         calibrated = self.chip.student.with_codes(found.codes).to_block()

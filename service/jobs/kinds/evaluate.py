@@ -40,9 +40,11 @@ def evaluate(context: JobContext) -> Ended:
 
 
 def store(to: ResultStore, ended: Ended) -> Json:
-    """Record the accuracy of the chip."""
+    """Record the accuracy of the chip, and what it lost beside what was predicted."""
     result = ended.result or {}
-    to.record_accuracy(float(result["accuracy"]["now"]), result)
+    accuracy = float(result["accuracy"]["now"])
+    to.record_accuracy(accuracy, result)
+    to.record_loss(accuracy)
     return result
 
 

@@ -14,6 +14,7 @@ from sqlalchemy.orm import Session
 from service.artifacts import ArtifactStore
 from service.db.repositories.chips import ChipRepository
 from service.db.repositories.fingerprints import FingerprintRepository, ProbeRecord
+from service.db.repositories.weights import WeightRepository
 from service.db.tables import Job
 from service.jobs.kinds.context import JobContext
 from service.jobs.messages import Ended, Json
@@ -50,7 +51,19 @@ class ResultStore(NamedTuple):
         chips.record_accuracy(chip_id, accuracy)
         chips.set_health(chip_id, health, self.job.id, self.now)
 
-    def record_fingerprint(self, answer: Json, version: int, score: float | None) -> None:
+    def record_loss(self, accuracy: float) -> None:
+        """Record the accuracy of the version that the job found in force beside its last probe."""
+        chip_id, number = self.job.chip_id, self.job.weights_in_force
+        if chip_id is None or number is None:
+            return
+        version = WeightRepository(self.session).get(chip_id, number)
+        if version.student_id == self.job.student_id:  # else the student's own codes were measured
+            lost = 100 * (float(version.accuracy["after"]) - accuracy)
+            FingerprintRepository(self.session).record_loss(version, lost, self.now)
+
+    def record_fingerprint(
+        self, answer: Json, version: int, score: float | None, predicted_loss: Json | None
+    ) -> None:
         """Record what the chip answered to its fixed stimulus while `version` was in force."""
         probed = ProbeRecord(
             chip_id=str(self.job.chip_id),
@@ -58,6 +71,7 @@ class ResultStore(NamedTuple):
             version=version,
             answer=answer,
             score=score,
+            predicted_loss=predicted_loss,
             chip_time=float(answer["chip_time_s"]),
         )
         FingerprintRepository(self.session).keep(probed, self.now)

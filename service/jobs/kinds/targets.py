@@ -2,8 +2,10 @@
 
 import torch
 
+from ltl_core.calibration.watch import WatchedSamples, watched_samples
 from ltl_core.errors import SettingError
 from ltl_core.packing import unpack
+from ltl_core.student.student import Student
 from ltl_core.teaching.targets import Samples, TargetSet
 from service.jobs.kinds.context import JobContext
 from service.states import Split
@@ -12,6 +14,11 @@ from service.states import Split
 def read_targets(split: Split, context: JobContext) -> TargetSet:
     """Read one split as the `collect` job stored it."""
     return TargetSet.from_block(context.artifacts.read(context.description.targets[split]))
+
+
+def read_watched(student: Student, context: JobContext) -> WatchedSamples:
+    """Read the samples on which a chip with this golden student is watched."""
+    return watched_samples(student, read_targets(Split.TEST, context))
 
 
 def read_weights(context: JobContext) -> dict[str, torch.Tensor]:

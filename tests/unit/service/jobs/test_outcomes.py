@@ -4,8 +4,9 @@ from typing import Any
 
 import pytest
 
+from ltl_core.calibration.prediction import Prediction
 from service.db.tables import Job
-from service.jobs.health import DriftThresholds, health_by_accuracy, health_by_score, worse
+from service.jobs.health import health_by_accuracy, health_by_prediction, worse
 from service.jobs.kinds import calibrate, probe, tune
 from service.jobs.kinds.calibrate import recovered
 from service.states import ChipHealth
@@ -59,8 +60,9 @@ def test_nothing_is_recovered_where_nothing_was_lost() -> None:
 
 def test_health_follows_what_was_measured_last_and_the_worse_of_two_findings() -> None:
     found = [health_by_accuracy(accuracy, 0.9) for accuracy in (0.89, 0.85, 0.7)]
-    scores = [health_by_score(score, DriftThresholds()) for score in (0.5, 0.9, 1.3)]
-    assert found == scores == [ChipHealth.GOOD, ChipHealth.DRIFTING, ChipHealth.BAD]
+    losses = [Prediction(1.9, 0.5, 4.9), Prediction(1.9, 0.5, 5.0), Prediction(10.0, 9.0, 11.0)]
+    predicted = [health_by_prediction(loss) for loss in losses]
+    assert found == predicted == [ChipHealth.GOOD, ChipHealth.DRIFTING, ChipHealth.BAD]
     assert worse(ChipHealth.GOOD, ChipHealth.BAD) is ChipHealth.BAD
     assert worse(ChipHealth.UNKNOWN, ChipHealth.DRIFTING) is ChipHealth.DRIFTING
     assert worse(ChipHealth.UNKNOWN, ChipHealth.UNKNOWN) is ChipHealth.UNKNOWN
