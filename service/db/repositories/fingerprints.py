@@ -3,7 +3,7 @@
 import json
 import zlib
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
 from sqlalchemy import and_, func, select, text, update
@@ -18,6 +18,7 @@ from service.db.upkeep_tables import EVALUATED, Fingerprint
 from service.errors import FingerprintNotFoundError
 
 _SAME_AGE = 1.5  # times the age at a probe: an evaluation up to then measures the same drift
+_AT_ONCE = timedelta(minutes=1)  # after a probe: so long an evaluation may always take
 
 
 class ProbeRecord(NamedTuple):
@@ -78,7 +79,7 @@ class FingerprintRepository:
         if probed is None or probed.score is None:
             return
         age, age_now = probed.created_at - version.created_at, now - version.created_at
-        if age_now <= _SAME_AGE * age:
+        if age_now <= max(_SAME_AGE * age, age + _AT_ONCE):
             probed.lost_points = lost_points
 
     def outcomes(self, student_id: str, limit: int) -> list[ProbeOutcome]:

@@ -271,7 +271,8 @@ def _record_compensation(to: ResultStore, result: Json) -> None:
     """Record what a chip answers whose drift was compensated, with the same weights in force."""
     version = to.job.weights_in_force
     if result.get("compensated") and version is not None:
-        to.record_fingerprint(result["fingerprint"], version, result["drift"]["score_after"])
+        score = result["drift"]["score_after"]  # the accuracy was measured: nothing is predicted
+        to.record_fingerprint(result["fingerprint"], version, score, None)
 
 
 def recovered(accuracy: dict[str, float]) -> float | None:
