@@ -11,7 +11,7 @@ STEPS = 24  # of 0.15 s: it is killed after the checkpoint of the first two seco
 def test_a_killed_service_goes_on_from_its_checkpoint(lab: Lab) -> None:
     chip, other = lab.chip("one", run_s=0.15), lab.chip("two", run_s=0.01)
     blobs, service = lab.blobs(), Service(lab)
-    job = service.calibrate(chip, samples=32 * STEPS)
+    job = service.calibrate(chip, samples=32 * STEPS, verification_samples=64)
     behind = [service.evaluate(chip), service.evaluate(other), service.evaluate(chip)]
     until(lambda: (lab.job(job).checkpoint_step or 0) >= 4, "a few steps are kept")
     service.kill()
@@ -44,7 +44,7 @@ def test_a_killed_service_goes_on_from_its_checkpoint(lab: Lab) -> None:
 def test_a_stopped_service_goes_on_and_counts_no_failure(lab: Lab) -> None:
     chip = lab.chip("one", run_s=0.15)
     service = Service(lab)
-    job = service.calibrate(chip, samples=32 * STEPS)
+    job = service.calibrate(chip, samples=32 * STEPS, verification_samples=64)
     until(lambda: (lab.job(job).checkpoint_step or 0) >= 1, "a step is kept")
     service.stop()
     assert lab.job(job).status == JobStatus.WAITING_FOR_CHIP
