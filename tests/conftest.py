@@ -7,6 +7,8 @@ from pathlib import Path
 # Sums of floats depend on the number of threads, and two workers of two threads each take twice
 # the time. Torch reads it when it is loaded; processes that tests start inherit it.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# Threads that wait must not spin: with two of them in each of three processes nothing goes on.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 _MEMORY = Path("/dev/shm")
 _ROOM = 4 << 30  # bytes, several times what all tests together need
