@@ -117,7 +117,7 @@ class _Piece(NamedTuple):
     scratch: Float[Tensor, "_time _column _point"]  # or a tile in the place of each time
 
 
-class _Room:
+class _Buffers:
     """Memory for the sums of a few samples, taken once for all parts of the same size.
 
     Small sums of several rows of tiles are converted together, large ones piece by piece. The
@@ -188,27 +188,27 @@ class _Reader:
     ) -> None:
         """Begin to read with these numbers for the read noise; None reads without noise."""
         self._array, self._rows_in, self._gaussian, self._watch = array, rows_in, gaussian, watch
-        self._room: _Room | None = None
+        self._buffers: _Buffers | None = None
         self._together: list[range] = []
 
     def read(
         self, part: Part, total: Float[Tensor, "times column point"] | None = None
     ) -> Float[Tensor, "times column point"]:
         """Add up the codes of all rows of tiles, in `total` if it is given."""
-        room = self._room_for(part)
-        total = room.total if total is None else total
+        buffers = self._buffers_for(part)
+        total = buffers.total if total is None else total
         for numbers in self._together:
-            tiles = self._multiply(part, numbers, room)
-            for piece in room.pieces(len(numbers)):
+            tiles = self._multiply(part, numbers, buffers)
+            for piece in buffers.pieces(len(numbers)):
                 here = total[piece.where]
                 codes = here if numbers == range(1) else piece.scratch
-                self._convert(tiles, piece, room, codes)
+                self._convert(tiles, piece, buffers, codes)
                 self._add(numbers, codes, here)
         return total
 
-    def _multiply(self, part: Part, numbers: range, room: _Room) -> _Tiles:
+    def _multiply(self, part: Part, numbers: range, buffers: _Buffers) -> _Tiles:
         """Compute the sums of some rows of tiles, and find out what their conversion needs."""
-        part.multiply(numbers, room.sums[: len(numbers)])
+        part.multiply(numbers, buffers.sums[: len(numbers)])
         transfer = self._array.transfer.tiles(slice(numbers[0], numbers[-1] + 1))
         spread = exact = None
         if self._gaussian is not None or self._rows_in.analog:
@@ -240,18 +240,18 @@ class _Reader:
         each = spread.expand(-1, -1, columns, -1)
         return each[:, 0] if squares.shape[1] == 1 else each.flatten(1, 2)
 
-    def _room_for(self, part: Part) -> _Room:
+    def _buffers_for(self, part: Part) -> _Buffers:
         times, columns, points = shape = (
             self._rows_in.times,
             self._array.weight.shape[0],
             part.points,
         )
-        if self._room is None or self._room.shape != shape:
+        if self._buffers is None or self._buffers.shape != shape:
             by_time = self._rows_in.analog or times > 1
             self._together = self._cut(columns * points, by_time=by_time)
             tiles = len(self._together[0])
-            self._room = _Room(shape, tiles, by_point=part.by_point, by_time=by_time)
-        return self._room
+            self._buffers = _Buffers(shape, tiles, by_point=part.by_point, by_time=by_time)
+        return self._buffers
 
     def _cut(self, sums: int, *, by_time: bool) -> list[range]:
         """Return which rows of tiles, of so many sums each, are converted together."""
@@ -260,13 +260,13 @@ class _Reader:
             return [tiles[number : number + 1] for number in tiles]
         return [tiles[part] for part in cut(len(tiles), sums)]
 
-    def _convert(self, tiles: _Tiles, piece: _Piece, room: _Room, codes: Tensor) -> None:
+    def _convert(self, tiles: _Tiles, piece: _Piece, buffers: _Buffers, codes: Tensor) -> None:
         """Write what the converters answer to the sums of a piece over `codes`."""
         _, columns, points = piece.where
         levels, noise = piece.sums, None
         if self._gaussian is not None and tiles.spread is not None:
             spread = tiles.spread[:, columns, points]
-            noise = SumNoise(room.numbers(piece, self._gaussian), spread[0])
+            noise = SumNoise(buffers.numbers(piece, self._gaussian), spread[0])
             levels = codes if tiles.exact is None else torch.empty_like(piece.scratch)
             torch.addcmul(piece.sums, noise.numbers, spread, out=levels)
         transfer = tiles.transfer if columns == _ALL else tiles.transfer.columns(columns)

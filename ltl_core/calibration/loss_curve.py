@@ -2,7 +2,7 @@
 
 A chip that was just calibrated is the golden student with faults that cost about a point. Drift
 takes something from every cell: a common factor, a part of each column's own, and a part of each
-cell's own, each lognormal. At a ladder of strengths the perturbed student answers what a chip is
+cell's own, each lognormal. At a sweep of strengths the perturbed student answers what a chip is
 asked: the probe, from which follows the drift score, and samples, from which follows the loss
 (`judge.compare`, without labels). The curve is the isotonic regression of the loss on the score;
 the scatter around it says how differently two chips of one score may do.
@@ -27,13 +27,13 @@ from ltl_core.student.student import Student
 
 _CHUNK = 64  # samples at a time
 _PROBES = 16  # random inputs over the full scale, as a chip is probed with
-_CHIPS, _RUNGS = 6, 6  # number of faulty students, and of strengths of drift of each
+_CHIPS, _STEPS = 6, 6  # number of faulty students, and of strengths of drift of each
 _STRENGTHS = (0.06, 0.9)  # common part, as -ln of the factor: a few hours to many years of drift
 _COLUMN_SHARE = 0.15  # standard deviation of a column's own part, as a multiple of the common one
 _CELL_SHARES = (0.3, 0.9)  # likewise of a cell's own part: calm devices and restless ones
 _FAULTS = tuple(0.5 * 0.8**step for step in range(16))  # relative, of cells; largest first
 _TOLERATED = 1.0  # points that faults may cost: a calibration leaves less
-_CHIP_SPREAD = 0.3  # standard deviation of ln(points + 1/2) from what the ladder leaves out
+_CHIP_SPREAD = 0.3  # standard deviation of ln(points + 1/2) from what the sweep leaves out
 
 
 class _Answers(NamedTuple):
@@ -43,7 +43,7 @@ class _Answers(NamedTuple):
     logits: Float[Tensor, "sample output"]
 
 
-class _Rung(NamedTuple):
+class _SweepPoint(NamedTuple):
     score: float
     points: float
 
@@ -54,14 +54,14 @@ def loss_curve(student: Student, watched: WatchedSamples, seed: int = 0) -> Loss
     It takes some 50 passes over the samples. Raises LayerShapeError if they are not inputs of the
     student's network.
     """
-    ladder = _Ladder(student, watched, seed)
-    rungs = sorted(ladder.rungs())
-    scores, points = _isotonic(rungs)
+    sweep = _DriftSweep(student, watched, seed)
+    points_of_sweep = sorted(sweep.points_of_sweep())
+    scores, points = _isotonic(points_of_sweep)
     curve = LossCurve((0.0, *scores), (0.0, *points), 0.0)
-    return curve._replace(spread=math.hypot(_scatter(curve, rungs), _CHIP_SPREAD))
+    return curve._replace(spread=math.hypot(_scatter(curve, points_of_sweep), _CHIP_SPREAD))
 
 
-class _Ladder:
+class _DriftSweep:
     """Perturbs one student, and compares its answers with those of the golden one."""
 
     def __init__(self, student: Student, watched: WatchedSamples, seed: int) -> None:
@@ -73,22 +73,22 @@ class _Ladder:
         self._weights = student.weights()
         self._golden = self._answers(self._weights)
 
-    def rungs(self) -> Iterator[_Rung]:
+    def points_of_sweep(self) -> Iterator[_SweepPoint]:
         """Yield score and loss of faulty students at all strengths of drift."""
         faults = self._tolerated_faults()
         first, last = (math.log(strength) for strength in _STRENGTHS)
         for chip in range(_CHIPS):
             weights = self._faulty(faults)
             before = self._answers(weights)
-            for rung in range(_RUNGS):
-                place = (rung + (chip + 0.5) / _CHIPS) / _RUNGS
-                share = _CELL_SHARES[(rung + chip) % len(_CELL_SHARES)]
+            for step in range(_STEPS):
+                place = (step + (chip + 0.5) / _CHIPS) / _STEPS
+                share = _CELL_SHARES[(step + chip) % len(_CELL_SHARES)]
                 drifted = self._drifted(weights, math.exp(first + place * (last - first)), share)
-                yield self._rung(self._answers(drifted), before)
+                yield self._point(self._answers(drifted), before)
 
-    def _rung(self, now: _Answers, before: _Answers) -> _Rung:
+    def _point(self, now: _Answers, before: _Answers) -> _SweepPoint:
         score = drift_between(now.fingerprint, before.fingerprint).score
-        return _Rung(score, max(self._points(now) - self._points(before), 0.0))
+        return _SweepPoint(score, max(self._points(now) - self._points(before), 0.0))
 
     def _tolerated_faults(self) -> float:
         """Return the largest faults that cost no more than a calibrated chip lacks."""
@@ -162,13 +162,13 @@ def _is_fixed(name: str) -> bool:
     return not name.endswith(".weight")
 
 
-def _isotonic(rungs: list[_Rung]) -> tuple[list[float], list[float]]:
-    """Return scores and losses of a rising curve through rungs that are sorted by score.
+def _isotonic(points_of_sweep: list[_SweepPoint]) -> tuple[list[float], list[float]]:
+    """Return scores and losses of a rising curve through sweep points, sorted by score.
 
     Neighbours that fall are replaced by their mean in v = ln(points + 1/2), until none does.
     """
     blocks: list[tuple[float, float, int]] = []
-    for score, points in rungs:
+    for score, points in points_of_sweep:
         blocks.append((score, math.log(points + 0.5), 1))
         while len(blocks) > 1 and blocks[-2][1] >= blocks[-1][1]:
             (a, v, m), (b, w, n) = blocks[-2:]
@@ -176,11 +176,11 @@ def _isotonic(rungs: list[_Rung]) -> tuple[list[float], list[float]]:
     return [block[0] for block in blocks], [math.exp(block[1]) - 0.5 for block in blocks]
 
 
-def _scatter(curve: LossCurve, rungs: list[_Rung]) -> float:
+def _scatter(curve: LossCurve, points_of_sweep: list[_SweepPoint]) -> float:
     """Return the standard deviation of v around the curve, where anything is lost."""
     errors = [
         math.log((points + 0.5) / (curve.points_at(score) + 0.5))
-        for score, points in rungs
+        for score, points in points_of_sweep
         if curve.points_at(score) >= 0.5
     ]
     return math.sqrt(sum(error**2 for error in errors) / max(len(errors), 1))
