@@ -11,19 +11,23 @@ stands in it is not run again. Step sizes, margins and the choice of samples wer
 """
 
 import argparse
-import json
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from statistics import median
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from rich import box
 from rich.console import Console
-from rich.table import Table
 
+from benchmarks.calibration_rows import (
+    Row,
+    complaints_about,
+    earlier,
+    sentence_of,
+    table_of,
+    write,
+)
 from benchmarks.datasets import MissingDataError, default_folder
 from benchmarks.machine import about
 from benchmarks.tasks import tasks
@@ -66,42 +70,6 @@ class Experiment(NamedTuple):
         return CalibrationSettings(budget=budget, test_samples=1, **given)
 
 
-class Limit(NamedTuple):
-    """What the median and the worst of the chips may be."""
-
-    median: float
-    worst: float
-
-
-class Row(NamedTuple):
-    """One chip, calibrated in one way. Accuracies in %, on all test images."""
-
-    experiment: str
-    preset: str
-    seed: int
-    golden: float
-    before: float
-    after: float
-    predicted_loss: float  # points behind the golden student, without labels
-    ended_by: str
-    samples: int  # presented to learn from
-    distinct: int  # different samples of the lab
-    samples_measured: int
-    writes: float  # of a cell, mean
-    pulses: int
-    seconds: float  # without the measurement of all test images
-
-    @property
-    def behind(self) -> float:
-        """Points behind the golden student."""
-        return self.golden - self.after
-
-    @property
-    def recovered(self) -> float:
-        """Fraction of the lost accuracy that came back."""
-        return (self.after - self.before) / max(self.golden - self.before, 1e-9)
-
-
 _NO_CELL = {"stages": (StageName.TUNE, StageName.TRIMS)}
 _UNTUNED = {"stages": (StageName.TRIMS, StageName.CELLS)}
 _LAB = {"data": Data.LAB}
@@ -117,21 +85,6 @@ EXPERIMENTS: Mapping[str, Experiment] = MappingProxyType(
         "lab-alone": Experiment({**_MILD, **_LAB}, {**_HARSH, **_LAB}),
     }
 )
-# Points behind the golden student of pcm, hermes and reram; fraction recovered of harsh.
-BEHIND = {
-    "hundred": Limit(0.4, 0.8),
-    "ten": Limit(0.7, 1.2),
-    "synthetic": Limit(0.6, 1.2),
-    "no-cell": Limit(0.6, 1.0),
-}
-RECOVERED = {
-    "hundred": Limit(0.975, 0.96),
-    "ten": Limit(0.92, 0.88),
-    "synthetic": Limit(0.96, 0.94),
-    "no-cell": Limit(0.87, 0.80),
-}
-WRITES = {"mild": 0.3, "harsh": 1.5}
-GOLDEN_LEAST = 92.0
 
 
 class Task(NamedTuple):
@@ -153,7 +106,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for row in _measured(task, options, rows):
         rows.append(row)
         write(options.json, heading, rows)
-        console.print(_sentence(row))
+        console.print(sentence_of(row))
     console.print(table_of(rows))
     complaints = complaints_about(rows)
     for complaint in complaints:
@@ -205,7 +158,7 @@ def run(task: Task, name: str, preset: str, seed: int, before: float) -> Row:
         predicted_loss=found.after.verification.points,
         ended_by=found.ended_by,
         samples=found.spent.samples,
-        distinct=settings.budget.distinct or 0,
+        distinct=found.distinct,
         samples_measured=found.spent.samples_measured,
         writes=found.spent.cell_writes_per_cell,
         pulses=found.spent.pulses,
@@ -221,75 +174,6 @@ def measured_before(task: Task, preset: str, seed: int) -> float:
     session.write(task.student.codes, free=True)
     session.settle(SETTLE_S)
     return 100 * chip_quality(chip, task.student, task.test).accuracy
-
-
-def complaints_about(rows: Sequence[Row]) -> list[str]:
-    """Say which figures miss their limits; empty if none does."""
-    complaints = []
-    if rows and rows[0].golden < GOLDEN_LEAST:
-        complaints.append(f"The golden student has {rows[0].golden:.2f} %, not {GOLDEN_LEAST}.")
-    for (name, preset), group in _groups(rows).items():
-        complaints += _missed(name, preset, group)
-    return complaints
-
-
-def table_of(rows: Sequence[Row]) -> Table:
-    """Build the table, a row for each experiment and preset: the median, and the worst."""
-    table = Table(box=box.SIMPLE_HEAD, title="Median of the chips (worst)")
-    for name in ("experiment", "preset"):
-        table.add_column(name)
-    for name in (
-        *("chips", "before %", "after %", "behind", "recovered", "shown", "distinct"),
-        *("writes a cell", "s", "predicted"),
-    ):
-        table.add_column(name, justify="right")
-    for (name, preset), group in _groups(rows).items():
-        table.add_row(name, preset, *_cells(group))
-    return table
-
-
-def _cells(group: Sequence[Row]) -> list[str]:
-    behind, recovered = ([getattr(row, f) for row in group] for f in ("behind", "recovered"))
-    middle = {f: median(getattr(row, f) for row in group) for f in Row._fields[4:7]}
-    return [
-        str(len(group)),
-        f"{middle['before']:.2f}",
-        f"{middle['after']:.2f}",
-        f"{median(behind):.2f} ({max(behind):.2f})",
-        f"{median(recovered):.3f} ({min(recovered):.3f})",
-        f"{median(row.samples for row in group):,.0f}",
-        f"{median(row.distinct for row in group):,.0f}",
-        f"{median(row.writes for row in group):.2f}",
-        f"{median(row.seconds for row in group):.0f}",
-        f"{middle['predicted_loss']:.2f}",
-    ]
-
-
-def _missed(name: str, preset: str, group: Sequence[Row]) -> list[str]:
-    """Compare the chips of one preset with the limits of an experiment."""
-    who, harsh = f"{preset}, {name}", preset == "harsh"
-    found = [row.recovered if harsh else row.behind for row in group]
-    limit = (RECOVERED if harsh else BEHIND).get(name)
-    complaints = []
-    if limit is not None:
-        middle, worst = median(found), min(found) if harsh else max(found)
-        sign = 1 if harsh else -1
-        what = "recovered" if harsh else "points behind"
-        if sign * middle < sign * limit.median:
-            complaints.append(f"{who}: {middle:.3f} {what} in the median, {limit.median} wanted.")
-        if sign * worst < sign * limit.worst:
-            complaints.append(f"{who}: {worst:.3f} {what} at worst, {limit.worst} wanted.")
-    writes, most = median(row.writes for row in group), WRITES["harsh" if harsh else "mild"]
-    if name == "hundred" and writes > most:
-        complaints.append(f"{who}: {writes:.2f} writes a cell in the median, {most} wanted.")
-    return complaints
-
-
-def _groups(rows: Sequence[Row]) -> dict[tuple[str, str], list[Row]]:
-    found: dict[tuple[str, str], list[Row]] = {}
-    for row in rows:
-        found.setdefault((row.experiment, row.preset), []).append(row)
-    return found
 
 
 def _measured(task: Task, options: argparse.Namespace, done: Sequence[Row]) -> Iterator[Row]:
@@ -308,27 +192,6 @@ def _measured(task: Task, options: argparse.Namespace, done: Sequence[Row]) -> I
 
 def _chip(preset: str, seed: int) -> SimulatedChip:
     return make_chip(f"{preset}-{seed}", spec_of({"preset": preset}), seed)
-
-
-def _sentence(row: Row) -> str:
-    return (
-        f"{row.preset} {row.seed}, {row.experiment}: {row.before:.2f} to {row.after:.2f} %, "
-        f"{row.behind:.2f} behind, {row.recovered:.3f} recovered, {row.samples} shown, "
-        f"{row.writes:.2f} writes a cell, {row.seconds:.0f} s, {row.ended_by}"
-    )
-
-
-def earlier(path: Path | None) -> list[Row]:
-    """Read the rows of an earlier file."""
-    if path is None or not path.is_file():
-        return []
-    return [Row(**row) for row in json.loads(path.read_text())["rows"]]
-
-
-def write(path: Path | None, heading: Mapping[str, object], rows: Sequence[Row]) -> None:
-    if path is not None:
-        content = {**heading, "rows": [row._asdict() for row in rows]}
-        path.write_text(json.dumps(content, indent=2) + "\n")
 
 
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:

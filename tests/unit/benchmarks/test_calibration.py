@@ -3,7 +3,8 @@
 import json
 from pathlib import Path
 
-from benchmarks.calibration import EXPERIMENTS, Row, complaints_about, earlier, table_of, write
+from benchmarks.calibration import EXPERIMENTS
+from benchmarks.calibration_rows import Row, complaints_about, earlier, table_of, write
 from ltl_core.settings import Data
 
 GOOD = Row(
