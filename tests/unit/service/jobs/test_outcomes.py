@@ -8,7 +8,7 @@ from ltl_core.calibration.prediction import Prediction
 from service.db.tables import Job
 from service.jobs.health import health_by_accuracy, health_by_prediction, worse
 from service.jobs.kinds import calibrate, probe, tune
-from service.jobs.kinds.calibrate import recovered
+from service.jobs.kinds.calibration_attempt import recovered
 from service.states import ChipHealth
 
 ACCURACY = {"before": 0.5, "after": 0.9, "golden": 0.95, "untuned": 0.5, "now": 0.9}

@@ -1,0 +1,159 @@
+"""A calibration in the child process: it begins or goes on, keeps checkpoints, and says its result.
+
+`service/jobs/kinds/calibrate.py` is the kind of job.
+"""
+
+import time
+
+from ltl_core.calibration.compensation import CompensationResult
+from ltl_core.calibration.drift import MeanFingerprint, measure_fingerprint
+from ltl_core.calibration.drift_stage import InForce
+from ltl_core.calibration.loop import Calibration
+from ltl_core.calibration.result import (
+    CalibrationResult,
+    Checkpoint,
+    EarlierCheckpointError,
+    EndedBy,
+    StageResult,
+)
+from ltl_core.calibration.watch import observe_loss
+from ltl_core.progress import Phase, Progress
+from ltl_core.settings import CalibrationSettings, Data
+from service.jobs.health import health_by_accuracy
+from service.jobs.kinds.chip_session import JobChipSession
+from service.jobs.kinds.predicted_loss import OBSERVED
+from service.jobs.kinds.targets import read_targets, read_watched
+from service.jobs.messages import Ended, Json
+from service.states import JobStatus, Split
+
+_CHECKPOINT_INTERVAL = 2.0  # s
+
+
+class CalibrationAttempt:
+    """One attempt at a calibration, in the child process."""
+
+    def __init__(self, chip: JobChipSession) -> None:
+        self.chip = chip
+        self._context = chip.context
+        self._kept_at = time.monotonic()
+        self.settings = CalibrationSettings.model_validate(
+            self._context.description.request.get("settings") or {}
+        )
+
+    def calibration(self) -> Calibration:
+        """Begin, or go on from where the attempt before left off."""
+        made = self.settings.data is Data.SYNTHETIC
+        return Calibration(
+            self.chip.backend,
+            self.chip.student,
+            None if made else read_targets(Split.CALIBRATION, self._context),
+            read_targets(Split.TEST, self._context),
+            self.settings,
+            start=self._in_force(),
+            checkpoint=self._checkpoint(),
+        )
+
+    def _in_force(self) -> InForce | None:
+        """Return the version in force with its fingerprint; None if the chip has none."""
+        if self.chip.start is None:
+            return None
+        found = self._context.description.extra.get("fingerprint")
+        return InForce(self.chip.start, None if found is None else MeanFingerprint.from_json(found))
+
+    def _checkpoint(self) -> Checkpoint | None:
+        """Read the checkpoint of the attempt before; None where this version cannot go on."""
+        sha256 = self._context.description.checkpoint_sha256
+        if sha256 is None:
+            return None
+        try:
+            return Checkpoint.from_block(self._context.artifacts.read(sha256))
+        except EarlierCheckpointError as error:
+            self._context.log(f"calibration: it begins again, the checkpoint is not used: {error}")
+            return None
+
+    def put_back(self, calibration: Calibration) -> None:
+        """Put the codes of before on the chip again. Raises CancelledWorkError."""
+        calibration.roll_back()
+        raise self.chip.cancelled("cancelled; the codes of before were put back")
+
+    def after_step(self, calibration: Calibration, progress: Progress) -> None:
+        """Store a checkpoint now and then; stop where the budget of seconds is used up."""
+        self._mind_seconds(calibration)
+        waited = time.monotonic() - self._kept_at >= _CHECKPOINT_INTERVAL
+        due = waited or self._context.link.pausing()
+        learning = progress.phase in (Phase.BEFORE, Phase.CALIBRATING)
+        if learning and (due or progress.phase is Phase.BEFORE):
+            block = calibration.checkpoint().to_block(self._context.owner)
+            self._context.checkpoint(block, progress.step, self.chip.saved_chip())
+            self._kept_at = time.monotonic()
+
+    def finished(self, found: CalibrationResult) -> Ended:
+        """Say what the calibration came to. Codes that are not better are not published."""
+        return Ended(
+            status=JobStatus.SUCCEEDED,
+            result=self._result(found),
+            blocks=self._weights(found) if found.is_new_version else {},
+            chip_state_sha256=self.chip.saved_chip(),
+        )
+
+    def _mind_seconds(self, calibration: Calibration) -> None:
+        limit = self.settings.budget.seconds
+        if limit is not None and self.chip.seconds() >= limit:
+            calibration.stop(EndedBy.SECONDS)
+
+    def _result(self, found: CalibrationResult) -> Json:
+        before, after = found.before.test, found.after.test
+        accuracy = self.chip.golden(found.golden.accuracy) | {
+            "before": before.accuracy,
+            "after": after.accuracy,
+        }
+        return {
+            "accuracy": accuracy,
+            "recovered_fraction": recovered(accuracy),
+            "rate_error": {"before": list(before.rate_error), "after": list(after.rate_error)},
+            "predicted_loss_points": found.after.verification.points,
+            "agreement": found.after.verification.agreement,
+            "stages": [_stage(stage) for stage in found.stages],
+            "ended_by": found.ended_by,
+            "distinct_samples": found.distinct,
+            "drift": _drift(found.compensation),
+            "published": found.is_new_version,
+            "compensated": found.improved and not found.is_new_version,
+            "rule": self.settings.rule,
+            "observable": self.settings.observable,
+            "health": health_by_accuracy(after.accuracy, accuracy["golden"]),
+            "chip_time_s": self.chip.backend.now(),
+            "fingerprint": self._fingerprint(),
+            "spent": found.spent._asdict() | {"seconds": self.chip.seconds()},
+        }
+
+    def _fingerprint(self) -> Json:
+        """Measure what later probes will compare with."""
+        backend, student = self.chip.backend, self.chip.student
+        observed = observe_loss(backend, student, read_watched(student, self._context))
+        return measure_fingerprint(backend).to_json() | {OBSERVED: observed._asdict()}
+
+    def _weights(self, found: CalibrationResult) -> dict[str, str]:
+        calibrated = self.chip.student.with_codes(found.codes).to_block()
+        return {"weights": self._context.artifacts.put(calibrated)}
+
+
+def _stage(stage: StageResult) -> Json:
+    return stage._asdict() | {"spent": stage.spent._asdict()}
+
+
+def _drift(found: CompensationResult | None) -> Json | None:
+    """Say what the compensation of drift brought: scores, and the gain of each layer."""
+    if found is None:
+        return None
+    return {
+        "score_before": found.before.score,
+        "score_after": found.after.score,
+        "factors": {layer.layer: layer.factor for layer in found.layers},
+    }
+
+
+def recovered(accuracy: dict[str, float]) -> float | None:
+    """Return (after - before) / (golden - before); None where nothing was lost."""
+    lost = accuracy["golden"] - accuracy["before"]
+    return None if lost <= 0 else (accuracy["after"] - accuracy["before"]) / lost
