@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from ltl_core.chip import Observable
+from ltl_core.deprecation import warn_deprecated
 
 
 class RuleName(StrEnum):
@@ -145,7 +146,13 @@ class StageName(StrEnum):
 
 STAGES = tuple(StageName)
 # Fields of earlier versions, which stored requests and policies still hold.
-_RETIRED = ("learning_rate", "trim_learning_rate", "start_share", "finish_share")
+_RETIRED = {
+    "learning_rate": "weight_step",
+    "trim_learning_rate": "trim_step",
+    "start_share": "stages",
+    "finish_share": "stages",
+    "change": "stages",
+}
 
 
 class CalibrationSettings(_Settings):
@@ -178,11 +185,18 @@ class CalibrationSettings(_Settings):
     @model_validator(mode="before")
     @classmethod
     def _from_earlier(cls, data: Any) -> Any:
-        """Read what earlier versions stored: `change`, and rates in the units of weights."""
+        """Read what earlier versions stored: `change`, and rates in the units of weights.
+
+        The rates have no effect: steps are in codes.
+        """
         if not isinstance(data, Mapping):
             return data
+        for name in _RETIRED.keys() & data.keys():
+            old, new = (f"CalibrationSettings.{one}" for one in (name, _RETIRED[name]))
+            warn_deprecated(old, instead=new, removed_in="0.3")
+        change = data.get("change")
         kept = {name: value for name, value in data.items() if name not in _RETIRED}
-        if (change := kept.pop("change", None)) is not None and "stages" not in kept:
+        if change is not None and "stages" not in kept:
             kept["stages"] = (StageName.TRIMS,) if Change(change) is Change.TRIMS else STAGES
         return kept
 

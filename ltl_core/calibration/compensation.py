@@ -90,7 +90,7 @@ class Compensation:
 
     @property
     def result(self) -> CompensationResult:
-        """What was found and brought. Raises SettingError before `steps` has ended."""
+        """Result of the compensation. Raises SettingError before `steps` has ended."""
         if self._result is None:
             raise SettingError("The compensation has not ended: run its steps first.")
         return self._result

@@ -94,12 +94,12 @@ class Judge:
         seen: list[Tensor] = []
         for inputs in self._inputs.split(_CHUNK):
             seen.append(self._answers(inputs))
-            found = self._compare(torch.cat(seen))
-            if limit is not None and _is_clear(found, limit):
+            if limit is not None and _is_clear(self._compare(seen), limit):
                 break
-        return found
+        return self._compare(seen)
 
-    def _compare(self, logits: Float[Tensor, "sample output"]) -> Judgement:
+    def _compare(self, seen: list[Tensor]) -> Judgement:
+        logits = torch.cat(seen)
         return compare(self._golden[: len(logits)], logits, are_values=self._are_values)
 
 

@@ -82,7 +82,9 @@ class Calibration:
         self._session = ChipSession(backend, student, checkpoint.spent if checkpoint else None)
         verification = self._samples.verification
         self._judge = Judge(verification, self._session.answers, are_values=self._are_values)
-        self._gate = Judge(self._samples.gate, self._session.answers, are_values=self._are_values)
+        self._acceptance = Judge(
+            self._samples.acceptance, self._session.answers, are_values=self._are_values
+        )
         self._backend, self._published = backend, published
         self._compensation: Compensation | None = None
         self._tuner: Tuner | None = None
@@ -163,7 +165,8 @@ class Calibration:
 
     def _is_needed(self, name: StageName, moves_cells: bool) -> bool:
         """Tell whether the target is not met yet; if so, a stage of this name begins."""
-        limit, found = self._settings.target_points, self._gate.judge(self._settings.target_points)
+        limit = self._settings.target_points
+        found = self._acceptance.judge(limit)
         if limit is not None and found.points + found.points_error <= limit:
             self.stop(EndedBy.TARGET)
             return False
@@ -227,6 +230,7 @@ class Calibration:
             ended_by=self._ended_by,
             codes=self._latent.codes if improved else dict(self._student.codes),
             spent=self._session.spent,
+            distinct=self._samples.distinct,
             compensation=None if self._compensation is None else self._compensation.result,
         )
         yield self._progress(Phase.AFTER, after.test)

@@ -10,7 +10,7 @@ from torch import Tensor
 from ltl_core.calibration.compensation import CompensationResult
 from ltl_core.calibration.judge import Judgement
 from ltl_core.chip import LayerCodes
-from ltl_core.errors import CorruptTensorsError
+from ltl_core.errors import CalibrationError, CorruptTensorsError
 from ltl_core.packing import pack, unpack
 from ltl_core.progress import Spent
 from ltl_core.settings import StageName
@@ -44,11 +44,14 @@ class StageResult(NamedTuple):
     spent: Spent  # at the end of the stage, by the whole calibration
 
 
-class EarlierCheckpointError(CorruptTensorsError):
+class EarlierCheckpointError(CalibrationError):
     """A checkpoint of an earlier version, from which this one cannot go on."""
 
     def __init__(self) -> None:
-        super().__init__("an earlier version made it, which learned in other steps: begin again")
+        super().__init__(
+            "An earlier version of Tandemcal made this checkpoint, and it learned in other steps: "
+            "begin the calibration again."
+        )
 
 
 class Checkpoint(NamedTuple):
@@ -104,6 +107,7 @@ class CalibrationResult(NamedTuple):
     ended_by: EndedBy
     codes: dict[str, LayerCodes]  # those that are on the chip at the end
     spent: Spent
+    distinct: int = 0  # different samples of the lab that were used
     compensation: CompensationResult | None = None  # None if that stage did not run
 
     @property

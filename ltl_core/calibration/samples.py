@@ -13,7 +13,7 @@ from ltl_core.settings import CalibrationSettings, Data, TargetSource
 from ltl_core.student.student import Student
 from ltl_core.teaching.targets import Samples, TargetSet, evenly_spaced_indices
 
-_GATE_LEAST = 30  # samples of the lab that tell how much accuracy a chip lacks
+_ACCEPTANCE_LEAST = 30  # samples of the lab that tell how much accuracy a chip lacks
 _SYNTHETIC = 500  # stimuli of a calibration without the lab's data; more hardly help
 
 
@@ -22,7 +22,7 @@ class CalibrationSamples(NamedTuple):
 
     learn: TargetSet
     verification: TargetSet  # of the golden student; never learned
-    gate: TargetSet  # of the golden student, to tell whether the target is met
+    acceptance: TargetSet  # of the golden student, to tell whether the target is met
     distinct: int  # different samples of the lab that are used, verification included
 
 
@@ -41,20 +41,23 @@ def calibration_samples(
     if count > 0:
         verified.append(synthetic_inputs(student, count, _seed(settings, "verification")))
     verification = golden_targets(student, Samples(torch.cat(verified), None))
-    gate = verification if chosen is None else _gate(student, chosen, settings) or verification
+    accepted = None if chosen is None else _acceptance(student, chosen, settings)
+    acceptance = verification if accepted is None else accepted
     distinct = 0 if chosen is None else chosen.size
     learned = _targets(student, learn, settings) if settings.learns else verification
-    return CalibrationSamples(learned, verification, gate, distinct)
+    return CalibrationSamples(learned, verification, acceptance, distinct)
 
 
-def _gate(student: Student, chosen: TargetSet, settings: CalibrationSettings) -> TargetSet | None:
+def _acceptance(
+    student: Student, chosen: TargetSet, settings: CalibrationSettings
+) -> TargetSet | None:
     """Return samples of the lab for the question whether the target is met; None if too few.
 
     The golden student hesitates more on synthetic stimuli, where the predicted loss is two to
     three times as large. So samples that are learned from serve too: what a few hundred of them
     teach cannot fit their noise.
     """
-    if chosen.size < _GATE_LEAST:
+    if chosen.size < _ACCEPTANCE_LEAST:
         return None
     index = evenly_spaced_indices(chosen.size, settings.verification_samples)
     return golden_targets(student, Samples(chosen.samples.inputs[index], None))
@@ -68,8 +71,10 @@ def _chosen(lab: TargetSet | None, settings: CalibrationSettings) -> TargetSet |
         raise SettingError(
             "There are no samples to learn from: upload some, or ask for data 'synthetic'."
         )
-    limit = settings.budget.distinct
-    if limit is None or limit >= lab.size:
+    # More samples than are presented would only be computed.
+    limits = [n for n in (settings.budget.distinct, settings.budget.samples) if n is not None]
+    limit = max(2, min([lab.size, *limits]))
+    if limit >= lab.size:
         return lab
     generator = torch.Generator().manual_seed(settings.seed)
     return lab.subset(torch.randperm(lab.size, generator=generator, device="cpu")[:limit])

@@ -8,7 +8,7 @@ from ltl_core.chip import ChipBackend, LayerCodes, Stimulus
 from ltl_core.optional_verbs import TunableChip
 from ltl_core.settings import TuneSettings
 from ltl_core.student.student import Student
-from ltl_core.teaching.targets import TargetSet
+from ltl_core.teaching.targets import TargetSet, evenly_spaced_indices
 from ltl_core.tuning.tuner import Tuner, TuningSetup
 
 
@@ -23,7 +23,7 @@ def make_tuner(
     if chip.info.tuning is None or not isinstance(chip, TunableChip) or _is_tuned(chip, names):
         return None
     settings = TuneSettings()
-    inputs = samples.samples.inputs[: settings.samples]
+    inputs = samples.samples.inputs[evenly_spaced_indices(samples.size, settings.samples)]
     stimulus = Stimulus(inputs, student.neuron.steps)
     return Tuner(TuningSetup(chip, student.placement(), codes, stimulus), settings)
 

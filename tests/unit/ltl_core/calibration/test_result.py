@@ -61,11 +61,10 @@ def test_a_checkpoint_survives_its_block_with_metadata_of_the_caller() -> None:
 
 def test_a_checkpoint_of_an_earlier_version_is_told_from_a_corrupt_one() -> None:
     earlier = {"step": 3, "spent": [1, 0, 0, 0, 0.0], "before": [[0.5, [0.1], [1.0]]] * 2}
-    with pytest.raises(EarlierCheckpointError, match="begin again"):
+    with pytest.raises(EarlierCheckpointError, match="begin the calibration again"):
         Checkpoint.from_block(pack({}, {"about": json.dumps(earlier)}))
-    with pytest.raises(CorruptTensorsError) as found:
+    with pytest.raises(CorruptTensorsError):
         Checkpoint.from_block(pack({}, {"about": json.dumps(earlier | {"stages": [[1]]})}))
-    assert not isinstance(found.value, EarlierCheckpointError)
 
 
 def test_a_fraction_is_recovered_only_of_what_was_lost() -> None:

@@ -49,7 +49,7 @@ def test_without_samples_of_the_lab_synthetic_ones_have_to_be_asked_for(world: W
         calibration_samples(world.student, None, settings())
     found = calibration_samples(world.student, None, settings(data=Data.SYNTHETIC))
     assert found.distinct == 0
-    assert found.gate is found.verification
+    assert found.acceptance is found.verification
 
 
 def test_targets_of_the_teacher_belong_to_samples_of_the_lab(world: World) -> None:
@@ -62,3 +62,11 @@ def test_targets_of_the_teacher_belong_to_samples_of_the_lab(world: World) -> No
     )
     with pytest.raises(SettingError, match="'golden'"):
         calibration_samples(world.student, world.targets, settings(targets=TargetSource.LABELS))
+
+
+def test_no_more_samples_of_the_lab_are_used_than_are_presented(world: World) -> None:
+    assert world.targets.size > 40
+    found = calibration_samples(world.student, world.targets, settings(budget=Budget(samples=40)))
+    assert found.distinct == 40
+    whole = calibration_samples(world.student, world.targets, settings(budget=Budget(samples=None)))
+    assert whole.distinct == world.targets.size
