@@ -14,7 +14,7 @@ from ltl_core.student.student import Student
 from ltl_core.teaching.targets import Samples, TargetSet, evenly_spaced_indices
 
 _ACCEPTANCE_LEAST = 30  # samples of the lab that tell how much accuracy a chip lacks
-_SYNTHETIC = 500  # stimuli of a calibration without the lab's data; more hardly help
+_SYNTHETIC = 500  # different stimuli to learn from
 
 
 class CalibrationSamples(NamedTuple):
@@ -54,8 +54,8 @@ def _acceptance(
     """Return samples of the lab for the question whether the target is met; None if too few.
 
     The golden student hesitates more on synthetic stimuli, where the predicted loss is two to
-    three times as large. So samples that are learned from serve too: what a few hundred of them
-    teach cannot fit their noise.
+    three times as large. So samples of the lab serve, although most of them are learned from; one
+    standard error is kept to spare.
     """
     if chosen.size < _ACCEPTANCE_LEAST:
         return None
