@@ -1,19 +1,14 @@
 """The loop: run the chip, compare with the golden student, correct every layer, program, verify."""
 
-from collections.abc import Iterable, Iterator
-from typing import NamedTuple
+from collections.abc import Iterator
 
 from ltl_core.calibration.chip_session import ChipSession
 from ltl_core.calibration.compensation import Compensation
 from ltl_core.calibration.drift_stage import InForce, check_drift_alone, make_compensation
 from ltl_core.calibration.judge import Judge, is_better
-from ltl_core.calibration.observe import (
-    MeasuredGradients,
-    ObservedLayer,
-    measured_rate,
-    observed_layers,
-)
-from ltl_core.calibration.plan import Plan, PlannedStage, step_sizes
+from ltl_core.calibration.methods.method import BatchQuality, LearningStep, MethodSetup
+from ltl_core.calibration.methods.select import make_method
+from ltl_core.calibration.plan import Plan, PlannedStage
 from ltl_core.calibration.result import (
     CalibrationResult,
     Checkpoint,
@@ -23,28 +18,18 @@ from ltl_core.calibration.result import (
 )
 from ltl_core.calibration.samples import calibration_samples, tested
 from ltl_core.calibration.tune_stage import make_tuner
-from ltl_core.chip import ChipBackend, LayerCodes, LayerRecording
+from ltl_core.chip import ChipBackend, LayerCodes
 from ltl_core.errors import SettingError
 from ltl_core.progress import Phase, Progress
-from ltl_core.rules.select import select_rule
 from ltl_core.settings import CalibrationSettings, Readout, StageName, TargetSource
-from ltl_core.student.evaluate import Quality, recorded, student_quality
+from ltl_core.student.evaluate import Quality, student_quality
 from ltl_core.student.student import Student
-from ltl_core.teaching.readout import accuracy_of
-from ltl_core.teaching.targets import Batch, TargetSet
-from ltl_core.training.latent_weights import LatentWeights
+from ltl_core.teaching.targets import TargetSet
 from ltl_core.tuning.tuner import Tuner
 
 
-class _BatchQuality(NamedTuple):
-    """How good the chip was on the batch of one step."""
-
-    accuracy: float
-    rate_error: tuple[float, ...]  # root mean square, hidden layer by hidden layer
-
-
 class Calibration:
-    """Calibrates one chip for one student with one rule.
+    """Calibrates one chip for one student with one method.
 
     `steps` yields a Progress after each step. Between two of them the caller may take a
     `checkpoint`, `stop` the learning, or leave and `roll_back`.
@@ -77,9 +62,10 @@ class Calibration:
         )
         self._samples = calibration_samples(student, targets, settings)
         self._plan = Plan(self._samples.learn, settings)
-        self._rule, self._readout = select_rule(settings.rule), self._choose_readout()
-        self._latent = LatentWeights(self._student, step_sizes(settings))
         self._session = ChipSession(backend, student, checkpoint.spent if checkpoint else None)
+        self._method = make_method(
+            MethodSetup(student, self._student, self._session, settings, self._choose_readout())
+        )
         verification = self._samples.verification
         self._judge = Judge(verification, self._session.answers, are_values=self._are_values)
         self._acceptance = Judge(
@@ -95,7 +81,7 @@ class Calibration:
         self._stopped = False
         self._result: CalibrationResult | None = None
         if checkpoint is not None:
-            self._latent.load(checkpoint.tensors)
+            self._method.load(checkpoint.tensors)
             self._step, self._before = checkpoint.step, checkpoint.before
             self._stages = checkpoint.stages
 
@@ -119,14 +105,14 @@ class Calibration:
     @property
     def codes(self) -> dict[str, LayerCodes]:
         """The codes that were last programmed to learn with."""
-        return self._latent.codes
+        return self._method.codes
 
     def checkpoint(self) -> Checkpoint:
         """Return the state after the last whole step. Raises SettingError if there is none yet."""
         if self._before is None:
             raise SettingError("There is nothing to resume before the chip was measured.")
         return Checkpoint(
-            self._latent.tensors(), self._step, self._session.spent, self._before, self._stages
+            self._method.tensors(), self._step, self._session.spent, self._before, self._stages
         )
 
     def stop(self, reason: EndedBy) -> None:
@@ -144,7 +130,7 @@ class Calibration:
         """Place, measure, learn, verify and measure again. Raises what the chip raises."""
         self._session.place()
         yield self._progress(Phase.PLACING)
-        self._session.write(self._latent.codes, free=True)
+        self._session.write(self._method.codes, free=True)
         if self._before is None:
             self._session.settle(self._settings.settle_s)
             self._before = Measured(self._session.measure(self._test), self._judge.judge())
@@ -201,11 +187,14 @@ class Calibration:
         while self._step < stage.end and not self._is_spent():
             if stage.settles and self._step == stage.first:
                 self._session.settle(self._settings.settle_s)
-            self._latent.scale_learning_rates(stage.step_fraction(self._step))
-            batch = self._plan.batch(self._step)
-            recordings = self._session.present(batch, self._settings.observable)
-            quality = self._correct(batch, recordings, trims_only=not stage.moves_cells)
-            self._session.write(self._latent.update_codes(self._settings.write_margin))
+            quality = self._method.step(
+                LearningStep(
+                    self._step,
+                    self._plan.batch(self._step),
+                    stage.step_fraction(self._step),
+                    moves_cells=stage.moves_cells,
+                )
+            )
             self._step += 1
             yield self._progress(Phase.CALIBRATING, quality)
 
@@ -228,38 +217,12 @@ class Calibration:
             stages=self._stages,
             improved=improved,
             ended_by=self._ended_by,
-            codes=self._latent.codes if improved else dict(self._student.codes),
+            codes=self._method.codes if improved else dict(self._student.codes),
             spent=self._session.spent,
             distinct=self._samples.distinct,
             compensation=None if self._compensation is None else self._compensation.result,
         )
         yield self._progress(Phase.AFTER, after.test)
-
-    def _correct(
-        self,
-        batch: Batch,
-        recordings: Iterable[tuple[str, LayerRecording]],
-        *,
-        trims_only: bool,
-    ) -> _BatchQuality:
-        """Move the latent weights of every layer by its own error; return how good this batch was.
-
-        A layer's error is found while the chip still runs the layers above it.
-        """
-        student = self._student.with_codes(self._latent.codes)
-        observable = self._settings.observable
-        gradients = MeasuredGradients(student, batch, self._rule, observable, self._readout)
-        errors: list[float] = []
-        accuracy = 0.0
-        for layer in observed_layers(student, batch, recordings):
-            for name, gradient in gradients.of(layer).items():
-                self._latent.set_gradient(name, gradient, trims_only=trims_only)
-            if layer.stage.is_readout:
-                accuracy = accuracy_of(recorded(layer.record, "membrane")[-1], batch.expected)
-            else:
-                errors.append(_rate_error(layer, batch, student.neuron.steps))
-        self._latent.step(0.0 if trims_only else self._settings.noise_floor)
-        return _BatchQuality(accuracy, tuple(errors))
 
     def _choose_readout(self) -> Readout:
         """Return what the readout learns: values, classes, or the teacher's softmax."""
@@ -282,7 +245,7 @@ class Calibration:
                 self.stop(reason)
         return self._stopped
 
-    def _progress(self, phase: Phase, quality: Quality | _BatchQuality | None = None) -> Progress:
+    def _progress(self, phase: Phase, quality: Quality | BatchQuality | None = None) -> Progress:
         return Progress(
             phase,
             self._step,
@@ -291,9 +254,3 @@ class Calibration:
             rate_error=quality.rate_error if quality else (),
             spent=self._session.spent,
         )
-
-
-def _rate_error(layer: ObservedLayer, batch: Batch, steps: int) -> float:
-    """Return the root mean square of measured rate - target rate, in spikes a step."""
-    rate = measured_rate(layer.record, steps)
-    return float((rate - batch.rates[layer.stage.name]).square().mean().sqrt())

@@ -6,7 +6,6 @@ import torch
 
 from ltl_core.settings import CalibrationSettings, StageName
 from ltl_core.teaching.targets import Batch, TargetSet
-from ltl_core.training.latent_weights import StepSizes
 
 _TRIMS_FRACTION = 0.2  # of the samples, for the trims before cells are written
 _LAST_FRACTION = 0.2  # and for the trims afterwards
@@ -52,11 +51,6 @@ class Plan:
         generator = torch.Generator().manual_seed(self._settings.seed * 100_003 + epoch)
         order = torch.randperm(self._learn.size, generator=generator, device="cpu")
         return self._learn.take(order[place * size : (place + 1) * size])
-
-
-def step_sizes(settings: CalibrationSettings) -> StepSizes:
-    """Return the largest steps of weights and trims, in codes."""
-    return StepSizes(settings.weight_step, settings.trim_step, settings.trim_step)
 
 
 def _stages(steps: int, names: tuple[StageName, ...]) -> tuple[PlannedStage, ...]:

@@ -57,7 +57,7 @@ class EarlierCheckpointError(CalibrationError):
 class Checkpoint(NamedTuple):
     """All that is needed to go on after a step."""
 
-    tensors: dict[str, Tensor]  # of the latent weights, see `LatentWeights.tensors`
+    tensors: dict[str, Tensor]  # of the method, see `Method.tensors`
     step: int  # steps done
     spent: Spent
     before: Measured  # of the chip before it learned

@@ -1,0 +1,78 @@
+"""Methods that move latent weights by gradients: where the gradients come from is their own."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Protocol, runtime_checkable
+
+from torch import Tensor
+
+from ltl_core.calibration.methods.method import (
+    BatchQuality,
+    LearningStep,
+    MethodSetup,
+    QualityMeter,
+)
+from ltl_core.calibration.observe import ObservedLayer, observed_layers
+from ltl_core.chip import LayerCodes
+from ltl_core.settings import CalibrationSettings
+from ltl_core.spiking.gradient import Gradient
+from ltl_core.student.student import Student
+from ltl_core.teaching.targets import Batch
+from ltl_core.training.latent_weights import LatentWeights, StepSizes
+
+
+@runtime_checkable
+class GradientSource(Protocol):
+    """Draws the gradients of all matrices from what a chip recorded of one batch."""
+
+    def gradients(
+        self, student: Student, batch: Batch, layers: Iterable[ObservedLayer]
+    ) -> Iterator[dict[str, Gradient]]:
+        """Yield gradients in the units of the student's weights, each matrix once.
+
+        `student` holds the codes that are on the chip. `layers` come in the order of the network,
+        each as soon as the chip has recorded it. Raises ValueError if a recording lacks what the
+        settings ask for.
+        """
+        ...
+
+
+class GradientMethod:
+    """Moves weights and trims by Adam, in steps of codes that are alike in all layers."""
+
+    def __init__(self, setup: MethodSetup, source: GradientSource) -> None:
+        """Start at the codes of the setup's student."""
+        self._setup, self._source = setup, source
+        self._latent = LatentWeights(setup.student, step_sizes(setup.settings))
+
+    @property
+    def codes(self) -> dict[str, LayerCodes]:
+        """The latent weights, rounded; a cell keeps its code within the write margin."""
+        return self._latent.codes
+
+    def step(self, step: LearningStep) -> BatchQuality:
+        """Present the batch, move by its gradients, write what changed."""
+        setup, session, settings = self._setup, self._setup.session, self._setup.settings
+        self._latent.scale_learning_rates(step.fraction)
+        student = setup.student.with_codes(self._latent.codes)
+        meter = QualityMeter(step.batch, student.neuron.steps)
+        recordings = session.present(step.batch, settings.observable)
+        layers = meter.measure(observed_layers(student, step.batch, recordings))
+        for gradients in self._source.gradients(student, step.batch, layers):
+            for name, gradient in gradients.items():
+                self._latent.set_gradient(name, gradient, trims_only=not step.moves_cells)
+        self._latent.step(settings.noise_floor if step.moves_cells else 0.0)
+        session.write(self._latent.update_codes(settings.write_margin))
+        return meter.quality
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Return copies of the latent weights, the codes and Adam's moments."""
+        return self._latent.tensors()
+
+    def load(self, tensors: Mapping[str, Tensor]) -> None:
+        """Continue from what `tensors` returned."""
+        self._latent.load(tensors)
+
+
+def step_sizes(settings: CalibrationSettings) -> StepSizes:
+    """Return the largest steps of weights and trims, in codes."""
+    return StepSizes(settings.weight_step, settings.trim_step, settings.trim_step)
