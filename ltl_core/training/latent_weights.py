@@ -55,8 +55,8 @@ class LatentWeights:
     """Weights and trims of a student as floats, in units of one code, moved by Adam.
 
     A learning rate is given in the units of the student's weights and is divided by the size of a
-    code in each layer, or as a step size in codes. Raising a threshold has the effect of lowering
-    the column sum: dL/dthreshold = -dL/db.
+    code in each layer, or as a step size in codes. Bias and threshold of a column are its shift and
+    its scale: see `threshold_gradient`.
     """
 
     def __init__(self, student: Student, rates: LearningRates | StepSizes) -> None:
@@ -88,7 +88,7 @@ class LatentWeights:
         # Adam's fused form ignores strides.
         layer.weight.grad = gradient.weight.flatten(1).contiguous() if moved else None
         if rates.threshold and name != self._student.network.stages[-1].name:
-            layer.threshold.grad = -gradient.bias
+            layer.threshold.grad = threshold_gradient(*self._floats(name), gradient)
 
     def step(self, noise_floor: float = 0.0) -> None:
         """Take one step of Adam, and clip the latent weights to the range of the codes.
@@ -142,6 +142,11 @@ class LatentWeights:
             fields = (tensors[f"codes:{name}.{field}"] for field in LayerCodes._fields)
             self._codes[name] = LayerCodes(*fields)
 
+    def _floats(self, name: str) -> tuple[Float[Tensor, "column row"], Float[Tensor, " column"]]:
+        """Return latent weights and biases of a matrix as fractions of the threshold."""
+        layer, threshold = self._layers[name], self._student.threshold(name)
+        return layer.weight / threshold, layer.bias * self._student.format.trim_lsb
+
     def _rate(self, name: str) -> float:
         """Return the learning rate of a matrix's weights now, in codes."""
         weight = self._layers[name].weight
@@ -168,6 +173,18 @@ class LatentWeights:
             for name, layer in self._layers.items()
             for field, parameter in layer._asdict().items()
         }
+
+
+def threshold_gradient(
+    weight: Float[Tensor, "column row"], bias: Float[Tensor, " column"], gradient: Gradient
+) -> Float[Tensor, " column"]:
+    """Return dL/dT = -(sum_j w_j dL/dw_j + b dL/db) for each column, with T in units of itself.
+
+    `weight` and `bias` are fractions of the threshold T. A neuron that starts from zero spikes
+    alike if its sums, bias and threshold grow by one factor, whatever its leak and its reset: the
+    derivatives by the logarithms of the three add up to nothing.
+    """
+    return -((weight * gradient.weight.flatten(1)).sum(1) + bias * gradient.bias)
 
 
 def _shrink_(
