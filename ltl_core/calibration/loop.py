@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from ltl_core.calibration.chip_session import ChipSession
 from ltl_core.calibration.compensation import Compensation
 from ltl_core.calibration.drift_stage import InForce, check_drift_alone, make_compensation
-from ltl_core.calibration.judge import Judge, is_better
+from ltl_core.calibration.judge import Judge, Judgement, is_better
 from ltl_core.calibration.methods.method import BatchQuality, LearningStep, MethodSetup
 from ltl_core.calibration.methods.select import make_method
 from ltl_core.calibration.plan import Plan, PlannedStage
@@ -14,9 +14,9 @@ from ltl_core.calibration.result import (
     Checkpoint,
     EndedBy,
     Measured,
-    StageResult,
 )
 from ltl_core.calibration.samples import calibration_samples, tested
+from ltl_core.calibration.stages import StageGate
 from ltl_core.calibration.tune_stage import make_tuner
 from ltl_core.chip import ChipBackend, LayerCodes
 from ltl_core.errors import SettingError
@@ -68,22 +68,23 @@ class Calibration:
         )
         verification = self._samples.verification
         self._judge = Judge(verification, self._session.answers, are_values=self._are_values)
-        self._acceptance = Judge(
+        acceptance = Judge(
             self._samples.acceptance, self._session.answers, are_values=self._are_values
         )
+        begun = () if checkpoint is None else checkpoint.stages
+        self._acceptance = acceptance
+        self._gate = StageGate(acceptance, settings.target_points, begun)
         self._backend, self._published = backend, published
         self._compensation: Compensation | None = None
         self._tuner: Tuner | None = None
         self._step = 0
         self._before: Measured | None = None
-        self._stages: tuple[StageResult, ...] = ()
         self._ended_by = EndedBy.SAMPLES if self._plan.stages else EndedBy.STAGES
         self._stopped = False
         self._result: CalibrationResult | None = None
         if checkpoint is not None:
             self._method.load(checkpoint.tensors)
             self._step, self._before = checkpoint.step, checkpoint.before
-            self._stages = checkpoint.stages
 
     @property
     def total_steps(self) -> int:
@@ -112,8 +113,13 @@ class Calibration:
         if self._before is None:
             raise SettingError("There is nothing to resume before the chip was measured.")
         return Checkpoint(
-            self._method.tensors(), self._step, self._session.spent, self._before, self._stages
+            self._method.tensors(), self._step, self._session.spent, self._before, self._gate.begun
         )
+
+    @property
+    def stages_begun(self) -> int:
+        """Number of stages that have begun so far."""
+        return len(self._gate.begun)
 
     def stop(self, reason: EndedBy) -> None:
         """Learn no more; `steps` goes on with verifying what was learned."""
@@ -151,13 +157,12 @@ class Calibration:
 
     def _is_needed(self, name: StageName, moves_cells: bool) -> bool:
         """Tell whether the target is not met yet; if so, a stage of this name begins."""
-        limit = self._settings.target_points
-        found = self._acceptance.judge(limit)
-        if limit is not None and found.points + found.points_error <= limit:
-            self.stop(EndedBy.TARGET)
+        if self._stopped:
             return False
-        self._stages += (StageResult(name, moves_cells, found.points, self._session.spent),)
-        return True
+        if self._gate.opens(name, self._session.spent, moves_cells=moves_cells):
+            return True
+        self.stop(EndedBy.TARGET)
+        return False
 
     def _compensating(self) -> Iterator[Progress]:
         """Make up for the drift since publication first, if the chip can."""
@@ -199,8 +204,10 @@ class Calibration:
             yield self._progress(Phase.CALIBRATING, quality)
 
     def _verifying(self, before: Measured) -> Iterator[Progress]:
+        spent = self._session.spent
         self._session.settle(self._settings.settle_s)
         candidate = self._judge.judge()
+        stages = self._gate.results(spent, lambda: self._accepted(candidate))
         learned = self._step > 0 or self._tuner is not None or self._is_compensated
         improved = learned and is_better(candidate, before.verification)
         yield self._progress(Phase.VERIFYING)
@@ -214,7 +221,7 @@ class Calibration:
             before=before,
             after=after,
             candidate=candidate,
-            stages=self._stages,
+            stages=stages,
             improved=improved,
             ended_by=self._ended_by,
             codes=self._method.codes if improved else dict(self._student.codes),
@@ -223,6 +230,11 @@ class Calibration:
             compensation=None if self._compensation is None else self._compensation.result,
         )
         yield self._progress(Phase.AFTER, after.test)
+
+    def _accepted(self, candidate: Judgement) -> Judgement:
+        """Judge what was learned by the samples that began the stages."""
+        same = self._samples.acceptance is self._samples.verification
+        return candidate if same else self._acceptance.judge(self._settings.target_points)
 
     def _choose_readout(self) -> Readout:
         """Return what the readout learns: values, classes, or the teacher's softmax."""

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from ltl_core.calibration.compensation import CompensationResult
 from ltl_core.calibration.judge import Judgement
+from ltl_core.calibration.stages import BegunStage, StageResult
 from ltl_core.chip import LayerCodes
 from ltl_core.errors import CalibrationError, CorruptTensorsError
 from ltl_core.packing import pack, unpack
@@ -35,15 +36,6 @@ class Measured(NamedTuple):
     verification: Judgement
 
 
-class StageResult(NamedTuple):
-    """What one stage brought and cost."""
-
-    stage: StageName
-    moved_cells: bool
-    points_before: float  # predicted loss of accuracy behind the golden student
-    spent: Spent  # at the end of the stage, by the whole calibration
-
-
 class EarlierCheckpointError(CalibrationError):
     """A checkpoint of an earlier version, from which this one cannot go on."""
 
@@ -61,7 +53,7 @@ class Checkpoint(NamedTuple):
     step: int  # steps done
     spent: Spent
     before: Measured  # of the chip before it learned
-    stages: tuple[StageResult, ...] = ()  # that have ended
+    stages: tuple[BegunStage, ...] = ()
 
     def to_block(self, metadata: Mapping[str, str] | None = None) -> bytes:
         """Pack the checkpoint as a safetensors block, with more `metadata` beside its own."""
@@ -134,6 +126,6 @@ def _judgement(fields: list[object]) -> Judgement:
     return Judgement(tuple(losses), tuple(lost), float(agreement))  # type: ignore
 
 
-def _stage(fields: list[object]) -> StageResult:
-    name, moved_cells, points_before, spent = fields
-    return StageResult(StageName(name), bool(moved_cells), float(points_before), Spent(*spent))  # type: ignore
+def _stage(fields: list[object]) -> BegunStage:
+    name, moves_cells, points_before, spent = fields
+    return BegunStage(StageName(name), bool(moves_cells), float(points_before), Spent(*spent))  # type: ignore

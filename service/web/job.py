@@ -15,6 +15,7 @@ from service.jobs.kinds.registry import JobKinds
 from service.states import JobStatus
 from service.web.chart import Curve, Plot, Point, draw
 from service.web.fleet import JobRow, Recovery, job_row, recovery_of
+from service.web.stages import StageRow, stage_rows
 
 _UNITS = {"samples": amount, "seconds": seconds}
 _NAMES = {
@@ -71,6 +72,7 @@ class JobPage(NamedTuple):
     facts: tuple[tuple[str, str], ...]
     plots: tuple[Plot, ...]
     recovery: Recovery | None
+    stages: tuple[StageRow, ...]
     layers: tuple[LayerErrors, ...]
     log: tuple[LogLine, ...]
     cancellable: bool
@@ -91,6 +93,7 @@ def read_job(session: Session, job_id: str, kinds: JobKinds, now: datetime) -> J
         facts=_facts(job, kinds),
         plots=_plots(events, recovery),
         recovery=recovery,
+        stages=stage_rows(job.result or {}),
         layers=_layers(job.result or {}),
         log=_log(events),
         cancellable=not row.terminal and job.status != JobStatus.CANCELLING,

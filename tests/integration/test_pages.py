@@ -26,6 +26,19 @@ def sign_in(browser: TestClient, key: str) -> None:
     assert (answer.status_code, answer.headers["location"]) == (303, "/")
 
 
+# The second one is as an earlier version stored it.
+STAGES = [
+    {
+        "stage": "tune",
+        "moved_cells": False,
+        "points_before": 43.25,
+        "points_after": 7.5,
+        "cost": {"samples": 0, "samples_measured": 256, "cells": 0, "pulses": 0, "seconds": 9.25},
+    },
+    {"stage": "trims", "moved_cells": False, "points_before": 7.5, "spent": {"samples": 0}},
+]
+
+
 def calibrated(world: World, before: float = 0.5, after: float = 0.85) -> str:
     """Return the id of a calibration that has ended, with progress and a log."""
     chip = world.register_chip("bench <1>")
@@ -41,6 +54,7 @@ def calibrated(world: World, before: float = 0.5, after: float = 0.85) -> str:
         result = {
             "accuracy": {"golden": 0.88, "before": before, "after": after},
             "rate_error": {"before": [0.1, 0.2], "after": [0.01, 0.02]},
+            "stages": STAGES,
             "ended_by": "budget:samples",
             "published": True,
             "weights_version": 1,
@@ -135,6 +149,14 @@ def test_the_job_page_shows_phases_plots_and_result(world: World) -> None:
     assert page.count("<polyline") == 3  # accuracy, and the rate error of two layers
     assert "0.0100" in page
     assert "data-ended" in page
+
+
+def test_the_job_page_shows_what_each_stage_brought_and_cost(world: World) -> None:
+    page = world.client.get(f"/jobs/{calibrated(world)}").text
+    table = page.split("<h2>Stages</h2>")[1].split("</table>")[0]
+    rows = [re.findall(r"<t[dh][^>]*>(.*?)</t[dh]>", row) for row in table.split("<tr>")[2:]]
+    assert rows[0] == ["tune", "43.2", "7.5", "0", "256", "0", "0", "9.2 s"]
+    assert rows[1] == ["trims", "7.5", *["–"] * 6]
 
 
 def test_the_page_of_an_unknown_job_says_so(world: World) -> None:

@@ -14,14 +14,15 @@ from ltl_core.calibration.result import (
     Checkpoint,
     EarlierCheckpointError,
     EndedBy,
-    StageResult,
 )
+from ltl_core.calibration.stages import StageResult
 from ltl_core.calibration.watch import observe_loss
 from ltl_core.progress import Phase, Progress
 from ltl_core.settings import CalibrationSettings, Data
 from service.jobs.health import health_by_accuracy
 from service.jobs.kinds.chip_session import JobChipSession
 from service.jobs.kinds.predicted_loss import OBSERVED
+from service.jobs.kinds.stage_clock import StageClock
 from service.jobs.kinds.targets import read_targets, read_watched
 from service.jobs.messages import Ended, Json
 from service.states import JobStatus, Split
@@ -36,6 +37,7 @@ class CalibrationAttempt:
         self.chip = chip
         self._context = chip.context
         self._kept_at = time.monotonic()
+        self._clock = StageClock(chip.seconds())
         self.settings = CalibrationSettings.model_validate(
             self._context.description.request.get("settings") or {}
         )
@@ -65,8 +67,11 @@ class CalibrationAttempt:
         sha256 = self._context.description.checkpoint_sha256
         if sha256 is None:
             return None
+        block = self._context.artifacts.read(sha256)
         try:
-            return Checkpoint.from_block(self._context.artifacts.read(sha256))
+            kept = Checkpoint.from_block(block)
+            self._clock = StageClock.from_block(block, self._clock.last)
+            return kept
         except EarlierCheckpointError as error:
             self._context.log(f"calibration: it begins again, the checkpoint is not used: {error}")
             return None
@@ -79,11 +84,12 @@ class CalibrationAttempt:
     def after_step(self, calibration: Calibration, progress: Progress) -> None:
         """Store a checkpoint now and then; stop where the budget of seconds is used up."""
         self._mind_seconds(calibration)
+        self._clock.follow(calibration.stages_begun, progress.phase, self.chip.seconds())
         waited = time.monotonic() - self._kept_at >= _CHECKPOINT_INTERVAL
         due = waited or self._context.link.pausing()
         learning = progress.phase in (Phase.BEFORE, Phase.CALIBRATING)
         if learning and (due or progress.phase is Phase.BEFORE):
-            block = calibration.checkpoint().to_block(self._context.owner)
+            block = calibration.checkpoint().to_block(self._context.owner | self._clock.metadata())
             self._context.checkpoint(block, progress.step, self.chip.saved_chip())
             self._kept_at = time.monotonic()
 
@@ -113,7 +119,7 @@ class CalibrationAttempt:
             "rate_error": {"before": list(before.rate_error), "after": list(after.rate_error)},
             "predicted_loss_points": found.after.verification.points,
             "agreement": found.after.verification.agreement,
-            "stages": [_stage(stage) for stage in found.stages],
+            "stages": self._stages(found.stages),
             "ended_by": found.ended_by,
             "distinct_samples": found.distinct,
             "drift": _drift(found.compensation),
@@ -127,6 +133,12 @@ class CalibrationAttempt:
             "spent": found.spent._asdict() | {"seconds": self.chip.seconds()},
         }
 
+    def _stages(self, found: tuple[StageResult, ...]) -> list[Json]:
+        """Say what each stage brought, and what it cost with its seconds."""
+        costs = [stage.cost._asdict() for stage in found]
+        timed = zip(found, costs, self._clock.seconds(len(found)), strict=True)
+        return [s._asdict() | {"cost": cost | {"seconds": took}} for s, cost, took in timed]
+
     def _fingerprint(self) -> Json:
         """Measure what later probes will compare with."""
         backend, student = self.chip.backend, self.chip.student
@@ -136,10 +148,6 @@ class CalibrationAttempt:
     def _weights(self, found: CalibrationResult) -> dict[str, str]:
         calibrated = self.chip.student.with_codes(found.codes).to_block()
         return {"weights": self._context.artifacts.put(calibrated)}
-
-
-def _stage(stage: StageResult) -> Json:
-    return stage._asdict() | {"spent": stage.spent._asdict()}
 
 
 def _drift(found: CompensationResult | None) -> Json | None:

@@ -93,8 +93,11 @@ def test_a_chip_is_tuned_before_it_learns_and_only_once(world: World) -> None:
     first = Calibration(backend, world.student, world.targets, world.test, auto)
     list(first.steps())
     assert first.result.stages[0].stage is StageName.TUNE
-    points = [stage.points_before for stage in first.result.stages]
-    assert points[1] < points[0]  # measured: 15 points before, 2 afterwards
+    stages = first.result.stages
+    # Measured: 15 points before, 2 afterwards.
+    assert stages[0].points_after == stages[1].points_before < stages[0].points_before
+    assert sum(stage.cost.samples for stage in stages) == first.result.spent.samples == 80
+    assert stages[0].cost.samples == 0
     second = Calibration(backend, world.student, world.targets, world.test, auto)
     list(second.steps())
     assert StageName.TUNE not in [stage.stage for stage in second.result.stages]

@@ -15,8 +15,8 @@ from ltl_core.calibration.result import (
     EarlierCheckpointError,
     EndedBy,
     Measured,
-    StageResult,
 )
+from ltl_core.calibration.stages import BegunStage
 from ltl_core.chip import LayerRecording
 from ltl_core.errors import CorruptTensorsError, SettingError
 from ltl_core.packing import pack, unpack
@@ -50,7 +50,7 @@ def result(before: float, after: float, golden: float) -> CalibrationResult:
 
 def test_a_checkpoint_survives_its_block_with_metadata_of_the_caller() -> None:
     before = Measured(quality(0.5, 1.0, 2.0), judgement(0.25, 0.5))
-    stage = StageResult(StageName.CELLS, True, 3.5, Spent(samples=4))
+    stage = BegunStage(StageName.CELLS, True, 3.5, Spent(samples=4))
     kept = Checkpoint({"weight": torch.arange(3)}, 7, Spent(samples=5, cells=2), before, (stage,))
     block = kept.to_block({"job_id": "job-1"})
     found = Checkpoint.from_block(block)
