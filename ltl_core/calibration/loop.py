@@ -22,7 +22,7 @@ from ltl_core.chip import ChipBackend, LayerCodes
 from ltl_core.errors import SettingError
 from ltl_core.progress import Phase, Progress
 from ltl_core.settings import CalibrationSettings, Readout, StageName, TargetSource
-from ltl_core.student.evaluate import Quality, student_quality
+from ltl_core.student.evaluate import Quality
 from ltl_core.student.student import Student
 from ltl_core.teaching.targets import TargetSet
 from ltl_core.tuning.tuner import Tuner
@@ -217,7 +217,6 @@ class Calibration:
         verification = candidate if improved or not learned else self._judge.judge()
         after = Measured(self._session.measure(self._test), verification)
         self._result = CalibrationResult(
-            golden=student_quality(self._golden, self._test),
             before=before,
             after=after,
             candidate=candidate,

@@ -90,7 +90,6 @@ class Checkpoint(NamedTuple):
 class CalibrationResult(NamedTuple):
     """What came of a calibration."""
 
-    golden: Quality  # of the ideal student, on the test samples
     before: Measured
     after: Measured  # with the codes that are on the chip at the end
     candidate: Judgement  # of what was learned, on the verification samples
@@ -106,14 +105,6 @@ class CalibrationResult(NamedTuple):
     def is_new_version(self) -> bool:
         """Whether it is better by more than gains that make up for drift: codes or circuits."""
         return self.improved and any(one.stage is not StageName.DRIFT for one in self.stages)
-
-    @property
-    def recovered_fraction(self) -> float | None:
-        """(after - before) / (golden - before) in accuracy; None if nothing was lost."""
-        lost = self.golden.accuracy - self.before.test.accuracy
-        if lost <= 0:
-            return None
-        return (self.after.test.accuracy - self.before.test.accuracy) / lost
 
 
 def _quality(fields: list[object]) -> Quality:

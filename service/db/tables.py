@@ -77,6 +77,7 @@ class Student(Base):
     accuracy: Mapped[Json]  # teacher, golden
     sha256: Mapped[str] = mapped_column(Sha256)  # codes, scales and registers, safetensors
     loss_curve: Mapped[Json | None]  # LossCurve; None before its first probe
+    golden_accuracy: Mapped[Json | None]  # on samples of calibrations, by what they are
     created_at: Mapped[datetime]
 
 

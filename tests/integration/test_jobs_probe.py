@@ -70,8 +70,10 @@ def test_a_probe_says_how_far_the_chip_is_from_publication(
     assert not {"fingerprint", "loss_curve"} & result.keys()
     found = shown(service, chip)
     assert (found["drift_score"], found["predicted_loss"]) == (result["score"], loss)
-    with lab.database.reading() as session:  # so that the next probe need not find it again
-        assert session.get_one(Student, lab.seeded.student_id).loss_curve is not None
+    with lab.database.reading() as session:  # so that the next job need not find them again
+        student = session.get_one(Student, lab.seeded.student_id)
+        assert student.loss_curve is not None
+        assert len(student.golden_accuracy or {}) == 1  # of the calibration
     writes = [drive for drive in lab.drives_of(chip) if drive.verb == "program"]
     assert len({drive.pid for drive in writes}) == 2  # asked to write by both jobs
 

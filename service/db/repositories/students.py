@@ -43,6 +43,13 @@ class StudentRepository:
             update(Student).where(Student.id == student_id).values(loss_curve=curve)
         )
 
+    def keep_golden_accuracy(self, student_id: str, found: Json) -> None:
+        """Add accuracies of a student, by the samples on which they were measured."""
+        kept = (self.get(student_id).golden_accuracy or {}) | found
+        self._session.execute(
+            update(Student).where(Student.id == student_id).values(golden_accuracy=kept)
+        )
+
     def list(
         self, teacher_id: str | None, target_set_id: str | None, page: PageRequest
     ) -> tuple[list[Student], str | None]:

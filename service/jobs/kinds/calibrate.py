@@ -6,6 +6,7 @@ from sqlalchemy.orm import Session
 
 from ltl_core.calibration.prediction import Prediction
 from ltl_core.settings import CalibrationSettings
+from service.db.repositories.students import StudentRepository
 from service.db.repositories.weights import Publication, WeightRepository
 from service.db.tables import Chip, Job
 from service.formatting import percent
@@ -16,6 +17,7 @@ from service.jobs.kinds.chip_and_student import (
     student_inputs,
 )
 from service.jobs.kinds.context import JobContext
+from service.jobs.kinds.golden_accuracy import KEPT
 from service.jobs.kinds.predicted_loss import prediction_json
 from service.jobs.kinds.spec import (
     CHIP_SESSION,
@@ -50,10 +52,12 @@ def admit(session: Session, request: CalibrateRequest) -> JobSubject:
 def inputs(session: Session, job: Job) -> Json:
     """Describe the student, and what the chip answered when the codes in force were published."""
     whole = student_inputs(session, job)
+    student = StudentRepository(session).get(str(job.student_id))
+    extra: Json = {KEPT: student.golden_accuracy}
     if whole["in_force_sha256"] is None or job.chip_id is None or job.weights_in_force is None:
-        return whole
+        return whole | {"extra": extra}
     version = WeightRepository(session).get(job.chip_id, job.weights_in_force)
-    return whole | {"extra": {"fingerprint": version.fingerprint}}
+    return whole | {"extra": extra | {"fingerprint": version.fingerprint}}
 
 
 def calibrate(context: JobContext) -> Ended:
@@ -73,7 +77,9 @@ def calibrate(context: JobContext) -> Ended:
 
 def store(to: ResultStore, ended: Ended) -> Json:
     """Record the accuracy, and publish codes that are better. Raises AttemptSupersededError."""
-    result = ended.result or {}
+    result = dict(ended.result or {})
+    if golden := result.pop(KEPT, None):
+        StudentRepository(to.session).keep_golden_accuracy(str(to.job.student_id), golden)
     to.record_loss(float(result["accuracy"]["before"]))
     to.record_accuracy(float(result["accuracy"]["after"]), result)
     if "weights" not in ended.blocks:

@@ -21,6 +21,7 @@ from ltl_core.progress import Phase, Progress
 from ltl_core.settings import CalibrationSettings, Data
 from service.jobs.health import health_by_accuracy
 from service.jobs.kinds.chip_session import JobChipSession
+from service.jobs.kinds.golden_accuracy import KEPT, golden_accuracy
 from service.jobs.kinds.predicted_loss import OBSERVED
 from service.jobs.kinds.stage_clock import StageClock
 from service.jobs.kinds.targets import read_targets, read_watched
@@ -109,11 +110,15 @@ class CalibrationAttempt:
 
     def _result(self, found: CalibrationResult) -> Json:
         before, after = found.before.test, found.after.test
-        accuracy = self.chip.golden(found.golden.accuracy) | {
+        kept = golden_accuracy(self._context, self.chip.student, self.settings)
+        (golden,) = kept.values()
+        accuracy = (self._context.description.accuracy or {}) | {
+            "golden": golden,
             "before": before.accuracy,
             "after": after.accuracy,
         }
         return {
+            KEPT: kept,
             "accuracy": accuracy,
             "recovered_fraction": recovered(accuracy),
             "rate_error": {"before": list(before.rate_error), "after": list(after.rate_error)},

@@ -84,7 +84,6 @@ def test_a_second_calibration_starts_from_the_version_in_force(world: World) -> 
     assert phases[-1] is Phase.AFTER
     # Measured on this chip: 1.8 before the first, 0.4 before the second.
     assert second.result.before.test.loss < 0.5 * first.result.before.test.loss
-    assert second.result.golden == first.result.golden
 
 
 def test_a_chip_is_tuned_before_it_learns_and_only_once(world: World) -> None:

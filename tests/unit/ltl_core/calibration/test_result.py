@@ -10,10 +10,8 @@ from ltl_core.calibration.judge import Judgement, is_better
 from ltl_core.calibration.loop import Calibration
 from ltl_core.calibration.observe import measured_rate
 from ltl_core.calibration.result import (
-    CalibrationResult,
     Checkpoint,
     EarlierCheckpointError,
-    EndedBy,
     Measured,
 )
 from ltl_core.calibration.stages import BegunStage
@@ -34,20 +32,6 @@ def judgement(*losses: float) -> Judgement:
     return Judgement(losses, losses, 0.5)
 
 
-def result(before: float, after: float, golden: float) -> CalibrationResult:
-    return CalibrationResult(
-        golden=quality(golden),
-        before=Measured(quality(before), judgement(1.0)),
-        after=Measured(quality(after), judgement(0.5)),
-        candidate=judgement(0.5),
-        stages=(),
-        improved=True,
-        ended_by=EndedBy.SAMPLES,
-        codes={},
-        spent=Spent(),
-    )
-
-
 def test_a_checkpoint_survives_its_block_with_metadata_of_the_caller() -> None:
     before = Measured(quality(0.5, 1.0, 2.0), judgement(0.25, 0.5))
     stage = BegunStage(StageName.CELLS, True, 3.5, Spent(samples=4))
@@ -65,11 +49,6 @@ def test_a_checkpoint_of_an_earlier_version_is_told_from_a_corrupt_one() -> None
         Checkpoint.from_block(pack({}, {"about": json.dumps(earlier)}))
     with pytest.raises(CorruptTensorsError):
         Checkpoint.from_block(pack({}, {"about": json.dumps(earlier | {"stages": [[1]]})}))
-
-
-def test_a_fraction_is_recovered_only_of_what_was_lost() -> None:
-    assert result(before=0.6, after=0.8, golden=1.0).recovered_fraction == pytest.approx(0.5)
-    assert result(before=0.9, after=0.9, golden=0.9).recovered_fraction is None
 
 
 def test_less_loss_by_more_than_a_standard_error_is_better() -> None:
