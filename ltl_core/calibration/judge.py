@@ -88,9 +88,17 @@ class Judge:
             raise ValueError("A judge needs the golden student's outputs.")
         self._inputs, self._golden = verification.samples.inputs, verification.logits
         self._answers, self._are_values = answers, are_values
+        self._known: Judgement | None = None
+
+    def take_over(self, found: Judgement) -> None:
+        """Answer the next question with a judgement of these samples: the chip has not changed."""
+        self._known = found
 
     def judge(self, limit: float | None = None) -> Judgement:
         """Measure all samples or, with a `limit` in points, until the loss is clear of it."""
+        if self._known is not None:
+            known, self._known = self._known, None
+            return known
         seen: list[Tensor] = []
         for inputs in self._inputs.split(_CHUNK):
             seen.append(self._answers(inputs))

@@ -140,6 +140,8 @@ class Calibration:
         if self._before is None:
             self._session.settle(self._settings.settle_s)
             self._before = Measured(self._session.measure(self._test), self._judge.judge())
+            if self._samples.acceptance is self._samples.verification:
+                self._acceptance.take_over(self._before.verification)
             yield self._progress(Phase.BEFORE, self._before.test)
         yield from self._compensating()
         yield from self._tuning()

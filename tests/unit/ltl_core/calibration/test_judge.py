@@ -66,3 +66,20 @@ def test_better_is_judged_on_the_samples_that_both_have_seen() -> None:
     before, after = compare(golden, golden + 2 * noise), compare(golden[:100], golden[:100])
     assert is_better(after, before)
     assert not is_better(before, after)
+
+
+def test_a_judgement_of_an_unchanged_chip_is_not_measured_again(world: World) -> None:
+    targets = golden_targets(world.student, Samples(world.test.samples.inputs[:9], None))
+    presented: list[int] = []
+
+    def answers(inputs: torch.Tensor) -> torch.Tensor:
+        presented.append(len(inputs))
+        return torch.zeros(len(inputs), 4)
+
+    judge = Judge(targets, answers, are_values=False)
+    found = judge.judge()
+    judge.take_over(found)
+    assert judge.judge(0.5) is found
+    assert presented == [9]
+    judge.judge(0.5)  # one question alone is answered with it
+    assert presented == [9, 9]

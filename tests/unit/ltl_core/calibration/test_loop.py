@@ -12,7 +12,7 @@ from ltl_core.calibration.samples import calibration_samples
 from ltl_core.chip import Observable, Stimulus
 from ltl_core.errors import CorruptTensorsError, SettingError
 from ltl_core.rules.select import select_rule
-from ltl_core.settings import Budget, CalibrationSettings, Data, RuleName
+from ltl_core.settings import Budget, CalibrationSettings, Data, RuleName, StageName
 from ltl_core.spiking.gradient import Gradient
 from ltl_core.student.evaluate import chip_quality, student_quality
 from tests.blobs import World, chip
@@ -134,3 +134,18 @@ def test_a_student_in_other_codes_is_refused(world: World) -> None:
     other = world.student._replace(format=world.student.format._replace(weight_max=7))
     with pytest.raises(SettingError, match="train a student for this chip"):
         Calibration(chip("pcm"), other, world.targets, world.test, SHORT)
+
+
+def test_the_first_stage_begins_with_what_was_measured_before_it(world: World) -> None:
+    def measured_for_the_stage(data: Data) -> int:
+        settings = CalibrationSettings(
+            data=data, target_points=None, stages=(StageName.TRIMS,), budget=Budget(samples=400)
+        )
+        targets = None if data is Data.SYNTHETIC else world.targets
+        calibration = Calibration(chip("harsh"), world.student, targets, world.test, settings)
+        list(calibration.steps())
+        (stage,) = calibration.result.stages
+        return stage.cost.samples_measured
+
+    assert measured_for_the_stage(Data.SYNTHETIC) == 0
+    assert measured_for_the_stage(Data.LAB) > 0  # samples of the lab, not those of before
