@@ -36,6 +36,7 @@ from chip_sim.chip import SimulatedChip, make_chip
 from ltl_core.calibration.chip_session import ChipSession
 from ltl_core.calibration.golden import golden_targets
 from ltl_core.calibration.loop import Calibration
+from ltl_core.calibration.result import CalibrationResult
 from ltl_core.settings import (
     Budget,
     CalibrationSettings,
@@ -114,8 +115,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 1 if options.check and complaints else 0
 
 
-def make_task(kept: Path | None, test_images: int | None = None, epochs: int = 2) -> Task:
+def make_task(
+    kept: Path | None,
+    test_images: int | None = None,
+    epochs: int = 2,
+    *,
+    weight_noise: float = 0.0,
+) -> Task:
     """Train the golden student, or read it from the file `kept`.
+
+    `weight_noise` is that of its training, as a fraction of the largest code.
 
     Raises MissingDataError if the images are not on this machine.
     """
@@ -127,6 +136,7 @@ def make_task(kept: Path | None, test_images: int | None = None, epochs: int = 2
     else:
         teacher = scaled(teacher_of(task, split, 0, None), train, 99.9)
         settings = task.settings(RuleName.LTL_OFFLINE, 0)
+        settings = settings.model_copy(update={"weight_noise": weight_noise})
         training = Training(teacher.network, teacher.weights, LiveTargets(teacher, train), settings)
         for _ in training.epochs():
             pass
@@ -138,23 +148,38 @@ def make_task(kept: Path | None, test_images: int | None = None, epochs: int = 2
     return Task(student, pool, measured, 100 * student_quality(student, measured).accuracy)
 
 
-def run(task: Task, name: str, preset: str, seed: int, before: float) -> Row:
-    """Calibrate one chip in one way, and measure it on all test images."""
-    settings = EXPERIMENTS[name].settings(preset)
-    chip = _chip(preset, seed)
+class Calibrated(NamedTuple):
+    """What became of one chip."""
+
+    result: CalibrationResult
+    after: float  # accuracy on all test images, %
+    seconds: float  # without the measurement of all test images
+
+
+def calibrated(task: Task, settings: CalibrationSettings, chip: SimulatedChip) -> Calibrated:
+    """Calibrate one chip, and measure it on all test images."""
     began = time.perf_counter()
     pool = None if settings.data is Data.SYNTHETIC else task.pool
     calibration = Calibration(chip, task.student, pool, task.test, settings)
     for _ in calibration.steps():
         pass
-    seconds, found = time.perf_counter() - began, calibration.result
+    seconds = time.perf_counter() - began
+    after = 100 * chip_quality(chip, task.student, task.test).accuracy
+    return Calibrated(calibration.result, after, seconds)
+
+
+def run(task: Task, name: str, preset: str, seed: int, before: float) -> Row:
+    """Calibrate one chip in one way, and measure it on all test images."""
+    found, after, seconds = calibrated(
+        task, EXPERIMENTS[name].settings(preset), chip_of(preset, seed)
+    )
     return Row(
         experiment=name,
         preset=preset,
         seed=seed,
         golden=task.golden,
         before=before,
-        after=100 * chip_quality(chip, task.student, task.test).accuracy,
+        after=after,
         predicted_loss=found.after.verification.points,
         ended_by=found.ended_by,
         samples=found.spent.samples,
@@ -168,12 +193,17 @@ def run(task: Task, name: str, preset: str, seed: int, before: float) -> Row:
 
 def measured_before(task: Task, preset: str, seed: int) -> float:
     """Return the accuracy of a chip with the golden student's codes, 60 s after the write, in %."""
-    chip = _chip(preset, seed)
+    chip = chip_of(preset, seed)
     session = ChipSession(chip, task.student)
     session.place()
     session.write(task.student.codes, free=True)
     session.settle(SETTLE_S)
     return 100 * chip_quality(chip, task.student, task.test).accuracy
+
+
+def chip_of(preset: str, seed: int) -> SimulatedChip:
+    """Return a named chip, made from its seed."""
+    return make_chip(f"{preset}-{seed}", spec_of({"preset": preset}), seed)
 
 
 def _measured(task: Task, options: argparse.Namespace, done: Sequence[Row]) -> Iterator[Row]:
@@ -190,15 +220,11 @@ def _measured(task: Task, options: argparse.Namespace, done: Sequence[Row]) -> I
                 yield run(task, name, preset, seed, before[preset, seed])
 
 
-def _chip(preset: str, seed: int) -> SimulatedChip:
-    return make_chip(f"{preset}-{seed}", spec_of({"preset": preset}), seed)
-
-
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, prog="python -m benchmarks.calibration")
     names = {"presets": PRESETS, "experiments": tuple(EXPERIMENTS)}
     for option, known in names.items():
-        parser.add_argument(f"--{option}", type=_listed, default=known, help=",".join(known))
+        parser.add_argument(f"--{option}", type=listed, default=known, help=",".join(known))
     parser.add_argument("--chips", type=int, default=CHIPS, help="of each preset, from seed 301 on")
     parser.add_argument("--epochs", type=int, default=2, help="of the golden student's training")
     parser.add_argument("--golden", type=Path, help="read the golden student from, or keep it in")
@@ -211,7 +237,8 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     return options
 
 
-def _listed(text: str) -> tuple[str, ...]:
+def listed(text: str) -> tuple[str, ...]:
+    """Return the words of an option, which commas separate."""
     return tuple(text.split(","))
 
 

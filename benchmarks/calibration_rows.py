@@ -1,6 +1,5 @@
 """Results of the calibration benchmark: table, file, and limits."""
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import median
@@ -8,6 +7,8 @@ from typing import NamedTuple
 
 from rich import box
 from rich.table import Table
+
+from benchmarks.row_file import read_rows, write_rows
 
 
 class Limit(NamedTuple):
@@ -143,13 +144,9 @@ def sentence_of(row: Row) -> str:
 
 def earlier(path: Path | None) -> list[Row]:
     """Read the rows of an earlier file."""
-    if path is None or not path.is_file():
-        return []
-    return [Row(**row) for row in json.loads(path.read_text())["rows"]]
+    return read_rows(path, Row)
 
 
 def write(path: Path | None, heading: Mapping[str, object], rows: Sequence[Row]) -> None:
     """Write every row so far."""
-    if path is not None:
-        content = {**heading, "rows": [row._asdict() for row in rows]}
-        path.write_text(json.dumps(content, indent=2) + "\n")
+    write_rows(path, heading, rows)

@@ -90,6 +90,8 @@ class TrainingSettings(_Settings):
     readout: Readout = Readout.LABELS
     delta_bits: Literal[8] | None = 8  # of a local rule's deltas; None for floats
     shortcut_weight: float = Field(default=1.0, ge=0)  # of the losses of branches, at the start
+    # Standard deviation of the noise on weights in every batch, as a fraction of the largest code.
+    weight_noise: float = Field(default=0.0, ge=0, le=0.5)
     seed: int = Field(default=0, ge=0)
 
     def rate_fraction(self, done: float) -> float:
@@ -144,6 +146,37 @@ class StageName(StrEnum):
     CELLS = "cells"  # weights and trims, then trims alone once more
 
 
+class MethodName(StrEnum):
+    """How a chip is corrected by what it was measured to do; all but the first are baselines."""
+
+    LTL = "ltl"  # each layer by its own error: the settings' rule
+    TANDEM = "tandem"  # Tandem Learning: measured counts forward, an ANN's error backward
+    SURROGATE = "surrogate"  # end to end through time: measured spikes forward
+    METROPOLIS_HASTINGS = "metropolis-hastings"  # of trims, without gradients
+    SPSA = "spsa"  # simultaneous perturbation of trims, without gradients
+    ADABS = "adabs"  # a scale and a shift a column, in trims, from statistics of column sums
+
+    @property
+    def moves_cells(self) -> bool:
+        """Whether the method can move weights; if not, it moves trims alone."""
+        return self in (MethodName.LTL, MethodName.TANDEM, MethodName.SURROGATE)
+
+    @property
+    def presentations(self) -> int:
+        """How often one step presents its batch."""
+        return 2 if self in (MethodName.METROPOLIS_HASTINGS, MethodName.SPSA) else 1
+
+    @property
+    def observables(self) -> tuple[Observable, ...]:
+        """What a chip may record for this method."""
+        match self:
+            case MethodName.SURROGATE:
+                return (Observable.SPIKES, Observable.WINDOW, Observable.MEMBRANE)
+            case MethodName.ADABS:
+                return (Observable.MEMBRANE,)
+        return tuple(Observable)
+
+
 STAGES = tuple(StageName)
 # Fields of earlier versions, which stored requests and policies still hold.
 _RETIRED = {
@@ -158,7 +191,8 @@ _RETIRED = {
 class CalibrationSettings(_Settings):
     """How one chip is calibrated."""
 
-    rule: RuleName = RuleName.LTL_ONLINE
+    method: MethodName = MethodName.LTL
+    rule: RuleName = RuleName.LTL_ONLINE  # of the method ltl; the others have none
     observable: Observable = Observable.COUNTS
     targets: TargetSource = TargetSource.GOLDEN
     data: Data = Data.MIXED
@@ -207,6 +241,21 @@ class CalibrationSettings(_Settings):
                 f"{self.rule} needs the gradient through a whole model; "
                 "a chip is calibrated with ltl-online or ltl-offline"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _method_fits(self) -> "CalibrationSettings":
+        if self.observable not in self.method.observables:
+            known = ", ".join(self.method.observables)
+            raise ValueError(
+                f"the method {self.method} cannot learn from {self.observable}: "
+                f"choose an observable of {known}"
+            )
+        if self.method is MethodName.ADABS and self.targets is not TargetSource.GOLDEN:
+            raise ValueError("the method adabs compares with the golden student: targets 'golden'")
+        asked = StageName.CELLS in self.stages and StageName.TRIMS not in self.stages
+        if asked and not self.method.moves_cells:
+            raise ValueError(f"the method {self.method} moves trims alone: ask for stage 'trims'")
         return self
 
 

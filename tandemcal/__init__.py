@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from ltl_core.settings import CalibrationSettings as CalibrationSettings
     from ltl_core.settings import Change as Change
     from ltl_core.settings import Data as Data
+    from ltl_core.settings import MethodName as MethodName
     from ltl_core.settings import NeuronSettings as NeuronSettings
     from ltl_core.settings import Readout as Readout
     from ltl_core.settings import Reset as Reset
@@ -78,8 +79,9 @@ _MODULES = {
     "ltl_core.interop.from_torch": ("from_torch",),
     "ltl_core.presets": ("PresetName",),
     "ltl_core.settings": (
-        *("Budget", "CalibrationSettings", "Change", "Data", "NeuronSettings", "Readout", "Reset"),
-        *("RuleName", "Scales", "StageName", "TargetSource", "TrainingSettings", "TuneSettings"),
+        *("Budget", "CalibrationSettings", "Change", "Data", "MethodName", "NeuronSettings"),
+        *("Readout", "Reset", "RuleName", "Scales", "StageName", "TargetSource"),
+        *("TrainingSettings", "TuneSettings"),
     ),
     "service.client.chips": ("Chips",),
     "service.client.errors": (

@@ -57,6 +57,38 @@ def observed_layers(
             activity[name] = _activity_of(record, student.neuron.steps)
 
 
+class MeasuredActivity:
+    """The activity of hidden layers that a chip recorded, in the units of the student's weights."""
+
+    def __init__(self, student: Student, observable: Observable) -> None:
+        """`observable` is what was recorded of every hidden layer; COUNTS do not suffice."""
+        self._student, self._observable = student, observable
+
+    def of(self, layer: ObservedLayer, target: Float[Tensor, "batch *neuron"]) -> LayerActivity:
+        """Return the activity of one hidden layer, with the rates that it should have.
+
+        Raises ValueError if the recording lacks what was asked for.
+        """
+        spikes = recorded(layer.record, "spikes").float()
+        if self._observable is Observable.WINDOW:
+            return LayerActivity(spikes, recorded(layer.record, "window").float(), None, target)
+        if self._observable is Observable.MEMBRANE:
+            membrane = recorded(layer.record, "membrane") * self._student.lsb[layer.stage.name]
+        else:
+            membrane = self._modelled_membrane(layer, spikes)
+        return LayerActivity(spikes, _window(membrane, self._student.neuron), membrane, target)
+
+    @cached_property
+    def _weights(self) -> Weights:
+        """The student's weights, computed once for all layers."""
+        return self._student.weights()
+
+    def _modelled_membrane(self, layer: ObservedLayer, spikes: Tensor) -> Tensor:
+        current = stage_sums(layer.stage, self._weights, layer.sources)
+        current = current.expand(len(spikes), *current.shape[1:])
+        return reintegrate(current, spikes, self._student.neuron)
+
+
 class MeasuredGradients:
     """The gradients that a local rule draws from what a chip recorded of one batch."""
 
@@ -71,6 +103,7 @@ class MeasuredGradients:
         """`observable` is what was recorded of every hidden layer."""
         self._student, self._batch = student, batch
         self._rule, self._observable = rule, observable
+        self._activity = MeasuredActivity(student, observable)
         self._loss = batch.readout_loss(readout)
 
     def of(self, layer: ObservedLayer) -> dict[str, Gradient]:
@@ -84,13 +117,9 @@ class MeasuredGradients:
         elif self._observable is Observable.COUNTS:
             deltas = self._rate_deltas(layer)
         else:
-            deltas = self._rule.deltas(self._activity(layer), self._student.neuron)
+            activity = self._activity.of(layer, self._batch.rates[layer.stage.name])
+            deltas = self._rule.deltas(activity, self._student.neuron)
         return stage_gradient(layer.stage, layer.sources, deltas)
-
-    @cached_property
-    def _weights(self) -> Weights:
-        """The student's weights, computed once for all layers."""
-        return self._student.weights()
 
     def _readout_deltas(self, layer: ObservedLayer) -> Float[Tensor, "learning_time batch output"]:
         """Return the deltas that the rule draws from the running sums, which every chip records.
@@ -109,22 +138,6 @@ class MeasuredGradients:
         rate = measured_rate(layer.record, self._student.neuron.steps)
         target = self._batch.rates[layer.stage.name]
         return ((rate - target) * (2 / target.numel())).unsqueeze(0)
-
-    def _activity(self, layer: ObservedLayer) -> LayerActivity:
-        spikes = recorded(layer.record, "spikes").float()
-        target = self._batch.rates[layer.stage.name]
-        if self._observable is Observable.WINDOW:
-            return LayerActivity(spikes, recorded(layer.record, "window").float(), None, target)
-        if self._observable is Observable.MEMBRANE:
-            membrane = recorded(layer.record, "membrane") * self._student.lsb[layer.stage.name]
-        else:
-            membrane = self._modelled_membrane(layer, spikes)
-        return LayerActivity(spikes, _window(membrane, self._student.neuron), membrane, target)
-
-    def _modelled_membrane(self, layer: ObservedLayer, spikes: Tensor) -> Tensor:
-        current = stage_sums(layer.stage, self._weights, layer.sources)
-        current = current.expand(len(spikes), *current.shape[1:])
-        return reintegrate(current, spikes, self._student.neuron)
 
 
 def measured_rate(record: LayerRecording, steps: int) -> Float[Tensor, "batch *neuron"]:

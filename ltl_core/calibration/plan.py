@@ -36,7 +36,8 @@ class Plan:
         """Plan for the samples to learn from, as often as the budget allows."""
         self._learn, self._settings = learn, settings
         samples = learn.size if settings.budget.samples is None else settings.budget.samples
-        self.stages = _stages(samples // settings.batch, settings.stages)
+        a_step = settings.batch * settings.method.presentations
+        self.stages = _stages(samples // a_step, _stages_of(settings))
 
     @property
     def total_steps(self) -> int:
@@ -51,6 +52,14 @@ class Plan:
         generator = torch.Generator().manual_seed(self._settings.seed * 100_003 + epoch)
         order = torch.randperm(self._learn.size, generator=generator, device="cpu")
         return self._learn.take(order[place * size : (place + 1) * size])
+
+
+def _stages_of(settings: CalibrationSettings) -> tuple[StageName, ...]:
+    """Return the stages that were asked for and that the method can do."""
+    names = settings.stages
+    if settings.method.moves_cells:
+        return names
+    return tuple(name for name in names if name is not StageName.CELLS)
 
 
 def _stages(steps: int, names: tuple[StageName, ...]) -> tuple[PlannedStage, ...]:

@@ -10,11 +10,15 @@ are (W c + T b) / T. The published neuron is IF (decay 1) that subtracts its thr
 preset tandem-if. Other neurons are allowed.
 """
 
+from collections.abc import Sequence
+from typing import NamedTuple
+
 from jaxtyping import Float
 from torch import Tensor
 
+from ltl_core.network.stages import Stage
 from ltl_core.rules.end_to_end import EndToEndResult, Model, errors_below
-from ltl_core.spiking.forward import LayerTrace, layer_traces, stage_sums
+from ltl_core.spiking.forward import layer_traces, stage_sums
 from ltl_core.spiking.gradient import Gradient, stage_gradient
 from ltl_core.spiking.surrogate import between
 from ltl_core.teaching.readout import ReadoutLoss
@@ -42,25 +46,46 @@ class Tandem:
         self, model: Model, inputs: Float[Tensor, "batch *shape"], loss: ReadoutLoss
     ) -> EndToEndResult:
         """Return the gradients, computed in rates: a / T = (W c / T + b) / threshold."""
-        steps, threshold = model.neuron.steps, model.neuron.threshold
-        traces = layer_traces(model.network, model.weights, inputs, model.neuron)
-        layers = [_averaged(trace) for trace in traces]
-        logits = layers[-1].membrane[-1] / steps
-        errors: dict[str, Tensor] = {}
-        gradients: dict[str, Gradient] = {}
-        deltas = loss.gradient(logits).unsqueeze(0)
-        for layer in reversed(layers):
-            stage = layer.stage
-            if not stage.is_readout:
-                sums = stage_sums(stage, model.weights, layer.sources)
-                deltas = between(errors.pop(stage.name), sums, 0.0, threshold) / threshold
-            gradients |= stage_gradient(stage, layer.sources, deltas)
-            for source, error in errors_below(stage, model.weights, deltas):
-                errors[source] = errors[source] + error if source in errors else error
-        return EndToEndResult(gradients, {}, logits)
+        traces = list(layer_traces(model.network, model.weights, inputs, model.neuron))
+        layers = [RateLayer(trace.stage, mean_sources(trace.sources)) for trace in traces]
+        logits = traces[-1].membrane[-1] / model.neuron.steps
+        return back_through_rates(layers, logits, model, loss)
 
 
-def _averaged(trace: LayerTrace) -> LayerTrace:
-    """Return the trace as one step: the mean of its sources, and its last membrane."""
-    sources = tuple(source.mean(0, keepdim=True) for source in trace.sources)
-    return LayerTrace(trace.stage, sources, trace.membrane[-1:].clone(), None)
+class RateLayer(NamedTuple):
+    """One layer with the rates, computed or measured, that drive it."""
+
+    stage: Stage
+    sources: tuple[Float[Tensor, "one batch *_source"], ...]  # one for each branch
+
+
+def back_through_rates(
+    layers: Sequence[RateLayer],
+    logits: Float[Tensor, "batch output"],
+    model: Model,
+    loss: ReadoutLoss,
+) -> EndToEndResult:
+    """Return the gradients of all matrices, through the ANN layers beside the spiking ones.
+
+    `logits` are those of the same forward pass.
+    """
+    threshold = model.neuron.threshold
+    errors: dict[str, Tensor] = {}
+    gradients: dict[str, Gradient] = {}
+    deltas = loss.gradient(logits).unsqueeze(0)
+    for layer in reversed(layers):
+        stage = layer.stage
+        if not stage.is_readout:
+            sums = stage_sums(stage, model.weights, layer.sources)
+            deltas = between(errors.pop(stage.name), sums, 0.0, threshold) / threshold
+        gradients |= stage_gradient(stage, layer.sources, deltas)
+        for source, error in errors_below(stage, model.weights, deltas):
+            errors[source] = errors[source] + error if source in errors else error
+    return EndToEndResult(gradients, {}, logits)
+
+
+def mean_sources(
+    sources: Sequence[Float[Tensor, "_time batch *_source"]],
+) -> tuple[Float[Tensor, "one batch *_source"], ...]:
+    """Return the mean of each source over time, as one step."""
+    return tuple(source.mean(0, keepdim=True) for source in sources)

@@ -15,6 +15,7 @@ from ltl_core.teaching.targets import Batch, Targets
 from ltl_core.training.latent_weights import LatentWeights, LearningRates
 from ltl_core.training.start import set_ranges, start_student
 from ltl_core.training.trainer import make_trainer
+from ltl_core.training.weight_noise import with_weight_noise
 
 _RULE = "rule:"  # prefix of the rule's tensors in a checkpoint
 
@@ -90,11 +91,13 @@ class Training:
         for number, index in enumerate(batches):
             epochs_done = self._epoch + number / len(batches)
             self._latent.scale_learning_rates(self._settings.rate_fraction(epochs_done))
-            accuracy += self._run_batch(self._targets.take(index))
+            accuracy += self._run_batch(self._targets.take(index), generator)
         return accuracy / len(batches)
 
-    def _run_batch(self, batch: Batch) -> float:
+    def _run_batch(self, batch: Batch, generator: torch.Generator) -> float:
         student = self._student.with_codes(self._latent.update_codes())
+        if self._settings.weight_noise:
+            student = with_weight_noise(student, self._settings.weight_noise, generator)
         result = self._trainer.learn(student, batch)
         for name, gradient in result.gradients.items():
             self._latent.set_gradient(name, gradient)

@@ -144,7 +144,7 @@ def _meters(job: Job) -> tuple[Meter, ...]:
 
 def _facts(job: Job, kinds: JobKinds) -> tuple[tuple[str, str], ...]:
     settings = job.request.get("settings") or {}
-    shown = ("rule", "observable", "seed")
+    shown = ("method", "rule", "observable", "seed")
     facts = [(name.capitalize(), str(settings[name])) for name in shown if name in settings]
     facts += kinds[job.kind].facts(job)
     if job.attempt > 1:

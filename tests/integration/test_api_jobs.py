@@ -20,6 +20,9 @@ BAD_SETTINGS: dict[str, tuple[dict[str, Any], str]] = {
         "/settings/budget/cell_writes_per_cell",
     ),
     "an unknown rule": ({"rule": "magic"}, "/settings/rule"),
+    "an unknown method": ({"method": "magic"}, "/settings/method"),
+    "a method that counts do not suffice": ({"method": "surrogate"}, "/settings"),
+    "cells for a method of trims": ({"method": "spsa", "stages": ["cells"]}, "/settings"),
     "an unknown observable": ({"observable": "thoughts"}, "/settings/observable"),
     "an unknown field": ({"patience": 3}, "/settings/patience"),
 }

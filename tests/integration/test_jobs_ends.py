@@ -1,4 +1,4 @@
-"""How jobs end before their time: cancelled, failed by their chip, out of time; and one driver."""
+"""How jobs end before their time: cancelled, failed by their chip, out of time. And baselines."""
 
 import os
 import signal
@@ -172,3 +172,14 @@ def spans(drives: list[Drive]) -> list[tuple[float, float]]:
 
 def overlapping(turns: list[tuple[float, float]]) -> bool:
     return any(later[0] < earlier[1] for earlier, later in pairwise(turns))
+
+
+def test_a_job_calibrates_by_the_method_that_was_asked_for(lab: Lab, service: Service) -> None:
+    chip = lab.chip("baseline")
+    done = lab.ended(service.calibrate(chip, method="spsa", verification_samples=64))
+    assert done.status == JobStatus.SUCCEEDED, done.reason
+    assert done.result is not None
+    assert done.result["method"] == done.result["rule"] == "spsa"
+    assert done.result["spent"]["samples"] == 640
+    assert done.result["spent"]["cells"] == 0  # although cells were asked for: it moves trims alone
+    assert all(version.rule == "spsa" for version in lab.versions(chip))

@@ -6,6 +6,7 @@ The loop chooses the samples, keeps the budget, verifies and rolls back, whateve
 from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple, Protocol, runtime_checkable
 
+from jaxtyping import Float
 from torch import Tensor
 
 from ltl_core.calibration.chip_session import ChipSession
@@ -97,3 +98,9 @@ class QualityMeter:
         """Return the root mean square of measured rate - target rate, in spikes a step."""
         rate = measured_rate(layer.record, self._steps)
         return float((rate - self._batch.rates[layer.stage.name]).square().mean().sqrt())
+
+
+def measured_logits(readout: ObservedLayer, student: Student) -> Float[Tensor, "batch output"]:
+    """Return the logits of the batch: the readout's last sum, a step, in units of the weights."""
+    sums = recorded(readout.record, "membrane")[-1]
+    return sums * (student.lsb[readout.stage.name] / student.neuron.steps)

@@ -18,7 +18,7 @@ from ltl_core.calibration.result import (
 from ltl_core.calibration.stages import StageResult
 from ltl_core.calibration.watch import observe_loss
 from ltl_core.progress import Phase, Progress
-from ltl_core.settings import CalibrationSettings, Data
+from ltl_core.settings import CalibrationSettings, Data, MethodName
 from service.jobs.health import health_by_accuracy
 from service.jobs.kinds.chip_session import JobChipSession
 from service.jobs.kinds.golden_accuracy import KEPT, golden_accuracy
@@ -130,7 +130,8 @@ class CalibrationAttempt:
             "drift": _drift(found.compensation),
             "published": found.is_new_version,
             "compensated": found.improved and not found.is_new_version,
-            "rule": self.settings.rule,
+            "method": self.settings.method,
+            "rule": self._rule(),
             "observable": self.settings.observable,
             "health": health_by_accuracy(after.accuracy, accuracy["golden"]),
             "chip_time_s": self.chip.backend.now(),
@@ -143,6 +144,11 @@ class CalibrationAttempt:
         costs = [stage.cost._asdict() for stage in found]
         timed = zip(found, costs, self._clock.seconds(len(found)), strict=True)
         return [s._asdict() | {"cost": cost | {"seconds": took}} for s, cost, took in timed]
+
+    def _rule(self) -> str:
+        """Return what corrected the chip: the rule of the method ltl, or another method."""
+        method = self.settings.method
+        return self.settings.rule if method is MethodName.LTL else method
 
     def _fingerprint(self) -> Json:
         """Measure what later probes will compare with."""

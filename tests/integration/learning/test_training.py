@@ -1,5 +1,7 @@
 """Students learn from their teacher, by every rule and with every readout."""
 
+from statistics import mean
+
 import pytest
 import torch
 
@@ -8,6 +10,7 @@ from ltl_core.student.evaluate import Quality, student_quality
 from ltl_core.teaching.targets import Samples, TargetSet
 from ltl_core.teaching.teacher import run_teacher, teacher_accuracy
 from ltl_core.training.training import Training
+from ltl_core.training.weight_noise import with_weight_noise
 from tests.blobs import CLASSES, World
 from tests.integration.learning.seeds import SEEDS, at_most
 
@@ -160,3 +163,18 @@ def test_student_learns_to_reconstruct(world: World) -> None:
     assert unexplained < 1 - before.accuracy - 0.1
     turned = trained(world, targets, settings, learning_rate=-settings.learning_rate)
     assert student_quality(turned.student, targets).loss > before.loss
+
+
+def disturbed_loss(world: World, noise: float, seed: int) -> float:
+    """Mean loss of a student whose weights were disturbed as those of a chip are."""
+    longer = USUAL.model_copy(update={"epochs": 12})
+    student = trained(world, world.targets, longer, weight_noise=noise, seed=seed).student
+    draws = [torch.Generator().manual_seed(100 + draw) for draw in range(6)]
+    disturbed = [with_weight_noise(student, 0.45, rng) for rng in draws]
+    return mean(student_quality(student, world.test).loss for student in disturbed)
+
+
+def test_a_student_trained_with_noise_bears_noise(world: World) -> None:
+    without = disturbed_loss(world, 0.0, seed=0)  # measured: 1.13
+    with_noise = [disturbed_loss(world, 0.3, seed) for seed in SEEDS]  # measured: 0.74 to 0.87
+    assert at_most(with_noise) < 0.9 * without
