@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from ltl_core.calibration.observe import observables
@@ -19,7 +19,7 @@ from ltl_core.teaching.targets import Batch, Targets
 
 
 class ChipSession:
-    """Drives one chip for one student; `spent` grows with every call.
+    """Drives one chip for one student; `spent` grows with every call, and `failed` with writes.
 
     Every method raises what the chip raises.
     """
@@ -41,7 +41,9 @@ class ChipSession:
                 "train a student with reset 'zero'."
             )
         self._backend, self._student = backend, student
-        self._pairs = sum(size(layer.weight_shape) for layer in student.network.matrices)
+        self.cells = sum(size(layer.weight_shape) for layer in student.network.matrices)
+        # Cells that failed to verify at any write, of the layers where there are some.
+        self.failed: dict[str, Bool[Tensor, "column row"]] = {}
         self.spent = spent or Spent()
 
     def place(self) -> None:
@@ -54,10 +56,14 @@ class ChipSession:
         A `free` write, such as the first one, is not counted as spent.
         """
         cells = pulses = 0
-        for report in write_layers(self._backend, codes).values():
+        reports = write_layers(self._backend, codes)
+        for report in reports.values():
             cells, pulses = cells + report.cells, pulses + report.pulses
         if not free:
             self._spend(cells=cells, pulses=pulses)
+        for name, report in reports.items():
+            if report.failed.any():
+                self.failed[name] = report.failed | self.failed.get(name, report.failed)
 
     def present(self, batch: Batch, observable: Observable) -> Iterator[tuple[str, LayerRecording]]:
         """Present a batch to learn from; yield the recording of each layer as soon as it is known.
@@ -92,5 +98,5 @@ class ChipSession:
             samples_measured=before.samples_measured + samples_measured,
             cells=written,
             pulses=before.pulses + pulses,
-            cell_writes_per_cell=written / self._pairs,
+            cell_writes_per_cell=written / self.cells,
         )

@@ -94,13 +94,16 @@ class Judge:
         """Answer the next question with a judgement of these samples: the chip has not changed."""
         self._known = found
 
-    def judge(self, limit: float | None = None) -> Judgement:
-        """Measure all samples or, with a `limit` in points, until the loss is clear of it."""
+    def judge(self, limit: float | None = None, *, samples: int | None = None) -> Judgement:
+        """Measure all samples, or the first `samples` of them.
+
+        With a `limit` in points, it ends when the loss is clear of it.
+        """
         if self._known is not None:
             known, self._known = self._known, None
             return known
         seen: list[Tensor] = []
-        for inputs in self._inputs.split(_CHUNK):
+        for inputs in self._inputs[:samples].split(_CHUNK):
             seen.append(self._answers(inputs))
             if limit is not None and _is_clear(self._compare(seen), limit):
                 break
@@ -111,16 +114,17 @@ class Judge:
         return compare(self._golden[: len(logits)], logits, are_values=self._are_values)
 
 
-def is_better(candidate: Judgement, before: Judgement) -> bool:
-    """Tell whether the loss fell on the same samples, by more than one standard error of the mean.
+def is_better(candidate: Judgement, before: Judgement, *, errors: float = 1.0) -> bool:
+    """Tell whether the loss fell on the same samples, by more than `errors` standard errors.
 
     On a few hundred samples, most of them right, the loss says more than the number that are right.
+    If one was judged on fewer samples, these are compared.
     """
     common = min(len(candidate.losses), len(before.losses))
     pairs = zip(before.losses[:common], candidate.losses[:common], strict=True)
     gains = [old - new for old, new in pairs]
     mean = statistics.fmean(gains)
-    return mean > statistics.pstdev(gains, mean) / math.sqrt(common)
+    return mean > errors * statistics.pstdev(gains, mean) / math.sqrt(common)
 
 
 def _is_clear(found: Judgement, limit: float) -> bool:

@@ -1,11 +1,11 @@
 """The loop: run the chip, compare with the golden student, correct every layer, program, verify."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from ltl_core.calibration.chip_session import ChipSession
 from ltl_core.calibration.compensation import Compensation
 from ltl_core.calibration.drift_stage import InForce, check_drift_alone, make_compensation
-from ltl_core.calibration.judge import Judge, Judgement, is_better
+from ltl_core.calibration.judge import Judge, Judgement
 from ltl_core.calibration.methods.method import BatchQuality, LearningStep, MethodSetup
 from ltl_core.calibration.methods.select import make_method
 from ltl_core.calibration.plan import Plan, PlannedStage
@@ -15,9 +15,10 @@ from ltl_core.calibration.result import (
     EndedBy,
     Measured,
 )
+from ltl_core.calibration.safeguard import Conclusion, Safeguard, Seen
 from ltl_core.calibration.samples import calibration_samples, tested
 from ltl_core.calibration.stages import StageGate
-from ltl_core.calibration.tune_stage import make_tuner
+from ltl_core.calibration.tune_stage import make_tuner, register_setter
 from ltl_core.chip import ChipBackend, LayerCodes
 from ltl_core.errors import SettingError
 from ltl_core.progress import Phase, Progress
@@ -143,6 +144,8 @@ class Calibration:
             if self._samples.acceptance is self._samples.verification:
                 self._acceptance.take_over(self._before.verification)
             yield self._progress(Phase.BEFORE, self._before.test)
+        start = Seen(self._student.codes, self._before.verification)
+        self._guard = Safeguard(self._session, self._judge, start, self._settings)
         yield from self._compensating()
         yield from self._tuning()
         for stage in self._plan.stages:
@@ -152,7 +155,7 @@ class Calibration:
 
     def _may_begin(self, stage: PlannedStage) -> bool:
         """Tell whether a stage is worth its samples; a stage that was begun already goes on."""
-        if self._is_spent():
+        if self._stopped:
             return False
         begun = self._step > stage.first
         return begun or not stage.is_judged or self._is_needed(stage.name, stage.moves_cells)
@@ -191,7 +194,7 @@ class Calibration:
                 yield self._progress(Phase.TUNING)
 
     def _learning(self, stage: PlannedStage) -> Iterator[Progress]:
-        while self._step < stage.end and not self._is_spent():
+        while self._goes_on(stage):
             if stage.settles and self._step == stage.first:
                 self._session.settle(self._settings.settle_s)
             quality = self._method.step(
@@ -200,6 +203,7 @@ class Calibration:
                     self._plan.batch(self._step),
                     stage.step_fraction(self._step),
                     moves_cells=stage.moves_cells,
+                    cells_max=self._guard.allowance(self._method.codes),
                 )
             )
             self._step += 1
@@ -210,25 +214,21 @@ class Calibration:
         self._session.settle(self._settings.settle_s)
         candidate = self._judge.judge()
         stages = self._gate.results(spent, lambda: self._accepted(candidate))
-        learned = self._step > 0 or self._tuner is not None or self._is_compensated
-        improved = learned and is_better(candidate, before.verification)
+        ended = self._conclude(candidate)
         yield self._progress(Phase.VERIFYING)
-        if learned and not improved:
-            self.roll_back()
-            self._session.settle(self._settings.settle_s)
-        verification = candidate if improved or not learned else self._judge.judge()
-        after = Measured(self._session.measure(self._test), verification)
+        after = Measured(self._session.measure(self._test), ended.kept.judgement)
         self._result = CalibrationResult(
             before=before,
             after=after,
-            candidate=candidate,
+            candidate=ended.candidate,
             stages=stages,
-            improved=improved,
+            improved=ended.improved,
             ended_by=self._ended_by,
-            codes=self._method.codes if improved else dict(self._student.codes),
+            codes=dict(ended.kept.codes),
             spent=self._session.spent,
             distinct=self._samples.distinct,
             compensation=None if self._compensation is None else self._compensation.result,
+            failed_cells=sum(int(cells.sum()) for cells in self._session.failed.values()),
         )
         yield self._progress(Phase.AFTER, after.test)
 
@@ -236,6 +236,20 @@ class Calibration:
         """Judge what was learned by the samples that began the stages."""
         same = self._samples.acceptance is self._samples.verification
         return candidate if same else self._acceptance.judge(self._settings.target_points)
+
+    def _conclude(self, candidate: Judgement) -> Conclusion:
+        """Leave the best codes on the chip, with the registers that belong to them."""
+        if not (self._step or self._tuner is not None or self._is_compensated):
+            return Conclusion(
+                Seen(self._student.codes, candidate), improved=False, candidate=candidate
+            )
+
+        def roll_back() -> Callable[[], None]:
+            redo = register_setter(self._backend, self._golden.network)
+            self.roll_back()
+            return redo
+
+        return self._guard.conclude(Seen(self._method.codes, candidate), roll_back)
 
     def _choose_readout(self) -> Readout:
         """Return what the readout learns: values, classes, or the teacher's softmax."""
@@ -247,16 +261,18 @@ class Calibration:
     def _is_compensated(self) -> bool:
         return self._compensation is not None and self._compensation.result.compensated
 
-    def _is_spent(self) -> bool:
-        budget, spent = self._settings.budget, self._session.spent
-        limits = (
-            (budget.cell_writes_per_cell, spent.cell_writes_per_cell, EndedBy.WRITES),
-            (budget.pulses, spent.pulses, EndedBy.PULSES),
-        )
-        for limit, used, reason in limits:
-            if not self._stopped and limit is not None and used >= limit:
-                self.stop(reason)
-        return self._stopped
+    def _goes_on(self, stage: PlannedStage) -> bool:
+        """Tell whether a stage goes on: the learning stops where nothing is gained any more.
+
+        If no cell may be written any more, the stage ends, and trims may follow.
+        """
+        if stage.moves_cells and self._step < stage.end and not self._stopped:
+            used_up = self._guard.used_up(self._method.codes)
+            if used_up is not None:
+                self._ended_by, self._step = used_up, stage.end
+            elif stage.is_checked(self._step) and not self._guard.check(self._method.codes):
+                self.stop(EndedBy.NO_GAIN)
+        return self._step < stage.end and not self._stopped
 
     def _progress(self, phase: Phase, quality: Quality | BatchQuality | None = None) -> Progress:
         return Progress(

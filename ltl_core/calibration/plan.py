@@ -9,6 +9,8 @@ from ltl_core.teaching.targets import Batch, TargetSet
 
 _TRIMS_FRACTION = 0.2  # of the samples, for the trims before cells are written
 _LAST_FRACTION = 0.2  # and for the trims afterwards
+_CHECKS = 4  # of the chip in a stage that writes cells
+_STEPS_BETWEEN = 8  # at least, between two checks
 
 
 class PlannedStage(NamedTuple):
@@ -24,6 +26,16 @@ class PlannedStage(NamedTuple):
     def step_fraction(self, step: int) -> float:
         """Return the fraction of the step sizes at this step; it falls linearly to zero."""
         return 1 - (step - self.first) / (self.end - self.first)
+
+    def is_checked(self, step: int) -> bool:
+        """Tell whether the chip is judged before this step: while cells move, at each quarter.
+
+        A check measures as many samples as dozens of steps present, so short stages have none.
+        """
+        done, steps = step - self.first, self.end - self.first
+        if not self.moves_cells or steps < _CHECKS * _STEPS_BETWEEN:
+            return False
+        return done * _CHECKS // steps != (done - 1) * _CHECKS // steps
 
 
 class Plan:

@@ -19,9 +19,10 @@ from ltl_core.student.evaluate import Quality
 
 
 class EndedBy(StrEnum):
-    """What ended it: the target was met, no stage was left, or a budget was used up."""
+    """What ended it: target met, nothing gained, no stage left, or a budget used up."""
 
     TARGET = "target met"
+    NO_GAIN = "nothing gained any more"
     STAGES = "stages done"
     SAMPLES = "budget:samples"
     WRITES = "budget:writes"
@@ -100,6 +101,7 @@ class CalibrationResult(NamedTuple):
     spent: Spent
     distinct: int = 0  # different samples of the lab that were used
     compensation: CompensationResult | None = None  # None if that stage did not run
+    failed_cells: int = 0  # cells that failed to verify; they are given up
 
     @property
     def is_new_version(self) -> bool:

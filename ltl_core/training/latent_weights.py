@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from ltl_core.chip import LayerCodes
@@ -67,6 +67,7 @@ class LatentWeights:
             for name, codes in student.codes.items()
         }
         self._codes = dict(student.codes)
+        self._given_up: Mapping[str, Bool[Tensor, "column row"]] = {}
         groups = [group for layer in student.network.matrices for group in self._groups(layer.name)]
         self._optimizer = torch.optim.Adam(groups, fused=True)
 
@@ -74,6 +75,13 @@ class LatentWeights:
     def codes(self) -> dict[str, LayerCodes]:
         """Codes of every layer, as of the last `update_codes`."""
         return dict(self._codes)
+
+    def give_up(self, cells: Mapping[str, Bool[Tensor, "column row"]]) -> None:
+        """Let these cells keep their codes from now on, and no others.
+
+        A write did not bring them to their code; the other weights learn around what they are.
+        """
+        self._given_up = dict(cells)
 
     def scale_learning_rates(self, fraction: float) -> None:
         """Set every learning rate to this fraction of its full value, from now on."""
@@ -110,16 +118,37 @@ class LatentWeights:
             layer.bias.clamp_(form.trim_min, form.trim_max)
             layer.threshold.clamp_(form.trim_min, form.trim_max)
 
-    def update_codes(self, margin: float = 0.0) -> dict[str, LayerCodes]:
+    def update_codes(
+        self, margin: float = 0.0, cells_max: int | None = None
+    ) -> dict[str, LayerCodes]:
         """Round the latent weights to codes and return these.
 
         A weight's code stays until its latent weight is more than half a code plus `margin` (in
         codes) away: a rewritten cell draws new programming noise, so small moves do not repay
-        their write.
+        their write. If more than `cells_max` codes would change, those do that are farthest away.
         """
-        for name, layer in self._layers.items():
-            self._codes[name] = _round(layer, self._codes[name], margin, self._student.format)
+        codes = {name: self._rounded(name, margin) for name in self._layers}
+        if cells_max is not None:
+            away = {n: self._away(n, layer.weight) for n, layer in codes.items()}
+            least = _nth_largest(torch.cat([of.flatten() for of in away.values()]), cells_max)
+            for name, layer in codes.items():
+                kept = torch.where(away[name] > least, layer.weight, self._codes[name].weight)
+                codes[name] = layer._replace(weight=kept)
+        self._codes = codes
         return self.codes
+
+    def _rounded(self, name: str, margin: float) -> LayerCodes:
+        before = self._codes[name]
+        codes = _round(self._layers[name], before, margin, self._student.format)
+        if name in self._given_up:
+            kept = torch.where(self._given_up[name], before.weight, codes.weight)
+            codes = codes._replace(weight=kept)
+        return codes
+
+    def _away(self, name: str, weight: Int[Tensor, "column row"]) -> Float[Tensor, "column row"]:
+        """Return how far latent weights are from their codes, in codes; zero where these stay."""
+        before = self._codes[name].weight
+        return (self._layers[name].weight - before).abs() * (weight != before)
 
     def tensors(self) -> dict[str, Tensor]:
         """Return copies of the latent weights, the codes and Adam's moments, for a checkpoint."""
@@ -202,6 +231,13 @@ def _shrink_(
     fraction = moved.sub_(before).div_(rate)
     shrunk = torch.nn.functional.softshrink(fraction, floor)
     moved.copy_(before).add_(shrunk, alpha=rate / (1 - floor))
+
+
+def _nth_largest(values: Float[Tensor, " cell"], count: int) -> float:
+    """Return the value that `count` values at most exceed; zero if that many are not positive."""
+    if count >= int((values > 0).sum()):
+        return 0.0
+    return float(values.topk(count + 1).values[-1])
 
 
 def _round(layer: _Layer, before: LayerCodes, margin: float, form: CodeFormat) -> LayerCodes:

@@ -61,7 +61,8 @@ class GradientMethod:
             for name, gradient in gradients.items():
                 self._latent.set_gradient(name, gradient, trims_only=not step.moves_cells)
         self._latent.step(settings.noise_floor if step.moves_cells else 0.0)
-        session.write(self._latent.update_codes(settings.write_margin))
+        self._latent.give_up(session.failed)
+        session.write(self._latent.update_codes(settings.write_margin, step.cells_max))
         return meter.quality
 
     def tensors(self) -> dict[str, Tensor]:

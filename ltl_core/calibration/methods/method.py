@@ -36,6 +36,7 @@ class LearningStep(NamedTuple):
     batch: Batch
     fraction: float  # of the step sizes, from 1 falling to 0
     moves_cells: bool  # if not, trims alone move
+    cells_max: int | None = None  # that it may write; None if any number
 
 
 class BatchQuality(NamedTuple):

@@ -64,14 +64,23 @@ def test_budget_of_samples_is_kept(world: World) -> None:
     assert result.ended_by is EndedBy.SAMPLES
 
 
-def test_budget_of_writes_ends_the_learning(world: World) -> None:
-    budget = Budget(samples=6400, cell_writes_per_cell=0.5)
-    result = _run(
-        world, chip("harsh"), SHORT.model_copy(update={"budget": budget, "noise_floor": 0.0})
-    )
+@pytest.mark.parametrize("limit", [0.0, 0.3])
+def test_a_budget_of_writes_ends_the_writing_and_trims_follow(world: World, limit: float) -> None:
+    budget = Budget(samples=800, cell_writes_per_cell=limit)
+    asked = {"budget": budget, "noise_floor": 0.0, "weight_step": 1.0, "test_samples": 50}
+    result = _run(world, chip("harsh"), SHORT.model_copy(update=asked))
     assert result.ended_by is EndedBy.WRITES
-    assert 0.5 <= result.spent.cell_writes_per_cell < 1.5
-    assert result.spent.samples < 6400
+    assert 0.5 * limit <= result.spent.cell_writes_per_cell <= limit
+    assert 320 <= result.spent.samples < 800  # of the first trims, and the last
+
+
+def test_a_chip_whose_writes_brought_nothing_stays_within_the_budget(world: World) -> None:
+    budget = Budget(samples=800, cell_writes_per_cell=0.4)
+    asked = {"budget": budget, "noise_floor": 0.0, "test_samples": 50}
+    worse = asked | {"weight_step": -8.0, "trim_step": -64.0}  # 0.6 writes a cell in one step
+    result = _run(world, chip("harsh"), SHORT.model_copy(update=worse))
+    assert not result.improved
+    assert 0.1 < result.spent.cell_writes_per_cell <= 0.4  # with the way back
 
 
 def test_calibration_goes_on_from_its_checkpoint_as_if_never_stopped(world: World) -> None:

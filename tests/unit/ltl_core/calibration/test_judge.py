@@ -83,3 +83,11 @@ def test_a_judgement_of_an_unchanged_chip_is_not_measured_again(world: World) ->
     assert presented == [9]
     judge.judge(0.5)  # one question alone is answered with it
     assert presented == [9, 9]
+
+
+def test_a_small_gain_is_none_where_more_standard_errors_are_asked_for() -> None:
+    golden = _logits(200)
+    noise = torch.randn(200, 4, generator=torch.Generator().manual_seed(3))
+    before, after = compare(golden, golden + noise), compare(golden, golden + 0.97 * noise)
+    assert is_better(after, before)
+    assert not is_better(after, before, errors=50.0)

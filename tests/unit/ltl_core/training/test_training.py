@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from ltl_core.chip import LayerCodes
 from ltl_core.errors import SettingError
 from ltl_core.settings import (
     Readout,
@@ -10,7 +11,7 @@ from ltl_core.settings import (
     TrainingSettings,
 )
 from ltl_core.spiking.gradient import Gradient
-from ltl_core.training.latent_weights import LatentWeights, LearningRates
+from ltl_core.training.latent_weights import LatentWeights, LearningRates, StepSizes
 from ltl_core.training.training import Training
 from tests.blobs import World
 
@@ -59,3 +60,37 @@ def test_names_in_a_checkpoint_are_those_of_checkpoints_written_before(world: Wo
         f"rule:adam:{field}:{moment}" for field in branch for moment in moments
     }
     assert "rule:balance" in rule
+
+
+def test_cells_that_were_given_up_keep_their_codes_and_others_move(world: World) -> None:
+    latent = LatentWeights(world.student, StepSizes(4.0, 0.0, 0.0))
+    name = world.student.network.stages[0].name
+    before = latent.codes[name].weight.clone()
+    given_up = torch.zeros_like(before, dtype=torch.bool)
+    given_up[:, ::2] = True
+    latent.give_up({name: given_up})
+    gradient = Gradient(-torch.ones(before.shape), torch.zeros(len(before)))
+    latent.set_gradient(name, gradient)
+    latent.step()
+    moved = latent.update_codes()[name].weight != before
+    assert not moved[given_up].any()
+    assert moved[~given_up].any()  # control
+
+
+def test_if_few_cells_may_be_written_it_is_those_that_moved_farthest(world: World) -> None:
+    latent = LatentWeights(world.student, StepSizes(4.0, 0.0, 0.0))
+    before = {name: codes.weight.clone() for name, codes in latent.codes.items()}
+    for name, codes in before.items():
+        draw = torch.randn(codes.shape, generator=torch.Generator().manual_seed(0))
+        latent.set_gradient(name, Gradient(draw, torch.zeros(len(codes))))
+    latent.step()
+    everything = LatentWeights(world.student, StepSizes(4.0, 0.0, 0.0))
+    everything.load(latent.tensors())
+    written = _changed(everything.update_codes(), before)
+    few = _changed(latent.update_codes(cells_max=20), before)
+    assert 0 < few <= 20 < written  # control
+    assert _changed(latent.update_codes(), before) == written  # the others follow
+
+
+def _changed(codes: dict[str, LayerCodes], before: dict[str, torch.Tensor]) -> int:
+    return sum(int((codes[name].weight != old).sum()) for name, old in before.items())
