@@ -146,6 +146,13 @@ class LossCurveError(CalibrationError):
         super().__init__(f"The loss curve of the student does not fit: {reason}.")
 
 
+class ShelfLifeError(CalibrationError):
+    """A validity that was stored cannot be used."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"The validity of the version does not fit: {reason}.")
+
+
 class FingerprintError(ChipError):
     """A fingerprint cannot be compared with what the chip answers now."""
 

@@ -60,6 +60,15 @@ class StreamingBackend(Protocol):
 
 
 @runtime_checkable
+class Thermometer(Protocol):
+    """Knows its own temperature. Without it, `temperature_of` returns None."""
+
+    def temperature(self) -> float | None:
+        """Return the temperature of the chip now, K; None if it cannot be read now."""
+        ...
+
+
+@runtime_checkable
 class TunableChip(Protocol):
     """Has registers that make a chip's circuits alike, and test circuits to find their codes.
 
@@ -132,6 +141,11 @@ class SideWeightedChip(Protocol):
         is not finite; each before anything is set. Raises a ChipError if the layer is not placed.
         """
         ...
+
+
+def temperature_of(chip: ChipBackend) -> float | None:
+    """Return the temperature of a chip, K; None if it has none. Raises what the chip raises."""
+    return chip.temperature() if isinstance(chip, Thermometer) else None
 
 
 def write_layers(chip: ChipBackend, codes: Mapping[str, LayerCodes]) -> Mapping[str, WriteReport]:

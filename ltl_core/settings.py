@@ -178,6 +178,7 @@ class MethodName(StrEnum):
 
 
 STAGES = tuple(StageName)
+AFTER_DRIFT = (StageName.DRIFT, StageName.TRIMS, StageName.CELLS)  # of a chip that was calibrated
 # Fields of earlier versions, which stored requests and policies still hold.
 _RETIRED = {
     "learning_rate": "weight_step",

@@ -156,6 +156,11 @@ def _chips(repository: MetricsRepository) -> Iterator[Metric]:
         "Accuracy that the chip is predicted to have lost since publication, in points",
         labels=("chip",),
     )
+    valid = GaugeMetricFamily(
+        "tandemcal_chip_valid_until_timestamp_seconds",
+        "When the weights in force may have lost a point of accuracy",
+        labels=("chip",),
+    )
     counts: dict[str, int] = {}
     for chip in repository.chips():
         counts[chip.health] = counts.get(chip.health, 0) + 1
@@ -165,12 +170,15 @@ def _chips(repository: MetricsRepository) -> Iterator[Metric]:
             drift.add_metric((chip.name,), chip.drift_score)
         if chip.predicted_loss is not None:
             loss.add_metric((chip.name,), chip.predicted_loss["points"])
+        if chip.valid_until is not None:
+            valid.add_metric((chip.name,), chip.valid_until.timestamp())
     for name, chips in sorted(counts.items()):
         health.add_metric((name,), chips)
     yield health
     yield accuracy
     yield drift
     yield loss
+    yield valid
 
 
 def _leases(repository: MetricsRepository, now: datetime) -> Iterator[Metric]:

@@ -24,6 +24,7 @@ from ltl_core.optional_verbs import (
     BulkWriter,
     run_by_layer,
     side_weighted,
+    temperature_of,
     tunable,
     write_one_by_one,
 )
@@ -81,6 +82,10 @@ class LeasedBackend:
     def settle(self, seconds: float) -> None:
         """Leave the chip alone for `seconds` on its own clock."""
         self._held_chip().settle(seconds)
+
+    def temperature(self) -> float | None:
+        """Return the chip's temperature, K; None if the chip does not know it."""
+        return temperature_of(self._held_chip())
 
     def now(self) -> float:
         """Return the chip's clock, in seconds."""

@@ -100,6 +100,8 @@ class Chip(Base):
     drift_score: Mapped[float | None]  # of the last probe; 0 when weights are published
     predicted_loss: Mapped[Json | None]  # points, low, high; since publication, by the last probe
     version_in_force: Mapped[int | None]
+    validity: Mapped[Json | None]  # of that version: age_s, low_s, high_s of the chip's clock
+    valid_until: Mapped[datetime | None]  # when it reaches low_s; None if that is not in sight
     state_sha256: Mapped[str | None] = mapped_column(
         Sha256
     )  # the saved devices of a simulated chip
@@ -293,6 +295,9 @@ class WeightVersion(Base):
     block: Mapped[bytes] = mapped_column(LargeBinary)  # that block, zlib-compressed
     fingerprint: Mapped[Json | None]
     chip_time_s: Mapped[float]
+    cells_age_s: Mapped[float | None]  # geometric mean over the cells at that time
+    temperature_kelvin: Mapped[float | None]  # of the chip at that time, if it is known
+    validity: Mapped[Json | None]  # age_s, low_s, high_s; rate, if it was found by probes
     rule: Mapped[str] = mapped_column(String(40))
     observable: Mapped[str] = mapped_column(String(20))
     accuracy: Mapped[Json]  # golden, before, after

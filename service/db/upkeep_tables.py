@@ -1,8 +1,9 @@
 """Tables of upkeep: fingerprints of chips, and policies for probes and calibrations."""
 
 from datetime import datetime
+from typing import Any
 
-from sqlalchemy import ForeignKey, Index, LargeBinary, Text, text
+from sqlalchemy import JSON, ForeignKey, Index, LargeBinary, Text, false, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from service.db.base import Base, Id, Json
@@ -49,6 +50,9 @@ class Policy(Base):
     calibrate_at_score: Mapped[float | None]
     calibrate_every_s: Mapped[float | None]
     calibrate_after_jobs: Mapped[int | None]
+    calibrate_before_expiry: Mapped[bool] = mapped_column(server_default=false())
+    quiet_hours: Mapped[list[Any] | None] = mapped_column(JSON(none_as_null=True))  # begin, end
+    fixed_times: Mapped[list[Any] | None] = mapped_column(JSON(none_as_null=True))  # HH:MM, UTC
     pause_s: Mapped[float]  # shortest time between two calibrations
     student_id: Mapped[str | None] = mapped_column(
         ForeignKey("students.id")
@@ -59,7 +63,8 @@ class Policy(Base):
     calibrated_at: Mapped[datetime | None]  # when the last calibration ended, successful or not
     probe_due_at: Mapped[datetime | None]
     calibrate_due_at: Mapped[datetime | None]
-    due_at: Mapped[datetime | None] = mapped_column(index=True)  # the earlier of both, if enabled
+    expiry_due_at: Mapped[datetime | None]  # when to act before the validity ends
+    due_at: Mapped[datetime | None] = mapped_column(index=True)  # the earliest of them, if enabled
     note: Mapped[str | None] = mapped_column(Text)  # why the last planned job was not submitted
     created_at: Mapped[datetime]
     updated_at: Mapped[datetime]

@@ -116,6 +116,17 @@ class PredictedLossView(View):
     high: float
 
 
+class ValidityView(View):
+    """Age at which a version is predicted to have lost a point of accuracy, on the chip's clock.
+
+    No age is above ten years (315576000); such an age means that no end is in sight.
+    """
+
+    age_s: float
+    low_s: float  # the age is in [low_s, high_s] in nine cases out of ten
+    high_s: float
+
+
 class ChipView(View):
     """A chip: its state, its health, and the version in force."""
 
@@ -130,6 +141,8 @@ class ChipView(View):
     drift_score: float | None  # of the last probe: distance from publication, dimensionless
     predicted_loss: PredictedLossView | None = None  # by the last probe
     version_in_force: int | None
+    validity: ValidityView | None = None  # of the version in force
+    valid_until: datetime | None = None  # when it reaches `low_s`; null if that is not in sight
     queue_depth: int
     running_job_id: str | None
     created_at: datetime
@@ -147,6 +160,8 @@ class WeightVersionView(View):
     target_set_id: str
     sha256: str
     chip_time_s: float
+    temperature_kelvin: float | None = None  # of the chip at publication, if it is known
+    validity: ValidityView | None = None
     rule: str
     observable: str
     accuracy: Json  # golden, before, after

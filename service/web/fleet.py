@@ -87,6 +87,7 @@ class ChipRow(NamedTuple):
     accuracy: float | None
     drift: str  # as last probed
     loss: str  # as predicted then
+    valid_until: datetime | None
     probes: Sparkline | None
     recovery: Recovery | None
     version: int | None
@@ -216,6 +217,7 @@ def _chip_row(chip: Chip, last: LastCalibration | None, queue: int, job: JobRow 
         accuracy=chip.accuracy,
         drift=score_text(chip.drift_score),
         loss=loss_text(chip.predicted_loss),
+        valid_until=chip.valid_until,
         probes=None,
         recovery=recovery_of(last.job_id, last.result) if last else None,
         version=chip.version_in_force,

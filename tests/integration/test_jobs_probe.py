@@ -1,7 +1,7 @@
 """Drift through the service: chips are probed, found worse, and calibrated without being asked."""
 
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -78,6 +78,19 @@ def test_a_probe_says_how_far_the_chip_is_from_publication(
     assert len({drive.pid for drive in writes}) == 2  # asked to write by both jobs
 
 
+def test_a_version_is_valid_for_less_than_it_took_to_drift(
+    service: Service, drifted: tuple[str, str]
+) -> None:
+    chip = shown(service, drifted[0])
+    version = service.http.get(f"/v1/chips/{drifted[0]}/weights/1").json()
+    assert version["temperature_kelvin"] == 300.0
+    assert version["validity"] == chip["validity"]
+    found = version["validity"]
+    assert 60.0 < found["low_s"] < MONTH.total_seconds()
+    assert found["low_s"] < found["age_s"] <= found["high_s"]
+    assert chip["valid_until"] < datetime.now(UTC).isoformat()
+
+
 def test_its_fingerprints_are_kept_from_publication_on(
     service: Service, drifted: tuple[str, str]
 ) -> None:
@@ -150,6 +163,7 @@ def test_drift_is_compensated_with_the_weights_in_force(lab: Lab, service: Servi
     assert result["drift"]["score_after"] < 0.5 * result["drift"]["score_before"]
     assert result["spent"]["cells"] == result["spent"]["samples"] == 0
     now = shown(service, chip)
+    assert now["validity"]["low_s"] > MONTH.total_seconds() > before["validity"]["low_s"]
     assert now["version_in_force"] == before["version"]
     assert now["drift_score"] == result["drift"]["score_after"]
 

@@ -85,6 +85,9 @@ class TracedChip:
     def now(self) -> float:
         return self._chip.now()
 
+    def temperature(self) -> float:
+        return self._chip.temperature()
+
     def tuning(self, layer: str) -> Tuning:
         return self._chip.tuning(layer)
 

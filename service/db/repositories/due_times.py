@@ -2,10 +2,27 @@
 
 from collections.abc import Iterable
 from datetime import datetime, timedelta
+from typing import NamedTuple
 
+from service.daily_times import DailyTimes, daily_times
 from service.db.upkeep_tables import Policy
 
 PROBE, CALIBRATE = "probe", "calibrate"  # the two kinds of job that a policy asks for
+_NEWS = 1.5  # times the age: drift is logarithmic, so a look at nearly the same age tells nothing
+
+
+class VersionLife(NamedTuple):
+    """What is known of the weights in force on a chip."""
+
+    published_at: datetime
+    probed_at: datetime | None  # last time, since publication
+    has_validity: bool  # versions of earlier releases have none before their next probe
+    valid_until: datetime | None  # None where no end is in sight
+
+
+def times_of(policy: Policy) -> DailyTimes:
+    """Return the times of day at which the policy lets jobs begin."""
+    return daily_times(policy.quiet_hours, policy.fixed_times)
 
 
 def count_job(policy: Policy, kind: str, now: datetime) -> None:
@@ -21,7 +38,8 @@ def next_probe(policy: Policy, last: datetime | None, now: datetime) -> datetime
     """Return when the next probe is due: now if there was none; None if none is planned."""
     if policy.probe_every_s is None:
         return None
-    return now if last is None else last + timedelta(seconds=policy.probe_every_s)
+    due = now if last is None else last + timedelta(seconds=policy.probe_every_s)
+    return times_of(policy).first_from(due)
 
 
 def next_calibration(policy: Policy, score: float | None, now: datetime) -> datetime | None:
@@ -35,12 +53,42 @@ def next_calibration(policy: Policy, score: float | None, now: datetime) -> date
     first = min(reasons)
     if policy.calibrated_at is not None:
         first = max(first, policy.calibrated_at + timedelta(seconds=policy.pause_s))
+    first = times_of(policy).first_from(first)
     return first if policy.calibrate_due_at is None else min(first, policy.calibrate_due_at)
 
 
+def next_expiry(policy: Policy, life: VersionLife | None, now: datetime) -> datetime | None:
+    """Return when to act so that the weights in force stay valid; None if nothing has to be done.
+
+    It is the last time of day that the policy leaves open before the validity ends, but now where
+    that has passed, and not before the pause since the last calibration is over. A calibration that
+    published nothing is not repeated before the version is half as old again.
+    """
+    if not policy.calibrate_before_expiry or life is None:
+        return None
+    if not life.has_validity:  # the first probe finds it
+        return times_of(policy).first_from(now)
+    if life.valid_until is None:
+        return None
+    due = max(times_of(policy).last_until(life.valid_until), now)
+    if policy.calibrated_at is not None:
+        age = policy.calibrated_at - life.published_at
+        pause = max(timedelta(seconds=policy.pause_s), (_NEWS - 1) * age)
+        due = max(due, policy.calibrated_at + pause)
+    return times_of(policy).first_from(due)
+
+
+def is_probe_enough(life: VersionLife, now: datetime) -> bool:
+    """Tell whether a probe comes first: it may show that the weights in force hold for longer."""
+    if life.probed_at is None:
+        return True
+    return now - life.published_at > _NEWS * (life.probed_at - life.published_at)
+
+
 def set_due_at(policy: Policy) -> None:
-    """Set `due_at`, the time that the planner reads, to the earlier of both due times."""
-    times = [at for at in (policy.probe_due_at, policy.calibrate_due_at) if at is not None]
+    """Set `due_at`, the time that the planner reads, to the earliest of the due times."""
+    due = (policy.probe_due_at, policy.calibrate_due_at, policy.expiry_due_at)
+    times = [at for at in due if at is not None]
     policy.due_at = min(times) if times and policy.enabled else None
 
 

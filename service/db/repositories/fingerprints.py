@@ -13,10 +13,11 @@ from uuid_utils import uuid7
 from service.db.base import Json
 from service.db.repositories.paging import PageRequest, fetch_page
 from service.db.repositories.upsert import insert_if_new
-from service.db.tables import Chip, WeightVersion
+from service.db.tables import Chip, Job, WeightVersion
 from service.db.upkeep_tables import EVALUATED, Fingerprint
 from service.errors import FingerprintNotFoundError
 
+CALIBRATE = "calibrate"  # the kind of job that publishes versions
 _SAME_AGE = 1.5  # times the age at a probe: an evaluation up to then measures the same drift
 _AT_ONCE = timedelta(minutes=1)  # after a probe: so long an evaluation may always take
 
@@ -39,6 +40,14 @@ class ProbeOutcome(NamedTuple):
     chip_id: str
     score: float
     lost_points: float
+
+
+class DriftRecord(NamedTuple):
+    """One fingerprint of a chip, and the version that was in force."""
+
+    version: WeightVersion  # without its block
+    fingerprint: Fingerprint
+    by_calibration: bool  # at publication, or after drift was compensated; else by a probe
 
 
 class FingerprintRepository:
@@ -99,6 +108,28 @@ class FingerprintRepository:
         return [
             ProbeOutcome(row.chip_id, row.score or 0.0, row.lost_points or 0.0)
             for row in self._session.execute(query)
+        ]
+
+    def history(self, chip_id: str, student_id: str, limit: int) -> list[DriftRecord]:
+        """Return the newest fingerprints of a chip with one student's codes, oldest first."""
+        of_version = and_(
+            WeightVersion.chip_id == Fingerprint.chip_id,
+            WeightVersion.version == Fingerprint.version,
+        )
+        query = (
+            select(WeightVersion, Fingerprint, Job.kind)
+            .select_from(Fingerprint)
+            .join(WeightVersion, of_version)
+            .join(Job, Job.id == Fingerprint.job_id)
+            .where(Fingerprint.chip_id == chip_id, WeightVersion.student_id == student_id)
+            .options(defer(WeightVersion.block))
+            .order_by(Fingerprint.id.desc())
+            .limit(limit)
+        )
+        found = self._session.execute(query).all()
+        return [
+            DriftRecord(version, fingerprint, kind == CALIBRATE)
+            for version, fingerprint, kind in reversed(found)
         ]
 
     def last_scores(self, chip_ids: Sequence[str], count: int) -> dict[str, list[float]]:

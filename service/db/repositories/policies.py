@@ -12,12 +12,14 @@ from service.db.repositories.agents import reachable
 from service.db.repositories.due_times import (
     CALIBRATE,
     PROBE,
+    VersionLife,
     count_job,
     next_calibration,
+    next_expiry,
     next_probe,
     set_due_at,
 )
-from service.db.tables import OPEN_JOBS, OPEN_SERVICE_JOBS, Chip, Job
+from service.db.tables import OPEN_JOBS, OPEN_SERVICE_JOBS, Chip, Job, WeightVersion
 from service.db.upkeep_tables import Fingerprint, Policy
 from service.errors import PolicyNotFoundError
 from service.states import JobStatus
@@ -54,6 +56,7 @@ class PolicyRepository:
         policy.updated_at, policy.note, policy.calibrate_due_at = now, None, None
         policy.probe_due_at = next_probe(policy, self._last_probe(chip_id), now)
         policy.calibrate_due_at = next_calibration(policy, self._score(chip_id), now)
+        policy.expiry_due_at = next_expiry(policy, self.version_life(chip_id), now)
         set_due_at(policy)
         self._session.add(policy)
         self._session.flush()
@@ -118,8 +121,36 @@ class PolicyRepository:
         if job.status == JobStatus.SUCCEEDED and job.kind in _PLANNED:
             policy.note = None
             policy.probe_due_at = next_probe(policy, now, now)
+        if job.status == JobStatus.SUCCEEDED:  # else the time that the planner set counts
+            life = self.version_life(policy.chip_id)
+            policy.expiry_due_at = next_expiry(policy, life, now)
         policy.calibrate_due_at = next_calibration(policy, self._score(policy.chip_id), now)
         set_due_at(policy)
+
+    def version_life(self, chip_id: str) -> VersionLife | None:
+        """Return what is known of the weights in force on a chip; None where none are."""
+        in_force = and_(
+            WeightVersion.chip_id == Chip.id, WeightVersion.version == Chip.version_in_force
+        )
+        query = select(
+            WeightVersion.created_at, WeightVersion.job_id, Chip.validity, Chip.valid_until
+        )
+        found = self._session.execute(
+            query.select_from(Chip).join(WeightVersion, in_force).where(Chip.id == chip_id)
+        ).one_or_none()
+        if found is None:
+            return None
+        probed = select(func.max(Fingerprint.created_at)).where(
+            Fingerprint.chip_id == chip_id,
+            Fingerprint.created_at >= found.created_at,
+            Fingerprint.job_id != found.job_id,
+        )
+        return VersionLife(
+            published_at=found.created_at,
+            probed_at=self._session.scalar(probed),
+            has_validity=found.validity is not None,
+            valid_until=found.valid_until,
+        )
 
     def stop_for(self, chip_id: str) -> None:
         """Disable the policy of a chip that is retired."""

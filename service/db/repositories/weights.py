@@ -4,7 +4,7 @@ import zlib
 from datetime import datetime
 from typing import NamedTuple
 
-from sqlalchemy import func, select, update
+from sqlalchemy import and_, func, select, update
 from sqlalchemy.orm import Session, defer
 from uuid_utils import uuid7
 
@@ -31,6 +31,15 @@ class Publication(NamedTuple):
     accuracy: Json  # golden, before, after
     fingerprint: Json | None
     code_version: str
+    cells_age: float | None = None  # s, geometric mean over the cells
+    temperature: float | None = None  # K
+
+
+class ChipValidity(NamedTuple):
+    """How long the version in force on one chip is valid."""
+
+    model: str | None  # of the chip
+    validity: Json
 
 
 class WeightRepository:
@@ -52,7 +61,9 @@ class WeightRepository:
         self._session.add(version)
         self._session.flush()
         self._session.execute(
-            update(Chip).where(Chip.id == version.chip_id).values(version_in_force=version.version)
+            update(Chip)
+            .where(Chip.id == version.chip_id)
+            .values(version_in_force=version.version, validity=None, valid_until=None)
         )
         self._emit(version)
         return version
@@ -78,6 +89,46 @@ class WeightRepository:
             raise WeightVersionNotFoundError(str(version))
         return found
 
+    def in_force(self, chip_id: str) -> WeightVersion | None:
+        """Return the version in force on a chip, without its block; None if there is none."""
+        in_force = and_(
+            WeightVersion.chip_id == Chip.id, WeightVersion.version == Chip.version_in_force
+        )
+        query = select(WeightVersion).join(Chip, in_force).where(Chip.id == chip_id)
+        return self._session.scalar(query.options(defer(WeightVersion.block)))
+
+    def set_validity(
+        self, version: WeightVersion, validity: Json, valid_until: datetime | None
+    ) -> None:
+        """Store how long a version in force is valid, with it and with its chip."""
+        version.validity = validity
+        self._session.execute(
+            update(Chip)
+            .where(Chip.id == version.chip_id, Chip.version_in_force == version.version)
+            .values(validity=validity, valid_until=valid_until)
+        )
+
+    def other_validities(
+        self, chip_id: str, student_id: str, limit: int
+    ) -> tuple[ChipValidity, ...]:
+        """Return the validities in force on other chips with codes of this student."""
+        in_force = and_(
+            WeightVersion.chip_id == Chip.id, WeightVersion.version == Chip.version_in_force
+        )
+        query = (
+            select(Chip.info, WeightVersion.validity)
+            .join(WeightVersion, in_force)
+            .where(
+                WeightVersion.student_id == student_id,
+                WeightVersion.validity.is_not(None),
+                Chip.id != chip_id,
+            )
+            .order_by(WeightVersion.id.desc())
+            .limit(limit)
+        )
+        found = self._session.execute(query)
+        return tuple(ChipValidity(row.info.get("model"), row.validity or {}) for row in found)
+
     def _number(self, publication: Publication, now: datetime) -> WeightVersion:
         job = JobRepository(self._session).get(publication.job_id)
         if job.chip_id is None or job.student_id is None or job.target_set_id is None:
@@ -97,6 +148,8 @@ class WeightRepository:
             block=zlib.compress(publication.block),
             fingerprint=publication.fingerprint,
             chip_time_s=publication.chip_time,
+            cells_age_s=publication.cells_age,
+            temperature_kelvin=publication.temperature,
             rule=publication.rule,
             observable=publication.observable,
             accuracy=publication.accuracy,

@@ -19,6 +19,7 @@ from service.jobs.kinds.chip_and_student import (
 from service.jobs.kinds.context import JobContext
 from service.jobs.kinds.golden_accuracy import KEPT
 from service.jobs.kinds.predicted_loss import prediction_json
+from service.jobs.kinds.shelf_life import ClockReading, age_of_cells, update_validity
 from service.jobs.kinds.spec import (
     CHIP_SESSION,
     TARGETS,
@@ -80,10 +81,12 @@ def store(to: ResultStore, ended: Ended) -> Json:
     result = dict(ended.result or {})
     if golden := result.pop(KEPT, None):
         StudentRepository(to.session).keep_golden_accuracy(str(to.job.student_id), golden)
+    rate = result.pop("clock_rate", None)
     to.record_loss(float(result["accuracy"]["before"]))
     to.record_accuracy(float(result["accuracy"]["after"]), result)
     if "weights" not in ended.blocks:
-        _record_compensation(to, result)
+        if _record_compensation(to, result):
+            result |= {"validity": _validity(to, result, rate)}
         return result | {"weights_version": None}
     publication = Publication(
         job_id=to.job.id,
@@ -95,12 +98,14 @@ def store(to: ResultStore, ended: Ended) -> Json:
         accuracy=result["accuracy"],
         fingerprint=result.get("fingerprint"),
         code_version=to.job.code_version,
+        cells_age=age_of_cells(to.session, str(to.job.chip_id), str(to.job.student_id), result),
+        temperature=result.get("temperature_kelvin"),
     )
     version = WeightRepository(to.session).publish(publication, to.now).version
     if publication.fingerprint is not None:
         nothing = prediction_json(Prediction(0.0, 0.0, 0.0))
         to.record_fingerprint(publication.fingerprint, version, 0.0, nothing)
-    return result | {"weights_version": version}
+    return result | {"weights_version": version, "validity": _validity(to, result, rate)}
 
 
 def outcome(result: Json) -> str:
@@ -124,12 +129,23 @@ def facts(job: Job) -> Facts:
     return [("In force before", f"version {job.weights_in_force}")]
 
 
-def _record_compensation(to: ResultStore, result: Json) -> None:
-    """Record what a chip answers whose drift was compensated, with the same weights in force."""
+def _record_compensation(to: ResultStore, result: Json) -> bool:
+    """Record what a chip answers whose drift was compensated, with the same weights in force.
+
+    Return whether there was such a compensation.
+    """
     version = to.job.weights_in_force
-    if result.get("compensated") and version is not None:
-        score = result["drift"]["score_after"]  # the accuracy was measured: nothing is predicted
-        to.record_fingerprint(result["fingerprint"], version, score, None)
+    if not result.get("compensated") or version is None:
+        return False
+    score = result["drift"]["score_after"]  # the accuracy was measured: nothing is predicted
+    to.record_fingerprint(result["fingerprint"], version, score, None)
+    return True
+
+
+def _validity(to: ResultStore, result: Json, rate: float | None) -> Json | None:
+    """Predict how long the weights in force are valid now."""
+    reading = ClockReading(float(result["chip_time_s"]), to.now)
+    return update_validity(to.session, str(to.job.chip_id), reading, rate)
 
 
 def _check_observable(chip: Chip, observable: str) -> None:

@@ -136,6 +136,7 @@ class CalibrationAttempt:
             "health": health_by_accuracy(after.accuracy, accuracy["golden"]),
             "chip_time_s": self.chip.backend.now(),
             "fingerprint": self._fingerprint(),
+            **self.chip.surroundings(),
             "spent": found.spent._asdict() | {"seconds": self.chip.seconds()},
         }
 

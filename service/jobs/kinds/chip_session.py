@@ -5,15 +5,17 @@ from collections.abc import Mapping
 
 from ltl_core.calibration.chip_session import ChipSession
 from ltl_core.chip import ChipBackend, LayerCodes
+from ltl_core.optional_verbs import temperature_of
 from ltl_core.progress import Progress
 from ltl_core.student.student import Student
 from service.bench.chip_ref import ChipRef
 from service.bench.driver.call_times import call_times
 from service.bench.leased import LeasedBackend
 from service.bench.registry import open_chip, save_chip
+from service.bench.stored import Stored
 from service.bench.wall_time import WallTime
 from service.jobs.kinds.context import CancelledWorkError, JobContext, as_json, cancelled
-from service.jobs.messages import JobDescription
+from service.jobs.messages import JobDescription, Json
 
 
 class JobChipSession:
@@ -27,6 +29,7 @@ class JobChipSession:
         chip = _chip(description)
         backends = description.config.chip_backends
         self._chip = open_chip(chip, backends, context.artifacts)
+        self._seconds_per_second = chip.seconds_per_second
         self._wall_time = WallTime(self._chip, chip.seconds_per_second)
         self.backend: ChipBackend = LeasedBackend(self._chip, chip.token, context.link.lease_held)
         self.student = _student(context)
@@ -59,6 +62,17 @@ class JobChipSession:
         """Store the devices of a simulated chip; return the SHA-256, None for any other chip."""
         self._wall_time.follow()
         return save_chip(self._chip, self.context.artifacts)
+
+    def surroundings(self) -> Json:
+        """Return the chip's temperature, and how fast its clock runs, as far as they are known.
+
+        The clock of a chip in software runs at the rate that the service sets.
+        """
+        follows = isinstance(self._chip, Stored)
+        return {
+            "temperature_kelvin": temperature_of(self.backend),
+            "clock_rate": self._seconds_per_second if follows else None,
+        }
 
     def golden(self, otherwise: float) -> dict[str, float]:
         """Return the accuracy of teacher and golden student, as found at the training's end."""

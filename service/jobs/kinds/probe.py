@@ -15,6 +15,7 @@ from service.jobs.health import health_by_accuracy, health_by_prediction, worse
 from service.jobs.kinds.chip_and_student import admit_on_chip
 from service.jobs.kinds.context import JobContext
 from service.jobs.kinds.predicted_loss import OBSERVED, predict, prediction_json
+from service.jobs.kinds.shelf_life import ClockReading, update_validity
 from service.jobs.kinds.spec import CHIP_SESSION, TARGETS, Facts, JobKindSpec, ResultStore
 from service.jobs.messages import Ended, Json
 from service.schemas.jobs import ChipSubmission
@@ -66,7 +67,7 @@ def probe(context: JobContext) -> Ended:
     chip.report(Progress(Phase.PROBING, 1, 1, spent=session.spent))
     return Ended(
         status=JobStatus.SUCCEEDED,
-        result=result | {"cells": session.spent.cells},
+        result=result | {"cells": session.spent.cells} | chip.surroundings(),
         chip_state_sha256=chip.saved_chip(),
     )
 
@@ -78,6 +79,7 @@ def store(to: ResultStore, ended: Ended) -> Json:
     """
     result = dict(ended.result or {})
     answer, curve = result.pop("fingerprint"), result.pop("loss_curve", None)
+    rate = result.pop("clock_rate", None)
     version = WeightRepository(to.session).get(str(to.job.chip_id), result["version"])
     if curve is not None:
         StudentRepository(to.session).keep_loss_curve(version.student_id, curve)
@@ -87,7 +89,9 @@ def store(to: ResultStore, ended: Ended) -> Json:
     by_answers = ChipHealth.UNKNOWN if prediction is None else health_by_prediction(prediction)
     health = worse(by_answers, _health_by_accuracy(to))
     ChipRepository(to.session).set_health(str(to.job.chip_id), health, to.job.id, to.now)
-    return result | {"predicted_loss": shown, "health": health}
+    reading = ClockReading(float(answer["chip_time_s"]), to.now)
+    validity = update_validity(to.session, str(to.job.chip_id), reading, rate)
+    return result | {"predicted_loss": shown, "health": health, "validity": validity}
 
 
 def outcome(result: Json) -> str:

@@ -6,16 +6,23 @@ planned nothing, and two at once do not plan twice.
 """
 
 from datetime import datetime, timedelta
+from typing import NamedTuple
 
 import structlog
 from sqlalchemy.orm import Session
 
 from ltl_core.errors import CalibrationError
-from ltl_core.settings import CalibrationSettings
+from ltl_core.settings import AFTER_DRIFT, STAGES, CalibrationSettings
 from service.db import locks
 from service.db.access_tables import IdempotencyKey
 from service.db.repositories.chips import ChipRepository
-from service.db.repositories.due_times import set_due_at
+from service.db.repositories.due_times import (
+    CALIBRATE,
+    PROBE,
+    is_probe_enough,
+    set_due_at,
+    times_of,
+)
 from service.db.repositories.idempotency import IdempotencyRepository
 from service.db.repositories.policies import PolicyRepository
 from service.db.session import Database, clock
@@ -31,6 +38,19 @@ from service.jobs.submit import Submitter
 ROUTE = "planner"  # whose idempotency keys these are
 _BATCH = 50  # plans in one transaction
 _RETRY = 60.0  # s, at least, before what could not be planned is looked at again
+
+
+class _Due(NamedTuple):
+    """The kind of job that a chip is due for, and since when."""
+
+    kind: str
+    since: datetime | None
+
+    def key(self, chip_id: str) -> str:
+        """Return the idempotency key of a plan: one for each time at which a chip is due."""
+        prefix = "recal" if self.kind == CALIBRATE else "probe"
+        slot = 0 if self.since is None else int(self.since.timestamp() * 1000)
+        return f"{prefix}-{chip_id}-{slot}"
 
 
 class Planner:
@@ -62,9 +82,13 @@ class Planner:
 
     def _plan_one(self, session: Session, policy: Policy, now: datetime) -> bool:
         """Plan one job; return False where there is none: the policy's note says why."""
+        if not times_of(policy).allows(now):
+            _postpone(policy, now)
+            return False
+        due = _due(session, policy, now)
         try:
             with session.begin_nested():
-                return self._queue(session, policy, now) is not None
+                return self._queue(session, policy, due, now) is not None
         except CalibrationError as error:
             policy.note = str(error)
             structlog.get_logger(__name__).warning(
@@ -76,68 +100,92 @@ class Planner:
         finally:
             _advance(policy, now)
 
-    def _queue(self, session: Session, policy: Policy, now: datetime) -> Job | None:
-        request = _request(session, policy, now)
-        key = slot_key(policy, now)
+    def _queue(self, session: Session, policy: Policy, due: _Due, now: datetime) -> Job | None:
+        request = _request(session, policy, due)
         keys = IdempotencyRepository(session)
-        if keys.find(key, ROUTE) is not None:
+        if keys.find(due.key(policy.chip_id), ROUTE) is not None:
             return None
         job = Submitter(session, self._engine, now).submit(request)
         keys.add(
             IdempotencyKey(
-                key=key, route=ROUTE, body_sha256="0" * 64, resource_id=job.id, created_at=now
+                key=due.key(policy.chip_id),
+                route=ROUTE,
+                body_sha256="0" * 64,
+                resource_id=job.id,
+                created_at=now,
             )
         )
         policy.note = None
         return job
 
 
-def slot_key(policy: Policy, now: datetime) -> str:
-    """Return the idempotency key of a plan: one for each time at which a chip is due."""
-    if calibration_is_due(policy, now):
-        return f"recal-{policy.chip_id}-{_slot(policy.calibrate_due_at)}"
-    return f"probe-{policy.chip_id}-{_slot(policy.probe_due_at)}"
+def _due(session: Session, policy: Policy, now: datetime) -> _Due:
+    """Return what is due. A calibration replaces a probe: it takes a fingerprint."""
+    if _is_over(policy.calibrate_due_at, now):
+        return _Due(CALIBRATE, policy.calibrate_due_at)
+    if not _is_over(policy.expiry_due_at, now):
+        return _Due(PROBE, policy.probe_due_at)
+    life = PolicyRepository(session).version_life(policy.chip_id)
+    probes = life is not None and is_probe_enough(life, now)
+    return _Due(PROBE if probes else CALIBRATE, policy.expiry_due_at)
 
 
-def calibration_is_due(policy: Policy, now: datetime) -> bool:
-    """Return whether a calibration is due. It replaces a probe: it takes a fingerprint."""
-    return policy.calibrate_due_at is not None and policy.calibrate_due_at <= now
-
-
-def _request(session: Session, policy: Policy, now: datetime) -> CalibrateRequest | ProbeRequest:
+def _request(session: Session, policy: Policy, due: _Due) -> CalibrateRequest | ProbeRequest:
     """Make the request that is due. Raises ChipNotCalibratedError where no student is known."""
-    if not calibration_is_due(policy, now):
+    if due.kind == PROBE:
         return ProbeRequest(kind="probe", chip_id=policy.chip_id, priority=policy.priority)
+    in_force = student_in_force(session, ChipRepository(session).get(policy.chip_id))
+    student = policy.student_id or in_force
+    if student is None:
+        raise ChipNotCalibratedError(policy.chip_id)
     return CalibrateRequest(
         kind="calibrate",
         chip_id=policy.chip_id,
-        student_id=policy.student_id or _student_in_force(session, policy.chip_id),
-        settings=CalibrationSettings.model_validate(policy.settings),
+        student_id=student,
+        settings=_settings(policy, again=student == in_force),
         priority=policy.priority,
     )
 
 
-def _student_in_force(session: Session, chip_id: str) -> str:
-    found = student_in_force(session, ChipRepository(session).get(chip_id))
-    if found is None:
-        raise ChipNotCalibratedError(chip_id)
-    return found
+def _settings(policy: Policy, *, again: bool) -> CalibrationSettings:
+    """Return the settings of the policy.
+
+    Weights of the same student that are in force have drifted: unless the policy names stages,
+    gains are tried first, then trims, then cells. Circuits are not tuned anew, since that would
+    begin without the gains.
+    """
+    settings = CalibrationSettings.model_validate(policy.settings)
+    if not again or settings.stages != STAGES:
+        return settings
+    return settings.model_copy(update={"stages": AFTER_DRIFT})
 
 
 def _advance(policy: Policy, now: datetime) -> None:
     """Set the next due time; the end of the job that was planned may change it."""
     if policy.probe_every_s is not None:
-        policy.probe_due_at = now + timedelta(
-            seconds=max(policy.probe_every_s, _retry_after(policy))
+        policy.probe_due_at = times_of(policy).first_from(
+            now + timedelta(seconds=max(policy.probe_every_s, _retry_after(policy)))
         )
-    if calibration_is_due(policy, now):
-        policy.calibrate_due_at = now + timedelta(seconds=max(policy.pause_s, _RETRY))
+    later = times_of(policy).first_from(now + timedelta(seconds=max(policy.pause_s, _RETRY)))
+    if _is_over(policy.calibrate_due_at, now):
+        policy.calibrate_due_at = later
+    if _is_over(policy.expiry_due_at, now):
+        policy.expiry_due_at = later
     set_due_at(policy)
+
+
+def _postpone(policy: Policy, now: datetime) -> None:
+    """Move what is due to the first time of day that the policy leaves open."""
+    first = times_of(policy).first_from(now)
+    for name in ("probe_due_at", "calibrate_due_at", "expiry_due_at"):
+        if _is_over(getattr(policy, name), now):
+            setattr(policy, name, first)
+    set_due_at(policy)
+
+
+def _is_over(at: datetime | None, now: datetime) -> bool:
+    return at is not None and at <= now
 
 
 def _retry_after(policy: Policy) -> float:
     return _RETRY if policy.note is not None else 0.0
-
-
-def _slot(at: datetime | None) -> int:
-    return 0 if at is None else int(at.timestamp() * 1000)

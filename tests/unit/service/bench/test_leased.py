@@ -26,6 +26,7 @@ VERBS: dict[str, Callable[[LeasedBackend], Any]] = {
     "probe": lambda chip: chip.probe(),
     "settle": lambda chip: chip.settle(1.0),
     "now": lambda chip: chip.now(),
+    "temperature": lambda chip: chip.temperature(),
     "tuning": lambda chip: chip.tuning("hidden"),
     "tune": lambda chip: chip.tune("hidden", chip.tuning("hidden")),
     "convert": lambda chip: chip.convert("hidden", 0.5, 32),
