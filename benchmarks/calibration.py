@@ -63,6 +63,7 @@ class Experiment(NamedTuple):
 
     mild: Mapping[str, Any]
     harsh: Mapping[str, Any]
+    variant: str = ""  # of the chips, behind the name of their preset
 
     def settings(self, preset: str) -> CalibrationSettings:
         """Return the settings for a chip of this preset."""
@@ -72,6 +73,7 @@ class Experiment(NamedTuple):
 
 
 _NO_CELL = {"stages": (StageName.TUNE, StageName.TRIMS)}
+_SIDE = {"stages": (StageName.TUNE, StageName.TRIMS, StageName.SIDE)}
 _UNTUNED = {"stages": (StageName.TRIMS, StageName.CELLS)}
 _LAB = {"data": Data.LAB}
 _MADE = {"data": Data.SYNTHETIC}
@@ -82,6 +84,7 @@ EXPERIMENTS: Mapping[str, Experiment] = MappingProxyType(
         "ten": Experiment({**_MILD, "distinct": 10}, {**_HARSH, "distinct": 10}),
         "synthetic": Experiment({"samples": 1000, **_MADE}, {"samples": 2000, **_MADE}),
         "no-cell": Experiment({**_MILD, **_NO_CELL}, {**_HARSH, **_NO_CELL}),
+        "side": Experiment({**_MILD, **_SIDE}, {**_HARSH, **_SIDE}, "-side"),
         "untuned": Experiment({**_MILD, **_UNTUNED}, {**_HARSH, **_UNTUNED}),
         "lab-alone": Experiment({**_MILD, **_LAB}, {**_HARSH, **_LAB}),
     }
@@ -170,9 +173,9 @@ def calibrated(task: Task, settings: CalibrationSettings, chip: SimulatedChip) -
 
 def run(task: Task, name: str, preset: str, seed: int, before: float) -> Row:
     """Calibrate one chip in one way, and measure it on all test images."""
-    found, after, seconds = calibrated(
-        task, EXPERIMENTS[name].settings(preset), chip_of(preset, seed)
-    )
+    experiment = EXPERIMENTS[name]
+    chip = chip_of(preset + experiment.variant, seed)
+    found, after, seconds = calibrated(task, experiment.settings(preset), chip)
     return Row(
         experiment=name,
         preset=preset,

@@ -59,6 +59,7 @@ RECOVERED = {
     "ten": Limit(0.92, 0.88),
     "synthetic": Limit(0.96, 0.94),
     "no-cell": Limit(0.87, 0.80),
+    "side": Limit(0.975, 0.96),
 }
 WRITES = {"mild": 0.3, "harsh": 1.5}
 GOLDEN_LEAST = 92.0

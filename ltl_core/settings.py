@@ -143,6 +143,7 @@ class StageName(StrEnum):
     DRIFT = "drift"  # gain registers, of a chip that drifted since its weights were published
     TUNE = "tune"  # converter ranges and circuits, of a chip that was never tuned
     TRIMS = "trims"  # digital registers alone: no cell is written
+    SIDE = "side"  # trims and digital side weights, of a chip that has these: no cell is written
     CELLS = "cells"  # weights and trims, then trims alone once more
 
 
@@ -203,6 +204,7 @@ class CalibrationSettings(_Settings):
     budget: Budget = Budget()
     batch: int = Field(default=4, ge=1, le=4096)  # small: the number of steps counts
     weight_step: float = Field(default=0.3, gt=0, le=16)  # weight codes a step, falling to zero
+    side_step: float = Field(default=0.3, gt=0, le=16)  # weight codes a step, falling to zero
     trim_step: float = Field(default=4.0, gt=0, le=64)  # trim codes a step, falling to zero
     noise_floor: float = Field(default=0.3, ge=0, lt=1)  # mean over rms of gradients: none below
     write_margin: float = Field(default=1.5, ge=0, le=8)  # codes past the nearest for a write
@@ -254,7 +256,8 @@ class CalibrationSettings(_Settings):
             )
         if self.method is MethodName.ADABS and self.targets is not TargetSource.GOLDEN:
             raise ValueError("the method adabs compares with the golden student: targets 'golden'")
-        asked = StageName.CELLS in self.stages and StageName.TRIMS not in self.stages
+        beyond = {StageName.SIDE, StageName.CELLS} & set(self.stages)
+        asked = beyond and StageName.TRIMS not in self.stages
         if asked and not self.method.moves_cells:
             raise ValueError(f"the method {self.method} moves trims alone: ask for stage 'trims'")
         return self

@@ -6,10 +6,17 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from ltl_core.calibration.observe import observables
-from ltl_core.chip import ChipBackend, LayerCodes, LayerRecording, Observable, Stimulus
+from ltl_core.chip import (
+    ChipBackend,
+    LayerCodes,
+    LayerRecording,
+    Observable,
+    SideWeights,
+    Stimulus,
+)
 from ltl_core.errors import SettingError
 from ltl_core.network.layers import size
-from ltl_core.optional_verbs import run_by_layer, write_layers
+from ltl_core.optional_verbs import run_by_layer, side_weighted, write_layers
 from ltl_core.progress import Spent
 from ltl_core.settings import Reset
 from ltl_core.student.codes import format_of
@@ -44,7 +51,18 @@ class ChipSession:
         self.cells = sum(size(layer.weight_shape) for layer in student.network.matrices)
         # Cells that failed to verify at any write, of the layers where there are some.
         self.failed: dict[str, Bool[Tensor, "column row"]] = {}
+        self._side: dict[str, SideWeights] | None = None  # not set by this session yet
         self.spent = spent or Spent()
+
+    @property
+    def side_rank(self) -> int:
+        """Largest rank of the chip's side weights; zero if it has none."""
+        return self._backend.info.side_rank
+
+    @property
+    def side(self) -> Mapping[str, SideWeights]:
+        """The side weights that this session has set, by layer."""
+        return dict(self._side or {})
 
     def place(self) -> None:
         """Place the student's network; if it is placed already, nothing changes."""
@@ -64,6 +82,20 @@ class ChipSession:
         for name, report in reports.items():
             if report.failed.any():
                 self.failed[name] = report.failed | self.failed.get(name, report.failed)
+
+    def set_side(self, side: Mapping[str, SideWeights]) -> None:
+        """Set the digital side weights of all layers; one that is not named has none.
+
+        Raises NoSideWeightsError if there are some, and the chip cannot have them.
+        """
+        if not side and not self.side_rank:
+            return
+        chip, before = side_weighted(self._backend), self._side
+        for layer in self._student.network.matrices:
+            weights = side.get(layer.name)
+            if before is None or weights is not None or layer.name in before:
+                chip.set_side(layer.name, weights)
+        self._side = dict(side)
 
     def present(self, batch: Batch, observable: Observable) -> Iterator[tuple[str, LayerRecording]]:
         """Present a batch to learn from; yield the recording of each layer as soon as it is known.

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from ltl_core.calibration.compensation import Compensation
 from ltl_core.calibration.drift import MeanFingerprint
-from ltl_core.chip import ChipBackend, LayerCodes
+from ltl_core.chip import ChipBackend, LayerCodes, SideWeights
 from ltl_core.errors import SettingError
 from ltl_core.network.spec import NetworkSpec
 from ltl_core.optional_verbs import TunableChip, tunable
@@ -17,6 +17,7 @@ class InForce(NamedTuple):
 
     codes: Mapping[str, LayerCodes]
     fingerprint: MeanFingerprint | None = None  # what the chip answered when they were published
+    side: Mapping[str, SideWeights] = {}  # by layer
 
 
 def make_compensation(

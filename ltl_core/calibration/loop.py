@@ -1,12 +1,17 @@
 """The loop: run the chip, compare with the golden student, correct every layer, program, verify."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 from ltl_core.calibration.chip_session import ChipSession
 from ltl_core.calibration.compensation import Compensation
 from ltl_core.calibration.drift_stage import InForce, check_drift_alone, make_compensation
 from ltl_core.calibration.judge import Judge, Judgement
-from ltl_core.calibration.methods.method import BatchQuality, LearningStep, MethodSetup
+from ltl_core.calibration.methods.method import (
+    BatchQuality,
+    LearningStep,
+    MethodSetup,
+    SideMethod,
+)
 from ltl_core.calibration.methods.select import make_method
 from ltl_core.calibration.plan import Plan, PlannedStage
 from ltl_core.calibration.result import (
@@ -19,8 +24,9 @@ from ltl_core.calibration.safeguard import Conclusion, Safeguard, Seen
 from ltl_core.calibration.samples import calibration_samples, tested
 from ltl_core.calibration.stages import StageGate
 from ltl_core.calibration.tune_stage import make_tuner, register_setter
-from ltl_core.chip import ChipBackend, LayerCodes
+from ltl_core.chip import ChipBackend, LayerCodes, SideWeights
 from ltl_core.errors import SettingError
+from ltl_core.optional_verbs import side_weighted
 from ltl_core.progress import Phase, Progress
 from ltl_core.settings import CalibrationSettings, Readout, StageName, TargetSource
 from ltl_core.student.evaluate import Quality
@@ -52,21 +58,26 @@ class Calibration:
         `targets` are the samples of the lab, None if the settings ask for synthetic ones alone.
         Without `start` the student's own codes are the first; with a `checkpoint` it goes on from
         there. Raises SettingError if chip, student, samples and settings do not fit together, and
-        NotTunableError if drift alone is to be compensated on a chip without registers.
+        NotTunableError or NoSideWeightsError if the chip lacks what the only stage needs.
         """
         published = None if start is None else start.fingerprint
         check_drift_alone(settings, backend, published)
+        if settings.stages == (StageName.SIDE,):
+            side_weighted(backend)
         self._golden, self._settings, self._test = student, settings, tested(test, settings)
-        self._student = student if start is None else student.with_codes(start.codes)
+        self._student = (
+            student if start is None else student._replace(codes=start.codes, side=start.side)
+        )
         self._are_values = test.samples.labels is not None and (
             test.samples.labels.is_floating_point()
         )
         self._samples = calibration_samples(student, targets, settings)
-        self._plan = Plan(self._samples.learn, settings)
         self._session = ChipSession(backend, student, checkpoint.spent if checkpoint else None)
         self._method = make_method(
             MethodSetup(student, self._student, self._session, settings, self._choose_readout())
         )
+        has_side = self._session.side_rank > 0 and isinstance(self._method, SideMethod)
+        self._plan = Plan(self._samples.learn, settings, has_side=has_side)
         verification = self._samples.verification
         self._judge = Judge(verification, self._session.answers, are_values=self._are_values)
         acceptance = Judge(
@@ -129,6 +140,7 @@ class Calibration:
     def roll_back(self) -> None:
         """Put back the codes and registers of the start. Raises what the chip raises."""
         self._session.write(self._student.codes)
+        self._session.set_side(self._student.side)
         for registers in (self._tuner, self._compensation):
             if registers is not None:
                 registers.roll_back()
@@ -138,6 +150,7 @@ class Calibration:
         self._session.place()
         yield self._progress(Phase.PLACING)
         self._session.write(self._method.codes, free=True)
+        self._session.set_side(self._side)
         if self._before is None:
             self._session.settle(self._settings.settle_s)
             self._before = Measured(self._session.measure(self._test), self._judge.judge())
@@ -204,6 +217,7 @@ class Calibration:
                     stage.step_fraction(self._step),
                     moves_cells=stage.moves_cells,
                     cells_max=self._guard.allowance(self._method.codes),
+                    moves_side=stage.moves_side,
                 )
             )
             self._step += 1
@@ -229,6 +243,7 @@ class Calibration:
             distinct=self._samples.distinct,
             compensation=None if self._compensation is None else self._compensation.result,
             failed_cells=sum(int(cells.sum()) for cells in self._session.failed.values()),
+            side=self._session.side,
         )
         yield self._progress(Phase.AFTER, after.test)
 
@@ -245,8 +260,14 @@ class Calibration:
             )
 
         def roll_back() -> Callable[[], None]:
-            redo = register_setter(self._backend, self._golden.network)
+            set_registers = register_setter(self._backend, self._golden.network)
+            side = self._session.side
             self.roll_back()
+
+            def redo() -> None:
+                set_registers()
+                self._session.set_side(side)
+
             return redo
 
         return self._guard.conclude(Seen(self._method.codes, candidate), roll_back)
@@ -256,6 +277,11 @@ class Calibration:
         if self._settings.targets is TargetSource.LABELS:
             return Readout.LABELS
         return Readout.TEACHER_VALUES if self._are_values else Readout.TEACHER
+
+    @property
+    def _side(self) -> Mapping[str, SideWeights]:
+        """The side weights that were last learned, or those of the start."""
+        return self._method.side if isinstance(self._method, SideMethod) else self._student.side
 
     @property
     def _is_compensated(self) -> bool:

@@ -8,9 +8,11 @@ from ltl_core.settings import CalibrationSettings, StageName
 from ltl_core.teaching.targets import Batch, TargetSet
 
 _TRIMS_FRACTION = 0.2  # of the samples, for the trims before cells are written
+_SIDE_FRACTION = 0.4  # for the side weights, if cells follow
 _LAST_FRACTION = 0.2  # and for the trims afterwards
 _CHECKS = 4  # of the chip in a stage that writes cells
 _STEPS_BETWEEN = 8  # at least, between two checks
+_LEARNING = (StageName.TRIMS, StageName.SIDE, StageName.CELLS)
 
 
 class PlannedStage(NamedTuple):
@@ -22,6 +24,7 @@ class PlannedStage(NamedTuple):
     moves_cells: bool
     settles: bool  # whether the chip settles before the first step
     is_judged: bool  # whether the stage begins only if the target is not met
+    moves_side: bool = False  # digital side weights
 
     def step_fraction(self, step: int) -> float:
         """Return the fraction of the step sizes at this step; it falls linearly to zero."""
@@ -44,12 +47,17 @@ class Plan:
     Trims come first, because they wear no cell, and last, because they draw no programming noise.
     """
 
-    def __init__(self, learn: TargetSet, settings: CalibrationSettings) -> None:
-        """Plan for the samples to learn from, as often as the budget allows."""
+    def __init__(
+        self, learn: TargetSet, settings: CalibrationSettings, *, has_side: bool = False
+    ) -> None:
+        """Plan for the samples to learn from, as often as the budget allows.
+
+        `has_side` tells whether the chip has digital side weights.
+        """
         self._learn, self._settings = learn, settings
         samples = learn.size if settings.budget.samples is None else settings.budget.samples
         a_step = settings.batch * settings.method.presentations
-        self.stages = _stages(samples // a_step, _stages_of(settings))
+        self.stages = _stages(samples // a_step, _stages_of(settings, has_side=has_side))
 
     @property
     def total_steps(self) -> int:
@@ -66,26 +74,36 @@ class Plan:
         return self._learn.take(order[place * size : (place + 1) * size])
 
 
-def _stages_of(settings: CalibrationSettings) -> tuple[StageName, ...]:
-    """Return the stages that were asked for and that the method can do."""
-    names = settings.stages
-    if settings.method.moves_cells:
-        return names
-    return tuple(name for name in names if name is not StageName.CELLS)
+def _stages_of(settings: CalibrationSettings, *, has_side: bool) -> tuple[StageName, ...]:
+    """Return the stages that were asked for and that method and chip can do."""
+    cannot = set() if settings.method.moves_cells else {StageName.CELLS}
+    cannot |= set() if has_side else {StageName.SIDE}
+    return tuple(name for name in settings.stages if name not in cannot)
 
 
 def _stages(steps: int, names: tuple[StageName, ...]) -> tuple[PlannedStage, ...]:
     """Share the steps out among the stages that were asked for."""
-    trims, cells = StageName.TRIMS in names, StageName.CELLS in names
-    if not trims and not cells:
-        return ()
-    if not cells:
-        return (PlannedStage(StageName.TRIMS, 0, steps, False, False, True),)
-    first = round(_TRIMS_FRACTION * steps) if trims else 0
-    last = steps - round(_LAST_FRACTION * steps)
-    planned = (
-        PlannedStage(StageName.TRIMS, 0, first, False, False, True),
-        PlannedStage(StageName.CELLS, first, last, True, False, True),
-        PlannedStage(StageName.CELLS, last, steps, False, True, False),
-    )
+    shares = _shares([n for n in _LEARNING if n in names])
+    planned: list[PlannedStage] = []
+    first = 0
+    for name, share in shares.items():
+        end = steps - round((1 - share) * steps)
+        planned.append(_stage(name, first, end))
+        first = end
+    if StageName.CELLS in names:
+        planned.append(PlannedStage(StageName.CELLS, first, steps, False, True, False))
     return tuple(stage for stage in planned if stage.end > stage.first)
+
+
+def _stage(name: StageName, first: int, end: int) -> PlannedStage:
+    cells, side = name is StageName.CELLS, name is StageName.SIDE
+    return PlannedStage(name, first, end, cells, False, True, side)
+
+
+def _shares(names: list[StageName]) -> dict[StageName, float]:
+    """Return the fraction of the steps after which each stage ends."""
+    ends = {StageName.TRIMS: _TRIMS_FRACTION, StageName.CELLS: 1 - _LAST_FRACTION}
+    ends[StageName.SIDE] = _SIDE_FRACTION + (_TRIMS_FRACTION if StageName.TRIMS in names else 0.0)
+    if names and names[-1] is not StageName.CELLS:
+        ends[names[-1]] = 1.0
+    return {name: ends[name] for name in names}

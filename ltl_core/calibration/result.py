@@ -10,7 +10,7 @@ from torch import Tensor
 from ltl_core.calibration.compensation import CompensationResult
 from ltl_core.calibration.judge import Judgement
 from ltl_core.calibration.stages import BegunStage, StageResult
-from ltl_core.chip import LayerCodes
+from ltl_core.chip import LayerCodes, SideWeights
 from ltl_core.errors import CalibrationError, CorruptTensorsError
 from ltl_core.packing import pack, unpack
 from ltl_core.progress import Spent
@@ -102,6 +102,7 @@ class CalibrationResult(NamedTuple):
     distinct: int = 0  # different samples of the lab that were used
     compensation: CompensationResult | None = None  # None if that stage did not run
     failed_cells: int = 0  # cells that failed to verify; they are given up
+    side: Mapping[str, SideWeights] = {}  # those that are on the chip at the end
 
     @property
     def is_new_version(self) -> bool:

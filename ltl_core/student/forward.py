@@ -59,14 +59,15 @@ def _packed_codes(student: Student, stage: Stage, in_bytes: bool) -> Iterator[Pa
         if (layer := branch.layer) is None:
             yield BranchWeights(torch.tensor(next(gains)), None)
             continue
-        codes = student.codes[layer.name].weight.view(layer.weight_shape)
+        codes = student.code_sums(layer.name).view(layer.weight_shape)
+        whole = layer.name not in student.side
         spiking = branch.source is not None and not branch.pools
         grouped = isinstance(layer, Conv2d) and layer.groups != 1
         small = student.format.weight_max <= LARGEST
         scale, bias = student.lsb[layer.name], student.bias(layer.name)
         if grouped:
-            yield BranchWeights(scale * as_matrix(layer, codes.float()), bias)
-        elif in_bytes and spiking and small and has_byte_products(codes.device):
+            yield BranchWeights(scale * as_matrix(layer, codes), bias)
+        elif in_bytes and whole and spiking and small and has_byte_products(codes.device):
             yield ByteWeights(layer, pack_bytes(layer, codes.to(torch.int8)), bias, scale)
         else:
-            yield BranchWeights(as_matrix(layer, codes.float()), bias, scale)
+            yield BranchWeights(as_matrix(layer, codes), bias, scale)

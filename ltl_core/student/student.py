@@ -8,12 +8,13 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ltl_core.chip import LayerCodes, LayerSettings, Placement
+from ltl_core.chip import LayerCodes, LayerSettings, Placement, SideWeights
 from ltl_core.errors import CorruptTensorsError
 from ltl_core.network.spec import NetworkSpec
 from ltl_core.packing import pack, unpack
 from ltl_core.settings import NeuronSettings
 from ltl_core.student.codes import CodeFormat, as_integers, encode, encode_trim, zero_trims
+from ltl_core.student.side_codes import read_side, side_matrix, side_tensors
 
 
 class Student(NamedTuple):
@@ -31,6 +32,7 @@ class Student(NamedTuple):
     full_scale: Mapping[str, float]  # of the column sums, code units
     input_full_scale: float  # largest input, input units
     gains: Mapping[str, Sequence[float]] = {}  # of straight branches, in units of the weights
+    side: Mapping[str, SideWeights] = {}  # digital weights beside a chip's arrays, by matrix
 
     def threshold(self, layer: str) -> float:
         """Return the threshold of a matrix in code units; of the readout, its full scale."""
@@ -63,11 +65,16 @@ class Student(NamedTuple):
         """Return the float weights that the codes stand for, in the form of `Weights`."""
         weights: dict[str, Tensor] = {}
         for layer in self.network.matrices:
-            name, codes, lsb = layer.name, self.codes[layer.name], self.lsb[layer.name]
-            weights[f"{name}.weight"] = lsb * codes.weight.float().view(layer.weight_shape)
+            name, lsb = layer.name, self.lsb[layer.name]
+            weights[f"{name}.weight"] = lsb * self.code_sums(name).view(layer.weight_shape)
             weights[f"{name}.bias"] = self.bias(name)
         gains = {f"{stage}.gain": torch.tensor(gain) for stage, gain in self.gains.items()}
         return weights | gains
+
+    def code_sums(self, layer: str) -> Float[Tensor, "column row"]:
+        """Return the weights of a matrix with its side weights, in code units."""
+        codes = self.codes[layer].weight.float()
+        return codes + side_matrix(self.side[layer]) if layer in self.side else codes
 
     def with_codes(self, codes: Mapping[str, LayerCodes]) -> "Student":
         """Return the same student with other codes, such as those of one chip."""
@@ -76,7 +83,7 @@ class Student(NamedTuple):
     def with_weights(self, weights: Mapping[str, Tensor]) -> "Student":
         """Return the same student with the codes nearest to these float weights, and no trims.
 
-        Biases are rounded to trim codes; thresholds are nominal.
+        Biases are rounded to trim codes; thresholds are nominal. There are no side weights.
         """
         codes: dict[str, LayerCodes] = {}
         for name, lsb in self.lsb.items():
@@ -87,7 +94,7 @@ class Student(NamedTuple):
                 as_integers(encode_trim(bias, self.format)),
                 zero_trims(len(weight)),
             )
-        return self.with_codes(codes)
+        return self._replace(codes=codes, side={})
 
     def to_block(self) -> bytes:
         """Return the student as a safetensors block."""
@@ -108,11 +115,14 @@ class Student(NamedTuple):
             "format": json.dumps(self.format._asdict()),
             "scales": json.dumps(scales),
         }
-        return pack(tensors, metadata)
+        return pack(tensors | side_tensors(self.side), metadata)
 
     @classmethod
     def from_block(cls, block: bytes) -> "Student":
-        """Read a block that `to_block` wrote. Raises CorruptTensorsError."""
+        """Read a block that `to_block` wrote; earlier ones have no side weights.
+
+        Raises CorruptTensorsError.
+        """
         tensors, metadata = unpack(block)
         try:
             network = NetworkSpec.model_validate_json(metadata["network"])
@@ -128,6 +138,7 @@ class Student(NamedTuple):
                 CodeFormat(**json.loads(metadata["format"])),
                 codes,
                 **json.loads(metadata["scales"]),
+                side=read_side(tensors),
             )
         except (KeyError, TypeError) as error:
             raise CorruptTensorsError(f"it is not a student: {error}") from error

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ltl_core.calibration.chip_session import ChipSession
 from ltl_core.calibration.observe import ObservedLayer, measured_rate
-from ltl_core.chip import LayerCodes
+from ltl_core.chip import LayerCodes, SideWeights
 from ltl_core.settings import CalibrationSettings, Readout
 from ltl_core.student.evaluate import recorded
 from ltl_core.student.student import Student
@@ -37,6 +37,7 @@ class LearningStep(NamedTuple):
     fraction: float  # of the step sizes, from 1 falling to 0
     moves_cells: bool  # if not, trims alone move
     cells_max: int | None = None  # that it may write; None if any number
+    moves_side: bool = False  # whether digital side weights move too
 
 
 class BatchQuality(NamedTuple):
@@ -68,6 +69,16 @@ class Method(Protocol):
 
     def load(self, tensors: Mapping[str, Tensor]) -> None:
         """Continue from what `tensors` returned."""
+        ...
+
+
+@runtime_checkable
+class SideMethod(Protocol):
+    """A method that also moves the digital side weights of a chip that has them."""
+
+    @property
+    def side(self) -> Mapping[str, SideWeights]:
+        """The side weights that the chip is to hold after the last step, by layer."""
         ...
 
 

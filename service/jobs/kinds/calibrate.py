@@ -5,7 +5,7 @@ from typing import Literal
 from sqlalchemy.orm import Session
 
 from ltl_core.calibration.prediction import Prediction
-from ltl_core.settings import CalibrationSettings
+from ltl_core.settings import CalibrationSettings, StageName
 from service.db.repositories.students import StudentRepository
 from service.db.repositories.weights import Publication, WeightRepository
 from service.db.tables import Chip, Job
@@ -46,6 +46,7 @@ def admit(session: Session, request: CalibrateRequest) -> JobSubject:
     """Admit it where the chip shows what the rule needs; raises what any job with a chip does."""
     found = find_chip_and_student(session, request)
     _check_observable(found.chip, request.settings.observable)
+    _check_side(found.chip, request.settings)
     _check_drift(session, found, request.settings)
     return found.subject()
 
@@ -153,6 +154,13 @@ def _check_observable(chip: Chip, observable: str) -> None:
     if shown is not None and observable not in shown:
         message = f"this chip cannot show '{observable}'; use one of {', '.join(shown)}"
         raise InvalidFieldsError(FieldProblem("/settings/observable", message))
+
+
+def _check_side(chip: Chip, settings: CalibrationSettings) -> None:
+    """Refuse to learn side weights alone on a chip that has none."""
+    if settings.stages == (StageName.SIDE,) and not chip.info.get("side_rank"):
+        message = "this chip has no digital side weights; name another stage as well"
+        raise InvalidFieldsError(FieldProblem("/settings/stages", message))
 
 
 def _check_drift(session: Session, found: ChipAndStudent, settings: CalibrationSettings) -> None:

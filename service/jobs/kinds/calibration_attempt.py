@@ -58,10 +58,12 @@ class CalibrationAttempt:
 
     def _in_force(self) -> InForce | None:
         """Return the version in force with its fingerprint; None if the chip has none."""
-        if self.chip.start is None:
+        start = self.chip.start
+        if start is None:
             return None
         found = self._context.description.extra.get("fingerprint")
-        return InForce(self.chip.start, None if found is None else MeanFingerprint.from_json(found))
+        fingerprint = None if found is None else MeanFingerprint.from_json(found)
+        return InForce(start.codes, fingerprint, side=start.side)
 
     def _checkpoint(self) -> Checkpoint | None:
         """Read the checkpoint of the attempt before; None where this version cannot go on."""
@@ -158,7 +160,7 @@ class CalibrationAttempt:
         return measure_fingerprint(backend).to_json() | {OBSERVED: observed._asdict()}
 
     def _weights(self, found: CalibrationResult) -> dict[str, str]:
-        calibrated = self.chip.student.with_codes(found.codes).to_block()
+        calibrated = self.chip.student._replace(codes=found.codes, side=found.side).to_block()
         return {"weights": self._context.artifacts.put(calibrated)}
 
 

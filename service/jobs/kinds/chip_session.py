@@ -38,13 +38,17 @@ class JobChipSession:
     @property
     def codes(self) -> Mapping[str, LayerCodes]:
         """The codes in force, or the student's own if the chip has none."""
-        return self.start or self.student.codes
+        return (self.start or self.student).codes
 
-    def prepared(self) -> ChipSession:
-        """Place the student, with the codes in force; that is not counted as spent."""
+    def prepared(self, *, free: bool = True) -> ChipSession:
+        """Place the student, with codes and side weights in force; `free` is not counted as spent.
+
+        Raises NoSideWeightsError if the version in force has side weights and the chip has not.
+        """
         session = ChipSession(self.backend, self.student)
         session.place()
-        session.write(self.codes, free=True)
+        session.write(self.codes, free=free)
+        session.set_side((self.start or self.student).side)
         return session
 
     def report(self, progress: Progress) -> None:
@@ -97,7 +101,7 @@ def _student(context: JobContext) -> Student:
     return Student.from_block(context.artifacts.read(sha256))
 
 
-def _in_force(context: JobContext) -> Mapping[str, LayerCodes] | None:
-    """Read the codes of the version that is in force on this chip; None if it has none."""
+def _in_force(context: JobContext) -> Student | None:
+    """Read the student with the codes in force on this chip; None if it has none."""
     sha256 = context.description.in_force_sha256
-    return None if sha256 is None else Student.from_block(context.artifacts.read(sha256)).codes
+    return None if sha256 is None else Student.from_block(context.artifacts.read(sha256))

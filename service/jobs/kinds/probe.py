@@ -53,13 +53,10 @@ def inputs(session: Session, job: Job) -> Json:
 
 def probe(context: JobContext) -> Ended:
     """Probe the chip with the codes in force: what stands on it already is not written again."""
-    from ltl_core.calibration.chip_session import ChipSession
     from service.jobs.kinds.chip_session import JobChipSession
 
     chip = JobChipSession(context)
-    session = ChipSession(chip.backend, chip.student)
-    session.place()
-    session.write(chip.codes)
+    session = chip.prepared(free=False)
     chip.report(Progress(Phase.PLACING, 0, 1, spent=session.spent))
     if context.link.cancelled():
         raise chip.cancelled()

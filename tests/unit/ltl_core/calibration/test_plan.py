@@ -1,0 +1,43 @@
+"""How the steps of a calibration are shared out among its stages."""
+
+import pytest
+
+from ltl_core.calibration.plan import Plan
+from ltl_core.settings import STAGES, Budget, CalibrationSettings, StageName
+from tests.blobs import World
+
+TRIMS, SIDE, CELLS = StageName.TRIMS, StageName.SIDE, StageName.CELLS
+
+
+def spans(
+    world: World, *names: StageName, has_side: bool = True
+) -> list[tuple[StageName, int, int]]:
+    settings = CalibrationSettings(budget=Budget(samples=400), stages=names or STAGES)
+    plan = Plan(world.targets, settings, has_side=has_side)
+    assert plan.total_steps == (plan.stages[-1].end if plan.stages else 0)
+    return [(stage.name, stage.first, stage.end) for stage in plan.stages]
+
+
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [
+        ((TRIMS,), [(TRIMS, 0, 100)]),
+        ((SIDE,), [(SIDE, 0, 100)]),
+        ((CELLS,), [(CELLS, 0, 80), (CELLS, 80, 100)]),
+        ((TRIMS, SIDE), [(TRIMS, 0, 20), (SIDE, 20, 100)]),
+        ((TRIMS, CELLS), [(TRIMS, 0, 20), (CELLS, 20, 80), (CELLS, 80, 100)]),
+        ((SIDE, CELLS), [(SIDE, 0, 40), (CELLS, 40, 80), (CELLS, 80, 100)]),
+        ((), [(TRIMS, 0, 20), (SIDE, 20, 60), (CELLS, 60, 80), (CELLS, 80, 100)]),
+        ((StageName.TUNE,), []),
+    ],
+)
+def test_stages_follow_one_another_over_all_steps(
+    world: World, names: tuple[StageName, ...], expected: list[tuple[StageName, int, int]]
+) -> None:
+    assert spans(world, *names) == expected
+
+
+def test_a_chip_without_side_weights_gives_their_steps_to_the_others(world: World) -> None:
+    assert spans(world, has_side=False) == spans(world, TRIMS, CELLS)
+    assert spans(world, TRIMS, SIDE, has_side=False) == spans(world, TRIMS)
+    assert spans(world) != spans(world, TRIMS, CELLS)
