@@ -60,10 +60,17 @@ class Jobs:
         student_id: str,
         settings: CalibrationSettings | None = None,
         *,
+        last_trims_after_s: float | None = None,
         queueing: Queueing | None = None,
     ) -> JobView:
-        """Calibrate a chip to a golden student."""
-        body = {"kind": "calibrate", "chip_id": chip_id, "student_id": student_id}
+        """Calibrate a chip to a golden student.
+
+        With `last_trims_after_s`, from an hour to a week of the chip's clock, another job trims the
+        published version again once the chip is so old; the result names it.
+        """
+        body: dict[str, Any] = {"kind": "calibrate", "chip_id": chip_id, "student_id": student_id}
+        if last_trims_after_s is not None:
+            body["last_trims_after_s"] = last_trims_after_s
         chosen = settings or CalibrationSettings()
         return self._submit(body | {"settings": _json(chosen)}, queueing)
 

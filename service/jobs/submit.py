@@ -3,7 +3,6 @@
 from datetime import datetime
 
 from sqlalchemy.orm import Session
-from uuid_utils import uuid7
 
 from ltl_core.errors import ChipUnavailableError
 from service.db.repositories.agents import AgentRepository
@@ -13,11 +12,10 @@ from service.db.tables import Job
 from service.errors import JobStateError
 from service.jobs.engine import JobEngine
 from service.jobs.kinds.registry import KINDS, JobKinds
-from service.jobs.kinds.spec import JobSubject
+from service.jobs.kinds.spec import JobSubject, new_job
 from service.request_errors import FieldProblem, InvalidFieldsError
 from service.schemas.jobs import ChipSubmission, Submission
-from service.states import TERMINAL, JobStatus
-from service.version import code_version
+from service.states import TERMINAL
 
 _TIMES = ("not_before", "queue_deadline")  # of the first request, not of one that repeats it
 
@@ -78,21 +76,7 @@ class Submitter:
         return silent
 
     def _queue(self, request: Submission, subject: JobSubject) -> Job:
-        job = Job(
-            id=str(uuid7()),
-            kind=request.kind,
-            status=JobStatus.QUEUED,
-            request=request.model_dump(mode="json"),
-            priority=request.priority,
-            not_before=request.not_before,
-            queue_deadline=request.queue_deadline,
-            key_id=self._key_id,
-            turn=0,
-            attempt=0,
-            created_at=self._now,
-            code_version=code_version(),
-            **subject._asdict(),
-        )
+        job = new_job(request, subject, self._now, self._key_id)
         JobRepository(self._session).add(job)
         self._engine.enqueue(self._session, job)
         return job

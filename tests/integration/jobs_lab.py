@@ -210,9 +210,16 @@ class Service(Process):
         assert answer.status_code == 202, answer.text
         return str(answer.json()["id"])
 
-    def calibrate(self, chip_id: str, samples: int = 640, **settings: Any) -> str:
+    def calibrate(
+        self,
+        chip_id: str,
+        samples: int = 640,
+        last_trims_after_s: float | None = None,
+        **settings: Any,
+    ) -> str:
         budget = settings.pop("budget", {"samples": samples})
         return self.submit(
+            last_trims_after_s=last_trims_after_s,
             kind="calibrate",
             chip_id=chip_id,
             student_id=self._lab.seeded.student_id,
@@ -227,10 +234,10 @@ class Service(Process):
             },
         )
 
-    def published(self, chip_id: str) -> Job:
+    def published(self, chip_id: str, **asked: Any) -> Job:
         """A calibration that was published. Of so few samples, not every choice makes it better."""
         for seed in range(8):
-            job = self._lab.ended(self.calibrate(chip_id, seed=seed))
+            job = self._lab.ended(self.calibrate(chip_id, seed=seed, **asked))
             assert job.status == JobStatus.SUCCEEDED, job.reason
             if (job.result or {})["published"]:
                 return job

@@ -2,6 +2,7 @@
 
 from typing import Literal
 
+from pydantic import Field
 from sqlalchemy.orm import Session
 
 from ltl_core.calibration.prediction import Prediction
@@ -18,6 +19,17 @@ from service.jobs.kinds.chip_and_student import (
 )
 from service.jobs.kinds.context import JobContext
 from service.jobs.kinds.golden_accuracy import KEPT
+from service.jobs.kinds.last_trims import (
+    LEAST_AGE,
+    MOST_AGE,
+    TOO_YOUNG,
+    WAITS,
+    age_input,
+    check_followed,
+    last_trims_settings,
+    not_before,
+    wait_for_age,
+)
 from service.jobs.kinds.predicted_loss import prediction_json
 from service.jobs.kinds.shelf_life import ClockReading, age_of_cells, update_validity
 from service.jobs.kinds.spec import (
@@ -40,6 +52,10 @@ class CalibrateRequest(ChipSubmission):
     kind: Literal["calibrate"]
     student_id: ResourceId
     settings: CalibrationSettings = CalibrationSettings()
+    # Age at which the chip gets its last trims, in s of its own clock: a job that follows by itself
+    # if this one publishes a version. Meanwhile the chip is free.
+    last_trims_after_s: float | None = Field(default=None, ge=LEAST_AGE, le=MOST_AGE)
+    follows: ResourceId | None = None  # the calibration to whose version these last trims belong
 
 
 def admit(session: Session, request: CalibrateRequest) -> JobSubject:
@@ -48,6 +64,8 @@ def admit(session: Session, request: CalibrateRequest) -> JobSubject:
     _check_observable(found.chip, request.settings.observable)
     _check_side(found.chip, request.settings)
     _check_drift(session, found, request.settings)
+    if request.follows is not None:
+        check_followed(session, request.follows, found.chip.id, found.student.id)
     return found.subject()
 
 
@@ -56,6 +74,8 @@ def inputs(session: Session, job: Job) -> Json:
     whole = student_inputs(session, job)
     student = StudentRepository(session).get(str(job.student_id))
     extra: Json = {KEPT: student.golden_accuracy}
+    if job.request.get("follows"):
+        extra |= age_input(session, job)
     if whole["in_force_sha256"] is None or job.chip_id is None or job.weights_in_force is None:
         return whole | {"extra": extra}
     version = WeightRepository(session).get(job.chip_id, job.weights_in_force)
@@ -68,6 +88,9 @@ def calibrate(context: JobContext) -> Ended:
     from service.jobs.kinds.chip_session import JobChipSession
 
     attempt = CalibrationAttempt(JobChipSession(context))
+    ended = wait_for_age(attempt.chip)
+    if ended is not None:
+        return ended
     calibration = attempt.calibration()
     for progress in calibration.steps():
         attempt.chip.report(progress)
@@ -83,6 +106,9 @@ def store(to: ResultStore, ended: Ended) -> Json:
     if golden := result.pop(KEPT, None):
         StudentRepository(to.session).keep_golden_accuracy(str(to.job.student_id), golden)
     rate = result.pop("clock_rate", None)
+    if TOO_YOUNG in result:
+        again = CalibrateRequest.model_validate(to.job.request)
+        return _follow(to, again, result[TOO_YOUNG], result)
     to.record_loss(float(result["accuracy"]["before"]))
     to.record_accuracy(float(result["accuracy"]["after"]), result)
     if "weights" not in ended.blocks:
@@ -106,11 +132,14 @@ def store(to: ResultStore, ended: Ended) -> Json:
     if publication.fingerprint is not None:
         nothing = prediction_json(Prediction(0.0, 0.0, 0.0))
         to.record_fingerprint(publication.fingerprint, version, 0.0, nothing)
-    return result | {"weights_version": version, "validity": _validity(to, result, rate)}
+    whole = result | {"weights_version": version, "validity": _validity(to, result, rate)}
+    return _with_last_trims(to, whole)
 
 
 def outcome(result: Json) -> str:
     """Say how accurate the chip was and is, and whether its codes were published."""
+    if not result.get("accuracy") and "last_trims_job_id" in result:
+        return "the chip is not old enough yet; it comes again"
     accuracy = result.get("accuracy") or {}
     if not {"before", "after", "golden"} <= accuracy.keys():
         return ""
@@ -124,10 +153,38 @@ def outcome(result: Json) -> str:
 
 
 def facts(job: Job) -> Facts:
-    """Name the version that was in force when the job started."""
-    if job.weights_in_force is None:
-        return []
-    return [("In force before", f"version {job.weights_in_force}")]
+    """Name the version that was in force when the job started, and jobs that belong to it."""
+    found = []
+    if job.weights_in_force is not None:
+        found.append(("In force before", f"version {job.weights_in_force}"))
+    if first := (job.request or {}).get("follows"):
+        found.append(("Last trims of", f"job {first}"))
+    if trims := (job.result or {}).get("last_trims_job_id"):
+        found.append(("Last trims", f"job {trims}"))
+    return found
+
+
+def _with_last_trims(to: ResultStore, result: Json) -> Json:
+    """Queue the last trims of the version that was published, if they were asked for."""
+    if to.job.request.get("last_trims_after_s") is None:
+        return result
+    request = CalibrateRequest.model_validate(to.job.request)
+    trims = request.model_copy(
+        update={
+            "settings": last_trims_settings(request.settings),
+            "last_trims_after_s": None,
+            "follows": to.job.id,
+        }
+    )
+    return _follow(to, trims, result[WAITS], result)
+
+
+def _follow(to: ResultStore, request: CalibrateRequest, wait_s: float, result: Json) -> Json:
+    """Queue the last trims in `wait_s` seconds, in the transaction that ends this job."""
+    then = not_before(to.now, wait_s)
+    times = {"not_before": then, "queue_deadline": None, "if_unavailable": "queue"}
+    following = to.queue(request.model_copy(update=times))
+    return result | {"last_trims_job_id": following.id}
 
 
 def _record_compensation(to: ResultStore, result: Json) -> bool:

@@ -22,6 +22,7 @@ from ltl_core.settings import CalibrationSettings, Data, MethodName
 from service.jobs.health import health_by_accuracy
 from service.jobs.kinds.chip_session import JobChipSession
 from service.jobs.kinds.golden_accuracy import KEPT, golden_accuracy
+from service.jobs.kinds.last_trims import WAITS
 from service.jobs.kinds.predicted_loss import OBSERVED
 from service.jobs.kinds.stage_clock import StageClock
 from service.jobs.kinds.targets import read_targets, read_watched
@@ -140,7 +141,13 @@ class CalibrationAttempt:
             "fingerprint": self._fingerprint(),
             **self.chip.surroundings(),
             "spent": found.spent._asdict() | {"seconds": self.chip.seconds()},
-        }
+            "failed_cells": found.failed_cells,
+        } | self._wait()
+
+    def _wait(self) -> Json:
+        """Say how long it takes until the chip is old enough for its last trims."""
+        age = self._context.description.request.get("last_trims_after_s")
+        return {} if age is None else {WAITS: self.chip.wall_seconds(float(age))}
 
     def _stages(self, found: tuple[StageResult, ...]) -> list[Json]:
         """Say what each stage brought, and what it cost with its seconds."""

@@ -31,6 +31,7 @@ class JobChipSession:
         self._chip = open_chip(chip, backends, context.artifacts)
         self._seconds_per_second = chip.seconds_per_second
         self._wall_time = WallTime(self._chip, chip.seconds_per_second)
+        self._aging = chip.seconds_per_second
         self.backend: ChipBackend = LeasedBackend(self._chip, chip.token, context.link.lease_held)
         self.student = _student(context)
         self.start = _in_force(context)
@@ -39,6 +40,20 @@ class JobChipSession:
     def codes(self) -> Mapping[str, LayerCodes]:
         """The codes in force, or the student's own if the chip has none."""
         return (self.start or self.student).codes
+
+    @property
+    def is_in_software(self) -> bool:
+        """Whether it is a chip in software, which ages as fast as it is told to."""
+        return isinstance(self._chip, Stored)
+
+    def wall_seconds(self, chip_seconds: float) -> float:
+        """Return the wall time in which the idle chip ages so long.
+
+        It is zero for a chip in software that ages only when it is told to.
+        """
+        if not self.is_in_software:
+            return chip_seconds
+        return chip_seconds / self._aging if self._aging else 0.0
 
     def prepared(self, *, free: bool = True) -> ChipSession:
         """Place the student, with codes and side weights in force; `free` is not counted as spent.

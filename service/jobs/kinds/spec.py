@@ -10,16 +10,19 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 from sqlalchemy.orm import Session
+from uuid_utils import uuid7
 
 from service.artifacts import ArtifactStore
 from service.db.repositories.chips import ChipRepository
 from service.db.repositories.fingerprints import FingerprintRepository, ProbeRecord
+from service.db.repositories.jobs import JobRepository
 from service.db.repositories.weights import WeightRepository
 from service.db.tables import Job
 from service.jobs.kinds.context import JobContext
 from service.jobs.messages import Ended, Json
 from service.schemas.jobs import Submission
-from service.states import ChipHealth
+from service.states import ChipHealth, JobStatus
+from service.version import code_version
 
 Facts = list[tuple[str, str]]
 CHIP_SESSION = "service.jobs.kinds.chip_session"  # to be named in `loads`
@@ -43,6 +46,16 @@ class ResultStore(NamedTuple):
     token: int
     now: datetime
     artifacts: ArtifactStore
+
+    def queue(self, request: Submission) -> Job:
+        """Queue another job about the same rows, by the same key, in this transaction.
+
+        The engine finds it when it next looks for jobs that may start.
+        """
+        subject = JobSubject(*(getattr(self.job, name) for name in JobSubject._fields))
+        job = new_job(request, subject, self.now, self.job.key_id)
+        JobRepository(self.session).add(job)
+        return job
 
     def record_accuracy(self, accuracy: float, result: Json) -> None:
         """Record what the chip was measured to do, and its health by that."""
@@ -75,6 +88,25 @@ class ResultStore(NamedTuple):
             chip_time=float(answer["chip_time_s"]),
         )
         FingerprintRepository(self.session).keep(probed, self.now)
+
+
+def new_job(request: Submission, subject: JobSubject, now: datetime, key_id: str | None) -> Job:
+    """Make the row of a job that is queued; `key_id` names the key whose job it is."""
+    return Job(
+        id=str(uuid7()),
+        kind=request.kind,
+        status=JobStatus.QUEUED,
+        request=request.model_dump(mode="json"),
+        priority=request.priority,
+        not_before=request.not_before,
+        queue_deadline=request.queue_deadline,
+        key_id=key_id,
+        turn=0,
+        attempt=0,
+        created_at=now,
+        code_version=code_version(),
+        **subject._asdict(),
+    )
 
 
 def no_inputs(session: Session, job: Job) -> Json:

@@ -66,3 +66,10 @@ def test_health_follows_what_was_measured_last_and_the_worse_of_two_findings() -
     assert worse(ChipHealth.GOOD, ChipHealth.BAD) is ChipHealth.BAD
     assert worse(ChipHealth.UNKNOWN, ChipHealth.DRIFTING) is ChipHealth.DRIFTING
     assert worse(ChipHealth.UNKNOWN, ChipHealth.UNKNOWN) is ChipHealth.UNKNOWN
+
+
+def test_a_job_whose_chip_is_too_young_says_so() -> None:
+    young = {"too_young_s": 60.0, "last_trims_job_id": "j"}
+    assert calibrate.outcome(young) == "the chip is not old enough yet; it comes again"
+    job = Job(request={"follows": "first"}, result=young)
+    assert calibrate.facts(job) == [("Last trims of", "job first"), ("Last trims", "job j")]
