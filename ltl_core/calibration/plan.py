@@ -76,7 +76,7 @@ class Plan:
 
 def _stages_of(settings: CalibrationSettings, *, has_side: bool) -> tuple[StageName, ...]:
     """Return the stages that were asked for and that method and chip can do."""
-    cannot = set() if settings.method.moves_cells else {StageName.CELLS}
+    cannot = set() if settings.method.moves_cells else {StageName.SIDE, StageName.CELLS}
     cannot |= set() if has_side else {StageName.SIDE}
     return tuple(name for name in settings.stages if name not in cannot)
 

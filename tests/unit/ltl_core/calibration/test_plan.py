@@ -3,7 +3,7 @@
 import pytest
 
 from ltl_core.calibration.plan import Plan
-from ltl_core.settings import STAGES, Budget, CalibrationSettings, StageName
+from ltl_core.settings import STAGES, Budget, CalibrationSettings, MethodName, StageName
 from tests.blobs import World
 
 TRIMS, SIDE, CELLS = StageName.TRIMS, StageName.SIDE, StageName.CELLS
@@ -41,3 +41,9 @@ def test_a_chip_without_side_weights_gives_their_steps_to_the_others(world: Worl
     assert spans(world, has_side=False) == spans(world, TRIMS, CELLS)
     assert spans(world, TRIMS, SIDE, has_side=False) == spans(world, TRIMS)
     assert spans(world) != spans(world, TRIMS, CELLS)
+
+
+def test_a_method_of_trims_has_the_stage_of_trims_alone_in_half_as_many_steps(world: World) -> None:
+    settings = CalibrationSettings(method=MethodName.SPSA, budget=Budget(samples=400))
+    (stage,) = Plan(world.targets, settings, has_side=True).stages
+    assert (stage.name, stage.first, stage.end) == (TRIMS, 0, 50)  # each presents a batch twice
