@@ -188,10 +188,12 @@ _RETIRED = {
     "finish_share": "stages",
     "change": "stages",
 }
+# Defaults if drift alone is compensated: the fingerprint decides, so that few samples verify it.
+_DRIFT_ALONE = {"test_samples": 128, "verification_samples": 128}
 
 
 class CalibrationSettings(_Settings):
-    """How one chip is calibrated."""
+    """How one chip is calibrated. With the stage `drift` alone, 128 samples are measured."""
 
     method: MethodName = MethodName.LTL
     rule: RuleName = RuleName.LTL_ONLINE  # of the method ltl; the others have none
@@ -235,7 +237,9 @@ class CalibrationSettings(_Settings):
         kept = {name: value for name, value in data.items() if name not in _RETIRED}
         if change is not None and "stages" not in kept:
             kept["stages"] = (StageName.TRIMS,) if Change(change) is Change.TRIMS else STAGES
-        return kept
+        stages = kept.get("stages")
+        is_drift_alone = isinstance(stages, list | tuple) and [*stages] == [StageName.DRIFT]
+        return _DRIFT_ALONE | kept if is_drift_alone else kept
 
     @model_validator(mode="after")
     def _rule_is_local(self) -> "CalibrationSettings":

@@ -72,6 +72,7 @@ class _Point(NamedTuple):
     log_gain: Float[Tensor, " column"]
     rates: Float[Tensor, " column"]
     drift: LayerDrift
+    seen: MeanFingerprint  # of all layers
 
 
 class Compensation:
@@ -100,12 +101,13 @@ class Compensation:
 
         Raises FingerprintError if the fingerprint is of another network.
         """
-        before = self._drift()
+        seen = measure_fingerprint(self._chip)
+        before = drift_between(seen, self._published)
         yield self._progress(Phase.PROBING)
         for layer in self._layers.values():
-            layer.compensate()
+            seen = layer.compensate(seen)
             yield self._progress(Phase.TUNING)
-        after = self._drift()
+        after = drift_between(measure_fingerprint(self._chip), self._published)
         compensated = after.score < before.score
         if not compensated:
             self.roll_back()
@@ -119,9 +121,6 @@ class Compensation:
         """Put back the registers of the start."""
         for layer in self._layers.values():
             layer.roll_back()
-
-    def _drift(self) -> Drift:
-        return drift_between(measure_fingerprint(self._chip), self._published)
 
     def _progress(self, phase: Phase) -> Progress:
         self._step += 1
@@ -146,14 +145,23 @@ class _Layer:
         """Geometric mean of the gains that are set, as multiples of those of the start."""
         return float(self._log_gain.mean().exp())
 
-    def compensate(self) -> None:
-        """Search the gain of the layer, then those of its columns; leave the best ones set."""
-        first = self._measure(self._log_gain)
+    def compensate(self, seen: MeanFingerprint) -> MeanFingerprint:
+        """Search the gain of the layer, then those of its columns; leave the best ones set.
+
+        `seen` is what the chip answers with the gains of before; what it answers with the gains
+        that are left is returned. A layer that answers as it did at publication is left alone.
+        """
+        first = self._point(seen)
+        if first.drift.score == 0:
+            return seen
         points = [first, self._measure(first.log_gain + self._first_step(first))]
         points.append(self._measure(self._secant(points)))
         best = min(points, key=_change)
         columns = self._measure(best.log_gain + self._departures(points, best))
-        self._set(min(best, columns, key=_change).log_gain)
+        if _change(columns) <= _change(best):
+            return columns.seen
+        self._set(best.log_gain)
+        return best.seen
 
     def roll_back(self) -> None:
         """Put back the registers of the start."""
@@ -170,9 +178,13 @@ class _Layer:
     def _measure(self, log_gain: Float[Tensor, " column"]) -> _Point:
         """Set the gains, and measure the layer with them."""
         self._set(log_gain)
-        now, name = measure_fingerprint(self._chip, _PROBES), self._stage.name
-        (drift,) = (of for of in drift_between(now, self._published).layers if of.layer == name)
-        return _Point(log_gain, now.rates[name].double(), drift)
+        return self._point(measure_fingerprint(self._chip, _PROBES))
+
+    def _point(self, seen: MeanFingerprint) -> _Point:
+        """Describe the layer, with the gains that are set, by what the chip answered."""
+        name = self._stage.name
+        (drift,) = (of for of in drift_between(seen, self._published).layers if of.layer == name)
+        return _Point(self._log_gain, seen.rates[name].double(), drift, seen)
 
     def _first_step(self, first: _Point) -> float:
         """Return the step that would be right if rates were proportional to the gain."""

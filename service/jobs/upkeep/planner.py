@@ -12,7 +12,7 @@ import structlog
 from sqlalchemy.orm import Session
 
 from ltl_core.errors import CalibrationError
-from ltl_core.settings import AFTER_DRIFT, STAGES, CalibrationSettings
+from ltl_core.settings import AFTER_DRIFT, CalibrationSettings, StageName
 from service.db import locks
 from service.db.access_tables import IdempotencyKey
 from service.db.repositories.chips import ChipRepository
@@ -150,12 +150,13 @@ def _request(session: Session, policy: Policy, due: _Due) -> CalibrateRequest | 
 def _settings(policy: Policy, *, again: bool) -> CalibrationSettings:
     """Return the settings of the policy.
 
-    Weights of the same student that are in force have drifted: unless the policy names stages,
-    gains are tried first, then trims, then cells. Circuits are not tuned anew, since that would
-    begin without the gains.
+    Weights of the same student that are in force have drifted: gains are tried first, then trims,
+    then cells, unless the policy leaves one of these out. Circuits are not tuned anew, since that
+    would begin without the gains. Policies of earlier releases name all stages that there were.
     """
     settings = CalibrationSettings.model_validate(policy.settings)
-    if not again or settings.stages != STAGES:
+    names_all = StageName.TUNE in settings.stages and {*AFTER_DRIFT} <= {*settings.stages}
+    if not again or not names_all:
         return settings
     return settings.model_copy(update={"stages": AFTER_DRIFT})
 

@@ -59,3 +59,14 @@ def test_a_method_of_trims_refuses_to_write_cells_alone(method: MethodName) -> N
             CalibrationSettings.model_validate(asked)
     else:
         assert CalibrationSettings.model_validate(asked).method.moves_cells
+
+
+def test_drift_alone_is_verified_with_few_samples_unless_more_are_asked_for() -> None:
+    alone = CalibrationSettings.model_validate({"stages": ["drift"]})
+    assert (alone.test_samples, alone.verification_samples) == (128, 128)
+    asked = CalibrationSettings(stages=(StageName.DRIFT,), test_samples=500)
+    assert (asked.test_samples, asked.verification_samples) == (500, 128)
+    more = CalibrationSettings(stages=(StageName.DRIFT, StageName.TRIMS))
+    assert (more.test_samples, more.verification_samples) == (1000, 256)
+    with pytest.raises(ValidationError):
+        CalibrationSettings.model_validate({"stages": 3})
