@@ -22,6 +22,8 @@ class Settings(BaseSettings):
     port: int = Field(default=8765, ge=0, le=65535)
     database_url: str | None = None  # None: a SQLite file in data_dir
     max_upload_bytes: PositiveInt = 512 * 1024 * 1024
+    max_connections: PositiveInt = 1024  # at a time; fewer where descriptors are scarce
+    max_connections_per_address: PositiveInt = 640  # raise it behind a reverse proxy
     metrics_port: int | None = Field(default=None, ge=1, le=65535)  # None: on the port of the API
     session_days: PositiveInt = 30  # how long a browser stays logged in
 

@@ -9,6 +9,7 @@ import uvicorn
 from rich.console import Console
 
 from service.app import MakeEngine, create_app, leave_jobs_to_workers, run_jobs_here
+from service.connection_guard import ConnectionLimits, guarded
 from service.jobs.queue.executor import refuse_second
 from service.listening import SHUTDOWN_GRACE, SWITCH_INTERVAL, listen
 from service.logs import configure_logging
@@ -47,8 +48,10 @@ def _answer(
     """Serve until a signal ends the process."""
     sys.setswitchinterval(SWITCH_INTERVAL)
     new_key = prepare(settings)
+    limits = ConnectionLimits(settings.max_connections, settings.max_connections_per_address)
     config = uvicorn.Config(
         create_app(settings, engine),
+        http=guarded(limits),
         log_config=None,
         access_log=False,
         timeout_graceful_shutdown=SHUTDOWN_GRACE,

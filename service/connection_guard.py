@@ -1,0 +1,248 @@
+"""Limits of connections and of what arrives on them, held before a request is read.
+
+uvicorn bounds neither the number of connections, nor the size of a header block, nor the time that
+a client takes. `guarded` returns uvicorn's protocol with these bounds, so that a client without a
+key can take neither descriptors nor memory from jobs and from other clients.
+"""
+
+import asyncio
+import resource
+from collections import Counter
+from collections.abc import Callable
+from http import HTTPStatus
+from typing import Any, ClassVar, NamedTuple
+
+import structlog
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+_DESCRIPTORS_KEPT = 256  # for the database, jobs, their child processes and files
+_LEFT_OVER_BYTES = 2**20  # of a body whose answer was sent, before the connection is closed
+_LOGGED_EVERY_S = 10.0  # refused connections are logged no more often
+_log = structlog.get_logger(__name__)
+
+
+class ConnectionLimits(NamedTuple):
+    """How much a client may send, and how slowly."""
+
+    connections: int = 1024  # in all; at most the descriptors that jobs do not need
+    connections_per_address: int = 640
+    header_bytes: int = 32 * 1024
+    header_s: float = 10.0  # from the connection, or the first byte of a later request, to its body
+    body_bytes_per_s: float = 1024.0  # mean over `body_check_s`
+    body_check_s: float = 10.0
+
+
+class _TooLargeError(Exception):
+    """Ends the parsing of a header block that is too large."""
+
+
+class _Connections:
+    """The open connections of one server, by address; the oldest one that waits gives way."""
+
+    def __init__(self, limits: ConnectionLimits) -> None:
+        self.limits = limits
+        descriptors, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+        self._most = min(limits.connections, max(1, descriptors - _DESCRIPTORS_KEPT))
+        self._addresses: Counter[str] = Counter()
+        # Connections without a whole header, oldest first; a dict keeps their order.
+        self._waiting: dict[GuardedProtocol, None] = {}
+        self._refused, self._logged_at = 0, 0.0
+
+    def opened(self, connection: "GuardedProtocol") -> bool:
+        """Count a connection; return False where it has to be refused."""
+        address = connection.address
+        self._addresses[address] += 1
+        self._waiting[connection] = None
+        if self._addresses[address] > self.limits.connections_per_address:
+            return self._make_room(connection, lambda other: other.address == address)
+        if self._addresses.total() > self._most:
+            return self._make_room(connection, lambda _: True)
+        return True
+
+    def closed(self, connection: "GuardedProtocol") -> None:
+        """Forget a connection."""
+        self._waiting.pop(connection, None)
+        self._addresses[connection.address] -= 1
+        if self._addresses[connection.address] <= 0:
+            del self._addresses[connection.address]
+
+    def waits(self, connection: "GuardedProtocol", *, waits: bool) -> None:
+        """Note whether a connection waits for a header, or has a request to be answered."""
+        if waits:
+            self._waiting[connection] = None
+        else:
+            self._waiting.pop(connection, None)
+
+    def log_refusal(self, reason: str, address: str, now: float) -> None:
+        """Log refused connections, several in one line: a stranger must not fill the log."""
+        self._refused += 1
+        if now - self._logged_at >= _LOGGED_EVERY_S:
+            _log.warning("http: connections refused", number=self._refused, last=reason, by=address)
+            self._refused, self._logged_at = 0, now
+
+    def _make_room(
+        self, newcomer: "GuardedProtocol", suits: Callable[["GuardedProtocol"], bool]
+    ) -> bool:
+        """Close the connection that has waited longest for a header, if there is one."""
+        oldest = next((c for c in self._waiting if c is not newcomer and suits(c)), None)
+        if oldest is None:
+            return False
+        oldest.refuse(HTTPStatus.REQUEST_TIMEOUT, "too many connections wait")
+        return True
+
+
+class GuardedProtocol(HttpToolsProtocol):
+    """One connection to uvicorn, within limits; `guarded` makes the class for one server."""
+
+    open_connections: ClassVar[_Connections]
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._open, self._limits = self.open_connections, self.open_connections.limits
+        self.address = ""
+        self._in_header = True
+        self._header_bytes = 0
+        self._body_bytes = self._left_over = 0
+        self._timer: asyncio.TimerHandle | None = None
+        self._refused = False
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Count the connection, and expect a header in time."""
+        super().connection_made(transport)
+        self.address = self.client[0] if self.client else ""
+        self._after(self._limits.header_s, self._header_is_late)
+        if not self._open.opened(self):
+            self.refuse(HTTPStatus.SERVICE_UNAVAILABLE, "too many connections")
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Forget the connection."""
+        self._stop_timer()
+        self._open.closed(self)
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Parse what arrives, unless the header block is too large."""
+        if self._refused:
+            return
+        super().data_received(data)
+        if self._in_header:
+            self._header_bytes += len(data)
+            if self._header_bytes > self._limits.header_bytes:
+                self._refuse_header()
+
+    def send_400_response(self, msg: str) -> None:
+        """Answer a request that is no HTTP; or one whose header block is too large."""
+        if self._header_bytes > self._limits.header_bytes:
+            self._refuse_header()
+        elif not self._refused:
+            self._refused = True
+            super().send_400_response(msg)
+
+    def on_message_begin(self) -> None:
+        """Expect the rest of a header in time."""
+        super().on_message_begin()
+        self._in_header, self._header_bytes = True, 0
+        self._open.waits(self, waits=True)
+        if self._timer is None:
+            self._after(self._limits.header_s, self._header_is_late)
+
+    def on_url(self, url: bytes) -> None:
+        """Count the bytes of the target."""
+        self._count(len(url))
+        super().on_url(url)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Count the bytes of a header."""
+        self._count(len(name) + len(value))
+        super().on_header(name, value)
+
+    def on_headers_complete(self) -> None:
+        """Expect the body, if there is one, at a minimum rate."""
+        self._in_header, self._body_bytes, self._left_over = False, 0, 0
+        self._open.waits(self, waits=False)
+        self._after(self._limits.body_check_s, self._check_rate)
+        super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        """Count the bytes of a body; read little of one that was answered before its end."""
+        self._body_bytes += len(body)
+        self._left_over += len(body) if self.cycle.response_complete else 0
+        if self._left_over > _LEFT_OVER_BYTES:
+            self.transport.close()
+            return
+        super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        """Expect nothing more of this request."""
+        self._stop_timer()
+        super().on_message_complete()
+
+    def on_response_complete(self) -> None:
+        """Let the connection give way to others until its next request begins."""
+        super().on_response_complete()
+        if self.cycle is not None and self.cycle.response_complete:
+            self._open.waits(self, waits=True)
+
+    def refuse(self, status: HTTPStatus, reason: str) -> None:
+        """Say why, and close the connection."""
+        if self._refused:
+            return
+        self._refused = True
+        self._stop_timer()
+        self._open.log_refusal(reason, self.address, self.loop.time())
+        if self.cycle is None or not self.cycle.response_started:
+            self.transport.write(_answer(status, reason))
+        self.transport.close()
+
+    def _count(self, size: int) -> None:
+        """Count bytes of one header. Raises _TooLargeError, which ends the parser's work."""
+        self._header_bytes += size
+        if self._header_bytes > self._limits.header_bytes:
+            raise _TooLargeError
+
+    def _refuse_header(self) -> None:
+        status = HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE
+        self.refuse(status, f"the header is larger than {self._limits.header_bytes} bytes")
+
+    def _header_is_late(self) -> None:
+        self._timer = None
+        late = f"no whole header within {self._limits.header_s:g} s"
+        self.refuse(HTTPStatus.REQUEST_TIMEOUT, late)
+
+    def _check_rate(self) -> None:
+        """Refuse a body that arrives too slowly, if it is not ourselves who read it slowly."""
+        self._timer = None
+        slow = self._body_bytes < self._limits.body_bytes_per_s * self._limits.body_check_s
+        if slow and not self.flow.read_paused:
+            rate = self._limits.body_bytes_per_s
+            self.refuse(HTTPStatus.REQUEST_TIMEOUT, f"fewer than {rate:g} bytes a second")
+            return
+        self._body_bytes = 0
+        self._after(self._limits.body_check_s, self._check_rate)
+
+    def _after(self, seconds: float, then: Callable[[], None]) -> None:
+        self._stop_timer()
+        self._timer = self.loop.call_later(seconds, then)
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+
+def guarded(limits: ConnectionLimits) -> type[asyncio.Protocol]:
+    """Return the class that uvicorn's `Config(http=...)` makes its connections of."""
+
+    class Connection(GuardedProtocol):
+        open_connections = _Connections(limits)
+
+    return Connection
+
+
+def _answer(status: HTTPStatus, reason: str) -> bytes:
+    body = f"{status.phrase}: {reason}.\n".encode()
+    head = (
+        f"HTTP/1.1 {status.value} {status.phrase}\r\ncontent-type: text/plain; charset=utf-8\r\n"
+        f"content-length: {len(body)}\r\nretry-after: 10\r\nconnection: close\r\n\r\n"
+    )
+    return head.encode() + body
