@@ -27,7 +27,10 @@ from service.api.auth import READ
 from service.api.context import Context
 from service.api.credentials import CredentialStore
 from service.api.errors import MEDIA_TYPE, add_error_handlers
+from service.api.gate import Gate
+from service.api.hosts import ServedHosts
 from service.api.notifier import EventNotifier
+from service.api.rate_limits import RateLimits
 from service.artifacts import ArtifactStore
 from service.db.session import Database
 from service.jobs.engine import JobEngine
@@ -91,6 +94,11 @@ def create_app(
         redoc_url=None,
         openapi_url=None,
         responses=_PROBLEM,
+    )
+    app.add_middleware(
+        Gate,
+        hosts=ServedHosts((settings.host, *settings.served_hosts)),
+        limits=RateLimits(settings.requests_per_s, settings.wrong_keys_per_minute),
     )
     for router in (jobs.make_router(kinds), *_ROUTERS):
         app.include_router(router)

@@ -70,6 +70,14 @@ class TooLargeError(RequestError):
         self.limit = limit
 
 
+class BodyTooLargeError(RequestError):
+    """A body that is no upload is larger than the limit."""
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(f"The body is larger than {limit} bytes; only uploads may be.")
+        self.limit = limit
+
+
 class IdempotencyKeyMissingError(RequestError):
     """The request needs an Idempotency-Key."""
 
@@ -95,6 +103,24 @@ class UnauthenticatedError(RequestError):
 
     def __init__(self) -> None:
         super().__init__("Send a valid key: 'Authorization: Bearer KEY'.")
+
+
+class WrongHostError(RequestError):
+    """The request is for another host."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(
+            f"This service is not '{name[:100]}': use its address, or add the name to "
+            "TANDEMCAL_SERVED_HOSTS."
+        )
+
+
+class TooManyRequestsError(RequestError):
+    """A key or an address asks too often."""
+
+    def __init__(self, retry_after_s: int) -> None:
+        super().__init__(f"Too many requests; send the next one in {retry_after_s} s.")
+        self.retry_after_s = retry_after_s
 
 
 class ForbiddenError(RequestError):

@@ -24,6 +24,9 @@ class Settings(BaseSettings):
     max_upload_bytes: PositiveInt = 512 * 1024 * 1024
     max_connections: PositiveInt = 1024  # at a time; fewer where descriptors are scarce
     max_connections_per_address: PositiveInt = 640  # raise it behind a reverse proxy
+    requests_per_s: PositiveInt = 500  # of one key, and of one address without a key
+    wrong_keys_per_minute: PositiveInt = 30  # of one address, before it is answered slowly
+    served_hosts: tuple[str, ...] = ()  # further names of the service, in the header Host
     metrics_port: int | None = Field(default=None, ge=1, le=65535)  # None: on the port of the API
     session_days: PositiveInt = 30  # how long a browser stays logged in
 

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 from fastapi import Depends, Request, Response
 from fastapi.security import HTTPBearer
 
-from service.api.context import ContextDep
+from service.api.context import Context
 from service.api.credentials import Principal
 from service.request_errors import CrossSiteError, ForbiddenError, UnauthenticatedError
 from service.states import Scope
@@ -16,9 +16,7 @@ _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 _bearer = HTTPBearer(auto_error=False, description="A key: Authorization: Bearer tcal_...")
 
 
-async def authenticate(
-    request: Request, context: ContextDep, _documented: Annotated[Any, Depends(_bearer)] = None
-) -> Principal:
+async def find_principal(request: Request, context: Context) -> Principal:
     """Return whose request this is, by its bearer key or its session cookie.
 
     Raises UnauthenticatedError, and CrossSiteError if a page of another site uses the cookie.
@@ -36,6 +34,16 @@ async def authenticate(
     if found is None:
         raise UnauthenticatedError
     return found
+
+
+async def authenticate(
+    request: Request, _documented: Annotated[Any, Depends(_bearer)] = None
+) -> Principal:
+    """Return whom the gate found. Raises UnauthenticatedError if it found nobody."""
+    principal: Principal | None = getattr(request.state, "principal", None)
+    if principal is None:
+        raise UnauthenticatedError
+    return principal
 
 
 PrincipalDep = Annotated[Principal, Depends(authenticate)]

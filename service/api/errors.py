@@ -44,10 +44,13 @@ PROBLEMS: Mapping[type[Exception], Kind] = {
         400, "checksum-mismatch", "The checksum does not match"
     ),
     request_errors.TooLargeError: Kind(413, "too-large", "The upload is too large"),
+    request_errors.BodyTooLargeError: Kind(413, "too-large", "The body is too large"),
     request_errors.IdempotencyMismatchError: Kind(
         422, "idempotency-mismatch", "The Idempotency-Key was used with another body"
     ),
     request_errors.UnauthenticatedError: Kind(401, "unauthenticated", "A key is needed"),
+    request_errors.WrongHostError: Kind(421, "wrong-host", "The request is for another host"),
+    request_errors.TooManyRequestsError: Kind(429, "too-many", "Too many requests"),
     request_errors.ForbiddenError: Kind(403, "forbidden", "The key does not allow it"),
     request_errors.CrossSiteError: Kind(403, "forbidden", "The request comes from another site"),
     errors.NotReadyError: _BUSY,
@@ -112,13 +115,18 @@ def field_errors(found: Iterable[Mapping[str, Any]], prefix: str = "") -> list[F
     ]
 
 
-async def _known(request: Request, error: Exception) -> Response:
+def answer_to(request: Request, error: Exception) -> Response:
+    """Return the answer to an error of the table."""
     kind = kind_of(error)
     if isinstance(error, request_errors.UnauthenticatedError) and _is_page(request):
         return RedirectResponse(f"/login?next={quote(request.url.path)}", status_code=303)
     if kind.status >= 500:
         _log.error("api: request failed", path=request.url.path, error=repr(error))
-    return problem(request, kind, str(error), _own_fields(error), _headers(kind))
+    return problem(request, kind, str(error), _own_fields(error), _headers(kind, error))
+
+
+async def _known(request: Request, error: Exception) -> Response:
+    return answer_to(request, error)
 
 
 async def _invalid(request: Request, error: Exception) -> Response:
@@ -181,7 +189,9 @@ async def _unexpected(request: Request, error: Exception) -> Response:
     return problem(request, _INTERNAL, detail)
 
 
-def _headers(kind: Kind) -> dict[str, str]:
+def _headers(kind: Kind, error: Exception | None = None) -> dict[str, str]:
+    if isinstance(error, request_errors.TooManyRequestsError):
+        return {"Retry-After": str(error.retry_after_s)}
     if kind.status == 401:
         return {"WWW-Authenticate": 'Bearer realm="tandemcal"'}
     return {"Retry-After": "2"} if kind.status == 503 else {}

@@ -35,21 +35,18 @@ _HEADERS = {
 router = APIRouter(include_in_schema=False)
 
 
-async def _may_read(request: Request, context: ContextDep) -> bool:
+async def _may_read(request: Request) -> bool:
     """Return whether the request is signed in with a key that has the scope `read`."""
     try:
-        return Scope.READ in (await authenticate(request, context)).scopes
+        return Scope.READ in (await authenticate(request)).scopes
     except UnauthenticatedError:
         return False
 
 
-async def _may_operate(request: Request, context: ContextDep) -> bool:
-    """Return whether the request is signed in with a key that has the scope `operate`.
-
-    Raises CrossSiteError.
-    """
+async def _may_operate(request: Request) -> bool:
+    """Return whether the request is signed in with a key that has the scope `operate`."""
     try:
-        return Scope.OPERATE in (await authenticate(request, context)).scopes
+        return Scope.OPERATE in (await authenticate(request)).scopes
     except UnauthenticatedError:
         return False
 

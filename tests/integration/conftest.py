@@ -84,11 +84,13 @@ def settings(
     data_dir.mkdir()
     if database_kind == "sqlite":
         shutil.copy(migrated, data_dir)
-        yield Settings(data_dir=data_dir, queue_poll_s=float(QUEUE_POLL_S))
+        yield Settings(
+            data_dir=data_dir, queue_poll_s=float(QUEUE_POLL_S), served_hosts=("testserver",)
+        )
     else:
         server: Server = request.getfixturevalue("postgres")
         url = server.create(request.getfixturevalue("migrated_postgres"))
-        yield Settings(data_dir=data_dir, database_url=as_text(url))
+        yield Settings(data_dir=data_dir, database_url=as_text(url), served_hosts=("testserver",))
         server.drop(url)
 
 

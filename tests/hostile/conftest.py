@@ -1,0 +1,27 @@
+"""The service in this process, as the integration tests have it."""
+
+from tests.integration.conftest import (
+    database,
+    database_kind,
+    empty_database,
+    migrated,
+    migrated_postgres,
+    postgres,
+    pytest_generate_tests,
+    settings,
+    warm,
+    world,
+)
+
+__all__ = [
+    "database",
+    "database_kind",
+    "empty_database",
+    "migrated",
+    "migrated_postgres",
+    "postgres",
+    "pytest_generate_tests",
+    "settings",
+    "warm",
+    "world",
+]
