@@ -6,21 +6,35 @@ Defaults describe a perfect chip, none in particular: every imperfection is aske
 import math
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from ltl_core.chip import ChipInfo, Observable, Register, TuningInfo
 from ltl_core.network.layers import Conv2d
 from ltl_core.network.spec import NetworkSpec
 from ltl_core.network.stages import Stage
 
-Siemens = Annotated[float, Field(ge=0, allow_inf_nan=False, json_schema_extra={"unit": "S"})]
-Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False, json_schema_extra={"unit": "s"})]
-Relative = Annotated[float, Field(ge=0, allow_inf_nan=False, json_schema_extra={"unit": "1"})]
-ElectronVolts = Annotated[float, Field(ge=0, allow_inf_nan=False, json_schema_extra={"unit": "eV"})]
-Ohms = Annotated[float, Field(ge=0, allow_inf_nan=False, json_schema_extra={"unit": "Ohm"})]
-Kelvins = Annotated[float, Field(gt=0, allow_inf_nan=False, json_schema_extra={"unit": "K"})]
+Siemens = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False, json_schema_extra={"unit": "S"})]
+Seconds = Annotated[
+    float, Field(gt=0, le=1e6, allow_inf_nan=False, json_schema_extra={"unit": "s"})
+]
+Relative = Annotated[
+    float, Field(ge=0, le=1e3, allow_inf_nan=False, json_schema_extra={"unit": "1"})
+]
+ElectronVolts = Annotated[
+    float, Field(ge=0, le=10, allow_inf_nan=False, json_schema_extra={"unit": "eV"})
+]
+Ohms = Annotated[float, Field(ge=0, le=1e9, allow_inf_nan=False, json_schema_extra={"unit": "Ohm"})]
+Kelvins = Annotated[
+    float, Field(ge=1, le=2000, allow_inf_nan=False, json_schema_extra={"unit": "K"})
+]
 Fraction = Annotated[float, Field(ge=0, le=1, json_schema_extra={"unit": "1"})]
 Bits = Annotated[int, Field(ge=2, le=16)]
+Tolerance = Annotated[float, Field(gt=0, le=1, json_schema_extra={"unit": "S"})]
+Writes = Annotated[int, Field(ge=1, le=10**15)]
+Rank = Annotated[int, Field(ge=0, le=65_536)]
+Side = Annotated[int, Field(ge=1, le=65_536)]  # rows or columns of a tile
+Ratio = Annotated[float, Field(ge=1e-9, le=1e3)]
+Lsb = Annotated[float, Field(ge=0, le=1e6, json_schema_extra={"unit": "LSB"})]
 
 
 class _Spec(BaseModel):
@@ -50,9 +64,9 @@ class DeviceSpec(_Spec):
 class WriteSpec(_Spec):
     """How a cell is written: one blind pulse, or pulses until it is within a tolerance."""
 
-    tolerance_sigma: Annotated[float, Field(gt=0)] | None = None  # in sd of programming
-    tolerance_siemens: Annotated[float, Field(gt=0, json_schema_extra={"unit": "S"})] | None = None
-    pulses_max: PositiveInt = 1
+    tolerance_sigma: Ratio | None = None  # in sd of programming
+    tolerance_siemens: Tolerance | None = None
+    pulses_max: Annotated[int, Field(ge=1, le=10_000)] = 1
     pulse_time: Seconds = 1e-6  # of one pulse; all pulses of a call follow one another
 
     @property
@@ -75,9 +89,9 @@ class ConverterSpec(_Spec):
     dac_bits: Bits = 8  # of the analog rows of the first layer
     adc_bits: Bits = 12
     gain_sd: Relative = 0.0  # of the ADC gains, over tiles and columns
-    offset_sd_lsb: Annotated[float, Field(ge=0, json_schema_extra={"unit": "LSB"})] = 0.0
-    inl_sd_lsb: Annotated[float, Field(ge=0, json_schema_extra={"unit": "LSB"})] = 0.0
-    columns_per_adc: PositiveInt = 1  # neighbouring columns that share one converter
+    offset_sd_lsb: Lsb = 0.0
+    inl_sd_lsb: Lsb = 0.0
+    columns_per_adc: Side = 1  # neighbouring columns that share one converter
 
 
 class WireSpec(_Spec):
@@ -102,14 +116,14 @@ class TrimSpec(_Spec):
     """The digital registers that shift thresholds and biases."""
 
     bits: Bits = 8
-    lsb: Annotated[float, Field(gt=0)] = 1 / 256  # fraction of the layer's threshold: +-50 %
+    lsb: Ratio = 1 / 256  # fraction of the layer's threshold: +-50 %
 
 
 class RegisterSpec(_Spec):
     """One register with signed codes, zero in the middle."""
 
     bits: Bits
-    lsb: Annotated[float, Field(gt=0)]  # what one code changes; TuningSpec gives the unit
+    lsb: Ratio  # what one code changes; TuningSpec gives the unit
 
     @property
     def codes(self) -> Register:
@@ -140,10 +154,10 @@ class TuningSpec(_Spec):
     threshold: RegisterSpec = RegisterSpec(bits=8, lsb=0.005)  # fraction of the threshold: +-64 %
     leak: RegisterSpec = RegisterSpec(bits=7, lsb=0.01)  # fraction of the time constant: +-64 %
     readout_gain: FactorSpec | None = FactorSpec(bits=8, lsb=1 / 64)  # digital: 1/64 to 3 times
-    reference_noise_lsb: Annotated[float, Field(ge=0, json_schema_extra={"unit": "LSB"})] = 0.5
+    reference_noise_lsb: Lsb = 0.5
     current_noise: Relative = 0.002  # sd in each step, as a fraction of the layer's threshold
-    current_max: Annotated[float, Field(gt=0)] = 2.0  # multiple of the layer's threshold
-    current_lsb: Annotated[float, Field(gt=0)] = 1 / 512  # multiple of the layer's threshold
+    current_max: Ratio = 2.0  # multiple of the layer's threshold
+    current_lsb: Ratio = 1 / 512  # multiple of the layer's threshold
 
 
 class ChipSpec(_Spec):
@@ -158,12 +172,12 @@ class ChipSpec(_Spec):
     trim: TrimSpec = TrimSpec()
     tuning: TuningSpec = TuningSpec()
     weight_bits: Annotated[int, Field(ge=1, le=12)] = 6  # without the sign
-    tile_rows: PositiveInt = 256
-    tile_columns: PositiveInt = 256
-    tiles: PositiveInt = 64
+    tile_rows: Side = 256
+    tile_columns: Side = 256
+    tiles: Annotated[int, Field(ge=1, le=10**6)] = 64
     time_step: Seconds = 1e-5  # all positions of a convolution take turns at their columns in it
-    endurance_writes: PositiveInt | None = None  # of one cell; None if not known
-    side_rank: NonNegativeInt = 0  # largest rank of a layer's digital side weights; 0: it has none
+    endurance_writes: Writes | None = None  # of one cell; None if not known
+    side_rank: Rank = 0  # largest rank of a layer's digital side weights; 0: it has none
     temperature: Kelvins = 300.0  # where the figures above hold; the chip starts with it
 
     @property

@@ -49,6 +49,12 @@ class Readout(StrEnum):
     TEACHER_VALUES = "teacher-values"  # mean squared error to the teacher's outputs
 
 
+# Bounds that no sensible request comes near; beyond them arithmetic overflows.
+Seed = Annotated[int, Field(ge=0, lt=2**32)]
+Count = Annotated[int, Field(ge=0, le=10**9)]
+Seconds = Annotated[float, Field(ge=0, le=1e9)]  # at most 32 years
+
+
 class _Settings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
@@ -59,12 +65,16 @@ class NeuronSettings(_Settings):
     Defaults are those of Yang et al., NeurIPS 2022.
     """
 
-    threshold: float = Field(default=0.6, gt=0)
+    threshold: float = Field(default=0.6, ge=1e-6, le=1e6)
     decay: float = Field(default=math.exp(-1 / 10), gt=0, le=1)  # fraction left after a step
-    surrogate_width: float = Field(default=0.2, gt=0)  # the boxcar |u - threshold| < width
+    surrogate_width: float = Field(
+        default=0.2, ge=1e-6, le=1e6
+    )  # the boxcar |u - threshold| < width
     steps: int = Field(default=16, ge=1, le=1024)
     reset: Reset = Reset.ZERO
-    warmup: int = Field(default=12, ge=0)  # the online rule learns at steps warmup .. steps - 1
+    warmup: int = Field(
+        default=12, ge=0, le=1023
+    )  # the online rule learns at steps warmup .. steps - 1
 
     @model_validator(mode="after")
     def _warmup_ends(self) -> "NeuronSettings":
@@ -83,16 +93,18 @@ class TrainingSettings(_Settings):
     epochs: int = Field(default=10, ge=1, le=1000)
     batch: int = Field(default=64, ge=1, le=4096)
     learning_rate: float = Field(default=1e-3, gt=0, le=1)  # in units of the weights; falls to zero
-    milestones: tuple[Annotated[int, Field(ge=1)], ...] = Field(default=(), max_length=100)
+    milestones: tuple[Annotated[int, Field(ge=1, le=1000)], ...] = Field(default=(), max_length=100)
     gamma: float = Field(default=1.0, gt=0, le=1)  # factor of the rate at each milestone epoch
     scales: Scales = Scales.FROZEN
     percentile: float = Field(default=99.0, gt=0, le=100)  # of the scales of each batch
     readout: Readout = Readout.LABELS
     delta_bits: Literal[8] | None = 8  # of a local rule's deltas; None for floats
-    shortcut_weight: float = Field(default=1.0, ge=0)  # of the losses of branches, at the start
+    shortcut_weight: float = Field(
+        default=1.0, ge=0, le=1e6
+    )  # of the losses of branches, at the start
     # Standard deviation of the noise on weights in every batch, as a fraction of the largest code.
     weight_noise: float = Field(default=0.0, ge=0, le=0.5)
-    seed: int = Field(default=0, ge=0)
+    seed: Seed = 0
 
     def rate_fraction(self, done: float) -> float:
         """Fraction of the learning rate after `done` epochs: linear to zero, or by milestones."""
@@ -107,11 +119,13 @@ class Budget(_Settings):
     A sample that is presented twice counts twice in `samples`, and once in `distinct`.
     """
 
-    samples: int | None = Field(default=2000, ge=0)  # presented to the chip to learn from
-    distinct: int | None = Field(default=None, ge=2)  # different samples of the lab
-    pulses: int | None = Field(default=None, ge=0)  # programming pulses, of all devices
-    cell_writes_per_cell: float | None = Field(default=None, ge=0)  # mean over all cells
-    seconds: float | None = Field(default=None, ge=0)
+    samples: Count | None = 2000  # presented to the chip to learn from
+    distinct: int | None = Field(default=None, ge=2, le=10**9)  # different samples of the lab
+    pulses: int | None = Field(
+        default=None, ge=0, le=2**53 - 1
+    )  # programming pulses, of all devices
+    cell_writes_per_cell: float | None = Field(default=None, ge=0, le=1e9)  # mean over all cells
+    seconds: Seconds | None = None
 
 
 class TargetSource(StrEnum):
@@ -200,7 +214,7 @@ class CalibrationSettings(_Settings):
     observable: Observable = Observable.COUNTS
     targets: TargetSource = TargetSource.GOLDEN
     data: Data = Data.MIXED
-    stages: tuple[StageName, ...] = Field(default=STAGES, min_length=1)
+    stages: tuple[StageName, ...] = Field(default=STAGES, min_length=1, max_length=16)
     # Points behind the golden student that are good enough; None: learn until a budget is used up.
     target_points: float | None = Field(default=0.5, ge=0, le=100)
     budget: Budget = Budget()
@@ -210,11 +224,15 @@ class CalibrationSettings(_Settings):
     trim_step: float = Field(default=4.0, gt=0, le=64)  # trim codes a step, falling to zero
     noise_floor: float = Field(default=0.3, ge=0, lt=1)  # mean over rms of gradients: none below
     write_margin: float = Field(default=1.5, ge=0, le=8)  # codes past the nearest for a write
-    settle_s: float = Field(default=60.0, ge=0)  # s of the chip's clock, before it is measured
+    settle_s: Seconds = 60.0  # s of the chip's clock, before it is measured
     verification_share: float = Field(default=0.15, gt=0, lt=1)  # of the samples; never learned
-    verification_samples: int = Field(default=256, ge=1)  # synthetic ones complete the lab's
-    test_samples: int | None = Field(default=1000, ge=1)  # to measure the accuracy; None: all
-    seed: int = Field(default=0, ge=0)
+    verification_samples: int = Field(
+        default=256, ge=1, le=65536
+    )  # synthetic ones complete the lab's
+    test_samples: int | None = Field(
+        default=1000, ge=1, le=10**9
+    )  # to measure the accuracy; None: all
+    seed: Seed = 0
 
     @property
     def learns(self) -> bool:

@@ -27,7 +27,7 @@ from service.db.repositories.weights import WeightRepository
 from service.db.tables import Chip
 from service.digests import CONTENT_DIGEST, digest_header
 from service.request_errors import FieldProblem, InvalidFieldsError, UnknownChipBackendError
-from service.schemas.base import SAFETENSORS, JsonObject, Page
+from service.schemas.base import SAFETENSORS, JsonObject, Page, ResourceId
 from service.schemas.jobs import JobView
 from service.schemas.resources import (
     ChipPatch,
@@ -78,14 +78,14 @@ def list_chips(
 
 
 @router.get("/{chip_id}")
-def get_chip(chip_id: str, context: ContextDep) -> ChipView:
+def get_chip(chip_id: ResourceId, context: ContextDep) -> ChipView:
     """Describe one chip: its state, its health, and what it has queued."""
     with context.database.reading() as session:
         return chip_view(session, ChipRepository(session).get(chip_id), utc_now())
 
 
 @router.patch("/{chip_id}", dependencies=[OPERATE])
-def rename_chip(chip_id: str, body: ChipPatch, context: ContextDep) -> ChipView:
+def rename_chip(chip_id: ResourceId, body: ChipPatch, context: ContextDep) -> ChipView:
     """Give a chip another name."""
     with context.database.writing() as session:
         chip = ChipRepository(session).rename(chip_id, body.name)
@@ -93,7 +93,7 @@ def rename_chip(chip_id: str, body: ChipPatch, context: ContextDep) -> ChipView:
 
 
 @router.delete("/{chip_id}", dependencies=[OPERATE])
-def retire_chip(chip_id: str, context: ContextDep) -> ChipView:
+def retire_chip(chip_id: ResourceId, context: ContextDep) -> ChipView:
     """Retire a chip: it takes no more jobs, its waiting jobs are cancelled, its history stays."""
     now = utc_now()
     with context.database.writing() as session:
@@ -107,7 +107,9 @@ def retire_chip(chip_id: str, context: ContextDep) -> ChipView:
 
 
 @router.get("/{chip_id}/weights")
-def list_weights(chip_id: str, context: ContextDep, page: PageDep) -> Page[WeightVersionView]:
+def list_weights(
+    chip_id: ResourceId, context: ContextDep, page: PageDep
+) -> Page[WeightVersionView]:
     """List the weight versions of one chip, newest first."""
     with context.database.reading() as session:
         ChipRepository(session).get(chip_id)
@@ -117,7 +119,7 @@ def list_weights(chip_id: str, context: ContextDep, page: PageDep) -> Page[Weigh
 
 
 @router.get("/{chip_id}/weights/{version}")
-def get_weights(chip_id: str, version: _Version, context: ContextDep) -> WeightVersionView:
+def get_weights(chip_id: ResourceId, version: _Version, context: ContextDep) -> WeightVersionView:
     """Describe one weight version of a chip."""
     with context.database.reading() as session:
         ChipRepository(session).get(chip_id)
@@ -125,7 +127,7 @@ def get_weights(chip_id: str, version: _Version, context: ContextDep) -> WeightV
 
 
 @router.get("/{chip_id}/weights/{version}/block", response_class=Response, responses=_BLOCK)
-def download_weights(chip_id: str, version: _Version, context: ContextDep) -> Response:
+def download_weights(chip_id: ResourceId, version: _Version, context: ContextDep) -> Response:
     """Download the codes and trims of one weight version."""
     with context.database.reading() as session:
         ChipRepository(session).get(chip_id)
@@ -138,7 +140,7 @@ def download_weights(chip_id: str, version: _Version, context: ContextDep) -> Re
 
 
 @router.get("/{chip_id}/history")
-def list_history(chip_id: str, context: ContextDep, page: PageDep) -> Page[JobView]:
+def list_history(chip_id: ResourceId, context: ContextDep, page: PageDep) -> Page[JobView]:
     """List the jobs of one chip, newest first."""
     with context.database.reading() as session:
         ChipRepository(session).get(chip_id)

@@ -11,6 +11,7 @@ from service.api.auth import READ
 from service.api.context import Context, ContextDep, Responses
 from service.db.repositories.events import EventRepository
 from service.db.repositories.jobs import JobRepository
+from service.schemas.base import SEQ_MAX, ResourceId
 from service.schemas.jobs import EventView
 from service.states import TERMINAL
 
@@ -25,10 +26,10 @@ _STREAM: Responses = {
 
 @router.get("/{job_id}/events", response_class=StreamingResponse, responses=_STREAM)
 async def follow_job(
-    job_id: str,
+    job_id: ResourceId,
     context: ContextDep,
-    after: Annotated[int, Query(ge=0)] = 0,
-    last_event_id: Annotated[int | None, Header(ge=0)] = None,
+    after: Annotated[int, Query(ge=0, le=SEQ_MAX)] = 0,
+    last_event_id: Annotated[int | None, Header(ge=0, le=SEQ_MAX)] = None,
 ) -> Response:
     """Stream the events of a job after number `Last-Event-ID` or `after`, until `job.ended`."""
     seq = after if last_event_id is None else last_event_id

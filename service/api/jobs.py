@@ -19,7 +19,7 @@ from service.digests import etag
 from service.jobs.kinds.registry import JobKinds
 from service.jobs.submit import Submitter
 from service.request_errors import IdempotencyKeyMissingError
-from service.schemas.base import Page
+from service.schemas.base import Page, ResourceId
 from service.schemas.jobs import JobView
 from service.states import TERMINAL, JobStatus
 
@@ -83,7 +83,7 @@ def _add_list_jobs(router: APIRouter, names: type[StrEnum]) -> None:
 
 @_router.get("/{job_id}", response_model=JobView, responses=_NOT_MODIFIED)
 async def get_job(
-    job_id: str,
+    job_id: ResourceId,
     context: ContextDep,
     wait: Annotated[float, Query(ge=0, le=60, description="seconds")] = 0,
     if_none_match: Annotated[str | None, Header(max_length=1000)] = None,
@@ -108,7 +108,7 @@ async def get_job(
 
 
 @_router.post("/{job_id}/cancel", status_code=status.HTTP_202_ACCEPTED, dependencies=[OPERATE])
-def cancel_job(job_id: str, context: ContextDep) -> JobView:
+def cancel_job(job_id: ResourceId, context: ContextDep) -> JobView:
     """Cancel a job. A waiting job ends at once; a running one stops after its current step."""
     with context.database.writing() as session:
         jobs = JobRepository(session)
@@ -126,7 +126,7 @@ def cancel_job(job_id: str, context: ContextDep) -> JobView:
 
 @_router.post("/{job_id}/retry", status_code=status.HTTP_202_ACCEPTED, dependencies=[OPERATE])
 def retry_job(
-    job_id: str,
+    job_id: ResourceId,
     response: Response,
     context: ContextDep,
     principal: PrincipalDep,
@@ -148,7 +148,7 @@ def retry_job(
 
 
 @_router.get("/{job_id}/log", response_class=PlainTextResponse)
-def get_log(job_id: str, context: ContextDep) -> str:
+def get_log(job_id: ResourceId, context: ContextDep) -> str:
     """Read the log of a job: one line an event, oldest first."""
     with context.database.reading() as session:
         JobRepository(session).get(job_id)

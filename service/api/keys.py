@@ -8,6 +8,7 @@ from service.api.views import columns_of
 from service.db.repositories.keys import KeyRepository
 from service.errors import ConflictError
 from service.keys import make_key
+from service.schemas.base import ResourceId
 from service.schemas.resources import KeyRequest, KeyView, NewKeyView
 
 router = APIRouter(prefix="/v1/keys", tags=["keys"], dependencies=[ADMIN])
@@ -30,7 +31,7 @@ def create_key(body: KeyRequest, context: ContextDep) -> NewKeyView:
 
 
 @router.delete("/{key_id}")
-def revoke_key(key_id: str, context: ContextDep) -> KeyView:
+def revoke_key(key_id: ResourceId, context: ContextDep) -> KeyView:
     """Revoke an API key. The last key with the scope `admin` cannot be revoked."""
     with context.database.writing() as unit:
         stored = KeyRepository(unit)

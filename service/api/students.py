@@ -8,7 +8,7 @@ from service.api.auth import READ
 from service.api.context import ContextDep, PageDep, Responses
 from service.db.repositories.students import StudentRepository
 from service.digests import CONTENT_DIGEST, digest_header
-from service.schemas.base import SAFETENSORS, Page
+from service.schemas.base import SAFETENSORS, Page, ResourceId
 from service.schemas.resources import StudentView
 
 router = APIRouter(prefix="/v1/students", tags=["students"], dependencies=[READ])
@@ -27,14 +27,14 @@ def list_students(
 
 
 @router.get("/{student_id}")
-def get_student(student_id: str, context: ContextDep) -> StudentView:
+def get_student(student_id: ResourceId, context: ContextDep) -> StudentView:
     """Describe one student."""
     with context.database.reading() as session:
         return StudentView.model_validate(StudentRepository(session).get(student_id))
 
 
 @router.get("/{student_id}/weights", response_class=Response, responses=_BLOCK)
-def download_student(student_id: str, context: ContextDep) -> Response:
+def download_student(student_id: ResourceId, context: ContextDep) -> Response:
     """Download the codes, trims, scales and registers of a student."""
     with context.database.reading() as session:
         sha256 = StudentRepository(session).get(student_id).sha256

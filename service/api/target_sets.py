@@ -21,7 +21,7 @@ from service.db.tables import TargetChunk, TargetSet
 from service.jobs.kinds.collect import request_for
 from service.jobs.submit import Submitter
 from service.request_errors import FieldProblem, InvalidFieldsError
-from service.schemas.base import SAFETENSORS, Page
+from service.schemas.base import SAFETENSORS, Page, ResourceId
 from service.schemas.jobs import JobView
 from service.schemas.resources import ChunkView, TargetSetRequest, TargetSetView
 from service.states import Split, TargetSetState
@@ -63,7 +63,7 @@ def list_target_sets(
 
 
 @router.get("/{target_set_id}")
-def get_target_set(target_set_id: str, context: ContextDep) -> TargetSetView:
+def get_target_set(target_set_id: ResourceId, context: ContextDep) -> TargetSetView:
     """Read one target set. `missing` says which chunks an interrupted upload still has to send."""
     with context.database.reading() as session:
         return target_set_view(session, TargetSetRepository(session).get(target_set_id))
@@ -71,7 +71,7 @@ def get_target_set(target_set_id: str, context: ContextDep) -> TargetSetView:
 
 @router.put("/{target_set_id}/chunks/{index}", dependencies=[OPERATE], openapi_extra=_BLOCK)
 async def upload_chunk(
-    target_set_id: str,
+    target_set_id: ResourceId,
     index: Annotated[int, Path(ge=0, lt=2**31)],
     split: Split,
     request: Request,
@@ -98,7 +98,7 @@ async def upload_chunk(
     "/{target_set_id}/complete", status_code=status.HTTP_202_ACCEPTED, dependencies=[OPERATE]
 )
 def complete_target_set(
-    target_set_id: str,
+    target_set_id: ResourceId,
     response: Response,
     context: ContextDep,
     principal: PrincipalDep,

@@ -17,7 +17,7 @@ from service.api.uploads import Upload, load, receive
 from service.db.repositories.teachers import TeacherRepository
 from service.db.tables import Teacher
 from service.request_errors import FieldProblem, InvalidFieldsError
-from service.schemas.base import SAFETENSORS, Page
+from service.schemas.base import SAFETENSORS, Page, ResourceId
 from service.schemas.resources import TeacherMetadata, TeacherView
 
 router = APIRouter(prefix="/v1/teachers", tags=["teachers"], dependencies=[READ])
@@ -51,14 +51,14 @@ def list_teachers(
 
 
 @router.get("/{teacher_id}")
-def get_teacher(teacher_id: str, context: ContextDep) -> TeacherView:
+def get_teacher(teacher_id: ResourceId, context: ContextDep) -> TeacherView:
     """Describe one teacher."""
     with context.database.reading() as session:
         return TeacherView.model_validate(TeacherRepository(session).get(teacher_id))
 
 
 @router.delete("/{teacher_id}", status_code=status.HTTP_204_NO_CONTENT, dependencies=[OPERATE])
-def delete_teacher(teacher_id: str, context: ContextDep) -> None:
+def delete_teacher(teacher_id: ResourceId, context: ContextDep) -> None:
     """Delete a teacher that no target set uses."""
     with context.database.writing() as session:
         TeacherRepository(session).delete(teacher_id)

@@ -10,14 +10,16 @@ from service.db.repositories.fingerprints import FingerprintRepository, answer_o
 from service.db.repositories.policies import PolicyRepository
 from service.db.repositories.students import StudentRepository
 from service.db.session import clock
-from service.schemas.base import Page
+from service.schemas.base import Page, ResourceId
 from service.schemas.upkeep import FingerprintView, PolicyRequest, PolicyView, WholeFingerprintView
 
 router = APIRouter(prefix="/v1/chips/{chip_id}", tags=["chips"], dependencies=[READ])
 
 
 @router.get("/fingerprints")
-def list_fingerprints(chip_id: str, context: ContextDep, page: PageDep) -> Page[FingerprintView]:
+def list_fingerprints(
+    chip_id: ResourceId, context: ContextDep, page: PageDep
+) -> Page[FingerprintView]:
     """List the fingerprints of one chip, newest first."""
     with context.database.reading() as session:
         ChipRepository(session).get(chip_id)
@@ -27,7 +29,9 @@ def list_fingerprints(chip_id: str, context: ContextDep, page: PageDep) -> Page[
 
 
 @router.get("/fingerprints/{fingerprint_id}")
-def get_fingerprint(chip_id: str, fingerprint_id: str, context: ContextDep) -> WholeFingerprintView:
+def get_fingerprint(
+    chip_id: ResourceId, fingerprint_id: ResourceId, context: ContextDep
+) -> WholeFingerprintView:
     """Read one fingerprint, with the rates of every column."""
     with context.database.reading() as session:
         found = FingerprintRepository(session).get(chip_id, fingerprint_id)
@@ -41,7 +45,7 @@ def get_fingerprint(chip_id: str, fingerprint_id: str, context: ContextDep) -> W
 
 
 @router.get("/policy")
-def get_policy(chip_id: str, context: ContextDep) -> PolicyView:
+def get_policy(chip_id: ResourceId, context: ContextDep) -> PolicyView:
     """Read the policy: when the chip is probed and calibrated automatically."""
     with context.database.reading() as session:
         ChipRepository(session).get(chip_id)
@@ -49,7 +53,7 @@ def get_policy(chip_id: str, context: ContextDep) -> PolicyView:
 
 
 @router.put("/policy", dependencies=[OPERATE])
-def put_policy(chip_id: str, body: PolicyRequest, context: ContextDep) -> PolicyView:
+def put_policy(chip_id: ResourceId, body: PolicyRequest, context: ContextDep) -> PolicyView:
     """Set or replace the policy. The chip's history counts, so a job may be due at once."""
     with context.database.writing() as session:
         ChipRepository(session).get_usable(chip_id)
@@ -62,7 +66,7 @@ def put_policy(chip_id: str, body: PolicyRequest, context: ContextDep) -> Policy
 
 
 @router.delete("/policy", status_code=status.HTTP_204_NO_CONTENT, dependencies=[OPERATE])
-def delete_policy(chip_id: str, context: ContextDep) -> None:
+def delete_policy(chip_id: ResourceId, context: ContextDep) -> None:
     """Delete the policy: no more jobs are planned for the chip. Queued jobs stay."""
     with context.database.writing() as session:
         ChipRepository(session).get(chip_id)

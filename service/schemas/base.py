@@ -1,14 +1,35 @@
 """Base classes of every body: closed requests, open views, pages of lists."""
 
+import unicodedata
 from typing import Annotated, Any, Generic, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue
 
 Item = TypeVar("Item")
 Json = dict[str, Any]
 JsonObject = dict[str, JsonValue]
 ResourceId = Annotated[str, Field(min_length=1, max_length=36)]
-Title = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]+$")]
+INTEGER_MAX = 2**31 - 1  # of a column of integers
+SEQ_MAX = 2**53 - 1  # of the number of an event; larger ones are no integers in JavaScript
+Interval = Annotated[float, Field(ge=1, le=10 * 366 * 86_400)]  # s, at most ten years
+
+
+def _shown_as_it_is(text: str) -> str:
+    """Return the text. Raises ValueError where a reader would see another one, or none."""
+    if not text.strip():
+        raise ValueError("a name needs a character that is no space")
+    hidden = {unicodedata.category(character) for character in text} & _HIDDEN
+    if hidden:
+        raise ValueError(
+            "a name takes no control character, no zero-width one, and none that turns the "
+            "direction of writing"
+        )
+    return text
+
+
+# Categories of Unicode: control, format (zero width, direction), surrogate, private, separators.
+_HIDDEN = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
+Title = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_shown_as_it_is)]
 SAFETENSORS = "application/vnd.safetensors"  # the media type of every block of tensors
 
 

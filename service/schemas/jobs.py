@@ -1,12 +1,24 @@
 """Bodies about jobs: requests for each kind, the view of a job, its events."""
 
-from datetime import datetime
-from typing import TYPE_CHECKING, Literal
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated, Literal
 
-from pydantic import AwareDatetime, Field, model_validator
+from pydantic import AfterValidator, AwareDatetime, Field, model_validator
 
 from service.schemas.base import Json, Request, ResourceId, View
 from service.states import JobStatus
+
+_YEARS = range(2000, 2200)
+
+
+def _in_utc(time: datetime) -> datetime:
+    """Return the same instant in UTC. Raises ValueError for a year that no job waits for."""
+    if time.year not in _YEARS:
+        raise ValueError(f"the year has to be from {_YEARS.start} to {_YEARS.stop - 1}")
+    return time.astimezone(UTC)
+
+
+Instant = Annotated[AwareDatetime, AfterValidator(_in_utc)]
 
 
 class Submission(Request):
@@ -15,8 +27,8 @@ class Submission(Request):
     if TYPE_CHECKING:
         kind: str  # each body declares it after these fields: their order enters its digest
     priority: int = Field(default=5, ge=0, le=9)  # 0 goes first
-    not_before: AwareDatetime | None = None
-    queue_deadline: AwareDatetime | None = None  # a job that has not started by then expires
+    not_before: Instant | None = None
+    queue_deadline: Instant | None = None  # a job that has not started by then expires
 
     @model_validator(mode="after")
     def _can_start(self) -> "Submission":

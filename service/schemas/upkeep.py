@@ -7,7 +7,7 @@ from pydantic import Field, field_validator, model_validator
 
 from ltl_core.settings import CalibrationSettings, Data
 from service.daily_times import daily_times
-from service.schemas.base import Json, Request, ResourceId, View
+from service.schemas.base import INTEGER_MAX, Interval, Json, Request, ResourceId, View
 from service.schemas.resources import PredictedLossView
 
 
@@ -47,19 +47,20 @@ class PolicyRequest(Request):
     """When the service probes and calibrates a chip automatically; null means never."""
 
     enabled: bool = True
-    probe_every_s: float | None = Field(default=None, ge=1)
+    probe_every_s: Interval | None = None
     calibrate_at_score: float | None = Field(
-        default=None, gt=0
+        default=None, gt=0, le=1000
     )  # drift score of a probe at which a calibration is planned
-    calibrate_every_s: float | None = Field(default=None, ge=1)  # since the last calibration
+    calibrate_every_s: Interval | None = None  # since the last calibration
     calibrate_after_jobs: int | None = Field(
-        default=None, ge=1
+        default=None, ge=1, le=INTEGER_MAX
     )  # jobs since the last calibration; probes do not count
     # Act before the weights in force are predicted to have lost a point of accuracy.
     calibrate_before_expiry: bool = False
     quiet_hours: list[QuietHours] = Field(default=[], max_length=24)
     fixed_times: list[TimeOfDay] = Field(default=[], max_length=96)  # planned jobs begin then alone
-    pause_s: float = Field(default=3600.0, ge=0)  # shortest time between two calibrations
+    # Shortest time between two calibrations.
+    pause_s: float = Field(default=3600.0, ge=0, le=10 * 366 * 86_400)
     student_id: ResourceId | None = None  # None: the student of the version in force
     # Synthetic stimuli: a lab need not leave its data on the service.
     settings: CalibrationSettings = CalibrationSettings(data=Data.SYNTHETIC)

@@ -77,7 +77,7 @@ def test_an_unknown_key_is_named(text: str, key: str, nearest: str | None) -> No
         ("{device: {g_min: 30 uS, g_max: 25 uS}}", "device: g_min 3e-05 S is not below g_max"),
         ("{device: {g_max: 25 us}}", "device.g_max: '25 us' is not in S"),
         ("{device: {g_max: lots}}", "is not a number with a unit"),
-        ("{tile_rows: 0}", "tile_rows: Input should be greater than 0"),
+        ("{tile_rows: 0}", "tile_rows: Input should be greater than or equal to 1"),
         ("{time_step: -1 s}", "time_step: Input should be greater than 0"),
         ("{device: {model: flash}}", "device.model"),
         ("{weight_bits: 40}", "weight_bits"),
