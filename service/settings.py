@@ -3,8 +3,10 @@
 import os
 from pathlib import Path
 
-from pydantic import Field, PositiveFloat, PositiveInt, SecretStr
+from pydantic import Field, PositiveFloat, PositiveInt, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from service.networks import AgentNetworks
 
 
 def _default_data_dir() -> Path:
@@ -51,6 +53,9 @@ class Settings(BaseSettings):
     )  # after which a job without a budget of seconds is killed
     # A key with which chip agents register, beside keys of the scope `agent`.
     join_key: SecretStr | None = Field(default=None, min_length=20)
+    # Where agents may be called, such as ["10.1.0.0/16"]. None: private networks and this machine
+    # for `tandemcal up`, none for `tandemcal api`.
+    agent_networks: tuple[str, ...] | None = None
     agent_heartbeat_s: PositiveFloat = 5.0  # interval between heartbeats of a chip agent
     agent_silence_s: PositiveFloat = 20.0  # without a heartbeat for this long, its chip is offline
     chip_backends: dict[str, str] = {}  # further backends: name -> "module:factory"
@@ -67,6 +72,12 @@ class Settings(BaseSettings):
 
     log_json: bool = False
     log_level: str = Field(default="info", pattern="^(debug|info|warning|error)$")
+
+    @field_validator("agent_networks")
+    @classmethod
+    def _are_networks(cls, names: tuple[str, ...] | None) -> tuple[str, ...] | None:
+        AgentNetworks(names or ())
+        return names
 
     @property
     def database(self) -> str:

@@ -36,6 +36,7 @@ class LocalFleet:
             "TANDEMCAL_DATA_DIR": str(folder),
             "TANDEMCAL_DATABASE_URL": self.settings.database,
             "TANDEMCAL_LOG_LEVEL": "info",
+            "TANDEMCAL_AGENT_NETWORKS": '["127.0.0.0/8"]',
         } | environment
         self.processes: list[ServiceProcess] = []
         self.database = Database(self.settings.database)

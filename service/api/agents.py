@@ -13,8 +13,10 @@ from service.bench.protocol.chip_info import parse_chip_info
 from service.db.agent_tables import Agent
 from service.db.repositories.agents import AgentRepository, Registration
 from service.db.session import clock
+from service.networks import PRIVATE, AgentNetworks, ForbiddenAddressError
 from service.request_errors import FieldProblem, InvalidFieldsError
 from service.schemas.agents import AgentRequest, AgentView, RegisteredView
+from service.settings import Settings
 
 router = APIRouter(prefix="/v1/agents", tags=["agents"])
 _AgentId = Annotated[str, Path(max_length=36)]
@@ -23,6 +25,7 @@ _AgentId = Annotated[str, Path(max_length=36)]
 @router.post("", dependencies=[AGENT])
 def register_agent(body: AgentRequest, context: ContextDep) -> RegisteredView:
     """Register an agent and its chip. A chip that is not known yet is created."""
+    _check_address(body, context.settings)
     with context.database.writing() as session:
         now = clock(session)
         agent = AgentRepository(session).register(
@@ -58,6 +61,18 @@ def _registration(body: AgentRequest) -> Registration:
         info=_checked_info(body),
         token=body.token,
     )
+
+
+def _check_address(body: AgentRequest, settings: Settings) -> None:
+    """Refuse an agent that this service would not call. Raises InvalidFieldsError."""
+    allowed = PRIVATE if settings.agent_networks is None else settings.agent_networks
+    try:
+        AgentNetworks(allowed, settings.port).resolve(body.url.host or "", body.url.port or 0)
+    except ForbiddenAddressError as error:
+        raise InvalidFieldsError(FieldProblem("/url", str(error))) from error
+    except OSError as error:
+        message = f"the name cannot be resolved from here ({error})"
+        raise InvalidFieldsError(FieldProblem("/url", message)) from error
 
 
 def _checked_info(body: AgentRequest) -> dict[str, object]:

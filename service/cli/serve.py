@@ -28,6 +28,8 @@ def serve(host: str | None, port: int | None, console: Console) -> None:
 def serve_api(host: str | None, port: int | None, console: Console) -> None:
     """Serve requests; workers run the jobs. Raises PortTakenError."""
     settings = _settings(host, port)
+    if settings.agent_networks is None:
+        settings = settings.model_copy(update={"agent_networks": ()})
     with _listening(settings) as listener:
         _answer(settings, leave_jobs_to_workers, listener, console)
 

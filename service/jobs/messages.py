@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 from service.bench.chip_ref import ChipRef
 from service.bench.driver.call_times import CallTime
+from service.networks import PRIVATE
 from service.states import JobStatus, Split
 
 Json = dict[str, Any]
@@ -31,6 +32,7 @@ class ExecutorConfig(_Message):
     artifacts_dir: str
     threads: int = Field(ge=1)
     chip_backends: dict[str, str] = {}
+    agent_networks: tuple[str, ...] = PRIVATE
 
 
 class JobDescription(_Message):

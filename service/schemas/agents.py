@@ -7,6 +7,7 @@ from pydantic import AnyHttpUrl, Field
 
 from service.schemas.base import JsonObject, Request, ResourceId, Title, View
 
+_VISIBLE = r"^[\x21-\x7e]+$"
 TOKEN_MAX = 2**30  # far below the largest integer that the database stores
 Seconds = Annotated[float, Field(gt=0, le=86_400)]
 
@@ -24,8 +25,9 @@ class AgentRequest(Request):
     agent_id: ResourceId
     name: Title  # of the chip; from now on the agent serves the chip of this name
     url: AnyHttpUrl  # where workers reach the agent
-    secret: Annotated[str, Field(min_length=32, max_length=200, repr=False)]
-    version: Annotated[str, Field(min_length=1, max_length=60)]
+    # They become header values and lines of logs: no control character, no space, no line end.
+    secret: Annotated[str, Field(min_length=32, max_length=200, pattern=_VISIBLE, repr=False)]
+    version: Annotated[str, Field(min_length=1, max_length=60, pattern=_VISIBLE)]
     limits: AgentLimits = AgentLimits()
     info: JsonObject  # ChipInfo
     token: Annotated[int, Field(ge=0, le=TOKEN_MAX)] = 0  # the highest lease token it has seen

@@ -310,6 +310,7 @@ def environment_for(settings: Settings) -> dict[str, str]:
         "TANDEMCAL_CHIP_BACKENDS": '{"traced": "tests.integration.traced_chip:make"}',
         "TANDEMCAL_SIMULATED_SECONDS_PER_SECOND": "0",
         "TANDEMCAL_QUEUE_POLL_S": QUEUE_POLL_S,
+        "TANDEMCAL_AGENT_NETWORKS": '["127.0.0.0/8"]',
     }
 
 

@@ -23,6 +23,7 @@ from service.db.repositories.leases import LeaseRepository
 from service.jobs.attempts.attempt import Attempt, DispatchTicket, Holder, Refusal, begin_attempt
 from service.jobs.attempts.describe import Describer
 from service.jobs.messages import ExecutorConfig
+from service.networks import PRIVATE
 from service.settings import Settings
 from tests.recording import RecordingEngine
 from tests.world import World
@@ -39,7 +40,7 @@ def introduction(**changes: Any) -> dict[str, Any]:
     return {
         "agent_id": "agent-1",
         "name": "bench 1",
-        "url": "http://bench-1:8770",
+        "url": "http://10.1.2.3:8770",
         "secret": SECRET,
         "version": "0.1.0",
         "info": info_to_json(info_of(preset("pcm"), "bench 1")),
@@ -92,10 +93,10 @@ def test_registering_an_agent_registers_its_chip(world: World) -> None:
 def test_an_agent_that_starts_again_keeps_its_chip(world: World) -> None:
     first = registered(world)
     world.client.patch(f"/v1/chips/{first}", json={"name": "renamed"})
-    again = registered(world, url="http://bench-1:9999", secret="t" * 43)
+    again = registered(world, url="http://10.1.2.3:9999", secret="t" * 43)
     assert again == first
     assert chip(world, first)["name"] == "renamed"
-    assert world.client.get("/v1/agents/agent-1").json()["url"] == "http://bench-1:9999"
+    assert world.client.get("/v1/agents/agent-1").json()["url"] == "http://10.1.2.3:9999"
     assert len(world.client.get("/v1/chips").json()["items"]) == 1
 
 
@@ -185,7 +186,7 @@ def test_a_job_that_cannot_wait_is_refused_while_its_chip_is_offline(world: Worl
     answer = submit(world, chip_id, if_unavailable="reject")
     assert answer.status_code == 503
     assert answer.json()["type"] == "/problems/chip-unavailable"
-    assert "http://bench-1:8770 was last heard of" in answer.json()["detail"]
+    assert "http://10.1.2.3:8770 was last heard of" in answer.json()["detail"]
     world.client.post("/v1/agents/agent-1/heartbeat")
     assert submit(world, chip_id, if_unavailable="reject").status_code == 202
     assert world.stored()["jobs"] > jobs
@@ -196,7 +197,7 @@ def test_a_job_waits_for_its_chip_and_starts_when_the_agent_is_back(world: World
     fall_silent(world)
     job = submit(world, chip_id).json()
     assert job["status"] == "waiting_for_chip"
-    assert "its chip is offline: its agent at http://bench-1:8770" in job["reason"]
+    assert "its chip is offline: its agent at http://10.1.2.3:8770" in job["reason"]
     database = world.context.database
     with database.writing() as session:
         assert not DispatchRepository(session, MINUTE).any_waiting(utc_now())
@@ -240,7 +241,8 @@ def test_a_job_gets_the_address_of_the_agent(world: World) -> None:
         described = describer.describe(JobRepository(session).get(job["id"]), utc_now()).chip
     assert described is not None
     assert described.settings == {
-        "url": "http://bench-1:8770",
+        "networks": PRIVATE,
+        "url": "http://10.1.2.3:8770",
         "secret": SECRET,
         "answer_s": 12.0,
         "reach_s": 30.0,

@@ -10,6 +10,7 @@ from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from service.bench.protocol.frames import BrokenConnectionError
+from service.networks import AgentNetworks, ForbiddenAddressError
 
 _CONNECT_TIMEOUT = 5.0  # s
 _ONE_PIECE_MAX = 1 << 16  # bytes of a content that leaves in one piece with the head
@@ -106,7 +107,9 @@ class Connection:
     a call takes a quarter of the processor time that it takes with a general HTTP client.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, networks: AgentNetworks) -> None:
+        """Call `url`, if it lies in one of the networks when a connection is opened."""
+        self._networks = networks
         parts = urlsplit(url)
         secure = parts.scheme == "https"
         self._host, self._path = parts.hostname or "", parts.path.rstrip("/")
@@ -151,16 +154,28 @@ class Connection:
 
     def _open(self, deadline: float) -> socket.socket:
         if self._socket is None:
-            left = max(0.001, min(_CONNECT_TIMEOUT, deadline - time.monotonic()))
             try:
-                self._socket = socket.create_connection((self._host, self._port), left)
-                if self._tls is not None:
-                    self._socket = self._tls.wrap_socket(self._socket, server_hostname=self._host)
-            except OSError as error:
+                self._socket = self._connected(deadline)
+            except (OSError, ForbiddenAddressError) as error:
                 raise UnreachableError(str(error) or type(error).__name__) from error
             _set_options(self._socket)
         _set_timeout(self._socket, deadline)
         return self._socket
+
+    def _connected(self, deadline: float) -> socket.socket:
+        """Open a socket to the first address that answers. Raises what `_open` catches."""
+        refused: OSError = ConnectionRefusedError(f"{self._host} has no address")
+        for address in self._networks.resolve(self._host, self._port):
+            left = max(0.001, min(_CONNECT_TIMEOUT, deadline - time.monotonic()))
+            try:
+                opened = socket.create_connection((address, self._port), left)
+            except OSError as error:
+                refused = error
+                continue
+            if self._tls is None:
+                return opened
+            return self._tls.wrap_socket(opened, server_hostname=self._host)
+        raise refused
 
 
 @contextmanager

@@ -32,6 +32,7 @@ from service.bench.protocol.wire import (
     encode,
 )
 from service.digests import CONTENT_DIGEST, content_digest
+from service.networks import PRIVATE, AgentNetworks
 
 _OK = 200
 _PAUSE, _PAUSE_MAX = 0.05, 2.0  # s between two tries, doubled each time
@@ -48,6 +49,7 @@ class AgentAddress(BaseModel):
     secret: str = Field(repr=False)
     answer_s: PositiveFloat = 300.0  # longest time for an answer
     reach_s: PositiveFloat = 30.0  # longest time without a connection
+    networks: tuple[str, ...] = PRIVATE  # in which it may be called
 
 
 class RpcClient:
@@ -55,7 +57,7 @@ class RpcClient:
 
     def __init__(self, chip_id: str, address: AgentAddress, token: int) -> None:
         self._chip_id, self._address, self._token = chip_id, address, token
-        self._connection = Connection(address.url)
+        self._connection = Connection(address.url, AgentNetworks(address.networks))
         self.times = CallTimes()
         weakref.finalize(self, self._connection.close)  # the port has no verb to close a chip
 

@@ -13,6 +13,7 @@ from service.db.repositories.teachers import TeacherRepository
 from service.db.tables import Chip, Job
 from service.jobs.kinds.registry import KINDS, JobKinds
 from service.jobs.messages import ChunkRef, ExecutorConfig, JobDescription, Json
+from service.networks import PRIVATE
 from service.settings import Settings
 from service.states import Split
 
@@ -24,6 +25,7 @@ def executor_config(settings: Settings) -> ExecutorConfig:
         artifacts_dir=str(settings.artifacts_dir),
         threads=settings.job_threads or max(1, cores // settings.parallel_jobs),
         chip_backends=settings.chip_backends,
+        agent_networks=PRIVATE if settings.agent_networks is None else settings.agent_networks,
     )
 
 
@@ -95,4 +97,7 @@ class Describer:
     def _address(self, chip: Chip) -> Json:
         """Return where the chip's agent answers, and the secret that proves the service to it."""
         agent = AgentRepository(self._session).of_chip(chip.id)
-        return {} if agent is None else {"url": agent.url, "secret": agent.secret} | agent.limits
+        if agent is None:
+            return {}
+        networks = {"networks": self._config.agent_networks}
+        return {"url": agent.url, "secret": agent.secret} | agent.limits | networks

@@ -12,6 +12,7 @@ from service.bench.driver.connection import (
     PostRequest,
     UnreachableError,
 )
+from service.networks import PRIVATE, AgentNetworks
 
 
 @pytest.fixture
@@ -26,7 +27,7 @@ def url(server: socket.socket, scheme: str = "http") -> str:
 
 
 def post(address: str, seconds: float) -> None:
-    connection = Connection(address)
+    connection = Connection(address, AgentNetworks(PRIVATE))
     try:
         connection.post(PostRequest("/v1/chip/now", b"", {}, time.monotonic() + seconds))
     finally:
