@@ -136,9 +136,13 @@ class World:
         block = safetensors.numpy.save(small_samples())
         for index, split in enumerate(("calibration", "test")):
             assert self.put_chunk(target_set["id"], index, split, block).status_code == 200
-        answer = self.client.post(f"/v1/target-sets/{target_set['id']}/complete")
+        answer = self.post_once(f"/v1/target-sets/{target_set['id']}/complete")
         assert answer.status_code == 202, answer.text
         return answer.json()
+
+    def post_once(self, path: str, key: str | None = None) -> Any:
+        """POST without a body, under a new Idempotency-Key or this one."""
+        return self.client.post(path, headers={"Idempotency-Key": key or str(uuid7())})
 
     def ready_targets(self, frames: int | None = None) -> str:
         """The id of a target set that a worker has made ready."""

@@ -15,7 +15,7 @@ from ltl_core.chip_info import info_to_json
 from service.api.auth import OPERATE, READ
 from service.api.context import Context, ContextDep, PageDep, Responses, utc_now
 from service.api.errors import field_errors
-from service.api.idempotency import IdempotentRequest, KeyHeader
+from service.api.idempotency import IdempotentRequest, OnceDep
 from service.api.views import chip_view, chip_views, job_views
 from service.bench.simulated import spec_of
 from service.db.repositories.agents import BACKEND
@@ -46,14 +46,14 @@ _WAITING = (JobStatus.QUEUED, JobStatus.WAITING_FOR_CHIP)
 
 @router.post("", status_code=status.HTTP_201_CREATED, dependencies=[OPERATE])
 def register_chip(
-    body: ChipRequest, response: Response, context: ContextDep, key: KeyHeader = None
+    body: ChipRequest, response: Response, context: ContextDep, once: OnceDep
 ) -> ChipView:
     """Register a chip. Nothing is sent to the chip itself."""
     now = utc_now()
     chip = _chip(body, context, now)
     with context.database.writing() as session:
         chips = ChipRepository(session)
-        idempotent = IdempotentRequest(session, "POST /v1/chips", key, body)
+        idempotent = IdempotentRequest(session, "POST /v1/chips", once, body)
         if made := idempotent.earlier_result():
             return chip_view(session, chips.get(made), now)
         chips.add(chip)

@@ -1,34 +1,53 @@
 """Idempotency-Key: a request that is sent twice creates one resource."""
 
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
-from fastapi import Header
+from fastapi import Depends, Header
 from pydantic import BaseModel
 from sqlalchemy.orm import Session
 
+from service.api.auth import PrincipalDep
 from service.db import locks
 from service.db.access_tables import IdempotencyKey
 from service.db.repositories.idempotency import IdempotencyRepository
 from service.digests import sha256_hex
 from service.errors import ConflictError
-from service.request_errors import IdempotencyMismatchError
+from service.request_errors import IdempotencyKeyMissingError, IdempotencyMismatchError
 
 KeyHeader = Annotated[str | None, Header(alias="Idempotency-Key", min_length=1, max_length=200)]
+
+
+class Once(NamedTuple):
+    """The Idempotency-Key of a request, and the API key that sent it: its keys are its own."""
+
+    key: str | None
+    owner: str
+
+
+async def _once(principal: PrincipalDep, key: KeyHeader = None) -> Once:
+    return Once(key, principal.key_id)
+
+
+async def _once_at_most(once: Annotated[Once, Depends(_once)]) -> Once:
+    if once.key is None:
+        raise IdempotencyKeyMissingError
+    return once
+
+
+OnceDep = Annotated[Once, Depends(_once)]
+OnceAtMostDep = Annotated[Once, Depends(_once_at_most)]  # for jobs: without a key it is refused
 
 
 class IdempotentRequest:
     """One request under its Idempotency-Key. Without a key every request counts as new."""
 
-    def __init__(
-        self, session: Session, route: str, key: str | None, body: BaseModel | str
-    ) -> None:
+    def __init__(self, session: Session, route: str, once: Once, body: BaseModel | str) -> None:
         """Lock the key until the transaction of `session` ends: a second request waits."""
-        if key is not None:
-            locks.hold(session, f"once {route} {key}")
+        self._route, self._key = f"{route} of {once.owner}", once.key
+        if self._key is not None:
+            locks.hold(session, f"once {self._route} {self._key}")
         self._keys = IdempotencyRepository(session)
-        self._route = route
-        self._key = key
         text = body if isinstance(body, str) else body.model_dump_json()
         self._body_sha256 = sha256_hex(text.encode())
 

@@ -10,7 +10,7 @@ from starlette.concurrency import run_in_threadpool
 
 from service.api.auth import OPERATE, READ, PrincipalDep
 from service.api.context import Context, ContextDep, PageDep, Responses, utc_now
-from service.api.idempotency import IdempotentRequest, KeyHeader
+from service.api.idempotency import IdempotentRequest, OnceAtMostDep
 from service.api.views import job_view, job_views
 from service.db.repositories.events import EventRepository
 from service.db.repositories.jobs import JobFilter, JobRepository
@@ -18,7 +18,6 @@ from service.db.tables import Event
 from service.digests import etag
 from service.jobs.kinds.registry import JobKinds
 from service.jobs.submit import Submitter
-from service.request_errors import IdempotencyKeyMissingError
 from service.schemas.base import Page, ResourceId
 from service.schemas.jobs import JobView
 from service.states import TERMINAL, JobStatus
@@ -45,14 +44,12 @@ def _add_submit_job(router: APIRouter, bodies: Any) -> None:
         response: Response,
         context: ContextDep,
         principal: PrincipalDep,
-        key: KeyHeader = None,
+        once: OnceAtMostDep,
     ) -> JobView:
         """Queue a job. The same Idempotency-Key with the same body returns the same job."""
-        if key is None:
-            raise IdempotencyKeyMissingError
         now = utc_now()
         with context.database.writing() as session:
-            idempotent = IdempotentRequest(session, "POST /v1/jobs", key, body)
+            idempotent = IdempotentRequest(session, "POST /v1/jobs", once, body)
             if made := idempotent.earlier_result():
                 response.status_code = status.HTTP_200_OK
                 view = job_view(session, JobRepository(session).get(made))
@@ -130,13 +127,13 @@ def retry_job(
     response: Response,
     context: ContextDep,
     principal: PrincipalDep,
-    key: KeyHeader = None,
+    once: OnceAtMostDep,
 ) -> JobView:
     """Submit the request of a job that has ended again, as a new job."""
     now = utc_now()
     with context.database.writing() as session:
         jobs = JobRepository(session)
-        idempotent = IdempotentRequest(session, "POST retry", key, job_id)
+        idempotent = IdempotentRequest(session, "POST retry", once, job_id)
         if made := idempotent.earlier_result():
             return job_view(session, jobs.get(made))
         submitter = Submitter(session, context.engine, now, principal.key_id, context.kinds)

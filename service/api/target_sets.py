@@ -11,7 +11,7 @@ from ltl_core.network.spec import NetworkSpec
 from ltl_core.teaching.checking import check_samples
 from service.api.auth import OPERATE, READ, PrincipalDep
 from service.api.context import Context, ContextDep, PageDep, utc_now
-from service.api.idempotency import IdempotentRequest, KeyHeader
+from service.api.idempotency import IdempotentRequest, OnceAtMostDep, OnceDep
 from service.api.uploads import Upload, load, receive
 from service.api.views import job_view, target_set_view, target_set_views
 from service.db.repositories.jobs import JobRepository
@@ -32,13 +32,13 @@ _BLOCK = {"requestBody": {"required": True, "content": {SAFETENSORS: {"schema": 
 
 @router.post("", status_code=status.HTTP_201_CREATED, dependencies=[OPERATE])
 def create_target_set(
-    body: TargetSetRequest, response: Response, context: ContextDep, key: KeyHeader = None
+    body: TargetSetRequest, response: Response, context: ContextDep, once: OnceDep
 ) -> TargetSetView:
     """Create a target set, and announce how many chunks will be uploaded."""
     now = utc_now()
     with context.database.writing() as session:
         sets = TargetSetRepository(session)
-        idempotent = IdempotentRequest(session, "POST /v1/target-sets", key, body)
+        idempotent = IdempotentRequest(session, "POST /v1/target-sets", once, body)
         if made := idempotent.earlier_result():
             return target_set_view(session, sets.get(made))
         TeacherRepository(session).get(body.teacher_id)
@@ -102,13 +102,13 @@ def complete_target_set(
     response: Response,
     context: ContextDep,
     principal: PrincipalDep,
-    key: KeyHeader = None,
+    once: OnceAtMostDep,
 ) -> JobView:
     """Declare the upload complete: a `collect` job runs the teacher over the samples."""
     now = utc_now()
     with context.database.writing() as session:
         jobs = JobRepository(session)
-        idempotent = IdempotentRequest(session, "POST complete", key, target_set_id)
+        idempotent = IdempotentRequest(session, "POST complete", once, target_set_id)
         if made := idempotent.earlier_result():
             return job_view(session, jobs.get(made))
         sets = TargetSetRepository(session)

@@ -12,7 +12,7 @@ from ltl_core.teaching.checking import check_weights
 from service.api.auth import OPERATE, READ
 from service.api.context import Context, ContextDep, PageDep, utc_now
 from service.api.errors import field_errors
-from service.api.idempotency import IdempotentRequest, KeyHeader
+from service.api.idempotency import IdempotentRequest, Once, OnceDep
 from service.api.uploads import Upload, load, receive
 from service.db.repositories.teachers import TeacherRepository
 from service.db.tables import Teacher
@@ -26,7 +26,7 @@ _BLOCK = {"requestBody": {"required": True, "content": {SAFETENSORS: {"schema": 
 
 @router.post("", status_code=status.HTTP_201_CREATED, dependencies=[OPERATE], openapi_extra=_BLOCK)
 async def upload_teacher(
-    request: Request, response: Response, context: ContextDep, key: KeyHeader = None
+    request: Request, response: Response, context: ContextDep, once: OnceDep
 ) -> TeacherView:
     """Upload a teacher: a safetensors block of its weights.
 
@@ -35,7 +35,7 @@ async def upload_teacher(
     """
     with context.artifacts.temporary() as scratch:
         upload = await receive(request, scratch, context.settings.max_upload_bytes)
-        view = await run_in_threadpool(_store, context, upload, key)
+        view = await run_in_threadpool(_store, context, upload, once)
     response.headers["Location"] = f"/v1/teachers/{view.id}"
     return view
 
@@ -64,14 +64,14 @@ def delete_teacher(teacher_id: ResourceId, context: ContextDep) -> None:
         TeacherRepository(session).delete(teacher_id)
 
 
-def _store(context: Context, upload: Upload, key: str | None) -> TeacherView:
+def _store(context: Context, upload: Upload, once: Once) -> TeacherView:
     arrays, metadata = load(upload.path)
     about = _read_metadata(metadata)
     check_weights(about.network, arrays)
     now = utc_now()
     with context.database.writing() as session:
         teachers = TeacherRepository(session)
-        idempotent = IdempotentRequest(session, "POST /v1/teachers", key, upload.sha256)
+        idempotent = IdempotentRequest(session, "POST /v1/teachers", once, upload.sha256)
         if made := idempotent.earlier_result():
             return TeacherView.model_validate(teachers.get(made))
         teacher = _teacher(about, upload.sha256, now)

@@ -15,6 +15,7 @@ import httpx
 from rich.console import Console
 
 from service.listening import PortTakenError, listen
+from service.private_files import keep_private
 from service.settings import Settings
 from service.startup import prepare
 
@@ -43,7 +44,8 @@ def run_demo(console: Console) -> int:
         )
     script = _script()
     settings = Settings()
-    if new_key := prepare(settings):  # here: the service would print it to its log
+    keep_private(settings.data_dir)
+    if (new_key := prepare(settings)) and sys.stdout.isatty():
         _say(console, f"A key was created; it is shown only once: {new_key}")
     with _service(settings, console) as service:
         _say(console, f"Tandemcal answers at {service.url}, with its data in {settings.data_dir}")

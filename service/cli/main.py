@@ -106,10 +106,13 @@ def migrate() -> None:
     """Migrate the database to the newest schema. `up` does this at its start, too."""
     with _server_packages():
         from service.db.migrate import upgrade
+        from service.db.session import shown_url
+        from service.private_files import keep_private
         from service.settings import Settings
     settings = Settings()
+    keep_private(settings.data_dir)
     upgrade(settings.database)
-    Console().print(f"The database {settings.database} is up to date.", highlight=False)
+    Console().print(f"The database {shown_url(settings.database)} is up to date.", highlight=False)
 
 
 @app.command()

@@ -13,6 +13,7 @@ from service.connection_guard import ConnectionLimits, guarded
 from service.jobs.queue.executor import refuse_second
 from service.listening import SHUTDOWN_GRACE, SWITCH_INTERVAL, listen
 from service.logs import configure_logging
+from service.private_files import keep_private
 from service.settings import Settings
 from service.startup import prepare
 
@@ -37,6 +38,7 @@ def serve_api(host: str | None, port: int | None, console: Console) -> None:
 @contextmanager
 def _listening(settings: Settings) -> Iterator[socket.socket]:
     configure_logging(settings.log_level, as_json=settings.log_json)
+    keep_private(settings.data_dir)
     listener = listen(settings.host, settings.port)
     try:
         yield listener
@@ -72,8 +74,8 @@ def _settings(host: str | None, port: int | None) -> Settings:
 
 
 def _sentences(settings: Settings, new_key: str | None) -> list[str]:
-    """Say where the key is stored, and once, when it is created, the key itself."""
-    if new_key is not None:
+    """Say where the key is stored and, once, on a terminal, the key itself: a log would keep it."""
+    if new_key is not None and sys.stdout.isatty():
         return [f"A key was created; it is shown only once: {new_key}", _kept(settings)]
     return [_kept(settings)] if settings.key_file.exists() else []
 

@@ -9,6 +9,7 @@ from service.db.migrate import upgrade
 from service.db.session import Database, wait_for
 from service.jobs.queue.dbos_engine import ExecutingEngine
 from service.logs import configure_logging
+from service.private_files import keep_private
 from service.settings import Settings
 
 STARTED = "worker: started, it runs jobs"  # the log line that others wait for
@@ -21,6 +22,7 @@ def work() -> None:
     """
     settings = Settings()
     configure_logging(settings.log_level, as_json=settings.log_json)
+    keep_private(settings.data_dir)
     stopping = _stop_requested()
     wait_for(settings.database, settings.database_wait_s)
     upgrade(settings.database)

@@ -64,6 +64,11 @@ def wait_for(url: str, seconds: float) -> None:
         engine.dispose()
 
 
+def shown_url(url: str) -> str:
+    """Return the URL of a database without its password, for logs and messages."""
+    return make_url(url).render_as_string(hide_password=True)
+
+
 def clock(session: Session) -> datetime:
     """Return the time that leases and heartbeats go by: on PostgreSQL that of its machine.
 
@@ -83,11 +88,18 @@ def make_engine(url: str) -> Engine:
             parsed,
             pool_size=CONNECTIONS // 2,
             max_overflow=CONNECTIONS - CONNECTIONS // 2,
+            hide_parameters=True,  # errors name no key and no secret
             pool_pre_ping=True,  # no request fails because the server was restarted
             connect_args=_postgres_arguments(parsed),
         )
     _make_directory(url)
-    engine = create_engine(url, pool_size=10, max_overflow=40, connect_args=_sqlite_arguments())
+    engine = create_engine(
+        url,
+        pool_size=10,
+        max_overflow=40,
+        hide_parameters=True,
+        connect_args=_sqlite_arguments(),
+    )
     event.listen(engine, "connect", _prepare_sqlite)
     event.listen(engine, "begin", _begin_sqlite)
     return engine

@@ -23,7 +23,7 @@ def test_a_waiting_job_is_cancelled_at_once(world: World) -> None:
         cancelled = world.client.post(f"{path}/cancel").json()
         assert (cancelled["status"], cancelled["terminal"]) == ("cancelled", True)
     assert job["id"] in world.engine.cancelled
-    again = world.client.post(f"{path}/retry").json()
+    again = world.post_once(f"{path}/retry").json()
     assert again["settings"] == job["settings"]
     assert again["id"] == world.engine.queued[-1] != job["id"]
 
@@ -33,7 +33,7 @@ def test_a_running_job_is_asked_to_stop(world: World) -> None:
     token = world.drive(job["id"])
     path = f"/v1/jobs/{job['id']}"
     assert world.client.post(f"{path}/cancel").json()["status"] == "cancelling"
-    assert world.client.post(f"{path}/retry").status_code == 409
+    assert world.post_once(f"{path}/retry").status_code == 409
     with world.context.database.writing() as session:
         JobRepository(session).end(
             job["id"], token, JobStatus.SUCCEEDED, None, {"done": True}, utc_now()

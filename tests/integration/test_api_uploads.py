@@ -167,7 +167,7 @@ def test_an_interrupted_upload_can_be_resumed(world: World) -> None:
     for _ in range(2):  # the same bytes again change nothing
         assert world.put_chunk(target_set["id"], 1, "test", block).status_code == 200
     assert world.client.get(path).json()["missing"] == [0, 2]
-    early = world.client.post(f"{path}/complete")
+    early = world.post_once(f"{path}/complete")
     assert early.status_code == 409
     assert early.json()["missing"] == [0, 2]
     assert world.engine.queued == []
@@ -204,7 +204,7 @@ def test_both_splits_are_needed(world: World) -> None:
     target_set = world.announce_targets(world.upload_teacher()["id"], chunks=1)
     block = safetensors.numpy.save(small_samples())
     world.put_chunk(target_set["id"], 0, "calibration", block)
-    answer = world.client.post(f"/v1/target-sets/{target_set['id']}/complete")
+    answer = world.post_once(f"/v1/target-sets/{target_set['id']}/complete")
     assert answer.status_code == 409
     assert answer.json()["split"] == "test"
     assert world.engine.queued == []
@@ -216,7 +216,7 @@ def test_completing_a_target_set_submits_a_collect_job(world: World) -> None:
     assert world.engine.queued == [job["id"]]
     path = f"/v1/target-sets/{job['target_set_id']}"
     assert world.client.get(path).json()["state"] == "collecting"
-    assert world.client.post(f"{path}/complete").status_code == 409
+    assert world.post_once(f"{path}/complete").status_code == 409
     late = safetensors.numpy.save(small_samples(3))
     assert world.put_chunk(job["target_set_id"], 0, "test", late).status_code == 409
 
@@ -226,6 +226,6 @@ def test_a_cancelled_collection_fails_its_target_set_and_can_be_retried(world: W
     path = f"/v1/target-sets/{job['target_set_id']}"
     world.client.post(f"/v1/jobs/{job['id']}/cancel")
     assert world.client.get(path).json()["state"] == "failed"
-    again = world.client.post(f"/v1/jobs/{job['id']}/retry").json()
+    again = world.post_once(f"/v1/jobs/{job['id']}/retry").json()
     assert again["id"] != job["id"]
     assert world.client.get(path).json()["state"] == "collecting"
