@@ -34,6 +34,8 @@ class Settings(BaseSettings):
 
     parallel_jobs: PositiveInt = 2
     job_threads: PositiveInt | None = None  # None: this machine's cores, shared by parallel jobs
+    # Of the process of one job; None: 80 % of the machine's, shared by parallel jobs.
+    job_memory_bytes: PositiveInt | None = None
     executor_id: str | None = Field(
         default=None, min_length=1, max_length=200
     )  # None: the name of the machine

@@ -11,6 +11,7 @@ from service.db.repositories.chips import ChipRepository
 from service.db.repositories.target_sets import TargetSetRepository
 from service.db.repositories.teachers import TeacherRepository
 from service.db.tables import Chip, Job
+from service.jobs.kinds.memory import default_limit
 from service.jobs.kinds.registry import KINDS, JobKinds
 from service.jobs.messages import ChunkRef, ExecutorConfig, JobDescription, Json
 from service.networks import PRIVATE
@@ -24,6 +25,7 @@ def executor_config(settings: Settings) -> ExecutorConfig:
     return ExecutorConfig(
         artifacts_dir=str(settings.artifacts_dir),
         threads=settings.job_threads or max(1, cores // settings.parallel_jobs),
+        memory_bytes=settings.job_memory_bytes or default_limit(settings.parallel_jobs),
         chip_backends=settings.chip_backends,
         agent_networks=PRIVATE if settings.agent_networks is None else settings.agent_networks,
     )

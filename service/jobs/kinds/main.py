@@ -18,6 +18,7 @@ from pydantic import ValidationError
 from ltl_core.errors import CalibrationError
 from service.artifacts import ArtifactStore
 from service.jobs.kinds.context import CancelledWorkError, JobContext
+from service.jobs.kinds.memory import bound_memory, is_shortage, shortage_sentence
 from service.jobs.messages import (
     Cancel,
     Checkpointed,
@@ -46,6 +47,8 @@ def main(connection: Connection) -> None:
     if not isinstance(description, JobDescription):
         raise TypeError(f"A job starts with its description, not with {description.type}.")
     torch.set_num_threads(description.config.threads)
+    if (limit := description.config.memory_bytes) is not None:
+        bound_memory(limit)
     link = ParentLink(connection)
     artifacts = ArtifactStore(Path(description.config.artifacts_dir))
     link.send(do_job(JobContext(artifacts, link, description)))
@@ -64,10 +67,18 @@ def do_job(context: JobContext) -> Ended:
     except ValidationError as error:
         ended = _failed(error, f"The job's settings cannot be read: {_first(error)}")
     except Exception as error:  # told to the reader of the job: it is the end of this process
-        context.log("".join(traceback.format_exception(error)))
-        ended = _failed(error, f"An error inside Tandemcal ended the job: {error!r}")
+        ended = _unexpected(context, error)
     context.flush()
     return ended
+
+
+def _unexpected(context: JobContext, error: Exception) -> Ended:
+    """Say that memory ran out; log any other error, which is a fault of ours."""
+    limit = context.description.config.memory_bytes
+    if limit is not None and is_shortage(error):
+        return _failed(error, shortage_sentence(limit))
+    context.log("".join(traceback.format_exception(error)))
+    return _failed(error, f"An error inside Tandemcal ended the job: {error!r}")
 
 
 def _failed(error: Exception, reason: str) -> Ended:

@@ -1,0 +1,49 @@
+"""The memory of a job's child process: bounded, so that a job cannot take the machine."""
+
+import os
+import resource
+from pathlib import Path
+
+_ALLOCATORS = ("DefaultCPUAllocator", "not enough memory", "out of memory")  # in torch's messages
+_MOST = 0.8  # of the memory of the machine or the container, for all jobs together
+_OOM_FIRST = "1000"  # whom the kernel kills first when memory runs out
+_CGROUP = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
+
+
+def available_bytes() -> int:
+    """Return the memory of this machine, or of this container if that is less."""
+    machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    limits = [path.read_text().strip() for path in _CGROUP if path.is_file()]
+    return min([machine, *(int(text) for text in limits if text.isdecimal())])
+
+
+def default_limit(parallel_jobs: int) -> int:
+    """Return what one of the jobs that run at the same time may take, bytes."""
+    return int(_MOST * available_bytes() / parallel_jobs)
+
+
+def bound_memory(limit: int) -> None:
+    """Let this process have `limit` bytes of its own: beyond it an allocation raises MemoryError.
+
+    What it maps of files, such as libraries, does not count. If the kernel runs out of memory all
+    the same, it ends this process before the service.
+    """
+    resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
+    score = Path("/proc/self/oom_score_adj")
+    if score.is_file():
+        score.write_text(_OOM_FIRST)
+
+
+def is_shortage(error: BaseException) -> bool:
+    """Tell whether an allocation failed. torch raises a RuntimeError of its own."""
+    if isinstance(error, MemoryError):
+        return True
+    return isinstance(error, RuntimeError) and any(name in str(error) for name in _ALLOCATORS)
+
+
+def shortage_sentence(limit: int) -> str:
+    """Return the reason of a job that needed more memory than it may have."""
+    return (
+        f"The job needs more than the {limit / 2**30:.1f} GiB of memory that it may have: make its "
+        "batch or its time window smaller, or raise TANDEMCAL_JOB_MEMORY_BYTES."
+    )
