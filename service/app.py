@@ -33,6 +33,7 @@ from service.api.notifier import EventNotifier
 from service.api.rate_limits import RateLimits
 from service.artifacts import ArtifactStore
 from service.db.session import Database
+from service.disk_space import DiskSpace
 from service.jobs.engine import JobEngine
 from service.jobs.kinds.registry import KINDS, JobKinds
 from service.metrics import make_registry
@@ -142,6 +143,7 @@ def _compose(settings: Settings, engine: MakeEngine | JobEngine, kinds: JobKinds
         notifier=EventNotifier(database),
         kinds=kinds,
         metrics=make_registry(database),
+        disk=DiskSpace(settings.data_dir, settings.reserve_bytes),
     )
 
 

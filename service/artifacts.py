@@ -3,28 +3,45 @@
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 from service.digests import sha256_hex
+from service.disk_space import is_full
 from service.errors import ArtifactCorruptError, ArtifactMissingError
+
+_PAUSE = 0.5  # s between two tries to write to a full disk
 
 
 class ArtifactStore:
     """A directory of immutable blocks, safe to share among processes."""
 
-    def __init__(self, root: Path) -> None:
-        self._root = root
+    def __init__(self, root: Path, patience_s: float = 0.0) -> None:
+        """Writing waits up to `patience_s` seconds for room on a full disk."""
+        self._root, self._patience_s = root, patience_s
 
     def put(self, data: bytes) -> str:
-        """Store the bytes and return their SHA-256. A block that exists gets a new file time."""
-        sha256 = sha256_hex(data)
-        if not self._touch(sha256):
-            with self.temporary() as scratch:
-                path = scratch / "blob"
-                path.write_bytes(data)
-                self.adopt(path, sha256)
+        """Store the bytes and return their SHA-256. A block that exists gets a new file time.
+
+        Raises OSError if there is no room on the disk in time.
+        """
+        sha256, deadline = sha256_hex(data), time.monotonic() + self._patience_s
+        while not self._touch(sha256):
+            try:
+                self._write(data, sha256)
+                break
+            except OSError as error:
+                if not is_full(error) or time.monotonic() >= deadline:
+                    raise
+            time.sleep(_PAUSE)
         return sha256
+
+    def _write(self, data: bytes, sha256: str) -> None:
+        with self.temporary() as scratch:
+            path = scratch / "blob"
+            path.write_bytes(data)
+            self.adopt(path, sha256)
 
     def adopt(self, path: Path, sha256: str) -> None:
         """Move a file from `temporary()` into the store; its SHA-256 must have been checked."""

@@ -24,6 +24,8 @@ class Settings(BaseSettings):
     port: int = Field(default=8765, ge=0, le=65535)
     database_url: str | None = None  # None: a SQLite file in data_dir
     max_upload_bytes: PositiveInt = 512 * 1024 * 1024
+    # Below this much room on the disk of data_dir nothing new is accepted; running jobs go on.
+    reserve_bytes: int = Field(default=256 * 2**20, ge=0)
     max_connections: PositiveInt = 1024  # at a time; fewer where descriptors are scarce
     max_connections_per_address: PositiveInt = 640  # raise it behind a reverse proxy
     requests_per_s: PositiveInt = 500  # of one key, and of one address without a key

@@ -11,6 +11,7 @@ from service.api.notifier import EventNotifier
 from service.artifacts import ArtifactStore
 from service.db.repositories.paging import PageRequest
 from service.db.session import Database
+from service.disk_space import DiskSpace
 from service.jobs.engine import JobEngine
 from service.jobs.kinds.registry import JobKinds
 from service.settings import Settings
@@ -29,6 +30,7 @@ class Context(NamedTuple):
     notifier: EventNotifier
     kinds: JobKinds
     metrics: CollectorRegistry
+    disk: DiskSpace
 
 
 async def _context(request: Request) -> Context:

@@ -1,5 +1,6 @@
 """Errors as HTTP answers (RFC 9457): the one table from exception to status and problem type."""
 
+import errno
 import traceback
 from collections.abc import Iterable, Mapping, Sequence
 from http import HTTPStatus
@@ -16,6 +17,7 @@ from starlette.exceptions import HTTPException
 from chip_sim.errors import UnknownPresetError
 from ltl_core import errors as core
 from service import errors, request_errors
+from service.disk_space import StorageFullError, is_full
 from service.logs import in_a_line
 from service.schemas.resources import FieldError, Problem
 
@@ -33,6 +35,7 @@ class Kind(NamedTuple):
 _INVALID = Kind(422, "invalid-request", "The request is not valid")
 _CONFLICT = Kind(409, "conflict", "The present state does not allow this")
 _BUSY = Kind(503, "not-ready", "The service is not ready")
+_FULL = Kind(507, "storage-full", "The disk of the service is full")
 _INTERNAL = Kind(500, "internal", "The service failed")
 
 # The nearest base class in the table decides.
@@ -54,6 +57,7 @@ PROBLEMS: Mapping[type[Exception], Kind] = {
     request_errors.ForbiddenError: Kind(403, "forbidden", "The key does not allow it"),
     request_errors.CrossSiteError: Kind(403, "forbidden", "The request comes from another site"),
     errors.NotReadyError: _BUSY,
+    StorageFullError: _FULL,
     core.NetworkError: _INVALID,
     core.TensorsError: _INVALID,
     core.SettingError: _INVALID,
@@ -79,6 +83,7 @@ def add_error_handlers(app: FastAPI) -> None:
     app.add_exception_handler(IntegrityError, _race)
     app.add_exception_handler(OperationalError, _busy)
     app.add_exception_handler(DataError, _unstorable)
+    app.add_exception_handler(OSError, _storage)
     app.add_exception_handler(Exception, _unexpected)
 
 
@@ -162,7 +167,22 @@ async def _race(request: Request, error: Exception) -> Response:
     return problem(request, _CONFLICT, detail)
 
 
+async def _storage(request: Request, error: Exception) -> Response:
+    """Answer a write to the disk that failed."""
+    if isinstance(error, OSError) and is_full(error):
+        _log.error("api: disk is full, request refused", path=request.url.path)
+        detail = "The disk of the service is full; free some space, and send the request again."
+        return problem(request, _FULL, detail)
+    if isinstance(error, OSError) and error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
+        _log.error("api: disk takes no write", path=request.url.path, error=repr(error))
+        detail = "The data folder of the service cannot be written to; see its log."
+        return problem(request, _BUSY, detail, None, _headers(_BUSY))
+    return await _unexpected(request, error)
+
+
 async def _busy(request: Request, error: Exception) -> Response:
+    if is_full(error):
+        return await _storage(request, OSError(errno.ENOSPC, str(error)))
     _log.error(
         "api: database does not answer, request refused",
         path=request.url.path,
@@ -194,7 +214,7 @@ def _headers(kind: Kind, error: Exception | None = None) -> dict[str, str]:
         return {"Retry-After": str(error.retry_after_s)}
     if kind.status == 401:
         return {"WWW-Authenticate": 'Bearer realm="tandemcal"'}
-    return {"Retry-After": "2"} if kind.status == 503 else {}
+    return {"Retry-After": "2"} if kind.status in (503, 507) else {}
 
 
 def _is_page(request: Request) -> bool:

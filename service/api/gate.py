@@ -28,6 +28,9 @@ from service.request_errors import (
 BODY_BYTES = 2**20  # of a body that is no upload
 _UPLOADS = re.compile(r"/v1/(teachers|target-sets/[^/]+/chunks/[^/]+)")
 _CHANGES = frozenset({"POST", "PUT", "PATCH", "DELETE"})
+# What stores more than a row; to cancel, to sign in or to delete needs no room.
+_ACCEPTING = frozenset({"POST", "PUT"})
+_ACCEPTED = re.compile(r"/v1/(jobs|teachers|target-sets(/[^/]+/.+)?|chips|jobs/[^/]+/retry)")
 _SIGN_IN = frozenset({"/login", "/v1/session"})  # paths where a key comes in the body
 _WRONG_KEY_S = 1.0  # before an address that sent many wrong keys is answered
 _log = structlog.get_logger(__name__)
@@ -68,6 +71,8 @@ class Gate:
         else:
             self._limits.count_key(principal.key_id)
             request.state.principal = principal
+        if request.method in _ACCEPTING and _ACCEPTED.fullmatch(request.url.path):
+            context.disk.check()
 
     def _watching(self, request: Request, send: Send) -> Send:
         """Slow down sign-ins that fail: their key stands in the body."""

@@ -19,7 +19,11 @@ async def healthz() -> HealthView:
 
 @router.get("/readyz")
 def readyz(context: ContextDep) -> HealthView:
-    """Report that the database answers and has the newest schema; 503 otherwise."""
+    """Report that the database answers, has the newest schema, and that the disk has room.
+
+    Answers 503 or 507 with the reason otherwise.
+    """
     if not is_current(context.database.engine):
         raise NotReadyError("the database has not been migrated to the newest schema")
+    context.disk.check()
     return HealthView(version=code_version())

@@ -1,6 +1,7 @@
 """Migrations. Processes that start at the same time migrate one after the other."""
 
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 from alembic import command
@@ -26,9 +27,15 @@ def downgrade(url: str, revision: str) -> None:
 
 def is_current(engine: Engine) -> bool:
     """Return whether every migration has been applied."""
-    with engine.connect() as connection:
+    with engine.execution_options(reads_only=True).connect() as connection:
         applied = MigrationContext.configure(connection).get_current_heads()
-    return set(applied) == set(ScriptDirectory.from_config(alembic_config()).get_heads())
+    return frozenset(applied) == _heads()
+
+
+@cache
+def _heads() -> frozenset[str]:
+    """Return the newest revisions of this installation; they do not change while it runs."""
+    return frozenset(ScriptDirectory.from_config(alembic_config()).get_heads())
 
 
 def alembic_config() -> Config:

@@ -33,6 +33,7 @@ class ExecutorConfig(_Message):
     threads: int = Field(ge=1)
     chip_backends: dict[str, str] = {}
     agent_networks: tuple[str, ...] = PRIVATE
+    patience_s: float = 0.0  # how long it waits for room on a full disk
     memory_bytes: int | None = Field(default=None, ge=1)  # of one job; None: no limit
 
 

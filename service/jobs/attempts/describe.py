@@ -25,6 +25,7 @@ def executor_config(settings: Settings) -> ExecutorConfig:
     return ExecutorConfig(
         artifacts_dir=str(settings.artifacts_dir),
         threads=settings.job_threads or max(1, cores // settings.parallel_jobs),
+        patience_s=settings.database_patience_s,
         memory_bytes=settings.job_memory_bytes or default_limit(settings.parallel_jobs),
         chip_backends=settings.chip_backends,
         agent_networks=PRIVATE if settings.agent_networks is None else settings.agent_networks,

@@ -46,11 +46,12 @@ def main(connection: Connection) -> None:
     description = read_for_child(connection.recv_bytes())
     if not isinstance(description, JobDescription):
         raise TypeError(f"A job starts with its description, not with {description.type}.")
-    torch.set_num_threads(description.config.threads)
-    if (limit := description.config.memory_bytes) is not None:
-        bound_memory(limit)
+    config = description.config
+    torch.set_num_threads(config.threads)
+    if config.memory_bytes is not None:
+        bound_memory(config.memory_bytes)
     link = ParentLink(connection)
-    artifacts = ArtifactStore(Path(description.config.artifacts_dir))
+    artifacts = ArtifactStore(Path(config.artifacts_dir), config.patience_s)
     link.send(do_job(JobContext(artifacts, link, description)))
 
 
