@@ -1,10 +1,10 @@
 """The loop: run the chip, compare with the golden student, correct every layer, program, verify."""
 
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 
 from ltl_core.calibration.chip_session import ChipSession
-from ltl_core.calibration.compensation import Compensation
-from ltl_core.calibration.drift_stage import InForce, check_drift_alone, make_compensation
+from ltl_core.calibration.drift_stage import InForce, check_drift_alone
 from ltl_core.calibration.judge import Judge, Judgement
 from ltl_core.calibration.methods.method import (
     BatchQuality,
@@ -14,6 +14,7 @@ from ltl_core.calibration.methods.method import (
 )
 from ltl_core.calibration.methods.select import make_method
 from ltl_core.calibration.plan import Plan, PlannedStage
+from ltl_core.calibration.register_stages import RegisterStages
 from ltl_core.calibration.result import (
     CalibrationResult,
     Checkpoint,
@@ -23,7 +24,6 @@ from ltl_core.calibration.result import (
 from ltl_core.calibration.safeguard import Conclusion, Safeguard, Seen
 from ltl_core.calibration.samples import calibration_samples, tested
 from ltl_core.calibration.stages import StageGate
-from ltl_core.calibration.tune_stage import make_tuner, register_setter
 from ltl_core.chip import ChipBackend, LayerCodes, SideWeights
 from ltl_core.errors import SettingError
 from ltl_core.optional_verbs import side_weighted
@@ -32,7 +32,6 @@ from ltl_core.settings import CalibrationSettings, Readout, StageName, TargetSou
 from ltl_core.student.evaluate import Quality
 from ltl_core.student.student import Student
 from ltl_core.teaching.targets import TargetSet
-from ltl_core.tuning.tuner import Tuner
 
 
 class Calibration:
@@ -86,9 +85,7 @@ class Calibration:
         begun = () if checkpoint is None else checkpoint.stages
         self._acceptance = acceptance
         self._gate = StageGate(acceptance, settings.target_points, begun)
-        self._backend, self._published = backend, published
-        self._compensation: Compensation | None = None
-        self._tuner: Tuner | None = None
+        self._circuits = RegisterStages(backend, student, published, checkpoint)
         self._step = 0
         self._before: Measured | None = None
         self._ended_by = EndedBy.SAMPLES if self._plan.stages else EndedBy.STAGES
@@ -125,7 +122,13 @@ class Calibration:
         if self._before is None:
             raise SettingError("There is nothing to resume before the chip was measured.")
         return Checkpoint(
-            self._method.tensors(), self._step, self._session.spent, self._before, self._gate.begun
+            self._method.tensors(),
+            self._step,
+            self._session.spent,
+            self._before,
+            self._gate.begun,
+            self._circuits.registers,
+            self._circuits.compensation,
         )
 
     @property
@@ -139,16 +142,18 @@ class Calibration:
 
     def roll_back(self) -> None:
         """Put back the codes and registers of the start. Raises what the chip raises."""
-        self._session.write(self._student.codes)
+        self._circuits.roll_back()
+        self._session.write(self._student.codes)  # a tuning that did not end has cleared the trims
         self._session.set_side(self._student.side)
-        for registers in (self._tuner, self._compensation):
-            if registers is not None:
-                registers.roll_back()
 
     def steps(self) -> Iterator[Progress]:
         """Place, measure, learn, verify and measure again. Raises what the chip raises."""
         self._session.place()
         yield self._progress(Phase.PLACING)
+        if self._before is None:
+            self._circuits.begin()
+        else:
+            self._circuits.restore()
         self._session.write(self._method.codes, free=True)
         self._session.set_side(self._side)
         if self._before is None:
@@ -159,8 +164,7 @@ class Calibration:
             yield self._progress(Phase.BEFORE, self._before.test)
         start = Seen(self._student.codes, self._before.verification)
         self._guard = Safeguard(self._session, self._judge, start, self._settings)
-        yield from self._compensating()
-        yield from self._tuning()
+        yield from self._setting_registers()
         for stage in self._plan.stages:
             if self._step < stage.end and self._may_begin(stage):
                 yield from self._learning(stage)
@@ -182,29 +186,14 @@ class Calibration:
         self.stop(EndedBy.TARGET)
         return False
 
-    def _compensating(self) -> Iterator[Progress]:
-        """Make up for the drift since publication first, if the chip can."""
-        if self._step or StageName.DRIFT not in self._settings.stages:
+    def _setting_registers(self) -> Iterator[Progress]:
+        """Compensate drift, or tune, before anything is learned."""
+        if self._step:
             return
-        compensation = make_compensation(self._backend, self._golden.network, self._published)
-        if compensation is not None and self._is_needed(StageName.DRIFT, False):
-            self._compensation = compensation
-            for _ in compensation.steps():
-                yield self._progress(Phase.TUNING)
-
-    def _tuning(self) -> Iterator[Progress]:
-        """Tune the chip's circuits and ranges, if it was never tuned.
-
-        Gains that were found to make up for drift stay: a tuning would begin without them.
-        """
-        if self._step or StageName.TUNE not in self._settings.stages or self._is_compensated:
-            return
-        codes = self._student.codes
-        tuner = make_tuner(self._backend, self._golden, codes, self._samples.learn)
-        if tuner is not None and self._is_needed(StageName.TUNE, False):
-            self._tuner = tuner
-            for _ in tuner.steps():
-                yield self._progress(Phase.TUNING)
+        opens = partial(self._is_needed, moves_cells=False)
+        names, codes = self._settings.stages, self._student.codes
+        for _ in self._circuits.steps(names, opens, codes, self._samples.learn):
+            yield self._progress(Phase.TUNING)
 
     def _learning(self, stage: PlannedStage) -> Iterator[Progress]:
         while self._goes_on(stage):
@@ -241,7 +230,7 @@ class Calibration:
             codes=dict(ended.kept.codes),
             spent=self._session.spent,
             distinct=self._samples.distinct,
-            compensation=None if self._compensation is None else self._compensation.result,
+            compensation=self._circuits.compensation,
             failed_cells=sum(int(cells.sum()) for cells in self._session.failed.values()),
             side=self._session.side,
         )
@@ -254,18 +243,17 @@ class Calibration:
 
     def _conclude(self, candidate: Judgement) -> Conclusion:
         """Leave the best codes on the chip, with the registers that belong to them."""
-        if not (self._step or self._tuner is not None or self._is_compensated):
+        if not (self._step or self._circuits.is_changed):
             return Conclusion(
                 Seen(self._student.codes, candidate), improved=False, candidate=candidate
             )
 
         def roll_back() -> Callable[[], None]:
-            set_registers = register_setter(self._backend, self._golden.network)
             side = self._session.side
             self.roll_back()
 
             def redo() -> None:
-                set_registers()
+                self._circuits.restore()
                 self._session.set_side(side)
 
             return redo
@@ -282,10 +270,6 @@ class Calibration:
     def _side(self) -> Mapping[str, SideWeights]:
         """The side weights that were last learned, or those of the start."""
         return self._method.side if isinstance(self._method, SideMethod) else self._student.side
-
-    @property
-    def _is_compensated(self) -> bool:
-        return self._compensation is not None and self._compensation.result.compensated
 
     def _goes_on(self, stage: PlannedStage) -> bool:
         """Tell whether a stage goes on: the learning stops where nothing is gained any more.

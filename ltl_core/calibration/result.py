@@ -7,8 +7,10 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-from ltl_core.calibration.compensation import CompensationResult
+from ltl_core.calibration.compensation import CompensationResult, LayerFactor
+from ltl_core.calibration.drift import Drift, LayerDrift
 from ltl_core.calibration.judge import Judgement
+from ltl_core.calibration.registers import Registers, without_registers
 from ltl_core.calibration.stages import BegunStage, StageResult
 from ltl_core.chip import LayerCodes, SideWeights
 from ltl_core.errors import CalibrationError, CorruptTensorsError
@@ -55,6 +57,8 @@ class Checkpoint(NamedTuple):
     spent: Spent
     before: Measured  # of the chip before it learned
     stages: tuple[BegunStage, ...] = ()
+    registers: Registers = Registers()  # empty: a roll-back leaves them as they are
+    compensation: CompensationResult | None = None  # None if that stage did not end
 
     def to_block(self, metadata: Mapping[str, str] | None = None) -> bytes:
         """Pack the checkpoint as a safetensors block, with more `metadata` beside its own."""
@@ -64,15 +68,17 @@ class Checkpoint(NamedTuple):
                 "spent": self.spent,
                 "before": self.before,
                 "stages": self.stages,
+                "compensation": self.compensation,
             }
         )
-        return pack(self.tensors, {**(metadata or {}), "about": about})
+        return pack(self.tensors | self.registers.tensors(), {**(metadata or {}), "about": about})
 
     @classmethod
     def from_block(cls, block: bytes) -> "Checkpoint":
         """Read a block of `to_block`.
 
-        Raises EarlierCheckpointError for a block of a version that learned in other steps, and
+        One of an earlier version may hold no registers and no compensation. Raises
+        EarlierCheckpointError for a block of a version that learned in other steps, and
         CorruptTensorsError.
         """
         tensors, metadata = unpack(block)
@@ -83,7 +89,16 @@ class Checkpoint(NamedTuple):
             test, verification = about["before"]
             before = Measured(_quality(test), _judgement(verification))
             stages = tuple(map(_stage, about["stages"]))
-            return cls(tensors, int(about["step"]), Spent(*about["spent"]), before, stages)
+            compensation = about.get("compensation")
+            return cls(
+                without_registers(tensors),
+                int(about["step"]),
+                Spent(*about["spent"]),
+                before,
+                stages,
+                Registers.from_tensors(tensors),
+                None if compensation is None else _compensation(compensation),
+            )
         except (KeyError, TypeError, ValueError) as error:
             raise CorruptTensorsError(f"it is not a checkpoint: {error}") from error
 
@@ -118,6 +133,17 @@ def _quality(fields: list[object]) -> Quality:
 def _judgement(fields: list[object]) -> Judgement:
     losses, lost, agreement = fields
     return Judgement(tuple(losses), tuple(lost), float(agreement))  # type: ignore
+
+
+def _compensation(fields: list[object]) -> CompensationResult:
+    layers, before, after, compensated = fields
+    factors = tuple(LayerFactor(*layer) for layer in layers)  # type: ignore
+    return CompensationResult(factors, _drift(before), _drift(after), bool(compensated))  # type: ignore
+
+
+def _drift(fields: list[object]) -> Drift:
+    score, layers = fields
+    return Drift(float(score), tuple(LayerDrift(*layer) for layer in layers))  # type: ignore
 
 
 def _stage(fields: list[object]) -> BegunStage:

@@ -1,11 +1,10 @@
 """The first stage of a calibration: tune a chip that was never tuned."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 import torch
 
 from ltl_core.chip import ChipBackend, LayerCodes, Stimulus
-from ltl_core.network.spec import NetworkSpec
 from ltl_core.optional_verbs import TunableChip
 from ltl_core.settings import TuneSettings
 from ltl_core.student.student import Student
@@ -27,22 +26,6 @@ def make_tuner(
     inputs = samples.samples.inputs[evenly_spaced_indices(samples.size, settings.samples)]
     stimulus = Stimulus(inputs, student.neuron.steps)
     return Tuner(TuningSetup(chip, student.placement(), codes, stimulus), settings)
-
-
-def register_setter(chip: ChipBackend, network: NetworkSpec) -> Callable[[], None]:
-    """Return a function that gives all tuning registers the codes that they have now.
-
-    It does nothing on a chip without registers. Both raise what the chip raises.
-    """
-    if chip.info.tuning is None or not isinstance(chip, TunableChip):
-        return lambda: None
-    found = {stage.name: chip.tuning(stage.name) for stage in network.stages}
-
-    def set_registers() -> None:
-        for name, tuning in found.items():
-            chip.tune(name, tuning)
-
-    return set_registers
 
 
 def _is_tuned(chip: TunableChip, layers: list[str]) -> bool:

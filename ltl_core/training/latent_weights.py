@@ -11,9 +11,10 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from ltl_core.chip import LayerCodes
+from ltl_core.chip import LayerCodes, SideWeights
 from ltl_core.spiking.gradient import Gradient
 from ltl_core.student.codes import CodeFormat, as_integers, encode, encode_trim
+from ltl_core.student.side_codes import side_matrix
 from ltl_core.student.student import Student
 from ltl_core.training.adam_state import adam_tensors, load_adam
 
@@ -67,6 +68,7 @@ class LatentWeights:
             for name, codes in student.codes.items()
         }
         self._codes = dict(student.codes)
+        self._beside: dict[str, Float[Tensor, "_column _row"]] = {}  # code units
         self._given_up: Mapping[str, Bool[Tensor, "column row"]] = {}
         groups = [group for layer in student.network.matrices for group in self._groups(layer.name)]
         self._optimizer = torch.optim.Adam(groups, fused=True)
@@ -82,6 +84,10 @@ class LatentWeights:
         A write did not bring them to their code; the other weights learn around what they are.
         """
         self._given_up = dict(cells)
+
+    def set_side(self, side: Mapping[str, SideWeights]) -> None:
+        """Tell which side weights the chip adds to these: a threshold is the scale of both."""
+        self._beside = {name: side_matrix(weights) for name, weights in side.items()}
 
     def scale_learning_rates(self, fraction: float) -> None:
         """Set every learning rate to this fraction of its full value, from now on."""
@@ -172,9 +178,10 @@ class LatentWeights:
             self._codes[name] = LayerCodes(*fields)
 
     def _floats(self, name: str) -> tuple[Float[Tensor, "column row"], Float[Tensor, " column"]]:
-        """Return latent weights and biases of a matrix as fractions of the threshold."""
+        """Return weights and biases of a matrix as fractions of the threshold."""
         layer, threshold = self._layers[name], self._student.threshold(name)
-        return layer.weight / threshold, layer.bias * self._student.format.trim_lsb
+        weight = layer.weight + self._beside[name] if name in self._beside else layer.weight
+        return weight / threshold, layer.bias * self._student.format.trim_lsb
 
     def _rate(self, name: str) -> float:
         """Return the learning rate of a matrix's weights now, in codes."""

@@ -61,6 +61,7 @@ class GradientMethod:
         setup, session, settings = self._setup, self._setup.session, self._setup.settings
         self._latent.scale_learning_rates(step.fraction)
         student = setup.student.with_codes(self._latent.codes)._replace(side=session.side)
+        self._latent.set_side(student.side)
         meter = QualityMeter(step.batch, student.neuron.steps)
         recordings = session.present(step.batch, settings.observable)
         layers = meter.measure(observed_layers(student, step.batch, recordings))
