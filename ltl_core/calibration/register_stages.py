@@ -87,7 +87,7 @@ class RegisterStages:
         tuner = make_tuner(self._chip, self._golden, codes, samples)
         if tuner is None or not opens(StageName.TUNE):
             return
-        for _ in tuner.steps():
+        for _ in tuner.search():
             yield
         self._is_tuned = True
         self._note()

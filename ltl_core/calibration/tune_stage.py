@@ -11,6 +11,8 @@ from ltl_core.student.student import Student
 from ltl_core.teaching.targets import TargetSet, evenly_spaced_indices
 from ltl_core.tuning.tuner import Tuner, TuningSetup
 
+_SAMPLES = 64  # that set the ranges: with 256, no code of two chips was further than one away
+
 
 def make_tuner(
     chip: ChipBackend, student: Student, codes: Mapping[str, LayerCodes], samples: TargetSet
@@ -22,7 +24,7 @@ def make_tuner(
     names = [stage.name for stage in student.network.stages]
     if chip.info.tuning is None or not isinstance(chip, TunableChip) or _is_tuned(chip, names):
         return None
-    settings = TuneSettings()
+    settings = TuneSettings(samples=_SAMPLES)
     inputs = samples.samples.inputs[evenly_spaced_indices(samples.size, settings.samples)]
     stimulus = Stimulus(inputs, student.neuron.steps)
     return Tuner(TuningSetup(chip, student.placement(), codes, stimulus), settings)

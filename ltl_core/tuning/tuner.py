@@ -58,6 +58,7 @@ class Tuner:
             for stage in placement.network.stages
         }
         self._initial = {name: layer.tuning for name, layer in self._layers.items()}
+        self._ranged: Mapping[str, Bool[Tensor, " _range"]] = {}
         self._result: dict[str, TunedLayer] | None = None
         self._step = self._samples = 0
 
@@ -77,15 +78,25 @@ class Tuner:
         for name, layer in self._layers.items():
             circuits[name] = layer.measure()
             yield self._progress(Phase.BEFORE)
+        yield from self.search()
+        after = self._measure()
+        yield self._progress(Phase.AFTER)
+        self._result = self._tuned(_Measured(circuits, clipped), after, self._ranged)
+
+    def search(self) -> Iterator[Progress]:
+        """Search layer by layer, and set the ranges: what `steps` does between its measurements.
+
+        There is no result of it but the registers.
+        """
+        for layer in self._layers.values():
+            layer.reset()
+        self._clear_trims()
         for layer in self._layers.values():
             layer.search()
             yield self._progress(Phase.TUNING)
         self._set_trims()
-        ranged = self._set_ranges()
+        self._ranged = self._set_ranges()
         yield self._progress(Phase.TUNING)
-        after = self._measure()
-        yield self._progress(Phase.AFTER)
-        self._result = self._tuned(_Measured(circuits, clipped), after, ranged)
 
     def roll_back(self) -> None:
         """Put back the register codes of the start, and set the trims again."""

@@ -107,6 +107,17 @@ def test_the_check_fails_without_the_registers_and_passes_with_them(tuned: Tuned
     assert passes(tuned)
 
 
+def test_a_search_alone_finds_registers_that_pass_the_check(tuned: Tuned) -> None:
+    spec = ChipSpec.model_validate_json(bytes(tuned.chip.state()["spec"].tolist()))
+    _, on_bench = bench(spec)
+    tuner = Tuner(on_bench, SETTINGS)
+    for _ in tuner.search():
+        pass
+    assert all(check.passed for check in tuner.check(tuned.result).values())
+    with pytest.raises(SettingError, match="has not ended"):
+        _ = tuner.result
+
+
 def test_tuned_circuits_are_nominal_by_their_true_mismatch(tuned: Tuned) -> None:
     """Held against the mismatch that no bench can see."""
     spec = ChipSpec.model_validate_json(bytes(tuned.chip.state()["spec"].tolist()))
