@@ -213,13 +213,15 @@ class Calibration:
             yield self._progress(Phase.CALIBRATING, quality)
 
     def _verifying(self, before: Measured) -> Iterator[Progress]:
-        spent = self._session.spent
-        self._session.settle(self._settings.settle_s)
-        candidate = self._judge.judge()
+        spent, candidate = self._session.spent, before.verification
+        if self._has_changed:
+            self._session.settle(self._settings.settle_s)
+            candidate = self._judge.judge()
         stages = self._gate.results(spent, lambda: self._accepted(candidate))
         ended = self._conclude(candidate)
         yield self._progress(Phase.VERIFYING)
-        after = Measured(self._session.measure(self._test), ended.kept.judgement)
+        test = self._session.measure(self._test) if self._has_changed else before.test
+        after = Measured(test, ended.kept.judgement)
         self._result = CalibrationResult(
             before=before,
             after=after,
@@ -243,7 +245,7 @@ class Calibration:
 
     def _conclude(self, candidate: Judgement) -> Conclusion:
         """Leave the best codes on the chip, with the registers that belong to them."""
-        if not (self._step or self._circuits.is_changed):
+        if not self._has_changed:
             return Conclusion(
                 Seen(self._student.codes, candidate), improved=False, candidate=candidate
             )
@@ -270,6 +272,11 @@ class Calibration:
     def _side(self) -> Mapping[str, SideWeights]:
         """The side weights that were last learned, or those of the start."""
         return self._method.side if isinstance(self._method, SideMethod) else self._student.side
+
+    @property
+    def _has_changed(self) -> bool:
+        """Whether anything was changed on the chip since it was measured for the first time."""
+        return self._step > 0 or self._circuits.is_changed
 
     def _goes_on(self, stage: PlannedStage) -> bool:
         """Tell whether a stage goes on: the learning stops where nothing is gained any more.

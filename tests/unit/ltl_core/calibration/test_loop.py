@@ -136,6 +136,15 @@ def test_a_student_in_other_codes_is_refused(world: World) -> None:
         Calibration(chip("pcm"), other, world.targets, world.test, SHORT)
 
 
+def test_a_chip_on_which_nothing_was_changed_is_measured_once(world: World) -> None:
+    settings = CalibrationSettings(data=Data.SYNTHETIC, target_points=100.0)
+    calibration = Calibration(chip("pcm"), world.student, None, world.test, settings)
+    list(calibration.steps())
+    result = calibration.result
+    assert result.after == result.before
+    assert result.spent.samples_measured == world.test.size + settings.verification_samples
+
+
 def test_the_first_stage_begins_with_what_was_measured_before_it(world: World) -> None:
     def measured_for_the_stage(data: Data) -> int:
         settings = CalibrationSettings(
