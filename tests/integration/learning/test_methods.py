@@ -24,14 +24,14 @@ pytestmark = [
 ]
 SAMPLES, BATCH, STOPPED_AFTER = 96, 8, 3
 CHIPS = (11, 12, 13)
-# Left of the loss of harsh chips, in the median, after 480 presentations.
+# Left of the loss of harsh chips, in the median, after 240 presentations.
 LEFT = {
-    MethodName.LTL: 0.5,  # measured: 0.22
-    MethodName.TANDEM: 0.7,
-    MethodName.SURROGATE: 0.7,
-    MethodName.METROPOLIS_HASTINGS: 0.95,  # measured: 0.70
-    MethodName.SPSA: 0.85,  # measured: 0.58
-    MethodName.ADABS: 0.85,  # measured: 0.64
+    MethodName.LTL: 0.6,  # measured: 0.30
+    MethodName.TANDEM: 0.7,  # measured: 0.44
+    MethodName.SURROGATE: 0.75,  # measured: 0.52
+    MethodName.METROPOLIS_HASTINGS: 0.95,  # measured: 0.85
+    MethodName.SPSA: 0.85,  # measured: 0.66
+    MethodName.ADABS: 0.7,  # measured: 0.35
 }
 
 
@@ -79,7 +79,7 @@ def codes_after(world: World, settings: CalibrationSettings, steps: int) -> dict
 def test_harsh_chips_come_nearer_to_the_golden_student(world: World, method: MethodName) -> None:
     left = []
     for seed in CHIPS:
-        result = ended(begun(world, chip("harsh", seed), settings_of(method, samples=480)))
+        result = ended(begun(world, chip("harsh", seed), settings_of(method, samples=240)))
         before, after = result.before.verification.loss, result.after.verification.loss
         left.append(result.candidate.loss / before)
         assert result.improved == (not same(result.codes, dict(world.student.codes)))
