@@ -1,7 +1,6 @@
 """Results of the benchmark of methods: table, and what is better than LTL."""
 
 from collections.abc import Iterator, Sequence
-from itertools import pairwise
 from statistics import fmean, median
 from typing import NamedTuple
 
@@ -57,36 +56,32 @@ def curve_of(rows: Sequence[MethodRow], axis: str) -> list[Point]:
     return [start, *sorted(found)]
 
 
-def mean_accuracy(curve: Sequence[Point], used: float) -> float:
-    """Return the mean accuracy of a curve from zero to `used`.
+def accuracy_at(curve: Sequence[Point], used: float) -> float:
+    """Return the best accuracy that a curve reaches with no more than `used`.
 
-    Between two points it is a straight line, and after the last one it stays. If nothing is used
-    at all, it is the accuracy of the last point.
+    Between two points it is a straight line, and after the last one it stays.
     """
-    if used <= 0:
-        return curve[-1].accuracy
-    area = 0.0
-    for first, second in pairwise([*curve, Point(max(used, curve[-1].used), curve[-1].accuracy)]):
-        width = min(second.used, used) - min(first.used, used)
-        if width > 0:
-            slope = (second.accuracy - first.accuracy) / (second.used - first.used)
-            area += width * (first.accuracy + slope * width / 2)
-    return area / used
+    reached = [point for point in curve if point.used <= used]
+    best = max(point.accuracy for point in reached)
+    later = [point for point in curve if point.used > used]
+    if not later:
+        return best
+    first, second = reached[-1], later[0]
+    slope = (second.accuracy - best) / (second.used - first.used)
+    return max(best, best + slope * (used - first.used))
 
 
 def better_axes(baseline: Sequence[MethodRow], ltl: Sequence[MethodRow]) -> list[str]:
-    """Name the axes along which the baseline's curve lies above LTL's, in the mean.
+    """Name the axes along which a baseline reaches what LTL does not reach with as much.
 
-    The mean goes from zero to the most that either used, over the chips that both calibrated.
+    Its best budget is compared, in the mean over the chips that both calibrated.
     """
     common = {row.seed for row in baseline} & {row.seed for row in ltl}
     ours, theirs = ([row for row in rows if row.seed in common] for rows in (ltl, baseline))
     better = []
     for axis in AXES if common else ():
-        curves = curve_of(theirs, axis), curve_of(ours, axis)
-        used = max(curve[-1].used for curve in curves)
-        above, below = (mean_accuracy(curve, used) for curve in curves)
-        if above > below:
+        best = max(curve_of(theirs, axis), key=lambda point: point.accuracy)
+        if best.accuracy > accuracy_at(curve_of(ours, axis), best.used):
             better.append(axis)
     return better
 
@@ -137,8 +132,11 @@ def _cells(group: Sequence[MethodRow]) -> list[str]:
 
 
 def _baselines(rows: Sequence[MethodRow]) -> Iterator[tuple[str, str, list[MethodRow]]]:
-    """Yield preset, name and rows of every baseline."""
-    for preset, variant in dict.fromkeys((r.preset, r.variant) for r in rows):
+    """Yield preset, name and rows of every baseline that learns.
+
+    What does not learn is where LTL itself begins: it is in the table, and not compared.
+    """
+    for preset, variant in dict.fromkeys((r.preset, r.variant) for r in rows if r.budget):
         group = _of(rows, preset, variant)
         if variant != LTL and group:
             yield preset, variant, group

@@ -9,10 +9,10 @@ from benchmarks.calibration_variants import ABLATION, LTL, METHODS, SETS
 from benchmarks.method_rows import (
     MethodRow,
     Point,
+    accuracy_at,
     better_axes,
     complaints_about,
     curve_of,
-    mean_accuracy,
     table_of,
 )
 from benchmarks.row_file import read_rows, write_rows
@@ -78,24 +78,30 @@ def test_a_curve_begins_at_the_chips_before_and_is_a_mean_over_chips() -> None:
     assert point == pytest.approx((0.3, 90.5))
 
 
-def test_mean_accuracy_is_the_area_under_straight_lines() -> None:
-    curve = [Point(0.0, 80.0), Point(10.0, 90.0)]
-    assert mean_accuracy(curve, 10.0) == pytest.approx(85.0)
-    assert mean_accuracy(curve, 5.0) == pytest.approx(82.5)
-    assert mean_accuracy(curve, 20.0) == pytest.approx(87.5)  # the last point stays
-    assert mean_accuracy(curve, 0.0) == 90.0
+def test_a_curve_is_straight_between_points_and_keeps_its_best() -> None:
+    curve = [Point(0.0, 80.0), Point(10.0, 90.0), Point(20.0, 88.0)]
+    assert accuracy_at(curve, 0.0) == 80.0
+    assert accuracy_at(curve, 5.0) == pytest.approx(85.0)
+    assert accuracy_at(curve, 15.0) == 90.0
+    assert accuracy_at(curve, 30.0) == 90.0
 
 
 def test_a_baseline_is_named_if_it_is_better_along_two_axes() -> None:
     ltl = [GOOD, MORE]
-    dearer = [row._replace(variant="spsa", after=row.after - 5, seconds=15.0) for row in ltl]
-    assert complaints_about([*ltl, *dearer]) == []
+    slower = [row._replace(variant="spsa", seconds=2 * row.seconds) for row in ltl]
+    assert complaints_about([*ltl, *slower]) == []
     cheap = [row._replace(variant="adabs", writes=0.0, after=row.after - 0.1) for row in ltl]
     assert better_axes(cheap, ltl) == ["writes"]
     assert complaints_about([*ltl, *cheap]) == []
     better = [row._replace(variant="tandem", after=row.after + 0.1) for row in ltl]
     (found,) = complaints_about([*ltl, *better])
     assert found == "pcm: tandem is better than ltl by samples and seconds and writes."
+
+
+def test_what_does_not_learn_is_not_compared() -> None:
+    tuned = GOOD._replace(variant="tune", budget=0, samples=0, writes=0.0, after=91.9)
+    assert better_axes([tuned], [GOOD, MORE]) == ["samples", "seconds", "writes"]
+    assert complaints_about([GOOD, MORE, tuned]) == []
 
 
 def test_chips_that_only_one_of_them_calibrated_are_not_compared() -> None:
