@@ -69,7 +69,8 @@ class Experiment(NamedTuple):
         """Return the settings for a chip of this preset."""
         given = dict(self.harsh if preset == "harsh" else self.mild)
         budget = Budget(samples=given.pop("samples"), distinct=given.pop("distinct", None))
-        return CalibrationSettings(budget=budget, test_samples=1, **given)
+        # The budget is used up: the table says what it brings, not when a target is met.
+        return CalibrationSettings(budget=budget, target_points=None, test_samples=1, **given)
 
 
 _NO_CELL = {"stages": (StageName.TUNE, StageName.TRIMS)}
