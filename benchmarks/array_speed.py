@@ -1,4 +1,4 @@
-"""What a multiply on the simulated array costs, as multiples of torch's plain product.
+"""What a simulated chip costs: a multiply in torch's plain products, a run in ideal students.
 
 Two layers: 1024 x 1024 on tiles of 512 with a batch of 128, and the 256-channel 3 x 3 convolution
 of VGG-11 at 16 x 16 on tiles of 256 rows. The first is played analog values through 8-bit DACs, the
@@ -6,6 +6,10 @@ second spikes, as every layer is after the chip's first; both are read by 8-bit 
 Ours and torch's own are timed in turn, in one process, and the fastest of each is taken, so that
 whatever else the machine does meets both. Where aihwkit is installed (the `benchmark` extra), its
 torch tile, cut into tiles of the same size, is timed in the same turns.
+
+Whole runs of two networks (`benchmarks/array_runs.py`) are timed beside the ideal student, which
+computes the same layers and steps in software: the processor time of a sample, in one thread.
+`--products` or `--runs` times one part alone.
 """
 
 import argparse
@@ -22,6 +26,7 @@ import torch.nn.functional as F
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.array_runs import IDEAL, RunCase, run_cases, run_ways
 from chip_sim.array import TileArray, column_norms, read_columns
 from chip_sim.converter import AdcBank, converter_codes, level_max, transfer_of
 from chip_sim.pair import RESOLUTION, RESOLUTION_ANALOG
@@ -36,6 +41,7 @@ BITS = 8
 CODE_MAX = 63
 READ_NOISE = 0.005 * 2**0.5 * CODE_MAX  # code units: two devices with 0.5 % of g_max each
 TURNS, QUICK_TURNS = 40, 8  # of the convolution; the linear layer, being short, gets more
+RUN_TURNS, QUICK_RUN_TURNS = 10, 3  # of whole runs
 SHORT = 8
 PLAIN = "torch, plain"
 QUIET, NOISY = "ours, without read noise", "ours, with read noise"
@@ -60,7 +66,7 @@ class Timing(NamedTuple):
     threads: int
     way: str
     seconds: float
-    ratio: float  # to the plain product, in the same run
+    ratio: float  # to the first way, in the same run: the plain product, or the ideal student
     limit: float | None
 
     @property
@@ -72,9 +78,14 @@ def main(arguments: Sequence[str]) -> int:
     """Measure and print; exit code 1 where `--check` finds a way that costs more than it may."""
     options = _options(arguments)
     turns = QUICK_TURNS if options.quick else TURNS
-    timings = [
-        timing for threads in (1, 2) for case in cases() for timing in measure(case, threads, turns)
-    ]
+    timings: list[Timing] = []
+    if not options.runs:
+        timings += [
+            t for threads in (1, 2) for case in cases() for t in measure(case, threads, turns)
+        ]
+    if not options.products:
+        turns = QUICK_RUN_TURNS if options.quick else RUN_TURNS
+        timings += [timing for case in run_cases() for timing in measure_runs(case, turns)]
     console = Console(soft_wrap=True, highlight=False)
     console.print(_table(timings))
     if options.json:
@@ -83,7 +94,7 @@ def main(arguments: Sequence[str]) -> int:
     for timing in late:
         console.print(
             f"Too slow: {timing.case}, {timing.threads} thread(s), {timing.way}: "
-            f"{timing.ratio:.2f} plain products, at most {timing.limit}."
+            f"{timing.ratio:.2f} times the first way, at most {timing.limit}."
         )
     return 1 if options.check and late else 0
 
@@ -114,21 +125,44 @@ def cases() -> tuple[Case, Case]:
 
 
 def measure(case: Case, threads: int, turns: int) -> list[Timing]:
-    """Time every way in turn, several rounds; the fastest of each counts."""
+    """Time every way to compute a product; `threads` is the number of torch's."""
     torch.set_num_threads(threads)
-    ways = _ways(case)
-    best = dict.fromkeys(ways, float("inf"))
     turns *= SHORT if isinstance(case.stage.layer, Linear) else 1
-    for turn in range(turns + 1):
-        for name, way in ways.items():
-            began = time.perf_counter()
-            way()
-            took = time.perf_counter() - began
-            best[name] = min(best[name], took) if turn else best[name]  # the first turn warms up
+    best = _fastest(_ways(case), turns)
     return [
         Timing(case.name, threads, name, took, took / best[PLAIN], case.limits.get(name))
         for name, took in best.items()
     ]
+
+
+@torch.no_grad()
+def measure_runs(case: RunCase, turns: int) -> list[Timing]:
+    """Time the ideal student and a chip, in one thread's processor time for one sample."""
+    torch.set_num_threads(1)
+    found: list[Timing] = []
+    for batch, ways in run_ways(case).items():
+        best = _fastest(ways, turns, time.process_time)
+        found += [
+            Timing(f"{case.name}, steps of {batch}", 1, way, took / batch, took / best[IDEAL], None)
+            for way, took in best.items()
+        ]
+    return found
+
+
+def _fastest(
+    ways: Mapping[str, Callable[[], object]],
+    turns: int,
+    clock: Callable[[], float] = time.perf_counter,
+) -> dict[str, float]:
+    """Time every way in turn, several rounds; return the shortest time of each, s."""
+    best = dict.fromkeys(ways, float("inf"))
+    for turn in range(turns + 1):
+        for name, way in ways.items():
+            began = clock()
+            way()
+            took = clock() - began
+            best[name] = min(best[name], took) if turn else best[name]  # the first turn warms up
+    return best
 
 
 def _ways(case: Case) -> dict[str, Callable[[], object]]:
@@ -198,6 +232,8 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.array_speed", description=__doc__)
     parser.add_argument("--json", metavar="FILE", help="write the figures there as well")
     parser.add_argument("--quick", action="store_true", help=f"{QUICK_TURNS} turns only")
+    parser.add_argument("--products", action="store_true", help="no whole runs")
+    parser.add_argument("--runs", action="store_true", help="whole runs alone")
     parser.add_argument("--check", action="store_true", help="exit with 1 above the limits")
     return parser.parse_args(arguments)
 
@@ -206,7 +242,7 @@ def _table(timings: Sequence[Timing]) -> Table:
     table = Table(title=f"torch {torch.__version__}; the fastest of each, taken in turns")
     for heading in ("layer", "threads", "way"):
         table.add_column(heading)
-    for heading in ("ms", "plain products", "at most"):
+    for heading in ("ms", "times the first", "at most"):
         table.add_column(heading, justify="right")
     for t in timings:
         limit = "" if t.limit is None else f"{t.limit:.1f}"

@@ -32,7 +32,7 @@ def make_world(
     """Make VGG-11 with random weights, warm-started, so that every layer fires."""
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        network, teacher = from_torch(_lively(vgg(VGG11, width=width)), (3, 32, 32))
+        network, teacher = from_torch(lively(vgg(VGG11, width=width)), (3, 32, 32))
         inputs, labels = torch.rand(batch, 3, 32, 32), torch.randint(0, 10, (batch,))
     neuron = NeuronSettings(steps=steps, warmup=steps * 3 // 4)
     samples = Samples(inputs, labels)
@@ -44,7 +44,7 @@ def make_world(
     )
 
 
-def _lively(module: nn.Module) -> nn.Module:
+def lively(module: nn.Module) -> nn.Module:
     """Initialise as He et al. do, which keeps activations alive through many layers; no biases."""
     for layer in module.modules():
         if isinstance(layer, nn.Conv2d | nn.Linear):
