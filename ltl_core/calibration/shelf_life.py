@@ -37,6 +37,7 @@ LONGEST_S = 10 * 365.25 * 86_400.0  # s: validities are not given beyond ten yea
 # Found by `loss_curve` for digits and Fashion-MNIST; for a student whose own is not known yet.
 DEFAULT_CURVE = LossCurve((0.0, 0.3, 0.6, 0.8, 1.0, 1.3), (0.0, 0.2, 0.8, 2.0, 5.0, 15.0), 0.6)
 
+_DAY = 86_400.0  # s
 _RATE_ERROR = 0.12  # standard deviation of ln k, common to all probes of a chip: the law is rough
 _SCORE_ERROR = 0.03  # standard error of a drift score, from noise
 _RATE_SPREAD = 0.2  # standard deviation of ln k over chips of one model
@@ -60,7 +61,7 @@ class Span(NamedTuple):
     """A time in which a chip was left to drift: from publication, or a compensation, on."""
 
     began_s: float = 0.0  # age of the version
-    cells_s: float = FRESH_S  # age of its cells at that time; of several, the geometric mean
+    cells_s: float = FRESH_S  # age of its cells at that time, see `cells_age`
     score: float = 0.0  # drift score that was left
 
     def growth(self, age_s: float) -> float:
@@ -114,14 +115,14 @@ class Validity(NamedTuple):
 
 
 def cells_age(kept_s: float, writes_per_cell: float) -> float:
-    """Return the geometric mean age of cells of which a calibration wrote some, s.
+    """Return the age of cells that drift within a day as those of which a calibration wrote some.
 
-    The logarithm of the age is what drift follows. Cells that were not written are `kept_s` old,
-    the others a minute.
+    Cells that were not written are `kept_s` old, the others a minute. Those drift apart from the
+    others, so that they count by the square root of their fraction, as in a root mean square.
     """
-    written = min(writes_per_cell, 1.0)
-    kept = math.log(max(kept_s, FRESH_S))
-    return math.exp(written * math.log(FRESH_S) + (1 - written) * kept)
+    written, kept = math.sqrt(min(writes_per_cell, 1.0)), max(kept_s, FRESH_S)
+    grown = written * math.log1p(_DAY / FRESH_S) + (1 - written) * math.log1p(_DAY / kept)
+    return _DAY / math.expm1(grown)
 
 
 def fleet_rate(rates: Iterable[float]) -> LogNormal:
@@ -190,7 +191,9 @@ def _loss_likelihood(factor: float, point: ProbePoint, curve: LossCurve) -> floa
     if point.observed is None:
         return 0.0
     predicted = factor * curve.points_at(point.score)
-    error = math.hypot(point.observed.error, _STABLE * (predicted + 0.5))
+    distance = abs(math.log((predicted + 0.5) / (LOST_POINTS + 0.5)))
+    stable = _STABLE * (1 + distance)  # the factor of a loss of ten points is another one
+    error = math.hypot(point.observed.error, stable * (predicted + 0.5))
     return _log_density(point.observed.points - predicted, error)
 
 

@@ -295,7 +295,7 @@ class WeightVersion(Base):
     block: Mapped[bytes] = mapped_column(LargeBinary)  # that block, zlib-compressed
     fingerprint: Mapped[Json | None]
     chip_time_s: Mapped[float]
-    cells_age_s: Mapped[float | None]  # geometric mean over the cells at that time
+    cells_age_s: Mapped[float | None]  # of its cells at that time, as `cells_age` counts
     temperature_kelvin: Mapped[float | None]  # of the chip at that time, if it is known
     validity: Mapped[Json | None]  # age_s, low_s, high_s; rate, if it was found by probes
     rule: Mapped[str] = mapped_column(String(40))

@@ -31,7 +31,7 @@ class Publication(NamedTuple):
     accuracy: Json  # golden, before, after
     fingerprint: Json | None
     code_version: str
-    cells_age: float | None = None  # s, geometric mean over the cells
+    cells_age: float | None = None  # s, see `shelf_life.cells_age`
     temperature: float | None = None  # K
 
 

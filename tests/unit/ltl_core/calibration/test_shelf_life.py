@@ -135,7 +135,10 @@ def test_a_compensation_that_left_a_point_has_ended_already() -> None:
 def test_cells_that_were_not_written_keep_their_age() -> None:
     assert cells_age(DAY, 0.0) == pytest.approx(DAY)
     assert cells_age(DAY, 1.0) == cells_age(DAY, 3.0) == pytest.approx(60.0)
-    assert cells_age(6000.0, 0.5) == pytest.approx(600.0)
+    ages = [cells_age(30 * DAY, writes) for writes in (0.0, 0.01, 0.1, 0.44, 0.9)]
+    assert ages == sorted(ages, reverse=True)
+    share = Span(cells_s=ages[3]).growth(DAY) / Span().growth(DAY)
+    assert share == pytest.approx(math.sqrt(0.44), abs=0.01)  # of the drift of fresh cells
 
 
 def test_other_chips_of_a_fleet_tell_of_one_more() -> None:
