@@ -14,8 +14,8 @@ from ltl_core.chip import LayerCodes
 from ltl_core.settings import CalibrationSettings
 
 _SAMPLES = 128  # measured at a check
-_CLEARLY = 2.0  # standard errors by which a chip is better than its best so far
-_CHECKS_WITHOUT_GAIN = 2  # in succession: then nothing is gained any more
+_CLEARLY = 2.0  # standard errors by which a chip is better than its best, or worse than its start
+_CHECKS_WORSE = 2  # in succession: then nothing is gained any more
 _LEAST = 0.05  # of a budget, for one step: less does not pay for one more check
 _PULSES = 8.0  # that a cell takes, as long as none was written
 
@@ -54,14 +54,19 @@ class Safeguard:
         """Begin with the codes of `start`, which are on the chip."""
         self._session, self._judge, self._settings = session, judge, settings
         self._start = self._best = start
-        self._without_gain = -1  # the first check, before cells are written, does not count
+        self._worse = 0  # checks in succession at which the chip was worse than at the start
 
     def check(self, codes: Codes) -> bool:
-        """Judge the chip with these codes; tell whether something was gained of late."""
-        best, found = self._best, self._advance(codes)
-        gained = is_better(found, best.judgement)
-        self._without_gain = 0 if gained else self._without_gain + 1
-        return self._without_gain < _CHECKS_WITHOUT_GAIN
+        """Judge the chip with these codes; tell whether it is worth going on.
+
+        Steps are still large at a check, and fall to zero later: a chip that is worse than its best
+        by then may become better. One that is clearly worse than at the start, twice in
+        succession, is not.
+        """
+        found = self._advance(codes)
+        worse = is_better(self._start.judgement, found, errors=_CLEARLY)
+        self._worse = self._worse + 1 if worse else 0
+        return self._worse < _CHECKS_WORSE
 
     def used_up(self, codes: Codes) -> EndedBy | None:
         """Return the budget that leaves no room for one more step and the way back.
