@@ -96,7 +96,7 @@ def _registered(api: Service, agents: int) -> list[str]:
         {
             "agent_id": agent_id,
             "name": f"chip {number}",
-            "url": "http://127.0.0.1:9",
+            "url": "http://127.0.0.1:8799",
             "secret": "s" * 32,
             "version": "1",
             "info": info,

@@ -81,7 +81,7 @@ def add_error_handlers(app: FastAPI) -> None:
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _http)
     app.add_exception_handler(IntegrityError, _race)
-    app.add_exception_handler(OperationalError, _busy)
+    app.add_exception_handler(OperationalError, busy)
     app.add_exception_handler(DataError, _unstorable)
     app.add_exception_handler(OSError, _storage)
     app.add_exception_handler(Exception, _unexpected)
@@ -177,10 +177,11 @@ async def _storage(request: Request, error: Exception) -> Response:
         _log.error("api: disk takes no write", path=request.url.path, error=repr(error))
         detail = "The data folder of the service cannot be written to; see its log."
         return problem(request, _BUSY, detail, None, _headers(_BUSY))
-    return await _unexpected(request, error)
+    raise error  # a fault of ours
 
 
-async def _busy(request: Request, error: Exception) -> Response:
+async def busy(request: Request, error: Exception) -> Response:
+    """Answer while the database does not: it is away, locked for long, or its disk is full."""
     if is_full(error):
         return await _storage(request, OSError(errno.ENOSPC, str(error)))
     _log.error(

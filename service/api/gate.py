@@ -10,12 +10,13 @@ from contextlib import suppress
 
 import structlog
 from fastapi import HTTPException, Request
+from sqlalchemy.exc import OperationalError
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.api.auth import find_principal
 from service.api.context import Context
-from service.api.errors import answer_to
+from service.api.errors import answer_to, busy
 from service.api.hosts import ServedHosts
 from service.api.rate_limits import RateLimits
 from service.errors import ServiceError
@@ -53,6 +54,9 @@ class Gate:
             bounded = _limited(request, receive)
         except ServiceError as error:
             await answer_to(request, error)(scope, receive, guarded)
+            return
+        except OperationalError as error:  # the key cannot be looked up
+            await (await busy(request, error))(scope, receive, guarded)
             return
         await self._app(scope, bounded, self._watching(request, guarded))
 

@@ -30,7 +30,9 @@ def serving(limits: ConnectionLimits | None) -> Iterator[int]:
     """Serve `echo` on a port of its own, guarded or, without limits, as uvicorn does."""
     listener = listen("127.0.0.1", 0)
     http = HttpToolsProtocol if limits is None else guarded(limits)
-    config = uvicorn.Config(echo, http=http, lifespan="off", log_config=None)
+    config = uvicorn.Config(
+        echo, http=http, lifespan="off", log_config=None, timeout_graceful_shutdown=1
+    )
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
     thread.start()
@@ -39,7 +41,7 @@ def serving(limits: ConnectionLimits | None) -> Iterator[int]:
     try:
         yield listener.getsockname()[1]
     finally:
-        server.should_exit = server.force_exit = True
+        server.should_exit = True
         thread.join()
         listener.close()
 

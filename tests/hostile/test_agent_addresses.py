@@ -51,10 +51,10 @@ def registration(url: str, **changed: Any) -> dict[str, Any]:
     return body | {"version": "1", "info": info} | changed
 
 
-@pytest.mark.parametrize("url", FORBIDDEN)
-def test_an_address_that_is_no_agents_is_refused(world: World, url: str) -> None:
-    answer = world.client.post("/v1/agents", json=registration(url))
-    assert answer.status_code == 422, url
+def test_an_address_that_is_no_agents_is_refused(world: World) -> None:
+    for url in FORBIDDEN:
+        answer = world.client.post("/v1/agents", json=registration(url))
+        assert answer.status_code == 422, url
     assert world.stored()["agents"] == world.stored()["chips"] == 0
 
 
@@ -64,10 +64,11 @@ def test_private_addresses_are_accepted(world: World, url: str) -> None:
 
 
 @pytest.mark.parametrize("field", ["secret", "version"])
-@pytest.mark.parametrize("end", ["\r\nX-Evil: 1", "\n", " b", "\x00", "\x7f", "é", "\u2028"])
-def test_what_becomes_a_header_takes_no_line_end(world: World, field: str, end: str) -> None:
-    body = registration("http://127.0.0.1:8770", **{field: SECRET + end})
-    assert world.client.post("/v1/agents", json=body).status_code == 422
+def test_what_becomes_a_header_takes_no_line_end(world: World, field: str) -> None:
+    body = registration("http://127.0.0.1:8770")
+    for end in ("\r\nX-Evil: 1", "\n", " b", "\x00", "\x7f", "é", "\u2028"):
+        hostile = body | {field: SECRET + end}
+        assert world.client.post("/v1/agents", json=hostile).status_code == 422, repr(end)
     assert world.client.post("/v1/agents", json=body | {field: SECRET}).status_code == 200
 
 

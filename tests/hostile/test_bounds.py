@@ -101,15 +101,14 @@ HOSTILE_JOBS: list[dict[str, Any]] = [
 ]
 
 
-@pytest.mark.parametrize("hostile", HOSTILE_JOBS, ids=repr)
-def test_a_job_with_an_absurd_number_is_refused(world: World, hostile: dict[str, Any]) -> None:
-    body = {"kind": "calibrate", "chip_id": "a", "student_id": "b"} | hostile
-    headers = {"Idempotency-Key": "one"}
-    answer = world.client.post("/v1/jobs", json=body, headers=headers)
-    assert answer.status_code == 422
-    assert answer.json()["type"] == "/problems/invalid-request"
+def test_a_job_with_an_absurd_number_is_refused(world: World) -> None:
+    for hostile in HOSTILE_JOBS:
+        body = {"kind": "calibrate", "chip_id": "a", "student_id": "b"} | hostile
+        headers = {"Idempotency-Key": "one"}
+        answer = world.client.post("/v1/jobs", json=body, headers=headers)
+        assert answer.status_code == 422, hostile
+        assert answer.json()["type"] == "/problems/invalid-request"
     assert world.stored()["jobs"] == 0
-    assert "is not known" not in answer.text  # it is the number that is refused
 
 
 @pytest.mark.parametrize(
@@ -121,13 +120,10 @@ def test_a_policy_with_an_absurd_number_is_refused(field: str) -> None:
         PolicyRequest.model_validate({field: 1e308})
 
 
-@pytest.mark.parametrize(
-    "query",
-    ["after=9223372036854775808", "after=-1", f"after={'9' * 23}"],
-)
-def test_an_absurd_number_of_an_event_is_refused(world: World, query: str) -> None:
-    answer = world.client.get(f"/v1/jobs/nothing/events?{query}")
-    assert answer.status_code == 422
+def test_an_absurd_number_of_an_event_is_refused(world: World) -> None:
+    for query in ("after=9223372036854775808", "after=-1", f"after={'9' * 23}"):
+        answer = world.client.get(f"/v1/jobs/nothing/events?{query}")
+        assert answer.status_code == 422, query
 
 
 def test_an_absurd_last_event_id_is_refused(world: World) -> None:

@@ -15,7 +15,7 @@ from service.jobs.kinds.memory import bound_memory, is_shortage
 if sys.argv[1] != "none":
     bound_memory(int(sys.argv[1]))
 try:
-    torch.ones(int(sys.argv[2]), dtype=torch.uint8)
+    torch.empty(int(sys.argv[2]), dtype=torch.uint8)
     print("allocated")
 except Exception as error:
     print("short" if is_shortage(error) else repr(error))

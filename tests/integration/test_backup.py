@@ -69,7 +69,7 @@ def blocks(root: Path) -> dict[str, bytes]:
 
 
 def elsewhere(tmp_path: Path) -> Settings:
-    return Settings(data_dir=tmp_path / "elsewhere")
+    return Settings(data_dir=tmp_path / "elsewhere", served_hosts=("testserver",))
 
 
 def test_a_backup_restores_everything_on_another_machine(filled: World, tmp_path: Path) -> None:

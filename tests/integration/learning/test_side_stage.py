@@ -28,6 +28,8 @@ SIDE = CalibrationSettings(
     test_samples=200,
 )
 
+SHORT = SIDE.model_copy(update={"budget": Budget(samples=160)})
+
 
 @pytest.fixture
 def golden(world: World) -> World:
@@ -93,14 +95,14 @@ def test_a_version_restores_its_side_weights(golden: World) -> None:
 
 
 def test_a_roll_back_restores_the_side_weights_of_the_start(world: World) -> None:
-    first = run(world, chip("harsh-side"))
+    first = run(world, chip("harsh-side"), SHORT)
     backend, side = watched()
     calibration = Calibration(
         backend,
         world.student,
         world.targets,
         world.test,
-        SIDE,
+        SHORT,
         start=InForce(first.codes, side=first.side),
     )
     for progress in calibration.steps():
@@ -117,9 +119,9 @@ def test_a_roll_back_restores_the_side_weights_of_the_start(world: World) -> Non
 
 def test_learning_goes_on_from_its_checkpoint_as_if_never_stopped(world: World) -> None:
     backend = chip("harsh-side")
-    whole = Calibration(backend, world.student, world.targets, world.test, SIDE)
+    whole = Calibration(backend, world.student, world.targets, world.test, SHORT)
     for progress in whole.steps():
-        if progress.phase is Phase.CALIBRATING and progress.step == 70:
+        if progress.phase is Phase.CALIBRATING and progress.step == 20:
             block, state = whole.checkpoint().to_block(), backend.state()
     again = chip("harsh-side")
     again.restore(state)
@@ -128,7 +130,7 @@ def test_learning_goes_on_from_its_checkpoint_as_if_never_stopped(world: World) 
         world.student,
         world.targets,
         world.test,
-        SIDE,
+        SHORT,
         checkpoint=Checkpoint.from_block(block),
     )
     list(resumed.steps())
