@@ -20,8 +20,9 @@ from ltl_core.calibration.result import (
     Checkpoint,
     EndedBy,
     Measured,
+    Seen,
 )
-from ltl_core.calibration.safeguard import Conclusion, Safeguard, Seen
+from ltl_core.calibration.safeguard import Conclusion, Safeguard
 from ltl_core.calibration.samples import calibration_samples, tested
 from ltl_core.calibration.stages import StageGate
 from ltl_core.chip import ChipBackend, LayerCodes, SideWeights
@@ -94,6 +95,8 @@ class Calibration:
         if checkpoint is not None:
             self._method.load(checkpoint.tensors)
             self._step, self._before = checkpoint.step, checkpoint.before
+            self._guard = self._make_guard(checkpoint.before, checkpoint)
+            self._session.failed = dict(checkpoint.failed)
 
     @property
     def total_steps(self) -> int:
@@ -129,6 +132,9 @@ class Calibration:
             self._gate.begun,
             self._circuits.registers,
             self._circuits.compensation,
+            self._guard.best,
+            self._guard.checks_worse,
+            dict(self._session.failed),
         )
 
     @property
@@ -161,9 +167,8 @@ class Calibration:
             self._before = Measured(self._session.measure(self._test), self._judge.judge())
             if self._samples.acceptance is self._samples.verification:
                 self._acceptance.take_over(self._before.verification)
+            self._guard = self._make_guard(self._before, None)
             yield self._progress(Phase.BEFORE, self._before.test)
-        start = Seen(self._student.codes, self._before.verification)
-        self._guard = Safeguard(self._session, self._judge, start, self._settings)
         yield from self._setting_registers()
         for stage in self._plan.stages:
             if self._step < stage.end and self._may_begin(stage):
@@ -261,6 +266,10 @@ class Calibration:
             return redo
 
         return self._guard.conclude(Seen(self._method.codes, candidate), roll_back)
+
+    def _make_guard(self, before: Measured, checkpoint: Checkpoint | None) -> Safeguard:
+        start = Seen(self._student.codes, before.verification)
+        return Safeguard(self._session, self._judge, self._settings, start, checkpoint)
 
     def _choose_readout(self) -> Readout:
         """Return what the readout learns: values, classes, or the teacher's softmax."""

@@ -33,12 +33,11 @@ class RegisterStages:
         self.compensation: CompensationResult | None = (
             None if checkpoint is None else checkpoint.compensation
         )
-        self._is_tuned = False
 
     @property
     def is_changed(self) -> bool:
         """Whether a stage has left other registers than those of the start."""
-        return self._is_tuned or self._is_compensated
+        return self.registers.are_changed
 
     def begin(self) -> None:
         """Note the registers of the placed chip, to go back to."""
@@ -89,7 +88,6 @@ class RegisterStages:
             return
         for _ in tuner.search():
             yield
-        self._is_tuned = True
         self._note()
 
     def _note(self) -> None:

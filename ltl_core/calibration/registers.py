@@ -21,6 +21,16 @@ class Registers(NamedTuple):
     initial: LayerRegisters = MappingProxyType({})
     current: LayerRegisters = MappingProxyType({})
 
+    @property
+    def are_changed(self) -> bool:
+        """Whether any register was left with another code than it was found with."""
+        named, found = self.tensors(), f"{_PREFIX}initial:"
+        return any(
+            not torch.equal(codes, named[key.replace(found, f"{_PREFIX}current:")])
+            for key, codes in named.items()
+            if key.startswith(found)
+        )
+
     def tensors(self) -> dict[str, Tensor]:
         """Return copies as named tensors: `registers:KIND:LAYER:REGISTER`."""
         return {

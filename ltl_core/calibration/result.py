@@ -19,6 +19,8 @@ from ltl_core.progress import Spent
 from ltl_core.settings import StageName
 from ltl_core.student.evaluate import Quality
 
+_BEST, _FAILED = "best:", "failed:"
+
 
 class EndedBy(StrEnum):
     """What ended it: target met, nothing gained, no stage left, or a budget used up."""
@@ -37,6 +39,13 @@ class Measured(NamedTuple):
 
     test: Quality
     verification: Judgement
+
+
+class Seen(NamedTuple):
+    """Codes, and what the chip was judged to do with them."""
+
+    codes: Mapping[str, LayerCodes]
+    judgement: Judgement
 
 
 class EarlierCheckpointError(CalibrationError):
@@ -59,6 +68,9 @@ class Checkpoint(NamedTuple):
     stages: tuple[BegunStage, ...] = ()
     registers: Registers = Registers()  # empty: a roll-back leaves them as they are
     compensation: CompensationResult | None = None  # None if that stage did not end
+    best: Seen | None = None  # codes to go back to; None if they are those of the start
+    checks_worse: int = 0  # in succession, of `Safeguard.check`
+    failed: Mapping[str, Tensor] = {}  # cells that failed to verify, see `ChipSession.failed`
 
     def to_block(self, metadata: Mapping[str, str] | None = None) -> bytes:
         """Pack the checkpoint as a safetensors block, with more `metadata` beside its own."""
@@ -69,15 +81,21 @@ class Checkpoint(NamedTuple):
                 "before": self.before,
                 "stages": self.stages,
                 "compensation": self.compensation,
+                "best": None if self.best is None else self.best.judgement,
+                "checks_worse": self.checks_worse,
             }
         )
-        return pack(self.tensors | self.registers.tensors(), {**(metadata or {}), "about": about})
+        best = {} if self.best is None else _tensors_of(self.best.codes)
+        tensors = self.tensors | self.registers.tensors()
+        tensors |= {f"{_BEST}{name}": codes for name, codes in best.items()}
+        tensors |= {f"{_FAILED}{name}": cells.clone() for name, cells in self.failed.items()}
+        return pack(tensors, {**(metadata or {}), "about": about})
 
     @classmethod
     def from_block(cls, block: bytes) -> "Checkpoint":
         """Read a block of `to_block`.
 
-        One of an earlier version may hold no registers and no compensation. Raises
+        One of an earlier version may hold no registers, no compensation and no best codes. Raises
         EarlierCheckpointError for a block of a version that learned in other steps, and
         CorruptTensorsError.
         """
@@ -89,15 +107,23 @@ class Checkpoint(NamedTuple):
             test, verification = about["before"]
             before = Measured(_quality(test), _judgement(verification))
             stages = tuple(map(_stage, about["stages"]))
-            compensation = about.get("compensation")
+            compensation, best = about.get("compensation"), about.get("best")
+            own = without_registers(tensors)
             return cls(
-                without_registers(tensors),
+                {
+                    key: tensor
+                    for key, tensor in own.items()
+                    if not key.startswith((_BEST, _FAILED))
+                },
                 int(about["step"]),
                 Spent(*about["spent"]),
                 before,
                 stages,
                 Registers.from_tensors(tensors),
                 None if compensation is None else _compensation(compensation),
+                None if best is None else Seen(_codes_of(_named(tensors, _BEST)), _judgement(best)),
+                int(about.get("checks_worse", 0)),
+                _named(tensors, _FAILED),
             )
         except (KeyError, TypeError, ValueError) as error:
             raise CorruptTensorsError(f"it is not a checkpoint: {error}") from error
@@ -123,6 +149,33 @@ class CalibrationResult(NamedTuple):
     def is_new_version(self) -> bool:
         """Whether it is better by more than gains that make up for drift: codes or circuits."""
         return self.improved and any(one.stage is not StageName.DRIFT for one in self.stages)
+
+
+def _named(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """Return the tensors whose names begin with a prefix, without it."""
+    return {
+        key.removeprefix(prefix): tensor
+        for key, tensor in tensors.items()
+        if key.startswith(prefix)
+    }
+
+
+def _tensors_of(codes: Mapping[str, LayerCodes]) -> dict[str, Tensor]:
+    """Return copies of codes as named tensors: `LAYER:FIELD`."""
+    return {
+        f"{layer}:{field}": tensor.clone()
+        for layer, fields in codes.items()
+        for field, tensor in fields._asdict().items()
+    }
+
+
+def _codes_of(tensors: Mapping[str, Tensor]) -> dict[str, LayerCodes]:
+    """Read what `_tensors_of` returned."""
+    layers = dict.fromkeys(key.rpartition(":")[0] for key in tensors)
+    return {
+        layer: LayerCodes(*(tensors[f"{layer}:{field}"] for field in LayerCodes._fields))
+        for layer in layers
+    }
 
 
 def _quality(fields: list[object]) -> Quality:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from ltl_core.calibration.chip_session import ChipSession
 from ltl_core.calibration.judge import Judge, Judgement, is_better
-from ltl_core.calibration.result import EndedBy
+from ltl_core.calibration.result import Checkpoint, EndedBy, Seen
 from ltl_core.chip import LayerCodes
 from ltl_core.settings import CalibrationSettings
 
@@ -20,13 +20,6 @@ _LEAST = 0.05  # of a budget, for one step: less does not pay for one more check
 _PULSES = 8.0  # that a cell takes, as long as none was written
 
 Codes = Mapping[str, LayerCodes]
-
-
-class Seen(NamedTuple):
-    """Codes, and what the chip was judged to do with them."""
-
-    codes: Codes
-    judgement: Judgement
 
 
 class Conclusion(NamedTuple):
@@ -49,12 +42,24 @@ class Safeguard:
     """Watches what the writing of cells brings and costs. Raises what the chip raises."""
 
     def __init__(
-        self, session: ChipSession, judge: Judge, start: Seen, settings: CalibrationSettings
+        self,
+        session: ChipSession,
+        judge: Judge,
+        settings: CalibrationSettings,
+        start: Seen,
+        checkpoint: Checkpoint | None,
     ) -> None:
-        """Begin with the codes of `start`, which are on the chip."""
+        """Begin with the codes of `start`, which are on the chip, or go on from a checkpoint."""
         self._session, self._judge, self._settings = session, judge, settings
-        self._start = self._best = start
-        self._worse = 0  # checks in succession at which the chip was worse than at the start
+        self._start = start
+        self._best = start if checkpoint is None or checkpoint.best is None else checkpoint.best
+        # Checks in succession at which the chip was worse than at the start.
+        self.checks_worse = 0 if checkpoint is None else checkpoint.checks_worse
+
+    @property
+    def best(self) -> Seen | None:
+        """The codes to go back to; None if they are those of the start."""
+        return None if self._best is self._start else self._best
 
     def check(self, codes: Codes) -> bool:
         """Judge the chip with these codes; tell whether it is worth going on.
@@ -65,8 +70,8 @@ class Safeguard:
         """
         found = self._advance(codes)
         worse = is_better(self._start.judgement, found, errors=_CLEARLY)
-        self._worse = self._worse + 1 if worse else 0
-        return self._worse < _CHECKS_WORSE
+        self.checks_worse = self.checks_worse + 1 if worse else 0
+        return self.checks_worse < _CHECKS_WORSE
 
     def used_up(self, codes: Codes) -> EndedBy | None:
         """Return the budget that leaves no room for one more step and the way back.

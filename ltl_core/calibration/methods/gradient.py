@@ -20,6 +20,9 @@ from ltl_core.teaching.targets import Batch
 from ltl_core.training.latent_side_weights import LatentSideWeights
 from ltl_core.training.latent_weights import LatentWeights, StepSizes
 
+# Times the step of a threshold: the bias alone shifts a column, which both did before.
+_BIAS = 1.5
+
 
 @runtime_checkable
 class GradientSource(Protocol):
@@ -99,4 +102,4 @@ def _side_of(setup: MethodSetup) -> LatentSideWeights | None:
 
 def step_sizes(settings: CalibrationSettings) -> StepSizes:
     """Return the largest steps of weights and trims, in codes."""
-    return StepSizes(settings.weight_step, settings.trim_step, settings.trim_step)
+    return StepSizes(settings.weight_step, _BIAS * settings.trim_step, settings.trim_step)

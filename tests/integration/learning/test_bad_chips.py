@@ -124,7 +124,7 @@ def test_where_nothing_can_be_gained_it_stops_by_itself(world: World) -> None:
 
 def test_cells_that_fail_to_verify_are_given_up(world: World) -> None:
     backend = BadChip("pcm", "layer5", stuck_devices(0.3))
-    learning = {"stages": (StageName.CELLS,), "noise_floor": 0.0, "budget": Budget(samples=160)}
+    learning = {"stages": (StageName.CELLS,), "noise_floor": 0.0, "budget": Budget(samples=240)}
     settings = SETTINGS.model_copy(update=learning)
     calibration = Calibration(backend, world.student, world.targets, world.test, settings)
     for progress in calibration.steps():

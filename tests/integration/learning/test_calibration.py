@@ -49,8 +49,8 @@ def left_of_the_error(results: list[CalibrationResult]) -> float:
 @pytest.mark.parametrize("observable", list(Observable))
 def test_calibration_brings_harsh_chips_back(world: World, observable: Observable) -> None:
     results = [calibrated(world, seed, observable=observable) for seed in CHIPS]
-    assert left_of_the_loss(results) < 0.5  # measured: 0.33 to 0.38
-    assert left_of_the_error(results) < 0.7  # measured: 0.54 to 0.60
+    assert left_of_the_loss(results) < 0.5  # measured: 0.29 to 0.32
+    assert left_of_the_error(results) < 0.6  # measured: 0.48 to 0.58
     for result in results:
         assert result.improved == (result.candidate.loss < result.before.verification.loss)
 

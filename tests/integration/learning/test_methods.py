@@ -12,11 +12,12 @@ import torch
 from chip_sim.chip import SimulatedChip
 from ltl_core.calibration.golden import golden_targets
 from ltl_core.calibration.loop import Calibration
-from ltl_core.calibration.result import CalibrationResult, Checkpoint
+from ltl_core.calibration.result import CalibrationResult
 from ltl_core.chip import LayerCodes, Observable
 from ltl_core.progress import Phase
 from ltl_core.settings import Budget, CalibrationSettings, Data, MethodName, StageName
 from tests.blobs import World, chip
+from tests.integration.learning.resuming import whole_and_resumed
 
 pytestmark = [
     pytest.mark.usefixtures("unchecked"),
@@ -50,12 +51,9 @@ def settings_of(method: MethodName, samples: int = SAMPLES, seed: int = 0) -> Ca
     )
 
 
-def begun(
-    world: World, backend: SimulatedChip, settings: CalibrationSettings, block: bytes | None = None
-) -> Calibration:
+def begun(world: World, backend: SimulatedChip, settings: CalibrationSettings) -> Calibration:
     test = golden_targets(world.student, world.test.samples)
-    checkpoint = None if block is None else Checkpoint.from_block(block)
-    return Calibration(backend, world.student, world.targets, test, settings, checkpoint=checkpoint)
+    return Calibration(backend, world.student, world.targets, test, settings)
 
 
 def ended(calibration: Calibration) -> CalibrationResult:
@@ -106,16 +104,8 @@ def test_presentations_stay_within_the_budget(world: World, method: MethodName) 
 def test_it_goes_on_from_its_checkpoint_as_if_never_stopped(
     world: World, method: MethodName
 ) -> None:
-    backend, settings = chip("harsh"), settings_of(method)
-    whole = begun(world, backend, settings)
-    for progress in whole.steps():
-        if progress.phase is Phase.CALIBRATING and progress.step == STOPPED_AFTER:
-            block, state = whole.checkpoint().to_block(), backend.state()
-    again = chip("harsh")
-    again.restore(state)
-    resumed = begun(world, again, settings, block)
-    steps = [p.step for p in resumed.steps() if p.phase is Phase.CALIBRATING]
-    assert steps[0] == STOPPED_AFTER + 1
+    golden = world._replace(test=golden_targets(world.student, world.test.samples))
+    whole, resumed = whole_and_resumed(golden, "harsh", settings_of(method), STOPPED_AFTER)
     assert resumed.result == whole.result._replace(codes=resumed.result.codes)
     assert same(resumed.codes, whole.codes)
 

@@ -10,7 +10,7 @@ from ltl_core.calibration.chip_session import ChipSession
 from ltl_core.calibration.drift_stage import InForce
 from ltl_core.calibration.golden import golden_targets
 from ltl_core.calibration.loop import Calibration
-from ltl_core.calibration.result import CalibrationResult, Checkpoint
+from ltl_core.calibration.result import CalibrationResult
 from ltl_core.chip import SideWeights
 from ltl_core.errors import NoSideWeightsError
 from ltl_core.network.layers import size
@@ -19,6 +19,7 @@ from ltl_core.settings import Budget, CalibrationSettings, StageName
 from ltl_core.student.side_codes import side_matrix
 from ltl_core.student.student import Student
 from tests.blobs import World, chip
+from tests.integration.learning.resuming import whole_and_resumed
 
 SIDE = CalibrationSettings(
     budget=Budget(samples=600),
@@ -118,22 +119,7 @@ def test_a_roll_back_restores_the_side_weights_of_the_start(world: World) -> Non
 
 
 def test_learning_goes_on_from_its_checkpoint_as_if_never_stopped(world: World) -> None:
-    backend = chip("harsh-side")
-    whole = Calibration(backend, world.student, world.targets, world.test, SHORT)
-    for progress in whole.steps():
-        if progress.phase is Phase.CALIBRATING and progress.step == 20:
-            block, state = whole.checkpoint().to_block(), backend.state()
-    again = chip("harsh-side")
-    again.restore(state)
-    resumed = Calibration(
-        again,
-        world.student,
-        world.targets,
-        world.test,
-        SHORT,
-        checkpoint=Checkpoint.from_block(block),
-    )
-    list(resumed.steps())
+    whole, resumed = whole_and_resumed(world, "harsh-side", SHORT, step=20)
     assert resumed.result.after == whole.result.after
     for name, side in whole.result.side.items():
         assert torch.equal(resumed.result.side[name].up, side.up)

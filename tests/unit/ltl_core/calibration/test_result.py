@@ -13,9 +13,10 @@ from ltl_core.calibration.result import (
     Checkpoint,
     EarlierCheckpointError,
     Measured,
+    Seen,
 )
 from ltl_core.calibration.stages import BegunStage
-from ltl_core.chip import LayerRecording
+from ltl_core.chip import LayerCodes, LayerRecording
 from ltl_core.errors import CorruptTensorsError, SettingError
 from ltl_core.packing import pack, unpack
 from ltl_core.progress import Spent
@@ -41,6 +42,30 @@ def test_a_checkpoint_survives_its_block_with_metadata_of_the_caller() -> None:
     assert torch.equal(found.tensors["weight"], kept.tensors["weight"])
     assert found[1:] == kept[1:]
     assert unpack(block)[1]["job_id"] == "job-1"
+
+
+def test_a_checkpoint_keeps_the_best_codes_and_the_cells_that_failed() -> None:
+    before = Measured(quality(0.5, 1.0), judgement(0.25))
+    codes = LayerCodes(torch.eye(2, dtype=torch.int32), torch.arange(2), torch.arange(2) + 5)
+    failed = torch.tensor([[True, False], [False, True]])
+    kept = Checkpoint(
+        {"weight": torch.arange(3)},
+        7,
+        Spent(),
+        before,
+        best=Seen({"conv.1": codes}, judgement(0.1, 0.2)),
+        checks_worse=1,
+        failed={"conv.1": failed},
+    )
+    found = Checkpoint.from_block(kept.to_block())
+    assert found.best is not None
+    assert found.best.judgement == judgement(0.1, 0.2)
+    assert all(map(torch.equal, found.best.codes["conv.1"], codes))
+    assert torch.equal(found.failed["conv.1"], failed)
+    assert found.checks_worse == 1
+    assert set(found.tensors) == {"weight"}  # what is the method's alone
+    bare = Checkpoint.from_block(kept._replace(best=None, failed={}).to_block())
+    assert (bare.best, bare.failed) == (None, {})
 
 
 def test_a_checkpoint_of_an_earlier_version_is_told_from_a_corrupt_one() -> None:
