@@ -20,16 +20,10 @@ from typing import Any, NamedTuple
 
 from rich.console import Console
 
-from benchmarks.calibration_rows import (
-    Row,
-    complaints_about,
-    earlier,
-    sentence_of,
-    table_of,
-    write,
-)
+from benchmarks.calibration_rows import Row, complaints_about, sentence_of, table_of
 from benchmarks.datasets import MissingDataError, default_folder
 from benchmarks.machine import about
+from benchmarks.row_file import exit_code, keep_rows, read_rows
 from benchmarks.tasks import tasks
 from benchmarks.teachers import scaled, shown, teacher_of
 from chip_sim.chip import SimulatedChip, make_chip
@@ -105,18 +99,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Measure and print; exit code 1 where `--check` finds a figure that misses its limit."""
     options = _options(arguments)
     console, heading = Console(width=150, highlight=False), about("benchmarks.calibration")
-    rows = earlier(options.json)
+    rows = read_rows(options.json, Row)
     task = make_task(options.golden, QUICK_TEST if options.quick else None, options.epochs)
     console.print(f"The golden student has {task.golden:.2f} %.")
-    for row in _measured(task, options, rows):
-        rows.append(row)
-        write(options.json, heading, rows)
+    for row in keep_rows(_measured(task, options, rows), rows, options.json, heading):
         console.print(sentence_of(row))
     console.print(table_of(rows))
-    complaints = complaints_about(rows)
-    for complaint in complaints:
-        console.print(complaint)
-    return 1 if options.check and complaints else 0
+    return exit_code(console, complaints_about(rows), check=options.check)
 
 
 def make_task(

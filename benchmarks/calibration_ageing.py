@@ -47,7 +47,7 @@ from benchmarks.calibration_ageing_rows import (
 )
 from benchmarks.datasets import MissingDataError
 from benchmarks.machine import about
-from benchmarks.row_file import read_rows, write_rows
+from benchmarks.row_file import exit_code, keep_rows, read_rows, write_rows
 from chip_sim.chip import SimulatedChip
 from ltl_core.calibration.drift import drift_between, measure_fingerprint
 from ltl_core.calibration.drift_stage import InForce
@@ -93,22 +93,17 @@ class Treated(NamedTuple):
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure and print; exit code 1 where `--check` finds a figure that misses its limit."""
     options = _options(arguments)
-    console = Console(width=150, highlight=False)
+    console, heading = Console(width=150, highlight=False), about("benchmarks.calibration_ageing")
     task = make_task(options.golden, options.test)
     console.print(f"The golden student has {task.golden:.2f} %.")
     if options.year:
         _follow_years(task, options, console)
         return 0
     rows = read_rows(options.json, AgeingRow)
-    for row in _measured(task, options, rows):
-        rows.append(row)
-        write_rows(options.json, about("benchmarks.calibration_ageing"), rows)
+    for row in keep_rows(_measured(task, options, rows), rows, options.json, heading):
         console.print(sentence_of(row))
     console.print(table_of(rows))
-    complaints = complaints_about(rows)
-    for complaint in complaints:
-        console.print(complaint)
-    return 1 if options.check and complaints else 0
+    return exit_code(console, complaints_about(rows), check=options.check)
 
 
 def aged(task: Task, preset: str, seed: int) -> Iterator[AgeingRow]:

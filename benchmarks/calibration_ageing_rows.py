@@ -9,6 +9,7 @@ from rich import box
 from rich.table import Table
 
 from benchmarks.calibration_rows import Limit
+from benchmarks.row_file import grouped
 
 REGAINED: Mapping[str, Limit] = MappingProxyType(
     {"pcm": Limit(0.9, 0.8), "hermes": Limit(0.9, 0.8), "harsh": Limit(0.7, 0.6)}
@@ -66,15 +67,11 @@ class YearRow(NamedTuple):
 
 def complaints_about(rows: Sequence[AgeingRow]) -> list[str]:
     """Say which figures miss their limits; empty if none does."""
-    return [line for key, group in groups(rows).items() for line in _missed(*key, group)]
-
-
-def groups(rows: Sequence[AgeingRow]) -> dict[tuple[str, str], list[AgeingRow]]:
-    """Sort the rows by experiment and preset."""
-    found: dict[tuple[str, str], list[AgeingRow]] = {}
-    for row in rows:
-        found.setdefault((row.experiment, row.preset), []).append(row)
-    return found
+    return [
+        line
+        for (name, preset), group in grouped(rows, "experiment", "preset").items()
+        for line in _missed(name, preset, group)
+    ]
 
 
 def table_of(rows: Sequence[AgeingRow]) -> Table:
@@ -87,7 +84,7 @@ def table_of(rows: Sequence[AgeingRow]) -> Table:
         *("shown", "writes a cell", "s"),
     ):
         table.add_column(name, justify="right")
-    for (name, preset), group in groups(rows).items():
+    for (name, preset), group in grouped(rows, "experiment", "preset").items():
         table.add_row(name, preset, *_cells(group))
     return table
 

@@ -39,7 +39,7 @@ from benchmarks.calibration_variants import SETS, Variant
 from benchmarks.datasets import MissingDataError, default_folder
 from benchmarks.machine import about
 from benchmarks.method_rows import MethodRow, complaints_about, sentence_of, table_of
-from benchmarks.row_file import read_rows, write_rows
+from benchmarks.row_file import exit_code, keep_rows, read_rows
 from benchmarks.tasks import tasks
 from benchmarks.teachers import scaled, shown, teacher_of
 from chip_sim.chip import SimulatedChip
@@ -103,15 +103,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parse_options(arguments)
     console, heading = Console(width=150, highlight=False), about("benchmarks.calibration_methods")
     rows = read_rows(options.json, MethodRow)
-    for row in measured(options, rows):
-        rows.append(row)
-        write_rows(options.json, heading, rows)
+    for row in keep_rows(measured(options, rows), rows, options.json, heading):
         console.print(sentence_of(row))
     console.print(table_of(rows))
-    complaints = complaints_about(rows)
-    for complaint in complaints:
-        console.print(complaint)
-    return 1 if options.check and complaints else 0
+    return exit_code(console, complaints_about(rows), check=options.check)
 
 
 def runs(options: argparse.Namespace) -> Iterator[Run]:

@@ -1,14 +1,13 @@
 """Results of the calibration benchmark: table, file, and limits."""
 
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 from statistics import median
 from typing import NamedTuple
 
 from rich import box
 from rich.table import Table
 
-from benchmarks.row_file import read_rows, write_rows
+from benchmarks.row_file import grouped
 
 
 class Limit(NamedTuple):
@@ -70,7 +69,7 @@ def complaints_about(rows: Sequence[Row]) -> list[str]:
     complaints = []
     if rows and rows[0].golden < GOLDEN_LEAST:
         complaints.append(f"The golden student has {rows[0].golden:.2f} %, not {GOLDEN_LEAST}.")
-    for (name, preset), group in _groups(rows).items():
+    for (name, preset), group in grouped(rows, "experiment", "preset").items():
         complaints += _missed(name, preset, group)
     return complaints
 
@@ -85,7 +84,7 @@ def table_of(rows: Sequence[Row]) -> Table:
         *("writes a cell", "s", "predicted"),
     ):
         table.add_column(name, justify="right")
-    for (name, preset), group in _groups(rows).items():
+    for (name, preset), group in grouped(rows, "experiment", "preset").items():
         table.add_row(name, preset, *_cells(group))
     return table
 
@@ -127,13 +126,6 @@ def _missed(name: str, preset: str, group: Sequence[Row]) -> list[str]:
     return complaints
 
 
-def _groups(rows: Sequence[Row]) -> dict[tuple[str, str], list[Row]]:
-    found: dict[tuple[str, str], list[Row]] = {}
-    for row in rows:
-        found.setdefault((row.experiment, row.preset), []).append(row)
-    return found
-
-
 def sentence_of(row: Row) -> str:
     """Say in one line what became of one chip."""
     return (
@@ -141,13 +133,3 @@ def sentence_of(row: Row) -> str:
         f"{row.behind:.2f} behind, {row.recovered:.3f} recovered, {row.samples} shown, "
         f"{row.writes:.2f} writes a cell, {row.seconds:.0f} s, {row.ended_by}"
     )
-
-
-def earlier(path: Path | None) -> list[Row]:
-    """Read the rows of an earlier file."""
-    return read_rows(path, Row)
-
-
-def write(path: Path | None, heading: Mapping[str, object], rows: Sequence[Row]) -> None:
-    """Write every row so far."""
-    write_rows(path, heading, rows)

@@ -29,7 +29,7 @@ from benchmarks.calibration import (
 )
 from benchmarks.datasets import MissingDataError
 from benchmarks.machine import about
-from benchmarks.row_file import read_rows, write_rows
+from benchmarks.row_file import keep_rows, read_rows
 from ltl_core.calibration.chip_session import ChipSession
 from ltl_core.calibration.drift import MeanFingerprint, drift_between, measure_fingerprint
 from ltl_core.calibration.judge import Judge, Judgement, is_better
@@ -79,9 +79,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     console, heading = Console(width=150, highlight=False), about("benchmarks.calibration_similar")
     task, rows = make_task(options.golden, TEST), read_rows(options.json, SimilarRow)
     for preset in options.presets:
-        for row in _measured(task, options, preset, {(row.preset, row.seed) for row in rows}):
-            rows.append(row)
-            write_rows(options.json, heading, rows)
+        done = {(row.preset, row.seed) for row in rows}
+        found = _measured(task, options, preset, done)
+        for row in keep_rows(found, rows, options.json, heading):
             console.print(sentence_of(row))
     return 0
 

@@ -27,6 +27,7 @@ from torch import Tensor
 
 from benchmarks.drift_score import Watch, fashion_task, watch_of
 from benchmarks.machine import about
+from benchmarks.row_file import exit_code
 from benchmarks.tuning import make_task
 from chip_sim.chip import SimulatedChip, make_chip
 from ltl_core.calibration.drift import MeanFingerprint, drift_between, measure_fingerprint
@@ -118,10 +119,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 found = {"images": task.test.size, "curve": watch.curve.to_json()}
                 content = heading | found | {"rows": [_row_json(row) for row in rows]}
                 options.json.write_text(json.dumps(content, indent=2) + "\n")
-    complaints = list(complaints_about(rows))
-    for complaint in complaints:
-        console.print(complaint)
-    return 1 if options.check and complaints else 0
+    return exit_code(console, complaints_about(rows), check=options.check)
 
 
 def complaints_about(rows: Sequence[Row]) -> Iterator[str]:

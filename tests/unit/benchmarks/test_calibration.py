@@ -4,7 +4,8 @@ import json
 from pathlib import Path
 
 from benchmarks.calibration import EXPERIMENTS
-from benchmarks.calibration_rows import Row, complaints_about, earlier, table_of, write
+from benchmarks.calibration_rows import Row, complaints_about, table_of
+from benchmarks.row_file import read_rows, write_rows
 from ltl_core.settings import Data
 
 GOOD = Row(
@@ -49,9 +50,9 @@ def test_one_bad_chip_of_three_is_the_worst_and_not_the_median() -> None:
 
 def test_rows_come_back_from_the_file_as_they_were(tmp_path: Path) -> None:
     file = tmp_path / "rows.json"
-    assert earlier(file) == []
-    write(file, {"command": "x"}, [GOOD])
-    assert earlier(file) == [GOOD]
+    assert read_rows(file, Row) == []
+    write_rows(file, {"command": "x"}, [GOOD])
+    assert read_rows(file, Row) == [GOOD]
     assert json.loads(file.read_text())["command"] == "x"
     assert table_of([GOOD]).row_count == 1
 
