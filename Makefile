@@ -48,7 +48,7 @@ unit: $(READY) ## run the tests without processes, servers or training
 	$(PYTEST) $(PARALLEL) tests/unit
 
 integration: $(READY) ## run the tests of the service, its database, its jobs, and of learning
-	$(PYTEST) $(PARALLEL) tests/contract tests/integration
+	$(PYTEST) $(PARALLEL) tests/contract tests/integration tests/hostile
 
 e2e: $(READY) ## run the demo, `tandemcal up` and the wheel as a user does
 	$(PYTEST) tests/e2e

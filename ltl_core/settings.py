@@ -183,7 +183,7 @@ class MethodName(StrEnum):
 
     @property
     def observables(self) -> tuple[Observable, ...]:
-        """What a chip may record for this method."""
+        """The observables from which the method can learn."""
         match self:
             case MethodName.SURROGATE:
                 return (Observable.SPIKES, Observable.WINDOW, Observable.MEMBRANE)

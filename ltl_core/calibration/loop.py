@@ -12,7 +12,7 @@ from ltl_core.calibration.methods.method import (
     MethodSetup,
     SideMethod,
 )
-from ltl_core.calibration.methods.select import make_method
+from ltl_core.calibration.methods.select import choose_readout, make_method
 from ltl_core.calibration.plan import Plan, PlannedStage
 from ltl_core.calibration.register_stages import RegisterStages
 from ltl_core.calibration.result import (
@@ -29,7 +29,7 @@ from ltl_core.chip import ChipBackend, LayerCodes, SideWeights
 from ltl_core.errors import SettingError
 from ltl_core.optional_verbs import side_weighted
 from ltl_core.progress import Phase, Progress
-from ltl_core.settings import CalibrationSettings, Readout, StageName, TargetSource
+from ltl_core.settings import CalibrationSettings, StageName
 from ltl_core.student.evaluate import Quality
 from ltl_core.student.student import Student
 from ltl_core.teaching.targets import TargetSet
@@ -68,21 +68,24 @@ class Calibration:
         self._student = (
             student if start is None else student._replace(codes=start.codes, side=start.side)
         )
-        self._are_values = test.samples.labels is not None and (
-            test.samples.labels.is_floating_point()
-        )
+        labels = test.samples.labels
+        are_values = labels is not None and labels.is_floating_point()
         self._samples = calibration_samples(student, targets, settings)
         self._session = ChipSession(backend, student, checkpoint.spent if checkpoint else None)
         self._method = make_method(
-            MethodSetup(student, self._student, self._session, settings, self._choose_readout())
+            MethodSetup(
+                student,
+                self._student,
+                self._session,
+                settings,
+                choose_readout(settings.targets, are_values=are_values),
+            )
         )
         has_side = self._session.side_rank > 0 and isinstance(self._method, SideMethod)
         self._plan = Plan(self._samples.learn, settings, has_side=has_side)
         verification = self._samples.verification
-        self._judge = Judge(verification, self._session.answers, are_values=self._are_values)
-        acceptance = Judge(
-            self._samples.acceptance, self._session.answers, are_values=self._are_values
-        )
+        self._judge = Judge(verification, self._session.answers, are_values=are_values)
+        acceptance = Judge(self._samples.acceptance, self._session.answers, are_values=are_values)
         begun = () if checkpoint is None else checkpoint.stages
         self._acceptance = acceptance
         self._gate = StageGate(acceptance, settings.target_points, begun)
@@ -270,12 +273,6 @@ class Calibration:
     def _make_guard(self, before: Measured, checkpoint: Checkpoint | None) -> Safeguard:
         start = Seen(self._student.codes, before.verification)
         return Safeguard(self._session, self._judge, self._settings, start, checkpoint)
-
-    def _choose_readout(self) -> Readout:
-        """Return what the readout learns: values, classes, or the teacher's softmax."""
-        if self._settings.targets is TargetSource.LABELS:
-            return Readout.LABELS
-        return Readout.TEACHER_VALUES if self._are_values else Readout.TEACHER
 
     @property
     def _side(self) -> Mapping[str, SideWeights]:

@@ -97,7 +97,7 @@ class Gate:
         Right keys from the same address, which may be a proxy's, are not affected.
         """
         address = _address(request)
-        if self._limits.is_worth_a_line(address):
+        if self._limits.count_line(address):
             _log.warning("api: wrong key", by=address, path=request.url.path)
         try:
             self._limits.count_wrong_key(address)

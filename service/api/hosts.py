@@ -15,8 +15,12 @@ class ServedHosts:
     """The names of the service; IP addresses are always accepted, for no name leads to them."""
 
     def __init__(self, names: Iterable[str]) -> None:
-        """Accept `names`, those of this machine, and localhost."""
-        own = ("localhost", socket.gethostname(), socket.getfqdn())
+        """Accept `names`, this machine's own, also as `NAME.local`, and localhost.
+
+        A domain name has to be among `names`: to ask the resolver for it can take many seconds.
+        """
+        machine = socket.gethostname()
+        own = ("localhost", machine, f"{machine}.local")
         self._names = frozenset(name.lower().rstrip(".") for name in (*own, *names))
 
     def check(self, header: str) -> None:

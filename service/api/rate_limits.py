@@ -32,8 +32,8 @@ class RateLimits:
         """Count a key that is not valid. Raises TooManyRequestsError if there are many."""
         self._count(self._wrong_keys, "wrong key", address)
 
-    def is_worth_a_line(self, address: str) -> bool:
-        """Tell whether the log has not had many lines about this address yet."""
+    def count_line(self, address: str) -> bool:
+        """Count a line of the log about an address; return False if it has had enough of them."""
         return self._limiter.hit(_LOGGED, "logged", address)
 
     def _count(self, item: RateLimitItem, what: str, whose: str) -> None:

@@ -1,4 +1,4 @@
-"""The method that settings ask for."""
+"""The method that settings ask for, and what its readout learns."""
 
 from ltl_core.calibration.methods.adabs import AdaBs
 from ltl_core.calibration.methods.gradient import GradientMethod
@@ -8,7 +8,7 @@ from ltl_core.calibration.methods.metropolis_hastings import MetropolisHastings
 from ltl_core.calibration.methods.spsa import Spsa
 from ltl_core.calibration.methods.surrogate import SurrogateGradients
 from ltl_core.calibration.methods.tandem import TandemGradients
-from ltl_core.settings import MethodName
+from ltl_core.settings import MethodName, Readout, TargetSource
 
 
 def make_method(setup: MethodSetup) -> Method:
@@ -26,3 +26,10 @@ def make_method(setup: MethodSetup) -> Method:
             return Spsa(setup)
         case MethodName.ADABS:
             return AdaBs(setup)
+
+
+def choose_readout(targets: TargetSource, *, are_values: bool) -> Readout:
+    """Return what the readout learns: labels, values, or the softmax of a golden student."""
+    if targets is TargetSource.LABELS:
+        return Readout.LABELS
+    return Readout.TEACHER_VALUES if are_values else Readout.TEACHER

@@ -31,7 +31,6 @@ class JobChipSession:
         self._chip = open_chip(chip, backends, context.artifacts)
         self._seconds_per_second = chip.seconds_per_second
         self._wall_time = WallTime(self._chip, chip.seconds_per_second)
-        self._aging = chip.seconds_per_second
         self.backend: ChipBackend = LeasedBackend(self._chip, chip.token, context.link.lease_held)
         self.student = _student(context)
         self.start = _in_force(context)
@@ -53,7 +52,7 @@ class JobChipSession:
         """
         if not self.is_in_software:
             return chip_seconds
-        return chip_seconds / self._aging if self._aging else 0.0
+        return chip_seconds / self._seconds_per_second if self._seconds_per_second else 0.0
 
     def prepared(self, *, free: bool = True) -> ChipSession:
         """Place the student, with codes and side weights in force; `free` is not counted as spent.
@@ -87,10 +86,9 @@ class JobChipSession:
 
         The clock of a chip in software runs at the rate that the service sets.
         """
-        follows = isinstance(self._chip, Stored)
         return {
             "temperature_kelvin": temperature_of(self.backend),
-            "clock_rate": self._seconds_per_second if follows else None,
+            "clock_rate": self._seconds_per_second if self.is_in_software else None,
         }
 
     def golden(self, otherwise: float) -> dict[str, float]:
