@@ -30,6 +30,7 @@ from service.api.errors import MEDIA_TYPE, add_error_handlers
 from service.api.gate import Gate
 from service.api.hosts import ServedHosts
 from service.api.notifier import EventNotifier
+from service.api.queries import KNOWN_QUERIES
 from service.api.rate_limits import RateLimits
 from service.artifacts import ArtifactStore
 from service.db.session import Database
@@ -95,6 +96,7 @@ def create_app(
         redoc_url=None,
         openapi_url=None,
         responses=_PROBLEM,
+        dependencies=[KNOWN_QUERIES],
     )
     app.add_middleware(
         Gate,

@@ -25,6 +25,32 @@ class InvalidFieldsError(RequestError):
         self.problems = problems
 
 
+class ParameterError(RequestError):
+    """A query parameter is wrong."""
+
+    def __init__(self, parameter: str, message: str) -> None:
+        super().__init__(f"{parameter}: {message}.")
+        self.parameter = parameter
+        self.message = message
+
+
+class UnknownParameterError(ParameterError):
+    """The route takes no query parameter of this name."""
+
+    def __init__(self, name: str, known: Sequence[str]) -> None:
+        takes = f"use {', '.join(known)}" if known else "this route takes none"
+        super().__init__(name[:100], f"there is no such query parameter; {takes}")
+
+
+class ForeignCursorError(ParameterError):
+    """A cursor was not made by this list."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "cursor", "this list made no such cursor; send `next_cursor` of its last page as it is"
+        )
+
+
 class UnknownChipBackendError(RequestError):
     """No chip backend of this name is installed."""
 

@@ -64,7 +64,9 @@ if TYPE_CHECKING:
     from service.schemas.resources import ChipView as ChipView
     from service.schemas.resources import HealthView as HealthView
     from service.schemas.resources import StudentView as StudentView
+    from service.schemas.resources import TargetSetItem as TargetSetItem
     from service.schemas.resources import TargetSetView as TargetSetView
+    from service.schemas.resources import TeacherItem as TeacherItem
     from service.schemas.resources import TeacherView as TeacherView
     from service.schemas.resources import WeightVersionView as WeightVersionView
     from service.schemas.upkeep import FingerprintView as FingerprintView
@@ -94,8 +96,8 @@ _MODULES = {
     "service.client.transport": ("Retry",),
     "service.schemas.jobs": ("EventView", "JobView"),
     "service.schemas.resources": (
-        *("ChipView", "HealthView", "StudentView", "TargetSetView", "TeacherView"),
-        "WeightVersionView",
+        *("ChipView", "HealthView", "StudentView", "TargetSetItem", "TargetSetView"),
+        *("TeacherItem", "TeacherView", "WeightVersionView"),
     ),
     "service.schemas.upkeep": ("FingerprintView", "PolicyRequest", "PolicyView"),
 }

@@ -37,7 +37,7 @@ def _described(settings: Settings) -> tuple[JobDescription, JobDescription]:
     config = ExecutorConfig(artifacts_dir=str(settings.artifacts_dir), threads=1)
     with database.reading() as session:
         last = JobFilter((JobStatus.SUCCEEDED,), "calibrate")
-        jobs, _ = JobRepository(session).list(last, PageRequest(limit=2))
+        jobs = JobRepository(session).list(last, PageRequest(limit=2)).rows
         describer = Describer(session, config, 0.0)
         found = [describer.describe(job, datetime.now(UTC)) for job in jobs]
     database.close()

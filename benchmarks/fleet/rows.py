@@ -162,9 +162,11 @@ def _large_fleet(size: Size, console: Console, host: Host) -> Iterator[tuple[Dat
 def sample(database: Database) -> Sample:
     """Pick a job in the middle, its chip, and the chip with the most jobs."""
     with database.reading() as session:
-        chips = ChipRepository(session).list(ChipFilter(), PageRequest(limit=1, oldest_first=True))[
-            0
-        ]
+        chips = (
+            ChipRepository(session)
+            .list(ChipFilter(), PageRequest(limit=1, oldest_first=True))
+            .rows[0]
+        )
         crowd = select(Job.chip_id, func.count().label("jobs")).where(Job.chip_id.is_not(None))
         crowd = crowd.group_by(Job.chip_id).order_by(func.count().desc()).limit(1)
         busiest = session.execute(crowd).one().chip_id

@@ -20,7 +20,9 @@ at `GET /v1/openapi.json`.
 
 A program shows its key in the header `Authorization: Bearer KEY`. A path under `/v1` needs a key,
 except `/v1/session`, which exchanges a key for the cookie of a browser. Lists are pages: give
-`next_cursor` of an answer as `cursor` to read the next one. An error is answered as
+`next_cursor` of an answer as `cursor` to read the next one. An answer has at most 1 MB, so that a
+page may hold fewer items than `limit`. A list leaves out `result`, `progress`, `summary` and
+`fingerprint` of an item above 64 kB. A query parameter that a route does not know is refused. An error is answered as
 `application/problem+json`; its `detail` says what to change.
 """
 

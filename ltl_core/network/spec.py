@@ -1,5 +1,6 @@
 """The specification of a network: named layers and what each reads, with shapes, as JSON."""
 
+from collections import Counter
 from collections.abc import Mapping
 from functools import cached_property
 from typing import Any
@@ -11,6 +12,8 @@ from ltl_core.network.graph import INPUT
 from ltl_core.network.layers import KINDS, Layer, Shape, Weighted
 from ltl_core.network.stages import Stage, stages_of
 
+LAYERS_MAX = 2_000  # ResNet-1001 has about a thousand
+
 
 class NetworkSpec(BaseModel):
     """Layers that read each other without a circle; the readout is the one that no layer reads."""
@@ -18,12 +21,16 @@ class NetworkSpec(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     input_shape: tuple[PositiveInt, ...] = Field(min_length=1, max_length=3)
-    layers: tuple[Layer, ...] = Field(min_length=1)
+    layers: tuple[Layer, ...] = Field(min_length=1, max_length=LAYERS_MAX)
 
     @model_validator(mode="before")
     @classmethod
     def _every_kind_is_known(cls, data: Any) -> Any:
         layers = data.get("layers", ()) if isinstance(data, Mapping) else ()
+        if isinstance(layers, list | tuple) and len(layers) > LAYERS_MAX:
+            raise NetworkError(  # before any of them is built
+                f"The network has {len(layers)} layers, but at most {LAYERS_MAX} are supported."
+            )
         for index, layer in enumerate(layers if isinstance(layers, list | tuple) else ()):
             kind = layer.get("kind") if isinstance(layer, Mapping) else None
             if isinstance(kind, str) and kind not in KINDS:
@@ -35,7 +42,7 @@ class NetworkSpec(BaseModel):
     @model_validator(mode="after")
     def _it_fits_together(self) -> "NetworkSpec":
         names = [layer.name for layer in self.layers]
-        if twice := sorted({name for name in names if names.count(name) > 1}):
+        if twice := sorted(name for name, count in Counter(names).items() if count > 1):
             raise NetworkError(f"Layer names must be unique, but {', '.join(twice)} occurs twice.")
         if INPUT in names:
             raise NetworkError(f"No layer may be called '{INPUT}': it names the network's input.")

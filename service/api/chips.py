@@ -1,5 +1,6 @@
 """Chips: register, rename and retire them; read their weight versions and their history."""
 
+import json
 import zlib
 from datetime import datetime
 from importlib.metadata import entry_points
@@ -16,6 +17,7 @@ from service.api.auth import OPERATE, READ
 from service.api.context import Context, ContextDep, PageDep, Responses, utc_now
 from service.api.errors import field_errors
 from service.api.idempotency import IdempotentRequest, OnceDep
+from service.api.lists import list_page
 from service.api.views import chip_view, chip_views, job_views
 from service.bench.simulated import spec_of
 from service.db.repositories.agents import BACKEND
@@ -41,6 +43,7 @@ from service.states import ChipHealth, JobStatus
 router = APIRouter(prefix="/v1/chips", tags=["chips"], dependencies=[READ])
 _Version = Annotated[int, Path(ge=1, lt=2**31)]
 _BLOCK: Responses = {200: {"content": {SAFETENSORS: {}}, "description": "A safetensors block"}}
+_SETTINGS_BYTES = 32 * 1024
 _WAITING = (JobStatus.QUEUED, JobStatus.WAITING_FOR_CHIP)
 
 
@@ -73,8 +76,8 @@ def list_chips(
 ) -> Page[ChipView]:
     """List chips, newest first."""
     with context.database.reading() as session:
-        rows, cursor = ChipRepository(session).list(ChipFilter(health, backend, name), page)
-        return Page(items=chip_views(session, rows, utc_now()), next_cursor=cursor)
+        found = ChipRepository(session).list(ChipFilter(health, backend, name), page)
+        return list_page(found, chip_views(session, found.rows, utc_now()))
 
 
 @router.get("/{chip_id}")
@@ -113,9 +116,9 @@ def list_weights(
     """List the weight versions of one chip, newest first."""
     with context.database.reading() as session:
         ChipRepository(session).get(chip_id)
-        rows, cursor = WeightRepository(session).list(chip_id, page)
-        views = [WeightVersionView.model_validate(row) for row in rows]
-    return Page(items=views, next_cursor=cursor)
+        found = WeightRepository(session).list(chip_id, page)
+        views = [WeightVersionView.model_validate(row) for row in found.rows]
+    return list_page(found, views)
 
 
 @router.get("/{chip_id}/weights/{version}")
@@ -144,8 +147,8 @@ def list_history(chip_id: ResourceId, context: ContextDep, page: PageDep) -> Pag
     """List the jobs of one chip, newest first."""
     with context.database.reading() as session:
         ChipRepository(session).get(chip_id)
-        rows, cursor = JobRepository(session).list(JobFilter(chip_id=chip_id), page)
-        return Page(items=job_views(session, rows), next_cursor=cursor)
+        found = JobRepository(session).list(JobFilter(chip_id=chip_id), page)
+        return list_page(found, job_views(session, found.rows))
 
 
 def _chip(body: ChipRequest, context: Context, now: datetime) -> Chip:
@@ -156,6 +159,7 @@ def _chip(body: ChipRequest, context: Context, now: datetime) -> Chip:
         settings = _simulated_settings(body.settings)
         info = _simulated_info(chip_id, settings)
     else:
+        _check_size(body.settings)
         _check_backend(body.backend, context)
     return Chip(
         id=chip_id,
@@ -197,9 +201,16 @@ def _check_backend(backend: str, context: Context) -> None:
         raise UnknownChipBackendError(backend, known)
 
 
+def _check_size(settings: JsonObject) -> None:
+    """Refuse settings that would make every list of chips large. Raises InvalidFieldsError."""
+    if (size := len(json.dumps(settings).encode())) > _SETTINGS_BYTES:
+        message = f"the settings have {size} bytes as JSON; at most {_SETTINGS_BYTES} are accepted"
+        raise InvalidFieldsError(FieldProblem("/settings", message))
+
+
 def _cancel_waiting(session: Session, chip_id: str, now: datetime) -> list[str]:
     jobs = JobRepository(session)
-    waiting, _ = jobs.list(JobFilter(_WAITING, chip_id=chip_id), PageRequest(limit=1_000_000))
+    waiting = jobs.list(JobFilter(_WAITING, chip_id=chip_id), PageRequest(limit=1_000_000)).rows
     for job in waiting:
         jobs.request_cancel(job.id, now)
     return [job.id for job in waiting]

@@ -226,6 +226,8 @@ def _is_page(request: Request) -> bool:
 def _own_fields(error: Exception) -> dict[str, Any]:
     if isinstance(error, request_errors.InvalidFieldsError):
         return {"errors": [FieldError(pointer=p, message=m) for p, m in error.problems]}
+    if isinstance(error, request_errors.ParameterError):
+        return {"errors": [FieldError(parameter=error.parameter, message=error.message)]}
     fields = {
         name: value for name, value in vars(error).items() if name not in Problem.model_fields
     }

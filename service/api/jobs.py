@@ -11,6 +11,7 @@ from starlette.concurrency import run_in_threadpool
 from service.api.auth import OPERATE, READ, PrincipalDep
 from service.api.context import Context, ContextDep, PageDep, Responses, utc_now
 from service.api.idempotency import IdempotentRequest, OnceAtMostDep
+from service.api.lists import list_page
 from service.api.views import job_view, job_views
 from service.db.repositories.events import EventRepository
 from service.db.repositories.jobs import JobFilter, JobRepository
@@ -74,8 +75,8 @@ def _add_list_jobs(router: APIRouter, names: type[StrEnum]) -> None:
         """List jobs, newest first. `status` may be given several times."""
         with context.database.reading() as session:
             wanted = JobFilter(tuple(status or ()), kind, chip_id)
-            rows, cursor = JobRepository(session).list(wanted, page)
-            return Page(items=job_views(session, rows), next_cursor=cursor)
+            found = JobRepository(session).list(wanted, page)
+            return list_page(found, job_views(session, found.rows))
 
 
 @_router.get("/{job_id}", response_model=JobView, responses=_NOT_MODIFIED)

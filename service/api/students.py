@@ -6,6 +6,7 @@ from fastapi import APIRouter, Query, Response
 
 from service.api.auth import READ
 from service.api.context import ContextDep, PageDep, Responses
+from service.api.lists import list_page
 from service.db.repositories.students import StudentRepository
 from service.digests import CONTENT_DIGEST, digest_header
 from service.schemas.base import SAFETENSORS, Page, ResourceId
@@ -22,8 +23,8 @@ def list_students(
 ) -> Page[StudentView]:
     """List students, newest first."""
     with context.database.reading() as session:
-        rows, cursor = StudentRepository(session).list(teacher_id, target_set_id, page)
-    return Page(items=[StudentView.model_validate(row) for row in rows], next_cursor=cursor)
+        found = StudentRepository(session).list(teacher_id, target_set_id, page)
+    return list_page(found, [StudentView.model_validate(row) for row in found.rows])
 
 
 @router.get("/{student_id}")

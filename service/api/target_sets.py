@@ -12,8 +12,9 @@ from ltl_core.teaching.checking import check_samples
 from service.api.auth import OPERATE, READ, PrincipalDep
 from service.api.context import Context, ContextDep, PageDep, utc_now
 from service.api.idempotency import IdempotentRequest, OnceAtMostDep, OnceDep
+from service.api.lists import list_page
 from service.api.uploads import Upload, load, receive
-from service.api.views import job_view, target_set_view, target_set_views
+from service.api.views import job_view, target_set_items, target_set_view
 from service.db.repositories.jobs import JobRepository
 from service.db.repositories.target_sets import TargetSetRepository
 from service.db.repositories.teachers import TeacherRepository
@@ -23,7 +24,7 @@ from service.jobs.submit import Submitter
 from service.request_errors import FieldProblem, InvalidFieldsError
 from service.schemas.base import SAFETENSORS, Page, ResourceId
 from service.schemas.jobs import JobView
-from service.schemas.resources import ChunkView, TargetSetRequest, TargetSetView
+from service.schemas.resources import ChunkView, TargetSetItem, TargetSetRequest, TargetSetView
 from service.states import Split, TargetSetState
 
 router = APIRouter(prefix="/v1/target-sets", tags=["target sets"], dependencies=[READ])
@@ -55,11 +56,11 @@ def list_target_sets(
     context: ContextDep,
     page: PageDep,
     teacher_id: Annotated[str | None, Query(max_length=36)] = None,
-) -> Page[TargetSetView]:
-    """List target sets, newest first."""
+) -> Page[TargetSetItem]:
+    """List target sets, newest first. Each one by its id says which chunks are missing."""
     with context.database.reading() as session:
-        rows, cursor = TargetSetRepository(session).list(teacher_id, page)
-        return Page(items=target_set_views(session, rows), next_cursor=cursor)
+        found = TargetSetRepository(session).list(teacher_id, page)
+        return list_page(found, target_set_items(session, found.rows))
 
 
 @router.get("/{target_set_id}")

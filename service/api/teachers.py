@@ -13,12 +13,13 @@ from service.api.auth import OPERATE, READ
 from service.api.context import Context, ContextDep, PageDep, utc_now
 from service.api.errors import field_errors
 from service.api.idempotency import IdempotentRequest, Once, OnceDep
+from service.api.lists import list_page
 from service.api.uploads import Upload, load, receive
 from service.db.repositories.teachers import TeacherRepository
 from service.db.tables import Teacher
 from service.request_errors import FieldProblem, InvalidFieldsError
 from service.schemas.base import SAFETENSORS, Page, ResourceId
-from service.schemas.resources import TeacherMetadata, TeacherView
+from service.schemas.resources import TeacherItem, TeacherMetadata, TeacherView
 
 router = APIRouter(prefix="/v1/teachers", tags=["teachers"], dependencies=[READ])
 _BLOCK = {"requestBody": {"required": True, "content": {SAFETENSORS: {"schema": {}}}}}
@@ -43,11 +44,11 @@ async def upload_teacher(
 @router.get("")
 def list_teachers(
     context: ContextDep, page: PageDep, name: Annotated[str | None, Query(max_length=200)] = None
-) -> Page[TeacherView]:
-    """List teachers, newest first."""
+) -> Page[TeacherItem]:
+    """List teachers, newest first, without their networks."""
     with context.database.reading() as session:
-        rows, cursor = TeacherRepository(session).list(name, page)
-    return Page(items=[TeacherView.model_validate(row) for row in rows], next_cursor=cursor)
+        found = TeacherRepository(session).list(name, page)
+    return list_page(found, [TeacherItem.model_validate(row) for row in found.rows])
 
 
 @router.get("/{teacher_id}")

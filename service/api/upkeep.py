@@ -4,6 +4,7 @@ from fastapi import APIRouter, status
 
 from service.api.auth import OPERATE, READ
 from service.api.context import ContextDep, PageDep
+from service.api.lists import list_page
 from service.api.views import columns_of
 from service.db.repositories.chips import ChipRepository
 from service.db.repositories.fingerprints import FingerprintRepository, answer_of
@@ -23,9 +24,9 @@ def list_fingerprints(
     """List the fingerprints of one chip, newest first."""
     with context.database.reading() as session:
         ChipRepository(session).get(chip_id)
-        rows, cursor = FingerprintRepository(session).list(chip_id, page)
-        views = [FingerprintView.model_validate(row) for row in rows]
-    return Page(items=views, next_cursor=cursor)
+        found = FingerprintRepository(session).list(chip_id, page)
+        views = [FingerprintView.model_validate(row) for row in found.rows]
+    return list_page(found, views)
 
 
 @router.get("/fingerprints/{fingerprint_id}")

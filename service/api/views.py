@@ -16,7 +16,7 @@ from service.db.repositories.target_sets import TargetSetRepository
 from service.db.tables import Chip, Job, TargetSet
 from service.schemas.base import View
 from service.schemas.jobs import JobView
-from service.schemas.resources import ChipView, TargetSetView
+from service.schemas.resources import ChipView, TargetSetItem, TargetSetView
 from service.states import TERMINAL, ChipState
 
 
@@ -72,18 +72,18 @@ def _state(chip_id: str, leased: Container[str], offline: Container[str]) -> Chi
     return ChipState.RUNNING if chip_id in leased else ChipState.IDLE
 
 
-def target_set_views(session: Session, sets: Sequence[TargetSet]) -> list[TargetSetView]:
-    """Build the views of target sets, with the chunks that are missing."""
-    arrived = TargetSetRepository(session).arrived([one.id for one in sets])
-    return [_target_set_view(one, arrived.get(one.id, frozenset())) for one in sets]
+def target_set_items(session: Session, sets: Sequence[TargetSet]) -> list[TargetSetItem]:
+    """Build the views of target sets in a list: how many chunks have arrived, not which."""
+    counts = TargetSetRepository(session).count_arrived([one.id for one in sets])
+    return [
+        TargetSetItem(**columns_of(one, TargetSetItem), received=counts.get(one.id, 0))
+        for one in sets
+    ]
 
 
 def target_set_view(session: Session, target_set: TargetSet) -> TargetSetView:
-    """Build the view of one target set."""
-    return target_set_views(session, [target_set])[0]
-
-
-def _target_set_view(target_set: TargetSet, arrived: frozenset[int]) -> TargetSetView:
+    """Build the view of one target set, with the chunks that are missing."""
+    arrived = TargetSetRepository(session).arrived(target_set.id)
     return TargetSetView(
         **columns_of(target_set, TargetSetView),
         received=len(arrived),

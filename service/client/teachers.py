@@ -10,7 +10,13 @@ from service.client.jobs import Jobs
 from service.client.tensors import Samples, chunk_count, cut, pack
 from service.client.transport import Transport, upload_headers
 from service.schemas.jobs import JobView
-from service.schemas.resources import StudentView, TargetSetView, TeacherView
+from service.schemas.resources import (
+    StudentView,
+    TargetSetItem,
+    TargetSetView,
+    TeacherItem,
+    TeacherView,
+)
 
 
 class Teachers:
@@ -28,9 +34,9 @@ class Teachers:
         """Return one teacher. Raises TandemcalError if there is none of this id."""
         return self._transport.get(f"/v1/teachers/{teacher_id}", TeacherView)
 
-    def list(self) -> Iterator[TeacherView]:
-        """Yield all teachers, newest first."""
-        return self._transport.every("/v1/teachers", TeacherView)
+    def list(self) -> Iterator[TeacherItem]:
+        """Yield all teachers, newest first, without their networks."""
+        return self._transport.every("/v1/teachers", TeacherItem)
 
 
 class Splits(NamedTuple):
@@ -92,9 +98,9 @@ class TargetSets:
         """Return one target set. Raises TandemcalError if there is none of this id."""
         return self._transport.get(f"/v1/target-sets/{target_set_id}", TargetSetView)
 
-    def list(self) -> Iterator[TargetSetView]:
-        """Yield all target sets, newest first."""
-        return self._transport.every("/v1/target-sets", TargetSetView)
+    def list(self) -> Iterator[TargetSetItem]:
+        """Yield all target sets, newest first; `get` says which chunks are missing."""
+        return self._transport.every("/v1/target-sets", TargetSetItem)
 
     def _collect(self, target_set_id: str) -> TargetSetView:
         path = f"/v1/target-sets/{target_set_id}/complete"

@@ -18,8 +18,7 @@ def _shown_as_it_is(text: str) -> str:
     """Return the text. Raises ValueError where a reader would see another one, or none."""
     if not text.strip():
         raise ValueError("a name needs a character that is no space")
-    hidden = {unicodedata.category(character) for character in text} & _HIDDEN
-    if hidden:
+    if any(unicodedata.category(one) in _HIDDEN or one in _INVISIBLE for one in text):
         raise ValueError(
             "a name takes no control character, no zero-width one, and none that turns the "
             "direction of writing"
@@ -29,6 +28,18 @@ def _shown_as_it_is(text: str) -> str:
 
 # Categories of Unicode: control, format (zero width, direction), surrogate, private, separators.
 _HIDDEN = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
+# Of other categories, but shown as nothing: joiners, fillers, selectors of variants.
+_INVISIBLE = frozenset(
+    map(
+        chr,
+        (
+            *(0x034F, 0x115F, 0x1160, 0x17B4, 0x17B5, 0x2800, 0x3164, 0xFFA0),
+            *range(0x180B, 0x1810),
+            *range(0xFE00, 0xFE10),
+            *range(0xE0100, 0xE01F0),
+        ),
+    )
+)
 Title = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_shown_as_it_is)]
 SAFETENSORS = "application/vnd.safetensors"  # the media type of every block of tensors
 

@@ -1,9 +1,9 @@
 """Bodies about teachers, target sets, students, chips and keys; health and problems."""
 
 from datetime import datetime
-from typing import Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic import Json as JsonText
 
 from ltl_core.network.spec import NetworkSpec
@@ -19,21 +19,36 @@ from service.states import (
 # Teachers, target sets, students
 
 
+NETWORK_TEXT_MAX = 4 * 2**20  # characters; twice what 2,000 layers need
+
+
+def _of_bounded_length(text: Any) -> Any:
+    """Return the text of a network. Raises ValueError, before it is parsed."""
+    if isinstance(text, str) and len(text) > NETWORK_TEXT_MAX:
+        raise ValueError(f"a network has at most {NETWORK_TEXT_MAX} characters")
+    return text
+
+
 class TeacherMetadata(Request):
     """Metadata of the uploaded safetensors block; `network` is JSON text."""
 
     name: Title
-    network: JsonText[NetworkSpec]
+    network: Annotated[JsonText[NetworkSpec], BeforeValidator(_of_bounded_length)]
 
 
-class TeacherView(View):
-    """A teacher: its network and the digest of its weights."""
+class TeacherItem(View):
+    """A teacher in a list, without its network."""
 
     id: str
     name: str
-    network: NetworkSpec
     weights_sha256: str
     created_at: datetime
+
+
+class TeacherView(TeacherItem):
+    """A teacher: its network and the digest of its weights."""
+
+    network: NetworkSpec
 
 
 class TargetSetRequest(Request):
@@ -54,8 +69,8 @@ class ChunkView(View):
     sha256: str
 
 
-class TargetSetView(View):
-    """A target set. A `collect` job makes it ready; `summary` then holds what the job found."""
+class TargetSetItem(View):
+    """A target set in a list, which does not say which chunks are missing."""
 
     id: str
     name: str
@@ -63,11 +78,16 @@ class TargetSetView(View):
     state: TargetSetState
     reason: str | None
     chunks: int
-    received: int
-    missing: list[int]  # the indices that have not arrived
+    received: int  # how many chunks have arrived
     percentile: float
     summary: Json | None
     created_at: datetime
+
+
+class TargetSetView(TargetSetItem):
+    """A target set. A `collect` job makes it ready; `summary` then holds what the job found."""
+
+    missing: list[int]  # the indices that have not arrived
 
 
 class StudentView(View):

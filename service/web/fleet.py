@@ -11,7 +11,7 @@ from service.db.repositories.chips import ChipFilter, ChipRepository
 from service.db.repositories.fingerprints import FingerprintRepository
 from service.db.repositories.jobs import JobFilter, JobRepository
 from service.db.repositories.overview import LastCalibration, OverviewRepository
-from service.db.repositories.paging import PageRequest
+from service.db.repositories.paging import PageRequest, RowPage
 from service.db.tables import Chip, Job
 from service.formatting import loss_text, percent, plural, points, score_text, short_id
 from service.jobs.kinds.registry import JobKinds
@@ -115,16 +115,14 @@ class FleetQuery(NamedTuple):
 def read_fleet(session: Session, query: FleetQuery, kinds: JobKinds, now: datetime) -> Fleet:
     """Read the data of the fleet page."""
     overview = OverviewRepository(session)
-    chips, chips_cursor = _chips(session, query)
-    jobs, jobs_cursor = JobRepository(session).list(
-        JobFilter(), PageRequest(_JOBS_SHOWN, query.jobs)
-    )
+    chips = _chips(session, query)
+    jobs = JobRepository(session).list(JobFilter(), PageRequest(_JOBS_SHOWN, query.jobs))
     return Fleet(
         headline=_headline(overview.health_counts(), overview.open_jobs()),
-        chips=_chip_rows(session, chips, kinds, now),
-        chips_cursor=chips_cursor,
-        jobs=job_rows(session, jobs, kinds, now),
-        jobs_cursor=jobs_cursor,
+        chips=_chip_rows(session, chips.rows, kinds, now),
+        chips_cursor=chips.next_cursor,
+        jobs=job_rows(session, jobs.rows, kinds, now),
+        jobs_cursor=jobs.next_cursor,
     )
 
 
@@ -181,7 +179,7 @@ def recovery_of(job_id: str, result: Mapping[str, Any] | None) -> Recovery | Non
     return Recovery(job_id, before, after, golden)
 
 
-def _chips(session: Session, query: FleetQuery) -> tuple[Sequence[Chip], str | None]:
+def _chips(session: Session, query: FleetQuery) -> RowPage[Chip]:
     page = PageRequest(_CHIPS_SHOWN, query.chips, oldest_first=True)
     return ChipRepository(session).list(ChipFilter(), page)
 

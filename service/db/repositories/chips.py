@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 
 from service.db.base import Json
 from service.db.repositories.events import EventRepository
-from service.db.repositories.paging import PageRequest, fetch_page
+from service.db.repositories.paging import PageRequest, RowPage, fetch_page
 from service.db.tables import Chip, ChipLease
 from service.errors import (
     ChipNotFoundError,
@@ -51,8 +51,8 @@ class ChipRepository:
             raise ChipRetiredError(chip_id)
         return chip
 
-    def list(self, wanted: ChipFilter, page: PageRequest) -> tuple[list[Chip], str | None]:
-        """Return one page of chips, and the cursor of the next page."""
+    def list(self, wanted: ChipFilter, page: PageRequest) -> RowPage[Chip]:
+        """Return one page of chips."""
         query = select(Chip)
         if wanted.health is not None:
             query = query.where(Chip.health == wanted.health)

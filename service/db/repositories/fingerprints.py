@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session, aliased, defer
 from uuid_utils import uuid7
 
 from service.db.base import Json
-from service.db.repositories.paging import PageRequest, fetch_page
+from service.db.repositories.paging import PageRequest, RowPage, fetch_page
 from service.db.repositories.upsert import insert_if_new
 from service.db.tables import Chip, Job, WeightVersion
 from service.db.upkeep_tables import EVALUATED, Fingerprint
@@ -163,8 +163,8 @@ class FingerprintRepository:
             raise FingerprintNotFoundError(fingerprint_id)
         return found
 
-    def list(self, chip_id: str, page: PageRequest) -> tuple[list[Fingerprint], str | None]:
-        """Return one page of fingerprints without their answers, and the next cursor."""
+    def list(self, chip_id: str, page: PageRequest) -> RowPage[Fingerprint]:
+        """Return one page of fingerprints without their answers."""
         query = select(Fingerprint).where(Fingerprint.chip_id == chip_id)
         query = query.options(defer(Fingerprint.answer))
         return fetch_page(self._session, query, Fingerprint.id, page)

@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 from service.db.base import Json
 from service.db.repositories.events import EventRepository
 from service.db.repositories.job_conditions import drives, holds, unless_cancelling
-from service.db.repositories.paging import PageRequest, fetch_page
+from service.db.repositories.paging import PageRequest, RowPage, fetch_page
 from service.db.tables import Chip, ChipLease, Job, TargetSet
 from service.errors import AttemptSupersededError, JobNotFoundError, JobStateError
 from service.states import ACTIVE, TERMINAL, WAITING, JobStatus, TargetSetState
@@ -58,8 +58,8 @@ class JobRepository:
             raise JobNotFoundError(job_id)
         return job
 
-    def list(self, wanted: JobFilter, page: PageRequest) -> tuple[list[Job], str | None]:
-        """Return one page of jobs, and the cursor of the next page."""
+    def list(self, wanted: JobFilter, page: PageRequest) -> RowPage[Job]:
+        """Return one page of jobs."""
         query = select(Job)
         if wanted.status:
             query = query.where(Job.status.in_(wanted.status))

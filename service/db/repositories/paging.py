@@ -1,13 +1,16 @@
-"""Lists in pages; a cursor is the id after which the next page starts."""
+"""Lists in pages; a cursor names the row after which the next page starts."""
 
-from typing import NamedTuple, TypeVar
+import hashlib
+from typing import Any, Generic, NamedTuple, TypeVar
 
 from sqlalchemy import Select
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from service.db.base import Base
+from service.request_errors import ForeignCursorError
 
 Row = TypeVar("Row", bound=Base)
+_CHECK_DIGITS = 16  # of a cursor
 
 
 class PageRequest(NamedTuple):
@@ -18,14 +21,51 @@ class PageRequest(NamedTuple):
     oldest_first: bool = False
 
 
+class RowPage(NamedTuple, Generic[Row]):
+    """Rows of one page, and how to go on behind any of them."""
+
+    rows: list[Row]
+    more: bool  # whether there is another row behind the last one
+    key: Any  # the column of ids; a type checker would take its type for that of a value
+    asked: PageRequest
+
+    @property
+    def next_cursor(self) -> str | None:
+        """The cursor of the next page; None on the last one."""
+        return self.cursor_behind(len(self.rows) - 1) if self.more else None
+
+    def cursor_behind(self, index: int) -> str:
+        """Return the cursor of the page that begins behind a row of this one."""
+        return make_cursor(self.key, self.asked, getattr(self.rows[index], self.key.key))
+
+
 def fetch_page(
     session: Session, query: Select[Row], key: InstrumentedAttribute[str], page: PageRequest
-) -> tuple[list[Row], str | None]:
-    """Return one page of rows, ordered by their id, and the cursor of the next page, if any."""
+) -> RowPage[Row]:
+    """Return one page of rows, ordered by their id.
+
+    Raises ForeignCursorError for a cursor of another list or of nobody.
+    """
     if page.cursor is not None:
-        query = query.where(key > page.cursor if page.oldest_first else key < page.cursor)
+        after = read_cursor(key, page)
+        query = query.where(key > after if page.oldest_first else key < after)
     query = query.order_by(key if page.oldest_first else key.desc()).limit(page.limit + 1)
     rows = list(session.scalars(query))
-    more = len(rows) > page.limit
-    rows = rows[: page.limit]
-    return rows, getattr(rows[-1], key.key) if more else None
+    return RowPage(rows[: page.limit], len(rows) > page.limit, key, page)
+
+
+def make_cursor(key: InstrumentedAttribute[str], page: PageRequest, after: str) -> str:
+    """Return the cursor of the page behind a row: its id, and a check that names the list.
+
+    The check is no secret. Whoever computes it names a place in a list that the key may read.
+    """
+    place = f"{key} {'up' if page.oldest_first else 'down'} {after}"
+    return f"{after}.{hashlib.sha256(place.encode()).hexdigest()[:_CHECK_DIGITS]}"
+
+
+def read_cursor(key: InstrumentedAttribute[str], page: PageRequest) -> str:
+    """Return the id in the cursor of a page. Raises ForeignCursorError."""
+    after = (page.cursor or "").rpartition(".")[0]
+    if make_cursor(key, page, after) != page.cursor:
+        raise ForeignCursorError
+    return after

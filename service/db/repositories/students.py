@@ -8,7 +8,7 @@ from sqlalchemy.orm import Session
 
 from service.db.base import Json
 from service.db.repositories.jobs import JobRepository
-from service.db.repositories.paging import PageRequest, fetch_page
+from service.db.repositories.paging import PageRequest, RowPage, fetch_page
 from service.db.tables import Job, Student
 from service.errors import (
     StudentNotFoundError,
@@ -52,8 +52,8 @@ class StudentRepository:
 
     def list(
         self, teacher_id: str | None, target_set_id: str | None, page: PageRequest
-    ) -> tuple[list[Student], str | None]:
-        """Return one page of students, and the cursor of the next page."""
+    ) -> RowPage[Student]:
+        """Return one page of students."""
         query = select(Student)
         if teacher_id is not None:
             query = query.where(Student.teacher_id == teacher_id)

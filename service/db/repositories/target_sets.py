@@ -1,14 +1,13 @@
 """Target sets and their chunks."""
 
-from collections import defaultdict
 from collections.abc import Sequence
 
-from sqlalchemy import delete, select, update
+from sqlalchemy import delete, func, select, update
 from sqlalchemy.orm import Session
 
 from service.db.base import Json
 from service.db.repositories.jobs import JobRepository
-from service.db.repositories.paging import PageRequest, fetch_page
+from service.db.repositories.paging import PageRequest, RowPage, fetch_page
 from service.db.tables import TargetChunk, TargetSet
 from service.errors import (
     TargetSetNotFoundError,
@@ -42,8 +41,8 @@ class TargetSetRepository:
             raise TargetSetStateError(target_set_id, target_set.state, state)
         return target_set
 
-    def list(self, teacher_id: str | None, page: PageRequest) -> tuple[list[TargetSet], str | None]:
-        """Return one page of target sets, and the cursor of the next page."""
+    def list(self, teacher_id: str | None, page: PageRequest) -> RowPage[TargetSet]:
+        """Return one page of target sets."""
         query = select(TargetSet)
         if teacher_id is not None:
             query = query.where(TargetSet.teacher_id == teacher_id)
@@ -63,14 +62,19 @@ class TargetSetRepository:
         query = select(TargetChunk).where(TargetChunk.target_set_id == target_set_id)
         return self._session.scalars(query.order_by(TargetChunk.index)).all()
 
-    def arrived(self, target_set_ids: Sequence[str]) -> dict[str, frozenset[int]]:
-        """Return for each target set the indices of the chunks that have been uploaded."""
-        query = select(TargetChunk.target_set_id, TargetChunk.index)
-        query = query.where(TargetChunk.target_set_id.in_(target_set_ids))
-        indices: dict[str, set[int]] = defaultdict(set)
-        for target_set_id, index in self._session.execute(query):
-            indices[target_set_id].add(index)
-        return {one: frozenset(found) for one, found in indices.items()}
+    def arrived(self, target_set_id: str) -> frozenset[int]:
+        """Return the indices of the chunks that have been uploaded."""
+        query = select(TargetChunk.index).where(TargetChunk.target_set_id == target_set_id)
+        return frozenset(self._session.scalars(query))
+
+    def count_arrived(self, target_set_ids: Sequence[str]) -> dict[str, int]:
+        """Return how many chunks of each target set have arrived; those without are absent."""
+        query = (
+            select(TargetChunk.target_set_id, func.count())
+            .where(TargetChunk.target_set_id.in_(target_set_ids))
+            .group_by(TargetChunk.target_set_id)
+        )
+        return {row[0]: row[1] for row in self._session.execute(query)}
 
     def put_chunk(self, chunk: TargetChunk) -> None:
         """Store a chunk, in place of an earlier one with the same index."""

@@ -3,7 +3,7 @@
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from service.db.repositories.paging import PageRequest, fetch_page
+from service.db.repositories.paging import PageRequest, RowPage, fetch_page
 from service.db.tables import TargetSet, Teacher
 from service.errors import (
     InUseError,
@@ -24,8 +24,8 @@ class TeacherRepository:
             raise TeacherNotFoundError(teacher_id)
         return teacher
 
-    def list(self, name: str | None, page: PageRequest) -> tuple[list[Teacher], str | None]:
-        """Return one page of teachers, and the cursor of the next page."""
+    def list(self, name: str | None, page: PageRequest) -> RowPage[Teacher]:
+        """Return one page of teachers."""
         query = select(Teacher)
         if name is not None:
             query = query.where(Teacher.name == name)

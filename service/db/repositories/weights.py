@@ -11,7 +11,7 @@ from uuid_utils import uuid7
 from service.db.base import Json
 from service.db.repositories.events import EventRepository
 from service.db.repositories.jobs import JobRepository
-from service.db.repositories.paging import PageRequest, fetch_page
+from service.db.repositories.paging import PageRequest, RowPage, fetch_page
 from service.db.tables import Chip, WeightVersion
 from service.digests import sha256_hex
 from service.errors import (
@@ -72,8 +72,8 @@ class WeightRepository:
         """Return the version that this job published, or None."""
         return self._session.scalar(select(WeightVersion).where(WeightVersion.job_id == job_id))
 
-    def list(self, chip_id: str, page: PageRequest) -> tuple[list[WeightVersion], str | None]:
-        """Return one page of versions without their blocks, and the cursor of the next page."""
+    def list(self, chip_id: str, page: PageRequest) -> RowPage[WeightVersion]:
+        """Return one page of versions without their blocks."""
         query = select(WeightVersion).where(WeightVersion.chip_id == chip_id)
         query = query.options(defer(WeightVersion.block))
         return fetch_page(self._session, query, WeightVersion.id, page)
