@@ -3,10 +3,8 @@
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from typing import Any
 
 from fastapi import FastAPI
-from fastapi.responses import JSONResponse
 from starlette.concurrency import run_in_threadpool
 
 from service.api import (
@@ -26,7 +24,8 @@ from service.api import (
 from service.api.auth import READ
 from service.api.context import Context
 from service.api.credentials import CredentialStore
-from service.api.errors import MEDIA_TYPE, add_error_handlers
+from service.api.document import PROBLEMS, described
+from service.api.errors import add_error_handlers
 from service.api.gate import Gate
 from service.api.hosts import ServedHosts
 from service.api.notifier import EventNotifier
@@ -38,7 +37,6 @@ from service.disk_space import DiskSpace
 from service.jobs.engine import JobEngine
 from service.jobs.kinds.registry import KINDS, JobKinds
 from service.metrics import make_registry
-from service.schemas.resources import Problem
 from service.settings import Settings
 from service.startup import prepare
 from service.version import code_version
@@ -47,12 +45,6 @@ from service.web import pages
 MakeEngine = Callable[[Settings, Database, JobKinds], JobEngine]
 
 _ABANDONED = 24 * 3600.0  # s after which an unfinished upload is deleted
-_PROBLEM: dict[int | str, dict[str, Any]] = {
-    "4XX": {
-        "description": "A problem (RFC 9457): `detail` says what is wrong and what to do",
-        "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}},
-    }
-}
 _ROUTERS = (  # searched from the top: the most frequent requests first
     events.router,
     chips.router,
@@ -95,7 +87,7 @@ def create_app(
         docs_url=None,
         redoc_url=None,
         openapi_url=None,
-        responses=_PROBLEM,
+        responses=PROBLEMS,
         dependencies=[KNOWN_QUERIES],
     )
     app.add_middleware(
@@ -108,7 +100,7 @@ def create_app(
     if settings.metrics_port is None:
         app.include_router(metrics.router)
     app.include_router(pages.router)
-    app.add_api_route("/v1/openapi.json", _describe(app), dependencies=[READ])
+    app.add_api_route("/v1/openapi.json", described(app, kinds), dependencies=[READ])
     add_error_handlers(app)
     return app
 
@@ -147,17 +139,3 @@ def _compose(settings: Settings, engine: MakeEngine | JobEngine, kinds: JobKinds
         metrics=make_registry(database),
         disk=DiskSpace(settings.data_dir, settings.reserve_bytes),
     )
-
-
-def _describe(app: FastAPI) -> Callable[[], JSONResponse]:
-    def describe() -> JSONResponse:
-        """Return the OpenAPI document of the API."""
-        description = app.openapi()
-        schemas = description.setdefault("components", {}).setdefault("schemas", {})
-        schema = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
-        schemas.update(schema.pop("$defs", {}))
-        schemas["Problem"] = schema
-        schemas["JobView"]["properties"]["kind"] = {"$ref": "#/components/schemas/JobKind"}
-        return JSONResponse(description)
-
-    return describe

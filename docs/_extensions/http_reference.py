@@ -8,7 +8,9 @@ from typing import Any, NamedTuple
 
 from sphinx.application import Sphinx
 
+from service.api.document import PROBLEMS, document
 from service.app import create_app
+from service.jobs.kinds.registry import KINDS
 from service.settings import Settings
 
 PAGE = Path("reference") / "http.md"
@@ -22,8 +24,9 @@ A program shows its key in the header `Authorization: Bearer KEY`. A path under 
 except `/v1/session`, which exchanges a key for the cookie of a browser. Lists are pages: give
 `next_cursor` of an answer as `cursor` to read the next one. An answer has at most 1 MB, so that a
 page may hold fewer items than `limit`. A list leaves out `result`, `progress`, `summary` and
-`fingerprint` of an item above 64 kB. A query parameter that a route does not know is refused. An error is answered as
-`application/problem+json`; its `detail` says what to change.
+`fingerprint` of an item above 64 kB. A query parameter that a route does not know is refused. An
+error is answered as `application/problem+json`; its `detail` says what to change. A request with an
+`Idempotency-Key` that was sent before is answered with 200 and what it made then.
 """
 
 
@@ -52,7 +55,7 @@ def _write(app: Sphinx) -> None:
 def openapi() -> dict[str, Any]:
     """Return the OpenAPI document of the service; neither a server nor a database is started."""
     with TemporaryDirectory() as folder:
-        return create_app(Settings(data_dir=Path(folder))).openapi()
+        return document(create_app(Settings(data_dir=Path(folder))), KINDS)
 
 
 def reference(document: dict[str, Any]) -> str:
@@ -89,7 +92,7 @@ def _operation_lines(operation: Operation) -> list[str]:
     if body := described.get("requestBody"):
         lines += [f"Request body: {_contents(body)}.", ""]
     for status, answer in described["responses"].items():
-        if status != "4XX":
+        if status not in PROBLEMS:
             lines += [f"Answer {status}: {_contents(answer) or 'no body'}.", ""]
     return lines
 

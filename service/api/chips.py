@@ -16,7 +16,7 @@ from ltl_core.chip_info import info_to_json
 from service.api.auth import OPERATE, READ
 from service.api.context import Context, ContextDep, PageDep, Responses, utc_now
 from service.api.errors import field_errors
-from service.api.idempotency import IdempotentRequest, OnceDep
+from service.api.idempotency import IdempotentRequest, OnceDep, answer_made, made_earlier
 from service.api.lists import list_page
 from service.api.views import chip_view, chip_views, job_views
 from service.bench.simulated import spec_of
@@ -47,7 +47,12 @@ _SETTINGS_BYTES = 32 * 1024
 _WAITING = (JobStatus.QUEUED, JobStatus.WAITING_FOR_CHIP)
 
 
-@router.post("", status_code=status.HTTP_201_CREATED, dependencies=[OPERATE])
+@router.post(
+    "",
+    status_code=status.HTTP_201_CREATED,
+    dependencies=[OPERATE],
+    responses=made_earlier(ChipView),
+)
 def register_chip(
     body: ChipRequest, response: Response, context: ContextDep, once: OnceDep
 ) -> ChipView:
@@ -58,11 +63,12 @@ def register_chip(
         chips = ChipRepository(session)
         idempotent = IdempotentRequest(session, "POST /v1/chips", once, body)
         if made := idempotent.earlier_result():
-            return chip_view(session, chips.get(made), now)
-        chips.add(chip)
-        idempotent.remember(chip.id, now)
+            chip = chips.get(made)
+        else:
+            chips.add(chip)
+            idempotent.remember(chip.id, now)
         view = chip_view(session, chip, now)
-    response.headers["Location"] = f"/v1/chips/{view.id}"
+    answer_made(response, f"/v1/chips/{view.id}", earlier=made is not None)
     return view
 
 

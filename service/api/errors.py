@@ -13,6 +13,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, RedirectResponse, Response
 from sqlalchemy.exc import DataError, IntegrityError, OperationalError
 from starlette.exceptions import HTTPException
+from starlette.routing import Match
 
 from chip_sim.errors import UnknownPresetError
 from ltl_core import errors as core
@@ -22,6 +23,7 @@ from service.logs import in_a_line
 from service.schemas.resources import FieldError, Problem
 
 MEDIA_TYPE = "application/problem+json"
+_METHODS = ("DELETE", "GET", "HEAD", "PATCH", "POST", "PUT")
 
 
 class Kind(NamedTuple):
@@ -154,7 +156,20 @@ async def _http(request: Request, error: Exception) -> Response:
         404: f"There is nothing at {request.url.path}; see /v1/openapi.json for what there is.",
         405: f"{request.url.path} does not accept {request.method}; see /v1/openapi.json.",
     }.get(status, str(error.detail))
-    return problem(request, Kind(status, slug, status.phrase), detail, None, error.headers)
+    headers = {"Allow": _methods(request)} if status == 405 else error.headers
+    return problem(request, Kind(status, slug, status.phrase), detail, None, headers)
+
+
+def _methods(request: Request) -> str:
+    """List the methods of a path: its routes are many, and a router names those of one alone."""
+    routes = request.app.routes
+    return ", ".join(
+        method
+        for method in _METHODS
+        if any(
+            route.matches({**request.scope, "method": method})[0] is Match.FULL for route in routes
+        )
+    )
 
 
 async def _race(request: Request, error: Exception) -> Response:

@@ -3,11 +3,13 @@
 from datetime import datetime
 from typing import Annotated, NamedTuple
 
-from fastapi import Depends, Header
+from fastapi import Depends, Header, Response, status
 from pydantic import BaseModel
 from sqlalchemy.orm import Session
 
 from service.api.auth import PrincipalDep
+from service.api.context import Responses
+from service.api.document import REQUIRED
 from service.db import locks
 from service.db.access_tables import IdempotencyKey
 from service.db.repositories.idempotency import IdempotencyRepository
@@ -15,7 +17,21 @@ from service.digests import sha256_hex
 from service.errors import ConflictError
 from service.request_errors import IdempotencyKeyMissingError, IdempotencyMismatchError
 
-KeyHeader = Annotated[str | None, Header(alias="Idempotency-Key", min_length=1, max_length=200)]
+_DESCRIPTION = "the same key with the same request returns the resource that was made first"
+KeyHeader = Annotated[
+    str | None,
+    Header(alias="Idempotency-Key", min_length=1, max_length=200, description=_DESCRIPTION),
+]
+NeededKeyHeader = Annotated[
+    str | None,
+    Header(
+        alias="Idempotency-Key",
+        min_length=1,
+        max_length=200,
+        description=_DESCRIPTION,
+        json_schema_extra={REQUIRED: True},
+    ),
+]
 
 
 class Once(NamedTuple):
@@ -29,10 +45,22 @@ async def _once(principal: PrincipalDep, key: KeyHeader = None) -> Once:
     return Once(key, principal.key_id)
 
 
-async def _once_at_most(once: Annotated[Once, Depends(_once)]) -> Once:
-    if once.key is None:
+async def _once_at_most(principal: PrincipalDep, key: NeededKeyHeader = None) -> Once:
+    if key is None:
         raise IdempotencyKeyMissingError
-    return once
+    return Once(key, principal.key_id)
+
+
+def made_earlier(view: type[BaseModel]) -> Responses:
+    """Describe the answer to a request that was sent before, for the OpenAPI document."""
+    return {200: {"model": view, "description": "The same request made it earlier"}}
+
+
+def answer_made(response: Response, location: str, *, earlier: bool) -> None:
+    """Say where the resource is, and whether an earlier request made it."""
+    response.headers["Location"] = location
+    if earlier:
+        response.status_code = status.HTTP_200_OK
 
 
 OnceDep = Annotated[Once, Depends(_once)]

@@ -10,7 +10,12 @@ from starlette.concurrency import run_in_threadpool
 
 from service.api.auth import OPERATE, READ, PrincipalDep
 from service.api.context import Context, ContextDep, PageDep, Responses, utc_now
-from service.api.idempotency import IdempotentRequest, OnceAtMostDep
+from service.api.idempotency import (
+    IdempotentRequest,
+    OnceAtMostDep,
+    answer_made,
+    made_earlier,
+)
 from service.api.lists import list_page
 from service.api.views import job_view, job_views
 from service.db.repositories.events import EventRepository
@@ -39,7 +44,12 @@ def make_router(kinds: JobKinds) -> APIRouter:
 
 
 def _add_submit_job(router: APIRouter, bodies: Any) -> None:
-    @router.post("", status_code=status.HTTP_202_ACCEPTED, dependencies=[OPERATE])
+    @router.post(
+        "",
+        status_code=status.HTTP_202_ACCEPTED,
+        dependencies=[OPERATE],
+        responses=made_earlier(JobView),
+    )
     def submit_job(
         body: Annotated[bodies, Body()],  # a type that is made with the service
         response: Response,
@@ -52,14 +62,13 @@ def _add_submit_job(router: APIRouter, bodies: Any) -> None:
         with context.database.writing() as session:
             idempotent = IdempotentRequest(session, "POST /v1/jobs", once, body)
             if made := idempotent.earlier_result():
-                response.status_code = status.HTTP_200_OK
                 view = job_view(session, JobRepository(session).get(made))
             else:
                 submitter = Submitter(session, context.engine, now, principal.key_id, context.kinds)
                 job = submitter.submit(body)
                 idempotent.remember(job.id, now)
                 view = job_view(session, job)
-        response.headers["Location"] = f"/v1/jobs/{view.id}"
+        answer_made(response, f"/v1/jobs/{view.id}", earlier=made is not None)
         return view
 
 
@@ -122,7 +131,12 @@ def cancel_job(job_id: ResourceId, context: ContextDep) -> JobView:
     return view
 
 
-@_router.post("/{job_id}/retry", status_code=status.HTTP_202_ACCEPTED, dependencies=[OPERATE])
+@_router.post(
+    "/{job_id}/retry",
+    status_code=status.HTTP_202_ACCEPTED,
+    dependencies=[OPERATE],
+    responses=made_earlier(JobView),
+)
 def retry_job(
     job_id: ResourceId,
     response: Response,
@@ -136,12 +150,13 @@ def retry_job(
         jobs = JobRepository(session)
         idempotent = IdempotentRequest(session, "POST retry", once, job_id)
         if made := idempotent.earlier_result():
-            return job_view(session, jobs.get(made))
-        submitter = Submitter(session, context.engine, now, principal.key_id, context.kinds)
-        job = submitter.again(jobs.get(job_id))
-        idempotent.remember(job.id, now)
-        view = job_view(session, job)
-    response.headers["Location"] = f"/v1/jobs/{view.id}"
+            view = job_view(session, jobs.get(made))
+        else:
+            submitter = Submitter(session, context.engine, now, principal.key_id, context.kinds)
+            job = submitter.again(jobs.get(job_id))
+            idempotent.remember(job.id, now)
+            view = job_view(session, job)
+    answer_made(response, f"/v1/jobs/{view.id}", earlier=made is not None)
     return view
 
 

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from fastapi import APIRouter, Response
+from fastapi.responses import PlainTextResponse
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest, start_http_server
 
 from service.api.context import ContextDep
@@ -14,7 +15,7 @@ from service.settings import Settings
 router = APIRouter(tags=["health"])
 
 
-@router.get("/metrics", response_class=Response)
+@router.get("/metrics", response_class=PlainTextResponse)
 def metrics(context: ContextDep) -> Response:
     """Return the state of jobs, chips, leases and workers in the text format of Prometheus."""
     return Response(generate_latest(context.metrics), media_type=CONTENT_TYPE_LATEST)

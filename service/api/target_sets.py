@@ -11,9 +11,15 @@ from ltl_core.network.spec import NetworkSpec
 from ltl_core.teaching.checking import check_samples
 from service.api.auth import OPERATE, READ, PrincipalDep
 from service.api.context import Context, ContextDep, PageDep, utc_now
-from service.api.idempotency import IdempotentRequest, OnceAtMostDep, OnceDep
+from service.api.idempotency import (
+    IdempotentRequest,
+    OnceAtMostDep,
+    OnceDep,
+    answer_made,
+    made_earlier,
+)
 from service.api.lists import list_page
-from service.api.uploads import Upload, load, receive
+from service.api.uploads import UPLOAD, Upload, load, receive
 from service.api.views import job_view, target_set_items, target_set_view
 from service.db.repositories.jobs import JobRepository
 from service.db.repositories.target_sets import TargetSetRepository
@@ -22,16 +28,20 @@ from service.db.tables import TargetChunk, TargetSet
 from service.jobs.kinds.collect import request_for
 from service.jobs.submit import Submitter
 from service.request_errors import FieldProblem, InvalidFieldsError
-from service.schemas.base import SAFETENSORS, Page, ResourceId
+from service.schemas.base import Page, ResourceId
 from service.schemas.jobs import JobView
 from service.schemas.resources import ChunkView, TargetSetItem, TargetSetRequest, TargetSetView
 from service.states import Split, TargetSetState
 
 router = APIRouter(prefix="/v1/target-sets", tags=["target sets"], dependencies=[READ])
-_BLOCK = {"requestBody": {"required": True, "content": {SAFETENSORS: {"schema": {}}}}}
 
 
-@router.post("", status_code=status.HTTP_201_CREATED, dependencies=[OPERATE])
+@router.post(
+    "",
+    status_code=status.HTTP_201_CREATED,
+    dependencies=[OPERATE],
+    responses=made_earlier(TargetSetView),
+)
 def create_target_set(
     body: TargetSetRequest, response: Response, context: ContextDep, once: OnceDep
 ) -> TargetSetView:
@@ -41,13 +51,14 @@ def create_target_set(
         sets = TargetSetRepository(session)
         idempotent = IdempotentRequest(session, "POST /v1/target-sets", once, body)
         if made := idempotent.earlier_result():
-            return target_set_view(session, sets.get(made))
-        TeacherRepository(session).get(body.teacher_id)
-        target_set = _target_set(body, now)
-        sets.add(target_set)
-        idempotent.remember(target_set.id, now)
+            target_set = sets.get(made)
+        else:
+            TeacherRepository(session).get(body.teacher_id)
+            target_set = _target_set(body, now)
+            sets.add(target_set)
+            idempotent.remember(target_set.id, now)
         view = target_set_view(session, target_set)
-    response.headers["Location"] = f"/v1/target-sets/{view.id}"
+    answer_made(response, f"/v1/target-sets/{view.id}", earlier=made is not None)
     return view
 
 
@@ -70,7 +81,7 @@ def get_target_set(target_set_id: ResourceId, context: ContextDep) -> TargetSetV
         return target_set_view(session, TargetSetRepository(session).get(target_set_id))
 
 
-@router.put("/{target_set_id}/chunks/{index}", dependencies=[OPERATE], openapi_extra=_BLOCK)
+@router.put("/{target_set_id}/chunks/{index}", dependencies=[OPERATE], openapi_extra=UPLOAD)
 async def upload_chunk(
     target_set_id: ResourceId,
     index: Annotated[int, Path(ge=0, lt=2**31)],
@@ -96,7 +107,10 @@ async def upload_chunk(
 
 
 @router.post(
-    "/{target_set_id}/complete", status_code=status.HTTP_202_ACCEPTED, dependencies=[OPERATE]
+    "/{target_set_id}/complete",
+    status_code=status.HTTP_202_ACCEPTED,
+    dependencies=[OPERATE],
+    responses=made_earlier(JobView),
 )
 def complete_target_set(
     target_set_id: ResourceId,
@@ -111,14 +125,15 @@ def complete_target_set(
         jobs = JobRepository(session)
         idempotent = IdempotentRequest(session, "POST complete", once, target_set_id)
         if made := idempotent.earlier_result():
-            return job_view(session, jobs.get(made))
-        sets = TargetSetRepository(session)
-        target_set = sets.get_in(target_set_id, TargetSetState.UPLOADING)
-        submitter = Submitter(session, context.engine, now, principal.key_id, context.kinds)
-        job = submitter.submit(request_for(target_set))
-        idempotent.remember(job.id, now)
-        view = job_view(session, job)
-    response.headers["Location"] = f"/v1/jobs/{view.id}"
+            view = job_view(session, jobs.get(made))
+        else:
+            sets = TargetSetRepository(session)
+            target_set = sets.get_in(target_set_id, TargetSetState.UPLOADING)
+            submitter = Submitter(session, context.engine, now, principal.key_id, context.kinds)
+            job = submitter.submit(request_for(target_set))
+            idempotent.remember(job.id, now)
+            view = job_view(session, job)
+    answer_made(response, f"/v1/jobs/{view.id}", earlier=made is not None)
     return view
 
 

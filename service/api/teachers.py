@@ -1,7 +1,7 @@
 """Teachers: a network and its weights, checked before they are stored."""
 
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 from fastapi import APIRouter, Query, Request, Response, status
 from pydantic import ValidationError
@@ -12,20 +12,31 @@ from ltl_core.teaching.checking import check_weights
 from service.api.auth import OPERATE, READ
 from service.api.context import Context, ContextDep, PageDep, utc_now
 from service.api.errors import field_errors
-from service.api.idempotency import IdempotentRequest, Once, OnceDep
+from service.api.idempotency import (
+    IdempotentRequest,
+    Once,
+    OnceDep,
+    answer_made,
+    made_earlier,
+)
 from service.api.lists import list_page
-from service.api.uploads import Upload, load, receive
+from service.api.uploads import UPLOAD, Upload, load, receive
 from service.db.repositories.teachers import TeacherRepository
 from service.db.tables import Teacher
 from service.request_errors import FieldProblem, InvalidFieldsError
-from service.schemas.base import SAFETENSORS, Page, ResourceId
+from service.schemas.base import Page, ResourceId
 from service.schemas.resources import TeacherItem, TeacherMetadata, TeacherView
 
 router = APIRouter(prefix="/v1/teachers", tags=["teachers"], dependencies=[READ])
-_BLOCK = {"requestBody": {"required": True, "content": {SAFETENSORS: {"schema": {}}}}}
 
 
-@router.post("", status_code=status.HTTP_201_CREATED, dependencies=[OPERATE], openapi_extra=_BLOCK)
+@router.post(
+    "",
+    status_code=status.HTTP_201_CREATED,
+    dependencies=[OPERATE],
+    openapi_extra=UPLOAD,
+    responses=made_earlier(TeacherView),
+)
 async def upload_teacher(
     request: Request, response: Response, context: ContextDep, once: OnceDep
 ) -> TeacherView:
@@ -36,8 +47,8 @@ async def upload_teacher(
     """
     with context.artifacts.temporary() as scratch:
         upload = await receive(request, scratch, context.settings.max_upload_bytes)
-        view = await run_in_threadpool(_store, context, upload, once)
-    response.headers["Location"] = f"/v1/teachers/{view.id}"
+        view, earlier = await run_in_threadpool(_store, context, upload, once)
+    answer_made(response, f"/v1/teachers/{view.id}", earlier=earlier)
     return view
 
 
@@ -65,7 +76,12 @@ def delete_teacher(teacher_id: ResourceId, context: ContextDep) -> None:
         TeacherRepository(session).delete(teacher_id)
 
 
-def _store(context: Context, upload: Upload, once: Once) -> TeacherView:
+class _Stored(NamedTuple):
+    view: TeacherView
+    earlier: bool  # whether an earlier request stored it
+
+
+def _store(context: Context, upload: Upload, once: Once) -> _Stored:
     arrays, metadata = load(upload.path)
     about = _read_metadata(metadata)
     check_weights(about.network, arrays)
@@ -74,12 +90,12 @@ def _store(context: Context, upload: Upload, once: Once) -> TeacherView:
         teachers = TeacherRepository(session)
         idempotent = IdempotentRequest(session, "POST /v1/teachers", once, upload.sha256)
         if made := idempotent.earlier_result():
-            return TeacherView.model_validate(teachers.get(made))
+            return _Stored(TeacherView.model_validate(teachers.get(made)), earlier=True)
         teacher = _teacher(about, upload.sha256, now)
         teachers.add(teacher)
         idempotent.remember(teacher.id, now)
         context.artifacts.adopt(upload.path, upload.sha256)
-        return TeacherView.model_validate(teacher)
+        return _Stored(TeacherView.model_validate(teacher), earlier=False)
 
 
 def _teacher(about: TeacherMetadata, sha256: str, now: datetime) -> Teacher:

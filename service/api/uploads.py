@@ -2,7 +2,7 @@
 
 import hashlib
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from fastapi import Request
 from starlette.concurrency import run_in_threadpool
@@ -13,6 +13,24 @@ from ltl_core.errors import CorruptTensorsError
 from ltl_core.teaching.checking import Arrays, read_arrays
 from service.digests import CONTENT_DIGEST, read_digest_header
 from service.request_errors import ChecksumMismatchError, DigestMissingError, TooLargeError
+from service.schemas.base import SAFETENSORS
+
+# How the OpenAPI document describes an upload: FastAPI knows no body that a route streams.
+UPLOAD: dict[str, Any] = {
+    "parameters": [
+        {
+            "name": CONTENT_DIGEST,
+            "in": "header",
+            "required": True,
+            "description": "SHA-256 of the body (RFC 9530): sha-256=:BASE64:",
+            "schema": {"type": "string", "pattern": "^sha-256=:[A-Za-z0-9+/]{43}=:$"},
+        }
+    ],
+    "requestBody": {
+        "required": True,
+        "content": {SAFETENSORS: {"schema": {"type": "string", "format": "binary"}}},
+    },
+}
 
 
 class Upload(NamedTuple):

@@ -5,7 +5,8 @@ from typing import Annotated
 
 from pydantic import AnyHttpUrl, Field
 
-from service.schemas.base import JsonObject, Request, ResourceId, Title, View
+from service.schemas.base import DescribedAs, JsonObject, Request, ResourceId, Title, View
+from service.schemas.chip_info import ChipInformation
 
 _VISIBLE = r"^[\x21-\x7e]+$"
 TOKEN_MAX = 2**30  # far below the largest integer that the database stores
@@ -29,7 +30,7 @@ class AgentRequest(Request):
     secret: Annotated[str, Field(min_length=32, max_length=200, pattern=_VISIBLE, repr=False)]
     version: Annotated[str, Field(min_length=1, max_length=60, pattern=_VISIBLE)]
     limits: AgentLimits = AgentLimits()
-    info: JsonObject  # ChipInfo
+    info: Annotated[JsonObject, DescribedAs(ChipInformation)]
     token: Annotated[int, Field(ge=0, le=TOKEN_MAX)] = 0  # the highest lease token it has seen
 
 

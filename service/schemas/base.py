@@ -3,9 +3,34 @@
 import unicodedata
 from typing import Annotated, Any, Generic, TypeVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    GetJsonSchemaHandler,
+    JsonValue,
+    TypeAdapter,
+)
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema
 
 Item = TypeVar("Item")
+
+
+class DescribedAs:
+    """Annotates JSON that is handed on as it is with the JSON schema of a model, or of several."""
+
+    def __init__(self, *models: Any) -> None:
+        self._models = models
+
+    def __get_pydantic_json_schema__(
+        self, _: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
+        found = [handler(TypeAdapter(model).core_schema) for model in self._models]
+        return found[0] if len(found) == 1 else {"anyOf": found}
+
+
 Json = dict[str, Any]
 JsonObject = dict[str, JsonValue]
 ResourceId = Annotated[str, Field(min_length=1, max_length=36)]

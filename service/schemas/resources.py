@@ -7,7 +7,16 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic import Json as JsonText
 
 from ltl_core.network.spec import NetworkSpec
-from service.schemas.base import Json, JsonObject, Request, ResourceId, Title, View
+from service.schemas.base import (
+    DescribedAs,
+    Json,
+    JsonObject,
+    Request,
+    ResourceId,
+    Title,
+    View,
+)
+from service.schemas.chip_info import ChipInformation, NothingKnown
 from service.states import (
     ChipHealth,
     ChipState,
@@ -115,11 +124,13 @@ class SimulatedChipSettings(Request):
 
 
 class ChipRequest(Request):
-    """A chip to be registered: its backend and the settings of that."""
+    """A chip to be registered: its backend and the settings of that backend."""
 
     name: Title
     backend: str = Field(default="simulated", min_length=1, max_length=40)
-    settings: JsonObject  # of the backend; for `simulated`: SimulatedChipSettings
+    settings: Annotated[
+        JsonObject, DescribedAs(SimulatedChipSettings, JsonObject)
+    ]  # of the backend
 
 
 class ChipPatch(Request):
@@ -153,8 +164,8 @@ class ChipView(View):
     id: str
     name: str
     backend: str
-    settings: Json
-    info: Json  # ChipInfo: tiles, code ranges, observables; empty until the driver has reported it
+    settings: Annotated[Json, DescribedAs(SimulatedChipSettings, JsonObject)]  # of the backend
+    info: Annotated[Json, DescribedAs(ChipInformation, NothingKnown)]
     state: ChipState
     health: ChipHealth
     accuracy: float | None  # in the last measurement

@@ -11,10 +11,11 @@ from service.schemas.base import Title
 from service.schemas.upkeep import PolicyRequest
 from tests.world import World
 
-# Texts that are read further: a date, a URL that is checked when it is used.
-READ_FURTHER = {"date-time", "uri"}
+# Texts that are read further: a date, a URL that is checked when it is used, an upload, which has a
+# limit of its own.
+READ_FURTHER = {"date-time", "uri", "binary"}
 # Objects without a schema of their own, which their chip backend or parser checks.
-CHECKED_FURTHER = {"ChipRequest.settings", "AgentRequest.info"}
+CHECKED_FURTHER = {"ChipRequest.settings", "SimulatedChipSettings.overrides"}
 
 
 def unbounded(

@@ -5,7 +5,7 @@ import operator
 from enum import StrEnum
 from typing import Annotated, Any
 
-from pydantic import Field
+from pydantic import BaseModel, Field
 
 from service.jobs.errors import UnknownJobKindError
 from service.jobs.kinds import calibrate, collect, evaluate, probe, train, tune
@@ -40,6 +40,12 @@ class JobKinds:
     def names(self) -> type[StrEnum]:
         """Make the closed set of names that the API publishes."""
         return StrEnum("JobKind", {name.upper(): name for name in self._kinds})  # type: ignore[return-value]
+
+    def settings(self) -> list[type[BaseModel]]:
+        """Return the models of settings, of the kinds that have any."""
+        fields = (kind.request.model_fields.get("settings") for kind in self._kinds.values())
+        models = (field.annotation for field in fields if field)
+        return [one for one in models if isinstance(one, type) and issubclass(one, BaseModel)]
 
     def bodies(self) -> Any:
         """Make the type of the bodies that POST /v1/jobs accepts, told apart by `kind`."""

@@ -1,0 +1,94 @@
+"""The OpenAPI document: what FastAPI derives from the routes, and what it cannot know of them."""
+
+from collections.abc import Callable, Iterator, Mapping
+from copy import deepcopy
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel
+from pydantic.json_schema import models_json_schema
+
+from service.api.context import Responses
+from service.api.errors import MEDIA_TYPE
+from service.jobs.kinds.registry import JobKinds
+from service.schemas.resources import Problem
+
+Json = dict[str, Any]
+
+_REF = "#/components/schemas/{model}"
+_PROBLEM = {MEDIA_TYPE: {"schema": {"$ref": _REF.format(model="Problem")}}}
+# Every route can give them: a wrong key, too many requests, a database that does not answer.
+PROBLEMS: Responses = {
+    "4XX": {
+        "description": "A problem (RFC 9457): `detail` says what is wrong and what to do",
+        "content": _PROBLEM,
+    },
+    "5XX": {
+        "description": "A problem of the service: it is not ready, its disk is full, or it failed",
+        "content": _PROBLEM,
+    },
+}
+# FastAPI calls a parameter required only where it refuses the request itself, in its own words.
+REQUIRED = "x-required"
+
+
+def described(app: FastAPI, kinds: JobKinds) -> Callable[[], JSONResponse]:
+    """Return the route that answers with the OpenAPI document."""
+
+    def describe() -> JSONResponse:
+        """Return the OpenAPI document of the API."""
+        return JSONResponse(document(app, kinds))
+
+    return describe
+
+
+def document(app: FastAPI, kinds: JobKinds) -> Json:
+    """Return the OpenAPI document of the application."""
+    found = deepcopy(app.openapi())  # which FastAPI keeps
+    schemas = found.setdefault("components", {}).setdefault("schemas", {})
+    for given in _parameters(found):
+        _correct(given)
+    schemas.update(_schemas(Problem))
+    view = schemas["JobView"]["properties"]
+    view["kind"] = {"$ref": _REF.format(model="JobKind")}
+    view["settings"] = _settings(kinds, schemas)
+    policy = schemas["PolicyRequest"]["properties"]["settings"]
+    schemas["PolicyView"]["properties"]["settings"] = {"$ref": policy["$ref"]}
+    return found
+
+
+def _parameters(found: Mapping[str, Any]) -> Iterator[Json]:
+    for operations in found["paths"].values():
+        for operation in operations.values():
+            yield from operation.get("parameters", ())
+
+
+def _correct(given: Json) -> None:
+    """Correct a parameter: one that is not sent is absent, and not null."""
+    schema = given["schema"]
+    given["required"] = given["required"] or schema.pop(REQUIRED, False)
+    choices = [one for one in schema.get("anyOf", ()) if one != {"type": "null"}]
+    if len(choices) == 1:
+        del schema["anyOf"]
+        schema.update(choices[0])
+
+
+def _settings(kinds: JobKinds, schemas: Json) -> Json:
+    """Describe the settings of jobs, whose models the registry of kinds knows."""
+    models = kinds.settings()
+    for model in models:
+        schemas.update(_schemas(model))
+    none: Json = {"type": "object", "maxProperties": 0, "description": "of a kind without settings"}
+    choices = [{"$ref": _REF.format(model=model.__name__)} for model in models]
+    return {
+        "anyOf": [*choices, none],
+        "description": "As accepted, with the defaults filled in. Jobs that an earlier release "
+        "accepted may have other fields.",
+    }
+
+
+def _schemas(model: type[BaseModel]) -> Json:
+    """Return the schemas of a model and of all that it consists of, by name."""
+    _, found = models_json_schema([(model, "validation")], ref_template=_REF)
+    return dict(found["$defs"])
