@@ -116,9 +116,11 @@ def _lifespan(
         context.artifacts.delete_unfinished_uploads(before=time.time() - _ABANDONED)
         await run_in_threadpool(context.engine.launch)
         try:
+            context.credentials.use.start()
             with metrics.metrics_server(settings, context.database):
                 yield
         finally:
+            await context.credentials.use.stop()
             await context.notifier.close()
             await run_in_threadpool(context.engine.stop)
             context.database.close()

@@ -21,10 +21,14 @@ class NewKey(NamedTuple):
     row: ApiKey
 
 
-def make_key(name: str, scopes: Sequence[Scope], now: datetime) -> NewKey:
-    """Create a key of 256 random bits with these scopes."""
+def make_key(
+    name: str, scopes: Sequence[Scope], now: datetime, expires_at: datetime | None = None
+) -> NewKey:
+    """Create a key of 256 random bits with these scopes, valid until `expires_at`, if any."""
     key = _PREFIX + secrets.token_urlsafe(32)
-    return NewKey(key, key_row(name, key, scopes, now))
+    row = key_row(name, key, scopes, now)
+    row.expires_at = expires_at
+    return NewKey(key, row)
 
 
 def hash_key(key: str) -> str:

@@ -17,3 +17,11 @@ def keep_private(data_dir: Path) -> None:
         data_dir.chmod(data_dir.stat().st_mode & ~_OWNER_ALONE)
         for database in data_dir.glob("*.sqlite*"):
             database.chmod(database.stat().st_mode & ~_OWNER_ALONE)
+
+
+def write_private(path: Path, text: str) -> None:
+    """Write one line to a new file that its owner alone can read, in place of an earlier one."""
+    path.unlink(missing_ok=True)
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "w") as file:
+        file.write(text + "\n")

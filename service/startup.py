@@ -1,6 +1,5 @@
 """Preparations before the service answers: migrations, and the first key."""
 
-import os
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -9,6 +8,7 @@ from service.db.migrate import upgrade
 from service.db.repositories.keys import KeyRepository
 from service.db.session import Database, wait_for
 from service.keys import hash_key, key_row, make_key
+from service.private_files import write_private
 from service.settings import Settings
 from service.states import Scope
 
@@ -16,7 +16,7 @@ _JOIN_KEY = "join key (TANDEMCAL_JOIN_KEY)"
 
 
 def prepare(settings: Settings) -> str | None:
-    """Migrate the database, and create the first key if there is no valid key; return a new key.
+    """Migrate the database, and create a first key if none has the scope `admin`; return a new key.
 
     The key is also written to `settings.key_file`, which only its owner can read. Raises
     OperationalError if the database does not answer in time.
@@ -37,12 +37,12 @@ def prepare(settings: Settings) -> str | None:
 def _first_key(database: Database, path: Path) -> str | None:
     with database.writing() as session:
         locks.hold(session, locks.MIGRATIONS)  # processes that start together create one key
-        keys = KeyRepository(session)
-        if keys.any_valid():
+        keys, now = KeyRepository(session), datetime.now(UTC)
+        if keys.any_admin(now):
             return None
-        new = make_key("first key", tuple(Scope), datetime.now(UTC))
+        new = make_key("first key", tuple(Scope), now)
         keys.add(new.row)
-        _write_private(path, new.key)
+        write_private(path, new.key)
     return new.key
 
 
@@ -51,16 +51,9 @@ def _accept_join_key(database: Database, key: str) -> None:
     now = datetime.now(UTC)
     with database.writing() as session:
         keys = KeyRepository(session)
-        rows = [row for row in keys.list() if row.name == _JOIN_KEY]
+        rows = keys.named(_JOIN_KEY)
         for row in rows:
             if row.sha256 != hash_key(key):
                 keys.revoke(row.id, now)
         if all(row.sha256 != hash_key(key) for row in rows):
             keys.add(key_row(_JOIN_KEY, key, (Scope.AGENT,), now))
-
-
-def _write_private(path: Path, key: str) -> None:
-    path.unlink(missing_ok=True)
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "w") as file:
-        file.write(key + "\n")

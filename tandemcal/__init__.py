@@ -52,6 +52,7 @@ if TYPE_CHECKING:
     from service.client.errors import TandemcalError as TandemcalError
     from service.client.jobs import Jobs as Jobs
     from service.client.jobs import Queueing as Queueing
+    from service.client.keys import Keys as Keys
     from service.client.sdk import Tandemcal as Tandemcal
     from service.client.teachers import Splits as Splits
     from service.client.teachers import Students as Students
@@ -63,6 +64,8 @@ if TYPE_CHECKING:
     from service.schemas.jobs import JobView as JobView
     from service.schemas.resources import ChipView as ChipView
     from service.schemas.resources import HealthView as HealthView
+    from service.schemas.resources import KeyView as KeyView
+    from service.schemas.resources import NewKeyView as NewKeyView
     from service.schemas.resources import StudentView as StudentView
     from service.schemas.resources import TargetSetItem as TargetSetItem
     from service.schemas.resources import TargetSetView as TargetSetView
@@ -90,13 +93,15 @@ _MODULES = {
         *("DownloadError", "JobEndedError", "ServiceUnreachableError", "TandemcalError"),
     ),
     "service.client.jobs": ("Jobs", "Queueing"),
+    "service.client.keys": ("Keys",),
     "service.client.sdk": ("Tandemcal",),
     "service.client.teachers": ("Splits", "Students", "TargetSets", "Teachers"),
     "service.client.tensors": ("Samples",),
     "service.client.transport": ("Retry",),
     "service.schemas.jobs": ("EventView", "JobView"),
     "service.schemas.resources": (
-        *("ChipView", "HealthView", "StudentView", "TargetSetItem", "TargetSetView"),
+        *("ChipView", "HealthView", "KeyView", "NewKeyView", "StudentView"),
+        *("TargetSetItem", "TargetSetView"),
         *("TeacherItem", "TeacherView", "WeightVersionView"),
     ),
     "service.schemas.upkeep": ("FingerprintView", "PolicyRequest", "PolicyView"),

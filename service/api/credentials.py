@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from starlette.concurrency import run_in_threadpool
 
+from service.api.key_use import KeyUse
 from service.db.access_tables import ApiKey, BrowserSession
 from service.db.repositories.keys import KeyRepository
 from service.db.session import Database
@@ -24,6 +25,11 @@ class Principal(NamedTuple):
     key_id: str
     name: str
     scopes: frozenset[Scope]
+    expires_at: datetime | None  # of the key
+
+    def is_valid(self, now: datetime) -> bool:
+        """Tell whether the key has not expired."""
+        return self.expires_at is None or self.expires_at > now
 
 
 class CredentialStore:
@@ -31,6 +37,7 @@ class CredentialStore:
 
     def __init__(self, database: Database, session_days: int) -> None:
         self._database = database
+        self.use = KeyUse(database)
         self._session_life = timedelta(days=session_days)
         self._known: dict[tuple[str, bool], tuple[Principal, float]] = {}
 
@@ -47,7 +54,7 @@ class CredentialStore:
         token = secrets.token_urlsafe(32)
         with self._database.writing() as session:
             keys = KeyRepository(session)
-            if (row := keys.by_hash(hash_key(key))) is None:
+            if (row := keys.by_hash(hash_key(key), now)) is None:
                 raise UnauthenticatedError
             opened = BrowserSession(
                 sha256=hash_key(token), key_id=row.id, expires_at=now + self._session_life
@@ -66,9 +73,10 @@ class CredentialStore:
         self._known.clear()
 
     async def _find(self, sha256: str, *, of_session: bool) -> Principal | None:
-        credential = (sha256, of_session)
+        credential, now = (sha256, of_session), datetime.now(UTC)
         known = self._known.get(credential)
-        if known is not None and time.monotonic() - known[1] < _CACHED:
+        if known is not None and time.monotonic() - known[1] < _CACHED and known[0].is_valid(now):
+            self.use.note(known[0].key_id, now)
             return known[0]
         found = await run_in_threadpool(self._look_up, *credential)
         if found is None:
@@ -77,14 +85,16 @@ class CredentialStore:
         if len(self._known) >= _CACHE_SIZE:
             self._known.clear()
         self._known[credential] = (found, time.monotonic())
+        self.use.note(found.key_id, now)
         return found
 
     def _look_up(self, sha256: str, of_session: bool) -> Principal | None:
         with self._database.reading() as session:
-            keys = KeyRepository(session)
-            row = keys.by_session(sha256, datetime.now(UTC)) if of_session else keys.by_hash(sha256)
+            keys, now = KeyRepository(session), datetime.now(UTC)
+            row = keys.by_session(sha256, now) if of_session else keys.by_hash(sha256, now)
         return None if row is None else _principal(row)
 
 
 def _principal(row: ApiKey) -> Principal:
-    return Principal(row.id, row.name, frozenset(Scope(scope) for scope in row.scopes))
+    scopes = frozenset(Scope(scope) for scope in row.scopes)
+    return Principal(row.id, row.name, scopes, row.expires_at)

@@ -48,7 +48,7 @@ class Gate:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        request, guarded = Request(scope), _with_nosniff(send)
+        request, guarded = Request(scope), _with_headers(send)
         try:
             await self._check(request)
             bounded = _limited(request, receive)
@@ -106,12 +106,17 @@ class Gate:
             raise
 
 
-def _with_nosniff(send: Send) -> Send:
-    """Forbid browsers to take an answer for another type than it says."""
+def _with_headers(send: Send) -> Send:
+    """Forbid browsers to take an answer for another type than it says, and to keep it.
+
+    An answer that may be kept says so itself.
+    """
 
     async def add(message: Message) -> None:
         if message["type"] == "http.response.start":
-            MutableHeaders(scope=message)["X-Content-Type-Options"] = "nosniff"
+            headers = MutableHeaders(scope=message)
+            headers["X-Content-Type-Options"] = "nosniff"
+            headers.setdefault("Cache-Control", "no-store")
         await send(message)
 
     return add

@@ -3,28 +3,34 @@
 from fastapi import APIRouter, status
 
 from service.api.auth import ADMIN
-from service.api.context import ContextDep, utc_now
+from service.api.context import ContextDep, PageDep, utc_now
+from service.api.lists import list_page
 from service.api.views import columns_of
 from service.db.repositories.keys import KeyRepository
 from service.errors import ConflictError
 from service.keys import make_key
-from service.schemas.base import ResourceId
+from service.request_errors import FieldProblem, InvalidFieldsError
+from service.schemas.base import Page, ResourceId
 from service.schemas.resources import KeyRequest, KeyView, NewKeyView
 
 router = APIRouter(prefix="/v1/keys", tags=["keys"], dependencies=[ADMIN])
 
 
 @router.get("")
-def list_keys(context: ContextDep) -> list[KeyView]:
-    """List all API keys, without the keys themselves."""
+def list_keys(context: ContextDep, page: PageDep) -> Page[KeyView]:
+    """List API keys, newest first, without the keys themselves."""
     with context.database.reading() as unit:
-        return [KeyView.model_validate(row) for row in KeyRepository(unit).list()]
+        found = KeyRepository(unit).list(page)
+    return list_page(found, [KeyView.model_validate(row) for row in found.rows])
 
 
 @router.post("", status_code=status.HTTP_201_CREATED)
 def create_key(body: KeyRequest, context: ContextDep) -> NewKeyView:
     """Create an API key. Only this answer shows the key."""
-    new = make_key(body.name, body.scopes, utc_now())
+    now = utc_now()
+    if body.expires_at is not None and body.expires_at <= now:
+        raise InvalidFieldsError(FieldProblem("/expires_at", "this time has passed"))
+    new = make_key(body.name, body.scopes, now, body.expires_at)
     with context.database.writing() as unit:
         KeyRepository(unit).add(new.row)
     return NewKeyView(**columns_of(new.row, NewKeyView), key=new.key)
@@ -33,10 +39,11 @@ def create_key(body: KeyRequest, context: ContextDep) -> NewKeyView:
 @router.delete("/{key_id}")
 def revoke_key(key_id: ResourceId, context: ContextDep) -> KeyView:
     """Revoke an API key. The last key with the scope `admin` cannot be revoked."""
+    now = utc_now()
     with context.database.writing() as unit:
         stored = KeyRepository(unit)
-        view = KeyView.model_validate(stored.revoke(key_id, utc_now()))
-        if not stored.any_admin():
+        view = KeyView.model_validate(stored.revoke(key_id, now))
+        if not stored.any_admin(now):
             raise ConflictError(
                 "This is the last key with the scope 'admin'; create another one first."
             )

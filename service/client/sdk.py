@@ -6,6 +6,7 @@ import httpx
 
 from service.client.chips import Chips
 from service.client.jobs import Jobs
+from service.client.keys import Keys
 from service.client.teachers import Students, TargetSets, Teachers
 from service.client.transport import Retry, Transport
 from service.schemas.resources import HealthView
@@ -32,6 +33,7 @@ class Tandemcal:
         self.target_sets = TargetSets(transport, self.jobs)
         self.students = Students(transport)
         self.chips = Chips(transport)
+        self.keys = Keys(transport)
 
     def health(self) -> HealthView:
         """Return the state and the version of the service."""

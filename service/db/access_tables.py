@@ -25,7 +25,9 @@ class ApiKey(Base):
     )  # of the key; the key itself is never stored
     scopes: Mapped[list[str]] = mapped_column(JSON())
     created_at: Mapped[datetime]
+    expires_at: Mapped[datetime | None]  # None: never
     revoked_at: Mapped[datetime | None]
+    last_used_at: Mapped[datetime | None]  # up to a minute late
 
 
 class BrowserSession(Base):

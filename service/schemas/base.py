@@ -1,10 +1,12 @@
 """Base classes of every body: closed requests, open views, pages of lists."""
 
 import unicodedata
+from datetime import UTC, datetime
 from typing import Annotated, Any, Generic, TypeVar
 
 from pydantic import (
     AfterValidator,
+    AwareDatetime,
     BaseModel,
     ConfigDict,
     Field,
@@ -67,6 +69,19 @@ _INVISIBLE = frozenset(
 )
 Title = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_shown_as_it_is)]
 SAFETENSORS = "application/vnd.safetensors"  # the media type of every block of tensors
+
+
+_YEARS = range(2000, 2200)
+
+
+def _in_utc(time: datetime) -> datetime:
+    """Return the same instant in UTC. Raises ValueError for a year of no use to anybody."""
+    if time.year not in _YEARS:
+        raise ValueError(f"the year has to be from {_YEARS.start} to {_YEARS.stop - 1}")
+    return time.astimezone(UTC)
+
+
+Instant = Annotated[AwareDatetime, AfterValidator(_in_utc)]
 
 
 class Request(BaseModel):

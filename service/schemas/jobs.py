@@ -1,24 +1,12 @@
 """Bodies about jobs: requests for each kind, the view of a job, its events."""
 
-from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Annotated, Literal
+from datetime import datetime
+from typing import TYPE_CHECKING, Literal
 
-from pydantic import AfterValidator, AwareDatetime, Field, model_validator
+from pydantic import Field, model_validator
 
-from service.schemas.base import Json, Request, ResourceId, View
+from service.schemas.base import Instant, Json, Request, ResourceId, View
 from service.states import JobStatus
-
-_YEARS = range(2000, 2200)
-
-
-def _in_utc(time: datetime) -> datetime:
-    """Return the same instant in UTC. Raises ValueError for a year that no job waits for."""
-    if time.year not in _YEARS:
-        raise ValueError(f"the year has to be from {_YEARS.start} to {_YEARS.stop - 1}")
-    return time.astimezone(UTC)
-
-
-Instant = Annotated[AwareDatetime, AfterValidator(_in_utc)]
 
 
 class Submission(Request):

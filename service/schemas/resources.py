@@ -9,6 +9,7 @@ from pydantic import Json as JsonText
 from ltl_core.network.spec import NetworkSpec
 from service.schemas.base import (
     DescribedAs,
+    Instant,
     Json,
     JsonObject,
     Request,
@@ -209,6 +210,7 @@ class KeyRequest(Request):
 
     name: Title
     scopes: list[Scope] = Field(min_length=1, max_length=len(Scope))
+    expires_at: Instant | None = None  # in the future; null: never
 
 
 class KeyView(View):
@@ -218,7 +220,9 @@ class KeyView(View):
     name: str
     scopes: list[Scope]
     created_at: datetime
+    expires_at: datetime | None = None
     revoked_at: datetime | None
+    last_used_at: datetime | None = None  # up to a minute late
 
 
 class NewKeyView(KeyView):

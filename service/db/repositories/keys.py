@@ -1,12 +1,13 @@
 """API keys, and browser sessions opened with them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 
-from sqlalchemy import delete, select
+from sqlalchemy import ColumnElement, and_, delete, or_, select, update
 from sqlalchemy.orm import Session
 
 from service.db.access_tables import ApiKey, BrowserSession
+from service.db.repositories.paging import PageRequest, RowPage, fetch_page
 from service.errors import KeyNotFoundError
 from service.states import Scope
 
@@ -17,21 +18,19 @@ class KeyRepository:
     def __init__(self, session: Session) -> None:
         self._session = session
 
-    def by_hash(self, sha256: str) -> ApiKey | None:
-        """Return the key with this hash, or None if there is none or it was revoked."""
-        return self._session.scalar(
-            select(ApiKey).where(ApiKey.sha256 == sha256, ApiKey.revoked_at.is_(None))
-        )
+    def by_hash(self, sha256: str, now: datetime) -> ApiKey | None:
+        """Return the valid key with this hash, or None."""
+        return self._session.scalar(select(ApiKey).where(ApiKey.sha256 == sha256, _valid(now)))
 
     def by_session(self, sha256: str, now: datetime) -> ApiKey | None:
-        """Return the key of a browser session, or None if it has expired or was revoked."""
+        """Return the valid key of a browser session that has not expired, or None."""
         return self._session.scalar(
             select(ApiKey)
             .join(BrowserSession, BrowserSession.key_id == ApiKey.id)
             .where(
                 BrowserSession.sha256 == sha256,
                 BrowserSession.expires_at > now,
-                ApiKey.revoked_at.is_(None),
+                _valid(now),
             )
         )
 
@@ -40,19 +39,26 @@ class KeyRepository:
         self._session.add(key)
         self._session.flush()
 
-    def any_valid(self) -> bool:
-        """Return whether there is a key that was not revoked."""
-        query = select(ApiKey.id).where(ApiKey.revoked_at.is_(None)).limit(1)
-        return self._session.scalar(query) is not None
-
-    def any_admin(self) -> bool:
+    def any_admin(self, now: datetime) -> bool:
         """Return whether there is a valid key with the scope `admin`."""
-        valid = self._session.scalars(select(ApiKey).where(ApiKey.revoked_at.is_(None)))
+        valid = self._session.scalars(select(ApiKey).where(_valid(now)))
         return any(Scope.ADMIN in key.scopes for key in valid)
 
-    def list(self) -> Sequence[ApiKey]:
-        """Return all keys, oldest first, revoked ones too."""
-        return self._session.scalars(select(ApiKey).order_by(ApiKey.id)).all()
+    def named(self, name: str) -> Sequence[ApiKey]:
+        """Return the keys of this name, revoked ones too."""
+        return self._session.scalars(select(ApiKey).where(ApiKey.name == name)).all()
+
+    def list(self, page: PageRequest) -> RowPage[ApiKey]:
+        """Return one page of keys, revoked ones too."""
+        return fetch_page(self._session, select(ApiKey), ApiKey.id, page)
+
+    def note_use(self, used: Mapping[str, datetime]) -> None:
+        """Store when keys were last used."""
+        for key_id, at in sorted(used.items()):
+            before = or_(ApiKey.last_used_at.is_(None), ApiKey.last_used_at < at)
+            self._session.execute(
+                update(ApiKey).where(ApiKey.id == key_id, before).values(last_used_at=at)
+            )
 
     def revoke(self, key_id: str, now: datetime) -> ApiKey:
         """Revoke a key and end its browser sessions. Raises KeyNotFoundError."""
@@ -74,3 +80,9 @@ class KeyRepository:
     def close_session(self, sha256: str) -> None:
         """Delete the browser session with this hash of its token."""
         self._session.execute(delete(BrowserSession).where(BrowserSession.sha256 == sha256))
+
+
+def _valid(now: datetime) -> ColumnElement[bool]:
+    """Condition on a key: it was not revoked, and has not expired."""
+    lasts = or_(ApiKey.expires_at.is_(None), ApiKey.expires_at > now)
+    return and_(ApiKey.revoked_at.is_(None), lasts)

@@ -1,0 +1,108 @@
+"""`tandemcal keys`: list, make and revoke API keys."""
+
+import sys
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from service.cli.client import (
+    DEFAULT_URL,
+    AsJson,
+    Key,
+    Url,
+    client_of,
+    fail,
+    local_time,
+    say,
+    show_json,
+    show_table,
+)
+from service.formatting import short_id
+from service.private_files import write_private
+from service.schemas.resources import KeyView
+from service.states import Scope
+
+keys_app = typer.Typer(
+    no_args_is_help=True, help="List, make and revoke API keys; needs a key of the scope admin."
+)
+Name = Annotated[str, typer.Argument(help="Whose key it is, or what for.")]
+Scopes = Annotated[list[Scope], typer.Option("--scope", help="What it may do; may be repeated.")]
+Days = Annotated[float | None, typer.Option(help="Days until it expires (default: never).")]
+Out = Annotated[Path | None, typer.Option(help="File to write the key to, readable by you alone.")]
+Which = Annotated[str, typer.Argument(help="Id of the key, its last 8 characters, or its name.")]
+_DATE, _MINUTE = "%Y-%m-%d", "%Y-%m-%d %H:%M"
+
+
+@keys_app.command("list")
+def list_keys(url: Url = DEFAULT_URL, key: Key = "", as_json: AsJson = False) -> None:
+    """List the keys with their scopes, expiry and last use; the keys themselves are not stored."""
+    with client_of(url, key) as client:
+        found = list(client.keys.list())
+    if as_json:
+        show_json(found)
+        return
+    rows = [
+        (
+            *(short_id(one.id), one.name, " ".join(one.scopes), _state(one)),
+            local_time(one.last_used_at, _MINUTE),
+        )
+        for one in found
+    ]
+    show_table(["Key", "Name", "Scopes", "State", "Last use"], rows)
+
+
+@keys_app.command()
+def make(
+    name: Name,
+    scope: Scopes,
+    days: Days = None,
+    out: Out = None,
+    url: Url = DEFAULT_URL,
+    key: Key = "",
+    as_json: AsJson = False,
+) -> None:
+    """Make a key. It is shown once on a terminal, or written to a file."""
+    if out is None and not as_json and not sys.stdout.isatty():
+        fail("The output is no terminal and may be kept in a log; give --out FILE, or --json.")
+    expires_at = None if days is None else datetime.now(UTC) + timedelta(days=days)
+    with client_of(url, key) as client:
+        made = client.keys.make(name, scope, expires_at=expires_at)
+    if out is not None:
+        write_private(out, made.key)
+        say(f"The key {short_id(made.id)} is in {out}, readable by you alone.")
+    elif as_json:
+        show_json(made)
+    else:
+        say(f"The key {short_id(made.id)} was made; it is shown only once: {made.key}")
+
+
+@keys_app.command()
+def revoke(which: Which, url: Url = DEFAULT_URL, key: Key = "", as_json: AsJson = False) -> None:
+    """Revoke a key: its sessions and event streams end."""
+    with client_of(url, key) as client:
+        revoked = client.keys.revoke(_found(which, list(client.keys.list())).id)
+    if as_json:
+        show_json(revoked)
+    else:
+        say(f"The key {short_id(revoked.id)} ({revoked.name}) is revoked.")
+
+
+def _found(which: str, keys: Sequence[KeyView]) -> KeyView:
+    """Return the one key that is meant; end the command if there is none, or several."""
+    meant = [one for one in keys if which in (one.id, short_id(one.id))]
+    meant = meant or [one for one in keys if one.name == which and one.revoked_at is None]
+    if len(meant) != 1:
+        fail(f"{len(meant)} keys are '{which}'; give the id of one: tandemcal keys list")
+    return meant[0]
+
+
+def _state(key: KeyView) -> str:
+    if key.revoked_at is not None:
+        return "revoked"
+    if key.expires_at is None:
+        return "valid"
+    word = "expired" if key.expires_at <= datetime.now(UTC) else "until"
+    return f"{word} {local_time(key.expires_at, _DATE)}"
