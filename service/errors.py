@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from ltl_core.errors import CalibrationError, LeaseLostError
+from ltl_core.errors import CalibrationError, ChipUnavailableError, LeaseLostError
 
 
 class ServiceError(CalibrationError):
@@ -165,6 +165,10 @@ class AttemptSupersededError(LeaseLostError):
         super().__init__(job_id, token)
         self.args = (f"Token {token} no longer drives job {job_id}; nothing was written.",)
         self.job_id = job_id
+
+
+class AgentUnreachableError(ChipUnavailableError):
+    """No agent of the chip was found at its address for as long as a job looks for it."""
 
 
 class ArtifactMissingError(ServiceError):

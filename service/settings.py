@@ -62,6 +62,10 @@ class Settings(BaseSettings):
     agent_networks: tuple[str, ...] | None = None
     agent_heartbeat_s: PositiveFloat = 5.0  # interval between heartbeats of a chip agent
     agent_silence_s: PositiveFloat = 20.0  # without a heartbeat for this long, its chip is offline
+    # The longest times that an agent is granted, whatever it asks for: for an answer, and without a
+    # connection while a job waits.
+    agent_answer_max_s: PositiveFloat = 600.0
+    agent_reach_max_s: PositiveFloat = 600.0
     chip_backends: dict[str, str] = {}  # further backends: name -> "module:factory"
     simulated_seconds_per_second: float = Field(
         default=1.0, ge=0

@@ -33,6 +33,10 @@ class ExecutorConfig(_Message):
     threads: int = Field(ge=1)
     chip_backends: dict[str, str] = {}
     agent_networks: tuple[str, ...] = PRIVATE
+    # Seconds that are granted to an agent, whatever it asks for.
+    agent_answer_max_s: float = 600.0
+    agent_reach_min_s: float = 0.0
+    agent_reach_max_s: float = 600.0
     patience_s: float = 0.0  # how long it waits for room on a full disk
     memory_bytes: int | None = Field(default=None, ge=1)  # of one job; None: no limit
 

@@ -1,7 +1,6 @@
 """The HTTP server of a chip agent: checks who calls, and passes each call to the chip server."""
 
 import asyncio
-import hmac
 import json
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -17,6 +16,7 @@ from service.bench.agent.chip_server import OK, Call, ChipServer, Emit, ignore
 from service.bench.agent.journal import CallAnswer
 from service.bench.protocol.frames import MEDIA_TYPE as FRAMES
 from service.bench.protocol.frames import encode_frame
+from service.bench.protocol.proof import ANSWER_PROOF, CallHead, may_call, prove_answer
 from service.bench.protocol.verbs import VERBS
 from service.bench.protocol.wire import LEASE_TOKEN, MEDIA_TYPE, REQUEST_ID, Body, Message
 from service.digests import CONTENT_DIGEST, content_digest
@@ -85,14 +85,28 @@ class CallHandler:
 
     def __init__(self, chip_server: ChipServer, secret: str, threads: int) -> None:
         self._chip_server = chip_server
-        self._secret = secret.encode()
+        self._secret = secret
         # One thread: a call repeated while it is being handled waits for its answer.
         self._chip_thread = ThreadPoolExecutor(1, "chip", torch.set_num_threads, (threads,))
 
     async def handle(self, request: Request) -> Response:
-        """Answer one request: an error of the caller, or what the chip server returns."""
+        """Answer one request: an error of the caller, or what the chip server returns.
+
+        Whoever does not know the secret gets no proof, which could be used for another answer.
+        """
         if (refusal := self._refusal(request)) is not None:
             return _response(refusal)
+        response = await self._handle_authorized(request)
+        request_id = request.headers[REQUEST_ID]
+        response.headers[ANSWER_PROOF] = prove_answer(self._secret, request_id)
+        return response
+
+    def close(self) -> None:
+        """Close the chip server, after the call that is being handled."""
+        self._chip_thread.shutdown()
+        self._chip_server.close()
+
+    async def _handle_authorized(self, request: Request) -> Response:
         content = await _content(request)
         if content is None:
             return _response(_refused(413, f"a call has at most {_CALL_MAX} bytes"))
@@ -104,11 +118,6 @@ class CallHandler:
             return await _streamed_response(self._chip_thread, handle)
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._chip_thread, lambda: _response(handle()))
-
-    def close(self) -> None:
-        """Close the chip server, after the call that is being handled."""
-        self._chip_thread.shutdown()
-        self._chip_server.close()
 
     def _handle_checked(self, call: Call, emit: Emit = ignore) -> CallAnswer:
         """Check the digest, in the chip's thread too: other callers would wait for it otherwise."""
@@ -130,9 +139,14 @@ class CallHandler:
         return None
 
     def _knows_secret(self, request: Request) -> bool:
-        scheme, _, given = request.headers.get("authorization", "").partition(" ")
-        known = hmac.compare_digest(given.strip().encode(), self._secret)
-        return scheme.lower() == "bearer" and known
+        headers, verb = request.headers, request.scope["path"].removeprefix(_CALLS)
+        head = CallHead(
+            verb,
+            headers.get(LEASE_TOKEN, ""),
+            headers.get(REQUEST_ID, ""),
+            headers.get(CONTENT_DIGEST, ""),
+        )
+        return may_call(self._secret, head, headers.get("authorization", ""))
 
 
 async def _content(request: Request) -> bytes | None:

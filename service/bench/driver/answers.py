@@ -1,7 +1,7 @@
 """Readers of an agent's answers: each checks types, shapes and ranges before a job sees a value."""
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from enum import StrEnum
 from typing import Any
 
@@ -27,6 +27,8 @@ from service.bench.protocol.verbs import read_tuning
 from service.bench.protocol.wire import MalformedBodyError, Message
 
 Shape = tuple[int, ...]
+_INTEGER_MAX = 2**63
+_AXES_SHOWN = 6
 
 
 class _Kind(StrEnum):
@@ -41,8 +43,8 @@ def read_info(answer: Message, chip_id: str) -> ChipInfo:
     """Read what the chip is, with the id of the service. Raises MalformedBodyError."""
     try:
         return parse_chip_info(answer.field("info", dict))._replace(chip_id=chip_id)
-    except ValueError as error:
-        raise MalformedBodyError(str(error)) from error
+    except ValueError:  # it quotes the answer
+        raise MalformedBodyError("its description of the chip is not valid") from None
 
 
 def read_verbs(answer: Message) -> list[Any]:
@@ -61,7 +63,7 @@ def read_reports(answer: Message, codes: Mapping[str, LayerCodes]) -> Mapping[st
     """Read one report for each layer written, and no other. Raises MalformedBodyError."""
     written = answer.field("written", dict)
     if set(written) != set(codes) or set(answer.tensors) != set(codes):
-        raise MalformedBodyError(f"it holds layers {sorted(written)}, not {sorted(codes)}")
+        raise MalformedBodyError(_other_layers(codes))
     reports = {}
     for layer, code in codes.items():
         counts, failed = written[layer], {"failed": answer.tensors[layer]}
@@ -83,8 +85,8 @@ def read_recording(
     If the network is not known, batch and steps are checked, and that tensors of a layer agree.
     Raises MalformedBodyError.
     """
-    if set(answer.field("layers", list)) != set(record):
-        raise MalformedBodyError(f"it holds layers {answer.fields['layers']}, not {list(record)}")
+    if not _are_layers(answer.field("layers", list), record):
+        raise MalformedBodyError(_other_layers(record))
     read = _reader(stimulus, network)
     layers = {layer: read(answer, layer, asked) for layer, asked in record.items()}
     return Recording(layers, read_time(answer))
@@ -130,16 +132,17 @@ def read_fingerprint(answer: Message, network: NetworkSpec | None) -> Fingerprin
     """Read the rate of each column, 0 to 1 where the layer spikes. Raises MalformedBodyError."""
     rates = dict(answer.tensors)
     if network is not None:
-        expected = sorted(stage.name for stage in network.stages)
-        if sorted(rates) != expected:
-            raise MalformedBodyError(f"it holds layers {sorted(rates)}, not {expected}")
+        expected = [stage.name for stage in network.stages]
+        if set(rates) != set(expected):
+            raise MalformedBodyError(_other_layers(expected))
         for stage in network.stages:
             _check_tensor(rates[stage.name], stage.name, _Kind.REALS, (stage.columns,))
             if not stage.is_readout:
                 _check_range(rates[stage.name], stage.name, 0, 1)
     for name, rate in rates.items():
-        _check_kind(rate, name, _Kind.REALS)
-        _check_finite(rate, name)
+        shown = "of a layer" if network is None else name
+        _check_kind(rate, shown, _Kind.REALS)
+        _check_finite(rate, shown)
     return Fingerprint(rates, read_time(answer))
 
 
@@ -166,7 +169,7 @@ def read_conversions(answer: Message, repeats: int, info: TuningInfo) -> Tensor:
     codes = answer.tensor("codes")
     _check_kind(codes, "codes", _Kind.INTEGERS)
     if codes.ndim != 3 or codes.shape[0] != repeats:
-        raise MalformedBodyError(f"the codes of {repeats} repeats have shape {list(codes.shape)}")
+        raise MalformedBodyError(f"the codes of {repeats} repeats have shape {_shape(codes)}")
     _check_range(codes, "codes", -info.adc_code_max, info.adc_code_max)
     return codes
 
@@ -176,25 +179,32 @@ def read_excitation(answer: Message, current: Tensor, repeats: int) -> Tensor:
     counts = answer.tensor("counts")
     _check_kind(counts, "counts", _Kind.INTEGERS)
     if tuple(counts.shape) != (repeats, *current.shape[1:]):
-        raise MalformedBodyError(f"the counts of {repeats} repeats have shape {list(counts.shape)}")
+        raise MalformedBodyError(f"the counts of {repeats} repeats have shape {_shape(counts)}")
     _check_range(counts, "counts", 0, current.shape[0])
     return counts
 
 
-def read_fractions(answer: Message) -> dict[str, Tensor]:
+def read_fractions(answer: Message, network: NetworkSpec | None) -> dict[str, Tensor]:
     """Read a fraction from 0 to 1 for each row of tiles of each layer. Raises MalformedBodyError.
 
-    An older agent answers one number for each layer.
+    An older agent answers one number for each layer. The layers are those that the stimulus
+    reaches.
     """
     parts = answer.field("parts", dict)
+    known = None if network is None else [stage.name for stage in network.stages]
+    if known is not None and not set(answer.tensors or parts) <= set(known):
+        raise MalformedBodyError(_other_layers(known))
+    shown = {name: name if known else "of a layer" for name in answer.tensors or parts}
     fractions = dict(answer.tensors) or {
-        name: torch.tensor([_fraction(name, parts)]) for name in parts
+        name: torch.tensor([float(_number(part, f"fraction of {shown[name]}", 0, 1))])
+        for name, part in parts.items()
     }
     for name, fraction in fractions.items():
-        _check_kind(fraction, name, _Kind.REALS)
-        _check_range(fraction, name, 0, 1)
+        _check_kind(fraction, shown[name], _Kind.REALS)
+        _check_range(fraction, shown[name], 0, 1)
         if fraction.ndim != 1 or not len(fraction):
-            raise MalformedBodyError(f"the fractions of {name} have shape {list(fraction.shape)}")
+            shape = f"shape {_shape(fraction)}"
+            raise MalformedBodyError(f"the fractions of {shown[name]} have {shape}")
     return fractions
 
 
@@ -268,7 +278,7 @@ def _tensor(answer: Message, name: str, kind: _Kind, shape: Shape) -> Tensor:
 def _check_tensor(tensor: Tensor, name: str, kind: _Kind, shape: Shape) -> None:
     _check_kind(tensor, name, kind)
     if tuple(tensor.shape) != shape:
-        found = f"{list(tensor.shape)}, not {list(shape)}"
+        found = f"{_shape(tensor)}, not {list(shape)}"
         raise MalformedBodyError(f"tensor '{name}' has shape {found}")
 
 
@@ -288,17 +298,34 @@ def _check_finite(tensor: Tensor, name: str) -> None:
         raise MalformedBodyError(f"tensor '{name}' holds NaN or infinite values")
 
 
-def _fraction(layer: str, parts: Mapping[str, object]) -> float:
-    return float(_number(parts[layer], f"fraction of {layer}", 0, 1))
-
-
 def _whole(answer: Message, name: str, highest: int) -> int:
     value = answer.field(name, int)
     return int(_number(value, name, 0, highest))
 
 
 def _number(value: object, name: str, low: float, high: float) -> float:
-    real = isinstance(value, int | float) and not isinstance(value, bool)
-    if not real or not math.isfinite(value) or not low <= value <= high:  # type: ignore[arg-type, operator]
-        raise MalformedBodyError(f"{name} is {value!r}, not a number from {low} to {high}")
-    return value  # type: ignore[return-value]
+    """Return the value. Raises MalformedBodyError, which quotes numbers alone."""
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        raise MalformedBodyError(f"{name} is {_kind_of(value)}, not a number from {low} to {high}")
+    if isinstance(value, int) and abs(value) > _INTEGER_MAX:
+        raise MalformedBodyError(f"{name} is too large, not a number from {low} to {high}")
+    if not math.isfinite(value) or not low <= value <= high:
+        raise MalformedBodyError(f"{name} is {value}, not a number from {low} to {high}")
+    return value
+
+
+def _kind_of(value: object) -> str:
+    return "absent" if value is None else f"of type {type(value).__name__}"
+
+
+def _are_layers(named: list[Any], expected: Collection[str]) -> bool:
+    return all(isinstance(name, str) for name in named) and set(named) == set(expected)
+
+
+def _other_layers(expected: Collection[str]) -> str:
+    """Say what should be there: what is there instead may be the words of any server."""
+    return f"it holds layers other than {sorted(expected)}"
+
+
+def _shape(tensor: Tensor) -> list[int]:
+    return list(tensor.shape[:_AXES_SHOWN])

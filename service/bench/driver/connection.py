@@ -6,24 +6,28 @@ import ssl
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import NamedTuple
+from typing import NamedTuple, cast
 from urllib.parse import urlsplit
 
+from service.bench.driver.bounded_reader import (
+    AnswerTimeoutError,
+    AnswerTooLongError,
+    BoundedReader,
+    set_timeout,
+)
 from service.bench.protocol.frames import BrokenConnectionError
 from service.networks import AgentNetworks, ForbiddenAddressError
 
 _CONNECT_TIMEOUT = 5.0  # s
 _ONE_PIECE_MAX = 1 << 16  # bytes of a content that leaves in one piece with the head
 _READ_SIZE = 1 << 20  # bytes
-_ANSWER_MAX = 2 << 30  # bytes
+_HEAD_MAX = 64 * 1024  # bytes of status, headers and interim answers
+_REFUSAL_MAX = 64 * 1024  # bytes of an answer that says why a call was not done
+_OK = 200
 
 
 class UnreachableError(Exception):
     """No connection to the agent could be opened."""
-
-
-class AnswerTimeoutError(Exception):
-    """The deadline passed before the whole answer arrived."""
 
 
 class PostRequest(NamedTuple):
@@ -33,6 +37,7 @@ class PostRequest(NamedTuple):
     content: bytes
     headers: Mapping[str, str]
     deadline: float  # on the monotonic clock, s
+    answer_max: int = _REFUSAL_MAX  # bytes of an answer with status 200
 
 
 class RawAnswer(NamedTuple):
@@ -46,26 +51,36 @@ class RawAnswer(NamedTuple):
 class AnswerStream:
     """An HTTP answer that is read while it arrives. Its owner reads it to the end or closes it."""
 
-    def __init__(self, connection: "Connection", sock: socket.socket, deadline: float) -> None:
-        self._connection, self._socket, self._deadline = connection, sock, deadline
-        self._response = http.client.HTTPResponse(sock, method="POST")
+    def __init__(self, connection: "Connection", sock: socket.socket, request: PostRequest) -> None:
+        self._connection = connection
+        self._reader = BoundedReader(sock, request.deadline, _HEAD_MAX)
+        # It reads from `makefile` alone.
+        self._response = http.client.HTTPResponse(cast(socket.socket, self._reader), method="POST")
         try:
             self._response.begin()
         except BaseException:
-            self._response.close()  # it holds the socket open, whoever else closes it
+            self._response.close()
             raise
+        self._max = request.answer_max if self.status == _OK else _REFUSAL_MAX
+        self._reader.allow(self._max + _HEAD_MAX)  # with the frame of each chunk
 
     @property
     def status(self) -> int:
         """HTTP status code."""
         return self._response.status
 
+    def header(self, name: str) -> str:
+        """Return a header of the answer, empty if there is none."""
+        return self._response.headers.get(name, "")
+
     def read(self, size: int) -> bytes:
         """Read `size` bytes, or none at the end of the answer.
 
-        Raises BrokenConnectionError and AnswerTimeoutError.
+        Raises BrokenConnectionError, AnswerTimeoutError and AnswerTooLongError.
         """
         with _connection_errors(self._connection):
+            if size > self._max:
+                raise AnswerTooLongError
             content = b"".join(self._pieces(size))
             if content and len(content) < size:
                 raise BrokenConnectionError(f"{size - len(content)} bytes are missing")
@@ -74,12 +89,12 @@ class AnswerStream:
     def read_rest(self) -> RawAnswer:
         """Read what is left, and close; return the whole answer.
 
-        Raises BrokenConnectionError and AnswerTimeoutError.
+        Raises BrokenConnectionError, AnswerTimeoutError and AnswerTooLongError.
         """
         with _connection_errors(self._connection):
-            content = b"".join(self._pieces(_ANSWER_MAX + 1))
-            if len(content) > _ANSWER_MAX:
-                raise BrokenConnectionError(f"the answer has more than {_ANSWER_MAX} bytes")
+            content = b"".join(self._pieces(self._max + 1))
+            if len(content) > self._max:
+                raise AnswerTooLongError
         answer = RawAnswer(self.status, self._response.headers, content)
         self.close()
         return answer
@@ -95,7 +110,6 @@ class AnswerStream:
         while size > 0 and (piece := self._response.read1(min(size, _READ_SIZE))):
             size -= len(piece)
             yield piece
-            _set_timeout(self._socket, self._deadline)
         if size > 0 and self._response.length:  # announced, but it did not arrive
             raise BrokenConnectionError(f"{self._response.length} bytes are missing")
 
@@ -110,35 +124,40 @@ class Connection:
     def __init__(self, url: str, networks: AgentNetworks) -> None:
         """Call `url`, if it lies in one of the networks when a connection is opened."""
         self._networks = networks
+        self._socket: socket.socket | None = None
+        self.move_to(url)
+
+    def move_to(self, url: str) -> None:
+        """Call this URL from the next POST on."""
+        self.close()
         parts = urlsplit(url)
         secure = parts.scheme == "https"
         self._host, self._path = parts.hostname or "", parts.path.rstrip("/")
         self._port = parts.port or (443 if secure else 80)
         self._tls = ssl.create_default_context() if secure else None
         self._host_header = parts.netloc.rpartition("@")[2]
-        self._socket: socket.socket | None = None
 
     def post(self, request: PostRequest) -> RawAnswer:
         """Send a POST and return its whole answer.
 
-        Raises UnreachableError, BrokenConnectionError and AnswerTimeoutError.
+        Raises UnreachableError, BrokenConnectionError, AnswerTimeoutError and AnswerTooLongError.
         """
         return self.post_streamed(request).read_rest()
 
     def post_streamed(self, request: PostRequest) -> AnswerStream:
         """Send a POST and return its answer as soon as its head has arrived.
 
-        Raises UnreachableError, BrokenConnectionError and AnswerTimeoutError.
+        Raises UnreachableError, BrokenConnectionError, AnswerTimeoutError and AnswerTooLongError.
         """
         with _connection_errors(self):
             sock = self._open(request.deadline)
             head = self._head(request)
             if len(request.content) <= _ONE_PIECE_MAX:
-                sock.sendall(head + request.content)
+                _send(sock, head + request.content, request.deadline)
             else:
-                sock.sendall(head)
-                sock.sendall(request.content)
-            return AnswerStream(self, sock, request.deadline)
+                _send(sock, head, request.deadline)
+                _send(sock, request.content, request.deadline)
+            return AnswerStream(self, sock, request)
 
     def close(self) -> None:
         """Close the socket; the next POST opens another."""
@@ -159,7 +178,7 @@ class Connection:
             except (OSError, ForbiddenAddressError) as error:
                 raise UnreachableError(str(error) or type(error).__name__) from error
             _set_options(self._socket)
-        _set_timeout(self._socket, deadline)
+        set_timeout(self._socket, deadline)
         return self._socket
 
     def _connected(self, deadline: float) -> socket.socket:
@@ -185,20 +204,25 @@ def _connection_errors(connection: Connection) -> Iterator[None]:
         yield
     except TimeoutError as error:
         connection.close()
-        raise AnswerTimeoutError(str(error) or "timed out") from error
-    except (OSError, http.client.HTTPException) as error:
+        raise AnswerTimeoutError("timed out") from error
+    except OSError as error:
         connection.close()
-        raise BrokenConnectionError(str(error) or type(error).__name__) from error
+        raise BrokenConnectionError(error.strerror or type(error).__name__) from error
+    except (http.client.HTTPException, ValueError):
+        # What the parser found wrong quotes the answer, which may be that of any server.
+        connection.close()
+        raise BrokenConnectionError("it is no whole HTTP answer") from None
     except BaseException:
         connection.close()
         raise
 
 
-def _set_timeout(sock: socket.socket, deadline: float) -> None:
-    left = deadline - time.monotonic()
-    if left <= 0:
-        raise AnswerTimeoutError("timed out")
-    sock.settimeout(left)
+def _send(sock: socket.socket, content: bytes, deadline: float) -> None:
+    """Send all of the content before the deadline; TLS would start anew with every piece."""
+    view = memoryview(content)
+    while view:
+        set_timeout(sock, deadline)
+        view = view[sock.send(view) :]
 
 
 def _set_options(sock: socket.socket) -> None:

@@ -24,24 +24,28 @@ from ltl_core.chip import (
 from ltl_core.errors import CalibrationError, ChipUnavailableError, NoSideWeightsError
 from ltl_core.network.spec import NetworkSpec
 from ltl_core.optional_verbs import check_registers, write_one_by_one
-from service.bench.driver import answers
+from service.bench.driver import answer_limits, answers
+from service.bench.driver.answer_limits import NO_TENSORS, AnswerLimit
 from service.bench.driver.call_times import CallTime
-from service.bench.driver.rpc_client import AgentAddress, RpcClient
+from service.bench.driver.rpc_client import AgentAddress, Locate, RpcClient
 from service.bench.protocol import verbs
 from service.bench.protocol.wire import MalformedBodyError, Message
 
 _Read = TypeVar("_Read")
 
 
-def open_http_chip(chip_id: str, address: AgentAddress, token: int) -> "HttpChip":
+def open_http_chip(
+    chip_id: str, address: AgentAddress, token: int, locate: Locate | None = None
+) -> "HttpChip":
     """Open the chip behind the agent at this address, for the lease with this token.
 
-    Raises ChipUnavailableError, and LeaseLostError if the agent has seen a higher token.
+    `locate` is asked for the agent's address again while the agent is not found there. Raises
+    ChipUnavailableError, and LeaseLostError if the agent has seen a higher token.
     """
-    client = RpcClient(chip_id, address, token)
+    client = RpcClient(chip_id, address, token, locate)
     try:
         with _checked(chip_id, "info"):
-            answer = client.call("info", Message())
+            answer = client.call("info", Message(), NO_TENSORS)
             return HttpChip(client, answers.read_info(answer, chip_id), answers.read_verbs(answer))
     except CalibrationError:
         client.close()
@@ -74,8 +78,13 @@ class HttpChip:
 
     def program(self, layer: str, codes: Int[Tensor, "column row"]) -> WriteReport:
         """Write the cells whose code changed."""
-        request = verbs.program_request(layer, codes)
-        return self._call("program", request, lambda answer: answers.read_report(answer, codes))
+        request, limit = (
+            verbs.program_request(layer, codes),
+            answer_limits.of_program(layer, codes.numel()),
+        )
+        return self._call(
+            "program", request, lambda answer: answers.read_report(answer, codes), limit
+        )
 
     def trim(
         self, layer: str, threshold: Int[Tensor, " column"], bias: Int[Tensor, " column"]
@@ -88,8 +97,10 @@ class HttpChip:
         """Write many layers in one call, or in two calls each if the agent is too old for that."""
         if "write" not in self._known_verbs:
             return write_one_by_one(self, codes)
-        request = verbs.write_request(codes)
-        return self._call("write", request, lambda answer: answers.read_reports(answer, codes))
+        request, limit = verbs.write_request(codes), answer_limits.of_write(codes)
+        return self._call(
+            "write", request, lambda answer: answers.read_reports(answer, codes), limit
+        )
 
     def run(self, stimulus: Stimulus, record: Mapping[str, Observable]) -> Recording:
         """Present the stimulus and return what was asked of each layer."""
@@ -99,7 +110,8 @@ class HttpChip:
             self._check_clock(recording.chip_time)
             return recording
 
-        return self._call("run", verbs.run_request(stimulus, record), read)
+        limit = answer_limits.of_recording(stimulus, record, self._network)
+        return self._call("run", verbs.run_request(stimulus, record), read, limit)
 
     def iter_layers(
         self, stimulus: Stimulus, record: Mapping[str, Observable]
@@ -112,8 +124,10 @@ class HttpChip:
         if "tell_layers" not in self._known_verbs:
             yield from self.run(stimulus, record).layers.items()
             return
+        limit = answer_limits.of_recording(stimulus, record, self._network)
         with _checked(self._info.chip_id, "tell_layers"):
-            messages = self._client.stream("tell_layers", verbs.run_request(stimulus, record))
+            request = verbs.run_request(stimulus, record)
+            messages = self._client.stream("tell_layers", request, limit)
             with closing(messages):
                 yield from answers.read_layers(messages, stimulus, record, self._network)
                 self._check_clock(answers.read_last(messages))
@@ -126,12 +140,12 @@ class HttpChip:
             self._check_clock(fingerprint.chip_time)
             return fingerprint
 
-        return self._call("probe", Message(), read)
+        return self._call("probe", Message(), read, answer_limits.of_columns(self._network))
 
     def settle(self, seconds: float) -> None:
         """Leave the chip alone for `seconds` on its own clock; silicon answers only then."""
         request, extra_s = verbs.settle_request(seconds), max(0.0, seconds)
-        self._call("settle", request, answers.read_nothing, extra_s)
+        self._call("settle", request, answers.read_nothing, extra_s=extra_s)
 
     def now(self) -> float:
         """Return the chip's clock, in seconds."""
@@ -145,9 +159,11 @@ class HttpChip:
 
     def tuning(self, layer: str) -> Tuning:
         """Return the register codes under a layer."""
-        request = verbs.tuning_request(layer)
         return self._call(
-            "tuning", request, lambda answer: answers.read_registers(answer, self._registers)
+            "tuning",
+            verbs.tuning_request(layer),
+            lambda answer: answers.read_registers(answer, self._registers),
+            answer_limits.of_registers(layer, self._network),
         )
 
     def tune(self, layer: str, tuning: Tuning) -> None:
@@ -162,6 +178,7 @@ class HttpChip:
             "convert",
             request,
             lambda answer: answers.read_conversions(answer, repeats, self._registers),
+            answer_limits.of_conversions(layer, repeats, self._network),
         )
 
     def excite(
@@ -170,12 +187,20 @@ class HttpChip:
         """Return spike counts of neurons on the test current."""
         request = verbs.excite_request(layer, current, repeats)
         return self._call(
-            "excite", request, lambda answer: answers.read_excitation(answer, current, repeats)
+            "excite",
+            request,
+            lambda answer: answers.read_excitation(answer, current, repeats),
+            answer_limits.of_excitation(repeats, current.shape[-1]),
         )
 
     def clipped(self, stimulus: Stimulus) -> Mapping[str, Float[Tensor, " tile"]]:
         """Return the fraction of ADC conversions that saturated, for each layer reached."""
-        return self._call("clipped", verbs.clipped_request(stimulus), answers.read_fractions)
+        return self._call(
+            "clipped",
+            verbs.clipped_request(stimulus),
+            lambda answer: answers.read_fractions(answer, self._network),
+            answer_limits.of_tiles(self._network),
+        )
 
     def set_side(self, layer: str, weights: SideWeights | None) -> None:
         """Set the side weights of a layer. Raises NoSideWeightsError if its agent knows of none."""
@@ -199,10 +224,15 @@ class HttpChip:
         return self._info.tuning
 
     def _call(
-        self, verb: str, request: Message, read: Callable[[Message], _Read], extra_s: float = 0.0
+        self,
+        verb: str,
+        request: Message,
+        read: Callable[[Message], _Read],
+        limit: AnswerLimit = NO_TENSORS,
+        extra_s: float = 0.0,
     ) -> _Read:
         with _checked(self._info.chip_id, verb):
-            return read(self._client.call(verb, request, extra_s))
+            return read(self._client.call(verb, request, limit, extra_s))
 
     def _check_clock(self, now: float) -> None:
         if now < self._clock:

@@ -144,7 +144,7 @@ def _small(message: Message, name: str) -> int:
     """Read an integer that a register of 32 bits could hold. Raises MalformedBodyError."""
     value = int(message.field(name, int))
     if abs(value) >= 1 << 31:
-        raise MalformedBodyError(f"{name} is {value}, which no register holds")
+        raise MalformedBodyError(f"{name} is a number which no register holds")
     return value
 
 

@@ -20,6 +20,7 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from ltl_core.block_metadata import read_metadata
+from ltl_core.errors import CorruptTensorsError
 from service.digests import digest_header
 from service.errors import ServiceError
 
@@ -27,6 +28,8 @@ MEDIA_TYPE = "application/vnd.safetensors"
 LEASE_TOKEN, REQUEST_ID = "Lease-Token", "Request-Id"  # headers of a call
 _SLICE = 1 << 20  # bytes in one slice of a body
 _ALIGNMENT = 8  # bytes; the safetensors format aligns its header so
+_LENGTH = 8  # bytes that give the length of the header
+_TEXT_MAX = 16 * 2**20  # bytes of fields and descriptions: read, they take many times as much
 _INTEGERS = tuple(map(np.dtype, ("uint8", "int8", "uint16", "int16", "int32", "int64")))
 _BOUNDS = [(int(np.iinfo(kind).min), int(np.iinfo(kind).max), kind) for kind in _INTEGERS]
 _FLOATS = tuple(map(np.dtype, ("float16", "float32", "float64")))
@@ -123,23 +126,28 @@ def encode(message: Message) -> Body:
     return Body((_head(header), *buffers))
 
 
-def decode(data: bytes) -> Message:
-    """Read the message that `encode` wrote. Raises MalformedBodyError."""
+def decode(data: bytes, text_max: int = _TEXT_MAX) -> Message:
+    """Read the message that `encode` wrote, with at most `text_max` bytes of text.
+
+    Raises MalformedBodyError, which quotes nothing: the bytes may be those of any server.
+    """
+    if int.from_bytes(data[:_LENGTH], "little") > text_max:
+        raise MalformedBodyError(f"it is no safetensors block with {text_max} bytes of text")
     try:
         arrays = safetensors.numpy.load(data)
         metadata = read_metadata(data)
         fields, types = json.loads(metadata["fields"]), json.loads(metadata["types"])
-    except (SafetensorError, ValueError, KeyError, RecursionError) as error:
-        raise MalformedBodyError(f"it is no safetensors block ({error!r})") from error
+    except (SafetensorError, CorruptTensorsError, ValueError, KeyError, RecursionError):
+        raise MalformedBodyError("it is no safetensors block") from None
     if not isinstance(fields, dict) or not isinstance(types, dict) or set(types) != set(arrays):
         raise MalformedBodyError("its metadata does not belong to its tensors")
-    return Message(fields, {name: _as_received(name, arrays[name], types[name]) for name in arrays})
+    return Message(fields, {name: _as_received(arrays[name], types[name]) for name in arrays})
 
 
 def _head(header: Mapping[str, Any]) -> memoryview:
     text = json.dumps(header).encode()
     text += b" " * (-len(text) % _ALIGNMENT)
-    return memoryview(len(text).to_bytes(8, "little") + text)
+    return memoryview(len(text).to_bytes(_LENGTH, "little") + text)
 
 
 def _buffer(array: NDArray[Any]) -> memoryview:
@@ -169,28 +177,28 @@ def _narrowed(array: NDArray[Any]) -> NDArray[Any]:
     return array.astype(kind, copy=False)
 
 
-def _as_received(name: str, array: NDArray[Any], described: object) -> Tensor:
-    kind, shape = _type_and_shape(name, described)
+def _as_received(array: NDArray[Any], described: object) -> Tensor:
+    kind, shape = _type_and_shape(described)
     if kind == "bool":
-        return torch.from_numpy(_unpacked(name, array, shape))
+        return torch.from_numpy(_unpacked(array, shape))
     wanted, found = _KINDS[kind], array.dtype
     alike = found == wanted or (found.kind in "iu" and wanted.kind in "iu")
     if not alike or array.shape != shape:
-        raise _wrong_tensor(name, array, kind, shape)
+        raise _wrong_tensor(array, kind)
     converted: NDArray[Any] = array.astype(wanted, copy=False)
     if not np.can_cast(found, wanted) and not np.array_equal(converted, array):
-        raise _wrong_tensor(name, array, kind, shape)
+        raise _wrong_tensor(array, kind)
     return torch.from_numpy(converted)
 
 
-def _unpacked(name: str, array: NDArray[Any], shape: tuple[int, ...]) -> NDArray[np.bool_]:
+def _unpacked(array: NDArray[Any], shape: tuple[int, ...]) -> NDArray[np.bool_]:
     count = math.prod(shape)
     if array.dtype != np.uint8 or array.shape != ((count + 7) // 8,):
-        raise _wrong_tensor(name, array, "bool", shape)
+        raise _wrong_tensor(array, "bool")
     return np.unpackbits(array, count=count).view(np.bool_).reshape(shape)
 
 
-def _type_and_shape(name: str, described: object) -> tuple[str, tuple[int, ...]]:
+def _type_and_shape(described: object) -> tuple[str, tuple[int, ...]]:
     if isinstance(described, list) and len(described) == 2:
         kind, shape = described
         extents = shape if isinstance(shape, list) else [None]
@@ -200,13 +208,10 @@ def _type_and_shape(name: str, described: object) -> tuple[str, tuple[int, ...]]
             and all(type(extent) is int and extent >= 0 for extent in extents)
         ):
             return kind, tuple(extents)
-    raise MalformedBodyError(f"it does not describe the type of tensor '{name}'")
+    raise MalformedBodyError("it does not describe the type of a tensor")
 
 
-def _wrong_tensor(
-    name: str, array: NDArray[Any], kind: str, shape: tuple[int, ...]
-) -> MalformedBodyError:
-    found = f"{array.dtype.name} of shape {list(array.shape)}"
+def _wrong_tensor(array: NDArray[Any], kind: str) -> MalformedBodyError:
     return MalformedBodyError(
-        f"tensor '{name}' is described as {kind} of shape {list(shape)}, but {found} arrived"
+        f"a tensor is described as {kind}, but {array.dtype.name} of another shape or range arrived"
     )

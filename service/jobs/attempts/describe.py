@@ -6,6 +6,7 @@ from datetime import datetime
 from sqlalchemy.orm import Session
 
 from service.bench.chip_ref import ChipRef
+from service.db.agent_tables import Agent
 from service.db.repositories.agents import AgentRepository
 from service.db.repositories.chips import ChipRepository
 from service.db.repositories.target_sets import TargetSetRepository
@@ -15,6 +16,7 @@ from service.jobs.kinds.memory import default_limit
 from service.jobs.kinds.registry import KINDS, JobKinds
 from service.jobs.messages import ChunkRef, ExecutorConfig, JobDescription, Json
 from service.networks import PRIVATE
+from service.schemas.agents import AgentLimits
 from service.settings import Settings
 from service.states import Split
 
@@ -29,6 +31,10 @@ def executor_config(settings: Settings) -> ExecutorConfig:
         memory_bytes=settings.job_memory_bytes or default_limit(settings.parallel_jobs),
         chip_backends=settings.chip_backends,
         agent_networks=PRIVATE if settings.agent_networks is None else settings.agent_networks,
+        agent_answer_max_s=settings.agent_answer_max_s,
+        # So long a job looks for an agent at least: then a stopped one counts as silent.
+        agent_reach_min_s=settings.agent_silence_s + settings.agent_heartbeat_s,
+        agent_reach_max_s=settings.agent_reach_max_s,
     )
 
 
@@ -102,5 +108,17 @@ class Describer:
         agent = AgentRepository(self._session).of_chip(chip.id)
         if agent is None:
             return {}
-        networks = {"networks": self._config.agent_networks}
-        return {"url": agent.url, "secret": agent.secret} | agent.limits | networks
+        return agent_settings(agent, self._config)
+
+
+def agent_settings(agent: Agent, config: ExecutorConfig) -> Json:
+    """Return an agent's address with its limits, which are held within our own."""
+    asked = AgentLimits.model_validate(agent.limits)
+    reach_s = max(config.agent_reach_min_s, min(asked.reach_s, config.agent_reach_max_s))
+    return {
+        "url": agent.url,
+        "secret": agent.secret,
+        "answer_s": min(asked.answer_s, config.agent_answer_max_s),
+        "reach_s": reach_s,
+        "networks": config.agent_networks,
+    }

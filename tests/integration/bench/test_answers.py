@@ -59,7 +59,7 @@ WRONG_RECORDINGS: dict[str, tuple[Tamper, str]] = {
     "a layer too few": (with_field("layers", ["hidden"]), "holds layers"),
     "no layers": (with_field("layers", None), "lacks the list 'layers'"),
     "a clock that is no number": (with_field("chip_time_s", float("nan")), "chip_time_s is nan"),
-    "a clock of words": (with_field("chip_time_s", "late"), "chip_time_s is 'late'"),
+    "a clock of words": (with_field("chip_time_s", "late"), "chip_time_s is of type str"),
     "a clock that goes back": (with_field("chip_time_s", 0.0), "clock went back"),
 }
 

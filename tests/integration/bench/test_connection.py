@@ -6,12 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from service.bench.driver.connection import (
-    AnswerTimeoutError,
-    Connection,
-    PostRequest,
-    UnreachableError,
-)
+from service.bench.driver.bounded_reader import AnswerTimeoutError
+from service.bench.driver.connection import Connection, PostRequest, UnreachableError
 from service.networks import PRIVATE, AgentNetworks
 
 
