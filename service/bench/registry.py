@@ -11,7 +11,7 @@ from ltl_core.packing import pack, unpack
 from service.artifacts import ArtifactStore
 from service.bench.chip_ref import ChipRef
 from service.bench.driver.http_chip import open_http_chip
-from service.bench.driver.rpc_client import AgentAddress
+from service.bench.driver.rpc_client import AgentAddress, Locate
 from service.bench.simulated import spec_of
 from service.bench.stored import Stored
 from service.request_errors import UnknownChipBackendError
@@ -23,15 +23,21 @@ HTTP = "http"
 Factory = Callable[[str, Mapping[str, Any]], ChipBackend]
 
 
-def open_chip(chip: ChipRef, backends: Mapping[str, str], artifacts: ArtifactStore) -> ChipBackend:
+def open_chip(
+    chip: ChipRef,
+    backends: Mapping[str, str],
+    artifacts: ArtifactStore,
+    locate: Locate | None = None,
+) -> ChipBackend:
     """Open a chip in its saved state, aged by the time since; behind an agent, for this lease.
 
-    `backends` names further drivers as "module:factory". Raises UnknownChipBackendError,
+    `backends` names further drivers as "module:factory". `locate` returns the newest settings of
+    an agent that is not found at its address. Raises UnknownChipBackendError,
     ChipUnavailableError, LeaseLostError, and what the store and the chip's driver raise.
     """
     if chip.backend == HTTP:
         address = AgentAddress.model_validate(chip.settings)
-        return open_http_chip(chip.chip_id, address, chip.token)
+        return open_http_chip(chip.chip_id, address, chip.token, locate)
     backend = find_factory(chip.backend, backends)(chip.chip_id, chip.settings)
     if isinstance(backend, Stored):
         if chip.state_sha256 is not None:

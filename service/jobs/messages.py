@@ -84,6 +84,19 @@ class Pause(_Message):
     type: Literal["pause"] = "pause"
 
 
+class AgentFound(_Message):
+    """Tells where the agent of the chip is now."""
+
+    type: Literal["agent_found"] = "agent_found"
+    settings: Json = Field(repr=False)  # of its address, with its secret
+
+
+class AgentSought(_Message):
+    """Says that the agent of the chip is not found at its address, and asks where it is."""
+
+    type: Literal["agent_sought"] = "agent_sought"
+
+
 class Progressed(_Message):
     """Says that a step has ended, and what was spent so far."""
 
@@ -121,15 +134,17 @@ class Ended(_Message):
     chip_state_sha256: str | None = None
 
 
-ToChild = Annotated[JobDescription | Lease | Cancel | Pause, Field(discriminator="type")]
-ToParent = Annotated[Progressed | Logged | Checkpointed | Ended, Field(discriminator="type")]
+ForChild = JobDescription | Lease | Cancel | Pause | AgentFound
+ForParent = Progressed | Logged | Checkpointed | AgentSought | Ended
+ToChild = Annotated[ForChild, Field(discriminator="type")]
+ToParent = Annotated[ForParent, Field(discriminator="type")]
 
 
-def read_for_child(data: bytes) -> JobDescription | Lease | Cancel | Pause:
+def read_for_child(data: bytes) -> ForChild:
     """Read a message of the parent. Raises ValidationError."""
-    return TypeAdapter[JobDescription | Lease | Cancel | Pause](ToChild).validate_json(data)
+    return TypeAdapter[ForChild](ToChild).validate_json(data)
 
 
-def read_for_parent(data: bytes) -> Progressed | Logged | Checkpointed | Ended:
+def read_for_parent(data: bytes) -> ForParent:
     """Read a message of the child. Raises ValidationError."""
-    return TypeAdapter[Progressed | Logged | Checkpointed | Ended](ToParent).validate_json(data)
+    return TypeAdapter[ForParent](ToParent).validate_json(data)

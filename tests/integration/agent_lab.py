@@ -21,7 +21,7 @@ class AgentProcess:
     ) -> None:
         self._warm, self._folder, self._name = warm, folder, name
         self._arguments = arguments
-        self._environment = environment
+        self.environment = environment
         self.url = f"http://127.0.0.1:{next(free_ports())}"
         self.process = self._started()
 
@@ -34,6 +34,10 @@ class AgentProcess:
 
     def start_again(self) -> None:
         self.process = self._started()
+
+    def move(self) -> None:
+        """Listen at another port from the next start on."""
+        self.url = f"http://127.0.0.1:{next(free_ports())}"
 
     def kill(self) -> None:
         """As a power cut would."""
@@ -51,7 +55,7 @@ class AgentProcess:
         port = self.url.rpartition(":")[2]
         words = ["agent", "--name", self._name, "--port", port, "--data-dir", str(self._folder)]
         with (self._folder / f"{self._name}.log").open("ab") as output:
-            environment = os.environ | self._environment
+            environment = os.environ | self.environment
             process = self._warm.start([*words, *self._arguments], environment, output)
         until(lambda: self._answers(process), f"agent {self._name} answers: {self.log()}")
         return process

@@ -8,11 +8,13 @@ from typing import Any
 
 import pytest
 import torch
+from sqlalchemy import select
 
 from ltl_core.chip import LayerSettings, Observable, Placement, Stimulus
 from ltl_core.network.layers import Linear
 from ltl_core.network.spec import NetworkSpec
 from service.bench.driver.http_chip import open_http_chip
+from service.db.agent_tables import Agent
 from tests.integration.agent_lab import AgentProcess
 from tests.integration.jobs_lab import PATIENCE, Lab, Service, until
 from tests.warm.client import WarmServer
@@ -85,13 +87,30 @@ def test_jobs_run_on_a_chip_behind_an_agent_whatever_happens_to_it(
         first = service.calibrate(chip["id"], samples=3200)
         until(lambda: lab.job(first).progress, "the calibration is under way")
         bench.kill()
+        bench.move()
         bench.start_again()
         assert lab.ended(first).status == "succeeded", lab.job(first).reason
+        assert lab.job(first).attempt == 1  # it followed the agent to its other port
         bench.kill()
         until(lambda: of_agent(service, "bench-1")["state"] == "offline", "the chip is offline")
         second = service.evaluate(chip["id"])
         assert lab.job(second).status == "waiting_for_chip"
+        bench.environment["TANDEMCAL_AGENT_REACH_S"] = "0.1"
         bench.start_again()
         assert lab.ended(second).status == "succeeded", lab.job(second).reason
+        until(lambda: reach(lab) == 0.1, "the agent has registered anew")
+        bench.stop()
+        third = service.evaluate(chip["id"])  # nobody has noticed yet
+        until(lambda: lab.job(third).attempt == 1, "the job has begun")
+        until(lambda: lab.job(third).status == "waiting_for_chip", "the job waits")
+        assert "its chip is offline: its agent at" in str(lab.job(third).reason)
+        bench.start_again()
+        assert lab.ended(third).status == "succeeded", lab.job(third).reason
         assert of_agent(service, "bench-1")["id"] == chip["id"]
-        assert len(service.http.get(f"/v1/chips/{chip['id']}/history").json()["items"]) == 2
+        assert len(service.http.get(f"/v1/chips/{chip['id']}/history").json()["items"]) == 3
+
+
+def reach(lab: Lab) -> float:
+    """How long a job is to look for the agent, as the agent asked."""
+    with lab.database.reading() as session:
+        return float(session.scalars(select(Agent.limits)).one()["reach_s"])

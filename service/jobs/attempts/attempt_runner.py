@@ -11,7 +11,8 @@ from ltl_core.errors import LeaseLostError
 from service.artifacts import ArtifactStore
 from service.db.outage import write_with_retry
 from service.db.session import Database
-from service.errors import AttemptSupersededError, ServiceError
+from service.errors import AgentUnreachableError, AttemptSupersededError, ServiceError
+from service.jobs.attempts.agent_watch import AgentWatch
 from service.jobs.attempts.attempt import Attempt, leave_attempt, lose_attempt, release
 from service.jobs.attempts.describe import Describer, executor_config
 from service.jobs.attempts.fork_server import ChildProcess, ForkServer
@@ -19,14 +20,19 @@ from service.jobs.attempts.recorder import Recorder, SupersededBlocks
 from service.jobs.attempts.supervisor import Decision, Supervisor
 from service.jobs.errors import ServiceStoppingError
 from service.jobs.kinds.registry import JobKinds
-from service.jobs.messages import Checkpointed, Ended, Logged, Progressed
+from service.jobs.messages import (
+    AgentSought,
+    Checkpointed,
+    Ended,
+    ForParent,
+    Logged,
+    Progressed,
+)
 from service.settings import Settings
 from service.states import JobStatus
 
 _RECEIVE = 0.1  # s to wait for a message before the supervisor is asked again
 _STOPPED = "its worker was stopped; it goes on from its checkpoint"
-
-Message = Progressed | Logged | Checkpointed | Ended
 
 
 class AttemptRunner:
@@ -97,14 +103,16 @@ class AttemptRunner:
     def _follow(self, attempt: Attempt, child: ChildProcess, superseded: SupersededBlocks) -> None:
         """Record the child's messages until it has ended, or has to be stopped."""
         supervisor = Supervisor(attempt, child, self._database, self._settings, self._stopping)
-        lines = 0
+        agent, lines = AgentWatch(attempt, self._database, self._config), 0
         while True:
             message = child.receive(_RECEIVE)
             if isinstance(message, Ended):
-                self._finish(attempt, message, superseded)
+                self._finish(attempt, message, superseded, agent)
                 child.finish()
                 return
-            if message is not None:
+            if isinstance(message, AgentSought):
+                agent.answer(child)
+            elif message is not None:
                 lines += isinstance(message, Logged)
                 self._record(attempt, message, lines)
             if isinstance(message, Checkpointed):
@@ -116,15 +124,23 @@ class AttemptRunner:
                 self._break_off(attempt, decision)
                 return
 
-    def _finish(self, attempt: Attempt, ended: Ended, superseded: SupersededBlocks) -> None:
-        """Record the end. A child that found its lease run out has not failed: it goes on later."""
+    def _finish(
+        self, attempt: Attempt, ended: Ended, superseded: SupersededBlocks, agent: AgentWatch
+    ) -> None:
+        """Record the end.
+
+        A child whose lease ran out, or whose agent was stopped, has not failed: it goes on later.
+        """
+        sought = ended.error == AgentUnreachableError.__name__
         if ended.error == LeaseLostError.__name__:
             self._lose(attempt)
+        elif sought and (reason := agent.why_to_wait()) is not None:
+            self._leave(attempt, reason)
         else:
             self._end(attempt, ended)
             superseded.end_recorded(ended)
 
-    def _record(self, attempt: Attempt, message: Message, lines: int) -> None:
+    def _record(self, attempt: Attempt, message: ForParent, lines: int) -> None:
         self._write(attempt, lambda recorder: _record(recorder, message, lines))
 
     def _end(self, attempt: Attempt, ended: Ended) -> None:
@@ -140,7 +156,7 @@ class AttemptRunner:
         """Record why the child was killed. Raises ServiceStoppingError and JobTakenOverError."""
         match decision:
             case Decision.STOPPING:
-                self._pause(attempt)
+                self._leave(attempt, _STOPPED)
                 raise ServiceStoppingError()
             case Decision.LEASE_LOST:
                 self._lose(attempt)
@@ -149,9 +165,9 @@ class AttemptRunner:
             case Decision.UNRESPONSIVE:
                 self._end(attempt, Ended(status=JobStatus.CANCELLED, reason=decision.value))
 
-    def _pause(self, attempt: Attempt) -> None:
+    def _leave(self, attempt: Attempt, reason: str) -> None:
         def leave(session: Session) -> None:
-            leave_attempt(session, attempt, _STOPPED, _now())
+            leave_attempt(session, attempt, reason, _now())
 
         self.write(leave)
 
@@ -162,7 +178,7 @@ class AttemptRunner:
         self.write(lambda session: release(session, attempt))
 
 
-def _record(recorder: Recorder, message: Message, lines: int) -> None:
+def _record(recorder: Recorder, message: ForParent, lines: int) -> None:
     match message:
         case Progressed():
             recorder.progress(message)

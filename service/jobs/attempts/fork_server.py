@@ -8,17 +8,7 @@ from multiprocessing import forkserver
 from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerProcess
 
-from service.jobs.messages import (
-    Cancel,
-    Checkpointed,
-    Ended,
-    JobDescription,
-    Lease,
-    Logged,
-    Pause,
-    Progressed,
-    read_for_parent,
-)
+from service.jobs.messages import ForChild, ForParent, JobDescription, read_for_parent
 from service.logs import warn_in_a_line
 
 # torch's optimisers load the second one at their first step: 2 s of work, here done once.
@@ -40,7 +30,7 @@ class ChildProcess:
         """The child's process id."""
         return self._process.pid
 
-    def receive(self, timeout: float) -> Progressed | Logged | Checkpointed | Ended | None:
+    def receive(self, timeout: float) -> ForParent | None:
         """Return the next message; None after `timeout` seconds without one.
 
         Raises EOFError when the child is gone.
@@ -52,7 +42,7 @@ class ChildProcess:
         except ConnectionResetError as error:
             raise EOFError from error
 
-    def send(self, message: JobDescription | Lease | Cancel | Pause) -> None:
+    def send(self, message: ForChild) -> None:
         """Send a message. A child that is gone gets nothing; `receive` notices that."""
         try:
             self._connection.send_bytes(message.model_dump_json().encode())

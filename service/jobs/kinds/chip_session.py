@@ -28,7 +28,8 @@ class JobChipSession:
         self._began = time.monotonic() - description.elapsed_s
         chip = _chip(description)
         backends = description.config.chip_backends
-        self._chip = open_chip(chip, backends, context.artifacts)
+        locate = context.link.agent_settings
+        self._chip = open_chip(chip, backends, context.artifacts, locate)
         self._seconds_per_second = chip.seconds_per_second
         self._wall_time = WallTime(self._chip, chip.seconds_per_second)
         self.backend: ChipBackend = LeasedBackend(self._chip, chip.token, context.link.lease_held)

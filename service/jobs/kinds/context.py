@@ -7,7 +7,15 @@ from typing import Protocol
 from ltl_core.progress import Progress
 from service.artifacts import ArtifactStore
 from service.bench.driver.call_times import CallTime
-from service.jobs.messages import Checkpointed, Ended, JobDescription, Json, Logged, Progressed
+from service.jobs.messages import (
+    Checkpointed,
+    Ended,
+    ForParent,
+    JobDescription,
+    Json,
+    Logged,
+    Progressed,
+)
 from service.states import JobStatus
 
 _PROGRESS_INTERVAL = 0.5  # s: at most two a second
@@ -16,7 +24,7 @@ _PROGRESS_INTERVAL = 0.5  # s: at most two a second
 class Link(Protocol):
     """The connection to the parent process."""
 
-    def send(self, message: Progressed | Logged | Checkpointed | Ended) -> None:
+    def send(self, message: ForParent) -> None:
         """Send a message to the parent process."""
         ...
 
@@ -30,6 +38,10 @@ class Link(Protocol):
 
     def pausing(self) -> bool:
         """Say whether the parent has asked to pause after a checkpoint."""
+        ...
+
+    def agent_settings(self) -> Json | None:
+        """Return where the parent last found the chip's agent, and ask again."""
         ...
 
 
@@ -51,6 +63,10 @@ class NoLink:
     def pausing(self) -> bool:
         """Say that nobody has asked to pause."""
         return False
+
+    def agent_settings(self) -> Json | None:
+        """Say that nobody knows another address of the agent."""
+        return None
 
 
 class JobContext:

@@ -20,20 +20,23 @@ from service.artifacts import ArtifactStore
 from service.jobs.kinds.context import CancelledWorkError, JobContext
 from service.jobs.kinds.memory import bound_memory, is_shortage, shortage_sentence
 from service.jobs.messages import (
+    AgentFound,
+    AgentSought,
     Cancel,
-    Checkpointed,
     Ended,
+    ForChild,
+    ForParent,
     JobDescription,
+    Json,
     Lease,
-    Logged,
     Pause,
-    Progressed,
     read_for_child,
 )
 from service.states import JobStatus
 
 _NICENESS = 5  # the API answers first
 _PR_SET_PDEATHSIG = 1
+_SEEK_PAUSE = 1.0  # s between two questions to the parent
 _FIRST_LEASE = 3.0  # s that the lease is trusted before the parent has sent its end
 
 
@@ -100,9 +103,11 @@ class ParentLink:
         self._cancelled = threading.Event()
         self._pausing = threading.Event()
         self._lease_until = time.monotonic() + _FIRST_LEASE
+        self._agent: Json | None = None
+        self._next_question = 0.0
         threading.Thread(target=self._listen, name="parent-link", daemon=True).start()
 
-    def send(self, message: Progressed | Logged | Checkpointed | Ended) -> None:
+    def send(self, message: ForParent) -> None:
         """Send a message; threads may do so at once."""
         with self._sending:
             self._connection.send_bytes(message.model_dump_json().encode())
@@ -119,6 +124,13 @@ class ParentLink:
         """Return whether the lease, as the parent last sent it, has not run out."""
         return time.monotonic() < self._lease_until
 
+    def agent_settings(self) -> Json | None:
+        """Return where the parent last found the chip's agent, and ask again once a second."""
+        if time.monotonic() >= self._next_question:
+            self._next_question = time.monotonic() + _SEEK_PAUSE
+            self.send(AgentSought())
+        return self._agent
+
     def _listen(self) -> None:
         try:
             while True:
@@ -126,13 +138,15 @@ class ParentLink:
         except (EOFError, OSError):
             os._exit(1)  # an orphan must not write, nor drive a chip
 
-    def _take(self, message: JobDescription | Lease | Cancel | Pause) -> None:
+    def _take(self, message: ForChild) -> None:
         if isinstance(message, Cancel):
             self._cancelled.set()
         elif isinstance(message, Pause):
             self._pausing.set()
         elif isinstance(message, Lease):
             self._lease_until = message.until_s
+        elif isinstance(message, AgentFound):
+            self._agent = message.settings
 
 
 def _live_and_die_with_parent() -> None:
