@@ -15,7 +15,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constr
 export TANDEMCAL_DATA_DIR ?= $(CURDIR)/.tandemcal
 
 .DEFAULT_GOAL := venv
-.PHONY: help venv demo up unit integration e2e chaos test coverage check format docs clean
+.PHONY: help venv demo up unit integration e2e chaos test coverage check lint types format docs clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -64,12 +64,17 @@ test: $(READY) ## run all tests, chaos in its short form
 coverage: $(READY) ## run all tests and show which branches of the packages they take
 	$(PYTEST) $(PARALLEL) --cov --cov-report=term:skip-covered
 
+# Types and the documentation take longest, a core each.
 check: $(READY) ## check format, lint, types, import contracts and the documentation
+	@$(MAKE) --no-print-directory --jobs 2 --output-sync=target types docs lint
+
+lint: $(READY)
 	$(BIN)/ruff format --check
 	$(BIN)/ruff check
-	$(BIN)/mypy
 	$(BIN)/lint-imports
-	@$(MAKE) --no-print-directory docs
+
+types: $(READY)
+	$(BIN)/mypy
 
 format: $(READY) ## format the code and mend what the linter can mend
 	$(BIN)/ruff format

@@ -24,7 +24,6 @@ from tests.bad_chips import (
 )
 from tests.blobs import World
 
-pytestmark = pytest.mark.usefixtures("unchecked")
 BUDGET = Budget(samples=480, distinct=100, cell_writes_per_cell=0.4)
 SETTINGS = CalibrationSettings(
     budget=BUDGET,

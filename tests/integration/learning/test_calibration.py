@@ -18,7 +18,6 @@ from ltl_core.progress import Phase
 from ltl_core.settings import Budget, CalibrationSettings, Data, StageName
 from tests.blobs import World, chip
 
-pytestmark = pytest.mark.usefixtures("unchecked")
 CHIPS = (1, 2, 3)
 SHORT = CalibrationSettings(
     budget=Budget(samples=800),

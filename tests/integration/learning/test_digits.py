@@ -16,7 +16,6 @@ from ltl_core.settings import RuleName
 from tests.data.make_digits import FOLDER, SEED
 from tests.integration.learning.seeds import SEEDS
 
-pytestmark = pytest.mark.usefixtures("unchecked")
 LOCAL = [RuleName.LTL_OFFLINE, RuleName.LTL_ONLINE]
 
 

@@ -16,8 +16,6 @@ from ltl_core.progress import Phase
 from ltl_core.settings import STAGES, Budget, CalibrationSettings, StageName
 from tests.blobs import World, chip
 
-pytestmark = pytest.mark.usefixtures("unchecked")
-
 
 class Drifted(NamedTuple):
     """A chip a month after codes were published for it."""

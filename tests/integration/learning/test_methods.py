@@ -19,10 +19,7 @@ from ltl_core.settings import Budget, CalibrationSettings, Data, MethodName, Sta
 from tests.blobs import World, chip
 from tests.integration.learning.resuming import whole_and_resumed
 
-pytestmark = [
-    pytest.mark.usefixtures("unchecked"),
-    pytest.mark.parametrize("method", list(MethodName)),
-]
+pytestmark = pytest.mark.parametrize("method", list(MethodName))
 SAMPLES, BATCH, STOPPED_AFTER = 96, 8, 3
 CHIPS = (11, 12, 13)
 # Left of the loss of harsh chips, in the median, after 240 presentations.

@@ -14,7 +14,6 @@ from ltl_core.training.weight_noise import with_weight_noise
 from tests.blobs import CLASSES, World
 from tests.integration.learning.seeds import SEEDS, at_most
 
-pytestmark = pytest.mark.usefixtures("unchecked")
 USUAL = TrainingSettings(epochs=6, learning_rate=1e-2)
 SHORT = TrainingSettings(epochs=3, learning_rate=3e-3)
 
