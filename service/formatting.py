@@ -1,5 +1,6 @@
 """Numbers and times as text for people: with a unit, and significant digits only."""
 
+import math
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 
@@ -38,7 +39,7 @@ def _few_digits(value: float) -> str:
 
 def amount(value: float | None) -> str:
     """Format a count or a ratio, with thin spaces between thousands."""
-    if value is None:
+    if value is None or not math.isfinite(value):
         return DASH
     if value != int(value):
         return f"{value:.2f}" if abs(value) < 10 else f"{value:,.1f}".replace(",", "\u202f")
@@ -47,7 +48,7 @@ def amount(value: float | None) -> str:
 
 def seconds(value: float | None) -> str:
     """Format a duration in seconds, minutes or hours."""
-    if value is None:
+    if value is None or not math.isfinite(value):
         return DASH
     if value < 10:
         return f"{value:.1f} s"

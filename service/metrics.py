@@ -4,22 +4,29 @@ Every value is read from the database at the scrape, so any process that reaches
 answer. Counters start from the rows at the first scrape and grow by the events since.
 """
 
+import math
 import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime
 
+import structlog
 from prometheus_client import CollectorRegistry, Histogram
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
+from service.db.isolation import isolated
 from service.db.repositories.metrics import JobEvent, MetricsRepository
 from service.db.session import Database, clock
+from service.db.tables import Chip, Job
 from service.states import JobStatus
 
 _WAITS = (0.5, 1, 2, 5, 10, 30, 60, 300, 1800, 7200)  # s
+_LEFT_OUT = "metrics: some of them cannot be read, they are left out of this scrape"
+_log = structlog.get_logger(__name__)
 _FRACTIONS = (0.0, 0.25, 0.5, 0.75, 0.9, 0.95, 1.0)
 
 
@@ -38,6 +45,7 @@ class FleetCollector(Collector):
         self._scraping = threading.Lock()
         self._seen: int | None = None  # the last event that was counted
         self._ended: dict[tuple[str, str], int] = {}
+        self._reported: set[tuple[str, str]] = set()  # rows that could not be read at the last one
         self._waits = Histogram(
             "tandemcal_job_wait_seconds",
             "Time from the request to the first start",
@@ -81,17 +89,44 @@ class FleetCollector(Collector):
 
     def _found(self, session: Session) -> Iterator[Metric]:
         repository, now = MetricsRepository(session), clock(session)
+        parts: Mapping[str, Callable[[], Iterable[Metric]]] = {
+            "ended jobs": lambda: self._job_metrics(repository),
+            "open jobs": lambda: _open_jobs(repository, now),
+            "chips": lambda: _chips(repository),
+            "leases": lambda: _leases(repository, now),
+            "workers": lambda: [_silence("executor", "a worker", repository.executors(), now)],
+            "agents": lambda: [_silence("agent", "a chip's agent", repository.agents(), now)],
+            "calls": lambda: [_call_times(repository)],
+        }
+        for name, read in parts.items():
+            found: list[Metric] = []
+            with isolated(session, _LEFT_OUT, metrics=name):
+                found = list(read())
+            yield from found
+        yield self._unreadable(repository)
+
+    def _job_metrics(self, repository: MetricsRepository) -> Iterator[Metric]:
         self._catch_up(repository)
-        yield from _open_jobs(repository, now)
         yield self._ended_jobs()
         yield from self._waits.collect()
         yield from self._durations.collect()
         yield from self._recovered.collect()
-        yield from _chips(repository)
-        yield from _leases(repository, now)
-        yield _silence("executor", "a worker", repository.executors(), now)
-        yield _silence("agent", "a chip's agent", repository.agents(), now)
-        yield _call_times(repository)
+
+    def _unreadable(self, repository: MetricsRepository) -> Metric:
+        """Count the rows that could not be read, and log those that are new."""
+        policies = {("policies", chip) for chip in repository.unreadable_policies()}
+        found = repository.unreadable | policies
+        for table, id in sorted(repository.unreadable - self._reported):
+            _log.error("metrics: a row cannot be read, it is left out", table=table, id=id)
+        self._reported = repository.unreadable
+        family = GaugeMetricFamily(
+            "tandemcal_unreadable_rows",
+            "Rows that hold what cannot be read, and are left out",
+            labels=("table",),
+        )
+        for table, rows in sorted(Counter(table for table, _ in found).items()):
+            family.add_metric((table,), rows)
+        return family
 
     def _catch_up(self, repository: MetricsRepository) -> None:
         last = repository.last_event()
@@ -99,7 +134,8 @@ class FleetCollector(Collector):
             self._ended = repository.ended_jobs()
         else:
             for job_event in repository.job_events(self._seen, last):
-                self._count(job_event)
+                with repository.apart(Job, job_event.job.id):
+                    self._count(job_event)
         self._seen = last
 
     def _count(self, job_event: JobEvent) -> None:
@@ -115,7 +151,7 @@ class FleetCollector(Collector):
             took = (job.ended_at - job.started_at).total_seconds()
             self._durations.labels(job.kind).observe(max(0.0, took))
         fraction = (job.result or {}).get("recovered_fraction")
-        if fraction is not None:
+        if fraction is not None and math.isfinite(fraction):
             self._recovered.observe(fraction)
 
     def _ended_jobs(self) -> Metric:
@@ -163,15 +199,13 @@ def _chips(repository: MetricsRepository) -> Iterator[Metric]:
     )
     counts: dict[str, int] = {}
     for chip in repository.chips():
-        counts[chip.health] = counts.get(chip.health, 0) + 1
-        if chip.accuracy is not None:
-            accuracy.add_metric((chip.name,), chip.accuracy)
-        if chip.drift_score is not None:
-            drift.add_metric((chip.name,), chip.drift_score)
-        if chip.predicted_loss is not None:
-            loss.add_metric((chip.name,), chip.predicted_loss["points"])
-        if chip.valid_until is not None:
-            valid.add_metric((chip.name,), chip.valid_until.timestamp())
+        health_word = str(chip.health)
+        counts[health_word] = counts.get(health_word, 0) + 1
+        with repository.apart(Chip, chip.id):
+            figures = _figures(chip)
+            for family, value in zip((accuracy, drift, loss, valid), figures, strict=True):
+                if value is not None:
+                    family.add_metric((chip.name,), float(value))
     for name, chips in sorted(counts.items()):
         health.add_metric((name,), chips)
     yield health
@@ -179,6 +213,16 @@ def _chips(repository: MetricsRepository) -> Iterator[Metric]:
     yield drift
     yield loss
     yield valid
+
+
+def _figures(chip: Chip) -> tuple[float | None, ...]:
+    """Return accuracy, drift score, predicted loss in points, and the end of the validity."""
+    return (
+        chip.accuracy,
+        chip.drift_score,
+        None if chip.predicted_loss is None else chip.predicted_loss["points"],
+        None if chip.valid_until is None else chip.valid_until.timestamp(),
+    )
 
 
 def _leases(repository: MetricsRepository, now: datetime) -> Iterator[Metric]:

@@ -2,6 +2,28 @@
 
 import time
 from collections.abc import Callable
+from typing import TypeVar
+
+import structlog
+
+from service.db.outage import AWAY
+
+Answer = TypeVar("Answer")
+
+
+def apart(run: Callable[[], Answer], event: str, **about: str) -> Answer | None:
+    """Return what `run` returns; log its error and return None, so that other work goes on.
+
+    `event` names the component, what failed and what follows from it. Raises OperationalError and
+    InterfaceError if the database is away: then other work would fail too.
+    """
+    try:
+        return run()
+    except AWAY:
+        raise
+    except Exception:
+        structlog.get_logger(__name__).warning(event, exc_info=True, **about)
+        return None
 
 
 class PeriodicTask:

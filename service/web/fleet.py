@@ -1,6 +1,6 @@
 """Data of the fleet page: a headline, a row for each chip, a row for each job."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -13,7 +13,7 @@ from service.db.repositories.jobs import JobFilter, JobRepository
 from service.db.repositories.overview import LastCalibration, OverviewRepository
 from service.db.repositories.paging import PageRequest, RowPage
 from service.db.tables import Chip, Job
-from service.formatting import loss_text, percent, plural, points, score_text, short_id
+from service.formatting import DASH, loss_text, percent, plural, points, score_text, short_id
 from service.jobs.kinds.registry import JobKinds
 from service.states import TERMINAL, ChipHealth, ChipState, JobStatus
 from service.web.drift import PROBES_SHOWN, Sparkline, sparkline
@@ -67,12 +67,12 @@ class JobRow(NamedTuple):
     reason: str | None
     terminal: bool
     phase: str
-    step: int | None
-    steps: int | None
+    step: float | None
+    steps: float | None
     accuracy: float | None
     samples: float | None
     outcome: str  # what came of it, in a few words
-    created_at: datetime
+    created_at: datetime | None
     took: float | None  # s
 
 
@@ -119,19 +119,51 @@ def read_fleet(session: Session, query: FleetQuery, kinds: JobKinds, now: dateti
     jobs = JobRepository(session).list(JobFilter(), PageRequest(_JOBS_SHOWN, query.jobs))
     return Fleet(
         headline=_headline(overview.health_counts(), overview.open_jobs()),
-        chips=_chip_rows(session, chips.rows, kinds, now),
+        chips=_chip_rows(session, chips, kinds, now),
         chips_cursor=chips.next_cursor,
-        jobs=job_rows(session, jobs.rows, kinds, now),
+        jobs=_job_rows(session, jobs, kinds, now),
         jobs_cursor=jobs.next_cursor,
     )
 
 
-def job_rows(
-    session: Session, jobs: Sequence[Job], kinds: JobKinds, now: datetime
+def _job_rows(
+    session: Session, jobs: RowPage[Job], kinds: JobKinds, now: datetime
 ) -> tuple[JobRow, ...]:
-    """Build the rows of jobs, with the names of their chips."""
-    names = OverviewRepository(session).chip_names([job.chip_id for job in jobs if job.chip_id])
-    return tuple(job_row(job, names.get(job.chip_id or "", ""), kinds, now) for job in jobs)
+    """Build the rows of jobs, with the names of their chips, newest first."""
+    chips = [job.chip_id for job in jobs.rows if job.chip_id]
+    names = OverviewRepository(session).chip_names(chips)
+    shown = [_row_of_any(job, names.get(job.chip_id or "", ""), kinds, now) for job in jobs.rows]
+    shown += map(_unreadable_job, jobs.unreadable)
+    return tuple(sorted(shown, key=lambda row: row.id, reverse=True))
+
+
+def _row_of_any(job: Job, chip: str, kinds: JobKinds, now: datetime) -> JobRow:
+    """Build the row of one job, or say that what it holds cannot be read."""
+    try:
+        return job_row(job, chip, kinds, now)
+    except Exception:  # whatever one row can hold
+        return _unreadable_job(job.id)
+
+
+def _unreadable_job(job_id: str) -> JobRow:
+    return JobRow(
+        id=job_id,
+        short=short_id(job_id),
+        kind=DASH,
+        chip_id=None,
+        chip="",
+        status="unreadable",
+        reason="the row of this job holds what cannot be read",
+        terminal=False,
+        phase="",
+        step=None,
+        steps=None,
+        accuracy=None,
+        samples=None,
+        outcome="",
+        created_at=None,
+        took=None,
+    )
 
 
 def job_row(job: Job, chip: str, kinds: JobKinds, now: datetime) -> JobRow:
@@ -148,10 +180,10 @@ def job_row(job: Job, chip: str, kinds: JobKinds, now: datetime) -> JobRow:
         reason=job.reason,
         terminal=job.status in TERMINAL,
         phase=str(progress.get("phase") or ""),
-        step=progress.get("step"),
-        steps=progress.get("steps"),
-        accuracy=_accuracy(job.result) or progress.get("accuracy"),
-        samples=spent.get("samples"),
+        step=_figure(progress.get("step")),
+        steps=_figure(progress.get("steps")),
+        accuracy=_accuracy(job.result) or _figure(progress.get("accuracy")),
+        samples=_figure(spent.get("samples")),
         outcome=outcome(job, kinds),
         created_at=job.created_at,
         took=(ended - job.started_at).total_seconds() if job.started_at else None,
@@ -185,23 +217,49 @@ def _chips(session: Session, query: FleetQuery) -> RowPage[Chip]:
 
 
 def _chip_rows(
-    session: Session, chips: Sequence[Chip], kinds: JobKinds, now: datetime
+    session: Session, chips: RowPage[Chip], kinds: JobKinds, now: datetime
 ) -> tuple[ChipRow, ...]:
-    ids = [chip.id for chip in chips]
+    ids = [chip.id for chip in chips.rows]
     overview = OverviewRepository(session)
     last, running = overview.last_calibrations(ids), overview.running_jobs(ids)
     depth = JobRepository(session).queue_depth(ids)
     offline = AgentRepository(session).offline(ids, now)
     scores = FingerprintRepository(session).last_scores(ids, PROBES_SHOWN)
-    names = {chip.id: chip.name for chip in chips}
-    now_running = {id: job_row(job, names[id], kinds, now) for id, job in running.items()}
-    rows = (
-        _chip_row(chip, last.get(chip.id), depth.get(chip.id, 0), now_running.get(chip.id))
-        for chip in chips
-    )
-    rows = (row._replace(probes=sparkline(scores.get(row.id, ()))) for row in rows)
-    return tuple(
-        row._replace(state=ChipState.OFFLINE) if row.id in offline else row for row in rows
+    names = {chip.id: chip.name for chip in chips.rows}
+    now_running = {id: _row_of_any(job, names[id], kinds, now) for id, job in running.items()}
+
+    def row_of(chip: Chip) -> ChipRow:
+        id = chip.id
+        row = _chip_row(chip, last.get(id), depth.get(id, 0), now_running.get(id))
+        row = row._replace(probes=sparkline(scores.get(id, ())))
+        return row._replace(state=ChipState.OFFLINE) if id in offline else row
+
+    rows, unreadable = [], dict(overview.chip_names(chips.unreadable))
+    for chip in chips.rows:
+        try:
+            rows.append(row_of(chip))
+        except Exception:  # whatever one row can hold
+            unreadable[chip.id] = chip.name
+    rows += [_unreadable_chip(id, name) for id, name in unreadable.items()]
+    return tuple(sorted(rows, key=lambda row: row.id))
+
+
+def _unreadable_chip(chip_id: str, name: str) -> ChipRow:
+    return ChipRow(
+        id=chip_id,
+        name=name,
+        model="its row cannot be read",
+        health=ChipHealth.UNKNOWN,
+        state=DASH,
+        accuracy=None,
+        drift=DASH,
+        loss=DASH,
+        valid_until=None,
+        probes=None,
+        recovery=None,
+        version=None,
+        queue=0,
+        job=None,
     )
 
 
@@ -212,7 +270,7 @@ def _chip_row(chip: Chip, last: LastCalibration | None, queue: int, job: JobRow 
         model=str(chip.settings.get("preset") or chip.info.get("model") or chip.backend),
         health=chip.health,
         state="running" if job else "idle",
-        accuracy=chip.accuracy,
+        accuracy=_figure(chip.accuracy),
         drift=score_text(chip.drift_score),
         loss=loss_text(chip.predicted_loss),
         valid_until=chip.valid_until,
@@ -234,6 +292,11 @@ def _headline(health: Mapping[str, int], jobs: Mapping[str, int]) -> str:
         waiting > 0
     )
     return f"{chips}. {', '.join(busy)}." if busy else f"{chips}."
+
+
+def _figure(value: object) -> float | None:
+    """Return a figure of a job's JSON; None for anything else that may stand there."""
+    return value if isinstance(value, int | float) else None
 
 
 def _accuracy(result: Mapping[str, Any] | None) -> float | None:

@@ -1,13 +1,15 @@
 """When a policy makes its chip due."""
 
 from collections.abc import Iterable
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
 from service.daily_times import DailyTimes, daily_times
 from service.db.upkeep_tables import Policy
 
 PROBE, CALIBRATE = "probe", "calibrate"  # the two kinds of job that a policy asks for
+_LONGEST_S = 100 * 365.25 * 86_400  # of a span: more of them in a row stay within the calendar
+_LAST = datetime(9000, 1, 1, tzinfo=UTC)
 _NEWS = 1.5  # times the age: drift is logarithmic, so a look at nearly the same age tells nothing
 
 
@@ -25,6 +27,11 @@ def times_of(policy: Policy) -> DailyTimes:
     return daily_times(policy.quiet_hours, policy.fixed_times)
 
 
+def later(at: datetime, seconds: float) -> datetime:
+    """Return the time so many seconds after `at`; a span counts for at most 100 years."""
+    return min(at, _LAST) + timedelta(seconds=min(seconds, _LONGEST_S))
+
+
 def count_job(policy: Policy, kind: str, now: datetime) -> None:
     """Count a job that ended: a calibration restarts the count, a probe does not count."""
     if kind == CALIBRATE:
@@ -38,7 +45,7 @@ def next_probe(policy: Policy, last: datetime | None, now: datetime) -> datetime
     """Return when the next probe is due: now if there was none; None if none is planned."""
     if policy.probe_every_s is None:
         return None
-    due = now if last is None else last + timedelta(seconds=policy.probe_every_s)
+    due = now if last is None else later(last, policy.probe_every_s)
     return times_of(policy).first_from(due)
 
 
@@ -52,7 +59,7 @@ def next_calibration(policy: Policy, score: float | None, now: datetime) -> date
         return None
     first = min(reasons)
     if policy.calibrated_at is not None:
-        first = max(first, policy.calibrated_at + timedelta(seconds=policy.pause_s))
+        first = max(first, later(policy.calibrated_at, policy.pause_s))
     first = times_of(policy).first_from(first)
     return first if policy.calibrate_due_at is None else min(first, policy.calibrate_due_at)
 
@@ -73,8 +80,8 @@ def next_expiry(policy: Policy, life: VersionLife | None, now: datetime) -> date
     due = max(times_of(policy).last_until(life.valid_until), now)
     if policy.calibrated_at is not None:
         age = policy.calibrated_at - life.published_at
-        pause = max(timedelta(seconds=policy.pause_s), (_NEWS - 1) * age)
-        due = max(due, policy.calibrated_at + pause)
+        pause = max(policy.pause_s, (_NEWS - 1) * age.total_seconds())
+        due = max(due, later(policy.calibrated_at, pause))
     return times_of(policy).first_from(due)
 
 
@@ -94,8 +101,8 @@ def set_due_at(policy: Policy) -> None:
 
 def _reasons(policy: Policy, score: float | None, now: datetime) -> Iterable[datetime]:
     if policy.calibrate_every_s is not None:
-        age = timedelta(seconds=policy.calibrate_every_s)
-        yield now if policy.calibrated_at is None else policy.calibrated_at + age
+        age = policy.calibrate_every_s
+        yield now if policy.calibrated_at is None else later(policy.calibrated_at, age)
     at_score, after_jobs = policy.calibrate_at_score, policy.calibrate_after_jobs
     if at_score is not None and score is not None and score >= at_score:
         yield now

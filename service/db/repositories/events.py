@@ -5,6 +5,7 @@ is over. A reader that has read up to a number has therefore seen every event be
 locked after that lock, so it cannot be part of a deadlock.
 """
 
+import math
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
@@ -38,7 +39,8 @@ class EventRepository:
         chip_id: str | None = None,
     ) -> None:
         """Add an event. The same subject, type and key a second time change nothing."""
-        values = {"subject": subject, "type": type, "key": key, "data": data, "created_at": now}
+        stored = _finite(data)  # PostgreSQL refuses other numbers, and with them the whole commit
+        values = {"subject": subject, "type": type, "key": key, "data": stored, "created_at": now}
         values |= {"job_id": job_id, "chip_id": chip_id}
         _pending(self._session).append(
             _PendingEvent(values, self._session.get_nested_transaction())
@@ -99,6 +101,15 @@ def _forget(session: Session, undone: SessionTransaction) -> None:
     """Drop the pending events that were added since a savepoint that is rolled back."""
     pending = _pending(session)
     pending[:] = [one for one in pending if not _within(one.savepoint, undone)]
+
+
+def _finite(value: Any) -> Any:
+    """Return the JSON value with null for numbers that JSON does not know: NaN and infinities."""
+    if isinstance(value, dict):
+        return {name: _finite(inner) for name, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(inner) for inner in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _within(inner: SessionTransaction | None, outer: SessionTransaction) -> bool:

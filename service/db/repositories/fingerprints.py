@@ -6,13 +6,14 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
-from sqlalchemy import and_, func, select, text, update
+from sqlalchemy import func, select, text, update
 from sqlalchemy.orm import Session, aliased, defer
 from uuid_utils import uuid7
 
 from service.db.base import Json
 from service.db.repositories.paging import PageRequest, RowPage, fetch_page
 from service.db.repositories.upsert import insert_if_new
+from service.db.repositories.versions import of_fingerprint
 from service.db.tables import Chip, Job, WeightVersion
 from service.db.upkeep_tables import EVALUATED, Fingerprint
 from service.errors import FingerprintNotFoundError
@@ -93,15 +94,14 @@ class FingerprintRepository:
 
     def outcomes(self, student_id: str, limit: int) -> list[ProbeOutcome]:
         """Return the newest probes of any chip with this student that an evaluation followed."""
-        of_student = and_(
-            WeightVersion.chip_id == Fingerprint.chip_id,
-            WeightVersion.version == Fingerprint.version,
-            WeightVersion.student_id == student_id,
-        )
         query = (
             select(Fingerprint.chip_id, Fingerprint.score, Fingerprint.lost_points)
-            .join(WeightVersion, of_student)
-            .where(text(EVALUATED), Fingerprint.score.is_not(None))
+            .join(WeightVersion, of_fingerprint())
+            .where(
+                WeightVersion.student_id == student_id,
+                text(EVALUATED),
+                Fingerprint.score.is_not(None),
+            )
             .order_by(Fingerprint.id.desc())
             .limit(limit)
         )
@@ -112,14 +112,10 @@ class FingerprintRepository:
 
     def history(self, chip_id: str, student_id: str, limit: int) -> list[DriftRecord]:
         """Return the newest fingerprints of a chip with one student's codes, oldest first."""
-        of_version = and_(
-            WeightVersion.chip_id == Fingerprint.chip_id,
-            WeightVersion.version == Fingerprint.version,
-        )
         query = (
             select(WeightVersion, Fingerprint, Job.kind)
             .select_from(Fingerprint)
-            .join(WeightVersion, of_version)
+            .join(WeightVersion, of_fingerprint())
             .join(Job, Job.id == Fingerprint.job_id)
             .where(Fingerprint.chip_id == chip_id, WeightVersion.student_id == student_id)
             .options(defer(WeightVersion.block))

@@ -7,6 +7,7 @@ from sqlalchemy import func, select, text
 from sqlalchemy.orm import Session
 
 from service.db.base import Json
+from service.db.isolation import readable_rows
 from service.db.tables import CALIBRATED, Chip, Job
 from service.states import ACTIVE, OPEN
 
@@ -33,15 +34,15 @@ class OverviewRepository:
             .scalar_subquery()
         )
         wanted = select(newest).where(Chip.id.in_(chip_ids))
-        rows = self._session.execute(
-            select(Job.chip_id, Job.id, Job.result).where(Job.id.in_(wanted))
-        )
+        query = select(Job.chip_id, Job.id, Job.result).where(Job.id.in_(wanted))
+        rows = readable_rows(self._session, query, Job.id).rows
         return {chip: LastCalibration(job, result) for chip, job, result in rows if chip and result}
 
     def running_jobs(self, chip_ids: Sequence[str]) -> dict[str, Job]:
         """Return the job that drives each chip now; idle chips are absent."""
         query = select(Job).where(Job.chip_id.in_(chip_ids), Job.status.in_(ACTIVE))
-        return {job.chip_id: job for job in self._session.scalars(query) if job.chip_id}
+        rows = readable_rows(self._session, query, Job.id).rows
+        return {row.Job.chip_id: row.Job for row in rows if row.Job.chip_id}
 
     def chip_names(self, chip_ids: Sequence[str]) -> dict[str, str]:
         """Return the names of these chips, by id."""

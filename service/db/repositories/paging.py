@@ -3,10 +3,12 @@
 import hashlib
 from typing import Any, Generic, NamedTuple, TypeVar
 
+import structlog
 from sqlalchemy import Select
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from service.db.base import Base
+from service.db.isolation import readable_rows
 from service.request_errors import ForeignCursorError
 
 Row = TypeVar("Row", bound=Base)
@@ -28,11 +30,13 @@ class RowPage(NamedTuple, Generic[Row]):
     more: bool  # whether there is another row behind the last one
     key: Any  # the column of ids; a type checker would take its type for that of a value
     asked: PageRequest
+    last: str  # id of the last row of this page, also where that cannot be read; empty without one
+    unreadable: tuple[str, ...]  # ids of the rows of this page that cannot be read
 
     @property
     def next_cursor(self) -> str | None:
         """The cursor of the next page; None on the last one."""
-        return self.cursor_behind(len(self.rows) - 1) if self.more else None
+        return make_cursor(self.key, self.asked, self.last) if self.more else None
 
     def cursor_behind(self, index: int) -> str:
         """Return the cursor of the page that begins behind a row of this one."""
@@ -42,7 +46,7 @@ class RowPage(NamedTuple, Generic[Row]):
 def fetch_page(
     session: Session, query: Select[Row], key: InstrumentedAttribute[str], page: PageRequest
 ) -> RowPage[Row]:
-    """Return one page of rows, ordered by their id.
+    """Return one page of rows, ordered by their id, without those that cannot be read.
 
     Raises ForeignCursorError for a cursor of another list or of nobody.
     """
@@ -50,8 +54,16 @@ def fetch_page(
         after = read_cursor(key, page)
         query = query.where(key > after if page.oldest_first else key < after)
     query = query.order_by(key if page.oldest_first else key.desc()).limit(page.limit + 1)
-    rows = list(session.scalars(query))
-    return RowPage(rows[: page.limit], len(rows) > page.limit, key, page)
+    found = readable_rows(session, query, key)
+    by_id = {getattr(row[0], key.key): row[0] for row in found.rows}
+    ids = sorted([*by_id, *found.unreadable], reverse=not page.oldest_first)
+    shown, more = ids[: page.limit], len(ids) > page.limit
+    rows = [by_id[id] for id in shown if id in by_id]
+    unreadable = tuple(id for id in shown if id not in by_id)
+    if unreadable:
+        log = structlog.get_logger(__name__).bind(table=key.class_.__tablename__)
+        log.warning("lists: rows cannot be read, they are left out", ids=unreadable)
+    return RowPage(rows, more, key, page, shown[-1] if shown else "", unreadable)
 
 
 def make_cursor(key: InstrumentedAttribute[str], page: PageRequest, after: str) -> str:

@@ -4,10 +4,11 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Select, and_, func, select, text, update
+from sqlalchemy import ColumnElement, Select, and_, delete, func, select, text, update
 from sqlalchemy.orm import Session
 
 from service.db.agent_tables import Agent
+from service.db.isolation import isolated, readable_rows
 from service.db.repositories.agents import reachable
 from service.db.repositories.due_times import (
     CALIBRATE,
@@ -19,6 +20,7 @@ from service.db.repositories.due_times import (
     next_probe,
     set_due_at,
 )
+from service.db.repositories.versions import in_force
 from service.db.tables import OPEN_JOBS, OPEN_SERVICE_JOBS, Chip, Job, WeightVersion
 from service.db.upkeep_tables import Fingerprint, Policy
 from service.errors import PolicyNotFoundError
@@ -26,6 +28,8 @@ from service.states import JobStatus
 
 _PLANNED = (PROBE, CALIBRATE)
 _DUE_BATCH = 200  # how many due chips are read at a time
+UNREADABLE = "The policy cannot be read: it holds a value that no policy may have; set it again."
+_JOB_ENDED = "policies: a policy cannot be read, its chip's last job does not count for it"
 
 
 class DueChips(NamedTuple):
@@ -50,7 +54,7 @@ class PolicyRepository:
 
     def put(self, chip_id: str, rules: Mapping[str, Any], now: datetime) -> Policy:
         """Set the rules of a chip. Its history counts, so it may be due at once."""
-        policy = self._session.get(Policy, chip_id, with_for_update=True) or self._new(chip_id, now)
+        policy = self._readable(chip_id) or self._new(chip_id, now)
         for name, value in rules.items():
             setattr(policy, name, value)
         policy.updated_at, policy.note, policy.calibrate_due_at = now, None, None
@@ -64,8 +68,9 @@ class PolicyRepository:
 
     def delete(self, chip_id: str) -> None:
         """Delete the policy of a chip. Raises PolicyNotFoundError."""
-        self._session.delete(self.get(chip_id))
-        self._session.flush()
+        gone = delete(Policy).where(Policy.chip_id == chip_id).returning(Policy.chip_id)
+        if self._session.scalar(gone) is None:
+            raise PolicyNotFoundError(chip_id)
 
     def any_due(self, now: datetime) -> bool:
         """Return whether any chip is due."""
@@ -85,12 +90,12 @@ class PolicyRepository:
             [chip for chip, can in found if can], [chip for chip, can in found if not can]
         )
 
-    def claim(self, chips: Sequence[str], limit: int) -> list[Policy]:
+    def claim(self, chips: Sequence[str], limit: int) -> list[str]:
         """Lock up to `limit` policies of these chips until this unit ends, longest due first.
 
-        Policies that another planner has locked are left out.
+        Returns the chips. Policies that another planner has locked are left out.
         """
-        query = select(Policy).where(Policy.chip_id.in_(chips)).order_by(Policy.due_at)
+        query = select(Policy.chip_id).where(Policy.chip_id.in_(chips)).order_by(Policy.due_at)
         query = query.limit(limit).with_for_update(skip_locked=True)
         return list(self._session.scalars(query))
 
@@ -105,13 +110,27 @@ class PolicyRepository:
             .execution_options(synchronize_session=False)
         )
 
+    def mark_unreadable(self, chip_id: str, until: datetime) -> None:
+        """Note that a policy cannot be read, and make its chip due again at `until`."""
+        self._session.execute(
+            update(Policy)
+            .where(Policy.chip_id == chip_id)
+            .values(note=UNREADABLE, due_at=until)
+            .execution_options(synchronize_session=False)
+        )
+
     def in_flight(self) -> int:
         """Count the planned jobs that have not ended; they belong to no API key."""
         query = select(func.count()).where(text(OPEN_SERVICE_JOBS), Job.kind.in_(_PLANNED))
         return self._session.scalar(query) or 0
 
     def after_job(self, job: Job, now: datetime) -> None:
-        """Update when a chip is due, after one of its jobs has ended."""
+        """Update when a chip is due, after one of its jobs has ended, whatever its policy holds."""
+        with isolated(self._session, _JOB_ENDED, chip_id=str(job.chip_id)):
+            self._after_job(job, now)
+            self._session.flush()
+
+    def _after_job(self, job: Job, now: datetime) -> None:
         policy = self._session.get(
             Policy, job.chip_id, populate_existing=True, with_for_update=True
         )
@@ -129,14 +148,11 @@ class PolicyRepository:
 
     def version_life(self, chip_id: str) -> VersionLife | None:
         """Return what is known of the weights in force on a chip; None where none are."""
-        in_force = and_(
-            WeightVersion.chip_id == Chip.id, WeightVersion.version == Chip.version_in_force
-        )
         query = select(
             WeightVersion.created_at, WeightVersion.job_id, Chip.validity, Chip.valid_until
         )
         found = self._session.execute(
-            query.select_from(Chip).join(WeightVersion, in_force).where(Chip.id == chip_id)
+            query.select_from(Chip).join(WeightVersion, in_force()).where(Chip.id == chip_id)
         ).one_or_none()
         if found is None:
             return None
@@ -157,6 +173,14 @@ class PolicyRepository:
         self._session.execute(
             update(Policy).where(Policy.chip_id == chip_id).values(enabled=False, due_at=None)
         )
+
+    def _readable(self, chip_id: str) -> Policy | None:
+        """Lock and return a policy that is to be replaced; delete one that cannot be read."""
+        query = select(Policy).where(Policy.chip_id == chip_id).with_for_update()
+        found = readable_rows(self._session, query, Policy.chip_id)
+        if found.unreadable:
+            self.delete(chip_id)
+        return found.rows[0].Policy if found.rows else None
 
     def _new(self, chip_id: str, now: datetime) -> Policy:
         calibrated = select(func.max(Job.ended_at)).where(

@@ -4,7 +4,7 @@ import zlib
 from datetime import datetime
 from typing import NamedTuple
 
-from sqlalchemy import and_, func, select, update
+from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session, defer
 from uuid_utils import uuid7
 
@@ -12,6 +12,7 @@ from service.db.base import Json
 from service.db.repositories.events import EventRepository
 from service.db.repositories.jobs import JobRepository
 from service.db.repositories.paging import PageRequest, RowPage, fetch_page
+from service.db.repositories.versions import in_force
 from service.db.tables import Chip, WeightVersion
 from service.digests import sha256_hex
 from service.errors import (
@@ -91,10 +92,7 @@ class WeightRepository:
 
     def in_force(self, chip_id: str) -> WeightVersion | None:
         """Return the version in force on a chip, without its block; None if there is none."""
-        in_force = and_(
-            WeightVersion.chip_id == Chip.id, WeightVersion.version == Chip.version_in_force
-        )
-        query = select(WeightVersion).join(Chip, in_force).where(Chip.id == chip_id)
+        query = select(WeightVersion).join(Chip, in_force()).where(Chip.id == chip_id)
         return self._session.scalar(query.options(defer(WeightVersion.block)))
 
     def set_validity(
@@ -112,12 +110,9 @@ class WeightRepository:
         self, chip_id: str, student_id: str, limit: int
     ) -> tuple[ChipValidity, ...]:
         """Return the validities in force on other chips with codes of this student."""
-        in_force = and_(
-            WeightVersion.chip_id == Chip.id, WeightVersion.version == Chip.version_in_force
-        )
         query = (
             select(Chip.info, WeightVersion.validity)
-            .join(WeightVersion, in_force)
+            .join(WeightVersion, in_force())
             .where(
                 WeightVersion.student_id == student_id,
                 WeightVersion.validity.is_not(None),

@@ -22,6 +22,7 @@ from service.settings import Settings
 
 _PAUSE = 0.3  # s between two attempts, and two looks at a chip that somebody else drives
 Rank = tuple[int, str]  # priority, then the time-ordered id: the smallest goes first
+_LOOK_LATER = timedelta(minutes=1)  # before a job that could not begin is dispatched again
 _BROKE_OFF = "job runner: an attempt broke off, the job is tried again"
 
 
@@ -82,9 +83,11 @@ class JobRunner:
 
     def _try(self, ticket: DispatchTicket) -> Attempt | Refusal | None:
         """Make one attempt. An error of the service itself leaves the job to its next attempt."""
+        begun = False
         try:
             with self._slots.one(self._rank(ticket.job_id)):
                 attempt = self._begin(ticket)
+                begun = True
                 if isinstance(attempt, Attempt):
                     self._attempts.run(attempt)
             return attempt
@@ -93,7 +96,14 @@ class JobRunner:
             return None
         except Exception:
             structlog.get_logger(__name__).exception(_BROKE_OFF, job_id=ticket.job_id)
-            return None
+            return None if begun else self._put_off(ticket)
+
+    def _put_off(self, ticket: DispatchTicket) -> Refusal:
+        """Leave the slot to other jobs: what stands in this job's row lets no attempt begin."""
+        with self._database.writing() as session:
+            until = clock(session) + _LOOK_LATER
+            requeue(session, ticket.job_id, ticket.number, held_until=until)
+        return Refusal.LATER
 
     @contextmanager
     def _alone(self, ticket: DispatchTicket) -> Iterator[None]:

@@ -12,7 +12,13 @@ from typing import NamedTuple
 from dbos import DBOS, DBOSClient, DBOSPortableJSONSerializer
 from sqlalchemy.orm import Session
 
-from service.db.repositories.dispatches import Dispatch, DispatchRepository, dispatch_name
+from service.db.isolation import isolated
+from service.db.repositories.dispatches import (
+    Dispatch,
+    DispatchRepository,
+    dispatch_name,
+    requeue,
+)
 from service.db.repositories.jobs import JobRepository
 from service.db.session import Database, clock
 from service.db.tables import Job
@@ -21,6 +27,8 @@ APPLICATION = "tandemcal"
 VERSION = "2"  # raised by hand, when jobs queued by older code could not be run any more
 QUEUE = "jobs"
 WORKFLOW = "run_job"
+_NOT_PUSHED = "queue: a job was not handed to the engine, it waits for an hour"
+_PUSH_AGAIN = timedelta(hours=1)
 _OPEN = ["ENQUEUED", "PENDING", "DELAYED"]
 _OVER = ["SUCCESS", "ERROR", "CANCELLED", "MAX_RECOVERY_ATTEMPTS_EXCEEDED"]
 
@@ -61,7 +69,10 @@ class DbosQueue:
     def dispatch_next(self, session: Session, now: datetime) -> None:
         """Dispatch the next jobs, as many as there is room for."""
         for dispatch in self._dispatches(session).dispatch_next(now):
-            self._push(session, dispatch)
+            with isolated(session, _NOT_PUSHED, job_id=dispatch.job_id) as outcome:
+                self._push(session, dispatch)
+            if outcome.failed:
+                requeue(session, dispatch.job_id, dispatch.number, held_until=now + _PUSH_AGAIN)
 
     def any_to_dispatch(self, session: Session, now: datetime) -> bool:
         """Return whether a job waits that could be dispatched."""

@@ -20,10 +20,13 @@ from service.db.repositories.executors import ExecutorRepository
 from service.db.repositories.leases import LeaseRepository
 from service.db.session import Database, clock
 from service.jobs.errors import ExecutorNameTakenError, ExecutorRunningError
-from service.logs import in_a_line
+from service.jobs.periodic import apart
+from service.logs import warn_in_a_line
 from service.settings import Settings
 
 _EMBEDDED = "embedded"
+_NOT_RECORDED = "executor: its heartbeat was not recorded, others may take it for dead"
+_NOT_KEPT = "executor: the lock on its name was not looked at, another process may take the name"
 _NAMES_MAX = 1000  # workers on one machine
 
 
@@ -208,13 +211,10 @@ class Heartbeat:
     def _go_on(self) -> None:
         while not self._stopping.wait(self._interval):
             try:
-                self._lock.keep()
-                self._beat()
+                apart(self._lock.keep, _NOT_KEPT)
+                apart(self._beat, _NOT_RECORDED)
             except AWAY as error:
-                structlog.get_logger(__name__).warning(
-                    "executor: its heartbeat was not recorded, others may take it for dead",
-                    error=in_a_line(error),
-                )
+                warn_in_a_line(__name__, _NOT_RECORDED, error)
 
     def _beat(self) -> None:
         with self._database.writing() as session:

@@ -5,15 +5,14 @@ database let one of them work at a time.
 """
 
 import threading
+from collections.abc import Callable
 from datetime import timedelta
-
-import structlog
 
 from service.db import locks
 from service.db.outage import AWAY
 from service.db.repositories.deadlines import DeadlineRepository
 from service.db.session import Database, clock
-from service.jobs.periodic import PeriodicTask
+from service.jobs.periodic import PeriodicTask, apart
 from service.jobs.queue import stalled
 from service.jobs.queue.dbos_queue import DbosQueue
 from service.jobs.queue.failover import Failover
@@ -21,7 +20,9 @@ from service.jobs.queue.stalled import LostDispatches
 from service.logs import warn_in_a_line
 
 _INTERVAL = 1.0  # s between two looks; the end of a job is one more occasion
-_FAILED = "queue maintenance failed, waiting jobs are not dispatched until the next look"
+_AWAY = "queue maintenance failed, waiting jobs are not dispatched until the next look"
+_NOT_REPLACED = "queue maintenance failed, jobs of dead executors wait for the next look"
+_NOT_REQUEUED = "queue maintenance failed, stalled dispatches wait for the next look"
 
 
 class QueueMaintenance:
@@ -60,23 +61,28 @@ class QueueMaintenance:
     def run_once(self) -> None:
         """Do everything that is due. An error, such as a database that is away, is logged."""
         try:
-            if self._anything_to_do():
-                self._dispatch()
-            self._failover.run_if_due()
+            self._apart(self._dispatch_waiting, _AWAY)
+            self._apart(self._failover.run_if_due, _NOT_REPLACED)
             for task in self._tasks:
-                task.run_if_due()
+                self._apart(task.run_if_due, _NOT_REQUEUED)
         except AWAY as error:
             self._failover.restart_watch()
-            warn_in_a_line(__name__, _FAILED, error)
-        except Exception:
-            self._failover.restart_watch()
-            structlog.get_logger(__name__).warning(_FAILED, exc_info=True)
+            warn_in_a_line(__name__, _AWAY, error)
 
     def _run(self) -> None:
         while not self._stopping:
             self._occasion.clear()
             self.run_once()
             self._occasion.wait(_INTERVAL)
+
+    def _apart(self, run: Callable[[], object], event: str) -> None:
+        """Run one part. Whether executors are silent is watched anew after an error."""
+        if apart(lambda: (run(),), event) is None:
+            self._failover.restart_watch()
+
+    def _dispatch_waiting(self) -> None:
+        if self._anything_to_do():
+            self._dispatch()
 
     def _anything_to_do(self) -> bool:
         """Ask without holding up those who write."""

@@ -6,6 +6,7 @@ would wait for ever.
 
 from collections.abc import Callable, Collection
 from datetime import datetime, timedelta
+from functools import partial
 
 import structlog
 from sqlalchemy.orm import Session
@@ -13,11 +14,13 @@ from sqlalchemy.orm import Session
 from service.db.repositories.dispatches import Dispatch, DispatchRepository, requeue
 from service.db.repositories.jobs import JobRepository
 from service.db.session import Database, clock
+from service.jobs.periodic import apart
 from service.jobs.queue.dbos_queue import DbosQueue
 from service.states import ACTIVE, TERMINAL
 
 UNSTARTED_INTERVAL = 15.0  # s between two looks; longer than from taking a dispatch to its begin
 LOST_INTERVAL = 30.0  # s between two looks
+_STAYS_LOST = "queue: the job of a lost dispatch was not requeued, it waits for the next look"
 _OLD = timedelta(seconds=60)  # a dispatch that is older stands in the engine's tables
 
 
@@ -73,8 +76,11 @@ class LostDispatches:
                 structlog.get_logger(__name__).warning(
                     "queue: the engine lost a dispatch, its job is requeued", dispatch=dispatch.name
                 )
-                with self._database.writing() as session:
-                    _requeue(session, dispatch, clock(session))
+                apart(partial(self._requeue, dispatch), _STAYS_LOST, dispatch=dispatch.name)
+
+    def _requeue(self, dispatch: Dispatch) -> None:
+        with self._database.writing() as session:
+            _requeue(session, dispatch, clock(session))
 
 
 def _requeue(session: Session, dispatch: Dispatch, now: datetime) -> None:

@@ -15,11 +15,13 @@ from ltl_core.errors import CalibrationError
 from ltl_core.settings import AFTER_DRIFT, CalibrationSettings, StageName
 from service.db import locks
 from service.db.access_tables import IdempotencyKey
+from service.db.isolation import isolated
 from service.db.repositories.chips import ChipRepository
 from service.db.repositories.due_times import (
     CALIBRATE,
     PROBE,
     is_probe_enough,
+    later,
     set_due_at,
     times_of,
 )
@@ -38,6 +40,8 @@ from service.jobs.submit import Submitter
 ROUTE = "planner"  # whose idempotency keys these are
 _BATCH = 50  # plans in one transaction
 _RETRY = 60.0  # s, at least, before what could not be planned is looked at again
+_UNREADABLE = timedelta(hours=1)  # before a policy that cannot be read is looked at again
+_FAILED = "planner: a policy cannot be read, nothing is planned for its chip until it is set again"
 
 
 class _Due(NamedTuple):
@@ -78,7 +82,17 @@ class Planner:
             policies.put_off(due_chips.blocked, now + timedelta(seconds=_RETRY))
         room = min(self._in_flight - policies.in_flight(), _BATCH)
         due = policies.claim(due_chips.drivable, room) if room > 0 else []
-        return sum(self._plan_one(session, policy, now) for policy in due)
+        return sum(self._plan_alone(session, chip_id, now) for chip_id in due)
+
+    def _plan_alone(self, session: Session, chip_id: str, now: datetime) -> bool:
+        """Plan for one chip; whatever stands in its policy, the other chips are planned for."""
+        policies, planned = PolicyRepository(session), False
+        with isolated(session, _FAILED, chip_id=chip_id) as outcome:
+            planned = self._plan_one(session, policies.get(chip_id), now)
+            session.flush()
+        if outcome.failed:
+            policies.mark_unreadable(chip_id, now + _UNREADABLE)
+        return planned and not outcome.failed
 
     def _plan_one(self, session: Session, policy: Policy, now: datetime) -> bool:
         """Plan one job; return False where there is none: the policy's note says why."""
@@ -165,13 +179,13 @@ def _advance(policy: Policy, now: datetime) -> None:
     """Set the next due time; the end of the job that was planned may change it."""
     if policy.probe_every_s is not None:
         policy.probe_due_at = times_of(policy).first_from(
-            now + timedelta(seconds=max(policy.probe_every_s, _retry_after(policy)))
+            later(now, max(policy.probe_every_s, _retry_after(policy)))
         )
-    later = times_of(policy).first_from(now + timedelta(seconds=max(policy.pause_s, _RETRY)))
+    resumed = times_of(policy).first_from(later(now, max(policy.pause_s, _RETRY)))
     if _is_over(policy.calibrate_due_at, now):
-        policy.calibrate_due_at = later
+        policy.calibrate_due_at = resumed
     if _is_over(policy.expiry_due_at, now):
-        policy.expiry_due_at = later
+        policy.expiry_due_at = resumed
     set_due_at(policy)
 
 

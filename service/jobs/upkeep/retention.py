@@ -12,7 +12,9 @@ from service.db import locks
 from service.db.repositories.artifact_references import ArtifactReferenceRepository
 from service.db.repositories.retention import RetentionRepository
 from service.db.session import Database, clock
+from service.jobs.periodic import apart
 
+_FAILED = "retention: old rows of one kind were not deleted, they stay until the next look"
 PROGRESS, LOG = "job.progress", "job.log"
 _BATCH = 500  # rows in one transaction
 _YOUNG = 24 * 3600.0  # s in which whoever stored a block names it in a row
@@ -52,15 +54,22 @@ class Retention:
         self._periods = periods
 
     def forget(self) -> int:
-        """Delete one batch of each; return how many rows, blocks and dispatches are gone."""
+        """Delete one batch of each; return how many rows, blocks and dispatches are gone.
+
+        An error of one kind is logged, and the others are deleted all the same.
+        """
         now, keep = self._now(), self._periods
-        return (
-            self._delete(lambda rows: rows.forget_events(PROGRESS, now - keep.progress))
-            + self._delete(lambda rows: rows.forget_events(LOG, now - keep.logs))
-            + self._delete(lambda rows: rows.forget_keys(now - _KEYS))
-            + self._forget_checkpoints(now - keep.checkpoints)
-            + self._dispatches.forget(now - keep.dispatches, _BATCH)
-        )
+        steps: dict[str, Callable[[], int]] = {
+            "progress": lambda: self._forget_events(PROGRESS, now - keep.progress),
+            "log lines": lambda: self._forget_events(LOG, now - keep.logs),
+            "planner's keys": lambda: self._delete(lambda rows: rows.forget_keys(now - _KEYS)),
+            "checkpoints": lambda: self._forget_checkpoints(now - keep.checkpoints),
+            "dispatches": lambda: self._dispatches.forget(now - keep.dispatches, _BATCH),
+        }
+        return sum(apart(step, _FAILED, what=what) or 0 for what, step in steps.items())
+
+    def _forget_events(self, type: str, before: datetime) -> int:
+        return self._delete(lambda rows: rows.forget_events(type, before))
 
     def _delete(self, work: Callable[[RetentionRepository], int]) -> int:
         with self._database.writing() as session:

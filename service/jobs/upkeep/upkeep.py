@@ -4,13 +4,11 @@ import threading
 import time
 from datetime import timedelta
 
-import structlog
-
 from service.artifacts import ArtifactStore
 from service.db.outage import AWAY
 from service.db.session import Database
 from service.jobs.engine import JobEngine
-from service.jobs.periodic import PeriodicTask
+from service.jobs.periodic import PeriodicTask, apart
 from service.jobs.upkeep.planner import Planner
 from service.jobs.upkeep.retention import DispatchHistory, OrphanSweep, Retention, RetentionPeriods
 from service.logs import warn_in_a_line
@@ -18,7 +16,10 @@ from service.settings import Settings
 
 _RETENTION_INTERVAL = 60.0  # s between two looks for old rows, where the last one found none
 _SWEEP_INTERVAL = 3600.0  # s between two looks for blocks that nothing names
-_FAILED = "upkeep failed, chips are not planned for and old rows stay until the next look"
+_AWAY = "upkeep failed, chips are not planned for and old rows stay until the next look"
+_NOT_PLANNED = "upkeep failed, chips are not planned for until the next look"
+_NOT_FORGOTTEN = "upkeep failed, old rows stay until the next look"
+_NOT_SWEPT = "upkeep failed, blocks that nothing names stay until the next look"
 
 
 class Upkeep:
@@ -53,16 +54,16 @@ class Upkeep:
     def run_once(self) -> None:
         """Do everything that is due. An error, such as a database that is away, is logged."""
         try:
-            self._planner.plan()
+            apart(self._planner.plan, _NOT_PLANNED)
             self._forget()
-            self._sweep.run_if_due()
+            apart(self._sweep.run_if_due, _NOT_SWEPT)
         except AWAY as error:
-            warn_in_a_line(__name__, _FAILED, error)
-        except Exception:
-            structlog.get_logger(__name__).warning(_FAILED, exc_info=True)
+            warn_in_a_line(__name__, _AWAY, error)
 
     def _forget(self) -> None:
-        if time.monotonic() >= self._next_forgetting and self._retention.forget() == 0:
+        if time.monotonic() < self._next_forgetting:
+            return
+        if not apart(self._retention.forget, _NOT_FORGOTTEN):
             self._next_forgetting = time.monotonic() + _RETENTION_INTERVAL
 
     def _run(self) -> None:

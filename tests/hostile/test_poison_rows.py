@@ -1,0 +1,298 @@
+"""One bad row never stops a loop: planner, queue, retention, sweep, metrics and pages go on."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from sqlalchemy import select, text, update
+from sqlalchemy.exc import StatementError
+from sqlalchemy.orm import Session
+from structlog.testing import capture_logs
+
+from service.api.context import utc_now
+from service.db.base import Base
+from service.db.isolation import Isolated, ReadableRows
+from service.db.repositories.chips import ChipFilter, ChipRepository
+from service.db.repositories.deadlines import DeadlineRepository
+from service.db.repositories.dispatches import DispatchRepository
+from service.db.repositories.due_times import later
+from service.db.repositories.paging import PageRequest
+from service.db.repositories.policies import UNREADABLE
+from service.db.tables import Chip, Event, Job
+from service.db.upkeep_tables import Policy
+from service.jobs.queue.dbos_queue import DbosQueue
+from service.jobs.upkeep import planner
+from service.jobs.upkeep.retention import OrphanSweep, Retention, RetentionPeriods
+from service.states import JobStatus
+from tests.hostile.poison import poison_rows
+from tests.integration.test_metrics import named, scrape
+from tests.integration.test_retention import NoTurns
+from tests.integration.upkeep_lab import Fleet
+from tests.world import World
+
+HOUR = timedelta(hours=1)
+
+
+class PoisonedFleet:
+    """Good chips that are due for a calibration, and among them some whose rows hold poison."""
+
+    def __init__(self, world: World, table: type[Base]) -> None:
+        self.world, self.fleet = world, Fleet(world)
+        rules = {"calibrate_every_s": 3600.0, "pause_s": 60.0}
+        chips = [self.fleet.chip(name, **rules) for name in ("first", "template", "last")]
+        self.fleet.pass_time(7200.0)
+        self.good = [chips[0], chips[2]]
+        self.poisons = poison_rows(world.context.database, table, chips[1])
+        self.fleet.planner = self.fleet.another_planner(in_flight=10_000)
+
+    def plan_for_all(self) -> set[str]:
+        """The chips for which a job is queued after as many looks as the batches take."""
+        with capture_logs():
+            for _ in range(len(self.poisons) // 50 + 1):
+                self.fleet.planner.plan()
+        with self.world.context.database.reading() as session:
+            query = text("SELECT chip_id FROM jobs WHERE status = 'queued'")
+            return set(session.scalars(query))
+
+    def notes(self) -> dict[str, str]:
+        with self.world.context.database.reading() as session:
+            rows = session.execute(text("SELECT chip_id, note FROM policies")).all()
+        return {row.chip_id: row.note for row in rows if row.note}
+
+    def poison(self, column: str, value: str) -> str:
+        """The id of the row with this value in this column."""
+        return next(p.id for p in self.poisons if (p.column, p.value) == (column, value))
+
+
+@pytest.fixture
+def policies(world: World) -> PoisonedFleet:
+    return PoisonedFleet(world, Policy)
+
+
+@pytest.fixture
+def chips(world: World) -> PoisonedFleet:
+    return PoisonedFleet(world, Chip)
+
+
+@pytest.fixture
+def jobs(world: World) -> PoisonedFleet:
+    return PoisonedFleet(world, Job)
+
+
+@contextmanager
+def unguarded(*_: object, **__: object) -> Iterator[Isolated]:
+    """In place of the isolation: an error of one row is raised."""
+    yield Isolated()
+
+
+def all_or_nothing(session: Session, query: Any, _: object) -> ReadableRows[Any]:
+    """In place of reading row by row."""
+    return ReadableRows(list(session.execute(query).all()), [])
+
+
+@pytest.mark.both_databases
+def test_the_planner_plans_for_all_other_chips(policies: PoisonedFleet) -> None:
+    columns = {one.column for one in policies.poisons}
+    assert {"settings", "probe_every_s", "fixed_times", "pause_s", "calibrated_at"} <= columns
+    assert set(policies.good) <= policies.plan_for_all()
+    noted = {chip for chip, note in policies.notes().items() if note == UNREADABLE}
+    assert len(noted) > 5
+    assert not noted & set(policies.good)
+
+
+def test_without_isolation_the_planner_stops(
+    policies: PoisonedFleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(planner, "isolated", unguarded)
+    with pytest.raises((ValueError, TypeError, AttributeError, StatementError)):
+        policies.plan_for_all()
+
+
+def test_the_planner_plans_beside_chips_that_cannot_be_read(chips: PoisonedFleet) -> None:
+    assert set(chips.good) <= chips.plan_for_all()
+
+
+def test_a_policy_that_cannot_be_read_is_looked_at_again_after_an_hour_and_can_be_set_anew(
+    policies: PoisonedFleet,
+) -> None:
+    policies.plan_for_all()
+    broken = policies.poison("settings", "'{'")
+    with policies.world.context.database.reading() as session:
+        query = text("SELECT due_at, note FROM policies WHERE chip_id = :id")
+        row = session.execute(query, {"id": broken}).one()
+    due_at = datetime.fromisoformat(row.due_at).replace(tzinfo=UTC)
+    assert row.note == UNREADABLE
+    assert utc_now() + 0.9 * HOUR < due_at < utc_now() + HOUR
+    policies.fleet.rule(broken, probe_every_s=60.0)
+    assert policies.fleet.policy(broken)["note"] is None
+
+
+def test_spans_of_many_years_in_a_row_stay_within_the_calendar() -> None:
+    at = utc_now()
+    for _ in range(200):
+        at = later(at, 1e308)
+    assert later(at, float("inf")).year < 9999
+    assert later(utc_now(), 60.0) - utc_now() < timedelta(seconds=61)
+
+
+def test_the_end_of_a_job_is_recorded_whatever_the_policy_of_its_chip_holds(
+    policies: PoisonedFleet,
+) -> None:
+    broken, world = policies.poison("fixed_times", "'7'"), policies.world
+    job = world.submit(
+        {"kind": "evaluate", "chip_id": broken, "student_id": policies.fleet.student}
+    )
+    with capture_logs():
+        policies.fleet.finish(broken, JobStatus.FAILED)
+    assert world.client.get(f"/v1/jobs/{job['id']}").json()["status"] == "failed"
+
+
+@pytest.mark.both_databases
+def test_jobs_are_dispatched_and_expire_beside_poisoned_ones(jobs: PoisonedFleet) -> None:
+    world, now = jobs.world, utc_now()
+    good = [world.calibrate(chip, jobs.fleet.student)["id"] for chip in jobs.good]
+    unreadable = [one.id for one in jobs.poisons if one.column in ("result", "request", "spent")]
+    late = {"queue_deadline": now - HOUR, "status": "queued", "started_at": None}
+    with world.context.database.writing() as session:
+        session.execute(
+            update(Job)
+            .where(Job.id.in_([good[1], *unreadable]))
+            .values(late)
+            .execution_options(synchronize_session=False)
+        )
+    with world.context.database.writing() as session, capture_logs():
+        DeadlineRepository(session).expire(now)
+        dispatched = DispatchRepository(session, HOUR).dispatch_next(now)
+    assert good[0] in {one.job_id for one in dispatched}
+    assert world.client.get(f"/v1/jobs/{good[1]}").json()["status"] == "expired"
+
+
+def test_a_job_that_the_engine_refuses_holds_up_no_other(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    student, queue = world.trained_student(), DbosQueue(world.context.database, HOUR)
+    chips = [world.register_chip(name)["id"] for name in "ab"]
+    bad, good = (world.calibrate(chip, student)["id"] for chip in chips)
+    pushed: list[str] = []
+
+    def push(_: object, dispatch: Any) -> None:
+        if dispatch.job_id == bad:
+            raise TypeError("priority")
+        pushed.append(dispatch.job_id)
+
+    monkeypatch.setattr(queue, "_push", push)
+    with world.context.database.writing() as session:
+        queue.dispatch_next(session, utc_now())
+    with world.context.database.reading() as session:
+        held, waiting = (session.get_one(Job, id) for id in (bad, good))
+        assert held.called_at is None
+        assert held.held_until is not None
+        assert waiting.called_at is not None
+    assert pushed == [good]
+    queue.close()
+
+
+def test_retention_and_the_sweep_go_on(jobs: PoisonedFleet) -> None:
+    context, then = jobs.world.context, utc_now() - timedelta(days=30)
+    block = context.artifacts.put(b"what a damaged summary names")
+    with context.database.writing() as session:
+        job = session.scalar(select(Job.id).where(Job.chip_id == jobs.good[0]))
+        about = {"subject": job, "job_id": job, "created_at": then}
+        session.add(Event(**about, type="job.log", key="old", data={}))
+        names_it = text("UPDATE target_sets SET summary = :text")
+        session.execute(names_it, {"text": f'["{block}"]'})
+    assert retention_of(jobs.world).forget() >= 1
+    os.utime(context.settings.artifacts_dir / block[:2] / block, (0, 0))
+    OrphanSweep(context.database, context.artifacts).remove_orphans()
+    assert context.artifacts.has(block)
+
+
+def test_retention_of_one_kind_fails_alone(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    retention = retention_of(world)
+
+    def fail(*_: object) -> int:
+        raise ValueError("a fault")
+
+    monkeypatch.setattr(retention, "_forget_events", fail)
+    monkeypatch.setattr(retention, "_forget_checkpoints", lambda _: 3)
+    with capture_logs() as logs:
+        assert retention.forget() == 3
+    assert [line["what"] for line in logs] == ["progress", "log lines"]
+
+
+@pytest.mark.both_databases
+def test_metrics_of_the_other_chips_go_on_and_bad_rows_are_counted(chips: PoisonedFleet) -> None:
+    world = chips.world
+    measured = {"accuracy": 0.75, "drift_score": 0.5}
+    with world.context.database.writing() as session:
+        session.execute(
+            update(Chip)
+            .where(Chip.id.in_(chips.good))
+            .values(measured)
+            .execution_options(synchronize_session=False)
+        )
+    with capture_logs() as logs:
+        found, again = scrape(world), scrape(world)
+    assert found[named("tandemcal_database_up")] == 1
+    for name in ("first", "last"):
+        assert found[named("tandemcal_chip_accuracy", chip=name)] == 0.75
+        assert found[named("tandemcal_chip_drift_score", chip=name)] == 0.5
+    bad = found[named("tandemcal_unreadable_rows", table="chips")]
+    assert bad == again[named("tandemcal_unreadable_rows", table="chips")] > 3
+    assert len([line for line in logs if line.get("table") == "chips"]) == bad  # once each
+
+
+def test_policies_that_cannot_be_read_are_counted(policies: PoisonedFleet) -> None:
+    policies.plan_for_all()
+    noted = sum(note == UNREADABLE for note in policies.notes().values())
+    assert scrape(policies.world)[named("tandemcal_unreadable_rows", table="policies")] == noted
+
+
+@pytest.mark.parametrize("table", [Chip, Job])
+def test_the_fleet_page_shows_good_and_bad(world: World, table: type[Base]) -> None:
+    fleet = PoisonedFleet(world, table)
+    page = world.client.get("/")
+    assert page.status_code == 200
+    for chip in fleet.good:
+        assert f'id="chip-{chip}"' in page.text
+    bad = "its row cannot be read" if table is Chip else "the row of this job holds"
+    assert bad in page.text
+
+
+def test_lists_leave_out_what_cannot_be_read(chips: PoisonedFleet) -> None:
+    with chips.world.context.database.reading() as session, capture_logs() as logs:
+        shown = ChipRepository(session).list(ChipFilter(), PageRequest(200))
+    assert set(chips.good) <= {chip.id for chip in shown.rows}
+    assert chips.poison("info", "'{'") in logs[0]["ids"]
+
+
+def test_a_page_of_a_list_with_bad_rows_leads_to_the_next(chips: PoisonedFleet) -> None:
+    seen, cursor = list[str](), None
+    with chips.world.context.database.reading() as session, capture_logs():
+        while True:
+            page = ChipRepository(session).list(ChipFilter(), PageRequest(7, cursor))
+            seen += [*page.unreadable, *(chip.id for chip in page.rows)]
+            if (cursor := page.next_cursor) is None:
+                break
+    assert len(seen) == len(set(seen)) == len(chips.poisons) + 3
+
+
+def test_without_reading_row_by_row_one_row_hides_all(
+    chips: PoisonedFleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("service.db.repositories.metrics.readable_rows", all_or_nothing)
+    monkeypatch.setattr("service.db.repositories.paging.readable_rows", all_or_nothing)
+    with capture_logs():
+        assert named("tandemcal_chips", health="unknown") not in scrape(chips.world)
+        with pytest.raises((ValueError, TypeError)):
+            chips.world.client.get("/")
+
+
+def retention_of(world: World) -> Retention:
+    """A retention that keeps everything for a day."""
+    day, context = timedelta(days=1), world.context
+    periods = RetentionPeriods(progress=day, logs=day, checkpoints=day, dispatches=day)
+    return Retention(context.database, context.artifacts, NoTurns(), periods)
