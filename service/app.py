@@ -9,6 +9,7 @@ from starlette.concurrency import run_in_threadpool
 
 from service.api import (
     agents,
+    audit,
     chips,
     events,
     health,
@@ -54,6 +55,7 @@ _ROUTERS = (  # searched from the top: the most frequent requests first
     students.router,
     upkeep.router,
     keys.router,
+    audit.router,
     sessions.router,
     health.router,
 )

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from service.db import locks
 from service.db.migrate import upgrade
+from service.db.repositories.audit import SERVICE, AuditRepository
 from service.db.repositories.keys import KeyRepository
 from service.db.session import Database, wait_for
 from service.keys import hash_key, key_row, make_key
@@ -42,6 +43,9 @@ def _first_key(database: Database, path: Path) -> str | None:
             return None
         new = make_key("first key", tuple(Scope), now)
         keys.add(new.row)
+        AuditRepository(session).record(
+            SERVICE, "key.created", new.row.id, now, name=new.row.name, scopes=new.row.scopes
+        )
         write_private(path, new.key)
     return new.key
 
@@ -50,10 +54,13 @@ def _accept_join_key(database: Database, key: str) -> None:
     """Accept this join key and revoke those of earlier starts. A revoked one stays revoked."""
     now = datetime.now(UTC)
     with database.writing() as session:
-        keys = KeyRepository(session)
+        keys, audit = KeyRepository(session), AuditRepository(session)
         rows = keys.named(_JOIN_KEY)
         for row in rows:
-            if row.sha256 != hash_key(key):
+            if row.sha256 != hash_key(key) and row.revoked_at is None:
                 keys.revoke(row.id, now)
+                audit.record(SERVICE, "key.revoked", row.id, now, name=_JOIN_KEY)
         if all(row.sha256 != hash_key(key) for row in rows):
-            keys.add(key_row(_JOIN_KEY, key, (Scope.AGENT,), now))
+            made = key_row(_JOIN_KEY, key, (Scope.AGENT,), now)
+            keys.add(made)
+            audit.record(SERVICE, "key.created", made.id, now, name=_JOIN_KEY)

@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from ltl_core.settings import TargetSource as TargetSource
     from ltl_core.settings import TrainingSettings as TrainingSettings
     from ltl_core.settings import TuneSettings as TuneSettings
+    from service.client.audit import Audit as Audit
     from service.client.chips import Chips as Chips
     from service.client.errors import DownloadError as DownloadError
     from service.client.errors import JobEndedError as JobEndedError
@@ -60,6 +61,7 @@ if TYPE_CHECKING:
     from service.client.teachers import Teachers as Teachers
     from service.client.tensors import Samples as Samples
     from service.client.transport import Retry as Retry
+    from service.schemas.audit import AuditView as AuditView
     from service.schemas.jobs import EventView as EventView
     from service.schemas.jobs import JobView as JobView
     from service.schemas.resources import ChipView as ChipView
@@ -88,6 +90,7 @@ _MODULES = {
         *("Readout", "Reset", "RuleName", "Scales", "StageName", "TargetSource"),
         *("TrainingSettings", "TuneSettings"),
     ),
+    "service.client.audit": ("Audit",),
     "service.client.chips": ("Chips",),
     "service.client.errors": (
         *("DownloadError", "JobEndedError", "ServiceUnreachableError", "TandemcalError"),
@@ -98,6 +101,7 @@ _MODULES = {
     "service.client.teachers": ("Splits", "Students", "TargetSets", "Teachers"),
     "service.client.tensors": ("Samples",),
     "service.client.transport": ("Retry",),
+    "service.schemas.audit": ("AuditView",),
     "service.schemas.jobs": ("EventView", "JobView"),
     "service.schemas.resources": (
         *("ChipView", "HealthView", "KeyView", "NewKeyView", "StudentView"),

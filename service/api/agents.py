@@ -6,12 +6,13 @@ from typing import Annotated
 from fastapi import APIRouter, Path
 
 from ltl_core.chip_info import info_to_json
-from service.api.auth import AGENT, READ
+from service.api.auth import AGENT, READ, ActorDep
 from service.api.context import Context, ContextDep
 from service.api.views import columns_of
 from service.bench.protocol.chip_info import parse_chip_info
 from service.db.agent_tables import Agent
 from service.db.repositories.agents import AgentRepository, Registration
+from service.db.repositories.audit import AuditRepository
 from service.db.session import clock
 from service.networks import PRIVATE, AgentNetworks, ForbiddenAddressError
 from service.request_errors import FieldProblem, InvalidFieldsError
@@ -23,7 +24,7 @@ _AgentId = Annotated[str, Path(max_length=36)]
 
 
 @router.post("", dependencies=[AGENT])
-def register_agent(body: AgentRequest, context: ContextDep) -> RegisteredView:
+def register_agent(body: AgentRequest, context: ContextDep, actor: ActorDep) -> RegisteredView:
     """Register an agent and its chip. A chip that is not known yet is created."""
     _check_address(body, context.settings)
     with context.database.writing() as session:
@@ -31,6 +32,8 @@ def register_agent(body: AgentRequest, context: ContextDep) -> RegisteredView:
         agent = AgentRepository(session).register(
             _registration(body), now, _alive_until(context, now)
         )
+        about = {"chip_id": agent.chip_id, "url": agent.url}
+        AuditRepository(session).record(actor, "agent.registered", agent.id, now, **about)
         return _registered(agent, context)
 
 

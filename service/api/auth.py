@@ -8,6 +8,7 @@ from fastapi.security import HTTPBearer
 
 from service.api.context import Context
 from service.api.credentials import Principal
+from service.db.repositories.audit import Actor
 from service.request_errors import CrossSiteError, ForbiddenError, UnauthenticatedError
 from service.states import Scope
 
@@ -47,6 +48,20 @@ async def authenticate(
 
 
 PrincipalDep = Annotated[Principal, Depends(authenticate)]
+
+
+async def actor_of(request: Request) -> Actor:
+    """Return who makes this request, for the audit trail: its key, if any, and its address."""
+    principal: Principal | None = getattr(request.state, "principal", None)
+    return Actor(principal.key_id if principal else None, address_of(request))
+
+
+ActorDep = Annotated[Actor, Depends(actor_of)]
+
+
+def address_of(request: Request) -> str:
+    """Return the address of the client; behind a trusted proxy, the one that the proxy names."""
+    return request.client.host[:60] if request.client else ""
 
 
 def require(scope: Scope) -> Callable[..., Awaitable[None]]:

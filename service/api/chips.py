@@ -13,7 +13,7 @@ from uuid_utils import uuid7
 
 from chip_sim.spec import info_of
 from ltl_core.chip_info import info_to_json
-from service.api.auth import OPERATE, READ
+from service.api.auth import OPERATE, READ, ActorDep
 from service.api.context import Context, ContextDep, PageDep, Responses, utc_now
 from service.api.errors import field_errors
 from service.api.idempotency import IdempotentRequest, OnceDep, answer_made, made_earlier
@@ -21,6 +21,7 @@ from service.api.lists import list_page
 from service.api.views import chip_view, chip_views, job_views
 from service.bench.simulated import spec_of
 from service.db.repositories.agents import BACKEND
+from service.db.repositories.audit import AuditRepository
 from service.db.repositories.chips import ChipFilter, ChipRepository
 from service.db.repositories.jobs import JobFilter, JobRepository
 from service.db.repositories.paging import PageRequest
@@ -54,7 +55,7 @@ _WAITING = (JobStatus.QUEUED, JobStatus.WAITING_FOR_CHIP)
     responses=made_earlier(ChipView),
 )
 def register_chip(
-    body: ChipRequest, response: Response, context: ContextDep, once: OnceDep
+    body: ChipRequest, response: Response, context: ContextDep, actor: ActorDep, once: OnceDep
 ) -> ChipView:
     """Register a chip. Nothing is sent to the chip itself."""
     now = utc_now()
@@ -67,6 +68,8 @@ def register_chip(
         else:
             chips.add(chip)
             idempotent.remember(chip.id, now)
+            about = {"name": chip.name, "backend": chip.backend}
+            AuditRepository(session).record(actor, "chip.registered", chip.id, now, **about)
         view = chip_view(session, chip, now)
     answer_made(response, f"/v1/chips/{view.id}", earlier=made is not None)
     return view
@@ -94,21 +97,28 @@ def get_chip(chip_id: ResourceId, context: ContextDep) -> ChipView:
 
 
 @router.patch("/{chip_id}", dependencies=[OPERATE])
-def rename_chip(chip_id: ResourceId, body: ChipPatch, context: ContextDep) -> ChipView:
+def rename_chip(
+    chip_id: ResourceId, body: ChipPatch, context: ContextDep, actor: ActorDep
+) -> ChipView:
     """Give a chip another name."""
+    now = utc_now()
     with context.database.writing() as session:
         chip = ChipRepository(session).rename(chip_id, body.name)
-        return chip_view(session, chip, utc_now())
+        AuditRepository(session).record(actor, "chip.renamed", chip_id, now, name=body.name)
+        return chip_view(session, chip, now)
 
 
 @router.delete("/{chip_id}", dependencies=[OPERATE])
-def retire_chip(chip_id: ResourceId, context: ContextDep) -> ChipView:
+def retire_chip(chip_id: ResourceId, context: ContextDep, actor: ActorDep) -> ChipView:
     """Retire a chip: it takes no more jobs, its waiting jobs are cancelled, its history stays."""
     now = utc_now()
     with context.database.writing() as session:
         chip = ChipRepository(session).retire(chip_id, now)
         PolicyRepository(session).stop_for(chip_id)
         cancelled = _cancel_waiting(session, chip_id, now)
+        AuditRepository(session).record(
+            actor, "chip.retired", chip_id, now, jobs_cancelled=len(cancelled)
+        )
         view = chip_view(session, chip, now)
     for job_id in cancelled:
         context.engine.cancel_queued(job_id)

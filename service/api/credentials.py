@@ -9,9 +9,12 @@ from starlette.concurrency import run_in_threadpool
 
 from service.api.key_use import KeyUse
 from service.db.access_tables import ApiKey, BrowserSession
+from service.db.outage import AWAY
+from service.db.repositories.audit import Actor, AuditRepository
 from service.db.repositories.keys import KeyRepository
 from service.db.session import Database
 from service.keys import hash_key
+from service.logs import warn_in_a_line
 from service.request_errors import UnauthenticatedError
 from service.states import Scope
 
@@ -49,7 +52,7 @@ class CredentialStore:
         """Return whom the session token of a cookie belongs to, else None."""
         return await self._find(hash_key(token), of_session=True)
 
-    def log_in(self, key: str, now: datetime) -> str:
+    def log_in(self, key: str, now: datetime, address: str) -> str:
         """Open a browser session; return the token for its cookie. Raises UnauthenticatedError."""
         token = secrets.token_urlsafe(32)
         with self._database.writing() as session:
@@ -60,13 +63,31 @@ class CredentialStore:
                 sha256=hash_key(token), key_id=row.id, expires_at=now + self._session_life
             )
             keys.open_session(opened, now)
+            AuditRepository(session).record(
+                Actor(row.id, address), "session.opened", row.id, now, name=row.name
+            )
         return token
 
-    def log_out(self, token: str) -> None:
+    def log_out(self, token: str, now: datetime, address: str) -> None:
         """End the browser session of this token."""
         with self._database.writing() as session:
-            KeyRepository(session).close_session(hash_key(token))
+            keys = KeyRepository(session)
+            row = keys.by_session(hash_key(token), now)
+            keys.close_session(hash_key(token))
+            if row is not None:
+                actor = Actor(row.id, address)
+                AuditRepository(session).record(actor, "session.closed", row.id, now)
         self.forget()
+
+    def record_refusal(self, address: str, path: str) -> None:
+        """Leave an audit event of a wrong key; none if the database does not answer."""
+        now = datetime.now(UTC)
+        try:
+            with self._database.writing() as session:
+                actor = Actor(None, address)
+                AuditRepository(session).record(actor, "key.refused", None, now, path=path[:200])
+        except AWAY as error:
+            warn_in_a_line(__name__, "audit: a wrong key was not recorded", error, by=address)
 
     def forget(self) -> None:
         """Empty the cache, because a key or a session was revoked."""

@@ -11,10 +11,11 @@ from contextlib import suppress
 import structlog
 from fastapi import HTTPException, Request
 from sqlalchemy.exc import OperationalError
+from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from service.api.auth import find_principal
+from service.api.auth import address_of, find_principal
 from service.api.context import Context
 from service.api.errors import answer_to, busy
 from service.api.hosts import ServedHosts
@@ -67,7 +68,7 @@ class Gate:
         try:
             principal = await find_principal(request, context)
         except UnauthenticatedError:
-            self._limits.count_address(_address(request))
+            self._limits.count_address(address_of(request))
             if "authorization" in request.headers:
                 await self._slow_down(request)
             if _needs_key(request):
@@ -96,9 +97,11 @@ class Gate:
 
         Right keys from the same address, which may be a proxy's, are not affected.
         """
-        address = _address(request)
+        address = address_of(request)
         if self._limits.count_line(address):
             _log.warning("api: wrong key", by=address, path=request.url.path)
+            credentials = request.app.state.context.credentials
+            await run_in_threadpool(credentials.record_refusal, address, request.url.path)
         try:
             self._limits.count_wrong_key(address)
         except TooManyRequestsError:
@@ -145,10 +148,6 @@ def _limited(request: Request, receive: Receive) -> Receive:
         return message
 
     return count
-
-
-def _address(request: Request) -> str:
-    return request.client.host if request.client else ""
 
 
 def _needs_key(request: Request) -> bool:

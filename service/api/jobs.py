@@ -8,7 +8,7 @@ from fastapi import APIRouter, Body, Header, Query, Response, status
 from fastapi.responses import PlainTextResponse
 from starlette.concurrency import run_in_threadpool
 
-from service.api.auth import OPERATE, READ, PrincipalDep
+from service.api.auth import OPERATE, READ, ActorDep
 from service.api.context import Context, ContextDep, PageDep, Responses, utc_now
 from service.api.idempotency import (
     IdempotentRequest,
@@ -18,6 +18,7 @@ from service.api.idempotency import (
 )
 from service.api.lists import list_page
 from service.api.views import job_view, job_views
+from service.db.repositories.audit import AuditRepository
 from service.db.repositories.events import EventRepository
 from service.db.repositories.jobs import JobFilter, JobRepository
 from service.db.tables import Event
@@ -54,7 +55,7 @@ def _add_submit_job(router: APIRouter, bodies: Any) -> None:
         body: Annotated[bodies, Body()],  # a type that is made with the service
         response: Response,
         context: ContextDep,
-        principal: PrincipalDep,
+        actor: ActorDep,
         once: OnceAtMostDep,
     ) -> JobView:
         """Queue a job. The same Idempotency-Key with the same body returns the same job."""
@@ -64,9 +65,11 @@ def _add_submit_job(router: APIRouter, bodies: Any) -> None:
             if made := idempotent.earlier_result():
                 view = job_view(session, JobRepository(session).get(made))
             else:
-                submitter = Submitter(session, context.engine, now, principal.key_id, context.kinds)
+                submitter = Submitter(session, context.engine, now, actor.key_id, context.kinds)
                 job = submitter.submit(body)
                 idempotent.remember(job.id, now)
+                about = {"kind": job.kind, "chip_id": job.chip_id}
+                AuditRepository(session).record(actor, "job.submitted", job.id, now, **about)
                 view = job_view(session, job)
         answer_made(response, f"/v1/jobs/{view.id}", earlier=made is not None)
         return view
@@ -115,17 +118,16 @@ async def get_job(
 
 
 @_router.post("/{job_id}/cancel", status_code=status.HTTP_202_ACCEPTED, dependencies=[OPERATE])
-def cancel_job(job_id: ResourceId, context: ContextDep) -> JobView:
+def cancel_job(job_id: ResourceId, context: ContextDep, actor: ActorDep) -> JobView:
     """Cancel a job. A waiting job ends at once; a running one stops after its current step."""
+    now = utc_now()
     with context.database.writing() as session:
         jobs = JobRepository(session)
-        before = jobs.get(job_id).status
-        view = job_view(
-            session,
-            jobs.get(job_id)
-            if before == JobStatus.CANCELLED
-            else jobs.request_cancel(job_id, utc_now()),
-        )
+        job = jobs.get(job_id)
+        if job.status != JobStatus.CANCELLED:
+            job = jobs.request_cancel(job_id, now)
+            AuditRepository(session).record(actor, "job.cancelled", job_id, now)
+        view = job_view(session, job)
     if view.status == JobStatus.CANCELLED:
         context.engine.cancel_queued(job_id)
     return view
@@ -141,7 +143,7 @@ def retry_job(
     job_id: ResourceId,
     response: Response,
     context: ContextDep,
-    principal: PrincipalDep,
+    actor: ActorDep,
     once: OnceAtMostDep,
 ) -> JobView:
     """Submit the request of a job that has ended again, as a new job."""
@@ -152,9 +154,10 @@ def retry_job(
         if made := idempotent.earlier_result():
             view = job_view(session, jobs.get(made))
         else:
-            submitter = Submitter(session, context.engine, now, principal.key_id, context.kinds)
+            submitter = Submitter(session, context.engine, now, actor.key_id, context.kinds)
             job = submitter.again(jobs.get(job_id))
             idempotent.remember(job.id, now)
+            AuditRepository(session).record(actor, "job.retried", job.id, now, earlier=job_id)
             view = job_view(session, job)
     answer_made(response, f"/v1/jobs/{view.id}", earlier=made is not None)
     return view

@@ -2,10 +2,11 @@
 
 from fastapi import APIRouter, status
 
-from service.api.auth import ADMIN
+from service.api.auth import ADMIN, ActorDep
 from service.api.context import ContextDep, PageDep, utc_now
 from service.api.lists import list_page
 from service.api.views import columns_of
+from service.db.repositories.audit import AuditRepository
 from service.db.repositories.keys import KeyRepository
 from service.errors import ConflictError
 from service.keys import make_key
@@ -25,7 +26,7 @@ def list_keys(context: ContextDep, page: PageDep) -> Page[KeyView]:
 
 
 @router.post("", status_code=status.HTTP_201_CREATED)
-def create_key(body: KeyRequest, context: ContextDep) -> NewKeyView:
+def create_key(body: KeyRequest, context: ContextDep, actor: ActorDep) -> NewKeyView:
     """Create an API key. Only this answer shows the key."""
     now = utc_now()
     if body.expires_at is not None and body.expires_at <= now:
@@ -33,16 +34,20 @@ def create_key(body: KeyRequest, context: ContextDep) -> NewKeyView:
     new = make_key(body.name, body.scopes, now, body.expires_at)
     with context.database.writing() as unit:
         KeyRepository(unit).add(new.row)
+        AuditRepository(unit).record(
+            *(actor, "key.created", new.row.id, now), name=body.name, scopes=list(body.scopes)
+        )
     return NewKeyView(**columns_of(new.row, NewKeyView), key=new.key)
 
 
 @router.delete("/{key_id}")
-def revoke_key(key_id: ResourceId, context: ContextDep) -> KeyView:
+def revoke_key(key_id: ResourceId, context: ContextDep, actor: ActorDep) -> KeyView:
     """Revoke an API key. The last key with the scope `admin` cannot be revoked."""
     now = utc_now()
     with context.database.writing() as unit:
         stored = KeyRepository(unit)
         view = KeyView.model_validate(stored.revoke(key_id, now))
+        AuditRepository(unit).record(actor, "key.revoked", key_id, now, name=view.name)
         if not stored.any_admin(now):
             raise ConflictError(
                 "This is the last key with the scope 'admin'; create another one first."

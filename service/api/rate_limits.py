@@ -8,7 +8,8 @@ from limits.strategies import SlidingWindowCounterRateLimiter
 
 from service.request_errors import TooManyRequestsError
 
-_LOGGED = RateLimitItemPerMinute(5)  # lines about one address
+_LOGGED = RateLimitItemPerMinute(5)  # lines and audit events about one address
+_LOGGED_IN_ALL = RateLimitItemPerMinute(60)  # so that many addresses cannot fill the disk
 
 
 class RateLimits:
@@ -34,7 +35,8 @@ class RateLimits:
 
     def count_line(self, address: str) -> bool:
         """Count a line of the log about an address; return False if it has had enough of them."""
-        return self._limiter.hit(_LOGGED, "logged", address)
+        mine = self._limiter.hit(_LOGGED, "logged", address)
+        return mine and self._limiter.hit(_LOGGED_IN_ALL, "logged in all")
 
     def _count(self, item: RateLimitItem, what: str, whose: str) -> None:
         if self._limiter.hit(item, what, whose):

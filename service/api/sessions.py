@@ -5,7 +5,7 @@ from typing import Annotated
 from fastapi import APIRouter, Body, Request, Response, status
 from pydantic import Field
 
-from service.api.auth import COOKIE, refuse_foreign_pages, set_session_cookie
+from service.api.auth import COOKIE, address_of, refuse_foreign_pages, set_session_cookie
 from service.api.context import ContextDep, utc_now
 
 router = APIRouter(prefix="/v1/session", tags=["session"])
@@ -19,7 +19,7 @@ def open_session(
     context: ContextDep,
 ) -> None:
     """Log a browser in with an API key: the answer sets a cookie."""
-    token = context.credentials.log_in(key, utc_now())
+    token = context.credentials.log_in(key, utc_now(), address_of(request))
     set_session_cookie(request, response, token, context.settings.session_days)
 
 
@@ -28,5 +28,5 @@ def close_session(request: Request, response: Response, context: ContextDep) -> 
     """Log the browser out: its cookie is no longer valid."""
     refuse_foreign_pages(request)
     if token := request.cookies.get(COOKIE):
-        context.credentials.log_out(token)
+        context.credentials.log_out(token, utc_now(), address_of(request))
     response.delete_cookie(COOKIE)

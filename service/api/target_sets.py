@@ -9,7 +9,7 @@ from uuid_utils import uuid7
 
 from ltl_core.network.spec import NetworkSpec
 from ltl_core.teaching.checking import check_samples
-from service.api.auth import OPERATE, READ, PrincipalDep
+from service.api.auth import OPERATE, READ, ActorDep
 from service.api.context import Context, ContextDep, PageDep, utc_now
 from service.api.idempotency import (
     IdempotentRequest,
@@ -21,6 +21,7 @@ from service.api.idempotency import (
 from service.api.lists import list_page
 from service.api.uploads import UPLOAD, Upload, load, receive
 from service.api.views import job_view, target_set_items, target_set_view
+from service.db.repositories.audit import Actor, AuditRepository
 from service.db.repositories.jobs import JobRepository
 from service.db.repositories.target_sets import TargetSetRepository
 from service.db.repositories.teachers import TeacherRepository
@@ -43,7 +44,11 @@ router = APIRouter(prefix="/v1/target-sets", tags=["target sets"], dependencies=
     responses=made_earlier(TargetSetView),
 )
 def create_target_set(
-    body: TargetSetRequest, response: Response, context: ContextDep, once: OnceDep
+    body: TargetSetRequest,
+    response: Response,
+    context: ContextDep,
+    actor: ActorDep,
+    once: OnceDep,
 ) -> TargetSetView:
     """Create a target set, and announce how many chunks will be uploaded."""
     now = utc_now()
@@ -57,6 +62,9 @@ def create_target_set(
             target_set = _target_set(body, now)
             sets.add(target_set)
             idempotent.remember(target_set.id, now)
+            AuditRepository(session).record(
+                actor, "target_set.created", target_set.id, now, name=body.name
+            )
         view = target_set_view(session, target_set)
     answer_made(response, f"/v1/target-sets/{view.id}", earlier=made is not None)
     return view
@@ -88,6 +96,7 @@ async def upload_chunk(
     split: Split,
     request: Request,
     context: ContextDep,
+    actor: ActorDep,
 ) -> ChunkView:
     """Upload one chunk, a safetensors block of `inputs` and `labels`.
 
@@ -103,7 +112,7 @@ async def upload_chunk(
             sha256=upload.sha256,
             created_at=utc_now(),
         )
-        return await run_in_threadpool(_store, context, network, upload, chunk)
+        return await run_in_threadpool(_store, context, network, upload, chunk, actor)
 
 
 @router.post(
@@ -116,7 +125,7 @@ def complete_target_set(
     target_set_id: ResourceId,
     response: Response,
     context: ContextDep,
-    principal: PrincipalDep,
+    actor: ActorDep,
     once: OnceAtMostDep,
 ) -> JobView:
     """Declare the upload complete: a `collect` job runs the teacher over the samples."""
@@ -129,9 +138,12 @@ def complete_target_set(
         else:
             sets = TargetSetRepository(session)
             target_set = sets.get_in(target_set_id, TargetSetState.UPLOADING)
-            submitter = Submitter(session, context.engine, now, principal.key_id, context.kinds)
+            submitter = Submitter(session, context.engine, now, actor.key_id, context.kinds)
             job = submitter.submit(request_for(target_set))
             idempotent.remember(job.id, now)
+            AuditRepository(session).record(
+                actor, "target_set.completed", target_set_id, now, job_id=job.id
+            )
             view = job_view(session, job)
     answer_made(response, f"/v1/jobs/{view.id}", earlier=made is not None)
     return view
@@ -163,7 +175,9 @@ def _network_of_chunk(context: Context, target_set_id: str, index: int) -> Netwo
     return NetworkSpec.model_validate(teacher.network)
 
 
-def _store(context: Context, network: NetworkSpec, upload: Upload, chunk: TargetChunk) -> ChunkView:
+def _store(
+    context: Context, network: NetworkSpec, upload: Upload, chunk: TargetChunk, actor: Actor
+) -> ChunkView:
     arrays, _ = load(upload.path)
     chunk.samples = check_samples(network, arrays)
     view = ChunkView.model_validate(chunk)
@@ -174,5 +188,9 @@ def _store(context: Context, network: NetworkSpec, upload: Upload, chunk: Target
             return view
         sets.get_in(chunk.target_set_id, TargetSetState.UPLOADING)
         sets.put_chunk(chunk)
+        about = {"index": chunk.index, "sha256": chunk.sha256}
+        AuditRepository(session).record(
+            actor, "target_set.chunk_stored", chunk.target_set_id, chunk.created_at, **about
+        )
         context.artifacts.adopt(upload.path, upload.sha256)
     return view

@@ -9,7 +9,7 @@ from starlette.concurrency import run_in_threadpool
 from uuid_utils import uuid7
 
 from ltl_core.teaching.checking import check_weights
-from service.api.auth import OPERATE, READ
+from service.api.auth import OPERATE, READ, ActorDep
 from service.api.context import Context, ContextDep, PageDep, utc_now
 from service.api.errors import field_errors
 from service.api.idempotency import (
@@ -21,6 +21,7 @@ from service.api.idempotency import (
 )
 from service.api.lists import list_page
 from service.api.uploads import UPLOAD, Upload, load, receive
+from service.db.repositories.audit import Actor, AuditRepository
 from service.db.repositories.teachers import TeacherRepository
 from service.db.tables import Teacher
 from service.request_errors import FieldProblem, InvalidFieldsError
@@ -38,7 +39,7 @@ router = APIRouter(prefix="/v1/teachers", tags=["teachers"], dependencies=[READ]
     responses=made_earlier(TeacherView),
 )
 async def upload_teacher(
-    request: Request, response: Response, context: ContextDep, once: OnceDep
+    request: Request, response: Response, context: ContextDep, actor: ActorDep, once: OnceDep
 ) -> TeacherView:
     """Upload a teacher: a safetensors block of its weights.
 
@@ -47,7 +48,7 @@ async def upload_teacher(
     """
     with context.artifacts.temporary() as scratch:
         upload = await receive(request, scratch, context.settings.max_upload_bytes)
-        view, earlier = await run_in_threadpool(_store, context, upload, once)
+        view, earlier = await run_in_threadpool(_store, context, upload, once, actor)
     answer_made(response, f"/v1/teachers/{view.id}", earlier=earlier)
     return view
 
@@ -70,10 +71,11 @@ def get_teacher(teacher_id: ResourceId, context: ContextDep) -> TeacherView:
 
 
 @router.delete("/{teacher_id}", status_code=status.HTTP_204_NO_CONTENT, dependencies=[OPERATE])
-def delete_teacher(teacher_id: ResourceId, context: ContextDep) -> None:
+def delete_teacher(teacher_id: ResourceId, context: ContextDep, actor: ActorDep) -> None:
     """Delete a teacher that no target set uses."""
     with context.database.writing() as session:
         TeacherRepository(session).delete(teacher_id)
+        AuditRepository(session).record(actor, "teacher.deleted", teacher_id, utc_now())
 
 
 class _Stored(NamedTuple):
@@ -81,7 +83,7 @@ class _Stored(NamedTuple):
     earlier: bool  # whether an earlier request stored it
 
 
-def _store(context: Context, upload: Upload, once: Once) -> _Stored:
+def _store(context: Context, upload: Upload, once: Once, actor: Actor) -> _Stored:
     arrays, metadata = load(upload.path)
     about = _read_metadata(metadata)
     check_weights(about.network, arrays)
@@ -94,6 +96,9 @@ def _store(context: Context, upload: Upload, once: Once) -> _Stored:
         teacher = _teacher(about, upload.sha256, now)
         teachers.add(teacher)
         idempotent.remember(teacher.id, now)
+        AuditRepository(session).record(
+            *(actor, "teacher.uploaded", teacher.id, now), name=about.name, sha256=upload.sha256
+        )
         context.artifacts.adopt(upload.path, upload.sha256)
         return _Stored(TeacherView.model_validate(teacher), earlier=False)
 

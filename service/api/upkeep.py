@@ -2,15 +2,17 @@
 
 from fastapi import APIRouter, status
 
-from service.api.auth import OPERATE, READ
+from service.api.auth import OPERATE, READ, ActorDep
 from service.api.context import ContextDep, PageDep
 from service.api.lists import list_page
 from service.api.views import columns_of
+from service.db.repositories.audit import AuditRepository
 from service.db.repositories.chips import ChipRepository
 from service.db.repositories.fingerprints import FingerprintRepository, answer_of
 from service.db.repositories.policies import PolicyRepository
 from service.db.repositories.students import StudentRepository
 from service.db.session import clock
+from service.digests import sha256_hex
 from service.schemas.base import Page, ResourceId
 from service.schemas.upkeep import FingerprintView, PolicyRequest, PolicyView, WholeFingerprintView
 
@@ -54,21 +56,25 @@ def get_policy(chip_id: ResourceId, context: ContextDep) -> PolicyView:
 
 
 @router.put("/policy", dependencies=[OPERATE])
-def put_policy(chip_id: ResourceId, body: PolicyRequest, context: ContextDep) -> PolicyView:
+def put_policy(
+    chip_id: ResourceId, body: PolicyRequest, context: ContextDep, actor: ActorDep
+) -> PolicyView:
     """Set or replace the policy. The chip's history counts, so a job may be due at once."""
     with context.database.writing() as session:
         ChipRepository(session).get_usable(chip_id)
         if body.student_id is not None:
             StudentRepository(session).get(body.student_id)
-        rules = body.model_dump(mode="json")
-        return PolicyView.model_validate(
-            PolicyRepository(session).put(chip_id, rules, clock(session))
+        rules, now = body.model_dump(mode="json"), clock(session)
+        AuditRepository(session).record(
+            actor, "policy.set", chip_id, now, sha256=sha256_hex(body.model_dump_json().encode())
         )
+        return PolicyView.model_validate(PolicyRepository(session).put(chip_id, rules, now))
 
 
 @router.delete("/policy", status_code=status.HTTP_204_NO_CONTENT, dependencies=[OPERATE])
-def delete_policy(chip_id: ResourceId, context: ContextDep) -> None:
+def delete_policy(chip_id: ResourceId, context: ContextDep, actor: ActorDep) -> None:
     """Delete the policy: no more jobs are planned for the chip. Queued jobs stay."""
     with context.database.writing() as session:
         ChipRepository(session).get(chip_id)
         PolicyRepository(session).delete(chip_id)
+        AuditRepository(session).record(actor, "policy.deleted", chip_id, clock(session))

@@ -13,6 +13,7 @@ import typer
 from rich.console import Console
 
 from service.cli.agent import agent
+from service.cli.audit import audit_app
 from service.cli.backup import backup, restore
 from service.cli.client import DEFAULT_URL, Key, Url, client_of, fail, local_time, show_table
 from service.cli.keys import keys_app
@@ -28,6 +29,7 @@ app = typer.Typer(
 )
 app.add_typer(chip_app, name="chip")
 app.add_typer(keys_app, name="keys")
+app.add_typer(audit_app, name="audit")
 app.command()(agent)
 app.command()(backup)
 app.command()(restore)

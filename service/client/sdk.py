@@ -4,6 +4,7 @@ from types import TracebackType
 
 import httpx
 
+from service.client.audit import Audit
 from service.client.chips import Chips
 from service.client.jobs import Jobs
 from service.client.keys import Keys
@@ -34,6 +35,7 @@ class Tandemcal:
         self.students = Students(transport)
         self.chips = Chips(transport)
         self.keys = Keys(transport)
+        self.audit = Audit(transport)
 
     def health(self) -> HealthView:
         """Return the state and the version of the service."""

@@ -2,10 +2,16 @@
 
 from sqlalchemy import MetaData
 
-from service.db import access_tables, agent_tables, tables, upkeep_tables
+from service.db import access_tables, agent_tables, audit_tables, tables, upkeep_tables
 from service.db.base import Base
 
-_MODULES = (tables, access_tables, agent_tables, upkeep_tables)  # loading them registers the tables
+_MODULES = (  # loading them registers the tables
+    tables,
+    access_tables,
+    agent_tables,
+    audit_tables,
+    upkeep_tables,
+)
 
 
 def metadata() -> MetaData:

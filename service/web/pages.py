@@ -9,8 +9,16 @@ from fastapi.responses import FileResponse, RedirectResponse
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from service import formatting
-from service.api.auth import COOKIE, authenticate, refuse_foreign_pages, set_session_cookie
+from service.api.auth import (
+    COOKIE,
+    ActorDep,
+    address_of,
+    authenticate,
+    refuse_foreign_pages,
+    set_session_cookie,
+)
 from service.api.context import Context, ContextDep, utc_now
+from service.db.repositories.audit import AuditRepository
 from service.db.repositories.jobs import JobRepository
 from service.digests import etag
 from service.errors import JobStateError, NotFoundError
@@ -117,14 +125,16 @@ def job_fragment(request: Request, context: ContextDep, reader: Reader, job_id: 
 
 
 @router.post("/jobs/{job_id}/cancel")
-def cancel(context: ContextDep, operator: Operator, job_id: str) -> Response:
+def cancel(context: ContextDep, operator: Operator, actor: ActorDep, job_id: str) -> Response:
     """Cancel a job, then show its page again."""
     if not operator:
         detail = "Cancelling a job needs a key with the scope 'operate'; sign in with such a key."
         return _page("problem.html", status=403, title="Not allowed", detail=detail)
     try:
+        now = utc_now()
         with context.database.writing() as session:
-            JobRepository(session).request_cancel(job_id, utc_now())
+            JobRepository(session).request_cancel(job_id, now)
+            AuditRepository(session).record(actor, "job.cancelled", job_id, now)
         context.engine.cancel_queued(job_id)
     except JobStateError:
         pass  # the job ended before the button was pressed; its page shows how
@@ -145,7 +155,9 @@ def login(request: Request, context: ContextDep, form: Form) -> Response:
     refuse_foreign_pages(request)
     target = form.get("next", "/")
     try:
-        token = context.credentials.log_in(form.get("key", "").strip(), utc_now())
+        token = context.credentials.log_in(
+            form.get("key", "").strip(), utc_now(), address_of(request)
+        )
     except UnauthenticatedError:
         return _login(context, target, failed=True)
     answer = RedirectResponse(_own(target), status_code=303)
@@ -158,7 +170,7 @@ def logout(request: Request, context: ContextDep) -> Response:
     """Sign out: end the browser session."""
     refuse_foreign_pages(request)
     if token := request.cookies.get(COOKIE):
-        context.credentials.log_out(token)
+        context.credentials.log_out(token, utc_now(), address_of(request))
     answer = RedirectResponse("/login", status_code=303)
     answer.delete_cookie(COOKIE)
     return answer

@@ -12,6 +12,7 @@ from service.db.isolation import readable_rows
 from service.request_errors import ForeignCursorError
 
 Row = TypeVar("Row", bound=Base)
+Key = TypeVar("Key", str, int)  # what rows are ordered by
 _CHECK_DIGITS = 16  # of a cursor
 
 
@@ -44,14 +45,14 @@ class RowPage(NamedTuple, Generic[Row]):
 
 
 def fetch_page(
-    session: Session, query: Select[Row], key: InstrumentedAttribute[str], page: PageRequest
+    session: Session, query: Select[Row], key: InstrumentedAttribute[Key], page: PageRequest
 ) -> RowPage[Row]:
     """Return one page of rows, ordered by their id, without those that cannot be read.
 
     Raises ForeignCursorError for a cursor of another list or of nobody.
     """
     if page.cursor is not None:
-        after = read_cursor(key, page)
+        after = key.type.python_type(read_cursor(key, page))
         query = query.where(key > after if page.oldest_first else key < after)
     query = query.order_by(key if page.oldest_first else key.desc()).limit(page.limit + 1)
     found = readable_rows(session, query, key)
@@ -66,7 +67,7 @@ def fetch_page(
     return RowPage(rows, more, key, page, shown[-1] if shown else "", unreadable)
 
 
-def make_cursor(key: InstrumentedAttribute[str], page: PageRequest, after: str) -> str:
+def make_cursor(key: InstrumentedAttribute[Key], page: PageRequest, after: object) -> str:
     """Return the cursor of the page behind a row: its id, and a check that names the list.
 
     The check is no secret. Whoever computes it names a place in a list that the key may read.
@@ -75,7 +76,7 @@ def make_cursor(key: InstrumentedAttribute[str], page: PageRequest, after: str) 
     return f"{after}.{hashlib.sha256(place.encode()).hexdigest()[:_CHECK_DIGITS]}"
 
 
-def read_cursor(key: InstrumentedAttribute[str], page: PageRequest) -> str:
+def read_cursor(key: InstrumentedAttribute[Key], page: PageRequest) -> str:
     """Return the id in the cursor of a page. Raises ForeignCursorError."""
     after = (page.cursor or "").rpartition(".")[0]
     if make_cursor(key, page, after) != page.cursor:

@@ -1,0 +1,38 @@
+"""The audit trail, for keys of the scope `admin`: who changed what, from where, and when."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Query
+
+from service.api.auth import ADMIN
+from service.api.context import ContextDep, PageDep
+from service.api.lists import list_page
+from service.db.repositories.audit import AuditFilter, AuditRepository
+from service.schemas.audit import AuditView
+from service.schemas.base import Instant, Page
+
+router = APIRouter(prefix="/v1/audit", tags=["audit"], dependencies=[ADMIN])
+_Text = Annotated[str | None, Query(max_length=200)]
+_Since = Annotated[Instant | None, Query(description="from this time on")]
+_Until = Annotated[Instant | None, Query(description="before this time")]
+
+
+async def _wanted(
+    action: _Text = None,
+    subject: _Text = None,
+    key_id: _Text = None,
+    address: _Text = None,
+    since: _Since = None,
+    until: _Until = None,
+) -> AuditFilter:
+    return AuditFilter(action, subject, key_id, address, since, until)
+
+
+@router.get("")
+def list_audit_events(
+    context: ContextDep, page: PageDep, wanted: Annotated[AuditFilter, Depends(_wanted)]
+) -> Page[AuditView]:
+    """List changes, newest first: of keys, sessions, teachers, target sets, chips, jobs, agents."""
+    with context.database.reading() as session:
+        found = AuditRepository(session).list(wanted, page)
+    return list_page(found, [AuditView.model_validate(row) for row in found.rows])

@@ -1,0 +1,93 @@
+"""The audit trail: append-only, chained by digests in the order of the commits.
+
+An event gets its number and its digest when its transaction commits, under the lock of events: two
+transactions never chain to the same event, and an event stands if and only if its change does.
+"""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from sqlalchemy import event, select
+from sqlalchemy.orm import Session
+
+from service.audit_chain import FIRST, Link
+from service.db import locks
+from service.db.audit_tables import AuditEvent
+from service.db.repositories.paging import PageRequest, RowPage, fetch_page
+
+_PENDING = "audit events that are written at the commit"
+
+
+class Actor(NamedTuple):
+    """Who makes a change: the API key, and the address that it came from."""
+
+    key_id: str | None = None
+    address: str | None = None
+
+
+SERVICE = Actor()  # the service itself, at its start
+
+
+class AuditFilter(NamedTuple):
+    """Which events to list; None stands for all."""
+
+    action: str | None = None
+    subject: str | None = None
+    key_id: str | None = None
+    address: str | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+
+
+class AuditRepository:
+    """Appends and reads audit events."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    def record(
+        self, actor: Actor, action: str, subject: str | None, now: datetime, **data: Any
+    ) -> None:
+        """Add an event at the commit of this unit of work. `data` has no floats and no secrets."""
+        if _PENDING not in self._session.info:
+            self._session.info[_PENDING] = []
+            event.listen(self._session, "before_commit", _append)
+        made = AuditEvent(
+            action=action, subject=subject, key_id=actor.key_id, address=actor.address
+        )
+        made.data, made.created_at = data, now
+        self._session.info[_PENDING].append(made)
+
+    def list(self, wanted: AuditFilter, page: PageRequest) -> RowPage[AuditEvent]:
+        """Return one page of events."""
+        query = select(AuditEvent)
+        for name, value in _equal(wanted).items():
+            query = query.where(getattr(AuditEvent, name) == value)
+        if wanted.since is not None:
+            query = query.where(AuditEvent.created_at >= wanted.since)
+        if wanted.until is not None:
+            query = query.where(AuditEvent.created_at < wanted.until)
+        return fetch_page(self._session, query, AuditEvent.seq, page)
+
+
+def _equal(wanted: AuditFilter) -> Mapping[str, str]:
+    given = wanted._asdict()
+    names = ("action", "subject", "key_id", "address")
+    return {name: given[name] for name in names if given[name] is not None}
+
+
+def _append(session: Session) -> None:
+    pending: list[AuditEvent] = session.info[_PENDING]
+    if not pending:
+        return
+    locks.hold(session, locks.EVENTS)
+    newest = select(AuditEvent.seq, AuditEvent.sha256).order_by(AuditEvent.seq.desc()).limit(1)
+    last, previous = session.execute(newest).one_or_none() or (0, FIRST)
+    for made in pending:
+        last += 1
+        made.seq, made.previous = last, previous
+        made.sha256 = previous = Link.of(made).sha256
+        session.add(made)
+    pending.clear()
+    session.flush()
