@@ -52,7 +52,7 @@ def isolated(session: Session, event: str, **about: str) -> Iterator[Isolated]:
 
 
 def readable_rows(
-    session: Session, query: AnySelect, key: InstrumentedAttribute[str]
+    session: Session, query: AnySelect, key: InstrumentedAttribute[Any]
 ) -> ReadableRows[Any]:
     """Return the rows of a query whose values can be read; `key` tells its rows apart.
 

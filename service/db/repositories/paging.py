@@ -31,7 +31,7 @@ class RowPage(NamedTuple, Generic[Row]):
     more: bool  # whether there is another row behind the last one
     key: Any  # the column of ids; a type checker would take its type for that of a value
     asked: PageRequest
-    last: str  # id of the last row of this page, also where that cannot be read; empty without one
+    last: Any  # id of the last row of this page, also where that cannot be read; empty without one
     unreadable: tuple[str, ...]  # ids of the rows of this page that cannot be read
 
     @property
