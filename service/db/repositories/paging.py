@@ -8,7 +8,7 @@ from sqlalchemy import Select
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from service.db.base import Base
-from service.db.isolation import readable_rows
+from service.db.isolation import ReadableRows, readable_rows
 from service.request_errors import ForeignCursorError
 
 Row = TypeVar("Row", bound=Base)
@@ -55,9 +55,9 @@ def fetch_page(
         after = key.type.python_type(read_cursor(key, page))
         query = query.where(key > after if page.oldest_first else key < after)
     query = query.order_by(key if page.oldest_first else key.desc()).limit(page.limit + 1)
-    found = readable_rows(session, query, key)
-    by_id = {getattr(row[0], key.key): row[0] for row in found.rows}
-    ids = sorted([*by_id, *found.unreadable], reverse=not page.oldest_first)
+    found: ReadableRows[Any] = readable_rows(session, query, key)
+    by_id: dict[Any, Row] = {getattr(row[0], key.key): row[0] for row in found.rows}
+    ids: list[Any] = sorted([*by_id, *found.unreadable], reverse=not page.oldest_first)
     shown, more = ids[: page.limit], len(ids) > page.limit
     rows = [by_id[id] for id in shown if id in by_id]
     unreadable = tuple(id for id in shown if id not in by_id)
