@@ -15,7 +15,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constr
 export TANDEMCAL_DATA_DIR ?= $(CURDIR)/.tandemcal
 
 .DEFAULT_GOAL := venv
-.PHONY: help venv demo up unit integration e2e chaos test coverage check lint types format docs clean
+.PHONY: help venv demo up unit integration e2e chaos fuzz test coverage check lint types format docs clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -58,6 +58,11 @@ e2e: $(READY) ## run the demo, `tandemcal up` and the wheel as a user does
 chaos: $(READY) ## run the long fault-injection test
 	TANDEMCAL_CHAOS=long $(PYTEST) --log-cli-level=INFO tests/chaos
 
+# Some 8,000 requests with a key of each scope; `make test` has the short form.
+# Other requests: TANDEMCAL_FUZZ_SEED=2 make fuzz
+fuzz: $(READY) ## compare the answers of the API with its OpenAPI document
+	TANDEMCAL_FUZZ=long $(PYTEST) --log-cli-level=WARNING tests/fuzz
+
 test: $(READY) ## run all tests, chaos in its short form
 	$(PYTEST) $(PARALLEL)
 
@@ -65,13 +70,15 @@ coverage: $(READY) ## run all tests and show which branches of the packages they
 	$(PYTEST) $(PARALLEL) --cov --cov-report=term:skip-covered
 
 # Types and the documentation take longest, a core each.
-check: $(READY) ## check format, lint, types, import contracts and the documentation
+check: $(READY) ## check format, lint, types, imports, weaknesses, pinned packages and the documentation
 	@$(MAKE) --no-print-directory --jobs 2 --output-sync=target types docs lint
 
 lint: $(READY)
 	$(BIN)/ruff format --check
 	$(BIN)/ruff check
 	$(BIN)/lint-imports
+	$(BIN)/bandit --configfile pyproject.toml --quiet --recursive chip_sim ltl_core service tandemcal
+	$(BIN)/python -m tests.audit
 
 types: $(READY)
 	$(BIN)/mypy

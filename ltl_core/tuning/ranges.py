@@ -65,7 +65,7 @@ def _peaks(
 def _partial_sums(found: MatrixInput, tile_rows: int) -> Iterator[Tensor]:
     """Yield the column sums of each row of tiles; a chip numbers rows as weights are stored."""
     layer, matrix = found.rows.branch.layer, found.weights.matrix
-    assert layer is not None
+    assert layer is not None  # nosec B101 # for the type checker; a matrix is a layer's
     rows = torch.arange(matrix.shape[1], dtype=matrix.dtype).view(1, *layer.weight_shape[1:])
     place = as_matrix(layer, rows)[0]  # on the chip, of each row of the unfolded input
     for block in _blocks(layer, tile_rows):

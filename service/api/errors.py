@@ -4,7 +4,7 @@ import errno
 import traceback
 from collections.abc import Iterable, Mapping, Sequence
 from http import HTTPStatus
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 from urllib.parse import quote
 
 import structlog
@@ -137,8 +137,8 @@ async def _known(request: Request, error: Exception) -> Response:
 
 
 async def _invalid(request: Request, error: Exception) -> Response:
-    assert isinstance(error, RequestValidationError)
-    found = [_field_error(one, error.body) for one in error.errors()]
+    invalid = cast(RequestValidationError, error)
+    found = [_field_error(one, invalid.body) for one in invalid.errors()]
     named = "; ".join(f"{one.pointer or one.parameter}: {one.message}" for one in found[:5])
     return problem(
         request,
@@ -149,14 +149,14 @@ async def _invalid(request: Request, error: Exception) -> Response:
 
 
 async def _http(request: Request, error: Exception) -> Response:
-    assert isinstance(error, HTTPException)
-    status = HTTPStatus(error.status_code)
+    refused = cast(HTTPException, error)
+    status = HTTPStatus(refused.status_code)
     slug = status.phrase.lower().replace(" ", "-")
     detail = {
         404: f"There is nothing at {request.url.path}; see /v1/openapi.json for what there is.",
         405: f"{request.url.path} does not accept {request.method}; see /v1/openapi.json.",
-    }.get(status, str(error.detail))
-    headers = {"Allow": _methods(request)} if status == 405 else error.headers
+    }.get(status, str(refused.detail))
+    headers = {"Allow": _methods(request)} if status == 405 else refused.headers
     return problem(request, Kind(status, slug, status.phrase), detail, None, headers)
 
 

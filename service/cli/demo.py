@@ -2,7 +2,7 @@
 
 import os
 import signal
-import subprocess
+import subprocess  # nosec B404 # the demo starts the service and a script
 import sys
 import time
 from collections.abc import Iterator
@@ -53,7 +53,7 @@ def run_demo(console: Console) -> int:
             "TANDEMCAL_URL": service.url,
             "TANDEMCAL_KEY": settings.key_file.read_text().strip(),
         }
-        code = subprocess.run(
+        code = subprocess.run(  # nosec B603 # no shell; the script is the demo's own
             [sys.executable, str(script)], env=environment, check=False
         ).returncode
     up = "tandemcal up" if script == _INSTALLED else "make up"
@@ -82,7 +82,7 @@ def _start(settings: Settings) -> _Running:
     log = settings.data_dir / "service.log"
     command = [sys.executable, "-m", "service.cli", "up", "--host", settings.host]
     with log.open("ab") as output:
-        process = subprocess.Popen(
+        process = subprocess.Popen(  # nosec B603 # no shell; the command is written above
             [*command, "--port", str(port)],
             stdin=subprocess.DEVNULL,
             stdout=output,

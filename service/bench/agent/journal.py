@@ -95,14 +95,16 @@ class Journal:
 
     def calls(self) -> list[KeptCall]:
         """Return the calls that changed the chip since the snapshot, oldest first."""
-        columns = "request_id, verb, content, chip_time"
-        rows = self._connection.execute(f"SELECT {columns} FROM calls ORDER BY number")
+        rows = self._connection.execute(
+            "SELECT request_id, verb, content, chip_time FROM calls ORDER BY number"
+        )
         return [KeptCall(*row) for row in rows]
 
     def answers(self) -> list[AnsweredCall]:
         """Return the last answers that were kept, oldest first."""
-        columns = "request_id, asked, status, body"
-        rows = self._connection.execute(f"SELECT {columns} FROM replies ORDER BY number")
+        rows = self._connection.execute(
+            "SELECT request_id, asked, status, body FROM replies ORDER BY number"
+        )
         return [
             AnsweredCall(request_id, asked, CallAnswer(status, Body((memoryview(body),))))
             for request_id, asked, status, body in rows

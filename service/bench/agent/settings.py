@@ -1,6 +1,7 @@
 """Settings of a chip agent, from TANDEMCAL_AGENT_NAME and so on, or the command's options."""
 
 import hashlib
+import ipaddress
 import os
 import socket
 from pathlib import Path
@@ -65,5 +66,13 @@ class AgentSettings(BaseSettings):
         """Return the URL at which workers reach the agent; a wildcard host becomes a host name."""
         if self.advertise is not None:
             return self.advertise.rstrip("/")
-        host = socket.gethostname() if self.host in ("0.0.0.0", "::") else self.host
+        host = socket.gethostname() if _is_wildcard(self.host) else self.host
         return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def _is_wildcard(host: str) -> bool:
+    """Return whether the host stands for all addresses of this machine."""
+    try:
+        return ipaddress.ip_address(host).is_unspecified
+    except ValueError:
+        return False  # a name
