@@ -79,6 +79,12 @@ class AgentNotFoundError(NotFoundError):
     what = "agent"
 
 
+class ChipAgentNotFoundError(NotFoundError):
+    """The chip is not behind an agent, or its agent was released."""
+
+    what = "agent of chip"
+
+
 class ConflictError(ServiceError):
     """The request is valid, but the present state does not allow it."""
 
@@ -169,6 +175,18 @@ class AttemptSupersededError(LeaseLostError):
 
 class AgentUnreachableError(ChipUnavailableError):
     """No agent of the chip was found at its address for as long as a job looks for it."""
+
+
+class ForeignAgentError(ServiceError):
+    """An agent, or the chip that it serves, belongs to another API key."""
+
+    def __init__(self, agent_id: str) -> None:
+        super().__init__(
+            f"Agent '{agent_id}' belongs to another API key, and its own credential was not shown. "
+            "Use its key and its folder, or let a key of the scope 'admin' release it: "
+            f"DELETE /v1/agents/{agent_id}."
+        )
+        self.agent_id = agent_id
 
 
 class ArtifactMissingError(ServiceError):

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from service.db import locks
 from service.db.migrate import upgrade
+from service.db.repositories.agents import AgentRepository
 from service.db.repositories.audit import SERVICE, AuditRepository
 from service.db.repositories.keys import KeyRepository
 from service.db.session import Database, wait_for
@@ -51,7 +52,10 @@ def _first_key(database: Database, path: Path) -> str | None:
 
 
 def _accept_join_key(database: Database, key: str) -> None:
-    """Accept this join key and revoke those of earlier starts. A revoked one stays revoked."""
+    """Accept this join key and revoke those of earlier starts. A revoked one stays revoked.
+
+    The agents of earlier ones belong to this one from now on.
+    """
     now = datetime.now(UTC)
     with database.writing() as session:
         keys, audit = KeyRepository(session), AuditRepository(session)
@@ -64,3 +68,4 @@ def _accept_join_key(database: Database, key: str) -> None:
             made = key_row(_JOIN_KEY, key, (Scope.AGENT,), now)
             keys.add(made)
             audit.record(SERVICE, "key.created", made.id, now, name=_JOIN_KEY)
+            AgentRepository(session).hand_over([row.id for row in rows], made.id)

@@ -18,8 +18,10 @@ from service.bench.agent.journal import Journal
 from service.bench.agent.server import create_agent
 from service.bench.driver.http_chip import HttpChip, open_http_chip
 from service.bench.driver.rpc_client import AgentAddress
+from service.db.repositories.agents import Registrant
 from service.listening import listen
 
+ANYBODY = Registrant("key", is_admin=False, shown_sha256=None, next_sha256="0" * 64)
 START_WITHIN = 20.0  # s
 
 

@@ -1,49 +1,81 @@
 """Chip agents: registration under a key of the scope `agent`, and heartbeats."""
 
+import secrets
 from datetime import datetime, timedelta
 from typing import Annotated
 
 from fastapi import APIRouter, Path
 
 from ltl_core.chip_info import info_to_json
-from service.api.auth import AGENT, READ, ActorDep
+from service.api.auth import AGENT, READ, ActorDep, PrincipalDep, require_any
 from service.api.context import Context, ContextDep
 from service.api.views import columns_of
 from service.bench.protocol.chip_info import parse_chip_info
 from service.db.agent_tables import Agent
-from service.db.repositories.agents import AgentRepository, Registration
+from service.db.repositories.agents import AgentRepository, Registrant, Registration
 from service.db.repositories.audit import AuditRepository
 from service.db.session import clock
+from service.digests import sha256_hex
 from service.networks import PRIVATE, AgentNetworks, ForbiddenAddressError
 from service.request_errors import FieldProblem, InvalidFieldsError
-from service.schemas.agents import AgentRequest, AgentView, RegisteredView
+from service.schemas.agents import URL_MAX, AgentRequest, AgentView, RegisteredView
 from service.settings import Settings
+from service.states import Scope
 
 router = APIRouter(prefix="/v1/agents", tags=["agents"])
 _AgentId = Annotated[str, Path(max_length=36)]
 
 
 @router.post("", dependencies=[AGENT])
-def register_agent(body: AgentRequest, context: ContextDep, actor: ActorDep) -> RegisteredView:
-    """Register an agent and its chip. A chip that is not known yet is created."""
+def register_agent(
+    body: AgentRequest, principal: PrincipalDep, context: ContextDep, actor: ActorDep
+) -> RegisteredView:
+    """Register an agent and its chip. A chip that is not known yet is created.
+
+    The agent belongs to the key of its first registration. Another key may register it again only
+    with the agent's own credential, which every registration replaces.
+    """
     _check_address(body, context.settings)
+    credential = secrets.token_urlsafe(32)
+    shown = None if body.credential is None else _sha256(body.credential)
+    is_admin = Scope.ADMIN in principal.scopes
+    by = Registrant(principal.key_id, is_admin, shown, _sha256(credential))
     with context.database.writing() as session:
         now = clock(session)
         agent = AgentRepository(session).register(
-            _registration(body), now, _alive_until(context, now)
+            _registration(body), by, now, _alive_until(context, now)
         )
         about = {"chip_id": agent.chip_id, "url": agent.url}
         AuditRepository(session).record(actor, "agent.registered", agent.id, now, **about)
-        return _registered(agent, context)
+        return _registered(agent, context).model_copy(update={"credential": credential})
 
 
 @router.post("/{agent_id}/heartbeat", dependencies=[AGENT])
-def hear_agent(agent_id: _AgentId, context: ContextDep) -> RegisteredView:
+def hear_agent(agent_id: _AgentId, principal: PrincipalDep, context: ContextDep) -> RegisteredView:
     """Record a heartbeat of an agent. On 404 the agent has to register again."""
     with context.database.writing() as session:
-        now = clock(session)
-        agent = AgentRepository(session).beat(agent_id, now, _alive_until(context, now))
+        now, agents = clock(session), AgentRepository(session)
+        agents.check_key(agent_id, principal.key_id)
+        agent = agents.beat(agent_id, now, _alive_until(context, now))
         return _registered(agent, context)
+
+
+@router.delete("/{agent_id}", dependencies=[require_any(Scope.ADMIN, Scope.AGENT)])
+def release_agent(
+    agent_id: _AgentId, principal: PrincipalDep, context: ContextDep, actor: ActorDep
+) -> AgentView:
+    """Release an agent: from now on any agent may serve its chip. Stop it before.
+
+    It takes the key that the agent belongs to, or one of the scope `admin`.
+    """
+    with context.database.writing() as session:
+        agents, now = AgentRepository(session), clock(session)
+        if Scope.ADMIN not in principal.scopes:
+            agents.check_key(agent_id, principal.key_id)
+        agent = agents.release(agent_id, now)
+        about = {"chip_id": agent.chip_id, "url": agent.url}
+        AuditRepository(session).record(actor, "agent.released", agent_id, now, **about)
+        return AgentView.model_validate(agent)
 
 
 @router.get("/{agent_id}", dependencies=[READ])
@@ -57,13 +89,30 @@ def _registration(body: AgentRequest) -> Registration:
     return Registration(
         agent_id=body.agent_id,
         name=body.name,
-        url=str(body.url).rstrip("/"),
+        url=_url(body),
         secret=body.secret,
         version=body.version,
         limits=body.limits.model_dump(),
         info=_checked_info(body),
         token=body.token,
+        signed=body.signed,
     )
+
+
+def _url(body: AgentRequest) -> str:
+    """Return the address as it is stored. Raises InvalidFieldsError if it is more than one."""
+    url = str(body.url).rstrip("/")
+    if body.url.username or body.url.password or body.url.query or body.url.fragment:
+        message = "an address has no user, no query and no fragment"
+    elif len(url) > URL_MAX:
+        message = f"an address has at most {URL_MAX} letters"
+    else:
+        return url
+    raise InvalidFieldsError(FieldProblem("/url", message))
+
+
+def _sha256(credential: str) -> str:
+    return sha256_hex(credential.encode())
 
 
 def _check_address(body: AgentRequest, settings: Settings) -> None:

@@ -74,6 +74,16 @@ def require(scope: Scope) -> Callable[..., Awaitable[None]]:
     return check
 
 
+def require_any(*scopes: Scope) -> Any:
+    """Return a dependency that raises ForbiddenError unless the key has one of these scopes."""
+
+    async def check(principal: PrincipalDep) -> None:
+        if principal.scopes.isdisjoint(scopes):
+            raise ForbiddenError(scopes[0])
+
+    return Depends(check)
+
+
 READ = Depends(require(Scope.READ))
 OPERATE = Depends(require(Scope.OPERATE))
 ADMIN = Depends(require(Scope.ADMIN))

@@ -20,7 +20,7 @@ from service.api.idempotency import IdempotentRequest, OnceDep, answer_made, mad
 from service.api.lists import list_page
 from service.api.views import chip_view, chip_views, job_views
 from service.bench.simulated import spec_of
-from service.db.repositories.agents import BACKEND
+from service.db.repositories.agents import BACKEND, AgentRepository
 from service.db.repositories.audit import AuditRepository
 from service.db.repositories.chips import ChipFilter, ChipRepository
 from service.db.repositories.jobs import JobFilter, JobRepository
@@ -29,7 +29,9 @@ from service.db.repositories.policies import PolicyRepository
 from service.db.repositories.weights import WeightRepository
 from service.db.tables import Chip
 from service.digests import CONTENT_DIGEST, digest_header
+from service.errors import ChipAgentNotFoundError
 from service.request_errors import FieldProblem, InvalidFieldsError, UnknownChipBackendError
+from service.schemas.agents import AgentView
 from service.schemas.base import SAFETENSORS, JsonObject, Page, ResourceId
 from service.schemas.jobs import JobView
 from service.schemas.resources import (
@@ -123,6 +125,17 @@ def retire_chip(chip_id: ResourceId, context: ContextDep, actor: ActorDep) -> Ch
     for job_id in cancelled:
         context.engine.cancel_queued(job_id)
     return view
+
+
+@router.get("/{chip_id}/agent")
+def get_agent_of_chip(chip_id: ResourceId, context: ContextDep) -> AgentView:
+    """Describe the agent that serves one chip."""
+    with context.database.reading() as session:
+        ChipRepository(session).get(chip_id)
+        agent = AgentRepository(session).of_chip(chip_id)
+        if agent is None:
+            raise ChipAgentNotFoundError(chip_id)
+        return AgentView.model_validate(agent)
 
 
 @router.get("/{chip_id}/weights")

@@ -58,6 +58,7 @@ PROBLEMS: Mapping[type[Exception], Kind] = {
     request_errors.TooManyRequestsError: Kind(429, "too-many", "Too many requests"),
     request_errors.ForbiddenError: Kind(403, "forbidden", "The key does not allow it"),
     request_errors.CrossSiteError: Kind(403, "forbidden", "The request comes from another site"),
+    errors.ForeignAgentError: Kind(403, "forbidden", "The agent belongs to another key"),
     errors.NotReadyError: _BUSY,
     StorageFullError: _FULL,
     core.NetworkError: _INVALID,

@@ -2,10 +2,10 @@
 
 from datetime import datetime
 
-from sqlalchemy import ForeignKey, String
+from sqlalchemy import ForeignKey, String, false
 from sqlalchemy.orm import Mapped, mapped_column
 
-from service.db.base import Base, Id, Json
+from service.db.base import Base, Id, Json, Sha256
 
 
 class Agent(Base):
@@ -19,6 +19,11 @@ class Agent(Base):
     secret: Mapped[str]  # the service sends it to the agent with every call
     version: Mapped[str] = mapped_column(String(60))
     limits: Mapped[Json]  # how long its answers may take
+    signed: Mapped[bool] = mapped_column(server_default=false())  # whether it knows signed calls
+    key_id: Mapped[str | None] = mapped_column(Id)  # the API key that it belongs to
+    # Of its own credential: of the last one given, and of the one that it has shown last.
+    credential_sha256: Mapped[str | None] = mapped_column(Sha256)
+    former_sha256: Mapped[str | None] = mapped_column(Sha256)
     registered_at: Mapped[datetime]
     heartbeat_at: Mapped[datetime]
     alive_until: Mapped[datetime]

@@ -24,7 +24,7 @@ from service.jobs.kinds.context import JobContext, NoLink
 from service.jobs.kinds.main import do_job
 from service.jobs.messages import Ended, ExecutorConfig, JobDescription, Progressed
 from service.states import JobStatus
-from tests.agents import serve_agent, serving
+from tests.agents import ANYBODY, serve_agent, serving
 from tests.integration.jobs_lab import Lab, new_id, now
 from tests.proxies import Proxy, with_tensor
 
@@ -53,7 +53,8 @@ def described(lab: Lab, address: AgentAddress) -> JobDescription:
     limits = {"answer_s": address.answer_s, "reach_s": address.reach_s}
     said = Registration("a", "bench-1", address.url, address.secret, "1", limits, info, 0)
     with lab.database.writing() as session:
-        chip_id = AgentRepository(session).register(said, now(), now() + HOUR).chip_id
+        agent = AgentRepository(session).register(said, ANYBODY, now(), now() + HOUR)
+        chip_id = agent.chip_id
         job = Job(
             id=new_id(),
             kind="evaluate",

@@ -244,6 +244,7 @@ def test_a_job_gets_the_address_of_the_agent(world: World) -> None:
         "networks": PRIVATE,
         "url": "http://10.1.2.3:8770",
         "secret": SECRET,
+        "signed": False,
         "answer_s": 12.0,
         "reach_s": 30.0,
     }

@@ -104,7 +104,15 @@ def _join_key(settings: AgentSettings) -> str | None:
 def _registration(settings: AgentSettings, key: str, chip_server: ChipServer, url: str) -> Lifespan:
     limits = {"answer_s": settings.answer_s, "reach_s": settings.reach_s}
     return registration_lifespan(
-        chip_server, RegistrationSettings(str(settings.service), key, settings.name, url, limits)
+        chip_server,
+        RegistrationSettings(
+            str(settings.service),
+            key,
+            settings.name,
+            url,
+            limits,
+            settings.folder / "credential",
+        ),
     )
 
 

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import httpx
@@ -11,6 +12,7 @@ from fastapi import FastAPI
 
 from ltl_core.chip_info import info_to_json
 from service.bench.agent.chip_server import ChipServer
+from service.bench.agent.credential_file import CredentialFile
 from service.bench.agent.server import Lifespan
 from service.version import code_version
 
@@ -28,6 +30,7 @@ class RegistrationSettings(NamedTuple):
     name: str  # of the chip
     url: str  # at which workers reach the agent
     limits: dict[str, float]  # s: `answer_s` and `reach_s` of an AgentAddress
+    credential_file: Path  # with the agent's own credential
 
 
 def registration_lifespan(chip_server: ChipServer, settings: RegistrationSettings) -> Lifespan:
@@ -52,6 +55,7 @@ class RegistrationLoop:
     def __init__(self, chip_server: ChipServer, settings: RegistrationSettings) -> None:
         self._chip_server = chip_server
         self._settings = settings
+        self._credential = CredentialFile(settings.credential_file)
         self._log = structlog.get_logger(__name__).bind(service=settings.service)
         self._agent_id: str | None = None  # None until registered
         self._last_warning = ""
@@ -88,11 +92,14 @@ class RegistrationLoop:
     def _registration(self) -> dict[str, Any]:
         """Return the body of the registration; waits for the call that the chip handles."""
         about = self._chip_server.about
-        return {
+        credential = self._credential.read(self._settings.service)
+        shown = {} if credential is None else {"credential": credential}
+        return shown | {
             "agent_id": about.agent_id,
             "name": self._settings.name,
             "url": self._settings.url,
             "secret": about.secret,
+            "signed": True,
             "version": code_version(),
             "limits": self._settings.limits,
             "info": info_to_json(self._chip_server.info),
@@ -109,8 +116,19 @@ class RegistrationLoop:
         if self._agent_id is None or self._last_warning:
             chip_id = payload.get("chip_id")
             self._log.info("chip agent: registered", agent_id=agent_id, chip_id=chip_id)
+        if isinstance(credential := payload.get("credential"), str):
+            self._keep(credential)
         self._agent_id, self._last_warning = agent_id, ""
         return max(_INTERVAL_MIN, interval)
+
+    def _keep(self, credential: str) -> None:
+        try:
+            self._credential.keep(self._settings.service, credential)
+        except OSError as error:
+            self._log.warning(
+                "chip agent: its credential was not stored, it shows the one before again",
+                error=str(error),
+            )
 
     def _warn(self, reason: str, retry: float = _RETRY_UNREACHABLE) -> float:
         """Log the reason unless it was logged last; return `retry`, in seconds."""

@@ -1,5 +1,6 @@
 """Chip agents: registrations, heartbeats, and which chips are offline."""
 
+import hmac
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
@@ -13,10 +14,24 @@ from service.db.base import Json
 from service.db.repositories.chips import ChipRepository
 from service.db.repositories.events import EventRepository
 from service.db.tables import Chip, ChipLease
-from service.errors import AgentNotFoundError, ChipRetiredError, ConflictError
+from service.errors import (
+    AgentNotFoundError,
+    ChipRetiredError,
+    ConflictError,
+    ForeignAgentError,
+)
 from service.states import ChipHealth
 
 BACKEND = "http"
+
+
+class Registrant(NamedTuple):
+    """Who registers an agent, and which credential the agent gets."""
+
+    key_id: str
+    is_admin: bool  # whether the key has the scope `admin`
+    shown_sha256: str | None  # of the agent's own credential, if it was shown
+    next_sha256: str  # of the credential that replaces it
 
 
 class Registration(NamedTuple):
@@ -30,6 +45,7 @@ class Registration(NamedTuple):
     limits: Json
     info: Json  # ChipInfo
     token: int  # the highest lease token that the agent has seen
+    signed: bool = False  # whether the agent knows signed calls
 
 
 class AgentRepository:
@@ -49,25 +65,55 @@ class AgentRepository:
         """Return the agent of this chip, or None if it has none."""
         return self._session.scalar(select(Agent).where(Agent.chip_id == chip_id))
 
-    def register(self, said: Registration, now: datetime, alive_until: datetime) -> Agent:
+    def register(
+        self, said: Registration, by: Registrant, now: datetime, alive_until: datetime
+    ) -> Agent:
         """Store the agent with its chip: the one it had before, else the one of that name.
 
-        A chip that is not known yet is created. Raises ChipRetiredError, and ConflictError if the
-        name belongs to a chip that is not behind an agent, or to another agent that is alive.
+        A chip that is not known yet is created. Raises ChipRetiredError, ForeignAgentError if the
+        agent or the chip belongs to another key, and ConflictError if the name belongs to a chip
+        that is not behind an agent, or to another agent that is alive.
         """
         known = self._session.get(Agent, said.agent_id)
-        chip = self._chip_of(known, said, now)
+        if known is not None and not _may_replace(known, said, by):
+            raise ForeignAgentError(known.id)
+        chip = self._chip_of(known, said, by, now)
         if chip.retired_at is not None:
             raise ChipRetiredError(chip.id)
         chip.info = said.info | {"chip_id": chip.id}
         self._raise_token(chip.id, said.token)
         agent = known or Agent(id=said.agent_id, chip_id=chip.id, registered_at=now)
         agent.url, agent.secret, agent.version = said.url, said.secret, said.version
-        agent.limits = said.limits
+        agent.limits, agent.signed = said.limits, said.signed
+        agent.former_sha256 = by.shown_sha256 if _knows(agent, by) else None
+        agent.key_id, agent.credential_sha256 = by.key_id, by.next_sha256
         self._session.add(agent)
         self._heard(agent, now, alive_until)
         payload = {"agent_id": agent.id, "url": agent.url, "version": agent.version}
         self._emit(chip.id, "agent.registered", now, payload)
+        return agent
+
+    def check_key(self, agent_id: str, key_id: str) -> None:
+        """Raise ForeignAgentError unless the agent belongs to this key.
+
+        An agent that registered with an earlier version belongs to the first key that speaks for
+        it. Raises AgentNotFoundError.
+        """
+        agent = self.get(agent_id)
+        agent.key_id = agent.key_id or key_id
+        if agent.key_id != key_id:
+            raise ForeignAgentError(agent_id)
+
+    def hand_over(self, key_ids: Sequence[str], key_id: str) -> None:
+        """Let the agents of these keys belong to another one, which replaces them."""
+        self._session.execute(update(Agent).where(Agent.key_id.in_(key_ids)).values(key_id=key_id))
+
+    def release(self, agent_id: str, now: datetime) -> Agent:
+        """Forget the agent: any other may serve its chip from now on. Raises AgentNotFoundError."""
+        agent = self.get(agent_id)
+        self._session.delete(agent)
+        self._session.flush()
+        self._emit(agent.chip_id, "agent.released", now, {"agent_id": agent_id})
         return agent
 
     def beat(self, agent_id: str, now: datetime, alive_until: datetime) -> Agent:
@@ -98,7 +144,9 @@ class AgentRepository:
         heard = f"{agent.heartbeat_at:%Y-%m-%dT%H:%M:%SZ}"
         return f"its agent at {agent.url} was last heard of at {heard}"
 
-    def _chip_of(self, known: Agent | None, said: Registration, now: datetime) -> Chip:
+    def _chip_of(
+        self, known: Agent | None, said: Registration, by: Registrant, now: datetime
+    ) -> Chip:
         chips = ChipRepository(self._session)
         if known is not None:
             return chips.get(known.chip_id)
@@ -110,11 +158,11 @@ class AgentRepository:
                 f"The chip named '{said.name}' is driven as '{chip.backend}', not by an agent; "
                 "give this agent's chip another name."
             )
-        self._replace_agent(chip, now)
+        self._replace_agent(chip, by, now)
         return chip
 
-    def _replace_agent(self, chip: Chip, now: datetime) -> None:
-        """Let another agent take over the chip, if the agent before is silent."""
+    def _replace_agent(self, chip: Chip, by: Registrant, now: datetime) -> None:
+        """Let another agent of the same key take over the chip, if the agent before is silent."""
         before = self.of_chip(chip.id)
         if before is None:
             return
@@ -123,6 +171,8 @@ class AgentRepository:
                 f"The chip named '{chip.name}' has an agent at {before.url} that is alive; "
                 "stop that one first, or give this agent's chip another name."
             )
+        if not by.is_admin and before.key_id != by.key_id:
+            raise ForeignAgentError(before.id)
         self._session.delete(before)
         self._session.flush()
 
@@ -159,6 +209,25 @@ class AgentRepository:
         EventRepository(self._session).append(
             chip_id, type, now.isoformat(), data, now=now, chip_id=chip_id
         )
+
+
+def _may_replace(agent: Agent, said: Registration, by: Registrant) -> bool:
+    """Tell whether a registration may replace the address and the secret of this agent.
+
+    Once the agent has shown its credential, its key alone no longer proves who it is. An agent that
+    registered with an earlier version belongs to no key, but has kept its secret.
+    """
+    if by.is_admin or _knows(agent, by):
+        return True
+    if agent.key_id is None:
+        return hmac.compare_digest(agent.secret.encode(), said.secret.encode())
+    return agent.key_id == by.key_id and agent.former_sha256 is None
+
+
+def _knows(agent: Agent, by: Registrant) -> bool:
+    """Tell whether the agent's own credential was shown: the last one, or the one before."""
+    shown = by.shown_sha256
+    return shown is not None and shown in (agent.credential_sha256, agent.former_sha256)
 
 
 def reachable(now: datetime) -> ColumnElement[bool]:

@@ -118,6 +118,7 @@ def agent_settings(agent: Agent, config: ExecutorConfig) -> Json:
     return {
         "url": agent.url,
         "secret": agent.secret,
+        "signed": agent.signed,
         "answer_s": min(asked.answer_s, config.agent_answer_max_s),
         "reach_s": reach_s,
         "networks": config.agent_networks,

@@ -22,8 +22,9 @@ from service.bench.agent.registration import (
 from service.bench.agent.server import create_agent
 from tests.agents import serving
 
+LIMITS = {"answer_s": 9.0, "reach_s": 3.0}
 SETTINGS = RegistrationSettings(
-    "http://service", "join-key", "bench-1", "http://bench:8770", {"answer_s": 9.0, "reach_s": 3.0}
+    "http://service", "join-key", "bench-1", "http://bench:8770", LIMITS, Path("nowhere")
 )
 REGISTERED = {"id": "a-1", "chip_id": "c-1", "heartbeat_s": 4.0}
 
@@ -38,9 +39,14 @@ def chip_server(tmp_path: Path) -> Iterator[ChipServer]:
 class Steps:
     """A registration loop, and a service that gives it these answers in turn."""
 
-    def __init__(self, chip_server: ChipServer, *answers: httpx.Response | Exception) -> None:
+    def __init__(
+        self,
+        chip_server: ChipServer,
+        *answers: httpx.Response | Exception,
+        settings: RegistrationSettings = SETTINGS,
+    ) -> None:
         self.requests: list[httpx.Request] = []
-        self._answers = iter(answers)
+        self._answers, self._settings = iter(answers), settings
         self.pauses = asyncio.run(self._run(chip_server, len(answers)))
 
     @property
@@ -48,7 +54,7 @@ class Steps:
         return [request.url.path for request in self.requests]
 
     async def _run(self, chip_server: ChipServer, count: int) -> list[float]:
-        loop = RegistrationLoop(chip_server, SETTINGS)
+        loop = RegistrationLoop(chip_server, self._settings)
         transport = httpx.MockTransport(self._answer)
         async with httpx.AsyncClient(transport=transport, base_url="http://service") as client:
             return [await loop.step(client) for _ in range(count)]
@@ -72,7 +78,7 @@ def test_an_agent_registers_and_then_sends_heartbeats(chip_server: ChipServer) -
     sent = json.loads(found.requests[0].content)
     about = chip_server.about
     assert (sent["agent_id"], sent["secret"], sent["token"]) == (about.agent_id, about.secret, 0)
-    assert (sent["name"], sent["url"], sent["limits"]) == SETTINGS[2:]
+    assert (sent["name"], sent["url"], sent["limits"]) == SETTINGS[2:5]
     assert sent["info"]["chip_id"] == "bench-1"
 
 
@@ -80,6 +86,25 @@ def test_an_agent_registers_again_at_once_if_it_was_forgotten(chip_server: ChipS
     found = Steps(chip_server, ok(), httpx.Response(404), ok(id="a-2"), ok(id="a-2"))
     assert found.paths[1:] == ["/v1/agents/a-1/heartbeat", "/v1/agents", "/v1/agents/a-2/heartbeat"]
     assert found.pauses[1] == 0.0
+
+
+def test_an_agent_shows_the_credential_that_the_service_gave_it_last(
+    chip_server: ChipServer, tmp_path: Path
+) -> None:
+    settings = SETTINGS._replace(credential_file=tmp_path / "credential")
+    found = Steps(
+        chip_server,
+        ok(credential="first"),
+        httpx.Response(404),
+        ok(credential="second"),
+        ok(),
+        httpx.Response(404),
+        ok(),
+        settings=settings,
+    )
+    registrations = [request for request in found.requests if request.url.path == "/v1/agents"]
+    shown = [json.loads(request.content).get("credential") for request in registrations]
+    assert shown == [None, "first", "second"]
 
 
 REFUSED = httpx.Response(403, json={"detail": "The key lacks the scope agent."})
