@@ -1,7 +1,9 @@
 """From what a chip records of its layers to the gradient of each.
 
-Forward values are always the measured ones. A model serves only for the window of the surrogate,
-and only if the chip records spikes alone.
+Forward values are always the measured ones. A local rule needs the window of the surrogate only
+where the chip shows it, or its membranes. From spikes alone it would have to be modelled, and the
+model is wrong on neurons that are all different: so spikes teach what their counts teach. A model
+of the membranes serves the gradient through the whole network, which cannot do without.
 """
 
 from collections.abc import Iterable, Iterator
@@ -22,6 +24,8 @@ from ltl_core.spiking.neuron import reintegrate
 from ltl_core.student.evaluate import recorded
 from ltl_core.student.student import Student
 from ltl_core.teaching.targets import Batch
+
+_RATES_ALONE = (Observable.COUNTS, Observable.SPIKES)  # a local rule has no window from these
 
 
 class ObservedLayer(NamedTuple):
@@ -113,12 +117,12 @@ class MeasuredGradients:
         what was asked for.
         """
         if layer.stage.is_readout:
-            deltas = self._readout_deltas(layer)
-        elif self._observable is Observable.COUNTS:
-            deltas = self._rate_deltas(layer)
-        else:
-            activity = self._activity.of(layer, self._batch.rates[layer.stage.name])
-            deltas = self._rule.deltas(activity, self._student.neuron)
+            return stage_gradient(layer.stage, layer.sources, self._readout_deltas(layer))
+        if self._observable in _RATES_ALONE:
+            rates = [source.mean(0, keepdim=True) for source in layer.sources]
+            return stage_gradient(layer.stage, rates, self._rate_deltas(layer))
+        activity = self._activity.of(layer, self._batch.rates[layer.stage.name])
+        deltas = self._rule.deltas(activity, self._student.neuron)
         return stage_gradient(layer.stage, layer.sources, deltas)
 
     def _readout_deltas(self, layer: ObservedLayer) -> Float[Tensor, "learning_time batch output"]:
@@ -130,7 +134,7 @@ class MeasuredGradients:
         return self._rule.readout_deltas(sums, self._loss, self._student.neuron)
 
     def _rate_deltas(self, layer: ObservedLayer) -> Float[Tensor, "one batch *neuron"]:
-        """2/N (r - R): without spike times no rule can tell one step from another.
+        """2/N (r - R): without a window no rule can tell one step from another.
 
         A neuron that never fires but should, or always fires but should not, learns too: the
         window of the surrogate would leave it as it is.
