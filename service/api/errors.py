@@ -11,13 +11,14 @@ import structlog
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, RedirectResponse, Response
-from sqlalchemy.exc import DataError, IntegrityError, OperationalError
+from sqlalchemy.exc import DataError, IntegrityError
 from starlette.exceptions import HTTPException
 from starlette.routing import Match
 
 from chip_sim.errors import UnknownPresetError
 from ltl_core import errors as core
 from service import errors, request_errors
+from service.db.outage import AWAY
 from service.disk_space import StorageFullError, is_full
 from service.logs import in_a_line
 from service.schemas.resources import FieldError, Problem
@@ -84,7 +85,8 @@ def add_error_handlers(app: FastAPI) -> None:
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _http)
     app.add_exception_handler(IntegrityError, _race)
-    app.add_exception_handler(OperationalError, busy)
+    for away in AWAY:
+        app.add_exception_handler(away, busy)
     app.add_exception_handler(DataError, _unstorable)
     app.add_exception_handler(OSError, _storage)
     app.add_exception_handler(Exception, _unexpected)

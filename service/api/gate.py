@@ -10,7 +10,6 @@ from contextlib import suppress
 
 import structlog
 from fastapi import HTTPException, Request
-from sqlalchemy.exc import OperationalError
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -20,6 +19,7 @@ from service.api.context import Context
 from service.api.errors import answer_to, busy
 from service.api.hosts import ServedHosts
 from service.api.rate_limits import RateLimits
+from service.db.outage import AWAY
 from service.errors import ServiceError
 from service.request_errors import (
     BodyTooLargeError,
@@ -56,7 +56,7 @@ class Gate:
         except ServiceError as error:
             await answer_to(request, error)(scope, receive, guarded)
             return
-        except OperationalError as error:  # the key cannot be looked up
+        except AWAY as error:  # the key cannot be looked up
             await (await busy(request, error))(scope, receive, guarded)
             return
         await self._app(scope, bounded, self._watching(request, guarded))

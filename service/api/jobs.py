@@ -102,17 +102,12 @@ async def get_job(
 
     With `wait` and `If-None-Match` the answer comes as soon as anything about the job changes.
     """
-    deadline = time.monotonic() + wait
-    while True:
-        snapshot = await run_in_threadpool(_read_job, context, job_id, for_change=wait > 0)
-        left = deadline - time.monotonic()
-        known = if_none_match is not None and snapshot.etag in if_none_match
-        enough = not known if if_none_match is not None else snapshot.terminal
-        if enough or left <= 0:
-            break
-        await context.notifier.wait_past(snapshot.seq, min(left, _POLL_INTERVAL))
+    if wait > 0:
+        snapshot = await _awaited(context, job_id, wait, if_none_match)
+    else:
+        snapshot = await run_in_threadpool(_read_job, context, job_id)
     headers = {"ETag": snapshot.etag, "Cache-Control": "no-cache"}
-    if known:
+    if if_none_match is not None and snapshot.etag in if_none_match:
         return Response(status_code=status.HTTP_304_NOT_MODIFIED, headers=headers)
     return Response(snapshot.body, media_type="application/json", headers=headers)
 
@@ -176,16 +171,30 @@ class _JobSnapshot(NamedTuple):
     body: str
     etag: str
     terminal: bool
-    seq: int
+
+    def is_awaited(self, known: str | None) -> bool:
+        """Tell whether the job has ended or, for a client that knows some tags, has changed."""
+        return self.terminal if known is None else self.etag not in known
 
 
-def _read_job(context: Context, job_id: str, *, for_change: bool) -> _JobSnapshot:
-    """Read the job; for a change to wait for, also the number of the last event at that moment."""
+async def _awaited(context: Context, job_id: str, wait: float, known: str | None) -> _JobSnapshot:
+    """Read the job once it is what the client waits for, or after `wait` seconds."""
+    deadline = time.monotonic() + wait
+    async with context.notifier.listen(job_id) as listener:
+        while True:
+            listener.take()
+            snapshot = await run_in_threadpool(_read_job, context, job_id)
+            left = deadline - time.monotonic()
+            if left <= 0 or snapshot.is_awaited(known):
+                return snapshot
+            await listener.wait(min(left, _POLL_INTERVAL))
+
+
+def _read_job(context: Context, job_id: str) -> _JobSnapshot:
     with context.database.reading() as session:
         job = JobRepository(session).get(job_id)
-        seq = EventRepository(session).last() if for_change else 0
         body = job_view(session, job).model_dump_json()
-    return _JobSnapshot(body, etag(body.encode()), job.status in TERMINAL, seq)
+    return _JobSnapshot(body, etag(body.encode()), job.status in TERMINAL)
 
 
 def _line(event: Event) -> str:

@@ -1,42 +1,95 @@
-"""Event notifier: long polls and event streams wait here, on one database query for all of them."""
+"""Event notifier: one task reads new events for all that wait for them, and hands them out by job.
+
+Long polls and event streams listen to one job each. What is sent of an event is made once, however
+many listen.
+"""
 
 import asyncio
+from collections import deque
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import NamedTuple
 
 from starlette.concurrency import run_in_threadpool
 
-from service.db.outage import AWAY
 from service.db.repositories.events import EventRepository
 from service.db.session import Database
 from service.logs import warn_in_a_line
+from service.schemas.jobs import EventView
 
 _RETRY = 1.0  # s until the next query after one that the database did not answer
+_BATCH = 1000  # events of one query
+_KEPT = 1000  # events that a listener has not taken; one that is further behind reads again
+
+
+class Message(NamedTuple):
+    """An event as it is streamed."""
+
+    seq: int
+    text: str
+    ends_job: bool
+
+
+class Listener:
+    """Collects the events of one job for one request."""
+
+    def __init__(self) -> None:
+        self._messages: deque[Message] = deque(maxlen=_KEPT)
+        self._arrived = asyncio.Event()
+        self.missed = False  # whether more came than are kept: read the rest from the database
+
+    def hear(self, message: Message) -> None:
+        """Keep a new event."""
+        self.missed = self.missed or len(self._messages) == _KEPT
+        self._messages.append(message)
+        self._arrived.set()
+
+    def take(self) -> list[Message]:
+        """Return the events that came since the last call, oldest first."""
+        taken = list(self._messages)
+        self._messages.clear()
+        self._arrived.clear()
+        self.missed = False
+        return taken
+
+    async def wait(self, seconds: float) -> bool:
+        """Return True once there is an event to take, False after `seconds` s without one."""
+        try:
+            async with asyncio.timeout(max(seconds, 0)):
+                await self._arrived.wait()
+        except TimeoutError:
+            return False
+        return True
 
 
 class EventNotifier:
-    """Wakes requests that wait for a new event. It polls the database only while one waits."""
+    """Reads new events while somebody listens."""
 
     def __init__(self, database: Database, interval: float = 0.2) -> None:
         """Poll `database` every `interval` seconds."""
         self._database = database
         self._interval = interval  # s
-        self._condition = asyncio.Condition()
-        self._waiting = 0
-        self._last = 0
+        self._listeners: dict[str, set[Listener]] = {}
+        self._last = 0  # number of the newest event that was handed out
+        self._starting = asyncio.Lock()
         self._polling: asyncio.Task[None] | None = None
 
-    async def wait_past(self, seq: int, timeout: float) -> bool:
-        """Return True once there is an event numbered above `seq`, False after `timeout` s."""
-        self._waiting += 1
-        if self._polling is None or self._polling.done():
-            self._polling = asyncio.create_task(self._poll())
+    @asynccontextmanager
+    async def listen(self, job_id: str) -> AsyncIterator[Listener]:
+        """Listen to a job until the block ends.
+
+        Every event that is not yet in the database when the block begins will be heard. Raises
+        OperationalError if the database does not answer.
+        """
+        listener = Listener()
+        self._listeners.setdefault(job_id, set()).add(listener)
         try:
-            async with asyncio.timeout(timeout), self._condition:
-                await self._condition.wait_for(lambda: self._last > seq)
-        except TimeoutError:
-            return False
+            await self._start()
+            yield listener
         finally:
-            self._waiting -= 1
-        return True
+            self._listeners[job_id].discard(listener)
+            if not self._listeners[job_id]:
+                del self._listeners[job_id]
 
     async def close(self) -> None:
         """Stop polling."""
@@ -44,21 +97,53 @@ class EventNotifier:
             self._polling.cancel()
             await asyncio.gather(self._polling, return_exceptions=True)
 
+    async def _start(self) -> None:
+        async with self._starting:
+            if self._polling is None or self._polling.done():
+                self._last = await run_in_threadpool(self._read_last)
+                self._polling = asyncio.create_task(self._poll())
+
     async def _poll(self) -> None:
-        while self._waiting:
+        while self._listeners:
             try:
-                last = await run_in_threadpool(self._read_last)
-            except AWAY as error:  # the database comes back, and the waiting requests are kept
+                more = await run_in_threadpool(self._read, frozenset(self._listeners))
+            except Exception as error:  # the database comes back, and the listeners are kept
                 event = "event notifier: polling the database failed, event streams are stalled"
                 warn_in_a_line(__name__, event, error)
                 await asyncio.sleep(_RETRY)
                 continue
-            if last != self._last:
-                async with self._condition:
-                    self._last = last
-                    self._condition.notify_all()
-            await asyncio.sleep(self._interval)
+            for job_id, message in more.messages:
+                for listener in self._listeners.get(job_id, ()):
+                    listener.hear(message)
+            self._last = more.last
+            if not more.is_full:
+                await asyncio.sleep(self._interval)
 
     def _read_last(self) -> int:
         with self._database.reading() as session:
             return EventRepository(session).last()
+
+    def _read(self, job_ids: frozenset[str]) -> "_News":
+        with self._database.reading() as session:
+            events = EventRepository(session)
+            found = events.jobs_after(self._last, limit=_BATCH)
+            rows = events.numbered([seq for seq, job_id in found if job_id in job_ids])
+            messages = [
+                (str(row.job_id), message_of(EventView.model_validate(row))) for row in rows
+            ]
+        last = found[-1][0] if found else self._last
+        return _News(messages, last, is_full=len(found) == _BATCH)
+
+
+class _News(NamedTuple):
+    """New events of jobs that somebody listens to, by job."""
+
+    messages: list[tuple[str, Message]]
+    last: int  # number of the newest event of any job
+    is_full: bool  # whether there may be more
+
+
+def message_of(event: EventView) -> Message:
+    """Return an event as it is streamed."""
+    text = f"id: {event.seq}\nevent: {event.type}\ndata: {event.model_dump_json()}\n\n"
+    return Message(event.seq, text, event.type == "job.ended")

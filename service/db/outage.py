@@ -5,13 +5,14 @@ from collections.abc import Callable, Iterator
 from itertools import chain, repeat
 
 import structlog
-from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.exc import InterfaceError, OperationalError, TimeoutError
 from sqlalchemy.orm import Session
 
 from service.db.session import Database
 from service.logs import in_a_line
 
-AWAY = (OperationalError, InterfaceError)  # not reachable, restarting, or too busy to answer
+# Not reachable, restarting, or too busy to answer; TimeoutError: no connection was free in time.
+AWAY = (OperationalError, InterfaceError, TimeoutError)
 _PAUSES = (0.1, 0.3, 1.0)  # s between two tries; the last one is repeated
 
 

@@ -24,9 +24,15 @@ class Database:
     def __init__(self, url: str) -> None:
         """Connect to SQLite or PostgreSQL by URL, such as `postgresql+psycopg://user@host/name`."""
         self.url = url
-        self.engine = make_engine(url)
-        self._readers = _sessions(self.engine, writes=False)
-        self._writers = _sessions(self.engine, writes=True)
+        self.engine = make_engine(url)  # also that of the job engine
+        reads = writes = self.engine
+        if self.is_sqlite:
+            # Readers do not wait for a connection that writers hold. Writers wait for the only one
+            # of theirs, in turn: SQLite itself lets them try again at random.
+            reads, writes = make_engine(url), make_engine(url, connections=1)
+        self.engines = frozenset({self.engine, reads, writes})
+        self._readers = _sessions(reads, writes=False)
+        self._writers = _sessions(writes, writes=True)
 
     @property
     def is_sqlite(self) -> bool:
@@ -50,7 +56,8 @@ class Database:
 
     def close(self) -> None:
         """Close all connections."""
-        self.engine.dispose()
+        for engine in self.engines:
+            engine.dispose()
 
 
 def wait_for(url: str, seconds: float) -> None:
@@ -80,8 +87,11 @@ def clock(session: Session) -> datetime:
     return now.astimezone(UTC)
 
 
-def make_engine(url: str) -> Engine:
-    """Create an engine that behaves the same on SQLite and PostgreSQL."""
+def make_engine(url: str, connections: int = 50) -> Engine:
+    """Create an engine that behaves the same on SQLite and PostgreSQL.
+
+    `connections` bounds those to SQLite.
+    """
     parsed = make_url(url)
     if parsed.get_backend_name() != "sqlite":
         return create_engine(
@@ -95,8 +105,9 @@ def make_engine(url: str) -> Engine:
     _make_directory(url)
     engine = create_engine(
         url,
-        pool_size=10,
-        max_overflow=40,
+        pool_size=min(10, connections),
+        max_overflow=max(0, connections - 10),
+        pool_timeout=BUSY_TIMEOUT,
         hide_parameters=True,
         connect_args=_sqlite_arguments(),
     )

@@ -25,19 +25,49 @@ def rename_events(database: Database, before: str, after: str) -> None:
 def test_a_wait_for_events_outlasts_a_database_that_was_away(
     database: Database, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    async def wait() -> bool:
-        rename_events(database, "events", "elsewhere")
+    async def wait() -> list[int]:
         notifier = EventNotifier(database, interval=0.01)
-        waiting = asyncio.create_task(notifier.wait_past(0, 60.0))
-        await asyncio.sleep(0.1)  # it has found no table
-        rename_events(database, "elsewhere", "events")
-        tell(database, "a")
-        try:
-            return await waiting
-        finally:
-            await notifier.close()
+        async with notifier.listen("job") as listener:
+            rename_events(database, "events", "elsewhere")
+            await asyncio.sleep(0.1)  # it has found no table
+            rename_events(database, "elsewhere", "events")
+            tell(database, "a")
+            assert await listener.wait(60.0)
+            heard = [message.seq for message in listener.take()]
+        await notifier.close()
+        return heard
 
-    assert asyncio.run(wait())
+    assert asyncio.run(wait()) == [1]
     assert "event notifier: polling the database failed, event streams are stalled" in "".join(
         capsys.readouterr()
     )
+
+
+def test_a_listener_hears_its_own_job_alone(database: Database) -> None:
+    async def listen() -> tuple[bool, bool]:
+        notifier = EventNotifier(database, interval=0.01)
+        async with notifier.listen("another") as other, notifier.listen("job") as mine:
+            tell(database, "a")
+            found = await mine.wait(60.0), await other.wait(0.1)
+        await notifier.close()
+        return found
+
+    assert asyncio.run(listen()) == (True, False)
+
+
+def test_an_event_that_cannot_be_read_stops_nobody(database: Database) -> None:
+    async def listen() -> list[int]:
+        notifier = EventNotifier(database, interval=0.01)
+        async with notifier.listen("job") as listener:
+            with database.writing() as session:
+                session.connection().exec_driver_sql(
+                    "INSERT INTO events (subject, type, key, job_id, data, created_at) "
+                    "VALUES ('job', 'job.log', 'bad', 'job', '{no json', '2026-01-01 00:00:00')"
+                )
+            tell(database, "a")
+            assert await listener.wait(60.0)
+            heard = [message.seq for message in listener.take()]
+        await notifier.close()
+        return heard
+
+    assert asyncio.run(listen()) == [2]

@@ -15,6 +15,7 @@ from sqlalchemy.orm import Session, SessionTransaction
 
 from service.db import locks
 from service.db.base import Json
+from service.db.isolation import readable_rows
 from service.db.repositories.upsert import insert_if_new
 from service.db.tables import Event
 
@@ -65,6 +66,18 @@ class EventRepository:
         if types is not None:
             query = query.where(Event.type.in_(types))
         return list(self._session.scalars(query.order_by(Event.seq).limit(limit)))
+
+    def jobs_after(self, seq: int, limit: int) -> list[tuple[int, str | None]]:
+        """Return number and job of the events above `seq`, of all jobs, oldest first."""
+        query = select(Event.seq, Event.job_id).where(Event.seq > seq).order_by(Event.seq)
+        return [(row.seq, row.job_id) for row in self._session.execute(query.limit(limit))]
+
+    def numbered(self, seqs: Sequence[int]) -> Sequence[Event]:
+        """Return the events of these numbers, oldest first, without those that cannot be read."""
+        if not seqs:
+            return ()
+        query = select(Event).where(Event.seq.in_(seqs)).order_by(Event.seq)
+        return [row[0] for row in readable_rows(self._session, query, Event.seq).rows]
 
     def last(self) -> int:
         """Return the highest number so far, 0 before the first event."""
