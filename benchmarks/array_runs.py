@@ -18,7 +18,7 @@ from benchmarks.tasks import small_network
 from chip_sim.chip import SimulatedChip, make_chip
 from chip_sim.presets import preset
 from chip_sim.spec import tiles_needed
-from ltl_core.chip import Observable, Stimulus
+from ltl_core.chip import Observable
 from ltl_core.interop.from_torch import from_torch
 from ltl_core.network.layers import Shape
 from ltl_core.settings import NeuronSettings
@@ -86,4 +86,4 @@ def _ideal(student: Student, inputs: Tensor) -> Callable[[], object]:
 def _run(chip: SimulatedChip, student: Student, inputs: Tensor) -> Callable[[], object]:
     record = {stage.name: Observable.COUNTS for stage in student.network.stages}
     record[student.network.stages[-1].name] = Observable.MEMBRANE
-    return lambda: chip.run(Stimulus(inputs, student.neuron.steps), record)
+    return lambda: chip.run(student.stimulus(inputs), record)

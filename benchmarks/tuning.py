@@ -24,7 +24,7 @@ from examples.lab_script import CHIPS, SETTLE_S, read_digits, train_teacher
 from ltl_core.calibration.chip_session import ChipSession
 from ltl_core.calibration.loop import Calibration
 from ltl_core.calibration.result import CalibrationResult
-from ltl_core.chip import ChipBackend, Stimulus
+from ltl_core.chip import ChipBackend
 from ltl_core.interop.from_torch import from_torch
 from ltl_core.settings import CalibrationSettings, TrainingSettings, TuneSettings
 from ltl_core.student.evaluate import Quality
@@ -112,7 +112,7 @@ def tune(chip: ChipBackend, task: Task) -> Tuner:
     session.place()
     session.write(student.codes, free=True)
     inputs = task.targets.samples.inputs[evenly_spaced_indices(task.targets.size, settings.samples)]
-    stimulus = Stimulus(inputs, student.neuron.steps)
+    stimulus = student.stimulus(inputs)
     tuner = Tuner(TuningSetup(chip, student.placement(), student.codes, stimulus), settings)
     for _ in tuner.steps():
         pass

@@ -14,10 +14,12 @@ class NetworkError(CalibrationError):
 class UnsupportedLayerError(NetworkError):
     """A layer that is supported neither by the student nor by the chip."""
 
-    def __init__(self, path: str, kind: str, advice: str) -> None:
-        super().__init__(f"Layer '{path}' ({kind}) is not supported: {advice}.")
+    def __init__(self, path: str, kind: str, advice: str, line: str = "") -> None:
+        what = f"{kind}, {line}" if line else kind
+        super().__init__(f"Layer '{path}' ({what}) is not supported: {advice}.")
         self.path = path
         self.kind = kind
+        self.line = line
 
 
 class LayerShapeError(NetworkError):

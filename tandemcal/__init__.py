@@ -11,7 +11,8 @@
 | `tandemcal.testing` | the contract tests, for drivers |
 
 The other packages (`ltl_core`, `chip_sim`, `service`) may change in any release. Importing
-`tandemcal` needs neither torch nor the server's packages; using `from_torch` needs torch.
+`tandemcal` needs neither torch nor the server's packages; `from_torch` and `replace_max_pool` need
+torch.
 
 Deprecation: what stands here is deprecated before it is removed. It goes on working for at least
 one minor release, and every use raises a DeprecationWarning that names the replacement and the
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from ltl_core.errors import CalibrationError as CalibrationError
     from ltl_core.errors import NetworkError as NetworkError
     from ltl_core.interop.from_torch import from_torch as from_torch
+    from ltl_core.interop.max_pools import replace_max_pool as replace_max_pool
     from ltl_core.presets import PresetName as PresetName
     from ltl_core.settings import Budget as Budget
     from ltl_core.settings import CalibrationSettings as CalibrationSettings
@@ -84,6 +86,7 @@ _MODULES = {
     "ltl_core.chip": ("Observable",),
     "ltl_core.errors": ("CalibrationError", "NetworkError"),
     "ltl_core.interop.from_torch": ("from_torch",),
+    "ltl_core.interop.max_pools": ("replace_max_pool",),
     "ltl_core.presets": ("PresetName",),
     "ltl_core.settings": (
         *("Budget", "CalibrationSettings", "Change", "Data", "MethodName", "NeuronSettings"),

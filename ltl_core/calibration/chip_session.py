@@ -12,7 +12,6 @@ from ltl_core.chip import (
     LayerRecording,
     Observable,
     SideWeights,
-    Stimulus,
 )
 from ltl_core.errors import SettingError
 from ltl_core.network.layers import size
@@ -103,7 +102,7 @@ class ChipSession:
         The samples are counted as spent at once.
         """
         self._spend(samples=batch.size)
-        stimulus = Stimulus(batch.inputs, self._student.neuron.steps)
+        stimulus = self._student.stimulus(batch.inputs)
         return run_by_layer(self._backend, stimulus, observables(self._student, observable))
 
     def measure(self, targets: Targets) -> Quality:

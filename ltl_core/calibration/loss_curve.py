@@ -22,6 +22,7 @@ from ltl_core.calibration.judge import compare
 from ltl_core.calibration.prediction import LossCurve
 from ltl_core.calibration.watch import WatchedSamples
 from ltl_core.spiking.forward import Weights
+from ltl_core.spiking.inputs import unscaled_inputs
 from ltl_core.student.layerwise import layerwise_forward
 from ltl_core.student.student import Student
 
@@ -69,6 +70,7 @@ class _DriftSweep:
         self._generator = torch.Generator().manual_seed(seed)
         shape = (_PROBES, *student.network.input_shape)
         probe = torch.rand(shape, generator=self._generator) * student.input_full_scale
+        probe = unscaled_inputs(student.network, probe)
         self._inputs = torch.cat((probe, watched.targets.samples.inputs))
         self._weights = student.weights()
         self._golden = self._answers(self._weights)

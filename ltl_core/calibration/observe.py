@@ -20,6 +20,7 @@ from ltl_core.rules.rule import LayerActivity, Rule
 from ltl_core.settings import NeuronSettings, Readout
 from ltl_core.spiking.forward import Weights, stage_sums
 from ltl_core.spiking.gradient import Gradient, stage_gradient
+from ltl_core.spiking.inputs import scaled_inputs
 from ltl_core.spiking.neuron import reintegrate
 from ltl_core.student.evaluate import recorded
 from ltl_core.student.student import Student
@@ -53,7 +54,9 @@ def observed_layers(
     what a layer has to learn depends on no layer above it.
     """
     stages = {stage.name: stage for stage in student.network.stages}
-    activity: dict[str | None, Tensor] = {None: batch.inputs.unsqueeze(0)}
+    activity: dict[str | None, Tensor] = {
+        None: scaled_inputs(student.network, batch.inputs).unsqueeze(0)
+    }
     for name, record in recordings:
         stage = stages[name]
         yield ObservedLayer(stage, tuple(activity[b.source] for b in stage.branches), record)

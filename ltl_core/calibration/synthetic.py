@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
+from ltl_core.spiking.inputs import unscaled_inputs
 from ltl_core.student.student import Student
 
 _SCALES = (2, 3, 5, 8, 14)  # cells of random numbers along a side, from coarse to fine
@@ -18,14 +19,14 @@ _GRAIN = 0.08  # largest standard deviation of the grain, as a fraction of the r
 
 
 def synthetic_inputs(student: Student, count: int, seed: int) -> Float[Tensor, "sample *input"]:
-    """Return `count` stimuli in the units of the student's inputs; one seed, one set."""
+    """Return `count` stimuli in the units of the lab's samples; one seed, one set."""
     generator = torch.Generator().manual_seed(seed)
     shape = student.network.input_shape
     if len(shape) == 3:
         values = _pictures(count, shape[0], (shape[1], shape[2]), generator)
     else:
         values = _mixtures((count, *shape), generator)
-    return values * student.input_full_scale
+    return unscaled_inputs(student.network, values * student.input_full_scale)
 
 
 def _pictures(

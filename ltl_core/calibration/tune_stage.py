@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import torch
 
-from ltl_core.chip import ChipBackend, LayerCodes, Stimulus
+from ltl_core.chip import ChipBackend, LayerCodes
 from ltl_core.optional_verbs import TunableChip
 from ltl_core.settings import TuneSettings
 from ltl_core.student.student import Student
@@ -26,7 +26,7 @@ def make_tuner(
         return None
     settings = TuneSettings(samples=_SAMPLES)
     inputs = samples.samples.inputs[evenly_spaced_indices(samples.size, settings.samples)]
-    stimulus = Stimulus(inputs, student.neuron.steps)
+    stimulus = student.stimulus(inputs)
     return Tuner(TuningSetup(chip, student.placement(), codes, stimulus), settings)
 
 

@@ -57,6 +57,11 @@ def _check(student: Student) -> None:
                 f"Layer '{name}' has threshold trims, which belong to one chip: "
                 "export the golden student."
             )
+    if student.network.input_affine is not None:
+        raise SettingError(
+            "The network scales its input on the host, for which NIR has no node in front of a "
+            "convolution that pads: normalize the samples beforehand and import the teacher again."
+        )
     previous = INPUT
     for layer in student.network.layers:
         if student.network.edges[layer.name] != (previous,):

@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Mapping
 from functools import cached_property
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt, model_validator
 
@@ -14,6 +14,29 @@ from ltl_core.network.stages import Stage, stages_of
 
 LAYERS_MAX = 2_000  # ResNet-1001 has about a thousand
 
+Factor = Annotated[float, Field(allow_inf_nan=False)]
+
+
+class InputAffine(BaseModel):
+    """What the host makes of samples before the network: x' = scale x + shift, channel by channel.
+
+    A module that normalizes its input in front of a padded convolution needs it: zeros around the
+    normalized image are no zeros of the samples. A chip gets x', and so do its DAC and `probe`.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    scale: tuple[Factor, ...] = Field(min_length=1)
+    shift: tuple[Factor, ...] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _it_can_be_inverted(self) -> "InputAffine":
+        if len(self.scale) != len(self.shift):
+            raise ValueError("scale and shift of the input must have one number a channel each")
+        if 0 in self.scale:
+            raise ValueError("the scale of the input must not be zero in any channel")
+        return self
+
 
 class NetworkSpec(BaseModel):
     """Layers that read each other without a circle; the readout is the one that no layer reads."""
@@ -22,6 +45,7 @@ class NetworkSpec(BaseModel):
 
     input_shape: tuple[PositiveInt, ...] = Field(min_length=1, max_length=3)
     layers: tuple[Layer, ...] = Field(min_length=1, max_length=LAYERS_MAX)
+    input_affine: InputAffine | None = None
 
     @model_validator(mode="before")
     @classmethod
@@ -41,6 +65,12 @@ class NetworkSpec(BaseModel):
 
     @model_validator(mode="after")
     def _it_fits_together(self) -> "NetworkSpec":
+        affine = self.input_affine
+        if affine is not None and len(affine.scale) != self.input_shape[0]:
+            raise NetworkError(
+                f"The scale of the input has {len(affine.scale)} numbers, but the input has "
+                f"{self.input_shape[0]} channels."
+            )
         names = [layer.name for layer in self.layers]
         if twice := sorted(name for name, count in Counter(names).items() if count > 1):
             raise NetworkError(f"Layer names must be unique, but {', '.join(twice)} occurs twice.")

@@ -11,6 +11,7 @@ from ltl_core.errors import LayerShapeError
 from ltl_core.network.spec import NetworkSpec
 from ltl_core.network.stages import Stage
 from ltl_core.settings import NeuronSettings
+from ltl_core.spiking.inputs import scaled_inputs
 from ltl_core.spiking.linear import branch_weights, weighted_sums
 from ltl_core.spiking.neuron import lif_window
 from ltl_core.spiking.unfolding import split_time, unfold_steps
@@ -99,7 +100,7 @@ def as_frames(
     """Return one frame, the input of all steps, or a frame a step. Raises LayerShapeError."""
     shape = network.input_shape
     if tuple(inputs.shape[1:]) == shape:
-        return inputs.unsqueeze(0)
+        return scaled_inputs(network, inputs).unsqueeze(0)
     if tuple(inputs.shape[1:]) != (steps, *shape):
         raise LayerShapeError("input", shape, tuple(inputs.shape[1:]), "samples")
-    return inputs.transpose(0, 1)
+    return scaled_inputs(network, inputs).transpose(0, 1)

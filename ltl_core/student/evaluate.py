@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ltl_core.chip import ChipBackend, LayerRecording, Observable, Stimulus
+from ltl_core.chip import ChipBackend, LayerRecording, Observable
 from ltl_core.student.forward import pack_student
 from ltl_core.student.layerwise import layerwise_forward_packed
 from ltl_core.student.student import Student
@@ -65,7 +65,7 @@ def chip_logits(
     Raises ChipUnavailableError.
     """
     readout, steps = student.network.stages[-1].name, student.neuron.steps
-    recording = backend.run(Stimulus(inputs, steps), {readout: Observable.MEMBRANE})
+    recording = backend.run(student.stimulus(inputs), {readout: Observable.MEMBRANE})
     sums = recorded(recording.layers[readout], "membrane")[-1]
     return sums * (student.lsb[readout] / steps)
 
@@ -86,7 +86,7 @@ def _measured(backend: ChipBackend, student: Student, batch: Batch) -> _Output:
     record = {stage.name: Observable.COUNTS for stage in hidden}
     record[readout.name] = Observable.MEMBRANE
     steps = student.neuron.steps
-    recording = backend.run(Stimulus(batch.inputs, steps), record)
+    recording = backend.run(student.stimulus(batch.inputs), record)
     layers = recording.layers
     rates = [recorded(layers[stage.name], "counts").float() / steps for stage in hidden]
     sums = recorded(layers[readout.name], "membrane")[-1]

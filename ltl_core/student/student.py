@@ -8,11 +8,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ltl_core.chip import LayerCodes, LayerSettings, Placement, SideWeights
+from ltl_core.chip import LayerCodes, LayerSettings, Placement, SideWeights, Stimulus
 from ltl_core.errors import CorruptTensorsError
 from ltl_core.network.spec import NetworkSpec
 from ltl_core.packing import pack, unpack
 from ltl_core.settings import NeuronSettings
+from ltl_core.spiking.inputs import scaled_inputs
 from ltl_core.student.codes import CodeFormat, as_integers, encode, encode_trim, zero_trims
 from ltl_core.student.side_codes import read_side, side_matrix, side_tensors
 
@@ -60,6 +61,10 @@ class Student(NamedTuple):
             for layer in self.network.matrices
         }
         return Placement(self.network, layers, self.input_full_scale)
+
+    def stimulus(self, inputs: Float[Tensor, "batch *shape"]) -> Stimulus:
+        """Return what a chip is presented for these samples, over the steps of the student."""
+        return Stimulus(scaled_inputs(self.network, inputs), self.neuron.steps)
 
     def weights(self) -> dict[str, Tensor]:
         """Return the float weights that the codes stand for, in the form of `Weights`."""

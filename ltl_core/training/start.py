@@ -7,6 +7,7 @@ from torch import Tensor
 from ltl_core.network.spec import NetworkSpec
 from ltl_core.settings import NeuronSettings
 from ltl_core.spiking.forward import warm_start
+from ltl_core.spiking.inputs import scaled_inputs
 from ltl_core.spiking.linear import weighted_sums
 from ltl_core.student.codes import CodeFormat, fit_lsb
 from ltl_core.student.column_sums import SAMPLES_AT_ONCE, TopValues, matrix_inputs
@@ -31,7 +32,7 @@ def start_student(
     lsb = {m.name: fit_lsb(scaled[f"{m.name}.weight"], form) for m in network.matrices}
     sums = _largest_sums(network, scaled, targets, neuron)
     full_scale = {name: value / lsb[name] for name, value in sums.items()}
-    inputs = float(targets.samples.inputs.abs().max())
+    inputs = float(scaled_inputs(network, targets.samples.inputs).abs().max())
     gains = {
         name.removesuffix(".gain"): gain.tolist()
         for name, gain in scaled.items()

@@ -128,7 +128,6 @@ def _check_registers(session: Session, request: TuneRequest, student: Student) -
 
 
 def _tuner(chip: "JobChipSession") -> "Tuner":
-    from ltl_core.chip import Stimulus
     from ltl_core.teaching.targets import evenly_spaced_indices
     from ltl_core.tuning.tuner import Tuner, TuningSetup
     from service.jobs.kinds.targets import read_targets
@@ -136,7 +135,7 @@ def _tuner(chip: "JobChipSession") -> "Tuner":
     settings = TuneSettings.model_validate(chip.context.description.request.get("settings") or {})
     targets = read_targets(Split.CALIBRATION, chip.context)
     shown = targets.samples.inputs[evenly_spaced_indices(targets.size, settings.samples)]
-    stimulus = Stimulus(shown, chip.student.neuron.steps)
+    stimulus = chip.student.stimulus(shown)
     return Tuner(
         TuningSetup(chip.backend, chip.student.placement(), chip.codes, stimulus), settings
     )

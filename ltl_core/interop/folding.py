@@ -1,0 +1,253 @@
+"""Linear maps that follow each other become as few as possible: pools, then one layer with weights.
+
+All is exact. A scale goes into the weights beside it; a pool behind a convolution makes one
+convolution of longer strides; two convolutions are one if no zeros are added between them; and a
+matrix takes in all in front of it but pools.
+"""
+
+import math
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ltl_core.errors import UnsupportedLayerError
+from ltl_core.interop.linear_maps import Average, Kernel, LinearMap, Matrix, Scale, View
+from ltl_core.network.layers import Shape, size
+
+_LARGEST_MATRIX = 2**25  # weights of a matrix that stands for several maps
+_ROWS = 256  # rows of a matrix that are computed at a time
+
+
+def fold(shape: Shape, maps: Sequence[LinearMap]) -> tuple[LinearMap, ...]:
+    """Return maps that compute the same from a value of `shape`, and are as few as possible.
+
+    Raises UnsupportedLayerError if a matrix would become too large.
+    """
+    folded: tuple[LinearMap, ...] = ()
+    for link in maps:
+        folded = _append(shape, folded, link)
+    return folded
+
+
+def identity(shape: Shape) -> Kernel | Matrix:
+    """Return the map that changes nothing, as a layer with weights."""
+    if len(shape) == 1:
+        return Matrix((), torch.eye(shape[0], dtype=torch.float64), shape)
+    weight = torch.ones(shape[0], 1, 1, 1, dtype=torch.float64)
+    return Kernel((), weight, (1, 1), (0, 0), shape[0], shape)
+
+
+def as_matrix(shape: Shape, maps: Sequence[LinearMap]) -> tuple[LinearMap, ...]:
+    """Return maps to a vector that end in a matrix."""
+    if maps and isinstance(maps[-1], Matrix):
+        return tuple(maps)
+    return _append(shape, tuple(maps), identity(output_shape(shape, maps)))
+
+
+def output_shape(shape: Shape, maps: Sequence[LinearMap]) -> Shape:
+    """Return the shape of what maps make of a value of `shape`."""
+    return maps[-1].shape if maps else shape
+
+
+def dense(kernel: Kernel) -> Tensor:
+    """Return the weights of a convolution as those of one group."""
+    return _regrouped(kernel.weight, kernel.groups, 1)
+
+
+def regrouped(kernel: Kernel, groups: int) -> Tensor:
+    """Return the weights of a convolution for fewer groups, a divisor of its own."""
+    return _regrouped(kernel.weight, kernel.groups, groups)
+
+
+def _append(shape: Shape, maps: tuple[LinearMap, ...], link: LinearMap) -> tuple[LinearMap, ...]:
+    last = maps[-1] if maps else None
+    if isinstance(link, View):
+        return _viewed(maps, link)
+    if isinstance(link, Matrix):
+        return _multiplied(shape, maps, link)
+    if isinstance(last, View):
+        return _behind_view(shape, maps[:-1], last, link)
+    if isinstance(last, Scale):
+        return _behind_scale(shape, maps[:-1], last, link)
+    if isinstance(last, Matrix) and isinstance(link, Scale):
+        return (*maps[:-1], last._replace(weight=last.weight * link.factor[:, None]))
+    if isinstance(last, Kernel):
+        return _behind_kernel(shape, maps[:-1], last, link)
+    return (*maps, link)
+
+
+def _behind_view(
+    shape: Shape, front: tuple[LinearMap, ...], view: View, link: LinearMap
+) -> tuple[LinearMap, ...]:
+    """Scales go in front of a view, or behind it if weights or a pool can take them in there."""
+    if isinstance(link, Scale):
+        moved = _scale_in(link.factor, link.shape, view.before)
+        return (*front, view, link) if moved is None else (*_append(shape, front, moved), view)
+    if front and isinstance(scale := front[-1], Scale):
+        moved = _scale_in(scale.factor, scale.shape, view.shape)
+        if moved is not None:
+            return _append(shape, (*_viewed(front[:-1], view), moved), link)
+    return (*front, view, link)
+
+
+def _scale_in(factor: Tensor, shape: Shape, other: Shape) -> Scale | None:
+    """Return a scale in another shape of the same elements, if it is one a channel there too."""
+    whole = factor.view(-1, *[1] * (len(shape) - 1)).expand(shape).reshape(other)
+    by_channel = whole.reshape(other[0], -1)
+    if bool((by_channel == by_channel[:, :1]).all()):
+        return Scale(by_channel[:, 0].clone(), other)
+    return None
+
+
+def _behind_scale(
+    shape: Shape, front: tuple[LinearMap, ...], scale: Scale, link: LinearMap
+) -> tuple[LinearMap, ...]:
+    if isinstance(link, Scale):
+        return (*front, Scale(scale.factor * link.factor, link.shape))
+    if isinstance(link, Kernel):
+        return _append(shape, front, _with_scaled_input(link, scale.factor))
+    if isinstance(link, Average):
+        return (*_append(shape, front, link), Scale(scale.factor, link.shape))
+    return (*front, scale, link)
+
+
+def _behind_kernel(
+    shape: Shape, front: tuple[LinearMap, ...], kernel: Kernel, link: LinearMap
+) -> tuple[LinearMap, ...]:
+    before = output_shape(shape, front)
+    if isinstance(link, Scale):
+        weight = kernel.weight * link.factor.view(-1, 1, 1, 1)
+        return (*front, kernel._replace(weight=weight))
+    if isinstance(link, Average) and _is_pointwise(kernel, before):
+        return (*_append(shape, front, _of_channels(link, before)), _moved(kernel, link))
+    if isinstance(link, Average):
+        link = _as_kernel(link)
+    if isinstance(link, Kernel) and _joins(kernel, before, link):
+        return (*front, _joined(kernel, link))
+    return (*front, kernel, link)
+
+
+def _viewed(maps: tuple[LinearMap, ...], view: View) -> tuple[LinearMap, ...]:
+    if maps and isinstance(last := maps[-1], View):
+        maps, view = maps[:-1], View(last.before, view.shape)
+    return maps if view.before == view.shape else (*maps, view)
+
+
+def _multiplied(shape: Shape, maps: tuple[LinearMap, ...], matrix: Matrix) -> tuple[LinearMap, ...]:
+    """Return the maps with a matrix that has taken in all but pools in front of them."""
+    kept, weight, paths = list(maps), matrix.weight, matrix.paths
+    while kept and not _is_pooled(kept):
+        link = kept.pop()
+        inner = output_shape(shape, kept)
+        if not isinstance(link, View):
+            weight = _pulled_back(link, inner, weight)
+        if isinstance(link, Kernel | Matrix):
+            paths = (*link.paths, *paths)
+    inner = output_shape(shape, kept)
+    flat = () if len(inner) == 1 else (View(inner, (size(inner),)),)
+    return (*kept, *flat, Matrix(paths, weight.flatten(1), matrix.shape))
+
+
+def _is_pooled(maps: Sequence[LinearMap]) -> bool:
+    """Return whether maps are pools alone, but for a flattening at their end."""
+    return all(isinstance(link, Average) for link in maps)
+
+
+def _pulled_back(link: LinearMap, shape: Shape, weight: Tensor) -> Tensor:
+    """Return the weights that do at the input of a map what `weight` does at its output."""
+    if len(weight) * size(shape) > _LARGEST_MATRIX:
+        path = getattr(link, "path", "") or ".".join(getattr(link, "paths", ())[-1:])
+        raise UnsupportedLayerError(
+            path,
+            getattr(link, "kind", type(link).__name__),
+            f"as part of the next matrix it needs {len(weight)} x {size(shape)} weights; put an "
+            "activation, or a pool over all positions, behind it",
+            getattr(link, "line", ""),
+        )
+    return torch.cat([_rows_pulled_back(link, shape, rows) for rows in weight.split(_ROWS)])
+
+
+def _rows_pulled_back(link: LinearMap, shape: Shape, rows: Tensor) -> Tensor:
+    zeros = torch.zeros(len(rows), *shape, dtype=rows.dtype, requires_grad=True)
+    with torch.enable_grad():
+        outputs = link(zeros)
+        (back,) = torch.autograd.grad(outputs, zeros, rows.view_as(outputs))
+    return back.flatten(1)
+
+
+def _is_pointwise(kernel: Kernel, shape: Shape) -> bool:
+    """Return whether a convolution reads every position once, and nothing beside it."""
+    return (
+        kernel.window == kernel.stride == (1, 1)
+        and kernel.before == (0, 0)
+        and kernel.shape[1:] == shape[1:]
+    )
+
+
+def _of_channels(pool: Average, shape: Shape) -> Average:
+    return pool._replace(shape=(shape[0], *pool.shape[1:]))
+
+
+def _moved(kernel: Kernel, pool: Average) -> Kernel:
+    return kernel._replace(shape=(kernel.shape[0], *pool.shape[1:]))
+
+
+def _as_kernel(pool: Average) -> Kernel:
+    channels = pool.shape[0]
+    value = 1 / math.prod(pool.window)
+    weight = torch.full((channels, 1, *pool.window), value, dtype=torch.float64)
+    return Kernel((), weight, pool.stride, (0, 0), channels, pool.shape)
+
+
+def _with_scaled_input(kernel: Kernel, factor: Tensor) -> Kernel:
+    groups, (outputs, inputs, *_) = kernel.groups, kernel.weight.shape
+    by_group = factor.view(groups, 1, inputs).expand(groups, outputs // groups, inputs)
+    return kernel._replace(weight=kernel.weight * by_group.reshape(outputs, inputs, 1, 1))
+
+
+def _joins(first: Kernel, shape: Shape, second: Kernel) -> bool:
+    """Return whether two convolutions are one: no zeros between them, or zeros that stay zeros."""
+    sizes = (first.shape[1:], second.window, second.stride, second.before, second.shape[1:])
+    reach = zip(*sizes, strict=True)
+    inside = all(
+        before <= 0 and (count - 1) * step + window - before <= length
+        for length, window, step, before, count in reach
+    )
+    return inside or _is_pointwise(first, shape)
+
+
+def _joined(first: Kernel, second: Kernel) -> Kernel:
+    """Return the convolution that does what two do.
+
+    K[o, i, v] = sum_{m, a} W2[o, m, a] W1[m, i, v - stride1 a], in each group that both share.
+    """
+    groups = math.gcd(first.groups, second.groups)
+    inner = regrouped(first, groups).chunk(groups)
+    outer = regrouped(second, groups).chunk(groups)
+    weights = [
+        F.conv_transpose2d(behind, front, stride=first.stride)
+        for front, behind in zip(inner, outer, strict=True)
+    ]
+    (rows1, columns1), (rows2, columns2) = first.stride, second.stride
+    (top1, left1), (top2, left2) = first.before, second.before
+    return Kernel(
+        (*first.paths, *second.paths),
+        torch.cat(weights),
+        (rows1 * rows2, columns1 * columns2),
+        (top1 + rows1 * top2, left1 + columns1 * left2),
+        groups,
+        second.shape,
+    )
+
+
+def _regrouped(weight: Tensor, groups: int, fewer: int) -> Tensor:
+    if groups == fewer:
+        return weight
+    joined, (outputs, inputs, *window) = groups // fewer, weight.shape
+    blocks = weight.new_zeros(fewer, joined, outputs // groups, joined, inputs, *window)
+    parts = weight.view(fewer, joined, outputs // groups, inputs, *window)
+    for index in range(joined):
+        blocks[:, index, :, index] = parts[:, index]
+    return blocks.reshape(outputs, joined * inputs, *window)

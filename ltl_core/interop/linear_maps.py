@@ -1,0 +1,111 @@
+"""Linear maps between values without batch: what an imported module does between its activations.
+
+Maps know no constants: these are carried apart.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from ltl_core.network.layers import Shape
+
+Extents = tuple[int, int]
+
+
+class Kernel(NamedTuple):
+    """A convolution without bias, of any size of output: zeros are read where there is no input."""
+
+    paths: tuple[str, ...]  # of the modules whose weights are in it
+    weight: Tensor  # output channels, input channels a group, rows, columns
+    stride: Extents
+    before: Extents  # rows and columns of zeros in front; negative: so many are left out
+    groups: int
+    shape: Shape
+
+    @property
+    def window(self) -> Extents:
+        """Rows and columns of the kernel."""
+        return self.weight.shape[2], self.weight.shape[3]
+
+    def __call__(self, values: Tensor) -> Tensor:
+        """Return the map of values with a batch."""
+        sides = [
+            side
+            for length, window, step, before, count in zip(
+                values.shape[:1:-1],
+                self.window[::-1],
+                self.stride[::-1],
+                self.before[::-1],
+                self.shape[:0:-1],
+                strict=True,
+            )
+            for side in (before, (count - 1) * step + window - before - length)
+        ]
+        return F.conv2d(F.pad(values, sides), self.weight, None, self.stride, 0, 1, self.groups)
+
+
+class Average(NamedTuple):
+    """An average pool without padding. `whole`: over all positions."""
+
+    path: str
+    window: Extents
+    stride: Extents
+    shape: Shape
+    whole: bool = False
+
+    def __call__(self, values: Tensor) -> Tensor:
+        """Return the map of values with a batch."""
+        return F.avg_pool2d(values, self.window, self.stride)
+
+
+class Scale(NamedTuple):
+    """A factor for each channel of an image, or for each element of a vector."""
+
+    factor: Tensor
+    shape: Shape
+
+    def __call__(self, values: Tensor) -> Tensor:
+        """Return the map of values with a batch."""
+        return values * self.factor.view(-1, *[1] * (len(self.shape) - 1))
+
+
+class View(NamedTuple):
+    """Another shape of the same elements in the same order."""
+
+    before: Shape
+    shape: Shape
+
+    def __call__(self, values: Tensor) -> Tensor:
+        """Return the map of values with a batch."""
+        return values.reshape(len(values), *self.shape)
+
+
+class Matrix(NamedTuple):
+    """A matrix product without bias."""
+
+    paths: tuple[str, ...]
+    weight: Tensor  # outputs, inputs
+    shape: Shape
+
+    def __call__(self, values: Tensor) -> Tensor:
+        """Return the map of values with a batch."""
+        return F.linear(values, self.weight)
+
+
+class Other(NamedTuple):
+    """Any other linear map, which can only become part of a matrix."""
+
+    path: str
+    kind: str
+    line: str
+    function: Callable[[Tensor], Tensor]
+    shape: Shape
+
+    def __call__(self, values: Tensor) -> Tensor:
+        """Return the map of values with a batch."""
+        return self.function(values)
+
+
+LinearMap = Kernel | Average | Scale | View | Matrix | Other
