@@ -113,8 +113,8 @@ def networks(draw: Any) -> nn.Module:
 def _with_statistics(module: nn.Module) -> nn.Module:
     for part in module.modules():
         if isinstance(part, nn.BatchNorm1d | nn.BatchNorm2d):
-            nn.init.uniform_(part.running_mean, -0.5, 0.5)
-            nn.init.uniform_(part.running_var, 0.5, 2)
+            part.get_buffer("running_mean").uniform_(-0.5, 0.5)
+            part.get_buffer("running_var").uniform_(0.5, 2)
             if part.affine:
                 nn.init.uniform_(part.weight, -1.5, 1.5)
                 nn.init.uniform_(part.bias, -0.5, 0.5)
