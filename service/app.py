@@ -36,6 +36,7 @@ from service.artifacts import ArtifactStore
 from service.db.session import Database
 from service.disk_space import DiskSpace
 from service.jobs.engine import JobEngine
+from service.jobs.kinds.memory import default_limit
 from service.jobs.kinds.registry import KINDS, JobKinds
 from service.metrics import make_registry
 from service.settings import Settings
@@ -142,4 +143,6 @@ def _compose(settings: Settings, engine: MakeEngine | JobEngine, kinds: JobKinds
         kinds=kinds,
         metrics=make_registry(database),
         disk=DiskSpace(settings.data_dir, settings.reserve_bytes),
+        memory_limit=settings.job_memory_bytes
+        or (None if engine is leave_jobs_to_workers else default_limit(settings.parallel_jobs)),
     )

@@ -63,6 +63,19 @@ class UnknownChipBackendError(RequestError):
         self.known = tuple(known)
 
 
+class JobTooLargeError(RequestError):
+    """A job is estimated to need more memory than it may have."""
+
+    def __init__(self, estimate_bytes: int, limit_bytes: int) -> None:
+        super().__init__(
+            f"The job needs about {estimate_bytes / 2**30:.1f} GiB of memory, but may have "
+            f"{limit_bytes / 2**30:.1f} GiB: make its batch, its time window or its samples "
+            "smaller, or raise TANDEMCAL_JOB_MEMORY_BYTES."
+        )
+        self.estimate_bytes = estimate_bytes
+        self.limit_bytes = limit_bytes
+
+
 class ChecksumMismatchError(RequestError):
     """An upload does not match the checksum in its header."""
 

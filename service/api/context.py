@@ -5,6 +5,7 @@ from typing import Annotated, Any, NamedTuple, cast
 
 from fastapi import Depends, Query, Request
 from prometheus_client import CollectorRegistry
+from sqlalchemy.orm import Session
 
 from service.api.credentials import CredentialStore
 from service.api.notifier import EventNotifier
@@ -14,6 +15,7 @@ from service.db.session import Database
 from service.disk_space import DiskSpace
 from service.jobs.engine import JobEngine
 from service.jobs.kinds.registry import JobKinds
+from service.jobs.submit import Submitter
 from service.settings import Settings
 
 Responses = dict[int | str, dict[str, Any]]  # how the OpenAPI document describes a route's answers
@@ -31,6 +33,11 @@ class Context(NamedTuple):
     kinds: JobKinds
     metrics: CollectorRegistry
     disk: DiskSpace
+    memory_limit: int | None  # of one job, bytes; None where other machines run the jobs
+
+    def submitter(self, session: Session, now: datetime, key_id: str | None) -> Submitter:
+        """Return what makes jobs of this key in a transaction."""
+        return Submitter(session, self.engine, now, key_id, self.kinds, self.memory_limit)
 
 
 async def _context(request: Request) -> Context:

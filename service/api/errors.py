@@ -51,6 +51,7 @@ PROBLEMS: Mapping[type[Exception], Kind] = {
     ),
     request_errors.TooLargeError: Kind(413, "too-large", "The upload is too large"),
     request_errors.BodyTooLargeError: Kind(413, "too-large", "The body is too large"),
+    request_errors.JobTooLargeError: Kind(422, "job-too-large", "The job needs too much memory"),
     request_errors.IdempotencyMismatchError: Kind(
         422, "idempotency-mismatch", "The Idempotency-Key was used with another body"
     ),

@@ -24,7 +24,6 @@ from service.db.repositories.jobs import JobFilter, JobRepository
 from service.db.tables import Event
 from service.digests import etag
 from service.jobs.kinds.registry import JobKinds
-from service.jobs.submit import Submitter
 from service.schemas.base import Page, ResourceId
 from service.schemas.jobs import JobView
 from service.states import TERMINAL, JobStatus
@@ -65,7 +64,7 @@ def _add_submit_job(router: APIRouter, bodies: Any) -> None:
             if made := idempotent.earlier_result():
                 view = job_view(session, JobRepository(session).get(made))
             else:
-                submitter = Submitter(session, context.engine, now, actor.key_id, context.kinds)
+                submitter = context.submitter(session, now, actor.key_id)
                 job = submitter.submit(body)
                 idempotent.remember(job.id, now)
                 about = {"kind": job.kind, "chip_id": job.chip_id}
@@ -149,7 +148,7 @@ def retry_job(
         if made := idempotent.earlier_result():
             view = job_view(session, jobs.get(made))
         else:
-            submitter = Submitter(session, context.engine, now, actor.key_id, context.kinds)
+            submitter = context.submitter(session, now, actor.key_id)
             job = submitter.again(jobs.get(job_id))
             idempotent.remember(job.id, now)
             AuditRepository(session).record(actor, "job.retried", job.id, now, earlier=job_id)

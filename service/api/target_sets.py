@@ -27,7 +27,6 @@ from service.db.repositories.target_sets import TargetSetRepository
 from service.db.repositories.teachers import TeacherRepository
 from service.db.tables import TargetChunk, TargetSet
 from service.jobs.kinds.collect import request_for
-from service.jobs.submit import Submitter
 from service.request_errors import FieldProblem, InvalidFieldsError
 from service.schemas.base import Page, ResourceId
 from service.schemas.jobs import JobView
@@ -138,7 +137,7 @@ def complete_target_set(
         else:
             sets = TargetSetRepository(session)
             target_set = sets.get_in(target_set_id, TargetSetState.UPLOADING)
-            submitter = Submitter(session, context.engine, now, actor.key_id, context.kinds)
+            submitter = context.submitter(session, now, actor.key_id)
             job = submitter.submit(request_for(target_set))
             idempotent.remember(job.id, now)
             AuditRepository(session).record(

@@ -12,7 +12,7 @@ from service.db.tables import Job
 from service.errors import JobStateError
 from service.jobs.engine import JobEngine
 from service.jobs.kinds.registry import KINDS, JobKinds
-from service.jobs.kinds.spec import JobSubject, new_job
+from service.jobs.kinds.spec import JobSubject, check_memory, new_job
 from service.request_errors import FieldProblem, InvalidFieldsError
 from service.schemas.jobs import ChipSubmission, Submission
 from service.states import TERMINAL
@@ -30,24 +30,30 @@ class Submitter:
         now: datetime,
         key_id: str | None = None,
         kinds: JobKinds = KINDS,
+        memory_limit: int | None = None,
     ) -> None:
-        """`key_id` names the key whose jobs they are; None for the service's own."""
+        """`key_id` names the key whose jobs they are; None for the service's own.
+
+        `memory_limit` is what a job may have, bytes; None where it is not known here.
+        """
         self._session = session
         self._engine = engine
         self._now = now
         self._key_id = key_id
         self._kinds = kinds
+        self._memory_limit = memory_limit
 
     def submit(self, request: Submission) -> Job:
         """Queue the job that the request asks for, and return it.
 
-        Raises InvalidFieldsError, ChipUnavailableError, and what the kind's `admit` raises; then
-        nothing was stored.
+        Raises InvalidFieldsError, ChipUnavailableError, JobTooLargeError, and what the kind's
+        `admit` raises; then nothing was stored.
         """
         if request.queue_deadline is not None and request.queue_deadline <= self._now:
             raise InvalidFieldsError(FieldProblem("/queue_deadline", "this time is over"))
         kind = self._kinds[request.kind]
         subject = kind.admit(self._session, request)
+        check_memory(self._session, kind, request, self._memory_limit)
         silent = self._silence(request) if kind.needs_chip else None
         job = self._queue(request, subject)
         if silent is not None:

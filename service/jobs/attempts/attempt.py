@@ -76,8 +76,14 @@ def begin_attempt(
     return Attempt(JobRepository(session).start(job.id, token, holder.executor, now), token)
 
 
-def leave_attempt(session: Session, attempt: Attempt, reason: str, now: datetime) -> bool:
-    """Stop an attempt without a result: the job waits, and its chip is free.
+def leave_attempt(
+    session: Session,
+    attempt: Attempt,
+    reason: str,
+    now: datetime,
+    pause: timedelta = timedelta(0),
+) -> bool:
+    """Stop an attempt without a result: the job waits, at least for `pause`; its chip is free.
 
     Returns False where another attempt drives the job already, or the job has ended.
     """
@@ -85,7 +91,8 @@ def leave_attempt(session: Session, attempt: Attempt, reason: str, now: datetime
         JobRepository(session).put_back(attempt.job.id, attempt.token, reason, now)
     except AttemptSupersededError:
         return False
-    requeue(session, attempt.job.id, attempt.job.turn)
+    until = now + pause if pause else None
+    requeue(session, attempt.job.id, attempt.job.turn, held_until=until)
     release(session, attempt)
     return True
 

@@ -2,15 +2,17 @@
 
 import threading
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import structlog
+from pydantic import ValidationError
 from sqlalchemy.orm import Session
 
 from ltl_core.errors import LeaseLostError
 from service.artifacts import ArtifactStore
 from service.db.outage import write_with_retry
 from service.db.session import Database
+from service.db.tables import Job
 from service.errors import AgentUnreachableError, AttemptSupersededError, ServiceError
 from service.jobs.attempts.agent_watch import AgentWatch
 from service.jobs.attempts.attempt import Attempt, leave_attempt, lose_attempt, release
@@ -19,7 +21,9 @@ from service.jobs.attempts.fork_server import ChildProcess, ForkServer
 from service.jobs.attempts.recorder import Recorder, SupersededBlocks
 from service.jobs.attempts.supervisor import Decision, Supervisor
 from service.jobs.errors import ServiceStoppingError
+from service.jobs.kinds.memory import killed_sentence, oom_kills
 from service.jobs.kinds.registry import JobKinds
+from service.jobs.kinds.spec import check_memory
 from service.jobs.messages import (
     AgentSought,
     Checkpointed,
@@ -29,8 +33,10 @@ from service.jobs.messages import (
     Progressed,
 )
 from service.settings import Settings
+from service.shortage import ShortageError
 from service.states import JobStatus
 
+_LOOK_AGAIN = timedelta(seconds=30)  # before a job for which the service lacks something starts
 _RECEIVE = 0.1  # s to wait for a message before the supervisor is asked again
 _STOPPED = "its worker was stopped; it goes on from its checkpoint"
 
@@ -66,15 +72,17 @@ class AttemptRunner:
         log.info("attempt: started", kind=job.kind, attempt=job.attempt, token=attempt.token)
         try:
             child, superseded = self._start_child(attempt)
+        except ShortageError as error:
+            self._wait_for_end_of(attempt, error)
+            return
         except ServiceError as error:  # what it needs is gone: that is its result
             self._end(attempt, _failed(error))
             return
+        kills = oom_kills()
         try:
             self._follow(attempt, child, superseded)
         except EOFError:
-            how = child.how_it_died()
-            log.warning("attempt: the child process died, the job is tried again", how=how)
-            self._record(attempt, Logged(line=f"The job's process died: {how}."), lines=0)
+            self._died(attempt, child, out_of_memory=oom_kills() > kills)
         except AttemptSupersededError:
             child.finish(timeout=0)
             self._lose(attempt)
@@ -92,13 +100,43 @@ class AttemptRunner:
         timeout = 0.0 if self._stopping.is_set() else self._settings.database_patience_s
         write_with_retry(self._database, write, timeout)
 
+    def _died(self, attempt: Attempt, child: ChildProcess, *, out_of_memory: bool) -> None:
+        """Record how the child died. It is tried again, unless it was killed for its memory."""
+        how, job = child.how_it_died(), attempt.job
+        log = structlog.get_logger(__name__).bind(job_id=job.id, chip_id=job.chip_id, how=how)
+        self._record(attempt, Logged(line=f"The job's process died: {how}."), lines=0)
+        if out_of_memory and child.was_killed:
+            log.warning("attempt: memory ran out and the child process was killed, the job failed")
+            self._end(attempt, Ended(status=JobStatus.FAILED, reason=killed_sentence()))
+        else:
+            log.warning("attempt: the child process died, the job is tried again")
+
+    def _wait_for_end_of(self, attempt: Attempt, shortage: ShortageError) -> None:
+        """Put the job back into the queue for a while: it has not failed, nor was interrupted."""
+        structlog.get_logger(__name__).warning(
+            "attempt: the service lacks what a job needs, the job waits",
+            job_id=attempt.job.id,
+            lack=shortage.lack,
+        )
+        self._leave(attempt, str(shortage), _LOOK_AGAIN)
+
     def _start_child(self, attempt: Attempt) -> tuple[ChildProcess, SupersededBlocks]:
         now = _now()
         with self._database.reading() as session:
             aging = self._settings.simulated_seconds_per_second
             describer = Describer(session, self._config, aging, self._kinds)
             description = describer.describe(attempt.job, now)
+            self._check_memory(session, attempt.job)
         return self._children.start(description), SupersededBlocks(self._artifacts, description)
+
+    def _check_memory(self, session: Session, job: Job) -> None:
+        """Raise JobTooLargeError for a job that was queued where its limit was not known."""
+        kind = self._kinds[job.kind]
+        try:
+            request = kind.request.model_validate(job.request)
+        except ValidationError:  # the child says what is wrong
+            return
+        check_memory(session, kind, request, self._config.memory_bytes)
 
     def _follow(self, attempt: Attempt, child: ChildProcess, superseded: SupersededBlocks) -> None:
         """Record the child's messages until it has ended, or has to be stopped."""
@@ -131,6 +169,9 @@ class AttemptRunner:
 
         A child whose lease ran out, or whose agent was stopped, has not failed: it goes on later.
         """
+        if ended.error == ShortageError.__name__:
+            self._leave(attempt, str(ended.reason), _LOOK_AGAIN)
+            return
         sought = ended.error == AgentUnreachableError.__name__
         if ended.error == LeaseLostError.__name__:
             self._lose(attempt)
@@ -165,9 +206,9 @@ class AttemptRunner:
             case Decision.UNRESPONSIVE:
                 self._end(attempt, Ended(status=JobStatus.CANCELLED, reason=decision.value))
 
-    def _leave(self, attempt: Attempt, reason: str) -> None:
+    def _leave(self, attempt: Attempt, reason: str, pause: timedelta = timedelta(0)) -> None:
         def leave(session: Session) -> None:
-            leave_attempt(session, attempt, reason, _now())
+            leave_attempt(session, attempt, reason, _now(), pause)
 
         self.write(leave)
 

@@ -1,6 +1,7 @@
 """The fork server: child processes are forked from a process that has loaded torch and waits."""
 
 import multiprocessing
+import signal
 import threading
 import time
 from collections.abc import Sequence
@@ -10,6 +11,7 @@ from multiprocessing.context import ForkServerProcess
 
 from service.jobs.messages import ForChild, ForParent, JobDescription, read_for_parent
 from service.logs import warn_in_a_line
+from service.shortage import ShortageError, lack_of
 
 # torch's optimisers load the second one at their first step: 2 s of work, here done once.
 _PRELOADED = ["service.jobs.kinds.main", "torch._dynamo"]
@@ -57,6 +59,11 @@ class ChildProcess:
             return "it closed its connection"
         return f"killed by signal {-code}" if code < 0 else f"exit code {code}"
 
+    @property
+    def was_killed(self) -> bool:
+        """Whether SIGKILL ended the child; False while it lives."""
+        return self._process.exitcode == -signal.SIGKILL
+
     def finish(self, timeout: float = _EXIT_TIME) -> None:
         """Wait `timeout` seconds for the child's end, then kill it. Afterwards it is gone."""
         if self._gone:
@@ -102,14 +109,25 @@ class ForkServer:
                 time.sleep(_PAUSE)
 
     def start(self, description: JobDescription) -> ChildProcess:
-        """Start a child that does this job."""
-        ours, theirs = self._context.Pipe(duplex=True)
-        process = self._context.Process(target=run_child, args=(theirs,), daemon=True)
-        process.start()
-        theirs.close()
-        child = ChildProcess(process, ours)
+        """Start a child that does this job. Raises ShortageError where the service cannot."""
+        try:
+            child = self._start()
+        except (OSError, EOFError) as error:  # a fork server that cannot fork ends
+            raise ShortageError(lack_of(error) or "a fork server") from error
         child.send(description)
         return child
+
+    def _start(self) -> ChildProcess:
+        ours, theirs = self._context.Pipe(duplex=True)
+        try:
+            process = self._context.Process(target=run_child, args=(theirs,), daemon=True)
+            process.start()
+        except (OSError, EOFError):
+            ours.close()
+            raise
+        finally:
+            theirs.close()
+        return ChildProcess(process, ours)
 
 
 def _do_nothing() -> None:

@@ -30,6 +30,7 @@ from service.jobs.kinds.last_trims import (
     not_before,
     wait_for_age,
 )
+from service.jobs.kinds.needed_memory import calibration_memory
 from service.jobs.kinds.predicted_loss import prediction_json
 from service.jobs.kinds.shelf_life import ClockReading, age_of_cells, update_validity
 from service.jobs.kinds.spec import (
@@ -244,4 +245,5 @@ KIND = JobKindSpec(
     store=store,
     outcome=outcome,
     facts=facts,
+    memory=calibration_memory,
 )

@@ -11,6 +11,7 @@ from service.db.repositories.target_sets import TargetSetRepository
 from service.db.tables import TargetSet
 from service.errors import ChunksMissingError, SplitMissingError
 from service.jobs.kinds.context import JobContext
+from service.jobs.kinds.needed_memory import collecting_memory
 from service.jobs.kinds.spec import TARGETS, JobKindSpec, JobSubject, ResultStore
 from service.jobs.messages import Ended, Json
 from service.schemas.base import Request, ResourceId
@@ -121,4 +122,5 @@ KIND = JobKindSpec(
     loads=("ltl_core.teaching.teacher", TARGETS),
     store=store,
     accepted=False,
+    memory=collecting_memory,
 )

@@ -6,6 +6,7 @@ from ltl_core.progress import Phase, Progress
 from service.jobs.health import health_by_accuracy
 from service.jobs.kinds.chip_and_student import admit_on_chip, student_inputs
 from service.jobs.kinds.context import JobContext
+from service.jobs.kinds.needed_memory import measuring_memory
 from service.jobs.kinds.spec import CHIP_SESSION, TARGETS, JobKindSpec, ResultStore
 from service.jobs.messages import Ended, Json
 from service.schemas.base import ResourceId
@@ -72,4 +73,5 @@ KIND = JobKindSpec(
     loads=(CHIP_SESSION, TARGETS),
     inputs=student_inputs,
     store=store,
+    memory=measuring_memory,
 )

@@ -32,6 +32,7 @@ from service.jobs.messages import (
     Pause,
     read_for_child,
 )
+from service.shortage import ShortageError, lack_of
 from service.states import JobStatus
 
 _NICENESS = 5  # the API answers first
@@ -81,6 +82,9 @@ def _unexpected(context: JobContext, error: Exception) -> Ended:
     limit = context.description.config.memory_bytes
     if limit is not None and is_shortage(error):
         return _failed(error, shortage_sentence(limit))
+    if (lack := lack_of(error)) is not None:
+        short = ShortageError(lack)
+        return _failed(short, str(short))
     context.log("".join(traceback.format_exception(error)))
     return _failed(error, f"An error inside Tandemcal ended the job: {error!r}")
 

@@ -1,5 +1,6 @@
 """The memory of a job's child process: bounded, so that a job cannot take the machine."""
 
+import errno
 import os
 import resource
 from pathlib import Path
@@ -7,6 +8,7 @@ from pathlib import Path
 _ALLOCATORS = ("DefaultCPUAllocator", "not enough memory", "out of memory")  # in torch's messages
 _MOST = 0.8  # of the memory of the machine or the container, for all jobs together
 _OOM_FIRST = "1000"  # whom the kernel kills first when memory runs out
+_OOM_COUNTS = (Path("/sys/fs/cgroup/memory.events"), Path("/proc/vmstat"))
 _CGROUP = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
 
 
@@ -38,7 +40,24 @@ def is_shortage(error: BaseException) -> bool:
     """Tell whether an allocation failed. torch raises a RuntimeError of its own."""
     if isinstance(error, MemoryError):
         return True
+    if isinstance(error, OSError):
+        return error.errno == errno.ENOMEM
     return isinstance(error, RuntimeError) and any(name in str(error) for name in _ALLOCATORS)
+
+
+def oom_kills() -> int:
+    """Return how many processes the kernel has killed so far because memory ran out."""
+    texts = [path.read_text() for path in _OOM_COUNTS if path.is_file()]
+    lines = (line.split() for text in texts for line in text.splitlines())
+    return sum(int(words[1]) for words in lines if words[:1] == ["oom_kill"])
+
+
+def killed_sentence() -> str:
+    """Return the reason of a job that the kernel killed because memory ran out."""
+    return (
+        "The machine ran out of memory, and its kernel ended the job: make its batch or its time "
+        "window smaller, or set TANDEMCAL_JOB_MEMORY_BYTES lower, so that jobs end before that."
+    )
 
 
 def shortage_sentence(limit: int) -> str:

@@ -14,6 +14,7 @@ from service.formatting import loss_text, score_text
 from service.jobs.health import health_by_accuracy, health_by_prediction, worse
 from service.jobs.kinds.chip_and_student import admit_on_chip
 from service.jobs.kinds.context import JobContext
+from service.jobs.kinds.needed_memory import measuring_memory
 from service.jobs.kinds.predicted_loss import OBSERVED, predict, prediction_json
 from service.jobs.kinds.shelf_life import ClockReading, update_validity
 from service.jobs.kinds.spec import CHIP_SESSION, TARGETS, Facts, JobKindSpec, ResultStore
@@ -159,4 +160,5 @@ KIND = JobKindSpec(
     store=store,
     outcome=outcome,
     facts=facts,
+    memory=measuring_memory,
 )

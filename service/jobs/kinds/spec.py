@@ -20,6 +20,7 @@ from service.db.repositories.weights import WeightRepository
 from service.db.tables import Job
 from service.jobs.kinds.context import JobContext
 from service.jobs.messages import Ended, Json
+from service.request_errors import JobTooLargeError
 from service.schemas.jobs import Submission
 from service.states import ChipHealth, JobStatus
 from service.version import code_version
@@ -115,6 +116,12 @@ def no_inputs(session: Session, job: Job) -> Json:
     return {}
 
 
+def no_memory(session: Session, request: Any) -> int:
+    """Estimate nothing."""
+    del session, request
+    return 0
+
+
 def store_result(store: ResultStore, ended: Ended) -> Json:
     """Store the result in the job's row alone."""
     del store
@@ -150,9 +157,22 @@ class JobKindSpec(NamedTuple):
     store: Callable[[ResultStore, Ended], Json] = store_result
     outcome: Callable[[Json], str] = no_outcome  # of a job that succeeded, in a few words
     facts: Callable[[Job], Facts] = no_facts  # lines of the job's page, at any time
+    # An estimate of the memory that the work needs, bytes, for a request that was admitted.
+    memory: Callable[[Session, Any], int] = no_memory
     accepted: bool = True  # by POST /v1/jobs; else the service alone asks for it
 
     @property
     def work_address(self) -> str:
         """The address of the function that does the work, for the child: `module:function`."""
         return f"{self.work.__module__}:{self.work.__qualname__}"
+
+
+def check_memory(
+    session: Session, kind: JobKindSpec, request: Submission, limit: int | None
+) -> None:
+    """Raise JobTooLargeError if the job is estimated to need more than `limit` bytes."""
+    if limit is None:
+        return
+    needed = kind.memory(session, request)
+    if needed > limit:
+        raise JobTooLargeError(needed, limit)

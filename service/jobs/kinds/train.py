@@ -13,6 +13,7 @@ from service.db.repositories.students import StudentRepository, TrainedStudent
 from service.db.repositories.target_sets import TargetSetRepository
 from service.db.tables import TargetSet
 from service.jobs.kinds.context import JobContext, cancelled
+from service.jobs.kinds.needed_memory import training_memory
 from service.jobs.kinds.spec import TARGETS, JobKindSpec, JobSubject, ResultStore
 from service.jobs.messages import Ended, Json
 from service.request_errors import FieldProblem, InvalidFieldsError
@@ -150,4 +151,5 @@ KIND = JobKindSpec(
     work=train,
     loads=("ltl_core.training.training", "ltl_core.student.operations", TARGETS),
     store=store,
+    memory=training_memory,
 )

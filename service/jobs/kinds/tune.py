@@ -13,6 +13,7 @@ from service.formatting import percent
 from service.jobs.health import health_by_accuracy
 from service.jobs.kinds.chip_and_student import find_chip_and_student, student_inputs
 from service.jobs.kinds.context import JobContext
+from service.jobs.kinds.needed_memory import measuring_memory
 from service.jobs.kinds.spec import (
     CHIP_SESSION,
     TARGETS,
@@ -214,4 +215,5 @@ KIND = JobKindSpec(
     store=store,
     outcome=outcome,
     facts=facts,
+    memory=measuring_memory,
 )

@@ -60,7 +60,15 @@ class _Due(NamedTuple):
 class Planner:
     """Plans for all chips of one database; at most `in_flight` planned jobs are open at a time."""
 
-    def __init__(self, database: Database, engine: JobEngine, in_flight: int) -> None:
+    def __init__(
+        self,
+        database: Database,
+        engine: JobEngine,
+        in_flight: int,
+        memory_limit: int | None = None,
+    ) -> None:
+        """`memory_limit` is what a job may have, bytes; None where it is not known here."""
+        self._memory_limit = memory_limit
         self._database = database
         self._engine = engine
         self._in_flight = in_flight
@@ -119,7 +127,7 @@ class Planner:
         keys = IdempotencyRepository(session)
         if keys.find(due.key(policy.chip_id), ROUTE) is not None:
             return None
-        job = Submitter(session, self._engine, now).submit(request)
+        job = Submitter(session, self._engine, now, memory_limit=self._memory_limit).submit(request)
         keys.add(
             IdempotencyKey(
                 key=due.key(policy.chip_id),

@@ -8,6 +8,7 @@ from service.artifacts import ArtifactStore
 from service.db.outage import AWAY
 from service.db.session import Database
 from service.jobs.engine import JobEngine
+from service.jobs.kinds.memory import default_limit
 from service.jobs.periodic import PeriodicTask, apart
 from service.jobs.upkeep.planner import Planner
 from service.jobs.upkeep.retention import DispatchHistory, OrphanSweep, Retention, RetentionPeriods
@@ -34,7 +35,8 @@ class Upkeep:
     ) -> None:
         artifacts = ArtifactStore(settings.artifacts_dir)
         self._interval = settings.planner_s
-        self._planner = Planner(database, engine, settings.planner_jobs)
+        limit = settings.job_memory_bytes or default_limit(settings.parallel_jobs)
+        self._planner = Planner(database, engine, settings.planner_jobs, limit)
         self._retention = Retention(database, artifacts, dispatches, retention_periods(settings))
         self._sweep = PeriodicTask(OrphanSweep(database, artifacts).remove_orphans, _SWEEP_INTERVAL)
         self._next_forgetting = 0.0

@@ -93,6 +93,10 @@ class FakeChild:
     def how_it_died(self) -> str:
         return "killed by signal 9"
 
+    @property
+    def was_killed(self) -> bool:
+        return "signal 9" in self.how_it_died()
+
     def finish(self, timeout: float = 0) -> None:
         del timeout
         self.finished = True

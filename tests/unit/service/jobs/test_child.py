@@ -1,6 +1,7 @@
 """Whatever ends the work of a job becomes its last message, with a reason for its reader."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -54,14 +55,18 @@ def err(context: JobContext) -> Ended:
     raise ZeroDivisionError(context.description.kind)
 
 
-def done(work: str, root: Path) -> tuple[Ended, Recorder]:
+def run_out(context: JobContext) -> Ended:
+    raise OSError(context.description.request["number"], "the system's own words")
+
+
+def done(work: str, root: Path, **request: Any) -> tuple[Ended, Recorder]:
     description = JobDescription(
         config=ExecutorConfig(artifacts_dir=str(root), threads=1),
         job_id="job",
         kind="made-up",
         work=f"{__name__}:{work}",
         attempt=1,
-        request={},
+        request=request,
     )
     link = Recorder()
     return do_job(JobContext(ArtifactStore(root), link, description)), link

@@ -1,0 +1,110 @@
+"""Estimates of the memory that learning and measuring take, from network, batch and time window.
+
+They are upper figures: measured peaks are between a half and all of them. What the process itself
+takes, with torch, is among them.
+"""
+
+from typing import NamedTuple
+
+from ltl_core.chip import Observable
+from ltl_core.network.layers import size
+from ltl_core.network.spec import NetworkSpec
+from ltl_core.network.stages import Stage
+from ltl_core.settings import CalibrationSettings, MethodName, RuleName, TrainingSettings
+
+_PROCESS = 320 * 2**20  # torch and what it loads for its optimisers
+_SLICE = 2**23  # numbers of a few samples that a layerwise pass works on at once
+_SLICE_BYTES = 12  # of each of these numbers: rows, membranes and deltas
+_STEPS_AT_ONCE = 16  # of a rule that needs no later steps
+_MEASURED_AT_ONCE = 256  # samples
+_PER_WEIGHT = 48  # bytes: weights, latent weights, gradients, codes, two moments of Adam
+_PER_CELL = 160  # bytes: both devices of a simulated cell, and codes
+_LAYERWISE = (RuleName.LTL_OFFLINE, RuleName.LTL_ONLINE)
+
+
+class NetworkSize(NamedTuple):
+    """How many numbers one sample and one step of a network are."""
+
+    inputs: int
+    neurons: int  # of all layers
+    weights: int
+    unfolded: int  # most inputs of one layer, unfolded for the product with its weights
+    largest: int  # most neurons of one layer
+
+
+def network_size(network: NetworkSpec) -> NetworkSize:
+    """Count the numbers of one sample and one step."""
+    neurons = [size(stage.output_shape) for stage in network.stages]
+    return NetworkSize(
+        inputs=size(network.input_shape),
+        neurons=sum(neurons),
+        weights=sum(size(shape) for shape in network.tensor_shapes.values()),
+        unfolded=max(_unfolded(stage) for stage in network.stages),
+        largest=max(neurons),
+    )
+
+
+def training_bytes(
+    network: NetworkSpec, settings: TrainingSettings, samples: int, frames: int | None = None
+) -> int:
+    """Estimate the memory of training on so many samples, in bytes.
+
+    A sample has so many `frames`, or is one still input.
+    """
+    found, steps = network_size(network), settings.neuron.steps
+    batch = min(settings.batch, samples) if samples else settings.batch
+    whole = _PROCESS + _PER_WEIGHT * found.weights + _data(found, samples, frames or 1)
+    if settings.rule in _LAYERWISE:
+        needs_all = settings.rule is RuleName.LTL_OFFLINE
+        return whole + _layerwise(found, batch, steps if needs_all else min(steps, _STEPS_AT_ONCE))
+    one_layer = max(4 * found.unfolded + 8 * found.largest, 12 * found.largest)
+    others = 8 * (found.largest if settings.rule is RuleName.TANDEM else found.neurons)
+    return whole + batch * steps * (one_layer + others)
+
+
+def calibration_bytes(
+    network: NetworkSpec, settings: CalibrationSettings, steps: int, samples: int
+) -> int:
+    """Estimate the memory of calibrating a simulated chip in windows of so many steps, in bytes."""
+    found = network_size(network)
+    batch = settings.batch * settings.method.presentations
+    if settings.method is MethodName.SURROGATE or settings.observable is Observable.MEMBRANE:
+        per_number = 36
+    else:
+        per_number = 8 if settings.observable is Observable.COUNTS else 16
+    answers = batch * steps * found.neurons * per_number
+    return measuring_bytes(network, steps, samples) + answers
+
+
+def measuring_bytes(network: NetworkSpec, steps: int, samples: int) -> int:
+    """Estimate the memory of measuring a simulated chip in windows of so many steps, in bytes."""
+    found = network_size(network)
+    cells = (_PER_WEIGHT + _PER_CELL) * found.weights
+    answers = min(samples or _MEASURED_AT_ONCE, _MEASURED_AT_ONCE) * steps * found.neurons * 8
+    return _PROCESS + cells + answers + _data(found, samples, 1) + _SLICE_BYTES * _SLICE
+
+
+def collecting_bytes(network: NetworkSpec, samples: int, frames: int | None = None) -> int:
+    """Estimate the memory of running a teacher over so many samples, in bytes."""
+    found = network_size(network)
+    one = 12 * found.inputs * (frames or 1) + 9 * found.neurons + 8 * found.largest
+    unfolded = 4 * min(samples, _MEASURED_AT_ONCE) * found.unfolded
+    return _PROCESS + _PER_WEIGHT * found.weights + samples * one + unfolded
+
+
+def _layerwise(found: NetworkSize, batch: int, steps: int) -> int:
+    """Estimate a pass of a local rule, which keeps spikes in bytes and works on a few samples."""
+    one_sample = steps * (found.unfolded + 2 * found.largest)
+    worked_on = max(one_sample, min(_SLICE, batch * one_sample))
+    return batch * found.neurons * (steps + 12) + _SLICE_BYTES * worked_on
+
+
+def _data(found: NetworkSize, samples: int, frames: int) -> int:
+    """Estimate a target set: inputs in floats, rates in bytes, as a block and as tensors."""
+    return 2 * samples * (4 * found.inputs * frames + found.neurons)
+
+
+def _unfolded(stage: Stage) -> int:
+    """Count the numbers that the inputs of a stage unfold to: a patch for each position."""
+    positions = size(stage.output_shape) // stage.columns
+    return positions * sum(size(layer.weight_shape[1:]) for layer in stage.matrices)
