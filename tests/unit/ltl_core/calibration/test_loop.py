@@ -158,7 +158,11 @@ def test_a_chip_on_which_nothing_was_changed_is_measured_once(world: World) -> N
 def test_the_first_stage_begins_with_what_was_measured_before_it(world: World) -> None:
     def measured_for_the_stage(data: Data) -> int:
         settings = CalibrationSettings(
-            data=data, target_points=None, stages=(StageName.TRIMS,), budget=Budget(samples=400)
+            data=data,
+            target_points=None,
+            stages=(StageName.TRIMS,),
+            budget=Budget(samples=64),
+            test_samples=64,
         )
         targets = None if data is Data.SYNTHETIC else world.targets
         calibration = Calibration(chip("harsh"), world.student, targets, world.test, settings)
