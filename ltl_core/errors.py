@@ -2,6 +2,9 @@
 
 from collections.abc import Sequence
 
+_NAMED = 20  # names that an error lists; the rest is counted
+_LONGEST_NAME = 100
+
 
 class CalibrationError(Exception):
     """Root of all errors that Tandemcal raises on purpose."""
@@ -52,11 +55,11 @@ class MissingTensorError(TensorsError):
     """A tensor that the network needs is missing, or one is there that it does not know."""
 
     def __init__(self, missing: Sequence[str], unknown: Sequence[str]) -> None:
-        parts = [f"missing {', '.join(missing)}"] if missing else []
-        parts += [f"unknown {', '.join(unknown)}"] if unknown else []
+        parts = [f"missing {_names(missing)}"] if missing else []
+        parts += [f"unknown {_names(unknown)}"] if unknown else []
         super().__init__(f"The tensors do not match the network: {'; '.join(parts)}.")
-        self.missing = tuple(missing)
-        self.unknown = tuple(unknown)
+        self.missing = tuple(name[:_LONGEST_NAME] for name in missing[:_NAMED])
+        self.unknown = tuple(name[:_LONGEST_NAME] for name in unknown[:_NAMED])
 
 
 class NonFiniteError(TensorsError):
@@ -214,3 +217,9 @@ class LeaseLostError(ChipError):
 
 def _shape(value: object) -> str:
     return "x".join(map(str, value)) if isinstance(value, tuple | list) else str(value)
+
+
+def _names(names: Sequence[str]) -> str:
+    """Return the first names, and how many there are besides."""
+    listed = ", ".join(name[:_LONGEST_NAME] for name in names[:_NAMED])
+    return f"{listed} and {len(names) - _NAMED} more" if len(names) > _NAMED else listed

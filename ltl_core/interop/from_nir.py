@@ -1,21 +1,26 @@
 """Import of NIR graphs: students and other spiking chains. `to_nir` says how they correspond."""
 
 import json
-from collections.abc import Iterator, Mapping
+import math
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import nir
 import numpy as np
 import torch
+from pydantic import ValidationError
 from torch import Tensor
 
-from ltl_core.errors import NetworkError, UnsupportedLayerError
+from ltl_core.errors import NetworkError, NonFiniteError, UnsupportedLayerError
+from ltl_core.interop.nir_chain import chain
 from ltl_core.interop.to_nir import ACCEPTED, METADATA_KEY, TIME_STEP
-from ltl_core.network.layers import AvgPool2d, Conv2d, Linear
+from ltl_core.network.layers import AvgPool2d, Conv2d, Linear, Shape, size
 from ltl_core.network.spec import NetworkSpec
 from ltl_core.settings import NeuronSettings
 from ltl_core.student.codes import CodeFormat
 from ltl_core.student.student import Student
+
+_LARGEST_READOUT = 4096  # neurons that may end a graph
 
 
 class SpikingNetwork(NamedTuple):
@@ -32,8 +37,10 @@ def from_nir(
     """Import a chain of convolutions, matrices and pools between leaky neurons that reset to zero.
 
     `steps` and `time_step` (in seconds) are used if the graph's metadata has none. If layers have
-    different thresholds, all are scaled to the first one's, which changes no spike. Raises
-    UnsupportedLayerError, which names the node, and NetworkError.
+    different thresholds, all are scaled to the first one's, which changes no spike. A graph that
+    ends in neurons gets a readout, OUTPUT_counts, that gives their spikes a step. Raises
+    UnsupportedLayerError, which names the node, NonFiniteError, and NetworkError for a graph that
+    is no whole chain from one input to one output.
     """
     metadata = _read_metadata(graph)
     if metadata is None:
@@ -86,28 +93,9 @@ def _read_metadata(graph: nir.NIRGraph) -> _Metadata | None:
 
 def _read(graph: nir.NIRGraph, time_step: float) -> "_Reader":
     reader = _Reader(time_step)
-    for name, node in _chain(graph):
+    for name, node in chain(graph):
         reader.take(name, node)
     return reader
-
-
-def _chain(graph: nir.NIRGraph) -> Iterator[tuple[str, nir.NIRNode]]:
-    """Yield the nodes from input to output; each feeds only the next."""
-    following: dict[str, str] = {}
-    for source, target in graph.edges:
-        if source in following or target in following.values():
-            node = graph.nodes[target]
-            raise UnsupportedLayerError(target, type(node).__name__, "the nodes must form a chain")
-        following[source] = target
-    starts = [name for name, node in graph.nodes.items() if isinstance(node, nir.Input)]
-    if len(starts) != 1:
-        raise NetworkError(f"The graph has {len(starts)} inputs; one is needed.")
-    name: str | None = starts[0]
-    for _ in graph.nodes:
-        if name is None:
-            return
-        yield name, graph.nodes[name]
-        name = following.get(name)
 
 
 class _Dynamics(NamedTuple):
@@ -125,11 +113,12 @@ class _Reader:
         self._layers: list[Conv2d | Linear | AvgPool2d] = []
         self._weights: dict[str, Tensor] = {}
         self._dynamics: dict[str, _Dynamics] = {}
+        self._end = "output"
         self._waiting: str | None = None  # the weighted layer whose neurons have not come yet
 
     def take(self, name: str, node: nir.NIRNode) -> None:
         if isinstance(node, nir.Input):
-            self._shape = tuple(int(extent) for extent in node.output_type["output"])
+            self._shape = _input_shape(name, node)
         elif isinstance(node, nir.Affine | nir.Linear | nir.Conv2d):
             self._add(_layer(name, node), node)
         elif isinstance(node, nir.AvgPool2d) and self._waiting is None:
@@ -137,7 +126,9 @@ class _Reader:
         elif isinstance(node, nir.LIF | nir.IF) and self._waiting is not None:
             self._dynamics[self._waiting] = _dynamics(name, node, self._time_step)
             self._waiting = None
-        elif not isinstance(node, nir.Flatten | nir.Output):
+        elif isinstance(node, nir.Output):
+            self._end = name
+        elif not isinstance(node, nir.Flatten):
             raise UnsupportedLayerError(name, type(node).__name__, ACCEPTED)
 
     def finish(self, steps: int) -> SpikingNetwork:
@@ -145,13 +136,12 @@ class _Reader:
 
         Raises NetworkError, and UnsupportedLayerError if time constants differ.
         """
-        self._check_readout()
         return self.finish_as(self._neuron(steps))
 
     def finish_as(self, neuron: NeuronSettings) -> SpikingNetwork:
         """Return the network with all layers at the threshold of `neuron`. Raises NetworkError."""
-        self._check_readout()
-        network = NetworkSpec(input_shape=self._shape, layers=tuple(self._layers))
+        self._read_counts()
+        network = self._network()
         for name, dynamics in self._dynamics.items():
             factor = dynamics.gain * neuron.threshold / dynamics.threshold
             for field in ("weight", "bias"):
@@ -160,9 +150,31 @@ class _Reader:
                     self._weights[f"{name}.{field}"] *= factor
         return SpikingNetwork(network, self._weights, neuron)
 
-    def _check_readout(self) -> None:
-        if self._waiting is None:
-            raise NetworkError("The graph must end in a layer without neurons: the readout.")
+    def _network(self) -> NetworkSpec:
+        try:
+            return NetworkSpec(input_shape=self._shape, layers=tuple(self._layers))
+        except ValidationError as error:
+            raise NetworkError(f"The graph is no network: {error.errors()[0]['msg']}.") from error
+
+    def _read_counts(self) -> None:
+        """Add a readout behind neurons that end the graph: their spikes a step, one to one."""
+        if self._waiting is not None:
+            return
+        if not self._layers or not isinstance(self._layers[-1], Conv2d | Linear):
+            raise NetworkError("The graph must end in a layer with weights, or in its neurons.")
+        shape: Shape = self._shape
+        for layer in self._layers:
+            shape = layer.output_shape(shape)
+        outputs = size(shape)
+        if outputs > _LARGEST_READOUT:
+            raise NetworkError(
+                f"The graph ends in {outputs} neurons; end it in one a class, at most "
+                f"{_LARGEST_READOUT}, or in a layer without neurons."
+            )
+        name = f"{self._end}_counts"
+        self._layers.append(Linear(name=name, in_features=outputs, out_features=outputs))
+        self._weights[f"{name}.weight"] = torch.eye(outputs)
+        self._weights[f"{name}.bias"] = torch.zeros(outputs)
 
     def _neuron(self, steps: int) -> NeuronSettings:
         first = next(iter(self._dynamics.values()), None)
@@ -186,7 +198,10 @@ class _Reader:
             )
         bias = getattr(node, "bias", np.zeros(len(node.weight)))
         for part, value in (("weight", node.weight), ("bias", bias)):
-            self._weights[f"{layer.name}.{part}"] = torch.tensor(value, dtype=torch.float32)
+            values = torch.tensor(value, dtype=torch.float32)
+            if bad := int((~values.isfinite()).sum()):
+                raise NonFiniteError(f"{layer.name}.{part}", bad)
+            self._weights[f"{layer.name}.{part}"] = values
         self._layers.append(layer)
         self._waiting = layer.name
 
@@ -219,6 +234,10 @@ def _dynamics(name: str, node: nir.LIF | nir.IF, time_step: float) -> _Dynamics:
     """Return the constants of a layer, shared by its neurons. Raises UnsupportedLayerError."""
     kind = type(node).__name__
     threshold, resistance = _single(name, kind, node.v_threshold), _single(name, kind, node.r)
+    if threshold <= 0:
+        raise UnsupportedLayerError(
+            name, kind, f"its threshold is {threshold:g}, but must be above zero"
+        )
     if _single(name, kind, node.v_reset) != 0:
         raise UnsupportedLayerError(name, kind, "neurons must reset to zero")
     if isinstance(node, nir.IF):
@@ -226,6 +245,13 @@ def _dynamics(name: str, node: nir.LIF | nir.IF, time_step: float) -> _Dynamics:
     if _single(name, kind, node.v_leak) != 0:
         raise UnsupportedLayerError(name, kind, "neurons must leak to zero")
     tau = _single(name, kind, node.tau)
+    if tau <= time_step:
+        raise UnsupportedLayerError(
+            name,
+            kind,
+            f"its time constant is {tau:g} s, but must be longer than a step of {time_step:g} s; "
+            "give a shorter `time_step`",
+        )
     return _Dynamics(1 - time_step / tau, resistance * time_step / tau, threshold)
 
 
@@ -233,7 +259,22 @@ def _single(name: str, kind: str, values: Any) -> float:
     found = np.unique(np.asarray(values))
     if found.size != 1:
         raise UnsupportedLayerError(name, kind, "all neurons of a layer must share their constants")
-    return float(found[0])
+    value = float(found[0])
+    if not math.isfinite(value):
+        raise UnsupportedLayerError(name, kind, "its constants must be finite numbers")
+    return value
+
+
+def _input_shape(name: str, node: nir.Input) -> Shape:
+    """Return the shape of one sample, without a batch. Raises NetworkError."""
+    found = [None if extent is None else int(extent) for extent in node.output_type["output"]]
+    shape = tuple(extent for extent in found if extent is not None and extent > 0)
+    if len(shape) != len(found) or len(shape) not in (1, 3):
+        raise NetworkError(
+            f"The input '{name}' has the shape {found}; give (features) or (channels, rows, "
+            "columns) of one sample, without a batch."
+        )
+    return shape
 
 
 def _pair(value: Any) -> tuple[int, int]:

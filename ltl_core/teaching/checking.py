@@ -16,17 +16,36 @@ from ltl_core.errors import (
     NonFiniteError,
 )
 from ltl_core.network.layers import Shape
-from ltl_core.network.spec import NetworkSpec
+from ltl_core.network.spec import LAYERS_MAX, NetworkSpec
+
+_LARGEST_HEADER = 5 * LAYERS_MAX  # entries: weight and bias of each layer, and the network's text
 
 Arrays = Mapping[str, NDArray[Any]]
 
 
 def read_arrays(data: bytes) -> dict[str, NDArray[Any]]:
-    """Return the arrays of a safetensors block. Raises CorruptTensorsError."""
+    """Return the arrays of a safetensors block. Raises CorruptTensorsError.
+
+    A header with more entries than any network has tensors is refused before it is parsed.
+    """
+    _check_entries(data)
     try:
         return safetensors.numpy.load(data)
-    except (SafetensorError, ValueError, KeyError, TypeError) as error:
+    except KeyError as error:
+        raise CorruptTensorsError(
+            f"its type of numbers {error.args[0]} is not known here; send float32"
+        ) from error
+    except (SafetensorError, ValueError, TypeError) as error:
         raise CorruptTensorsError(str(error)) from error
+
+
+def _check_entries(data: bytes) -> None:
+    """Count the entries of the header by their braces: no JSON object can do without."""
+    length = int.from_bytes(data[:8], "little")
+    if data.count(b"{", 8, 8 + length) > _LARGEST_HEADER:
+        raise CorruptTensorsError(
+            f"its header has more than {_LARGEST_HEADER} entries, and no network as many tensors"
+        )
 
 
 def check_weights(network: NetworkSpec, arrays: Arrays) -> None:

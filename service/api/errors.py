@@ -18,6 +18,7 @@ from starlette.routing import Match
 from chip_sim.errors import UnknownPresetError
 from ltl_core import errors as core
 from service import errors, request_errors
+from service.api.problem_size import within_limits
 from service.db.outage import AWAY
 from service.disk_space import StorageFullError, is_full
 from service.logs import in_a_line
@@ -115,7 +116,7 @@ def problem(
         instance=request.url.path,
         **(own or {}),
     )
-    content = body.model_dump(mode="json", exclude_none=True)
+    content = within_limits(body.model_dump(mode="json", exclude_none=True))
     return JSONResponse(content, kind.status, dict(headers or {}), media_type=MEDIA_TYPE)
 
 

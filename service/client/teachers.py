@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from ltl_core.network.spec import NetworkSpec
 from service.client.errors import JobEndedError
 from service.client.jobs import Jobs
-from service.client.tensors import Samples, chunk_count, cut, pack
+from service.client.tensors import Samples, check_labels, chunk_count, cut, pack
 from service.client.transport import Transport, upload_headers
 from service.schemas.jobs import JobView
 from service.schemas.resources import (
@@ -64,8 +64,10 @@ class TargetSets:
     ) -> TargetSetView:
         """Upload samples, and wait until the teacher has been run over them.
 
-        Raises JobEndedError if that job does not succeed.
+        Raises JobEndedError if that job does not succeed, and TandemcalError if inputs and labels
+        differ in number.
         """
+        check_labels(splits._asdict())
         body = {
             "name": name,
             "teacher_id": teacher_id,

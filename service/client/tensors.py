@@ -7,6 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors.numpy import load, save
 
+from service.client.errors import TandemcalError
+
 Array = NDArray[Any]
 
 
@@ -55,8 +57,23 @@ def chunk_count(splits: Mapping[str, Samples], chunk_samples: int) -> int:
     return sum(-(-len(samples.inputs) // chunk_samples) for samples in splits.values())
 
 
+def check_labels(splits: Mapping[str, Samples]) -> None:
+    """Check that every sample has a label, if any has. Raises TandemcalError."""
+    for split, (inputs, labels) in splits.items():
+        if labels is not None and len(labels) != len(inputs):
+            detail = (
+                f"The split '{split}' has {len(inputs)} inputs, but {len(labels)} labels: give "
+                "one label for each input, or none."
+            )
+            raise TandemcalError(0, {"title": "Labels do not match the inputs", "detail": detail})
+
+
 def cut(splits: Mapping[str, Samples], chunk_samples: int) -> Iterator[Chunk]:
-    """Yield the chunks; the same samples give the same chunks, so an upload can be resumed."""
+    """Yield the chunks; the same samples give the same chunks, so an upload can be resumed.
+
+    Raises TandemcalError if inputs and labels differ in number.
+    """
+    check_labels(splits)
     number = 0
     for split, samples in splits.items():
         arrays = {"inputs": as_array(samples.inputs)}

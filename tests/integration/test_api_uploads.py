@@ -37,7 +37,14 @@ def with_wrong_shape() -> bytes:
     return teacher_block(small_weights() | {"readout.weight": np.zeros((5, 13), np.float32)})
 
 
+def with_unknown(tensors: int) -> bytes:
+    return teacher_block(small_weights() | {f"t{i:05}": EMPTY for i in range(tensors)})
+
+
+EMPTY = np.zeros(0, np.float32)
 BAD_TEACHERS = {
+    "hundreds of unknown tensors": (with_unknown(700), "invalid-request", "and 680 more"),
+    "more entries than a network": (with_unknown(10_001), "invalid-request", "10000 entries"),
     "NaN in a weight": (with_value(np.nan), "invalid-request", "conv.weight"),
     "an infinite weight": (with_value(np.inf), "invalid-request", "conv.weight"),
     "a tensor missing": (without("conv.bias"), "invalid-request", "conv.bias"),
@@ -70,6 +77,7 @@ def test_a_bad_teacher_is_refused(world: World, block: bytes, slug: str, word: s
     assert answer.headers["content-type"] == "application/problem+json"
     assert answer.json()["type"] == f"/problems/{slug}"
     assert word in answer.json()["detail"]
+    assert len(answer.content) <= 16_000
     assert world.stored() == before
 
 
@@ -145,6 +153,7 @@ BAD_SAMPLES = {
         "infinite",
     ),
     "inputs of the wrong shape": (samples_with(inputs=np.zeros((6, 1, 5, 4), np.float32)), "1x5x4"),
+    "more labels than inputs": (samples_with(labels=np.zeros(12, np.int64)), "labels"),
     "fewer labels than inputs": (samples_with(labels=np.zeros(5, np.int64)), "labels"),
     "no inputs": (safetensors.numpy.save({"labels": small_samples()["labels"]}), "inputs"),
     "not safetensors": (b"hello", "safetensors"),

@@ -55,3 +55,34 @@ def test_what_cannot_be_frames_is_refused() -> None:
         event_frames(events, Sensor(8, 8), steps=4)
     with pytest.raises(DataFormatError, match="no field x, y"):
         event_frames(np.zeros(3, dtype=[("t", np.int64), ("p", np.int8)]), SENSOR, steps=4)
+
+
+def _in_floats(events: np.ndarray) -> np.ndarray:
+    """Return events with their times in seconds and all fields in floats."""
+    floats = np.zeros(len(events), dtype=[(name, np.float64) for name in "xytp"])
+    for name in "xyp":
+        floats[name] = events[name]
+    floats["t"] = events["t"] / 1e6
+    return floats
+
+
+def test_times_in_seconds_give_the_frames_of_times_in_microseconds() -> None:
+    events = moving_digit(2)
+    frames = event_frames(_in_floats(events), SENSOR, steps=5)
+    assert torch.equal(frames, event_frames(events, SENSOR, steps=5))
+    assert (frames.sum((1, 2, 3)) > 0).all()  # cut to whole seconds, all would be in one frame
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "words"),
+    [
+        ("t", np.nan, "1 events have no number in t"),
+        ("x", np.inf, "1 events have no number in x"),
+        ("y", 2.5, "y holds fractions"),
+    ],
+)
+def test_events_without_a_place_are_refused(field: str, value: float, words: str) -> None:
+    events = _in_floats(moving_digit(2))
+    events[field][3] = value
+    with pytest.raises(DataFormatError, match=words):
+        event_frames(events, SENSOR, steps=5)

@@ -9,11 +9,12 @@ import torch
 from snntorch.import_nir import import_from_nir
 from torch import Tensor, nn
 
-from ltl_core.errors import NetworkError, SettingError, UnsupportedLayerError
+from ltl_core.errors import NetworkError, NonFiniteError, SettingError, UnsupportedLayerError
 from ltl_core.interop.from_nir import from_nir, student_from_nir
 from ltl_core.interop.to_nir import TIME_STEP, to_nir
 from ltl_core.settings import NeuronSettings, Reset
 from ltl_core.spiking.forward import layer_traces
+from ltl_core.student.codes import CodeFormat
 from ltl_core.student.forward import student_traces
 from ltl_core.student.student import Student
 from tests.blobs import World
@@ -155,7 +156,13 @@ def _lif(**changes: float) -> nir.LIF:
         ([_affine(4, 5), _lif(v_reset=-1.0), _affine(5, 3)], "reset to zero"),
         ([_affine(4, 5), nir.Threshold(np.ones(5)), _affine(5, 3)], "Threshold.*accepted"),
         ([_lif()], "LIF.*accepted"),
-        ([_affine(4, 5), _lif()], "readout"),
+        ([_affine(4, 5), _lif(tau=1e-4), _affine(5, 3)], "longer than a step of 0.0001 s"),
+        ([_affine(4, 5), _lif(tau=0.0), _affine(5, 3)], "time constant is 0 s"),
+        ([_affine(4, 5), _lif(tau=-1e-3), _affine(5, 3)], "longer than a step"),
+        ([_affine(4, 5), _lif(v_threshold=0.0), _affine(5, 3)], "threshold is 0"),
+        ([_affine(4, 5), _lif(v_threshold=-1.0), _affine(5, 3)], "threshold is -1"),
+        ([_affine(4, 5), _lif(r=float("nan")), _affine(5, 3)], "finite"),
+        ([], "must end in a layer with weights"),
     ],
 )
 def test_what_cannot_be_read_is_named(middle: list[nir.NIRNode], words: str) -> None:
@@ -168,3 +175,77 @@ def test_branches_are_refused(world: World) -> None:
     graph.edges.append(("layer0", "layer7"))
     with pytest.raises(UnsupportedLayerError, match=r"layer7.*chain"):
         from_nir(graph)
+
+
+def _named(edges: list[tuple[str, str]], **nodes: nir.NIRNode) -> nir.NIRGraph:
+    ends = {"in": nir.Input({"input": np.array([4])}), "out": nir.Output({"output": np.array([3])})}
+    return nir.NIRGraph({**ends, **nodes}, edges, type_check=False)
+
+
+@pytest.mark.parametrize(
+    ("edges", "words"),
+    [
+        ([("in", "a"), ("a", "n"), ("n", "b")], "No edge leads on from node 'b'.*output 'out'"),
+        ([("in", "a"), ("n", "b"), ("b", "out")], "No edge leads on from node 'a'"),
+        ([("in", "b"), ("b", "out"), ("a", "n")], "Node 'a' is not on the way"),
+        ([("in", "a"), ("a", "n"), ("n", "b"), ("b", "out"), ("b", "c")], "no node 'c'"),
+    ],
+)
+def test_graph_that_is_no_whole_chain_is_refused(edges: list[tuple[str, str]], words: str) -> None:
+    graph = _named([("in", "a"), ("a", "n"), ("n", "b"), ("b", "out")], **_parts())
+    assert len(from_nir(graph).network.layers) == 2  # the control: with all edges it is read
+    graph.edges = edges
+    with pytest.raises(NetworkError, match=words):
+        from_nir(graph)
+
+
+def _parts() -> dict[str, nir.NIRNode]:
+    return {"a": _affine(4, 5), "n": _lif(), "b": _affine(5, 3)}
+
+
+def test_names_that_no_layer_can_have_are_refused() -> None:
+    parts = {"my layer": _affine(4, 3)}
+    graph = _named([("in", "my layer"), ("my layer", "out")], **parts)
+    with pytest.raises(NetworkError, match=r"'my layer'.*rename the node"):
+        from_nir(graph)
+
+
+@pytest.mark.parametrize("shape", [[1, 4], [1, 1, 2, 2], [0]])
+def test_input_with_a_batch_is_refused(shape: list[int]) -> None:
+    graph = _graph(_affine(4, 5), _lif(), _affine(5, 3))
+    graph.nodes["input"] = nir.Input({"input": np.array(shape)})
+    with pytest.raises(NetworkError, match="without a batch"):
+        from_nir(graph)
+
+
+def test_weights_that_are_no_numbers_are_refused() -> None:
+    broken = _affine(4, 5)
+    broken.weight[1, 2] = np.nan
+    with pytest.raises(NonFiniteError, match=r"affine\.weight"):
+        from_nir(_graph(broken, _lif(), _affine(5, 3)))
+
+
+def test_counts_of_neurons_that_end_a_graph_are_read_out_and_exported(world: World) -> None:
+    """The readout of a chain that ends in neurons gives how often each fires a step."""
+    graph = to_nir(world.student)
+    graph.metadata.clear()
+    last = world.student.network.stages[-2].name
+    cut = [
+        name for name in list(graph.nodes) if name.startswith(world.student.network.stages[-1].name)
+    ]
+    for name in cut:
+        del graph.nodes[name]
+    graph.edges = [(a, b) for a, b in graph.edges if a not in cut and b not in cut]
+    graph.edges.append((f"{last}_neurons", "output"))
+    found = from_nir(graph)
+    inputs = world.test.samples.inputs[:SAMPLES]
+    traces = list(layer_traces(found.network, found.weights, inputs, found.neuron))
+    assert traces[-2].spikes is not None
+    rates = traces[-2].spikes.mean(0).flatten(1)
+    torch.testing.assert_close(traces[-1].membrane[-1] / found.neuron.steps, rates)
+    assert float(rates.max()) > 0
+    lsb = {layer.name: 1.0 for layer in found.network.matrices}
+    scaled = {name: (values * 10).round() for name, values in found.weights.items()}
+    student = Student(found.network, found.neuron, CodeFormat(), {}, lsb, lsb, 1.0)
+    again = student_from_nir(to_nir(student.with_weights(scaled)))
+    assert again.network == found.network

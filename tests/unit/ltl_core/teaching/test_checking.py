@@ -1,5 +1,7 @@
 """Uploads are refused with a sentence that says what is wrong with them."""
 
+import json
+
 import numpy as np
 import pytest
 import safetensors.numpy
@@ -102,3 +104,31 @@ def test_unknown_kind_of_layer_is_named() -> None:
     layers = [{"kind": "max_pool2d", "name": "block.pool", "kernel": [2, 2]}]
     with pytest.raises(UnsupportedLayerError, match=r"block\.pool.*max_pool2d"):
         NetworkSpec.model_validate({"input_shape": [1, 4, 4], "layers": layers})
+
+
+def _block(entries: dict[str, object], data: bytes = b"") -> bytes:
+    header = json.dumps(entries).encode()
+    return len(header).to_bytes(8, "little") + header + data
+
+
+def test_header_with_too_many_entries_is_refused_before_it_is_parsed() -> None:
+    entry = {"dtype": "F32", "shape": [0], "data_offsets": [0, 0]}
+    assert len(read_arrays(_block({f"t{i}": entry for i in range(100)}))) == 100
+    with pytest.raises(CorruptTensorsError, match="more than 10000 entries"):
+        read_arrays(_block({f"t{i}": entry for i in range(10_001)})[:-1])  # no JSON any more
+
+
+@pytest.mark.parametrize("kind", ["BF16", "F8_E4M3"])
+def test_types_that_numpy_lacks_are_refused_by_name(kind: str) -> None:
+    size = 2 if kind == "BF16" else 1
+    entry = {"dtype": kind, "shape": [1], "data_offsets": [0, size]}
+    with pytest.raises(CorruptTensorsError, match=f"{kind}.*float32"):
+        read_arrays(_block({"a": entry}, b"x" * size))
+
+
+def test_many_unknown_tensors_are_counted_and_the_first_named() -> None:
+    arrays = _weights() | {f"t{i:04}" + "x" * 1000: np.ones(1) for i in range(2000)}
+    with pytest.raises(MissingTensorError, match=r"t0000x+, .* and 1980 more") as caught:
+        check_weights(NETWORK, arrays)
+    assert len(str(caught.value)) < 4000
+    assert len(caught.value.unknown) == 20

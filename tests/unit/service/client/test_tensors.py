@@ -1,8 +1,10 @@
 """Uploaded blocks: the same samples give the same chunks, in single precision."""
 
 import numpy as np
+import pytest
 import torch
 
+from service.client.errors import TandemcalError
 from service.client.tensors import Samples, chunk_count, cut, pack, unpack
 
 
@@ -39,3 +41,10 @@ def test_tensors_and_arrays_travel_alike_and_in_single_precision() -> None:
 def test_a_transposed_tensor_keeps_its_values() -> None:
     values = torch.arange(6.0).reshape(2, 3).T
     assert unpack(pack({"w": values}))["w"].tolist() == values.tolist()
+
+
+@pytest.mark.parametrize("labels", [80, 39, 0])
+def test_labels_that_do_not_match_the_inputs_are_refused(labels: int) -> None:
+    wrong = {"calibration": Samples(np.zeros((40, 2)), np.zeros(labels, int))}
+    with pytest.raises(TandemcalError, match=f"40 inputs, but {labels} labels"):
+        list(cut(wrong, chunk_samples=4))
