@@ -65,13 +65,11 @@ def event_samples(
 def _steps(time: NDArray[Any], steps: int) -> NDArray[Any]:
     """Return the step of each event."""
     if np.issubdtype(time.dtype, np.floating):
-        elapsed = time.astype(np.float64) - float(time.min())
-        whole = float(elapsed.max()) or 1.0
-        step = np.floor(elapsed * steps / whole).astype(np.int64)
-    else:
-        elapsed = time.astype(np.int64) - int(time.min())
-        step = elapsed * steps // max(1, int(elapsed.max()))
-    return np.minimum(step, steps - 1)
+        seconds = time.astype(np.float64) - float(time.min())
+        whole = float(seconds.max()) or 1.0
+        return np.minimum(np.floor(seconds * steps / whole).astype(np.int64), steps - 1)
+    elapsed = time.astype(np.int64) - int(time.min())
+    return np.minimum(elapsed * steps // max(1, int(elapsed.max())), steps - 1)
 
 
 def _check(events: NDArray[Any], sensor: Sensor, source: str) -> None:
