@@ -7,6 +7,7 @@ key can take neither descriptors nor memory from jobs and from other clients.
 
 import asyncio
 import resource
+import ssl
 from collections import Counter
 from collections.abc import Callable
 from http import HTTPStatus
@@ -17,6 +18,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 _DESCRIPTORS_KEPT = 256  # for the database, jobs, their child processes and files
 _LEFT_OVER_BYTES = 2**20  # of a body whose answer was sent, before the connection is closed
+_GOODBYE_S = 1.0  # for a client to confirm the end of TLS
 _LOGGED_EVERY_S = 10.0  # refused connections are logged no more often
 _log = structlog.get_logger(__name__)
 
@@ -27,7 +29,8 @@ class ConnectionLimits(NamedTuple):
     connections: int = 1024  # in all; at most the descriptors that jobs do not need
     connections_per_address: int = 640
     header_bytes: int = 32 * 1024
-    header_s: float = 10.0  # from the connection, or the first byte of a later request, to its body
+    # From the connection, TLS included, or the first byte of a later request, to its body.
+    header_s: float = 10.0
     body_bytes_per_s: float = 1024.0  # mean over `body_check_s`
     body_check_s: float = 10.0
 
@@ -95,6 +98,7 @@ class GuardedProtocol(HttpToolsProtocol):
     """One connection to uvicorn, within limits; `guarded` makes the class for one server."""
 
     open_connections: ClassVar[_Connections]
+    tls: ClassVar[ssl.SSLContext | None] = None
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -104,7 +108,9 @@ class GuardedProtocol(HttpToolsProtocol):
         self._header_bytes = 0
         self._body_bytes = self._left_over = 0
         self._timer: asyncio.TimerHandle | None = None
-        self._refused = False
+        self._refused = self._lost = False
+        self._securing: asyncio.Task[None] | None = None
+        self._early = b""  # what arrived before the end of the handshake was noticed
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Count the connection, and expect a header in time."""
@@ -113,15 +119,23 @@ class GuardedProtocol(HttpToolsProtocol):
         self._after(self._limits.header_s, self._header_is_late)
         if not self._open.opened(self):
             self.refuse(HTTPStatus.SERVICE_UNAVAILABLE, "too many connections")
+        elif self.tls is not None:
+            self._securing = self.loop.create_task(self._secure(transport, self.tls))
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget the connection."""
+        if self._lost:
+            return
+        self._lost = True
         self._stop_timer()
         self._open.closed(self)
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
         """Parse what arrives, unless the header block is too large."""
+        if self._securing is not None:
+            self._early += data
+            return
         if self._refused:
             return
         super().data_received(data)
@@ -189,10 +203,42 @@ class GuardedProtocol(HttpToolsProtocol):
             return
         self._refused = True
         self._stop_timer()
+        self._open.waits(self, waits=False)  # many come at once: each makes another one give way
         self._open.log_refusal(reason, self.address, self.loop.time())
+        if self._securing is not None:
+            self.transport.abort()
+            return
         if self.cycle is None or not self.cycle.response_started:
             self.transport.write(_answer(status, reason))
         self.transport.close()
+
+    async def _secure(self, transport: asyncio.Transport, tls: ssl.SSLContext) -> None:
+        """Do the handshake of a connection that is counted already, then serve it.
+
+        uvicorn's own way counts a connection after its handshake, for which it has a minute.
+        """
+        if self._refused:  # it had to give way before its turn: nothing would end the handshake
+            return
+        try:
+            secured = await self.loop.start_tls(
+                transport,
+                self,
+                tls,
+                server_side=True,
+                ssl_handshake_timeout=self._limits.header_s,
+                ssl_shutdown_timeout=_GOODBYE_S,
+            )
+        except OSError as error:
+            transport.abort()
+            self.connection_lost(error)
+            return
+        self._securing = None
+        if not isinstance(secured, asyncio.Transport):  # it ended in the handshake
+            self.connection_lost(None)
+            return
+        super().connection_made(secured)
+        if self._early:
+            self.data_received(self._early)
 
     def _count(self, size: int) -> None:
         """Count bytes of one header. Raises _TooLargeError, which ends the parser's work."""
@@ -230,11 +276,17 @@ class GuardedProtocol(HttpToolsProtocol):
             self._timer = None
 
 
-def guarded(limits: ConnectionLimits) -> type[asyncio.Protocol]:
-    """Return the class that uvicorn's `Config(http=...)` makes its connections of."""
+def guarded(
+    limits: ConnectionLimits, tls_context: ssl.SSLContext | None = None
+) -> type[asyncio.Protocol]:
+    """Return the class that uvicorn's `Config(http=...)` makes its connections of.
+
+    With TLS it needs the loop of `tls.event_loop`.
+    """
 
     class Connection(GuardedProtocol):
         open_connections = _Connections(limits)
+        tls = tls_context
 
     return Connection
 

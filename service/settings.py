@@ -2,8 +2,9 @@
 
 import os
 from pathlib import Path
+from typing import Self
 
-from pydantic import Field, PositiveFloat, PositiveInt, SecretStr, field_validator
+from pydantic import Field, PositiveFloat, PositiveInt, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from service.networks import AgentNetworks
@@ -23,6 +24,9 @@ class Settings(BaseSettings):
     host: str = "127.0.0.1"
     port: int = Field(default=8765, ge=0, le=65535)
     database_url: str | None = None  # None: a SQLite file in data_dir
+    # Certificate and key of the service, PEM; without them it speaks plain HTTP.
+    tls_certificate: Path | None = None
+    tls_key: Path | None = None
     max_upload_bytes: PositiveInt = 512 * 1024 * 1024
     # Below this much room on the disk of data_dir nothing new is accepted; running jobs go on.
     reserve_bytes: int = Field(default=256 * 2**20, ge=0)
@@ -60,6 +64,8 @@ class Settings(BaseSettings):
     # Where agents may be called, such as ["10.1.0.0/16"]. None: private networks and this machine
     # for `tandemcal up`, none for `tandemcal api`.
     agent_networks: tuple[str, ...] | None = None
+    # Certificate authority of agents, PEM: only this one is trusted, and only https is called.
+    agent_ca: Path | None = None
     agent_heartbeat_s: PositiveFloat = 5.0  # interval between heartbeats of a chip agent
     agent_silence_s: PositiveFloat = 20.0  # without a heartbeat for this long, its chip is offline
     # The longest times that an agent is granted, whatever it asks for: for an answer, and without a
@@ -86,6 +92,12 @@ class Settings(BaseSettings):
     def _are_networks(cls, names: tuple[str, ...] | None) -> tuple[str, ...] | None:
         AgentNetworks(names or ())
         return names
+
+    @model_validator(mode="after")
+    def _has_both_files(self) -> Self:
+        if (self.tls_certificate is None) is not (self.tls_key is None):
+            raise ValueError("TANDEMCAL_TLS_CERTIFICATE and TANDEMCAL_TLS_KEY are set together")
+        return self
 
     @property
     def database(self) -> str:

@@ -43,7 +43,7 @@ def register_agent(
     with context.database.writing() as session:
         now = clock(session)
         agent = AgentRepository(session).register(
-            _registration(body), by, now, _alive_until(context, now)
+            _registration(body, context.settings), by, now, _alive_until(context, now)
         )
         about = {"chip_id": agent.chip_id, "url": agent.url}
         AuditRepository(session).record(actor, "agent.registered", agent.id, now, **about)
@@ -85,11 +85,11 @@ def get_agent(agent_id: _AgentId, context: ContextDep) -> AgentView:
         return AgentView.model_validate(AgentRepository(session).get(agent_id))
 
 
-def _registration(body: AgentRequest) -> Registration:
+def _registration(body: AgentRequest, settings: Settings) -> Registration:
     return Registration(
         agent_id=body.agent_id,
         name=body.name,
-        url=_url(body),
+        url=_url(body, settings),
         secret=body.secret,
         version=body.version,
         limits=body.limits.model_dump(),
@@ -99,10 +99,12 @@ def _registration(body: AgentRequest) -> Registration:
     )
 
 
-def _url(body: AgentRequest) -> str:
+def _url(body: AgentRequest, settings: Settings) -> str:
     """Return the address as it is stored. Raises InvalidFieldsError if it is more than one."""
     url = str(body.url).rstrip("/")
-    if body.url.username or body.url.password or body.url.query or body.url.fragment:
+    if settings.agent_ca is not None and body.url.scheme != "https":
+        message = "agents are called by https alone: start it with --tls-certificate and --tls-key"
+    elif body.url.username or body.url.password or body.url.query or body.url.fragment:
         message = "an address has no user, no query and no fragment"
     elif len(url) > URL_MAX:
         message = f"an address has at most {URL_MAX} letters"

@@ -25,6 +25,13 @@ Port = Annotated[
     int | None, typer.Option(help="Port to listen on, 0 for any (default: 8770).", min=0, max=65535)
 ]
 Advertise = Annotated[str | None, typer.Option(help="URL at which workers reach this agent.")]
+TlsCertificate = Annotated[
+    Path | None, typer.Option(help="Certificate of this agent (PEM); it is then called by https.")
+]
+TlsKey = Annotated[Path | None, typer.Option(help="Key of that certificate (PEM).")]
+ServiceCa = Annotated[
+    Path | None, typer.Option(help="Authority of the service's certificate (PEM), the only one.")
+]
 DataDir = Annotated[Path | None, typer.Option(help="Folder for the state of the chip.")]
 
 
@@ -37,6 +44,9 @@ def agent(
     host: Host = None,
     port: Port = None,
     advertise: Advertise = None,
+    tls_certificate: TlsCertificate = None,
+    tls_key: TlsKey = None,
+    service_ca: ServiceCa = None,
     data_dir: DataDir = None,
 ) -> None:
     """Serve one chip to the workers of a service.
@@ -63,7 +73,8 @@ def _run(given: dict[str, Any]) -> None:
 def _sentence(error: Exception) -> str:
     if isinstance(error, ValidationError):
         first: Any = error.errors()[0]
-        return f"The setting {'.'.join(map(str, first['loc']))} is not valid: {first['msg']}."
+        where = ".".join(map(str, first["loc"])) or "of TLS"
+        return f"The setting {where} is not valid: {first['msg']}."
     if isinstance(error, ModuleNotFoundError):
         return (
             f"This command needs the server's packages ('{error.name}' is missing); "

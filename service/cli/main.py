@@ -49,9 +49,10 @@ def up(host: Host = None, port: Port = None) -> None:
         from service.cli.serve import serve
         from service.jobs.errors import ExecutorRunningError
         from service.listening import PortTakenError
+        from service.tls import TlsFilesError
     try:
         serve(host, port, Console())
-    except (PortTakenError, ExecutorRunningError) as error:
+    except (PortTakenError, TlsFilesError, ExecutorRunningError) as error:
         fail(str(error))
 
 
@@ -61,9 +62,10 @@ def api(host: Host = None, port: Port = None) -> None:
     with _server_packages():
         from service.cli.serve import serve_api
         from service.listening import PortTakenError
+        from service.tls import TlsFilesError
     try:
         serve_api(host, port, Console())
-    except PortTakenError as error:
+    except (PortTakenError, TlsFilesError) as error:
         fail(str(error))
 
 

@@ -1,6 +1,7 @@
 """`tandemcal up` and `tandemcal api`: run the service in this process."""
 
 import socket
+import ssl
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,10 +17,11 @@ from service.logs import configure_logging
 from service.private_files import keep_private
 from service.settings import Settings
 from service.startup import prepare
+from service.tls import event_loop, server_context
 
 
 def serve(host: str | None, port: int | None, console: Console) -> None:
-    """Serve requests and run jobs. Raises PortTakenError and ExecutorRunningError."""
+    """Serve requests and run jobs. Raises PortTakenError, TlsFilesError, ExecutorRunningError."""
     settings = _settings(host, port)
     with _listening(settings) as listener:
         refuse_second(settings.database)
@@ -27,7 +29,7 @@ def serve(host: str | None, port: int | None, console: Console) -> None:
 
 
 def serve_api(host: str | None, port: int | None, console: Console) -> None:
-    """Serve requests; workers run the jobs. Raises PortTakenError."""
+    """Serve requests; workers run the jobs. Raises PortTakenError and TlsFilesError."""
     settings = _settings(host, port)
     if settings.agent_networks is None:
         settings = settings.model_copy(update={"agent_networks": ()})
@@ -51,16 +53,26 @@ def _answer(
 ) -> None:
     """Serve until a signal ends the process."""
     sys.setswitchinterval(SWITCH_INTERVAL)
+    tls = _tls(settings)
     new_key = prepare(settings)
     limits = ConnectionLimits(settings.max_connections, settings.max_connections_per_address)
     config = uvicorn.Config(
         create_app(settings, engine),
-        http=guarded(limits),
+        http=guarded(limits, tls),
+        loop=event_loop(tls),
         log_config=None,
         access_log=False,
         timeout_graceful_shutdown=SHUTDOWN_GRACE,
     )
-    _Server(config, console, _sentences(settings, new_key)).run(sockets=[listener])
+    scheme = "http" if tls is None else "https"
+    _Server(config, console, _sentences(settings, new_key), scheme).run(sockets=[listener])
+
+
+def _tls(settings: Settings) -> ssl.SSLContext | None:
+    """Return the context of TLS; None for plain HTTP. Raises TlsFilesError."""
+    if settings.tls_certificate is None or settings.tls_key is None:
+        return None
+    return server_context(settings.tls_certificate, settings.tls_key)
 
 
 def _settings(host: str | None, port: int | None) -> Settings:
@@ -87,17 +99,20 @@ def _kept(settings: Settings) -> str:
 class _Server(uvicorn.Server):
     """A server that prints its address once it answers."""
 
-    def __init__(self, config: uvicorn.Config, console: Console, sentences: list[str]) -> None:
+    def __init__(
+        self, config: uvicorn.Config, console: Console, sentences: list[str], scheme: str
+    ) -> None:
         super().__init__(config)
         self._console = console
         self._sentences = sentences
+        self._scheme = scheme
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets=sockets)
         if self.started and sockets:
             host, port = sockets[0].getsockname()[:2]
             where = f"[{host}]" if ":" in host else host
-            self._say(f"Tandemcal answers at http://{where}:{port}")
+            self._say(f"Tandemcal answers at {self._scheme}://{where}:{port}")
             for sentence in self._sentences:
                 self._say(sentence)
 

@@ -33,6 +33,7 @@ class ExecutorConfig(_Message):
     threads: int = Field(ge=1)
     chip_backends: dict[str, str] = {}
     agent_networks: tuple[str, ...] = PRIVATE
+    agent_ca: str | None = None  # file with the authority of their certificates
     # Seconds that are granted to an agent, whatever it asks for.
     agent_answer_max_s: float = 600.0
     agent_reach_min_s: float = 0.0

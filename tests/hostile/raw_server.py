@@ -1,6 +1,7 @@
 """A server behind the connection guard, and raw connections to it."""
 
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from service.connection_guard import ConnectionLimits, guarded
 from service.listening import listen
+from service.tls import event_loop
 
 PATIENCE_S = 20.0  # within which an answer, or the end of a connection, has to come
 
@@ -26,13 +28,25 @@ async def echo(scope: dict[str, Any], receive: Receive, send: Send) -> None:
 
 
 @contextmanager
-def serving(limits: ConnectionLimits | None) -> Iterator[int]:
+def serving(limits: ConnectionLimits | None, tls: ssl.SSLContext | None = None) -> Iterator[int]:
     """Serve `echo` on a port of its own, guarded or, without limits, as uvicorn does."""
-    listener = listen("127.0.0.1", 0)
-    http = HttpToolsProtocol if limits is None else guarded(limits)
+    http = HttpToolsProtocol if limits is None else guarded(limits, tls)
     config = uvicorn.Config(
-        echo, http=http, lifespan="off", log_config=None, timeout_graceful_shutdown=1
+        echo,
+        http=http,
+        loop=event_loop(tls),
+        lifespan="off",
+        log_config=None,
+        timeout_graceful_shutdown=1,
     )
+    with running(config) as port:
+        yield port
+
+
+@contextmanager
+def running(config: uvicorn.Config) -> Iterator[int]:
+    """Run a server in a thread; yield its port."""
+    listener = listen("127.0.0.1", 0)
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
     thread.start()

@@ -22,7 +22,7 @@ class AgentProcess:
         self._warm, self._folder, self._name = warm, folder, name
         self._arguments = arguments
         self.environment = environment
-        self.url = f"http://127.0.0.1:{next(free_ports())}"
+        self.move()
         self.process = self._started()
 
     def address(self) -> AgentAddress:
@@ -37,7 +37,8 @@ class AgentProcess:
 
     def move(self) -> None:
         """Listen at another port from the next start on."""
-        self.url = f"http://127.0.0.1:{next(free_ports())}"
+        scheme = "https" if "--tls-certificate" in self._arguments else "http"
+        self.url = f"{scheme}://127.0.0.1:{next(free_ports())}"
 
     def kill(self) -> None:
         """As a power cut would."""
@@ -66,6 +67,6 @@ class AgentProcess:
     def _answers(self, process: WarmProcess) -> bool:
         assert process.poll() is None, self.log()
         try:
-            return httpx.get(f"{self.url}/healthz").is_success
+            return httpx.get(f"{self.url}/healthz", verify=False).is_success
         except httpx.TransportError:
             return False

@@ -4,6 +4,7 @@ import os
 import re
 import shutil
 import signal
+import ssl
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
@@ -196,12 +197,23 @@ class Process:
 class Service(Process):
     """What answers requests: `up`, which runs jobs too, or `api`, which does not."""
 
-    def __init__(self, lab: Lab, command: str = "up", **environment: str) -> None:
+    def __init__(
+        self,
+        lab: Lab,
+        command: str = "up",
+        trusting: ssl.SSLContext | None = None,
+        /,
+        **environment: str,
+    ) -> None:
+        """`trusting` is for a service with a certificate."""
         super().__init__(lab, "service", command, "--port", "0", **environment)
-        address = self.said(r"answers at (http://\S+)")
+        address = self.said(r"answers at (https?://\S+)")
         key = lab.settings.key_file.read_text().strip()
         self.http = httpx.Client(
-            base_url=address, headers={"Authorization": f"Bearer {key}"}, timeout=30
+            base_url=address,
+            headers={"Authorization": f"Bearer {key}"},
+            timeout=30,
+            verify=trusting or False,
         )
 
     def submit(self, **request: Any) -> str:

@@ -15,8 +15,10 @@ from ltl_core.network.layers import Linear
 from ltl_core.network.spec import NetworkSpec
 from service.bench.driver.http_chip import open_http_chip
 from service.db.agent_tables import Agent
+from service.tls import client_context
 from tests.integration.agent_lab import AgentProcess
 from tests.integration.jobs_lab import PATIENCE, Lab, Service, until
+from tests.integration.tls_files import TlsFiles, make_tls_files
 from tests.warm.client import WarmServer
 
 QUICK = {"TANDEMCAL_AGENT_HEARTBEAT_S": "0.2", "TANDEMCAL_AGENT_SILENCE_S": "1.5"}
@@ -64,9 +66,20 @@ def test_a_killed_agent_comes_back_with_its_chip(warm: WarmServer, tmp_path: Pat
         assert bench.address().secret not in bench.log()
 
 
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> TlsFiles:
+    return make_tls_files(tmp_path_factory.mktemp("tls"))
+
+
 @pytest.fixture
-def service(lab: Lab) -> Iterator[Service]:
-    running = Service(lab, **QUICK)
+def service(lab: Lab, files: TlsFiles) -> Iterator[Service]:
+    """It has a certificate, and calls only agents that have one."""
+    tls = {
+        "TANDEMCAL_TLS_CERTIFICATE": str(files.certificate),
+        "TANDEMCAL_TLS_KEY": str(files.key),
+        "TANDEMCAL_AGENT_CA": str(files.authority),
+    }
+    running = Service(lab, "up", client_context(files.authority), **QUICK, **tls)
     yield running
     running.stop()
 
@@ -78,12 +91,24 @@ def of_agent(service: Service, name: str) -> Any:
 
 
 def test_jobs_run_on_a_chip_behind_an_agent_whatever_happens_to_it(
-    lab: Lab, service: Service, tmp_path: Path
+    lab: Lab, service: Service, files: TlsFiles, tmp_path: Path
 ) -> None:
-    joined = ("--service", str(service.http.base_url), "--join-key-file", str(tmp_path / "key"))
+    """Service and agent speak TLS alone."""
+    tls = ("--tls-certificate", str(files.certificate), "--tls-key", str(files.key))
+    trust = ("--service-ca", str(files.authority))
+    joined = (
+        *tls,
+        *trust,
+        "--service",
+        str(service.http.base_url),
+        "--join-key-file",
+        str(tmp_path / "key"),
+    )
     patient = {"TANDEMCAL_AGENT_REACH_S": str(PATIENCE)}
     with agent(lab.warm, tmp_path, "--chip", "ideal", *joined, **patient) as bench:
         chip = until(lambda: of_agent(service, "bench-1"), "the agent has registered")
+        address = service.http.get(f"/v1/chips/{chip['id']}/agent").json()["url"]
+        assert address.startswith("https://")
         first = service.calibrate(chip["id"], samples=3200)
         until(lambda: lab.job(first).progress, "the calibration is under way")
         bench.kill()

@@ -242,6 +242,7 @@ def test_a_job_gets_the_address_of_the_agent(world: World) -> None:
     assert described is not None
     assert described.settings == {
         "networks": PRIVATE,
+        "ca": None,
         "url": "http://10.1.2.3:8770",
         "secret": SECRET,
         "signed": False,

@@ -1,6 +1,7 @@
 """The process of a chip agent: locks a folder, opens the chip, listens on a port, serves calls."""
 
 import socket
+import ssl
 import sys
 from pathlib import Path
 
@@ -22,10 +23,14 @@ from service.bench.agent.server import Lifespan, create_agent
 from service.bench.agent.settings import AgentSettings
 from service.bench.registry import SIMULATED, find_factory
 from service.bench.simulated import without_age_limit
+from service.connection_guard import ConnectionLimits, guarded
 from service.errors import ServiceError
 from service.listening import SHUTDOWN_GRACE, SWITCH_INTERVAL, PortTakenError, listen
 from service.logs import configure_logging
+from service.tls import client_context, event_loop, server_context
 
+# Workers hold one connection for each job; the rest is for health checks.
+_LIMITS = ConnectionLimits(connections=128, connections_per_address=96)
 _KEEP_ALIVE = 75  # s that an idle connection stays open: longer than a step of learning
 
 
@@ -48,7 +53,8 @@ class JoinKeyError(ServiceError):
 def run_agent(settings: AgentSettings, console: Console) -> None:
     """Serve the chip of these settings until a signal ends the process.
 
-    Raises AgentRunningError, JoinKeyError, AgentPortTakenError, and what `open_local_chip` raises.
+    Raises AgentRunningError, JoinKeyError, AgentPortTakenError, TlsFilesError, and what
+    `open_local_chip` raises.
     """
     with locked_folder(settings) as own:
         key = _join_key(own)
@@ -62,7 +68,7 @@ def run_agent(settings: AgentSettings, console: Console) -> None:
         configure_logging(own.log_level, as_json=own.log_json)
         app = create_agent(chip_server, chip_server.about.secret, own.threads, registration)
         greeting = f"Chip {own.name} ({chip.info.model}) answers at {url}"
-        _Server(_config(app), console, greeting).run(sockets=[listener])
+        _Server(server_config(app, _tls(own)), console, greeting).run(sockets=[listener])
 
 
 def open_local_chip(settings: AgentSettings) -> ChipBackend:
@@ -112,13 +118,23 @@ def _registration(settings: AgentSettings, key: str, chip_server: ChipServer, ur
             url,
             limits,
             settings.folder / "credential",
+            client_context(settings.service_ca),
         ),
     )
 
 
-def _config(app: ASGIApp) -> uvicorn.Config:
+def _tls(settings: AgentSettings) -> ssl.SSLContext | None:
+    if settings.tls_certificate is None or settings.tls_key is None:
+        return None
+    return server_context(settings.tls_certificate, settings.tls_key)
+
+
+def server_config(app: ASGIApp, tls: ssl.SSLContext | None = None) -> uvicorn.Config:
+    """Return how the agent's app is served: within limits of connections, headers and time."""
     return uvicorn.Config(
         app,
+        http=guarded(_LIMITS, tls),
+        loop=event_loop(tls),
         log_config=None,
         access_log=False,
         proxy_headers=False,

@@ -1,6 +1,7 @@
 """Registration of an agent with a service, and the heartbeats that keep its chip online."""
 
 import asyncio
+import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
@@ -31,6 +32,7 @@ class RegistrationSettings(NamedTuple):
     url: str  # at which workers reach the agent
     limits: dict[str, float]  # s: `answer_s` and `reach_s` of an AgentAddress
     credential_file: Path  # with the agent's own credential
+    tls: ssl.SSLContext | None = None  # for a service at https; None: that of the system
 
 
 def registration_lifespan(chip_server: ChipServer, settings: RegistrationSettings) -> Lifespan:
@@ -64,7 +66,10 @@ class RegistrationLoop:
         """Register and send heartbeats until the task is cancelled."""
         headers = {"Authorization": f"Bearer {self._settings.key}"}
         async with httpx.AsyncClient(
-            base_url=self._settings.service, headers=headers, timeout=_TIMEOUT
+            base_url=self._settings.service,
+            headers=headers,
+            timeout=_TIMEOUT,
+            verify=self._settings.tls or True,
         ) as client:
             while True:
                 await asyncio.sleep(await self.step(client))

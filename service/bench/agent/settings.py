@@ -5,9 +5,16 @@ import ipaddress
 import os
 import socket
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
-from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic import (
+    Field,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    model_validator,
+)
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
@@ -31,6 +38,10 @@ class AgentSettings(BaseSettings):
     host: str = "127.0.0.1"
     port: int = Field(default=8770, ge=0, le=65535)
     advertise: str | None = None  # URL at which workers reach the agent; None: host and port
+    # Certificate and key of the agent, PEM; without them it speaks plain HTTP.
+    tls_certificate: Path | None = None
+    tls_key: Path | None = None
+    service_ca: Path | None = None  # authority of the service, PEM: only this one is trusted
     service: str | None = None  # URL of the service; None: the agent does not register
     join_key: str | None = Field(default=None, repr=False)
     join_key_file: Path | None = None
@@ -42,6 +53,12 @@ class AgentSettings(BaseSettings):
     threads: PositiveInt = 1  # of torch
     log_json: bool = False
     log_level: str = Field(default="info", pattern="^(debug|info|warning|error)$")
+
+    @model_validator(mode="after")
+    def _has_both_files(self) -> Self:
+        if (self.tls_certificate is None) is not (self.tls_key is None):
+            raise ValueError("a certificate and its key are given together")
+        return self
 
     @property
     def folder(self) -> Path:
@@ -67,7 +84,8 @@ class AgentSettings(BaseSettings):
         if self.advertise is not None:
             return self.advertise.rstrip("/")
         host = socket.gethostname() if _is_wildcard(self.host) else self.host
-        return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+        scheme = "http" if self.tls_certificate is None else "https"
+        return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
 
 
 def _is_wildcard(host: str) -> bool:

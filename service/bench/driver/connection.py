@@ -6,6 +6,7 @@ import ssl
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import NamedTuple, cast
 from urllib.parse import urlsplit
 
@@ -17,6 +18,7 @@ from service.bench.driver.bounded_reader import (
 )
 from service.bench.protocol.frames import BrokenConnectionError
 from service.networks import AgentNetworks, ForbiddenAddressError
+from service.tls import TlsFilesError, client_context
 
 _CONNECT_TIMEOUT = 5.0  # s
 _ONE_PIECE_MAX = 1 << 16  # bytes of a content that leaves in one piece with the head
@@ -121,9 +123,13 @@ class Connection:
     a call takes a quarter of the processor time that it takes with a general HTTP client.
     """
 
-    def __init__(self, url: str, networks: AgentNetworks) -> None:
-        """Call `url`, if it lies in one of the networks when a connection is opened."""
-        self._networks = networks
+    def __init__(self, url: str, networks: AgentNetworks, authority: Path | None = None) -> None:
+        """Call `url`, if it lies in one of the networks when a connection is opened.
+
+        With an `authority`, only https is called, and only its certificates are trusted.
+        """
+        self._networks, self._authority = networks, authority
+        self._tls: ssl.SSLContext | None = None
         self._socket: socket.socket | None = None
         self.move_to(url)
 
@@ -131,10 +137,9 @@ class Connection:
         """Call this URL from the next POST on."""
         self.close()
         parts = urlsplit(url)
-        secure = parts.scheme == "https"
+        self._secure = parts.scheme == "https"
         self._host, self._path = parts.hostname or "", parts.path.rstrip("/")
-        self._port = parts.port or (443 if secure else 80)
-        self._tls = ssl.create_default_context() if secure else None
+        self._port = parts.port or (443 if self._secure else 80)
         self._host_header = parts.netloc.rpartition("@")[2]
 
     def post(self, request: PostRequest) -> RawAnswer:
@@ -175,7 +180,7 @@ class Connection:
         if self._socket is None:
             try:
                 self._socket = self._connected(deadline)
-            except (OSError, ForbiddenAddressError) as error:
+            except (OSError, ForbiddenAddressError, TlsFilesError) as error:
                 raise UnreachableError(str(error) or type(error).__name__) from error
             _set_options(self._socket)
         set_timeout(self._socket, deadline)
@@ -183,6 +188,8 @@ class Connection:
 
     def _connected(self, deadline: float) -> socket.socket:
         """Open a socket to the first address that answers. Raises what `_open` catches."""
+        if self._authority is not None and not self._secure:
+            raise ForbiddenAddressError("it is called by https alone")
         refused: OSError = ConnectionRefusedError(f"{self._host} has no address")
         for address in self._networks.resolve(self._host, self._port):
             left = max(0.001, min(_CONNECT_TIMEOUT, deadline - time.monotonic()))
@@ -191,10 +198,17 @@ class Connection:
             except OSError as error:
                 refused = error
                 continue
-            if self._tls is None:
-                return opened
-            return self._tls.wrap_socket(opened, server_hostname=self._host)
+            return self._secured(opened) if self._secure else opened
         raise refused
+
+    def _secured(self, opened: socket.socket) -> socket.socket:
+        """Do the handshake, as long as the connection may take. Raises OSError, TlsFilesError."""
+        try:
+            self._tls = self._tls or client_context(self._authority)
+            return self._tls.wrap_socket(opened, server_hostname=self._host)
+        except BaseException:
+            opened.close()
+            raise
 
 
 @contextmanager

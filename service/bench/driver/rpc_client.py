@@ -4,6 +4,7 @@ import time
 import uuid
 import weakref
 from collections.abc import Callable, Generator, Iterator, Mapping
+from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveFloat
@@ -53,6 +54,7 @@ class AgentAddress(BaseModel):
     answer_s: PositiveFloat = 300.0  # longest time for an answer
     reach_s: PositiveFloat = 30.0  # longest time without a connection
     networks: tuple[str, ...] = PRIVATE  # in which it may be called
+    ca: Path | None = None  # authority of its certificate, and the only one; it needs https
 
 
 class _Call:
@@ -88,7 +90,8 @@ class RpcClient:
         """`locate` is asked where the agent is now, while it is not found at its address."""
         self._chip_id, self._address, self._token = chip_id, address, token
         self._locate = locate or (lambda: None)
-        self._connection = Connection(address.url, AgentNetworks(address.networks))
+        networks = AgentNetworks(address.networks)
+        self._connection = Connection(address.url, networks, address.ca)
         self.times = CallTimes()
         weakref.finalize(self, self._connection.close)  # the port has no verb to close a chip
 

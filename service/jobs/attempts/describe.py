@@ -31,6 +31,7 @@ def executor_config(settings: Settings) -> ExecutorConfig:
         memory_bytes=settings.job_memory_bytes or default_limit(settings.parallel_jobs),
         chip_backends=settings.chip_backends,
         agent_networks=PRIVATE if settings.agent_networks is None else settings.agent_networks,
+        agent_ca=None if settings.agent_ca is None else str(settings.agent_ca.absolute()),
         agent_answer_max_s=settings.agent_answer_max_s,
         # So long a job looks for an agent at least: then a stopped one counts as silent.
         agent_reach_min_s=settings.agent_silence_s + settings.agent_heartbeat_s,
@@ -122,4 +123,5 @@ def agent_settings(agent: Agent, config: ExecutorConfig) -> Json:
         "answer_s": min(asked.answer_s, config.agent_answer_max_s),
         "reach_s": reach_s,
         "networks": config.agent_networks,
+        "ca": config.agent_ca,
     }
