@@ -1,0 +1,1 @@
+"""A fleet under load for an hour: nothing is lost, and nothing grows."""
