@@ -1,6 +1,5 @@
 """Composition root: builds the application from its settings."""
 
-import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
@@ -46,7 +45,6 @@ from service.web import pages
 
 MakeEngine = Callable[[Settings, Database, JobKinds], JobEngine]
 
-_ABANDONED = 24 * 3600.0  # s after which an unfinished upload is deleted
 _ROUTERS = (  # searched from the top: the most frequent requests first
     events.router,
     chips.router,
@@ -116,7 +114,7 @@ def _lifespan(
         await run_in_threadpool(prepare, settings)
         context = _compose(settings, engine, kinds)
         app.state.context = context
-        context.artifacts.delete_unfinished_uploads(before=time.time() - _ABANDONED)
+        context.artifacts.delete_abandoned_uploads()
         await run_in_threadpool(context.engine.launch)
         try:
             context.credentials.use.start()

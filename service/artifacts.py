@@ -5,12 +5,14 @@ import shutil
 import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from service.digests import sha256_hex
 from service.disk_space import is_full
 from service.errors import ArtifactCorruptError, ArtifactMissingError
 
+_ABANDONED = 24 * 3600.0  # s without a write after which an upload is taken for unfinished
 _PAUSE = 0.5  # s between two tries to write to a full disk
 
 
@@ -103,11 +105,16 @@ class ArtifactStore:
         scratch.mkdir(parents=True, exist_ok=True)
         return ScratchDirectory(scratch)
 
+    def delete_abandoned_uploads(self) -> None:
+        """Delete unfinished uploads that nothing has written for a day."""
+        self.delete_unfinished_uploads(before=time.time() - _ABANDONED)
+
     def delete_unfinished_uploads(self, before: float) -> None:  # Unix time, s
         """Delete unfinished uploads of killed processes that nothing has written since `before`."""
         for part in (self._root / "incoming").glob("part-*"):
-            if part.stat().st_mtime < before:
-                shutil.rmtree(part, ignore_errors=True)
+            with suppress(FileNotFoundError):  # it has just been finished
+                if part.stat().st_mtime < before:
+                    shutil.rmtree(part, ignore_errors=True)
 
     def _touch(self, sha256: str) -> bool:
         try:

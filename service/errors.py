@@ -189,7 +189,34 @@ class ForeignAgentError(ServiceError):
         self.agent_id = agent_id
 
 
-class ArtifactMissingError(ServiceError):
+class DamagedError(ServiceError):
+    """What is stored is damaged or missing; it is not handed out."""
+
+
+class WeightsDamagedError(DamagedError):
+    """The stored codes of a weight version do not match their SHA-256."""
+
+    def __init__(self, chip_id: str, version: int) -> None:
+        super().__init__(
+            f"The stored codes of version {version} of chip {chip_id} do not match their SHA-256, "
+            "so they are not handed out; restore the database from a backup, or calibrate the "
+            "chip again."
+        )
+        self.chip_id = chip_id
+        self.version = version
+
+
+class PolicyDamagedError(DamagedError):
+    """A policy holds what no policy may hold."""
+
+    def __init__(self, chip_id: str) -> None:
+        super().__init__(
+            f"The policy of chip {chip_id} holds a value that no policy may have; set it again."
+        )
+        self.chip_id = chip_id
+
+
+class ArtifactMissingError(DamagedError):
     """A stored block is missing in the artifact store."""
 
     def __init__(self, sha256: str) -> None:
@@ -199,7 +226,7 @@ class ArtifactMissingError(ServiceError):
         self.sha256 = sha256
 
 
-class ArtifactCorruptError(ServiceError):
+class ArtifactCorruptError(DamagedError):
     """A stored block does not match its SHA-256."""
 
     def __init__(self, sha256: str) -> None:

@@ -1,7 +1,6 @@
 """Chips: register, rename and retire them; read their weight versions and their history."""
 
 import json
-import zlib
 from datetime import datetime
 from importlib.metadata import entry_points
 from typing import Annotated, Any
@@ -163,12 +162,14 @@ def download_weights(chip_id: ResourceId, version: _Version, context: ContextDep
     """Download the codes and trims of one weight version."""
     with context.database.reading() as session:
         ChipRepository(session).get(chip_id)
-        found = WeightRepository(session).get(chip_id, version)
+        weights = WeightRepository(session)
+        found = weights.get(chip_id, version)
+    block = weights.block_of(found)
     headers = {
         CONTENT_DIGEST: digest_header(bytes.fromhex(found.sha256)),
         "ETag": f'"{found.sha256}"',
     }
-    return Response(zlib.decompress(found.block), media_type=SAFETENSORS, headers=headers)
+    return Response(block, media_type=SAFETENSORS, headers=headers)
 
 
 @router.get("/{chip_id}/history")

@@ -1,6 +1,7 @@
 """Upkeep of one chip: its fingerprints, and the policy for probes and calibrations."""
 
 from fastapi import APIRouter, status
+from pydantic import ValidationError
 
 from service.api.auth import OPERATE, READ, ActorDep
 from service.api.context import ContextDep, PageDep
@@ -13,6 +14,7 @@ from service.db.repositories.policies import PolicyRepository
 from service.db.repositories.students import StudentRepository
 from service.db.session import clock
 from service.digests import sha256_hex
+from service.errors import PolicyDamagedError
 from service.schemas.base import Page, ResourceId
 from service.schemas.upkeep import FingerprintView, PolicyRequest, PolicyView, WholeFingerprintView
 
@@ -52,7 +54,11 @@ def get_policy(chip_id: ResourceId, context: ContextDep) -> PolicyView:
     """Read the policy: when the chip is probed and calibrated automatically."""
     with context.database.reading() as session:
         ChipRepository(session).get(chip_id)
-        return PolicyView.model_validate(PolicyRepository(session).get(chip_id))
+        policy = PolicyRepository(session).get(chip_id)
+    try:
+        return PolicyView.model_validate(policy)
+    except ValidationError as error:
+        raise PolicyDamagedError(chip_id) from error
 
 
 @router.put("/policy", dependencies=[OPERATE])

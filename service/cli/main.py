@@ -49,10 +49,11 @@ def up(host: Host = None, port: Port = None) -> None:
         from service.cli.serve import serve
         from service.jobs.errors import ExecutorRunningError
         from service.listening import PortTakenError
+        from service.private_files import DataFolderError
         from service.tls import TlsFilesError
     try:
         serve(host, port, Console())
-    except (PortTakenError, TlsFilesError, ExecutorRunningError) as error:
+    except (PortTakenError, TlsFilesError, DataFolderError, ExecutorRunningError) as error:
         fail(str(error))
 
 
@@ -62,10 +63,11 @@ def api(host: Host = None, port: Port = None) -> None:
     with _server_packages():
         from service.cli.serve import serve_api
         from service.listening import PortTakenError
+        from service.private_files import DataFolderError
         from service.tls import TlsFilesError
     try:
         serve_api(host, port, Console())
-    except (PortTakenError, TlsFilesError) as error:
+    except (PortTakenError, TlsFilesError, DataFolderError) as error:
         fail(str(error))
 
 
@@ -75,9 +77,10 @@ def worker() -> None:
     with _server_packages():
         from service.cli.worker import work
         from service.jobs.errors import ExecutorNameTakenError, ExecutorRunningError
+        from service.private_files import DataFolderError
     try:
         work()
-    except (ExecutorRunningError, ExecutorNameTakenError) as error:
+    except (ExecutorRunningError, ExecutorNameTakenError, DataFolderError) as error:
         fail(str(error))
 
 
@@ -99,10 +102,13 @@ def migrate() -> None:
     with _server_packages():
         from service.db.migrate import upgrade
         from service.db.session import shown_url
-        from service.private_files import keep_private
+        from service.private_files import DataFolderError, keep_private
         from service.settings import Settings
     settings = Settings()
-    keep_private(settings.data_dir)
+    try:
+        keep_private(settings.data_dir)
+    except DataFolderError as error:
+        fail(str(error))
     upgrade(settings.database)
     Console().print(f"The database {shown_url(settings.database)} is up to date.", highlight=False)
 

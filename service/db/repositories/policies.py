@@ -23,7 +23,7 @@ from service.db.repositories.due_times import (
 from service.db.repositories.versions import in_force
 from service.db.tables import OPEN_JOBS, OPEN_SERVICE_JOBS, Chip, Job, WeightVersion
 from service.db.upkeep_tables import Fingerprint, Policy
-from service.errors import PolicyNotFoundError
+from service.errors import PolicyDamagedError, PolicyNotFoundError
 from service.states import JobStatus
 
 _PLANNED = (PROBE, CALIBRATE)
@@ -46,10 +46,15 @@ class PolicyRepository:
         self._session = session
 
     def get(self, chip_id: str) -> Policy:
-        """Return the policy of a chip. Raises PolicyNotFoundError."""
-        policy = self._session.get(Policy, chip_id, populate_existing=True)
-        if policy is None:
+        """Return the policy of a chip. Raises PolicyNotFoundError and PolicyDamagedError."""
+        query = select(Policy).where(Policy.chip_id == chip_id)
+        query = query.execution_options(populate_existing=True)
+        found = readable_rows(self._session, query, Policy.chip_id)
+        if found.unreadable:
+            raise PolicyDamagedError(chip_id)
+        if not found.rows:
             raise PolicyNotFoundError(chip_id)
+        policy: Policy = found.rows[0].Policy
         return policy
 
     def put(self, chip_id: str, rules: Mapping[str, Any], now: datetime) -> Policy:

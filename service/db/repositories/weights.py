@@ -16,6 +16,7 @@ from service.db.repositories.versions import in_force
 from service.db.tables import Chip, WeightVersion
 from service.digests import sha256_hex
 from service.errors import (
+    WeightsDamagedError,
     WeightVersionNotFoundError,
 )
 
@@ -89,6 +90,16 @@ class WeightRepository:
         if found is None:
             raise WeightVersionNotFoundError(str(version))
         return found
+
+    def block_of(self, version: WeightVersion) -> bytes:
+        """Return codes and trims of a version. Raises WeightsDamagedError if they are not those."""
+        try:
+            block = zlib.decompress(version.block)
+        except zlib.error:
+            block = b""
+        if sha256_hex(block) != version.sha256:
+            raise WeightsDamagedError(version.chip_id, version.version)
+        return block
 
     def in_force(self, chip_id: str) -> WeightVersion | None:
         """Return the version in force on a chip, without its block; None if there is none."""

@@ -38,7 +38,10 @@ class Upkeep:
         limit = settings.job_memory_bytes or default_limit(settings.parallel_jobs)
         self._planner = Planner(database, engine, settings.planner_jobs, limit)
         self._retention = Retention(database, artifacts, dispatches, retention_periods(settings))
-        self._sweep = PeriodicTask(OrphanSweep(database, artifacts).remove_orphans, _SWEEP_INTERVAL)
+        self._sweeps = [
+            PeriodicTask(OrphanSweep(database, artifacts).remove_orphans, _SWEEP_INTERVAL),
+            PeriodicTask(artifacts.delete_abandoned_uploads, _SWEEP_INTERVAL),
+        ]
         self._next_forgetting = 0.0
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="upkeep", daemon=True)
@@ -58,7 +61,8 @@ class Upkeep:
         try:
             apart(self._planner.plan, _NOT_PLANNED)
             self._forget()
-            apart(self._sweep.run_if_due, _NOT_SWEPT)
+            for sweep in self._sweeps:
+                apart(sweep.run_if_due, _NOT_SWEPT)
         except AWAY as error:
             warn_in_a_line(__name__, _AWAY, error)
 
