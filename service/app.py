@@ -31,6 +31,7 @@ from service.api.hosts import ServedHosts
 from service.api.notifier import EventNotifier
 from service.api.queries import KNOWN_QUERIES
 from service.api.rate_limits import RateLimits
+from service.api.threads import make_threads
 from service.artifacts import ArtifactStore
 from service.db.session import Database
 from service.disk_space import DiskSpace
@@ -143,4 +144,5 @@ def _compose(settings: Settings, engine: MakeEngine | JobEngine, kinds: JobKinds
         disk=DiskSpace(settings.data_dir, settings.reserve_bytes),
         memory_limit=settings.job_memory_bytes
         or (None if engine is leave_jobs_to_workers else default_limit(settings.parallel_jobs)),
+        threads=make_threads(),
     )

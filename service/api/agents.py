@@ -9,6 +9,7 @@ from fastapi import APIRouter, Path
 from ltl_core.chip_info import info_to_json
 from service.api.auth import AGENT, READ, ActorDep, PrincipalDep, require_any
 from service.api.context import Context, ContextDep
+from service.api.threads import ChangingRoute
 from service.api.views import columns_of
 from service.bench.protocol.chip_info import parse_chip_info
 from service.db.agent_tables import Agent
@@ -22,7 +23,7 @@ from service.schemas.agents import URL_MAX, AgentRequest, AgentView, RegisteredV
 from service.settings import Settings
 from service.states import Scope
 
-router = APIRouter(prefix="/v1/agents", tags=["agents"])
+router = APIRouter(prefix="/v1/agents", tags=["agents"], route_class=ChangingRoute)
 _AgentId = Annotated[str, Path(max_length=36)]
 
 

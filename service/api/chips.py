@@ -17,6 +17,7 @@ from service.api.context import Context, ContextDep, PageDep, Responses, utc_now
 from service.api.errors import field_errors
 from service.api.idempotency import IdempotentRequest, OnceDep, answer_made, made_earlier
 from service.api.lists import list_page
+from service.api.threads import ChangingRoute
 from service.api.views import chip_view, chip_views, job_views
 from service.bench.simulated import spec_of
 from service.db.repositories.agents import BACKEND, AgentRepository
@@ -42,7 +43,9 @@ from service.schemas.resources import (
 )
 from service.states import ChipHealth, JobStatus
 
-router = APIRouter(prefix="/v1/chips", tags=["chips"], dependencies=[READ])
+router = APIRouter(
+    prefix="/v1/chips", tags=["chips"], dependencies=[READ], route_class=ChangingRoute
+)
 _Version = Annotated[int, Path(ge=1, lt=2**31)]
 _BLOCK: Responses = {200: {"content": {SAFETENSORS: {}}, "description": "A safetensors block"}}
 _SETTINGS_BYTES = 32 * 1024

@@ -9,6 +9,7 @@ from sqlalchemy.orm import Session
 
 from service.api.credentials import CredentialStore
 from service.api.notifier import EventNotifier
+from service.api.threads import Threads
 from service.artifacts import ArtifactStore
 from service.db.repositories.paging import PageRequest
 from service.db.session import Database
@@ -33,6 +34,7 @@ class Context(NamedTuple):
     kinds: JobKinds
     metrics: CollectorRegistry
     disk: DiskSpace
+    threads: Threads
     memory_limit: int | None  # of one job, bytes; None where other machines run the jobs
 
     def submitter(self, session: Session, now: datetime, key_id: str | None) -> Submitter:

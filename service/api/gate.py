@@ -10,7 +10,6 @@ from contextlib import suppress
 
 import structlog
 from fastapi import HTTPException, Request
-from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -19,6 +18,7 @@ from service.api.context import Context
 from service.api.errors import answer_to, busy
 from service.api.hosts import ServedHosts
 from service.api.rate_limits import RateLimits
+from service.api.threads import run_in
 from service.db.outage import AWAY
 from service.errors import ServiceError
 from service.request_errors import (
@@ -100,8 +100,9 @@ class Gate:
         address = address_of(request)
         if self._limits.count_line(address):
             _log.warning("api: wrong key", by=address, path=request.url.path)
-            credentials = request.app.state.context.credentials
-            await run_in_threadpool(credentials.record_refusal, address, request.url.path)
+            context: Context = request.app.state.context
+            record = context.credentials.record_refusal
+            await run_in(context.threads.writers, record, address, request.url.path)
         try:
             self._limits.count_wrong_key(address)
         except TooManyRequestsError:

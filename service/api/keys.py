@@ -5,6 +5,7 @@ from fastapi import APIRouter, status
 from service.api.auth import ADMIN, ActorDep
 from service.api.context import ContextDep, PageDep, utc_now
 from service.api.lists import list_page
+from service.api.threads import ChangingRoute
 from service.api.views import columns_of
 from service.db.repositories.audit import AuditRepository
 from service.db.repositories.keys import KeyRepository
@@ -14,7 +15,9 @@ from service.request_errors import FieldProblem, InvalidFieldsError
 from service.schemas.base import Page, ResourceId
 from service.schemas.resources import KeyRequest, KeyView, NewKeyView
 
-router = APIRouter(prefix="/v1/keys", tags=["keys"], dependencies=[ADMIN])
+router = APIRouter(
+    prefix="/v1/keys", tags=["keys"], dependencies=[ADMIN], route_class=ChangingRoute
+)
 
 
 @router.get("")

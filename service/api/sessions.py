@@ -7,8 +7,9 @@ from pydantic import Field
 
 from service.api.auth import COOKIE, address_of, refuse_foreign_pages, set_session_cookie
 from service.api.context import ContextDep, utc_now
+from service.api.threads import ChangingRoute
 
-router = APIRouter(prefix="/v1/session", tags=["session"])
+router = APIRouter(prefix="/v1/session", tags=["session"], route_class=ChangingRoute)
 
 
 @router.post("", status_code=status.HTTP_204_NO_CONTENT)

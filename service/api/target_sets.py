@@ -19,6 +19,7 @@ from service.api.idempotency import (
     made_earlier,
 )
 from service.api.lists import list_page
+from service.api.threads import ChangingRoute, run_in
 from service.api.uploads import UPLOAD, Upload, load, receive
 from service.api.views import job_view, target_set_items, target_set_view
 from service.db.repositories.audit import Actor, AuditRepository
@@ -33,7 +34,9 @@ from service.schemas.jobs import JobView
 from service.schemas.resources import ChunkView, TargetSetItem, TargetSetRequest, TargetSetView
 from service.states import Split, TargetSetState
 
-router = APIRouter(prefix="/v1/target-sets", tags=["target sets"], dependencies=[READ])
+router = APIRouter(
+    prefix="/v1/target-sets", tags=["target sets"], dependencies=[READ], route_class=ChangingRoute
+)
 
 
 @router.post(
@@ -111,7 +114,8 @@ async def upload_chunk(
             sha256=upload.sha256,
             created_at=utc_now(),
         )
-        return await run_in_threadpool(_store, context, network, upload, chunk, actor)
+        uploads = context.threads.uploads
+        return await run_in(uploads, _store, context, network, upload, chunk, actor)
 
 
 @router.post(

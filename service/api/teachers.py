@@ -5,7 +5,6 @@ from typing import Annotated, NamedTuple
 
 from fastapi import APIRouter, Query, Request, Response, status
 from pydantic import ValidationError
-from starlette.concurrency import run_in_threadpool
 from uuid_utils import uuid7
 
 from ltl_core.teaching.checking import check_weights
@@ -20,6 +19,7 @@ from service.api.idempotency import (
     made_earlier,
 )
 from service.api.lists import list_page
+from service.api.threads import ChangingRoute, run_in
 from service.api.uploads import UPLOAD, Upload, load, receive
 from service.db.repositories.audit import Actor, AuditRepository
 from service.db.repositories.teachers import TeacherRepository
@@ -28,7 +28,9 @@ from service.request_errors import FieldProblem, InvalidFieldsError
 from service.schemas.base import Page, ResourceId
 from service.schemas.resources import TeacherItem, TeacherMetadata, TeacherView
 
-router = APIRouter(prefix="/v1/teachers", tags=["teachers"], dependencies=[READ])
+router = APIRouter(
+    prefix="/v1/teachers", tags=["teachers"], dependencies=[READ], route_class=ChangingRoute
+)
 
 
 @router.post(
@@ -48,7 +50,8 @@ async def upload_teacher(
     """
     with context.artifacts.temporary() as scratch:
         upload = await receive(request, scratch, context.settings.max_upload_bytes)
-        view, earlier = await run_in_threadpool(_store, context, upload, once, actor)
+        uploads = context.threads.uploads
+        view, earlier = await run_in(uploads, _store, context, upload, once, actor)
     answer_made(response, f"/v1/teachers/{view.id}", earlier=earlier)
     return view
 

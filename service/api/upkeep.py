@@ -6,6 +6,7 @@ from pydantic import ValidationError
 from service.api.auth import OPERATE, READ, ActorDep
 from service.api.context import ContextDep, PageDep
 from service.api.lists import list_page
+from service.api.threads import ChangingRoute
 from service.api.views import columns_of
 from service.db.repositories.audit import AuditRepository
 from service.db.repositories.chips import ChipRepository
@@ -18,7 +19,9 @@ from service.errors import PolicyDamagedError
 from service.schemas.base import Page, ResourceId
 from service.schemas.upkeep import FingerprintView, PolicyRequest, PolicyView, WholeFingerprintView
 
-router = APIRouter(prefix="/v1/chips/{chip_id}", tags=["chips"], dependencies=[READ])
+router = APIRouter(
+    prefix="/v1/chips/{chip_id}", tags=["chips"], dependencies=[READ], route_class=ChangingRoute
+)
 
 
 @router.get("/fingerprints")

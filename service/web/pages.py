@@ -18,6 +18,7 @@ from service.api.auth import (
     set_session_cookie,
 )
 from service.api.context import Context, ContextDep, utc_now
+from service.api.threads import ChangingRoute
 from service.db.repositories.audit import AuditRepository
 from service.db.repositories.jobs import JobRepository
 from service.digests import etag
@@ -40,7 +41,7 @@ _HEADERS = {
     "X-Content-Type-Options": "nosniff",
 }
 
-router = APIRouter(include_in_schema=False)
+router = APIRouter(include_in_schema=False, route_class=ChangingRoute)
 
 
 async def _may_read(request: Request) -> bool:

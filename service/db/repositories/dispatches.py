@@ -86,7 +86,7 @@ class DispatchRepository:
 
     def dispatch_new(self, job: Job, now: datetime) -> Dispatch | None:
         """Dispatch a job that was just added, unless it has to wait behind another one."""
-        if self._room(self._slots(now)) <= 0:
+        if (job.not_before or now) > now or self._room(self._slots(now)) <= 0:
             return None
         return self._dispatch(job.id, now) if self._first_ready(2, now) == [job.id] else None
 

@@ -34,7 +34,7 @@ class QueueEstimateRepository:
             return {}
         positions = self._positions(waiting)
         chips = {job.chip_id for job in waiting if job.chip_id}
-        offline = AgentRepository(self._session).offline(sorted(chips), now)
+        offline = AgentRepository(self._session).offline(sorted(chips), now) if chips else set()
         paces = {chip: self._pace(chip) for chip in chips - offline}
         return {
             job.id: QueueEstimate(place, _start(job, place, paces.get(str(job.chip_id)), now))
