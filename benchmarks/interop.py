@@ -74,8 +74,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     heading, console = about("benchmarks.interop"), Console(width=150)
     networks, files, pools = list(network_rows(options.networks)), nir_rows(), pool_rows()
-    for title, rows in (("networks", networks), ("NIR", files), ("max pools", pools)):
-        console.print(_table(title, rows))
+    console.print(_table("networks", networks), _table("NIR", files), _table("max pools", pools))
     if options.json is not None:
         content = {"networks": networks, "nir": files, "pools": pools}
         rows_json = {name: [row._asdict() for row in rows] for name, rows in content.items()}

@@ -56,7 +56,10 @@ def _row(name: str, reset: str) -> NirRow:
 def _neurons(count: int, reset: str, *, output: bool = False) -> nn.Module:
     """Return neurons with a leak and a threshold each, which snnTorch's export needs."""
     leak, threshold = torch.full((count,), 0.9), torch.ones(count)
-    return snntorch.Leaky(leak, threshold, reset_mechanism=reset, init_hidden=True, output=output)
+    neurons: nn.Module = snntorch.Leaky(
+        leak, threshold, reset_mechanism=reset, init_hidden=True, output=output
+    )
+    return neurons
 
 
 def _counts(module: nn.Module, inputs: Tensor) -> Tensor:
