@@ -76,9 +76,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     networks, files, pools = list(network_rows(options.networks)), nir_rows(), pool_rows()
     console.print(_table("networks", networks), _table("NIR", files), _table("max pools", pools))
     if options.json is not None:
-        content = {"networks": networks, "nir": files, "pools": pools}
-        rows_json = {name: [row._asdict() for row in rows] for name, rows in content.items()}
-        options.json.write_text(json.dumps(heading | rows_json, indent=2) + "\n")
+        content = {
+            "networks": [row._asdict() for row in networks],
+            "nir": [row._asdict() for row in files],
+            "pools": [row._asdict() for row in pools],
+        }
+        options.json.write_text(json.dumps(heading | content, indent=2) + "\n")
     return 1 if options.check and not _agree(networks, files) else 0
 
 
