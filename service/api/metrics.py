@@ -1,17 +1,26 @@
 """`/metrics` for Prometheus, without a key; the setting `metrics_port` gives it its own port."""
 
+import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
+import uvicorn
 from fastapi import APIRouter, Response
 from fastapi.responses import PlainTextResponse
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest, start_http_server
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest, make_asgi_app
 
 from service.api.context import ContextDep
+from service.connection_guard import ConnectionLimits, guarded
 from service.db.session import Database
+from service.listening import listen
 from service.metrics import make_registry
 from service.settings import Settings
 
+# A few scrapers ask now and then.
+_LIMITS = ConnectionLimits(connections=32, connections_per_address=16)
+_PAUSE = 0.01  # s between two looks whether the server answers
 router = APIRouter(tags=["health"])
 
 
@@ -23,15 +32,35 @@ def metrics(context: ContextDep) -> Response:
 
 @contextmanager
 def metrics_server(settings: Settings, database: Database) -> Iterator[None]:
-    """Serve `/metrics` on its own port until the block ends; do nothing if no port is set."""
+    """Serve `/metrics` on its own port until the block ends; do nothing if no port is set.
+
+    Connections have the same guard as those of the API. Raises PortTakenError.
+    """
     if settings.metrics_port is None:
         yield
         return
-    registry = make_registry(database)
-    server, thread = start_http_server(settings.metrics_port, settings.host, registry)
+    listener = listen(settings.host, settings.metrics_port)
+    server = _server(make_asgi_app(make_registry(database)))
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, name="metrics")
+    thread.start()
+    while not server.started and thread.is_alive():
+        time.sleep(_PAUSE)
     try:
         yield
     finally:
-        server.shutdown()
-        server.server_close()
+        server.should_exit = True
         thread.join()
+        listener.close()
+
+
+def _server(app: Any) -> uvicorn.Server:
+    return uvicorn.Server(
+        uvicorn.Config(
+            app,
+            http=guarded(_LIMITS),
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            timeout_graceful_shutdown=1,
+        )
+    )

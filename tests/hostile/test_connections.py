@@ -1,12 +1,22 @@
 """Connections that wait, send too much, or too slowly."""
 
+import resource
+import select
 import socket
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
+from fastapi.testclient import TestClient
 
+from service import connection_guard
+from service.app import create_app
 from service.connection_guard import ConnectionLimits
+from service.settings import Settings
 from tests.hostile.raw_server import PATIENCE_S, connect, is_open, serving, status_of
+from tests.ports import free_ports
+from tests.recording import RecordingEngine
 
 LIMITS = ConnectionLimits(
     connections=12,
@@ -140,6 +150,52 @@ def test_several_addresses_together_do_not_exceed_the_limit() -> None:
             assert status_of(late) == 503
         for connection in busy:
             connection.close()
+
+
+@contextmanager
+def few_descriptors(count: int) -> Iterator[None]:
+    """Let this process open so many files."""
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (count, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+
+def _held(port: int, count: int) -> int:
+    """Open connections that send nothing; return how many the server keeps."""
+    opened = [connect(port) for _ in range(count)]
+    time.sleep(0.2)
+    closed, _, _ = select.select(opened, [], [], 0)
+    for connection in opened:
+        connection.close()
+    return count - len(closed)
+
+
+def test_descriptors_are_kept_back_for_jobs_children_and_the_database(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    many = LIMITS._replace(connections=500, connections_per_address=500, header_s=30.0)
+    kept = connection_guard._DESCRIPTORS_KEPT
+    with few_descriptors(kept + 40), serving(many) as port:
+        assert _held(port, 80) == 40
+    monkeypatch.setattr(connection_guard, "_DESCRIPTORS_KEPT", 0)
+    with few_descriptors(kept + 40), serving(many) as port:
+        assert _held(port, 80) == 80
+
+
+def test_the_port_of_the_metrics_is_guarded_too(settings: Settings) -> None:
+    unused_port = next(free_ports())
+    apart = settings.model_copy(update={"metrics_port": unused_port})
+    with TestClient(create_app(apart, RecordingEngine())):
+        with connect(unused_port) as connection:
+            connection.sendall(_large_header(40_000))
+            assert status_of(connection) == 431
+        assert _held(unused_port, 24) == 16  # of one address
+        with connect(unused_port) as connection:
+            connection.sendall(b"GET /metrics HTTP/1.1\r\nhost: a\r\n\r\n")
+            assert status_of(connection) == 200
 
 
 def test_requests_one_behind_the_other_are_answered() -> None:

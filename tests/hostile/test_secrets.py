@@ -5,9 +5,13 @@ import stat
 from pathlib import Path
 
 import pytest
+from sqlalchemy import make_url
+from typer.testing import CliRunner
 
+from service.cli.main import app
 from service.db.session import make_engine, shown_url
 from service.private_files import keep_private
+from service.settings import Settings
 from tests.integration.jobs_lab import Lab, Service
 from tests.world import World
 
@@ -50,6 +54,22 @@ def test_a_database_url_is_shown_without_its_password() -> None:
     url = "postgresql+psycopg://lab:very-secret@host/name"
     assert "very-secret" not in shown_url(url)
     assert "lab" in shown_url(url)
+
+
+@pytest.mark.both_databases
+def test_migrate_prints_no_password(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    url = make_url(settings.database)
+    url = url if url.get_backend_name() == "sqlite" else url.set(password="very-secret")
+    monkeypatch.setenv("TANDEMCAL_DATA_DIR", str(settings.data_dir))
+    monkeypatch.setenv("TANDEMCAL_DATABASE_URL", url.render_as_string(hide_password=False))
+    before = os.umask(0o022)
+    try:
+        found = CliRunner().invoke(app, ["migrate"])
+    finally:
+        os.umask(before)
+    assert found.exit_code == 0, found.output
+    assert str(url.database) in found.output.replace("\n", "")
+    assert "very-secret" not in found.output
 
 
 def test_errors_of_the_database_show_no_values(tmp_path: Path) -> None:

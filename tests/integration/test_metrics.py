@@ -134,6 +134,6 @@ def test_metrics_can_have_a_port_of_their_own(settings: Settings) -> None:
 
 def test_a_database_that_does_not_answer_is_reported(settings: Settings, world: World) -> None:
     assert scrape(world)[named("tandemcal_database_up")] == 1
-    world.context.database.engine.dispose()
+    world.context.database.close()
     (settings.data_dir / "tandemcal.sqlite").unlink()
     assert scrape(world)[named("tandemcal_database_up")] == 0
