@@ -45,7 +45,8 @@ class NetworkSpec(BaseModel):
 
     input_shape: tuple[PositiveInt, ...] = Field(min_length=1, max_length=3)
     layers: tuple[Layer, ...] = Field(min_length=1, max_length=LAYERS_MAX)
-    input_affine: InputAffine | None = None
+    # Left out of the file where there is none: an earlier release reads such a network too.
+    input_affine: InputAffine | None = Field(default=None, exclude_if=lambda found: found is None)
 
     @model_validator(mode="before")
     @classmethod

@@ -117,3 +117,10 @@ def test_synthetic_samples_reach_the_dac_in_its_range(twins: Twins) -> None:
 def test_wrong_scale_is_refused(world: World, affine: object, words: str) -> None:
     with pytest.raises(Exception, match=words):
         NetworkSpec.model_validate({**world.network.model_dump(), "input_affine": affine})
+
+
+def test_a_network_without_scale_is_written_as_before(world: World) -> None:
+    assert "input_affine" not in world.network.model_dump()
+    assert "input_affine" not in world.network.model_dump_json()
+    again = NetworkSpec.model_validate_json(_with_affine(world.network).model_dump_json())
+    assert again.input_affine == InputAffine(scale=(SCALE,), shift=(SHIFT,))
