@@ -25,6 +25,7 @@ from service.jobs.kinds.main import do_job
 from service.jobs.messages import Ended, ExecutorConfig, JobDescription, Progressed
 from service.states import JobStatus
 from tests.agents import ANYBODY, serve_agent, serving
+from tests.hostile.hostile_agent import pretending, refusal, saying
 from tests.integration.jobs_lab import Lab, new_id, now
 from tests.proxies import Proxy, with_tensor
 
@@ -128,6 +129,16 @@ def test_a_job_fails_with_the_reason_where_its_agent_answers_wrongly(
     assert ended.reason is not None
     assert "impossible answer to 'run'" in ended.reason
     assert "'membrane/readout' holds NaN or infinite values" in ended.reason
+
+
+def test_a_job_quotes_no_server_that_pretends_to_be_its_agent(lab: Lab) -> None:
+    marker = "TOP-SECRET"
+    refused = refusal("503 x", "ChipUnavailableError", marker, reason=marker)
+    with pretending(saying(refused)) as url:
+        ended = done(lab, described(lab, AgentAddress(url=url, secret="s" * 43)))
+    assert ended.status == JobStatus.FAILED
+    assert "status 503 comes without a reason" in str(ended.reason)
+    assert marker not in ended.model_dump_json()
 
 
 def test_a_job_fails_with_the_reason_where_its_agent_is_gone(lab: Lab, tmp_path: Path) -> None:

@@ -1,12 +1,15 @@
 """TLS between service and agents: each trusts one authority alone, and nothing else is called."""
 
+import asyncio
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 import trustme
+from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
 from chip_sim.chip import make_chip
@@ -17,6 +20,7 @@ from service.app import create_app
 from service.bench.agent.chip_server import ChipServer
 from service.bench.agent.journal import Journal
 from service.bench.agent.process import server_config
+from service.bench.agent.registration import RegistrationLoop, RegistrationSettings
 from service.bench.agent.server import create_agent
 from service.bench.agent.settings import AgentSettings
 from service.bench.driver.connection import Connection, PostRequest, UnreachableError
@@ -88,6 +92,39 @@ def test_files_that_are_no_certificates_are_named(files: TlsFiles, tmp_path: Pat
         Settings(tls_certificate=files.certificate)
     with pytest.raises(ValueError, match="given together"):
         AgentSettings(tls_key=files.key)
+
+
+def test_an_agent_registers_with_a_service_of_its_authority_alone(
+    files: TlsFiles, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    heard: list[str] = []
+    service = FastAPI()
+
+    @service.post("/v1/agents")
+    def register() -> dict[str, object]:
+        heard.append("registration")
+        return {"id": "a-1", "heartbeat_s": 60.0}
+
+    async def try_for_a_moment(url: str, authority: Path) -> None:
+        chip_server = ChipServer(
+            make_chip("bench-1", preset("pcm"), 7), Journal(tmp_path / f"{authority.stem}.sqlite")
+        )
+        tls = client_context(authority)
+        settings = RegistrationSettings(
+            url, "key", "bench-1", "https://a", {}, tmp_path / "credential", tls
+        )
+        with suppress(TimeoutError):
+            await asyncio.wait_for(RegistrationLoop(chip_server, settings).run(), 0.5)
+        chip_server.close()
+
+    trustme.CA().cert_pem.write_to_path(tmp_path / "other.pem")
+    config = server_config(service, server_context(files.certificate, files.key))
+    with running(config) as port:
+        asyncio.run(try_for_a_moment(f"https://127.0.0.1:{port}", tmp_path / "other.pem"))
+        assert heard == []
+        assert "certificate verify failed" in capsys.readouterr().out
+        asyncio.run(try_for_a_moment(f"https://127.0.0.1:{port}", files.authority))
+    assert heard == ["registration"]
 
 
 def test_an_agent_without_a_certificate_is_not_registered(

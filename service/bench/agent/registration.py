@@ -20,7 +20,8 @@ from service.version import code_version
 _TIMEOUT = 5.0  # s for an answer of the service
 _RETRY_UNREACHABLE = 2.0  # s until the next try if the service does not answer
 _RETRY_REFUSED = 15.0  # s until the next try if it refuses: an operator must change something
-_INTERVAL_MIN = 0.1  # s between two heartbeats
+_INTERVAL_MIN, _INTERVAL_MAX = 0.1, 60.0  # s between two heartbeats
+_QUOTED_MAX = 300  # letters of what the service says, in the agent's log
 
 
 class RegistrationSettings(NamedTuple):
@@ -124,7 +125,7 @@ class RegistrationLoop:
         if isinstance(credential := payload.get("credential"), str):
             self._keep(credential)
         self._agent_id, self._last_warning = agent_id, ""
-        return max(_INTERVAL_MIN, interval)
+        return min(max(_INTERVAL_MIN, interval), _INTERVAL_MAX)
 
     def _keep(self, credential: str) -> None:
         try:
@@ -149,6 +150,7 @@ class RegistrationLoop:
 
 def _detail(answer: httpx.Response) -> str:
     try:
-        return str(answer.json()["detail"])
+        detail = str(answer.json()["detail"])[:_QUOTED_MAX]
+        return "".join(letter if letter.isprintable() else " " for letter in detail)
     except (ValueError, KeyError, TypeError):
         return f"status {answer.status_code}"

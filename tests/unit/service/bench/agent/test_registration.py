@@ -72,9 +72,9 @@ def ok(**changed: object) -> httpx.Response:
 
 
 def test_an_agent_registers_and_then_sends_heartbeats(chip_server: ChipServer) -> None:
-    found = Steps(chip_server, ok(), ok(heartbeat_s=0.0))
-    assert found.paths == ["/v1/agents", "/v1/agents/a-1/heartbeat"]
-    assert found.pauses == [4.0, 0.1]
+    found = Steps(chip_server, ok(), ok(heartbeat_s=0.0), ok(heartbeat_s=1e9))
+    assert found.paths == ["/v1/agents", *["/v1/agents/a-1/heartbeat"] * 2]
+    assert found.pauses == [4.0, 0.1, 60.0]
     sent = json.loads(found.requests[0].content)
     about = chip_server.about
     assert (sent["agent_id"], sent["secret"], sent["token"]) == (about.agent_id, about.secret, 0)
@@ -114,6 +114,11 @@ REASONS: dict[str, tuple[httpx.Response | Exception, float, str]] = {
     "a server error": (httpx.Response(503, text="busy"), 2.0, "refuses: status 503"),
     "a refusal": (REFUSED, 15.0, "refuses: The key lacks the scope agent."),
     "not found before it registered": (httpx.Response(404, json=[]), 15.0, "refuses: status 404"),
+    "a long refusal of two lines": (
+        httpx.Response(400, json={"detail": "a\nb" + "x" * 1000}),
+        15.0,
+        "refuses: a b" + "x" * 297 + "'",
+    ),
     "no JSON": (httpx.Response(200, text="<html>"), 15.0, "cannot be read"),
     "no interval": (httpx.Response(200, json={"id": "a-1"}), 15.0, "cannot be read"),
 }
