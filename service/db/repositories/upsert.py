@@ -1,7 +1,11 @@
-"""Inserts that expect a row with the same key to exist."""
+"""Inserts that expect a row with the same key to exist.
 
-from typing import Any
+Values are given when a statement is executed, not written into it: SQLAlchemy compiles it once.
+"""
 
+from typing import Any, cast
+
+from sqlalchemy import Table
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
@@ -10,20 +14,25 @@ from service.db.base import Base
 
 def insert_if_new(session: Session, table: type[Base], values: dict[str, Any]) -> bool:
     """Insert a row unless a unique key is taken; return whether it was inserted."""
-    key = table.__mapper__.primary_key[0]
-    statement = _insert(session)(table).values(**values).on_conflict_do_nothing().returning(key)
-    return session.execute(statement).first() is not None
+    key = _table(table).primary_key.columns[0]
+    statement = _insert(session, table).on_conflict_do_nothing().returning(key)
+    return session.execute(statement, values).first() is not None
 
 
 def put(session: Session, table: type[Base], values: dict[str, Any]) -> None:
     """Insert a row, or update the one with the same primary key."""
-    key = list(table.__mapper__.primary_key)
-    statement = _insert(session)(table).values(**values)
-    session.execute(statement.on_conflict_do_update(index_elements=key, set_=values))
+    statement = _insert(session, table)
+    given = {name: statement.excluded[name] for name in values}
+    keys = list(_table(table).primary_key.columns)
+    session.execute(statement.on_conflict_do_update(index_elements=keys, set_=given), values)
 
 
-def _insert(session: Session) -> Any:
-    return _INSERTS[session.get_bind().dialect.name]
+def _insert(session: Session, table: type[Base]) -> Any:
+    return _INSERTS[session.get_bind().dialect.name](_table(table))
+
+
+def _table(table: type[Base]) -> Table:
+    return cast(Table, table.__table__)
 
 
 _INSERTS = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
