@@ -12,7 +12,7 @@ from benchmarks.fleet.local_fleet import LocalFleet
 from benchmarks.fleet.processes import ServiceProcess
 from benchmarks.job_latency import Service, golden_student
 from benchmarks.soak.record import Extent, Record, Sample
-from ltl_core.settings import Budget, CalibrationSettings
+from ltl_core.settings import Budget, CalibrationSettings, StageName
 from service.client.sdk import Tandemcal
 from tests.postgres import EmbeddedServer
 
@@ -64,8 +64,14 @@ class Soak:
             client.chips.register(f"chip-{n}", preset=PRESETS[n % len(PRESETS)], seed=n).id
             for n in range(self._extent.chips)
         ]
-        budget = Budget(samples=self._extent.samples)
-        settings = CalibrationSettings(budget=budget, target_points=None)
+        # Trims alone: such a job is short, so that many begin and end.
+        settings = CalibrationSettings(
+            stages=(StageName.TRIMS,),
+            budget=Budget(samples=self._extent.samples),
+            target_points=None,
+            test_samples=128,
+            verification_samples=128,
+        )
         turn = cycle(chips)
         return lambda: client.jobs.calibrate(next(turn), student, settings).id
 

@@ -25,7 +25,7 @@ class Extent(NamedTuple):
     kill_every_s: float = 300.0
     sample_every_s: float = 5.0
     chips: int = 12
-    samples: int = 640  # of a job
+    samples: int = 256  # of a job
     workload: Workload = DIGITS
 
 
