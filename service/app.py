@@ -141,7 +141,7 @@ def _compose(settings: Settings, engine: MakeEngine | JobEngine, kinds: JobKinds
         notifier=EventNotifier(database),
         kinds=kinds,
         metrics=make_registry(database),
-        disk=DiskSpace(settings.data_dir, settings.reserve_bytes),
+        disk=DiskSpace(settings.data_dir, settings.reserve_bytes, settings.artifacts_dir),
         memory_limit=settings.job_memory_bytes
         or (None if engine is leave_jobs_to_workers else default_limit(settings.parallel_jobs)),
         threads=make_threads(),

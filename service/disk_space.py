@@ -22,21 +22,28 @@ class StorageFullError(ServiceError):
 
 
 class DiskSpace:
-    """The free space of one folder, looked up once a second at most."""
+    """The free space of folders, which may be on several disks, looked up once a second at most."""
 
-    def __init__(self, folder: Path, reserve: int) -> None:
-        """`reserve` bytes are kept for what was accepted already."""
-        self._folder, self._reserve = folder, reserve
+    def __init__(self, folder: Path, reserve: int, *others: Path) -> None:
+        """`reserve` bytes are kept on each disk for what was accepted already."""
+        self._folders, self._reserve = (folder, *others), reserve
+        self._tightest = folder
         self._looked_at, self._free = -_LOOK, 0
 
     def check(self) -> None:
         """Raise StorageFullError if less than the reserve is free."""
         now = time.monotonic()
         if now - self._looked_at >= _LOOK:
-            found = os.statvfs(self._folder)
-            self._looked_at, self._free = now, found.f_bavail * found.f_frsize
+            free = {folder: _free_bytes(folder) for folder in self._folders if folder.exists()}
+            self._tightest = min(free, key=lambda folder: free[folder])
+            self._looked_at, self._free = now, free[self._tightest]
         if self._free < self._reserve:
-            raise StorageFullError(self._folder)
+            raise StorageFullError(self._tightest)
+
+
+def _free_bytes(folder: Path) -> int:
+    found = os.statvfs(folder)
+    return found.f_bavail * found.f_frsize
 
 
 def is_full(error: BaseException) -> bool:

@@ -15,40 +15,52 @@ class Scale(NamedTuple):
     pause: float  # s from one fault to the next, on average
     followed: int  # jobs whose event stream is read meanwhile
     timeout: float  # s until every job must have ended
+    lease: float  # s that a lease lasts, and that a process may be silent
+    full: float  # s that the disk is full
 
 
-SHORT = Scale(jobs=12, chips=3, workers=2, faults=9, pause=1.6, followed=3, timeout=240)
-LONG = Scale(jobs=200, chips=20, workers=3, faults=90, pause=3.0, followed=20, timeout=1800)
+SHORT = Scale(
+    jobs=10, chips=3, workers=2, faults=11, pause=0.8, followed=3, timeout=240, lease=4, full=4
+)
+LONG = Scale(
+    jobs=200, chips=20, workers=3, faults=90, pause=3.0, followed=20, timeout=1800, lease=8, full=20
+)
 
 
 class Role(StrEnum):
-    """A process of the fleet that a fault can hit."""
+    """A part of the fleet that a fault can hit."""
 
     WORKER = "worker"
     API = "api"
     AGENT = "agent"
     DATABASE = "database"
+    DISK = "disk"  # of the artifacts
 
 
 class FaultAction(StrEnum):
-    """What a fault does to a process."""
+    """What a fault does."""
 
     KILL = "kill"  # by SIGKILL
     FREEZE = "freeze"  # SIGSTOP, then SIGCONT; the children of a worker go on meanwhile
     FREEZE_ALL = "freeze with its children"
+    MOVE = "kill and start at another address"
+    FILL = "fill"
 
 
 class Fault(NamedTuple):
-    """One kind of fault: an action on a process of one role."""
+    """One kind of fault: an action on a part of one role."""
 
     action: FaultAction
     role: Role
 
 
+PROCESSES = (Role.WORKER, Role.API, Role.AGENT, Role.DATABASE)
 FAULTS = (
-    *(Fault(FaultAction.KILL, role) for role in Role),
-    *(Fault(FaultAction.FREEZE, role) for role in Role),
+    *(Fault(FaultAction.KILL, role) for role in PROCESSES),
+    *(Fault(FaultAction.FREEZE, role) for role in PROCESSES),
     Fault(FaultAction.FREEZE_ALL, Role.WORKER),
+    Fault(FaultAction.MOVE, Role.AGENT),
+    Fault(FaultAction.FILL, Role.DISK),
 )
 
 
@@ -99,7 +111,9 @@ def job_requests(seed: int, scale: Scale) -> list[JobRequest]:
 
 def _event(rng: random.Random, at: float, fault: Fault, scale: Scale) -> FaultEvent:
     """A frozen process is away for longer than its lease; a killed one is back within 2 s."""
-    killed = fault.action is FaultAction.KILL
-    duration = rng.uniform(0.5, 2.0) if killed else rng.uniform(9.0, 11.0)
+    killed = fault.action in (FaultAction.KILL, FaultAction.MOVE)
+    duration = rng.uniform(0.5, 2.0) if killed else scale.lease + rng.uniform(1.0, 3.0)
+    if fault.action is FaultAction.FILL:
+        duration = scale.full
     crowd = {Role.AGENT: scale.chips, Role.WORKER: scale.workers}
     return FaultEvent(at, fault, rng.randrange(crowd.get(fault.role, 1)), duration)

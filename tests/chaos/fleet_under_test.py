@@ -14,21 +14,19 @@ from sqlalchemy import select
 from sqlalchemy.exc import SQLAlchemyError
 
 from service.db.tables import Chip, ChipLease, Event, Job, WeightVersion
-from tests.chaos.fault_schedule import FaultEvent, JobRequest, Role, Scale
+from tests.chaos.fault_schedule import FaultAction, FaultEvent, JobRequest, Role, Scale
 from tests.chaos.reader import Reader
-from tests.chaos.supervisors import DatabaseSupervisor, ProcessSupervisor
+from tests.chaos.supervisors import DatabaseSupervisor, ProcessSupervisor, SmallDisk
 from tests.integration.fleet_lab import Worker, copy_rows
 from tests.integration.jobs_lab import Json, Lab, Process, SeededLab, copy_of, until
 from tests.ports import free_ports
 from tests.postgres import EmbeddedServer, as_text
 
 JOIN_KEY = "a-join-key-of-this-fleet-alone"
-SETTINGS = {  # s; many processes share the machine, and each must be able to say that it lives
+SETTINGS = {
     "TANDEMCAL_JOIN_KEY": JOIN_KEY,
-    "TANDEMCAL_HEARTBEAT_S": "1",
-    "TANDEMCAL_EXECUTOR_SILENCE_S": "8",
-    "TANDEMCAL_LEASE_S": "8",
     "TANDEMCAL_QUEUE_POLL_S": "0.5",
+    "TANDEMCAL_RESERVE_BYTES": "1000000",
 }
 CALLS = "calls.jsonl"
 _PRESETS = ("pcm", "hermes", "reram", "harsh")
@@ -64,12 +62,21 @@ class FleetUnderTest:
         ports = free_ports()
         self._scale, self._port = scale, next(ports)
         self.address = f"http://127.0.0.1:{self._port}"
-        self._environment = SETTINGS
+        self._environment = SETTINGS | {  # s; each process must be able to say that it lives
+            "TANDEMCAL_HEARTBEAT_S": str(scale.lease / 8),
+            "TANDEMCAL_EXECUTOR_SILENCE_S": str(scale.lease),
+            "TANDEMCAL_LEASE_S": str(scale.lease),
+            "TANDEMCAL_AGENT_HEARTBEAT_S": str(scale.lease / 4),
+            "TANDEMCAL_AGENT_SILENCE_S": str(2 * scale.lease),
+        }
+        self.disk = SmallDisk(lab.settings.artifacts_dir)
+        self._free_ports = ports
+        self._agent_ports = [next(ports) for _ in range(scale.chips)]
         self._places: dict[tuple[Role, int], ProcessSupervisor] = {}
         self._database = DatabaseSupervisor(server)
         self._fill(Role.API, [self._start_api])
         self._fill(Role.WORKER, [self._worker(n) for n in range(scale.workers)])
-        self._fill(Role.AGENT, [self._agent(n, next(ports)) for n in range(scale.chips)])
+        self._fill(Role.AGENT, [self._agent(n) for n in range(scale.chips)])
         self._http: httpx.Client | None = None
 
     @property
@@ -117,10 +124,17 @@ class FleetUnderTest:
     def inject(self, event: FaultEvent) -> None:
         """Inject one fault and wait until its process is back."""
         _LOG.info("%s %s %d for %.1f s", *event.fault, event.target, event.duration)
-        place: ProcessSupervisor | DatabaseSupervisor = self._database
-        if event.fault.role is not Role.DATABASE:
-            place = self._places[event.fault.role, event.target]
-        place.inject(event.fault.action, event.duration)
+        if event.fault.action is FaultAction.MOVE:
+            self._agent_ports[event.target] = next(self._free_ports)
+        self._part(event).inject(event.fault.action, event.duration)
+
+    def _part(self, event: FaultEvent) -> ProcessSupervisor | DatabaseSupervisor | SmallDisk:
+        match event.fault.role:
+            case Role.DATABASE:
+                return self._database
+            case Role.DISK:
+                return self.disk
+        return self._places[event.fault.role, event.target]
 
     def restart_if_ended(self) -> int:
         """Start processes that ended by themselves; how many restarts there were so far."""
@@ -152,6 +166,7 @@ class FleetUnderTest:
             self._http.close()
         for place in self._places.values():
             place.close()
+        self.disk.close()
 
     def _fill(self, role: Role, starts: list[Callable[[], Process]]) -> None:
         for number, start in enumerate(starts):
@@ -163,8 +178,8 @@ class FleetUnderTest:
     def _worker(self, number: int) -> Callable[[], Process]:
         return lambda: Worker(self.lab, f"worker-{number}", **self._environment)
 
-    def _agent(self, number: int, port: int) -> Callable[[], Process]:
-        return lambda: Agent(self.lab, number, port, self.address)
+    def _agent(self, number: int) -> Callable[[], Process]:
+        return lambda: Agent(self.lab, number, self._agent_ports[number], self.address)
 
     def _send(self, path: str, body: Json, key: str) -> str:
         """Send until it is answered; the service may be away for a while."""
@@ -176,7 +191,7 @@ class FleetUnderTest:
                 answer = http.post(path, json=body, headers={"Idempotency-Key": key})
             except httpx.TransportError:
                 return None
-            assert answer.status_code < 500 or answer.status_code == 503, answer.text
+            assert answer.status_code < 500 or answer.status_code in (503, 507), answer.text
             refused = answer.status_code == 409 and path.endswith("/cancel")  # it had ended
             if answer.is_success or refused:
                 return str(answer.json().get("id", "-"))

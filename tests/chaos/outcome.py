@@ -29,6 +29,8 @@ class Outcome(NamedTuple):
     holders: list[str]
     calls: list[LoggedCall]
     readers: list[Reader]
+    filled: int  # how often the disk had no byte left
+    disk_can_be_filled: bool
 
     def events_of(self, job_id: str) -> list[Event]:
         """Events of one job, by their numbers."""
@@ -58,6 +60,8 @@ def run_schedule(fleet: FleetUnderTest, seed: int, scale: Scale) -> Outcome:
         holders(fleet),
         read_calls(fleet.calls),
         readers,
+        fleet.disk.filled,
+        fleet.disk.can_be_filled,
     )
     _LOG.info("%s in %.0f s", summary(after), time.monotonic() - began)
     return after

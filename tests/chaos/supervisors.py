@@ -1,15 +1,21 @@
 """Processes that are killed and started again, or frozen and continued."""
 
+import shutil
+import subprocess
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 
 import psutil
 
 from tests.chaos.fault_schedule import FaultAction
 from tests.integration.jobs_lab import Process
 from tests.postgres import EmbeddedServer
+
+_DISK_MIB = 64
 
 
 class ProcessSupervisor:
@@ -24,7 +30,7 @@ class ProcessSupervisor:
     def inject(self, action: FaultAction, duration: float) -> None:
         """Do the action, wait for `duration` seconds, and undo it."""
         with self._injecting:
-            if action is FaultAction.KILL:
+            if action in (FaultAction.KILL, FaultAction.MOVE):
                 self.process.kill()
                 time.sleep(duration)
                 self.process = self._start()
@@ -49,6 +55,42 @@ class ProcessSupervisor:
         if self.process.process.poll() is None:
             self.process.process.kill()
         self.process.gone()
+
+
+class SmallDisk:
+    """A file system of its own below the artifacts, small enough to be filled.
+
+    It needs the right to mount; without it the disk is never filled.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder, self.filled = folder, 0
+        self._injecting = threading.Lock()
+        with tempfile.TemporaryDirectory() as aside:
+            shutil.copytree(folder, aside, dirs_exist_ok=True)
+            mount = ["mount", "-t", "tmpfs", "-o", f"size={_DISK_MIB}m", "tmpfs", str(folder)]
+            self.can_be_filled = subprocess.run(mount, capture_output=True).returncode == 0
+            shutil.copytree(aside, folder, dirs_exist_ok=True)
+
+    def inject(self, action: FaultAction, duration: float) -> None:
+        """Leave no byte free for `duration` seconds."""
+        assert action is FaultAction.FILL
+        with self._injecting:
+            filler = self._folder / "filler"
+            if self.can_be_filled:
+                self._fill(filler)
+            time.sleep(duration)
+            filler.unlink(missing_ok=True)
+
+    def close(self) -> None:
+        if self.can_be_filled:
+            subprocess.run(["umount", "--lazy", str(self._folder)], check=True)
+
+    def _fill(self, filler: Path) -> None:
+        with suppress(OSError), filler.open("wb", buffering=0) as file:
+            while True:
+                file.write(bytes(2**20))
+        self.filled += shutil.disk_usage(self._folder).free == 0
 
 
 class DatabaseSupervisor:

@@ -106,6 +106,12 @@ def test_every_version_was_published_once(after: Outcome) -> None:
         assert hashlib.sha256(zlib.decompress(version.block)).hexdigest() == version.sha256
 
 
+def test_the_disk_was_full_for_a_while(after: Outcome) -> None:
+    if not after.disk_can_be_filled:
+        pytest.skip("no right to mount a small disk")
+    assert after.filled > 0
+
+
 def test_no_lease_is_left(after: Outcome) -> None:
     assert after.holders == []
 

@@ -101,6 +101,17 @@ def test_what_says_that_the_disk_is_full() -> None:
     assert not is_full(OSError(errno.EIO, "Input/output error"))
 
 
+def test_every_disk_needs_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    other = tmp_path / "artifacts"
+    other.mkdir()
+    free = {tmp_path: 100, other: 5}
+    monkeypatch.setattr("service.disk_space._free_bytes", free.__getitem__)
+    DiskSpace(tmp_path, 10).check()
+    DiskSpace(tmp_path, 10, tmp_path / "not made yet").check()
+    with pytest.raises(StorageFullError, match="artifacts"):
+        DiskSpace(tmp_path, 10, other).check()
+
+
 def test_room_is_what_is_left_above_the_reserve(tmp_path: Path) -> None:
     DiskSpace(tmp_path, 1).check()
     with pytest.raises(StorageFullError):
