@@ -3,12 +3,13 @@
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from sqlalchemy import select
+from sqlalchemy import select, update
 
 from ltl_core.chip import LayerSettings, Observable, Placement, Stimulus
 from ltl_core.network.layers import Linear
@@ -17,7 +18,7 @@ from service.bench.driver.http_chip import open_http_chip
 from service.db.agent_tables import Agent
 from service.tls import client_context
 from tests.integration.agent_lab import AgentProcess
-from tests.integration.jobs_lab import PATIENCE, Lab, Service, until
+from tests.integration.jobs_lab import PATIENCE, Lab, Service, now, until
 from tests.integration.tls_files import TlsFiles, make_tls_files
 from tests.warm.client import WarmServer
 
@@ -95,47 +96,64 @@ def test_jobs_run_on_a_chip_behind_an_agent_whatever_happens_to_it(
 ) -> None:
     """Service and agent speak TLS alone."""
     tls = ("--tls-certificate", str(files.certificate), "--tls-key", str(files.key))
-    trust = ("--service-ca", str(files.authority))
-    joined = (
-        *tls,
-        *trust,
-        "--service",
-        str(service.http.base_url),
-        "--join-key-file",
-        str(tmp_path / "key"),
-    )
+    trust = ("--service-ca", str(files.authority), "--join-key-file", str(tmp_path / "key"))
+    joined = ("--service", str(service.http.base_url), *trust, *tls)
     patient = {"TANDEMCAL_AGENT_REACH_S": str(PATIENCE)}
     with agent(lab.warm, tmp_path, "--chip", "ideal", *joined, **patient) as bench:
         chip = until(lambda: of_agent(service, "bench-1"), "the agent has registered")
         address = service.http.get(f"/v1/chips/{chip['id']}/agent").json()["url"]
         assert address.startswith("https://")
-        first = service.calibrate(chip["id"], samples=3200)
-        until(lambda: lab.job(first).progress, "the calibration is under way")
-        bench.kill()
-        bench.move()
-        bench.start_again()
-        assert lab.ended(first).status == "succeeded", lab.job(first).reason
-        assert lab.job(first).attempt == 1  # it followed the agent to its other port
-        bench.kill()
-        until(lambda: of_agent(service, "bench-1")["state"] == "offline", "the chip is offline")
-        second = service.evaluate(chip["id"])
-        assert lab.job(second).status == "waiting_for_chip"
-        bench.environment["TANDEMCAL_AGENT_REACH_S"] = "0.1"
-        bench.start_again()
-        assert lab.ended(second).status == "succeeded", lab.job(second).reason
-        until(lambda: reach(lab) == 0.1, "the agent has registered anew")
-        bench.stop()
-        third = service.evaluate(chip["id"])  # nobody has noticed yet
-        until(lambda: lab.job(third).attempt == 1, "the job has begun")
-        until(lambda: lab.job(third).status == "waiting_for_chip", "the job waits")
-        assert "its chip is offline: its agent at" in str(lab.job(third).reason)
-        bench.start_again()
-        assert lab.ended(third).status == "succeeded", lab.job(third).reason
+        a_job_follows_its_agent(lab, service, bench, chip["id"])
+        a_job_waits_while_there_is_no_agent(lab, service, bench, chip["id"])
+        a_job_that_began_waits_too(lab, service, bench, chip["id"])
         assert of_agent(service, "bench-1")["id"] == chip["id"]
         assert len(service.http.get(f"/v1/chips/{chip['id']}/history").json()["items"]) == 3
+
+
+def a_job_follows_its_agent(lab: Lab, service: Service, bench: AgentProcess, chip_id: str) -> None:
+    job = service.calibrate(chip_id, samples=3200)
+    until(lambda: lab.job(job).progress, "the calibration is under way")
+    bench.kill()
+    bench.move()
+    bench.start_again()
+    assert lab.ended(job).status == "succeeded", lab.job(job).reason
+    assert lab.job(job).attempt == 1  # it went on at the other port
+
+
+def a_job_waits_while_there_is_no_agent(
+    lab: Lab, service: Service, bench: AgentProcess, chip_id: str
+) -> None:
+    bench.kill()
+    until(lambda: of_agent(service, "bench-1")["state"] == "offline", "the chip is offline")
+    job = service.evaluate(chip_id)
+    assert lab.job(job).status == "waiting_for_chip"
+    bench.environment["TANDEMCAL_AGENT_REACH_S"] = "4"
+    bench.start_again()
+    assert lab.ended(job).status == "succeeded", lab.job(job).reason
+    until(lambda: reach(lab) == 4.0, "the agent has registered anew")
+
+
+def a_job_that_began_waits_too(
+    lab: Lab, service: Service, bench: AgentProcess, chip_id: str
+) -> None:
+    bench.stop()
+    alive_for(lab, PATIENCE)  # nobody has noticed yet
+    job = service.evaluate(chip_id)
+    until(lambda: lab.job(job).attempt == 1, "the job has begun")
+    alive_for(lab, -1.0)
+    until(lambda: lab.job(job).status == "waiting_for_chip", "the job waits")
+    assert "its chip is offline: its agent at" in str(lab.job(job).reason)
+    bench.start_again()
+    assert lab.ended(job).status == "succeeded", lab.job(job).reason
 
 
 def reach(lab: Lab) -> float:
     """How long a job is to look for the agent, as the agent asked."""
     with lab.database.reading() as session:
         return float(session.scalars(select(Agent.limits)).one()["reach_s"])
+
+
+def alive_for(lab: Lab, seconds: float) -> None:
+    """Let the agent count as alive for so long from now."""
+    with lab.database.writing() as session:
+        session.execute(update(Agent).values(alive_until=now() + timedelta(seconds=seconds)))

@@ -1,8 +1,7 @@
 """Readers of an agent's answers: each checks types, shapes and ranges before a job sees a value."""
 
 import math
-from collections.abc import Callable, Collection, Iterator, Mapping
-from enum import StrEnum
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import torch
@@ -22,21 +21,23 @@ from ltl_core.chip import (
 )
 from ltl_core.network.spec import NetworkSpec
 from ltl_core.network.stages import Stage
+from service.bench.driver.checks import (
+    Kind,
+    Shape,
+    are_layers,
+    check_finite,
+    check_kind,
+    check_range,
+    check_tensor,
+    other_layers,
+    read_number,
+    read_tensor,
+    read_whole,
+    shown_shape,
+)
 from service.bench.protocol.chip_info import parse_chip_info
 from service.bench.protocol.verbs import read_tuning
 from service.bench.protocol.wire import MalformedBodyError, Message
-
-Shape = tuple[int, ...]
-_INTEGER_MAX = 2**63
-_AXES_SHOWN = 6
-
-
-class _Kind(StrEnum):
-    """Kind of a tensor's values; any width of it is accepted."""
-
-    BITS = "bits"
-    INTEGERS = "integers"
-    REALS = "reals"
 
 
 def read_info(answer: Message, chip_id: str) -> ChipInfo:
@@ -54,16 +55,16 @@ def read_verbs(answer: Message) -> list[Any]:
 
 def read_report(answer: Message, codes: Tensor) -> WriteReport:
     """Read the report on writing these codes to one layer. Raises MalformedBodyError."""
-    failed = _tensor(answer, "failed", _Kind.BITS, tuple(codes.shape))
-    cells = _whole(answer, "cells", codes.numel())
-    return WriteReport(cells, _whole(answer, "pulses", 2**62), failed)
+    failed = read_tensor(answer, "failed", Kind.BITS, tuple(codes.shape))
+    cells = read_whole(answer, "cells", codes.numel())
+    return WriteReport(cells, read_whole(answer, "pulses", 2**62), failed)
 
 
 def read_reports(answer: Message, codes: Mapping[str, LayerCodes]) -> Mapping[str, WriteReport]:
     """Read one report for each layer written, and no other. Raises MalformedBodyError."""
     written = answer.field("written", dict)
     if set(written) != set(codes) or set(answer.tensors) != set(codes):
-        raise MalformedBodyError(_other_layers(codes))
+        raise MalformedBodyError(other_layers(codes))
     reports = {}
     for layer, code in codes.items():
         counts, failed = written[layer], {"failed": answer.tensors[layer]}
@@ -85,8 +86,8 @@ def read_recording(
     If the network is not known, batch and steps are checked, and that tensors of a layer agree.
     Raises MalformedBodyError.
     """
-    if not _are_layers(answer.field("layers", list), record):
-        raise MalformedBodyError(_other_layers(record))
+    if not are_layers(answer.field("layers", list), record):
+        raise MalformedBodyError(other_layers(record))
     read = _reader(stimulus, network)
     layers = {layer: read(answer, layer, asked) for layer, asked in record.items()}
     return Recording(layers, read_time(answer))
@@ -134,21 +135,21 @@ def read_fingerprint(answer: Message, network: NetworkSpec | None) -> Fingerprin
     if network is not None:
         expected = [stage.name for stage in network.stages]
         if set(rates) != set(expected):
-            raise MalformedBodyError(_other_layers(expected))
+            raise MalformedBodyError(other_layers(expected))
         for stage in network.stages:
-            _check_tensor(rates[stage.name], stage.name, _Kind.REALS, (stage.columns,))
+            check_tensor(rates[stage.name], stage.name, Kind.REALS, (stage.columns,))
             if not stage.is_readout:
-                _check_range(rates[stage.name], stage.name, 0, 1)
+                check_range(rates[stage.name], stage.name, 0, 1)
     for name, rate in rates.items():
         shown = "of a layer" if network is None else name
-        _check_kind(rate, shown, _Kind.REALS)
-        _check_finite(rate, shown)
+        check_kind(rate, shown, Kind.REALS)
+        check_finite(rate, shown)
     return Fingerprint(rates, read_time(answer))
 
 
 def read_time(answer: Message) -> float:
     """Read the chip's clock, in seconds. Raises MalformedBodyError."""
-    return _number(answer.fields.get("chip_time_s"), "chip_time_s", 0, math.inf)
+    return read_number(answer.fields.get("chip_time_s"), "chip_time_s", 0, math.inf)
 
 
 def read_registers(answer: Message, info: TuningInfo) -> Tuning:
@@ -156,31 +157,33 @@ def read_registers(answer: Message, info: TuningInfo) -> Tuning:
     tuning = read_tuning(answer)
     register = info._asdict()
     for name, codes in tuning.tensors.items():
-        _check_kind(codes, name, _Kind.INTEGERS)
-        _check_range(codes, name, register[name].code_min, register[name].code_max)
+        check_kind(codes, name, Kind.INTEGERS)
+        check_range(codes, name, register[name].code_min, register[name].code_max)
     low, high, _ = info.readout_gain or (0, 0, 0.0)
-    _number(tuning.readout_gain, "readout_gain", low, high)
-    _check_tensor(tuning.adc_range, "adc_range", _Kind.INTEGERS, tuple(tuning.adc_offset.shape[:1]))
+    read_number(tuning.readout_gain, "readout_gain", low, high)
+    check_tensor(tuning.adc_range, "adc_range", Kind.INTEGERS, tuple(tuning.adc_offset.shape[:1]))
     return tuning
 
 
 def read_conversions(answer: Message, repeats: int, info: TuningInfo) -> Tensor:
     """Read ADC codes, of shape [repeat, tile, column]. Raises MalformedBodyError."""
     codes = answer.tensor("codes")
-    _check_kind(codes, "codes", _Kind.INTEGERS)
+    check_kind(codes, "codes", Kind.INTEGERS)
     if codes.ndim != 3 or codes.shape[0] != repeats:
-        raise MalformedBodyError(f"the codes of {repeats} repeats have shape {_shape(codes)}")
-    _check_range(codes, "codes", -info.adc_code_max, info.adc_code_max)
+        raise MalformedBodyError(f"the codes of {repeats} repeats have shape {shown_shape(codes)}")
+    check_range(codes, "codes", -info.adc_code_max, info.adc_code_max)
     return codes
 
 
 def read_excitation(answer: Message, current: Tensor, repeats: int) -> Tensor:
     """Read spike counts, of shape [repeat, column]. Raises MalformedBodyError."""
     counts = answer.tensor("counts")
-    _check_kind(counts, "counts", _Kind.INTEGERS)
+    check_kind(counts, "counts", Kind.INTEGERS)
     if tuple(counts.shape) != (repeats, *current.shape[1:]):
-        raise MalformedBodyError(f"the counts of {repeats} repeats have shape {_shape(counts)}")
-    _check_range(counts, "counts", 0, current.shape[0])
+        raise MalformedBodyError(
+            f"the counts of {repeats} repeats have shape {shown_shape(counts)}"
+        )
+    check_range(counts, "counts", 0, current.shape[0])
     return counts
 
 
@@ -193,17 +196,17 @@ def read_fractions(answer: Message, network: NetworkSpec | None) -> dict[str, Te
     parts = answer.field("parts", dict)
     known = None if network is None else [stage.name for stage in network.stages]
     if known is not None and not set(answer.tensors or parts) <= set(known):
-        raise MalformedBodyError(_other_layers(known))
+        raise MalformedBodyError(other_layers(known))
     shown = {name: name if known else "of a layer" for name in answer.tensors or parts}
     fractions = dict(answer.tensors) or {
-        name: torch.tensor([float(_number(part, f"fraction of {shown[name]}", 0, 1))])
+        name: torch.tensor([float(read_number(part, f"fraction of {shown[name]}", 0, 1))])
         for name, part in parts.items()
     }
     for name, fraction in fractions.items():
-        _check_kind(fraction, shown[name], _Kind.REALS)
-        _check_range(fraction, shown[name], 0, 1)
+        check_kind(fraction, shown[name], Kind.REALS)
+        check_range(fraction, shown[name], 0, 1)
         if fraction.ndim != 1 or not len(fraction):
-            shape = f"shape {_shape(fraction)}"
+            shape = f"shape {shown_shape(fraction)}"
             raise MalformedBodyError(f"the fractions of {shown[name]} have {shape}")
     return fractions
 
@@ -251,12 +254,12 @@ class _LayerReader:
     def _tensor(self, name: str, neurons: Shape) -> Tensor:
         key = f"{name}/{self._layer}"
         lead = (self._batch,) if name == "counts" else (self._steps, self._batch)
-        kinds = {"counts": _Kind.INTEGERS, "membrane": _Kind.REALS}
-        tensor = _tensor(self._answer, key, kinds.get(name, _Kind.BITS), (*lead, *neurons))
+        kinds = {"counts": Kind.INTEGERS, "membrane": Kind.REALS}
+        tensor = read_tensor(self._answer, key, kinds.get(name, Kind.BITS), (*lead, *neurons))
         if name == "counts":
-            _check_range(tensor, key, 0, self._steps)
+            check_range(tensor, key, 0, self._steps)
         if name == "membrane":
-            _check_finite(tensor, key)
+            check_finite(tensor, key)
         return tensor
 
     def _shape_found(self, names: tuple[str, ...]) -> Shape:
@@ -267,65 +270,3 @@ class _LayerReader:
 
     def _has(self, name: str) -> bool:
         return f"{name}/{self._layer}" in self._answer.tensors
-
-
-def _tensor(answer: Message, name: str, kind: _Kind, shape: Shape) -> Tensor:
-    tensor = answer.tensor(name)
-    _check_tensor(tensor, name, kind, shape)
-    return tensor
-
-
-def _check_tensor(tensor: Tensor, name: str, kind: _Kind, shape: Shape) -> None:
-    _check_kind(tensor, name, kind)
-    if tuple(tensor.shape) != shape:
-        found = f"{_shape(tensor)}, not {list(shape)}"
-        raise MalformedBodyError(f"tensor '{name}' has shape {found}")
-
-
-def _check_kind(tensor: Tensor, name: str, kind: _Kind) -> None:
-    found = _Kind.REALS if tensor.is_floating_point() else _Kind.INTEGERS
-    if (_Kind.BITS if tensor.dtype == torch.bool else found) is not kind:
-        raise MalformedBodyError(f"tensor '{name}' is {tensor.dtype}, not {kind}")
-
-
-def _check_range(tensor: Tensor, name: str, low: float, high: float) -> None:
-    if tensor.numel() and not (low <= tensor.min() and tensor.max() <= high):  # also false for NaN
-        raise MalformedBodyError(f"tensor '{name}' leaves the range {low} to {high}")
-
-
-def _check_finite(tensor: Tensor, name: str) -> None:
-    if not tensor.isfinite().all():
-        raise MalformedBodyError(f"tensor '{name}' holds NaN or infinite values")
-
-
-def _whole(answer: Message, name: str, highest: int) -> int:
-    value = answer.field(name, int)
-    return int(_number(value, name, 0, highest))
-
-
-def _number(value: object, name: str, low: float, high: float) -> float:
-    """Return the value. Raises MalformedBodyError, which quotes numbers alone."""
-    if not isinstance(value, int | float) or isinstance(value, bool):
-        raise MalformedBodyError(f"{name} is {_kind_of(value)}, not a number from {low} to {high}")
-    if isinstance(value, int) and abs(value) > _INTEGER_MAX:
-        raise MalformedBodyError(f"{name} is too large, not a number from {low} to {high}")
-    if not math.isfinite(value) or not low <= value <= high:
-        raise MalformedBodyError(f"{name} is {value}, not a number from {low} to {high}")
-    return value
-
-
-def _kind_of(value: object) -> str:
-    return "absent" if value is None else f"of type {type(value).__name__}"
-
-
-def _are_layers(named: list[Any], expected: Collection[str]) -> bool:
-    return all(isinstance(name, str) for name in named) and set(named) == set(expected)
-
-
-def _other_layers(expected: Collection[str]) -> str:
-    """Say what should be there: what is there instead may be the words of any server."""
-    return f"it holds layers other than {sorted(expected)}"
-
-
-def _shape(tensor: Tensor) -> list[int]:
-    return list(tensor.shape[:_AXES_SHOWN])
