@@ -65,7 +65,8 @@ class Call(NamedTuple):
 
     def refused(self, advice: str) -> UnsupportedLayerError:
         """Return the error for an operation that cannot be imported."""
-        return UnsupportedLayerError(*self.place[:2], advice, self.place.line)
+        path = self.place.path or "(the module itself)"
+        return UnsupportedLayerError(path, self.place.kind, advice, self.place.line)
 
     def mapped(self, *maps: LinearMap) -> Signal:
         """Return what the operation reads, behind linear maps."""

@@ -70,11 +70,14 @@ def _import(module: nn.Module, shape: tuple[int, ...], dtype: torch.dtype) -> Re
 
 
 def _checked_shape(input_shape: tuple[int, ...]) -> tuple[int, ...]:
-    shape = tuple(int(extent) for extent in input_shape)
+    whole = isinstance(input_shape, tuple | list) and all(
+        isinstance(extent, int) for extent in input_shape
+    )
+    shape = tuple(input_shape) if whole else ()
     if not 1 <= len(shape) <= 3 or min(shape) < 1:
         raise NetworkError(
-            f"`input_shape` is {shape}, but one sample has one to three dimensions, each of at "
-            "least 1: (features,), (channels, steps) or (channels, rows, columns)."
+            f"`input_shape` is {input_shape}, but one sample has one to three dimensions, each of "
+            "at least 1: (features,), (channels, steps) or (channels, rows, columns)."
         )
     return shape
 

@@ -13,6 +13,10 @@ def prepared(module: nn.Module, dtype: torch.dtype = torch.float64) -> nn.Module
 
     Raises NetworkError if it is no module that can be followed.
     """
+    if not isinstance(module, nn.Module):
+        raise NetworkError(
+            f"A {type(module).__name__} is no torch module: give an nn.Module with its weights."
+        )
     module = unwrapped(module)
     if isinstance(module, torch.jit.ScriptModule):
         raise NetworkError(

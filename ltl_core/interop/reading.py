@@ -1,6 +1,7 @@
 """Reads the operations of a traced module, one after another, into the layers of a network."""
 
 import contextlib
+import operator
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -125,6 +126,8 @@ class _Reading:
         args = list(fx.node.map_aggregate(node.args, self._known))
         words = dict(fx.node.map_aggregate(node.kwargs, self._known))
         first = args.pop(0) if args else words.pop("input", words.pop("tensors", None))
+        if isinstance(first, Several) and node.target is not operator.getitem:
+            first = list(first.signals)
         call = self._call(node, first)
         if node.op == "call_module":
             read_module = module_reader(call.module) if call.module is not None else None
@@ -182,6 +185,11 @@ class _Reading:
             )
             self._score, self._logits = value.function, result.all_input_nodes[0]
             value = value.signal
+        if value is None:
+            raise NetworkError(
+                f"The output '{place.path}' does not depend on the module's input: return its "
+                "logits."
+            )
         if not isinstance(value, Signal):
             raise NetworkError(
                 f"The readout '{place.path}' ends in an activation: end the module with its last "
@@ -201,7 +209,8 @@ def _only_result(result: Any) -> fx.Node:
         (result,) = result.values() if isinstance(result, dict) else result
     if not isinstance(result, fx.Node) or not isinstance(value_of(result), Tensor):
         raise NetworkError(
-            "The module returns several outputs; a network has one readout: return the logits."
+            "The module returns no tensor, or several outputs; a network has one readout: return "
+            "the logits alone."
         )
     return result
 

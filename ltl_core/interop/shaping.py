@@ -91,6 +91,8 @@ def padded_by_module(call: Call, module: Any) -> Signal:
 
 def item(call: Call, index: Any) -> Value:
     """Read `x[...]`: one of several outputs, channels, or every n-th position."""
+    if isinstance(call.value, Several) and isinstance(index, slice):
+        return Several(call.value.signals[index])
     if isinstance(call.value, Several):
         return call.value.signals[int(index)]
     steps = index if isinstance(index, tuple) else (index,)

@@ -66,6 +66,12 @@ def trace(module: nn.Module, inputs: Tensor) -> Trace:
         raise NetworkError(
             f"The module's forward cannot be followed: {error}. It must not branch on its values."
         ) from error
+    except (ArithmeticError, AssertionError, AttributeError, LookupError, ValueError) as error:
+        first_line = str(error).partition("\n")[0].rstrip(".")
+        raise NetworkError(
+            f"The module's forward fails for an input of shape {tuple(inputs.shape)}, batch first: "
+            f"{type(error).__name__}: {first_line}. Give `input_shape` as in training."
+        ) from error
     return Trace(root, graph, inputs)
 
 

@@ -157,6 +157,11 @@ JOINS = {
     "chunk": style(
         lambda m, x: m.fc((F.relu(m.c(x)).chunk(2, 1)[1]).flatten(1)), c=conv(), fc=linear(72)
     ),
+    "parts in another order": style(
+        lambda m, x: m.fc(torch.cat(F.relu(m.c(x)).chunk(2, 1)[::-1], 1).flatten(1)),
+        c=conv(),
+        fc=linear(144),
+    ),
     "slices of channels": style(
         lambda m, x: m.fc(F.relu(m.d(F.relu(m.c(x))[:, 1:3])).flatten(1)),
         c=conv(),

@@ -29,6 +29,11 @@ def _second(_first: Tensor, second: Tensor) -> Tensor:
     return second
 
 
+def _square(x: Tensor) -> Tensor:
+    assert x.shape[0] == x.shape[1]
+    return x
+
+
 class Hooked(nn.Module):
     """A layer whose hook changes what it puts out, which a trace does not see."""
 
@@ -160,6 +165,14 @@ REFUSED = {
     )._replace(
         make=lambda: Written(lambda m, x: m.c(x).mean((2, 3)), c=nn.Conv2d(3, 4, 3)),
     ),
+    "an assertion about the shape": _readout(
+        r"forward fails for an input of shape \(3, 6\).*AssertionError", lambda _, x: _square(x)
+    ),
+    "a lookup that fails": _readout("KeyError", lambda m, x: {}[m.fc, x]),
+    "an output without input": _readout(
+        "does not depend on the module's input", lambda m, x: m.fc.weight[: len(x)]
+    ),
+    "no output": _readout("returns no tensor", lambda *_: None),
     "a shape with a batch": _refused(r"one to three dimensions", chain(conv(), shape=(1, 3, 8, 8))),
     "script": _refused("TorchScript", Style(lambda: torch.jit.script(nn.Linear(6, 5)), (6,))),
 }
