@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ltl_core.errors import UnsupportedLayerError
-from ltl_core.interop.linear_maps import Average, Kernel, LinearMap, Matrix, Scale, View
+from ltl_core.interop.linear_maps import Average, Kernel, LinearMap, Matrix, Other, Scale, View
 from ltl_core.network.layers import Shape, size
 
 _LARGEST_MATRIX = 2**25  # weights of a matrix that stands for several maps
@@ -63,8 +63,9 @@ def regrouped(kernel: Kernel, groups: int) -> Tensor:
 
 def _append(shape: Shape, maps: tuple[LinearMap, ...], link: LinearMap) -> tuple[LinearMap, ...]:
     last = maps[-1] if maps else None
-    if isinstance(link, View):
-        return _viewed(maps, link)
+    if isinstance(link, View | Other):
+        moved = _viewed(maps, link) if isinstance(link, View) else (*maps, link)
+        return _with_mixed_channels(shape, moved)
     if isinstance(link, Matrix):
         return _multiplied(shape, maps, link)
     if isinstance(last, View):
@@ -76,6 +77,42 @@ def _append(shape: Shape, maps: tuple[LinearMap, ...], link: LinearMap) -> tuple
     if isinstance(last, Kernel):
         return _behind_kernel(shape, maps[:-1], last, link)
     return (*maps, link)
+
+
+def _with_mixed_channels(shape: Shape, maps: tuple[LinearMap, ...]) -> tuple[LinearMap, ...]:
+    """Return maps whose last reordering is a 1x1 convolution, if it does that to an image."""
+    start = len(maps)
+    while start and isinstance(maps[start - 1], View | Other):
+        start -= 1
+    front, moved = maps[:start], maps[start:]
+    inner, outer = output_shape(shape, front), output_shape(shape, maps)
+    images = len(inner) == len(outer) == 3 and inner[1:] == outer[1:]
+    if not images or not any(isinstance(link, Other) for link in moved):
+        return maps
+    weight = _channel_mix(inner, moved)
+    if weight is None:
+        return maps
+    return _append(shape, front, Kernel((), weight, (1, 1), (0, 0), 1, outer))
+
+
+def _channel_mix(shape: Shape, maps: Sequence[LinearMap]) -> Tensor | None:
+    """Return the 1x1 convolution that maps are, by a probe of each channel, or None.
+
+    That they do nothing else shows on random values, which for linear maps leave it to no chance.
+    """
+    channels = shape[0]
+    if channels * size(shape) > _LARGEST_MATRIX:
+        return None
+    rng = torch.Generator().manual_seed(0)
+    probes = torch.zeros(channels, *shape, dtype=torch.float64)
+    probes[range(channels), range(channels)] = 1
+    values = torch.randn(2, *shape, generator=rng, dtype=torch.float64)
+    answers, found = probes, values
+    for link in maps:
+        answers, found = link(answers), link(found)
+    weight = answers[:, :, 0, 0].T[:, :, None, None].contiguous()
+    same = torch.allclose(F.conv2d(values, weight), found, rtol=0, atol=1e-12)
+    return weight if same else None
 
 
 def _behind_view(

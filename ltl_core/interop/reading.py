@@ -125,7 +125,7 @@ class _Reading:
     def _operation(self, node: fx.Node) -> Value:
         args = list(fx.node.map_aggregate(node.args, self._known))
         words = dict(fx.node.map_aggregate(node.kwargs, self._known))
-        first = args.pop(0) if args else words.pop("input", words.pop("tensors", None))
+        first: Any = args.pop(0) if args else words.pop("input", words.pop("tensors", None))
         if isinstance(first, Several) and node.target is not operator.getitem:
             first = list(first.signals)
         call = self._call(node, first)

@@ -83,6 +83,13 @@ def _head(work, **layers) -> Style:
     return style(lambda m, x: m.fc(F.relu(work(m, x)).mean((2, 3))), fc=linear(4), **layers)
 
 
+def _shuffled(x: Tensor) -> Tensor:
+    """Return the channels of two groups in turn, as ShuffleNet does."""
+    batch, channels, rows, columns = x.size()
+    x = x.view(batch, 2, channels // 2, rows, columns)
+    return torch.transpose(x, 1, 2).contiguous().view(batch, -1, rows, columns)
+
+
 CONVOLUTIONS = {
     "same": _head(lambda m, x: m.c(x), c=conv(padding="same")),
     "same, even kernel": _head(lambda m, x: m.c(x), c=conv(kernel=4, padding="same")),
@@ -156,6 +163,12 @@ JOINS = {
     ),
     "chunk": style(
         lambda m, x: m.fc((F.relu(m.c(x)).chunk(2, 1)[1]).flatten(1)), c=conv(), fc=linear(72)
+    ),
+    "shuffled channels": style(
+        lambda m, x: m.fc(F.relu(m.d(_shuffled(F.relu(m.c(x))))).flatten(1)),
+        c=conv(),
+        d=conv(4, 4, padding=1, groups=2),
+        fc=linear(144),
     ),
     "parts in another order": style(
         lambda m, x: m.fc(torch.cat(F.relu(m.c(x)).chunk(2, 1)[::-1], 1).flatten(1)),

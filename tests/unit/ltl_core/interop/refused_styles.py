@@ -100,6 +100,15 @@ REFUSED = {
         chain(conv(padding=1, padding_mode="circular"), nn.ReLU, nn.Flatten, linear(256)),
     ),
     "transposed convolution": _layer("widens", lambda: nn.ConvTranspose2d(4, 4, 1)),
+    "positions in another order": _refused(
+        r"'flip' .*it is linear, but no convolution",
+        style(
+            lambda m, x: m.fc(F.relu(m.d(F.relu(m.c(x)).flip(2))).flatten(1)),
+            c=conv(),
+            d=conv(4, 4),
+            fc=linear(64),
+        ),
+    ),
     "uneven pool before padding": _refused(
         "no convolution",
         chain(
@@ -168,7 +177,7 @@ REFUSED = {
     "an assertion about the shape": _readout(
         r"forward fails for an input of shape \(3, 6\).*AssertionError", lambda _, x: _square(x)
     ),
-    "a lookup that fails": _readout("KeyError", lambda m, x: {}[m.fc, x]),
+    "a name that is missing": _readout("AttributeError", lambda m, x: m.parts[x.dim()]),
     "an output without input": _readout(
         "does not depend on the module's input", lambda m, x: m.fc.weight[: len(x)]
     ),
