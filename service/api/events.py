@@ -21,7 +21,7 @@ from service.schemas.jobs import EventView
 from service.states import TERMINAL
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"], dependencies=[READ])
-KEEPALIVE = 10.0  # s; proxies close connections that stay silent for longer, some after 15 s
+KEEPALIVE = 8.0  # s; looked at every RECHECK s, so that no stream is silent for more than 15 s
 RECHECK = 5.0  # s after which a stream asks whether its key is still valid
 _BATCH = 200  # events that are read at a time
 _HEADERS = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}

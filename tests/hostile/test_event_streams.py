@@ -7,11 +7,13 @@ from typing import Any
 
 import pytest
 from sqlalchemy import event as sql_event
+from sqlalchemy import update
 from uuid_utils import uuid7
 
-from service.api import events
+from service.api import credentials, events
 from service.api.context import Context, utc_now
 from service.api.notifier import EventNotifier, Listener, Message
+from service.db.access_tables import ApiKey
 from service.db.repositories.events import EventRepository
 from service.db.repositories.jobs import JobRepository
 from service.db.session import Database
@@ -190,17 +192,25 @@ def test_events_that_come_while_a_stream_begins_are_neither_lost_nor_doubled(
         assert stream.seqs == expected
 
 
+@pytest.mark.parametrize("column", ["revoked_at", "expires_at"])
 def test_a_stream_ends_when_its_key_is_revoked(
-    world: World, job: str, monkeypatch: pytest.MonkeyPatch
+    world: World, job: str, monkeypatch: pytest.MonkeyPatch, column: str
 ) -> None:
+    """Another process revokes the key, or it expires."""
     monkeypatch.setattr(events, "RECHECK", 0.02)
+    monkeypatch.setattr(credentials, "_CACHED", 0.02)
     made = world.client.post("/v1/keys", json={"name": "a", "scopes": ["read"]}).json()
+
+    def end_key() -> None:
+        with world.context.database.writing() as session:
+            theirs = update(ApiKey).where(ApiKey.id == made["id"])
+            session.execute(theirs.values({column: utc_now()}))
 
     async def listen() -> None:
         theirs, mine = Stream(world, job, made["key"]), Stream(world, job, world.key)
         async with reading(theirs, mine):
             await until(lambda: theirs.seqs and mine.seqs)
-            await asyncio.to_thread(world.client.delete, f"/v1/keys/{made['id']}")
+            await asyncio.to_thread(end_key)
             await until(theirs.ended.is_set)
             emit(world.context.database, job)
             await until(lambda: len(mine.seqs) == 2)  # the control
