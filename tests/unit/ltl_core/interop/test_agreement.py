@@ -4,7 +4,12 @@ import pytest
 import torch
 from torch import nn
 
-from ltl_core.interop.agreement import TOLERANCE, DisagreementError, check_agreement
+from ltl_core.interop.agreement import (
+    HIDDEN_TOLERANCE,
+    TOLERANCE,
+    DisagreementError,
+    check_agreement,
+)
 from ltl_core.interop.preparing import prepared
 from ltl_core.interop.reading import ReadNetwork, read_trace
 from ltl_core.interop.tracing import BATCH, Trace, trace
@@ -43,6 +48,18 @@ def test_logits_that_are_shifted_alike_are_found_behind_a_softmax() -> None:
     read.weights["layer4.bias"] += 0.01
     with pytest.raises(DisagreementError):
         check_agreement(module, traced, read, rng)
+
+
+def test_layer_that_hardly_reaches_the_logits_is_compared_too() -> None:
+    module = _module()
+    module.get_parameter("4.weight").mul_(1e-9)
+    traced, read = _read(module)
+    rng = torch.Generator().manual_seed(1)
+    check_agreement(module, traced, read, rng)
+    read.weights["layer2.weight"] *= 1 + 10 * HIDDEN_TOLERANCE
+    with pytest.raises(DisagreementError) as caught:
+        check_agreement(module, traced, read, rng)
+    assert caught.value.layer == "layer2"
 
 
 def test_difference_below_the_tolerance_passes() -> None:

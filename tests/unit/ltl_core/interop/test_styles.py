@@ -13,7 +13,7 @@ from ltl_core.interop.from_torch import from_torch
 from ltl_core.interop.preparing import prepared
 from ltl_core.network.spec import NetworkSpec
 from ltl_core.teaching.teacher import run_teacher
-from tests.unit.ltl_core.interop import more_styles, styles
+from tests.unit.ltl_core.interop import activation_styles, more_styles, styles
 from tests.unit.ltl_core.interop.refused_styles import REFUSED
 from tests.unit.ltl_core.interop.styles import Style
 
@@ -28,7 +28,7 @@ ALL = {
         "convolution": more_styles.CONVOLUTIONS,
         "join": more_styles.JOINS,
         "wrapper": more_styles.WRAPPERS,
-        "activation": more_styles.ACTIVATIONS,
+        "activation": activation_styles.ACTIVATIONS,
     }.items()
     for name, style in found.items()
 }
