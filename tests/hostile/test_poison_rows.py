@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 from sqlalchemy import select, text, update
-from sqlalchemy.exc import StatementError
 from sqlalchemy.orm import Session
 from structlog.testing import capture_logs
 
@@ -23,6 +22,7 @@ from service.db.repositories.paging import PageRequest
 from service.db.repositories.policies import UNREADABLE
 from service.db.tables import Chip, Event, Job
 from service.db.upkeep_tables import Policy
+from service.errors import PolicyDamagedError
 from service.jobs.queue.dbos_queue import DbosQueue
 from service.jobs.upkeep import planner
 from service.jobs.upkeep.retention import OrphanSweep, Retention, RetentionPeriods
@@ -107,7 +107,7 @@ def test_without_isolation_the_planner_stops(
     policies: PoisonedFleet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(planner, "isolated", unguarded)
-    with pytest.raises((ValueError, TypeError, AttributeError, StatementError)):
+    with pytest.raises(PolicyDamagedError):
         policies.plan_for_all()
 
 
