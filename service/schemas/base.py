@@ -81,7 +81,11 @@ def _in_utc(time: datetime) -> datetime:
     return time.astimezone(UTC)
 
 
-Instant = Annotated[AwareDatetime, AfterValidator(_in_utc)]
+Instant = Annotated[
+    AwareDatetime,
+    AfterValidator(_in_utc),
+    Field(json_schema_extra={"pattern": "^2[01][0-9]{2}-"}),  # what a client reads of the years
+]
 
 
 class Request(BaseModel):

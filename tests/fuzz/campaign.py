@@ -16,6 +16,7 @@ _CHECKED_FURTHER = (
     ("POST", "/v1/jobs"),
     ("POST", "/v1/jobs/{job_id}/retry"),
     ("POST", "/v1/chips"),
+    ("POST", "/v1/keys"),
     ("PUT", "/v1/chips/{chip_id}/policy"),
     ("POST", "/v1/agents"),
     ("POST", "/v1/teachers"),
