@@ -63,6 +63,24 @@ class UnknownChipBackendError(RequestError):
         self.known = tuple(known)
 
 
+class DriverFailedError(RequestError):
+    """A driver cannot be used: it is not imported, it raises, or it says what no chip may say."""
+
+    def __init__(
+        self, backend: str, reason: str, place: tuple[str, str, int | None] | None = None
+    ) -> None:
+        """`place` is a function of the driver, its file and its line, as far as it is known."""
+        where = f" ({place})" if place is not None else ""
+        super().__init__(
+            f"The driver '{backend}' failed: {reason}{where}; correct it, and try again."
+        )
+        self.backend = backend
+        self.reason = reason
+        self.function: str | None = None if place is None else place[0]
+        self.file: str | None = None if place is None else place[1]
+        self.line: int | None = None if place is None else place[2]
+
+
 class JobTooLargeError(RequestError):
     """A job is estimated to need more memory than it may have."""
 

@@ -73,6 +73,7 @@ class Settings(BaseSettings):
     agent_answer_max_s: PositiveFloat = 600.0
     agent_reach_max_s: PositiveFloat = 600.0
     chip_backends: dict[str, str] = {}  # further backends: name -> "module:factory"
+    driver_open_s: PositiveFloat = 20.0  # for a driver to open its chip when it is registered
     simulated_seconds_per_second: float = Field(
         default=1.0, ge=0
     )  # how fast simulated chips age, driven or idle

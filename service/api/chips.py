@@ -1,27 +1,21 @@
 """Chips: register, rename and retire them; read their weight versions and their history."""
 
-import json
 from datetime import datetime
-from importlib.metadata import entry_points
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Path, Query, Response, status
-from pydantic import ValidationError
 from sqlalchemy.orm import Session
-from uuid_utils import uuid7
 
-from chip_sim.spec import info_of
-from ltl_core.chip_info import info_to_json
 from service.api.auth import OPERATE, READ, ActorDep
+from service.api.chip_registration import info_of_driver, make_chip_row
 from service.api.context import Context, ContextDep, PageDep, Responses, utc_now
-from service.api.errors import field_errors
-from service.api.idempotency import IdempotentRequest, OnceDep, answer_made, made_earlier
+from service.api.idempotency import IdempotentRequest, Once, OnceDep, answer_made, made_earlier
 from service.api.lists import list_page
-from service.api.threads import ChangingRoute
+from service.api.threads import ChangingRoute, run_in
 from service.api.views import chip_view, chip_views, job_views
-from service.bench.simulated import spec_of
-from service.db.repositories.agents import BACKEND, AgentRepository
-from service.db.repositories.audit import AuditRepository
+from service.bench.drivers import is_driver
+from service.db.repositories.agents import AgentRepository
+from service.db.repositories.audit import Actor, AuditRepository
 from service.db.repositories.chips import ChipFilter, ChipRepository
 from service.db.repositories.jobs import JobFilter, JobRepository
 from service.db.repositories.paging import PageRequest
@@ -30,15 +24,13 @@ from service.db.repositories.weights import WeightRepository
 from service.db.tables import Chip
 from service.digests import CONTENT_DIGEST, digest_header
 from service.errors import ChipAgentNotFoundError
-from service.request_errors import FieldProblem, InvalidFieldsError, UnknownChipBackendError
 from service.schemas.agents import AgentView
-from service.schemas.base import SAFETENSORS, JsonObject, Page, ResourceId
+from service.schemas.base import SAFETENSORS, Page, ResourceId
 from service.schemas.jobs import JobView
 from service.schemas.resources import (
     ChipPatch,
     ChipRequest,
     ChipView,
-    SimulatedChipSettings,
     WeightVersionView,
 )
 from service.states import ChipHealth, JobStatus
@@ -48,7 +40,7 @@ router = APIRouter(
 )
 _Version = Annotated[int, Path(ge=1, lt=2**31)]
 _BLOCK: Responses = {200: {"content": {SAFETENSORS: {}}, "description": "A safetensors block"}}
-_SETTINGS_BYTES = 32 * 1024
+_REGISTER = "POST /v1/chips"
 _WAITING = (JobStatus.QUEUED, JobStatus.WAITING_FOR_CHIP)
 
 
@@ -58,24 +50,16 @@ _WAITING = (JobStatus.QUEUED, JobStatus.WAITING_FOR_CHIP)
     dependencies=[OPERATE],
     responses=made_earlier(ChipView),
 )
-def register_chip(
+async def register_chip(
     body: ChipRequest, response: Response, context: ContextDep, actor: ActorDep, once: OnceDep
 ) -> ChipView:
-    """Register a chip. Nothing is sent to the chip itself."""
-    now = utc_now()
-    chip = _chip(body, context, now)
-    with context.database.writing() as session:
-        chips = ChipRepository(session)
-        idempotent = IdempotentRequest(session, "POST /v1/chips", once, body)
-        if made := idempotent.earlier_result():
-            chip = chips.get(made)
-        else:
-            chips.add(chip)
-            idempotent.remember(chip.id, now)
-            about = {"name": chip.name, "backend": chip.backend}
-            AuditRepository(session).record(actor, "chip.registered", chip.id, now, **about)
-        view = chip_view(session, chip, now)
-    answer_made(response, f"/v1/chips/{view.id}", earlier=made is not None)
+    """Register a chip. A driver is opened and closed once, to learn what its chip is."""
+    writers = context.threads.writers
+    chip = await run_in(writers, make_chip_row, body, context, utc_now())
+    if is_driver(body.backend) and not await run_in(writers, _is_made, context, once, body):
+        chip.info = await info_of_driver(chip, context)
+    view, made = await run_in(writers, _store, context, actor, once, body, chip)
+    answer_made(response, f"/v1/chips/{view.id}", earlier=made)
     return view
 
 
@@ -184,66 +168,33 @@ def list_history(chip_id: ResourceId, context: ContextDep, page: PageDep) -> Pag
         return list_page(found, job_views(session, found.rows))
 
 
-def _chip(body: ChipRequest, context: Context, now: datetime) -> Chip:
-    chip_id = str(uuid7())
-    settings: dict[str, Any] = dict(body.settings)
-    info: dict[str, Any] = {}
-    if body.backend == "simulated":
-        settings = _simulated_settings(body.settings)
-        info = _simulated_info(chip_id, settings)
-    else:
-        _check_size(body.settings)
-        _check_backend(body.backend, context)
-    return Chip(
-        id=chip_id,
-        name=body.name,
-        backend=body.backend,
-        settings=settings,
-        info=info,
-        health=ChipHealth.UNKNOWN,
-        created_at=now,
-    )
-
-
-def _simulated_settings(settings: JsonObject) -> dict[str, Any]:
-    try:
-        return SimulatedChipSettings.model_validate(settings).model_dump(mode="json")
-    except ValidationError as error:
-        raise _invalid(error, "/settings") from None
-
-
-def _simulated_info(chip_id: str, settings: dict[str, Any]) -> dict[str, Any]:
-    try:
-        return info_to_json(info_of(spec_of(settings), chip_id))
-    except ValidationError as error:
-        raise _invalid(error, "/settings/overrides") from None
-
-
-def _invalid(error: ValidationError, prefix: str) -> InvalidFieldsError:
-    found = field_errors(error.errors(), prefix)
-    return InvalidFieldsError(*(FieldProblem(one.pointer or "", one.message) for one in found))
-
-
-def _check_backend(backend: str, context: Context) -> None:
-    if backend == BACKEND:
-        message = "a chip behind an agent is registered by its agent: start `tandemcal agent` there"
-        raise InvalidFieldsError(FieldProblem("/backend", message))
-    installed = entry_points(group="tandemcal.chip_backends").names
-    known = sorted({"simulated", *context.settings.chip_backends, *installed})
-    if backend not in known:
-        raise UnknownChipBackendError(backend, known)
-
-
-def _check_size(settings: JsonObject) -> None:
-    """Refuse settings that would make every list of chips large. Raises InvalidFieldsError."""
-    if (size := len(json.dumps(settings).encode())) > _SETTINGS_BYTES:
-        message = f"the settings have {size} bytes as JSON; at most {_SETTINGS_BYTES} are accepted"
-        raise InvalidFieldsError(FieldProblem("/settings", message))
-
-
 def _cancel_waiting(session: Session, chip_id: str, now: datetime) -> list[str]:
     jobs = JobRepository(session)
     waiting = jobs.list(JobFilter(_WAITING, chip_id=chip_id), PageRequest(limit=1_000_000)).rows
     for job in waiting:
         jobs.request_cancel(job.id, now)
     return [job.id for job in waiting]
+
+
+def _is_made(context: Context, once: Once, body: ChipRequest) -> bool:
+    """Return whether an earlier request made the chip. Raises IdempotencyMismatchError."""
+    with context.database.writing() as session:
+        return IdempotentRequest(session, _REGISTER, once, body).earlier_result() is not None
+
+
+def _store(
+    context: Context, actor: Actor, once: Once, body: ChipRequest, chip: Chip
+) -> tuple[ChipView, bool]:
+    """Store a chip; return it, or the one that an earlier request made, and whether one did."""
+    now = chip.created_at
+    with context.database.writing() as session:
+        chips = ChipRepository(session)
+        idempotent = IdempotentRequest(session, _REGISTER, once, body)
+        if made := idempotent.earlier_result():
+            chip = chips.get(made)
+        else:
+            chips.add(chip)
+            idempotent.remember(chip.id, now)
+            about = {"name": chip.name, "backend": chip.backend}
+            AuditRepository(session).record(actor, "chip.registered", chip.id, now, **about)
+        return chip_view(session, chip, now), made is not None

@@ -53,6 +53,7 @@ PROBLEMS: Mapping[type[Exception], Kind] = {
     request_errors.TooLargeError: Kind(413, "too-large", "The upload is too large"),
     request_errors.BodyTooLargeError: Kind(413, "too-large", "The body is too large"),
     request_errors.JobTooLargeError: Kind(422, "job-too-large", "The job needs too much memory"),
+    request_errors.DriverFailedError: Kind(422, "driver-failed", "The chip's driver failed"),
     request_errors.IdempotencyMismatchError: Kind(
         422, "idempotency-mismatch", "The Idempotency-Key was used with another body"
     ),
@@ -78,6 +79,7 @@ PROBLEMS: Mapping[type[Exception], Kind] = {
 _POINTERS: Mapping[type[Exception], str] = {
     UnknownPresetError: "/settings/preset",
     request_errors.UnknownChipBackendError: "/backend",
+    request_errors.DriverFailedError: "/backend",
 }
 _log = structlog.get_logger(__name__)
 

@@ -16,6 +16,7 @@ Found = TypeVar("Found")
 _CHANGES = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 _WRITERS = 8  # more than write at a time: SQLite has one writer, PostgreSQL locks rows
 _UPLOADS = 4  # each holds a whole upload in memory while it is checked
+_OPENINGS = 2  # each is a process that loads torch, and may take its whole time limit
 
 
 class Threads(NamedTuple):
@@ -23,11 +24,12 @@ class Threads(NamedTuple):
 
     writers: CapacityLimiter
     uploads: CapacityLimiter
+    openings: CapacityLimiter  # of drivers
 
 
 def make_threads() -> Threads:
     """Return the limits for one event loop, in which it has to be called."""
-    return Threads(CapacityLimiter(_WRITERS), CapacityLimiter(_UPLOADS))
+    return Threads(CapacityLimiter(_WRITERS), CapacityLimiter(_UPLOADS), CapacityLimiter(_OPENINGS))
 
 
 async def run_in(limiter: CapacityLimiter, function: Callable[..., Found], *args: Any) -> Found:

@@ -1,8 +1,6 @@
 """Opens and saves the chip of a job: finds the backend by its name."""
 
-import importlib
-from collections.abc import Callable, Mapping
-from importlib.metadata import entry_points
+from collections.abc import Mapping
 from typing import Any
 
 from chip_sim.chip import make_chip
@@ -12,15 +10,9 @@ from service.artifacts import ArtifactStore
 from service.bench.chip_ref import ChipRef
 from service.bench.driver.http_chip import open_http_chip
 from service.bench.driver.rpc_client import AgentAddress, Locate
+from service.bench.drivers import HTTP, SIMULATED, Factory, find_driver
 from service.bench.simulated import spec_of
 from service.bench.stored import Stored
-from service.request_errors import UnknownChipBackendError
-
-ENTRY_POINTS = "tandemcal.chip_backends"
-SIMULATED = "simulated"
-HTTP = "http"
-
-Factory = Callable[[str, Mapping[str, Any]], ChipBackend]
 
 
 def open_chip(
@@ -58,19 +50,9 @@ def save_chip(backend: ChipBackend, artifacts: ArtifactStore) -> str | None:
 def find_factory(name: str, backends: Mapping[str, str]) -> Factory:
     """Return the function that makes a backend from a chip's id and its settings.
 
-    Raises UnknownChipBackendError, and ImportError if the driver cannot be imported.
+    Raises UnknownChipBackendError, and DriverFailedError if the driver cannot be imported.
     """
-    if name == SIMULATED:
-        return make_simulated
-    if name in backends:
-        module, _, attribute = backends[name].partition(":")
-        factory: Factory = getattr(importlib.import_module(module), attribute)
-        return factory
-    installed = {point.name: point for point in entry_points(group=ENTRY_POINTS)}
-    if name not in installed:
-        raise UnknownChipBackendError(name, (SIMULATED, HTTP, *sorted({*backends, *installed})))
-    loaded: Factory = installed[name].load()
-    return loaded
+    return make_simulated if name == SIMULATED else find_driver(name, backends).load()
 
 
 def make_simulated(chip_id: str, settings: Mapping[str, Any]) -> ChipBackend:

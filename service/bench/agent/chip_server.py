@@ -19,6 +19,7 @@ from ltl_core.errors import CalibrationError, ChipUnavailableError, LeaseLostErr
 from service.bench.agent.call_log import CallLog
 from service.bench.agent.journal import About, AnsweredCall, CallAnswer, Journal
 from service.bench.agent.persistence import ANSWERS_KEPT, persistence_for, request_digest
+from service.bench.driver_lines import driver_line, package_of
 from service.bench.protocol.faults import fault_to_json
 from service.bench.protocol.frames import encode_frame
 from service.bench.protocol.verbs import VERBS
@@ -150,12 +151,14 @@ def handle_verb(chip: ChipBackend, verb: str, content: bytes, emit: Emit = ignor
             found = VERBS[verb].handle(chip, decode(content))
             body = encode(found) if isinstance(found, Message) else _emit_frames(found, emit)
             return CallAnswer(OK, body)
+        except ChipUnavailableError as error:
+            return _fault_answer(_with_place(chip, error))
         except CalibrationError as error:
             return _fault_answer(error)
         except (
             Exception
         ) as error:  # a driver of silicon may raise anything; the job must hear of it
-            return _failure_answer(verb, error)
+            return _failure_answer(chip, verb, error)
 
 
 def _emit_frames(messages: Iterator[Message], emit: Emit) -> Body:
@@ -173,15 +176,28 @@ def _fault_answer(error: CalibrationError) -> CallAnswer:
     return CallAnswer(next(found, _REFUSED), _json(fault_to_json(error)))
 
 
-def _failure_answer(verb: str, error: Exception) -> CallAnswer:
+def _failure_answer(chip: ChipBackend, verb: str, error: Exception) -> CallAnswer:
     """Return any other error as an answer, and log it with its traceback."""
     structlog.get_logger(__name__).error(
         "chip agent: the chip's driver raised an unexpected error, the calling job fails",
         verb=verb,
         trace="".join(traceback.format_exception(error)),
     )
-    detail = f"{verb} failed in the chip's agent: {error!r}"
+    detail = f"{verb} failed in the chip's agent{_place(chip, error)}: {error!r}"
     return CallAnswer(_FAILED, _json({"error": None, "detail": detail}))
+
+
+def _with_place(chip: ChipBackend, error: ChipUnavailableError) -> ChipUnavailableError:
+    """Return the error with the line of the driver; without one as it is."""
+    place = _place(chip, error)
+    return ChipUnavailableError(error.chip_id, f"{error.reason}{place}") if place else error
+
+
+def _place(chip: ChipBackend, error: Exception) -> str:
+    """Return the driver and its line that raised, in brackets; nothing if no driver did."""
+    package = package_of(chip)
+    line = None if package is None else driver_line(error, package)
+    return "" if line is None else f" (driver {package}: {line})"
 
 
 def _json(content: Mapping[str, object]) -> Body:

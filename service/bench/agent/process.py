@@ -21,7 +21,8 @@ from service.bench.agent.journal import Journal
 from service.bench.agent.registration import RegistrationSettings, registration_lifespan
 from service.bench.agent.server import Lifespan, create_agent
 from service.bench.agent.settings import AgentSettings
-from service.bench.registry import SIMULATED, find_factory
+from service.bench.drivers import SIMULATED
+from service.bench.registry import find_factory
 from service.bench.simulated import without_age_limit
 from service.connection_guard import ConnectionLimits, guarded
 from service.errors import ServiceError

@@ -15,8 +15,10 @@ from typing import Any
 import torch
 from pydantic import ValidationError
 
-from ltl_core.errors import CalibrationError
+from ltl_core.errors import CalibrationError, ChipUnavailableError
 from service.artifacts import ArtifactStore
+from service.bench.driver_lines import described, driver_line
+from service.bench.drivers import find_driver, is_driver
 from service.jobs.kinds.context import CancelledWorkError, JobContext
 from service.jobs.kinds.memory import bound_memory, is_shortage, shortage_sentence
 from service.jobs.messages import (
@@ -67,10 +69,14 @@ def do_job(context: JobContext) -> Ended:
             ended: Ended = work(context)
     except CancelledWorkError as cancelled:
         ended = cancelled.ended
+    except ChipUnavailableError as error:
+        place = _raised_in(context, error)
+        ended = _failed(error, f"{error} {place}" if place else str(error))
     except CalibrationError as error:
         ended = _failed(error, str(error))
     except ValidationError as error:
-        ended = _failed(error, f"The job's settings cannot be read: {_first(error)}")
+        place = _raised_in(context, error)
+        ended = _failed(error, _in_driver(error, place) if place else _unreadable(error))
     except Exception as error:  # told to the reader of the job: it is the end of this process
         ended = _unexpected(context, error)
     context.flush()
@@ -78,7 +84,7 @@ def do_job(context: JobContext) -> Ended:
 
 
 def _unexpected(context: JobContext, error: Exception) -> Ended:
-    """Say that memory ran out; log any other error, which is a fault of ours."""
+    """Say that memory ran out; log any other error, a fault of the chip's driver or of ours."""
     limit = context.description.config.memory_bytes
     if limit is not None and is_shortage(error):
         return _failed(error, shortage_sentence(limit))
@@ -86,7 +92,27 @@ def _unexpected(context: JobContext, error: Exception) -> Ended:
         short = ShortageError(lack)
         return _failed(short, str(short))
     context.log("".join(traceback.format_exception(error)))
+    if place := _raised_in(context, error):
+        return _failed(error, _in_driver(error, place))
     return _failed(error, f"An error inside Tandemcal ended the job: {error!r}")
+
+
+def _raised_in(context: JobContext, error: Exception) -> str | None:
+    """Return a sentence that names the chip's driver and its line; None if it did not raise."""
+    chip, backends = context.description.chip, context.description.config.chip_backends
+    if chip is None or not is_driver(chip.backend):
+        return None
+    driver = find_driver(chip.backend, backends)
+    line = driver_line(error, driver.module)
+    return None if line is None else f"Raised in the driver '{driver.name}': {line}."
+
+
+def _in_driver(error: Exception, place: str) -> str:
+    return f"{described(error)}. {place}"
+
+
+def _unreadable(error: ValidationError) -> str:
+    return f"The job's settings cannot be read: {_first(error)}"
 
 
 def _failed(error: Exception, reason: str) -> Ended:
