@@ -142,7 +142,7 @@ def test_the_limits_that_an_agent_asks_for_are_held_within_ours(tmp_path: Path) 
     config = executor_config(Settings(data_dir=tmp_path))
 
     def granted(**asked: float) -> tuple[float, float]:
-        agent = Agent(url="http://10.1.2.3:8770", secret=SECRET, limits=asked)
+        agent = Agent(url="http://10.1.2.3:8770", secret=SECRET, limits=asked, signed=True)
         address = AgentAddress.model_validate(agent_settings(agent, config))
         return address.answer_s, address.reach_s
 
