@@ -2,13 +2,17 @@
 
 import pytest
 
-from tandemcal.backend import LayerSettings, Placement
+from tandemcal.backend import ChipBackend, LayerSettings, Placement
 from tandemcal.network import AvgPool2d, Conv2d, Linear, NetworkSpec
 
+USUAL_TOP = 63  # the largest weight code of a chip with the levels below
 
-def placed(network: NetworkSpec) -> Placement:
-    """Drive every layer of the network with the same settings."""
-    settings = LayerSettings(threshold=60.0, decay=0.9, window=20.0, full_scale=240.0)
+
+def placed(network: NetworkSpec, top: int = USUAL_TOP) -> Placement:
+    """Drive every layer of the network with the same settings, for weight codes up to `top`."""
+    levels = (level * (top / USUAL_TOP) for level in (20.0, 60.0, 240.0))
+    window, threshold, full_scale = levels
+    settings = LayerSettings(threshold, 0.9, window, full_scale)
     return Placement(network, {stage.name: settings for stage in network.stages}, 1.0)
 
 
@@ -19,7 +23,7 @@ def other_network() -> Placement:
 
 
 @pytest.fixture
-def placement() -> Placement:
+def placement(chip: ChipBackend) -> Placement:
     """A convolution, a pool, a hidden layer and a readout."""
     return placed(
         NetworkSpec(
@@ -30,7 +34,8 @@ def placement() -> Placement:
                 Linear(name="hidden", in_features=16, out_features=8),
                 Linear(name="readout", in_features=8, out_features=3),
             ),
-        )
+        ),
+        chip.info.weight_code_max,
     )
 
 

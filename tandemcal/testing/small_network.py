@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from tandemcal.backend import ChipBackend, Observable, Placement, Recording, Stimulus
+from tandemcal.testing.networks import USUAL_TOP
 
 STEPS = 12
 BATCH = 5
@@ -14,14 +15,17 @@ SHAPES = {"conv": (4, 4, 4), "hidden": (8,), "readout": (3,)}
 
 
 def some_codes(placement: Placement, top: int, seed: int = 1) -> dict[str, Tensor]:
-    """Draw codes for every layer of a placed network."""
+    """Draw codes up to two thirds of `top` for every layer of a placed network.
+
+    Chips of other code ranges get the same weights, as well as their codes allow.
+    """
     rng = torch.Generator().manual_seed(seed)
-    return {
-        stage.name: torch.randint(
-            -top // 2, 2 * top // 3, (stage.columns, stage.rows), generator=rng
-        )
+    low, high = -USUAL_TOP // 2, 2 * USUAL_TOP // 3
+    drawn = {
+        stage.name: torch.randint(low, high, (stage.columns, stage.rows), generator=rng)
         for stage in placement.network.stages
     }
+    return {name: (codes * (top / USUAL_TOP)).round().long() for name, codes in drawn.items()}
 
 
 def program_all(chip: ChipBackend, placement: Placement) -> dict[str, Tensor]:
