@@ -26,7 +26,7 @@ _PROGRAM = (
     "import json, sys; sys.path[:] = json.loads(sys.argv[2]); "
     "from service.bench.opening_child import main; main(sys.argv[1])"
 )
-_SPARE = 2.0  # s after the limit: the child ends itself first, and leaves its trace
+_SPARE = 5.0  # s in which the child starts, and after the limit ends itself and leaves its trace
 _POLL = 0.02  # s
 _ANSWER_MAX = 2**16  # bytes
 _FRAME = re.compile(
@@ -56,8 +56,11 @@ def open_in_child(asked: Opened, limit_s: float) -> dict[str, Any]:
         return _read(folder, asked.driver, code, limit_s)
 
 
-def _run(folder: Path, limit_s: float) -> int:
-    """Run the child and return its exit code; nothing that it started is left."""
+def _run(folder: Path, limit_s: float) -> int | None:
+    """Run the child and return its exit code, None if it had to be killed.
+
+    Nothing of its process group is left.
+    """
     process = subprocess.Popen(  # nosec B603 # no shell; the program is written above
         [sys.executable, "-P", "-c", _PROGRAM, str(folder), json.dumps(sys.path)],
         stdin=subprocess.DEVNULL,
@@ -66,21 +69,24 @@ def _run(folder: Path, limit_s: float) -> int:
         start_new_session=True,
     )
     try:
-        _await_end(process.pid, time.monotonic() + limit_s + _SPARE)
+        ended = _has_ended(process.pid, time.monotonic() + limit_s + _SPARE)
     finally:
         os.killpg(process.pid, signal.SIGKILL)  # it is not reaped yet: its group is its own
         code = process.wait()
-    return code
+    return code if ended else None
 
 
-def _await_end(pid: int, until: float) -> None:
-    """Wait for the end of a child, and leave it to be reaped."""
+def _has_ended(pid: int, until: float) -> bool:
+    """Wait for the end of a child and leave it to be reaped; return False if it goes on."""
     flags = os.WEXITED | os.WNOHANG | os.WNOWAIT
-    while time.monotonic() < until and os.waitid(os.P_PID, pid, flags) is None:
+    while os.waitid(os.P_PID, pid, flags) is None:
+        if time.monotonic() >= until:
+            return False
         time.sleep(_POLL)
+    return True
 
 
-def _read(folder: Path, driver: Driver, code: int, limit_s: float) -> dict[str, Any]:
+def _read(folder: Path, driver: Driver, code: int | None, limit_s: float) -> dict[str, Any]:
     """Return the information in the answer. Raises DriverFailedError if there is none."""
     trace = _text(folder / TRACE)
     try:
@@ -102,8 +108,8 @@ def _text(file: Path) -> str:
         return ""
 
 
-def _how_it_ended(code: int, trace: str, limit_s: float) -> str:
-    if trace.startswith("Timeout") or code == -signal.SIGKILL:
+def _how_it_ended(code: int | None, trace: str, limit_s: float) -> str:
+    if trace.startswith("Timeout") or code is None:
         return f"it did not open within {limit_s:g} s"
     if code < 0:
         return f"its process was killed by {signal.Signals(-code).name}"

@@ -44,6 +44,7 @@ def quits(chip_id, settings): raise SystemExit(2)
 def hangs(chip_id, settings): time.sleep(60)
 def crashes(chip_id, settings): ctypes.string_at(0)
 def leaves(chip_id, settings): os._exit(3)
+def killed(chip_id, settings): os.kill(os.getpid(), 9)
 """
 NAME = "a_lab_driver"
 
@@ -82,13 +83,15 @@ def test_a_driver_says_what_its_chip_is_and_is_closed(
         ("hangs", "it did not open within 1 s", "def hangs"),
         ("crashes", "its process was killed by SIGSEGV", "def crashes"),
         ("leaves", "its process ended with exit code 3", None),
+        ("killed", "its process was killed by SIGKILL", None),
         ("unplugged", "FileNotFoundError", "def unplugged"),
     ],
 )
 def test_a_process_without_an_answer_is_named_with_its_line(
     driver: Callable[[str], Driver], tmp_path: Path, factory: str, reason: str, start: str | None
 ) -> None:
-    error = fault(lambda: open_in_child(Opened(driver(factory), "c-1", {}), 1.0))
+    limit_s = 1.0 if factory == "hangs" else 20.0
+    error = fault(lambda: open_in_child(Opened(driver(factory), "c-1", {}), limit_s))
     assert error.reason.startswith(reason)
     if start is not None:
         assert (error.file, error.line) == (str(tmp_path / f"{NAME}.py"), line_of(start))
