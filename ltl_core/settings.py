@@ -85,11 +85,25 @@ class NeuronSettings(_Settings):
         return self
 
 
+class CodeSettings(_Settings):
+    """The integer codes of a student: those of the chips that it is trained for.
+
+    By default weights have 6 bits and a sign, and trims 8 bits. `info` of a chip has these values
+    as `weight_code_max`, `trim_code_min`, `trim_code_max` and `trim_lsb`.
+    """
+
+    weight_max: int = Field(default=63, ge=1, lt=2**15)  # weight codes run from -max to +max
+    trim_min: int = Field(default=-128, ge=-(2**15), le=0)
+    trim_max: int = Field(default=127, ge=0, lt=2**15)
+    trim_lsb: float = Field(default=1 / 256, gt=0, le=1)  # of one code, as part of the threshold
+
+
 class TrainingSettings(_Settings):
     """How a golden student is trained."""
 
     rule: RuleName = RuleName.LTL_OFFLINE
     neuron: NeuronSettings = NeuronSettings()
+    codes: CodeSettings = CodeSettings()
     epochs: int = Field(default=10, ge=1, le=1000)
     batch: int = Field(default=64, ge=1, le=4096)
     learning_rate: float = Field(default=1e-3, gt=0, le=1)  # in units of the weights; falls to zero

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from ltl_core.settings import Budget as Budget
     from ltl_core.settings import CalibrationSettings as CalibrationSettings
     from ltl_core.settings import Change as Change
+    from ltl_core.settings import CodeSettings as CodeSettings
     from ltl_core.settings import Data as Data
     from ltl_core.settings import MethodName as MethodName
     from ltl_core.settings import NeuronSettings as NeuronSettings
@@ -89,9 +90,9 @@ _MODULES = {
     "ltl_core.interop.max_pools": ("replace_max_pool",),
     "ltl_core.presets": ("PresetName",),
     "ltl_core.settings": (
-        *("Budget", "CalibrationSettings", "Change", "Data", "MethodName", "NeuronSettings"),
-        *("Readout", "Reset", "RuleName", "Scales", "StageName", "TargetSource"),
-        *("TrainingSettings", "TuneSettings"),
+        *("Budget", "CalibrationSettings", "Change", "CodeSettings", "Data", "MethodName"),
+        *("NeuronSettings", "Readout", "Reset", "RuleName", "Scales", "StageName"),
+        *("TargetSource", "TrainingSettings", "TuneSettings"),
     ),
     "service.client.audit": ("Audit",),
     "service.client.chips": ("Chips",),

@@ -39,7 +39,7 @@ class ChipSession:
         if format_of(backend.info) != student.format:
             raise SettingError(
                 f"The student is in codes {student.format}, but the chip {backend.info.chip_id} "
-                f"takes {format_of(backend.info)}: train a student for this chip's codes."
+                f"takes {format_of(backend.info)}: train a student with these `codes`."
             )
         if student.neuron.reset is not Reset.ZERO:
             raise SettingError(

@@ -22,12 +22,13 @@ def start_student(
     weights: Mapping[str, Tensor],
     targets: Targets,
     neuron: NeuronSettings,
+    form: CodeFormat | None = None,
 ) -> Student:
     """Return the warm start, rounded to codes: each layer's step fits its weights best.
 
-    `weights` are the teacher's.
+    `weights` are the teacher's. Without a form the codes are the usual ones.
     """
-    form = CodeFormat()
+    form = form or CodeFormat()
     scaled = warm_start(network, weights, targets.scales, neuron)
     lsb = {m.name: fit_lsb(scaled[f"{m.name}.weight"], form) for m in network.matrices}
     sums = _largest_sums(network, scaled, targets, neuron)

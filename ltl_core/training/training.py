@@ -9,6 +9,7 @@ from torch import Tensor
 from ltl_core.network.spec import NetworkSpec
 from ltl_core.progress import Phase, Progress, Spent
 from ltl_core.settings import TrainingSettings
+from ltl_core.student.codes import CodeFormat
 from ltl_core.student.student import Student
 from ltl_core.teaching.readout import accuracy_of
 from ltl_core.teaching.targets import Batch, Targets
@@ -44,7 +45,8 @@ class Training:
         """Start from the teacher's `weights`, or continue from a checkpoint."""
         self._settings, self._targets = settings, targets
         self._trainer = make_trainer(settings, network)
-        self._student = start_student(network, weights, targets, settings.neuron)
+        form = CodeFormat(**settings.codes.model_dump())
+        self._student = start_student(network, weights, targets, settings.neuron, form)
         rate = settings.learning_rate
         self._latent = LatentWeights(self._student, LearningRates(rate, rate, 0.0))
         self._epoch = 0

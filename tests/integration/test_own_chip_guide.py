@@ -19,6 +19,7 @@ from typing import Any
 import pytest
 
 from service.client.chips import Chips
+from service.client.jobs import Jobs
 from tests.integration.test_sdk import transport
 from tests.serial_chips import PROJECT, firmware
 from tests.world import World
@@ -72,9 +73,13 @@ def as_printed(text: str, port: str) -> str:
 
 @pytest.mark.usefixtures("installed")
 def test_every_block_of_the_guide_prints_what_stands_below_it(world: World, port: str) -> None:
-    names: dict[str, Any] = {"lab": SimpleNamespace(chips=Chips(transport(world)))}
+    line = transport(world)
+    names: dict[str, Any] = {
+        "lab": SimpleNamespace(chips=Chips(line), jobs=Jobs(line)),
+        "targets": SimpleNamespace(id=world.ready_targets()),
+    }
     codes, outputs = blocks("python"), blocks("text")
-    assert len(codes) == len(outputs) == 3
+    assert len(codes) == len(outputs) == 4
     for (_, code), (_, output) in zip(codes, outputs, strict=True):
         printed = io.StringIO()
         with contextlib.redirect_stdout(printed):

@@ -6,6 +6,7 @@ import torch
 from ltl_core.chip import LayerCodes
 from ltl_core.errors import SettingError
 from ltl_core.settings import (
+    CodeSettings,
     Readout,
     RuleName,
     TrainingSettings,
@@ -94,3 +95,19 @@ def test_if_few_cells_may_be_written_it_is_those_that_moved_farthest(world: Worl
 
 def _changed(codes: dict[str, LayerCodes], before: dict[str, torch.Tensor]) -> int:
     return sum(int((codes[name].weight != old).sum()) for name, old in before.items())
+
+
+def test_a_student_is_trained_in_the_codes_of_its_chips(world: World) -> None:
+    targets = world.targets.subset(torch.arange(64))
+    largest = {}
+    for codes in (CodeSettings(weight_max=7, trim_lsb=1 / 128), CodeSettings()):
+        settings = TrainingSettings(epochs=1, batch=16, codes=codes)
+        training = Training(world.network, world.weights, targets, settings)
+        list(training.epochs())
+        student = training.student
+        assert student.format._asdict() == codes.model_dump()
+        largest[codes.weight_max] = {
+            int(layer.weight.abs().max()) for layer in student.codes.values()
+        }
+    assert max(largest[7]) == 7
+    assert max(largest[63]) > 7  # the control: the usual codes are finer
