@@ -10,7 +10,7 @@ PYTEST := $(BIN)/python -m pytest --durations=15 --durations-min=1
 # so they stay in one process. In the order of their names the longest files, which have few tests,
 # do not come last.
 PARALLEL := --numprocesses 3 --dist loadfile --no-loadscope-reorder
-PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
+PIP := $(BIN)/python -m pip --disable-pip-version-check install --no-compile --quiet --constraint constraints.txt
 
 export TANDEMCAL_DATA_DIR ?= $(CURDIR)/.tandemcal
 
