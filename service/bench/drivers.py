@@ -38,6 +38,15 @@ class Driver(NamedTuple):
         factory: Factory = found
         return factory
 
+    def open(self, chip_id: str, settings: Mapping[str, Any]) -> "ChipBackend":
+        """Make a chip. Raises DriverFailedError, with the driver's line if one raised."""
+        factory = self.load()
+        try:
+            return factory(chip_id, settings)
+        except Exception as error:  # another's factory may raise anything
+            line = driver_line(error, self.module)
+            raise DriverFailedError(self.name, described(error), line) from error
+
 
 def is_driver(backend: str) -> bool:
     """Return whether a chip of this backend is opened by a driver in this process."""

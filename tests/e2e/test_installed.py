@@ -127,6 +127,7 @@ def test_a_chip_of_the_driver_is_registered_and_calibrated(lab: Lab) -> None:
     command = [str(lab.folder / "venv" / "bin" / "tandemcal"), "up", "--port", "0"]
     with started(command, lab.environment) as service, service.client() as client:
         chip = client.chips.register_backend("lab chip", "one-file", {"seed": 1})
+        assert chip.info["model"] == "one-file"  # the driver was opened
         settings = CalibrationSettings(batch=32, budget=Budget(samples=640), target_points=None)
         job = client.jobs.calibrate(chip.id, golden_student(client), settings)
         ended = client.jobs.wait(job.id, timeout=120)

@@ -21,8 +21,7 @@ from service.bench.agent.journal import Journal
 from service.bench.agent.registration import RegistrationSettings, registration_lifespan
 from service.bench.agent.server import Lifespan, create_agent
 from service.bench.agent.settings import AgentSettings
-from service.bench.drivers import SIMULATED
-from service.bench.registry import find_factory
+from service.bench.drivers import SIMULATED, find_driver
 from service.bench.simulated import without_age_limit
 from service.connection_guard import ConnectionLimits, guarded
 from service.errors import ServiceError
@@ -76,11 +75,11 @@ def open_local_chip(settings: AgentSettings) -> ChipBackend:
     """Open the chip of these settings: a simulated one, or one behind an installed driver.
 
     Raises UnknownPresetError, SpecFileError, OSError if a file with a spec cannot be read,
-    UnknownChipBackendError, and what the driver raises.
+    UnknownChipBackendError, and DriverFailedError if the driver fails.
     """
     if settings.backend == SIMULATED:
         return make_chip(settings.name, without_age_limit(_spec(settings.chip)), settings.chip_seed)
-    return find_factory(settings.backend, {})(settings.name, settings.backend_settings)
+    return find_driver(settings.backend, {}).open(settings.name, settings.backend_settings)
 
 
 def _spec(chip: str) -> ChipSpec:

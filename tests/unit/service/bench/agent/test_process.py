@@ -17,7 +17,7 @@ from service.bench.agent.process import (
     run_agent,
 )
 from service.bench.agent.settings import AgentSettings
-from service.request_errors import UnknownChipBackendError
+from service.request_errors import DriverFailedError, UnknownChipBackendError
 
 
 def settings(folder: Path, **given: Any) -> AgentSettings:
@@ -35,6 +35,24 @@ def test_a_chip_is_a_preset_or_a_file(tmp_path: Path) -> None:
 def test_another_driver_is_found_by_its_name(tmp_path: Path) -> None:
     with pytest.raises(UnknownChipBackendError, match="silicon"):
         open_local_chip(settings(tmp_path, backend="silicon"))
+
+
+def test_a_driver_that_cannot_open_its_chip_is_named_with_its_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "driver_of_an_agent.py"
+    file.write_text("def make(chip_id, settings):\n    return open(settings['device'])\n")
+    about = tmp_path / "driver_of_an_agent-1.0.dist-info"
+    about.mkdir()
+    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: driver-of-an-agent\nVersion: 1\n")
+    points = "[tandemcal.chip_backends]\nof-an-agent = driver_of_an_agent:make\n"
+    (about / "entry_points.txt").write_text(points)
+    monkeypatch.syspath_prepend(tmp_path)
+    unplugged = {"device": str(tmp_path / "ttyUSB0")}
+    with pytest.raises(DriverFailedError) as caught:
+        open_local_chip(settings(tmp_path, backend="of-an-agent", backend_settings=unplugged))
+    assert str(caught.value).startswith("The driver 'of-an-agent' failed: FileNotFoundError: ")
+    assert f"(make, {file}, line 2)" in str(caught.value)
 
 
 @pytest.mark.parametrize(
