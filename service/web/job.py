@@ -14,7 +14,8 @@ from service.formatting import amount, percent, seconds
 from service.jobs.kinds.registry import JobKinds
 from service.states import JobStatus
 from service.web.chart import Curve, Plot, Point, draw
-from service.web.fleet import JobRow, Recovery, job_row, recovery_of
+from service.web.job_rows import JobRow, job_row
+from service.web.recovery import Recovery, recovery_of
 from service.web.stages import StageRow, stage_rows
 
 _UNITS = {"samples": amount, "seconds": seconds}
