@@ -28,7 +28,10 @@ from tests.agents import serving
 from tests.recording import RecordingEngine
 from tests.world import World, small_samples
 
-CHANGES_NOTHING_OF_A_USER = {"hear_agent"}  # heartbeats, every few seconds
+CHANGES_NOTHING_OF_A_USER = {
+    "hear_agent",  # heartbeats, every few seconds
+    "_is_made",  # takes the lock of an Idempotency-Key, and stores nothing
+}
 
 
 def trail(world: World, **wanted: Any) -> list[Any]:

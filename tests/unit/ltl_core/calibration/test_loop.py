@@ -142,7 +142,7 @@ def test_a_block_that_is_not_a_checkpoint_is_refused(world: World) -> None:
 
 def test_a_student_in_other_codes_is_refused(world: World) -> None:
     other = world.student._replace(format=world.student.format._replace(weight_max=7))
-    with pytest.raises(SettingError, match="train a student for this chip"):
+    with pytest.raises(SettingError, match="train a student with these `codes`"):
         Calibration(chip("pcm"), other, world.targets, world.test, SHORT)
 
 
