@@ -9,6 +9,7 @@ from chip_sim.clock import Clock, SpeedInterval, arrhenius, log_age
 from chip_sim.errors import NoDataError
 from chip_sim.flicker_noise import amplitude
 from chip_sim.layer import PlacedLayer
+from chip_sim.paper import levels_of, quantise
 from chip_sim.physics import Physics
 from chip_sim.spec import ChipSpec
 from chip_sim.wire import seen_through_wire
@@ -46,6 +47,7 @@ class _Devices:
         times, t0 = layer.cells.times, model.t0
         self._layer, self._model, self.moment = layer, model, times.of
         self._constants = layer.cells.constants(model, spec)
+        self._spec, self._levels = spec, levels_of(spec, is_readout=layer.stage.is_readout)
         self.elapsed = (clock.now - times.moments).to(torch.float32)
         _check_age(layer, float(self.elapsed[times.oldest]), physics)
         self.log_time = log_age(self.elapsed, t0, _speeds(clock, spec))
@@ -58,6 +60,8 @@ class _Devices:
         """Return the conductances that some devices show, S."""
         constants = tuple(values[some] for values in self._constants)
         g = self._model.conductance(constants, _Age(self, some))
+        if self._levels is not None:
+            g = quantise(g, self._levels, self._spec)
         identity = self._layer.identity
         return torch.addcmul(identity.fault.g.view(-1)[some], g, identity.gain.view(-1)[some])
 

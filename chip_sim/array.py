@@ -90,7 +90,8 @@ def read_columns(
     They are added in the order of the rows of tiles, in codes of the first one, each of which
     stands for `array.lsb`. The codes of each row of tiles are given to `watch`.
     """
-    exact = rows_in.analog and array.bits > _COARSE_BITS
+    is_double = rows_in.values.dtype is torch.float64
+    exact = is_double or (rows_in.analog and array.bits > _COARSE_BITS)
     if exact:
         rows_in = rows_in._replace(values=rows_in.values.to(torch.float64))
         array = array._replace(weight=array.weight.to(torch.float64))

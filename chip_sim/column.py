@@ -8,6 +8,7 @@ from torch import Tensor
 
 from chip_sim.gaussian_table import GaussianTable, cut
 from chip_sim.identity import NeuronMismatch
+from chip_sim.paper import kept
 
 _SHORTEST = 0.05  # fraction of the nominal time constant: no circuit leaks faster
 
@@ -20,7 +21,8 @@ class NeuronParams(NamedTuple):
     after_spike: Float[Tensor, "column *one"]  # fraction of the membrane left after a spike
     bias: Float[Tensor, "column *one"]  # added at every step, code units
     thermal_noise: float  # standard deviation in each step, code units
-    window: float  # half width of the WINDOW flag, code units
+    window: float | Float[Tensor, "column *_position"]  # half width of the WINDOW flag, code units
+    silencing: float = 0.0  # probability that a spike is deleted
 
 
 class Registers(NamedTuple):
@@ -60,7 +62,8 @@ def neuron_params(
 
     threshold = T (1 + m) + trim. decay = d ** (1 / (f (1 + m))): a time constant longer by the
     fraction m and f times that. A spike takes away the fraction 1 + m of the membrane. The bias is
-    1 + m times what is set. `thermal_noise` is a fraction of the threshold; `window` in code units.
+    (1 + m) (1 + m_paper) times what is set. `thermal_noise` is a fraction of the threshold;
+    `window` is in code units.
     """
     longer = (1 + mismatch.leak) * registers.leak_factor
     decay = registers.decay ** (1 / longer.clamp(min=_SHORTEST))
@@ -69,7 +72,7 @@ def neuron_params(
         threshold=torch.where(mismatch.dead, torch.inf, threshold),
         decay=decay,
         after_spike=-decay * mismatch.reset,
-        bias=registers.bias_trim * (1 + mismatch.bias),
+        bias=registers.bias_trim * (1 + mismatch.bias) * (1 + mismatch.paper_bias),
         thermal_noise=thermal_noise * registers.threshold,
         window=window,
     )
@@ -83,6 +86,8 @@ def integrate_and_fire(
     out: Float[Tensor, "time batch column *position"] | None = None,
 ) -> Activity:
     """u' = decay u + sum + bias + noise; fire if u' > threshold; a spike resets one step later.
+
+    A spike that is deleted resets nothing, and its neuron's window flag is off in that step.
 
     Membranes start at zero and are recorded before the reset. Spikes are written to `out`, which
     may be the sums. Works in its own buffers, on a few samples at a time.
@@ -99,7 +104,7 @@ def integrate_and_fire(
     ]
     for step in range(sums.shape[0]):
         for part in parts:
-            part.step(step, gaussian)
+            part.step(step, gaussian, rng)
     return activity
 
 
@@ -116,6 +121,7 @@ class _Neurons:
         each, all_ = (-1, *(1,) * (sums.ndim - 3)), sums.shape[1:]
         self._threshold, decay, after_spike, self._bias = (v.view(each) for v in params[:4])
         self._decay, self._after = (v.expand(all_).contiguous() for v in (decay, after_spike))
+        self._window = torch.as_tensor(params.window)
         self._left, self._membrane = torch.empty(all_), torch.zeros(all_)
         self._sums, self._spikes, self._out, self._params = (
             sums.unbind(),
@@ -124,7 +130,7 @@ class _Neurons:
             params,
         )
 
-    def step(self, step: int, gaussian: GaussianTable | None) -> None:
+    def step(self, step: int, gaussian: GaussianTable | None, rng: torch.Generator) -> None:
         """Leak, reset, integrate, fire, and record what is asked for."""
         membrane = self._membrane
         if step:
@@ -138,6 +144,14 @@ class _Neurons:
         torch.gt(membrane, self._threshold, out=self._spikes[step])
         if self._out.window is not None:
             near = (membrane - self._threshold).abs()
-            torch.lt(near, self._params.window, out=self._out.window[step])
+            torch.lt(near, self._window, out=self._out.window[step])
         if self._out.membrane is not None:
             self._out.membrane[step] = membrane
+        if self._params.silencing:
+            self._silence(step, rng)
+
+    def _silence(self, step: int, rng: torch.Generator) -> None:
+        left = kept(self._membrane, self._params.silencing, rng)
+        self._spikes[step].mul_(left)
+        if self._out.window is not None:
+            self._out.window[step].logical_and_(left)

@@ -11,6 +11,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from chip_sim.converter import AdcBank
+from chip_sim.paper import bias_factors, time_constant, weight_factors
 from chip_sim.randomness import stream
 from chip_sim.spec import ChipSpec
 from chip_sim.tiling import Tiling
@@ -24,6 +25,7 @@ class NeuronMismatch(NamedTuple):
     leak: Float[Tensor, " column"]
     reset: Float[Tensor, " column"]
     bias: Float[Tensor, " column"]
+    paper_bias: Float[Tensor, " column"]  # of every bias, also where a digital register holds it
     dead: Bool[Tensor, " column"]
 
 
@@ -46,6 +48,7 @@ class LayerIdentity(NamedTuple):
     fault: Fault  # g is zero where a device is not stuck
     adcs: AdcBank  # [tile, column]: one for each row of tiles
     neuron: NeuronMismatch  # of the first row of tiles: the sums of the others are brought there
+    time_constant: float  # multiple of nominal, the same for the whole chip
 
 
 def tile_identity(spec: ChipSpec, seed: int, tile: int) -> TileIdentity:
@@ -53,7 +56,10 @@ def tile_identity(spec: ChipSpec, seed: int, tile: int) -> TileIdentity:
     cells = (2, spec.tile_columns, spec.tile_rows)
     gain = torch.exp(spec.device.variation * _normal(cells, stream(seed, tile, "gain")))
     return TileIdentity(
-        gain, _faults(spec, seed, tile), _adcs(spec, seed, tile), _neurons(spec, seed, tile)
+        gain.mul_(weight_factors(spec, seed, tile)),
+        _faults(spec, seed, tile),
+        _adcs(spec, seed, tile),
+        _neurons(spec, seed, tile),
     )
 
 
@@ -81,7 +87,7 @@ def layer_identity(spec: ChipSpec, seed: int, tiling: Tiling) -> LayerIdentity:
     banks = [_join([adc for adc, _ in row]) for row in rows_of_tiles]
     adcs = AdcBank(*(torch.stack(tiles) for tiles in zip(*banks, strict=True)))
     neuron = NeuronMismatch(*_join([neuron for _, neuron in rows_of_tiles[0]]))
-    return LayerIdentity(gain, fault, adcs, neuron)
+    return LayerIdentity(gain, fault, adcs, neuron, time_constant(spec, seed))
 
 
 def _faults(spec: ChipSpec, seed: int, tile: int) -> Fault:
@@ -116,6 +122,7 @@ def _neurons(spec: ChipSpec, seed: int, tile: int) -> NeuronMismatch:
         neuron.leak_mismatch * _normal(columns, stream(seed, tile, "leak")),
         neuron.reset_mismatch * _normal(columns, stream(seed, tile, "reset")),
         neuron.bias_mismatch * _normal(columns, stream(seed, tile, "bias")),
+        bias_factors(spec, seed, tile) - 1,
         lot < neuron.dead,
     )
 

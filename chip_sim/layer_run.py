@@ -15,6 +15,7 @@ from chip_sim.column import neuron_params as realise
 from chip_sim.converter import level_max, transfer_of
 from chip_sim.drive import Drive, row_drive
 from chip_sim.layer import PlacedLayer
+from chip_sim.paper import windows, with_thermal_noise
 from chip_sim.physics import Physics
 from chip_sim.products import RowInput
 from chip_sim.side_weights import side_sums
@@ -49,6 +50,9 @@ def run_layer(
         return LayerAnswer(LayerRecording(membrane=membrane), drive)
     record = NeuronRecord(observable is Observable.WINDOW, observable is Observable.MEMBRANE)
     params = neurons(layer, physics.spec, physics.clock.kelvin)
+    if record.window:
+        drawn = windows(layer.settings.window, layer.stage.output_shape, physics.spec, physics.rng)
+        params = params._replace(window=drawn)
     out = sums if sums.is_contiguous() else None  # values that are held lie there only once
     activity = integrate_and_fire(sums, params, record, physics.rng, out)
     recording = LayerRecording(
@@ -72,8 +76,12 @@ def converted_sums(
     factors = range_factors(layer.tuning, spec)
     full_scales = [layer.settings.full_scale * factor for factor in factors]
     rows = row_drive(layer.stage, drive, spec)
+    noisy = spec.paper.thermal_noise > 0 and not layer.stage.is_readout
+    if noisy:
+        rows = with_thermal_noise(rows, drive.steps if analog else 1, spec, physics.rng)
+        analog = True  # no whole numbers of spikes: every sum is added in double precision
     array = _array(layer, physics, full_scales, rows.unit, analog=analog)
-    times = drive.steps if array.read_noise and analog else 1
+    times = drive.steps if array.read_noise and analog and not noisy else 1
     played = RowInput(rows.values, times, analog, rows.binary)
     sums = read_columns(array, played, layer.stage, physics.rng, watch)
     if layer.side is not None:
@@ -85,6 +93,7 @@ def neurons(layer: PlacedLayer, spec: ChipSpec, kelvin: float) -> NeuronParams:
     """Return the layer's neurons at this temperature: a leak s times faster decays by decay**s."""
     settings, lsb = layer.settings, spec.trim.lsb * layer.settings.threshold
     speed = arrhenius(kelvin, spec.temperature, spec.neuron.leak_activation_ev)
+    speed /= layer.identity.time_constant
     tuning_lsb = spec.tuning.threshold.lsb * settings.threshold
     registers = Registers(
         settings.threshold,
@@ -93,7 +102,8 @@ def neurons(layer: PlacedLayer, spec: ChipSpec, kelvin: float) -> NeuronParams:
         layer.trims.bias * lsb,
         1 + layer.tuning.leak * spec.tuning.leak.lsb,
     )
-    return realise(registers, layer.identity.neuron, spec.neuron.thermal_noise, settings.window)
+    params = realise(registers, layer.identity.neuron, spec.neuron.thermal_noise, settings.window)
+    return params._replace(silencing=spec.paper.silencing)
 
 
 def integrate(
@@ -101,7 +111,7 @@ def integrate(
 ) -> Float[Tensor, "time batch column"]:
     """Add up the sums and biases of a readout digitally, without leak and without firing."""
     lsb = spec.trim.lsb * layer.settings.threshold
-    return (sums + layer.trims.bias * lsb).cumsum(0)
+    return (sums + layer.trims.bias * lsb * (1 + layer.identity.neuron.paper_bias)).cumsum(0)
 
 
 def _array(

@@ -1,24 +1,52 @@
-"""The named chips. Their figures are of the order of published silicon, and never change."""
+"""The named chips. Their figures are of the order of published silicon, and never change.
+
+Those of the LTL paper have one non-ideality each, of a strength that may stand behind the name:
+`paper-mismatch-0.3`, `paper-quantisation-4`.
+"""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from pydantic import ValidationError
 
 from chip_sim.errors import UnknownPresetError
-from chip_sim.spec import ChipSpec, ConverterSpec, DeviceSpec, NeuronSpec, WriteSpec
+from chip_sim.spec import ChipSpec, ConverterSpec, DeviceSpec, NeuronSpec, PaperSpec, WriteSpec
 
 NAMES = ("ideal", "pcm", "hermes", "reram", "harsh")
 SIDE = "-side"  # the end of a name: the same figures, and digital weights beside the arrays
 _SIDE_RANK = 8
+# Without a strength: a fraction; of quantisation, bits with the sign.
+PAPER: Mapping[str, float] = MappingProxyType(
+    {
+        "paper-mismatch": 0.2,
+        "paper-thermal": 0.2,
+        "paper-silencing": 0.2,
+        "paper-quantisation": 4,
+    }
+)
 
 
 def preset(name: str) -> ChipSpec:
     """Return the spec of the chip of that name; with `SIDE` behind it, with side weights as well.
 
-    Raises UnknownPresetError.
+    Raises UnknownPresetError, also for a strength that a chip of the paper cannot have.
     """
-    spec = _named(name.removesuffix(SIDE))
+    plain = name.removesuffix(SIDE)
+    spec = _named(plain) or _paper(plain)
     if spec is None:
-        raise UnknownPresetError(name, [*NAMES, *(known + SIDE for known in NAMES)])
+        raise UnknownPresetError(name, [*NAMES, *(known + SIDE for known in NAMES), *PAPER])
     if name.endswith(SIDE):
         return spec.model_copy(update={"model": name, "side_rank": _SIDE_RANK})
     return spec
+
+
+def is_preset(name: str) -> bool:
+    """Tell whether a chip has this name: one with a strength may look like that of a file."""
+    try:
+        preset(name)
+    except UnknownPresetError:
+        return False
+    return True
 
 
 def _named(name: str) -> ChipSpec | None:
@@ -90,6 +118,33 @@ def _harsh() -> ChipSpec:
             thermal_noise=0.03,
         ),
     )
+
+
+def _paper(name: str) -> ChipSpec | None:
+    """Return a chip of the LTL paper: ideal converters, and one non-ideality."""
+    kind = next((known for known in PAPER if name == known or name.startswith(known + "-")), None)
+    if kind is None:
+        return None
+    try:
+        strength = float(name[len(kind) + 1 :] or PAPER[kind])
+        return ChipSpec(
+            model=name,
+            converter=ConverterSpec(dac_bits=16, adc_bits=16, range_factor=4.0),
+            paper=_non_ideality(kind, strength),
+        )
+    except (ValueError, ValidationError):
+        return None
+
+
+def _non_ideality(kind: str, strength: float) -> PaperSpec:
+    """Raises ValidationError for a strength that is out of range."""
+    field = {
+        "paper-mismatch": "mismatch",
+        "paper-thermal": "thermal_noise",
+        "paper-silencing": "silencing",
+        "paper-quantisation": "weight_bits",
+    }[kind]
+    return PaperSpec.model_validate({field: strength})
 
 
 def _converter() -> ConverterSpec:

@@ -92,6 +92,7 @@ class ConverterSpec(_Spec):
     offset_sd_lsb: Lsb = 0.0
     inl_sd_lsb: Lsb = 0.0
     columns_per_adc: Side = 1  # neighbouring columns that share one converter
+    range_factor: Ratio = 1.0  # full scale of the ADC, as a multiple of the placement's
 
 
 class WireSpec(_Spec):
@@ -110,6 +111,16 @@ class NeuronSpec(_Spec):
     dead: Fraction = 0.0  # fraction of the neurons whose comparator never fires
     thermal_noise: Relative = 0.0  # sd in each step, as a fraction of the layer's threshold
     leak_activation_ev: ElectronVolts = 0.2  # Arrhenius on the leak: it is faster when warm
+
+
+class PaperSpec(_Spec):
+    """The non-idealities of Yang et al., NeurIPS 2022, as `chip_sim/paper.py` computes them."""
+
+    mismatch: Relative = 0.0  # sd of weights, biases, the time constant and windows
+    thermal_noise: Relative = 0.0  # sd of a factor on each input of a hidden layer in each step
+    silencing: Fraction = 0.0  # probability that a spike of a hidden layer is deleted
+    weight_bits: Bits | None = None  # with the sign; None leaves weights as they are
+    readout_quantised: bool = True  # whether `weight_bits` holds for the readout as well
 
 
 class TrimSpec(_Spec):
@@ -169,6 +180,7 @@ class ChipSpec(_Spec):
     converter: ConverterSpec = ConverterSpec()
     neuron: NeuronSpec = NeuronSpec()
     wire: WireSpec = WireSpec()
+    paper: PaperSpec = PaperSpec()
     trim: TrimSpec = TrimSpec()
     tuning: TuningSpec = TuningSpec()
     weight_bits: Annotated[int, Field(ge=1, le=12)] = 6  # without the sign

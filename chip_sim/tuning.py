@@ -87,9 +87,12 @@ def tuned(adcs: AdcBank, tuning: Tuning, spec: ChipSpec) -> AdcBank:
 
 
 def range_factors(tuning: Tuning, spec: ChipSpec) -> tuple[float, ...]:
-    """Return the full scale of each row of tiles as a multiple of nominal: 2^(code lsb)."""
-    lsb = spec.tuning.adc_range.lsb
-    return tuple(2.0 ** (code * lsb) for code in tuning.adc_range.tolist())
+    """Return the full scale of each row of tiles as a multiple of the placement's.
+
+    It is range_factor 2^(code lsb).
+    """
+    lsb, factor = spec.tuning.adc_range.lsb, spec.converter.range_factor
+    return tuple(factor * 2.0 ** (code * lsb) for code in tuning.adc_range.tolist())
 
 
 def readout_factor(tuning: Tuning, spec: ChipSpec) -> float:

@@ -54,11 +54,11 @@ def chosen_spec(word: str) -> "ChipSpec":
 
     Raises CalibrationError if the spec is not valid or the preset unknown, OSError for the file.
     """
-    from chip_sim.presets import preset
+    from chip_sim.presets import is_preset, preset
     from chip_sim.spec_file import load_spec
 
     path = Path(word)
-    return load_spec(path) if path.suffix else preset(word)
+    return load_spec(path) if path.suffix and not is_preset(word) else preset(word)
 
 
 def draw_all(spec: "ChipSpec", seed: int, folder: Path) -> list[Path]:

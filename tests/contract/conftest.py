@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from chip_sim.chip import make_chip
-from chip_sim.presets import NAMES, preset
+from chip_sim.presets import NAMES, PAPER, preset
 from ltl_core.chip import ChipBackend
 from tandemcal.testing.networks import oversized, placement
 from tests.agents import serve_agent
@@ -19,7 +19,7 @@ pytest.register_assert_rewrite(
 )
 
 
-@pytest.fixture(params=[*NAMES, *(f"http-{name}" for name in OVER_HTTP)])
+@pytest.fixture(params=[*NAMES, *PAPER, *(f"http-{name}" for name in OVER_HTTP)])
 def chip(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[ChipBackend]:
     """A chip on which nothing is placed yet; some are behind an agent on a socket."""
     name = request.param.removeprefix("http-")

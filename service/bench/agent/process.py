@@ -10,7 +10,7 @@ from rich.console import Console
 from starlette.types import ASGIApp
 
 from chip_sim.chip import make_chip
-from chip_sim.presets import NAMES, preset
+from chip_sim.presets import is_preset, preset
 from chip_sim.spec import ChipSpec
 from chip_sim.spec_file import load_spec
 from ltl_core.chip import ChipBackend
@@ -84,7 +84,8 @@ def open_local_chip(settings: AgentSettings) -> ChipBackend:
 
 def _spec(chip: str) -> ChipSpec:
     """Return the spec of a preset, or of a file: a name with a suffix is a file."""
-    return preset(chip) if chip in NAMES or not Path(chip).suffix else load_spec(Path(chip))
+    path = Path(chip)
+    return load_spec(path) if path.suffix and not is_preset(chip) else preset(chip)
 
 
 def _listen(settings: AgentSettings) -> socket.socket:

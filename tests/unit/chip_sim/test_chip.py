@@ -14,7 +14,7 @@ from chip_sim.errors import (
     NoDataError,
     NotPlacedError,
 )
-from chip_sim.presets import NAMES, preset
+from chip_sim.presets import NAMES, PAPER, preset
 from chip_sim.spec import ChipSpec, ConverterSpec, DeviceSpec
 from ltl_core.chip import LayerSettings, Observable, Placement, Stimulus
 from ltl_core.errors import NonFiniteError
@@ -107,7 +107,7 @@ def test_an_ideal_chip_is_the_same_after_a_year(build: Build) -> None:
     assert torch.equal(counts(chip), before)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", [*NAMES, *PAPER])
 def test_same_seed_same_chip_on_one_thread_or_two(build: Build, name: str) -> None:
     threads = torch.get_num_threads()
     try:

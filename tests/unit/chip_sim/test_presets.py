@@ -3,8 +3,8 @@
 import pytest
 
 from chip_sim.errors import UnknownPresetError
-from chip_sim.presets import NAMES, preset
-from chip_sim.spec import ChipSpec, info_of, tiles_needed
+from chip_sim.presets import NAMES, PAPER, is_preset, preset
+from chip_sim.spec import ChipSpec, PaperSpec, info_of, tiles_needed
 from ltl_core.network.layers import Conv2d, Linear
 from ltl_core.network.spec import NetworkSpec
 
@@ -37,7 +37,33 @@ def test_figures_are_those_of_the_table(name: str) -> None:
     )
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(
+    ("name", "only"),
+    [
+        ("paper-mismatch", PaperSpec(mismatch=0.2)),
+        ("paper-mismatch-0.05", PaperSpec(mismatch=0.05)),
+        ("paper-thermal-0.3", PaperSpec(thermal_noise=0.3)),
+        ("paper-silencing-0.1", PaperSpec(silencing=0.1)),
+        ("paper-quantisation", PaperSpec(weight_bits=4)),
+        ("paper-quantisation-2", PaperSpec(weight_bits=2)),
+    ],
+)
+def test_a_chip_of_the_paper_has_one_non_ideality_and_no_other(name: str, only: PaperSpec) -> None:
+    spec, ideal = preset(name), preset("ideal")
+    assert spec.paper == only
+    same = {"paper": ideal.paper, "converter": ideal.converter, "model": "ideal"}
+    assert spec.model_copy(update=same) == ideal
+    assert (spec.converter.gain_sd, spec.converter.offset_sd_lsb) == (0, 0)
+    assert spec.converter.adc_bits > ideal.converter.adc_bits
+
+
+@pytest.mark.parametrize("name", ["silencing-1.5", "mismatch-x", "thermal--1", "quantisation-4.5"])
+def test_a_strength_that_no_chip_has_is_no_preset(name: str) -> None:
+    assert is_preset(f"paper-{name.split('-')[0]}")
+    assert not is_preset(f"paper-{name}")
+
+
+@pytest.mark.parametrize("name", [*NAMES, *PAPER])
 def test_all_share_codes_trims_and_tiles(name: str) -> None:
     info = info_of(preset(name), "x")
     assert (info.weight_code_max, info.trim_code_min, info.trim_code_max) == (63, -128, 127)

@@ -6,13 +6,13 @@ from pathlib import Path
 import pytest
 
 from chip_sim.errors import SpecFileError, UnknownPresetError, UnknownSpecKeyError
-from chip_sim.presets import NAMES, preset
+from chip_sim.presets import NAMES, PAPER, preset
 from chip_sim.spec_file import load_spec, read_spec
 
 YAML = Path("mine.yaml")
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", [*NAMES, *PAPER])
 def test_every_named_chip_survives_a_file(tmp_path: Path, name: str) -> None:
     path = tmp_path / "chip.json"
     path.write_text(preset(name).model_dump_json())
@@ -55,6 +55,11 @@ def test_a_file_may_begin_with_a_named_chip() -> None:
     hermes = preset("hermes")
     device = hermes.device.model_copy(update={"variation": 0.2})
     assert spec == hermes.model_copy(update={"model": "mine", "device": device})
+
+
+def test_a_file_may_give_a_non_ideality_of_the_paper_its_strength() -> None:
+    spec = read_spec("{base: paper-mismatch, model: x, paper: {mismatch: 30 %}}", YAML)
+    assert spec == preset("paper-mismatch-0.3").model_copy(update={"model": "x"})
 
 
 @pytest.mark.parametrize(

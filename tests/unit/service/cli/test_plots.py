@@ -6,6 +6,7 @@ import pytest
 from typer.testing import CliRunner
 
 from service.cli.main import app
+from service.cli.plots import chosen_spec
 
 pytest.importorskip("matplotlib")
 PNG = b"\x89PNG"
@@ -35,6 +36,12 @@ def test_a_wrong_spec_gives_a_message(tmp_path: Path, content: str, says: str) -
     assert done.exit_code == 1
     assert says in done.output
     assert not (tmp_path / "out").exists()
+
+
+def test_a_strength_behind_a_name_is_not_the_ending_of_a_file(tmp_path: Path) -> None:
+    assert chosen_spec("paper-mismatch-0.3").paper.mismatch == 0.3
+    with pytest.raises(FileNotFoundError):
+        chosen_spec(str(tmp_path / "paper-mismatch-0.3"))
 
 
 def test_an_unknown_chip_lists_the_known_ones() -> None:
