@@ -3,16 +3,18 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
 from itertools import cycle
 
 import httpx
 import psutil
 
-from benchmarks.fleet.local_fleet import LocalFleet
+from benchmarks.fleet.local_fleet import LocalFleet, open_jobs
 from benchmarks.fleet.processes import ServiceProcess
 from benchmarks.job_latency import Service, golden_student
 from benchmarks.soak.record import Extent, Record, Sample
 from ltl_core.settings import Budget, CalibrationSettings, StageName
+from service.client.errors import TandemcalError
 from service.client.sdk import Tandemcal
 from tests.postgres import EmbeddedServer
 
@@ -38,24 +40,31 @@ class Soak:
         self._began = 0.0
 
     async def run(self) -> None:
-        """Run until the time is over and every stream has ended."""
+        """Run until the time is over and every stream and job has ended, or until the deadline."""
         submit = await asyncio.to_thread(self._make_submit)
         headers = {"Authorization": f"Bearer {self._api.key}"}
         limits = httpx.Limits(max_connections=None)
         self._began = time.monotonic()
-        async with (
-            httpx.AsyncClient(
-                base_url=self._api.url, headers=headers, limits=limits, timeout=60
-            ) as client,
-            asyncio.TaskGroup() as group,
-        ):
+        async with httpx.AsyncClient(
+            base_url=self._api.url, headers=headers, limits=limits, timeout=60
+        ) as client:
+            try:
+                async with asyncio.timeout(self._extent.seconds + self._extent.end_within_s):
+                    await self._run_all(client, submit)
+            except TimeoutError:
+                self._record.failures["the deadline passed before everything had ended"] += 1
+        self._client.close()
+
+    async def _run_all(self, client: httpx.AsyncClient, submit: Callable[[], str]) -> None:
+        async with asyncio.TaskGroup() as group:
             group.create_task(self._submit(submit))
             group.create_task(self._poll(client))
             group.create_task(self._kill())
             group.create_task(self._sample())
             for _ in range(self._extent.listeners):
                 group.create_task(self._listen(client))
-        self._client.close()
+        while await asyncio.to_thread(open_jobs, self._fleet, self._record.jobs):
+            await asyncio.sleep(0.5)
 
     def _make_submit(self) -> Callable[[], str]:
         client = self._client
@@ -90,7 +99,11 @@ class Soak:
     async def _submit(self, submit: Callable[[], str]) -> None:
         period = self._extent.seconds / self._extent.jobs
         async for _ in self._every(period, self._extent.seconds):
-            job = await asyncio.to_thread(submit)
+            try:
+                job = await asyncio.to_thread(submit)
+            except (TandemcalError, httpx.HTTPError) as error:
+                self._record.failures[f"a job was refused: {type(error).__name__}"] += 1
+                continue
             self._record.jobs.append(job)
             self._to_follow.put_nowait(job)
         for _ in range(self._extent.listeners):
@@ -118,8 +131,8 @@ class Soak:
         async for _ in self._every(period, self._extent.seconds):
             if self._passed > period / 2:
                 name = next(turn)
-                await asyncio.to_thread(self._workers[name].kill)
                 self._fleet.processes.remove(self._workers[name])
+                await asyncio.to_thread(self._workers[name].kill)
                 self._workers[name] = self._fleet.starting_worker(name)
                 self._record.kills += 1
 
@@ -128,46 +141,54 @@ class Soak:
             self._record.samples += await asyncio.to_thread(self._held)
 
     def _held(self) -> list[Sample]:
-        running = [one for one in self._fleet.processes if one.process.poll() is None]
-        roots = {one.name: one.process.pid for one in running}
+        roots = {}
+        for one in list(self._fleet.processes):
+            if one.process.poll() is None:
+                roots[one.name] = one.process.pid
+            elif one in self._fleet.processes:  # nobody killed it
+                self._record.failures[f"{one.name} was seen dead"] += 1
         if isinstance(self._fleet.server, EmbeddedServer):
             roots["postgresql"] = self._fleet.server.pid
-        return [
-            Sample(self._passed, name, *_own(psutil.Process(pid), tree=name == "postgresql"))
-            for name, pid in roots.items()
-        ]
+        held = []
+        for name, pid in roots.items():
+            with suppress(psutil.NoSuchProcess):  # it was killed at this moment
+                process = psutil.Process(pid)
+                measured = _tree(process) if name == "postgresql" else _own(process)
+                held.append(Sample(self._passed, name, pid, *measured))
+        return held
 
     async def _listen(self, client: httpx.AsyncClient) -> None:
         while job := await self._to_follow.get():
-            self._record.followed[await _follow(client, job)] += 1
+            self._record.streams[job] = await _follow(client, job)
 
 
-async def _follow(client: httpx.AsyncClient, job: str) -> str:
-    """Read the events of a job to its end; say what was wrong with them."""
+async def _follow(client: httpx.AsyncClient, job: str) -> list[int]:
+    """Read the events of a job until it has ended; return their numbers as they came."""
     seen: list[int] = []
     while True:
         after = {"Last-Event-ID": str(seen[-1])} if seen else {}
-        try:
+        with suppress(httpx.HTTPError):
             async with client.stream("GET", f"/v1/jobs/{job}/events", headers=after) as answer:
                 if answer.status_code == 204:
-                    return "no end"
+                    return seen
                 async for line in answer.aiter_lines():
                     if line.startswith("id: "):
                         seen.append(int(line[4:]))
                     if line == "event: job.ended":
-                        return "whole" if seen == sorted(set(seen)) else "doubled"
-        except httpx.HTTPError:
-            await asyncio.sleep(0.2)  # the stream was cut: it goes on behind the last event
+                        return seen
+        await asyncio.sleep(0.2)  # the stream was cut: it goes on behind the last event
 
 
-def _own(process: psutil.Process, *, tree: bool) -> tuple[float, int]:
-    """Memory in MiB and descriptors of a process; those of PostgreSQL's processes together."""
-    members = [process, *(process.children(recursive=True) if tree else ())]
-    memory, descriptors = 0.0, 0
+def _own(process: psutil.Process) -> tuple[float, int]:
+    """Memory of a process in MiB, and its descriptors."""
+    return process.memory_info().rss / _MIB, process.num_fds()
+
+
+def _tree(first: psutil.Process) -> tuple[float, int]:
+    """Memory of PostgreSQL's processes in MiB, shared parts counted once, and their number."""
+    members = [first, *first.children(recursive=True)]
+    memory = 0.0
     for one in members:
-        try:
-            held = one.memory_full_info().pss if tree else one.memory_info().rss
-            memory, descriptors = memory + held / _MIB, descriptors + one.num_fds()
-        except psutil.NoSuchProcess:
-            continue
-    return memory, descriptors
+        with suppress(psutil.NoSuchProcess):
+            memory += one.memory_full_info().pss / _MIB
+    return memory, len(members)
