@@ -58,7 +58,7 @@ e2e: $(READY) ## run the demo, `tandemcal up` and the wheel as a user does
 chaos: $(READY) ## run the long fault-injection test
 	TANDEMCAL_CHAOS=long $(PYTEST) --log-cli-level=INFO tests/chaos
 
-# Some 8,000 requests with a key of each scope; `make test` has the short form.
+# Some 7,500 requests, which are counted, with a key of each scope; `make test` has the short form.
 # Other requests: TANDEMCAL_FUZZ_SEED=2 make fuzz
 fuzz: $(READY) ## compare the answers of the API with its OpenAPI document
 	TANDEMCAL_FUZZ=long $(PYTEST) --log-cli-level=WARNING tests/fuzz

@@ -1,34 +1,69 @@
 """Looks the pinned packages up in the database of known vulnerabilities: python -m tests.audit.
 
-Where no such database can be reached, nothing is known, and a sentence says so. pip-audit itself
-would report "No known vulnerabilities found" there.
+The last line begins with the verdict: safe, vulnerable, incomplete or skipped. Where no such
+database can be reached, nothing is known: the check is skipped, which is not safe, and with
+`--required` it fails. pip-audit itself would report "No known vulnerabilities found" there.
 """
 
 import json
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from enum import StrEnum
 from pathlib import Path
 from typing import Any, NamedTuple
 
 PINNED = Path(__file__).parents[1] / "constraints.txt"
+Ask = Callable[[Sequence[str]], Sequence[dict[str, Any]]]
+
+
+class Outcome(StrEnum):
+    """What is known of the packages."""
+
+    SAFE = "safe"  # of each, that it has no known vulnerability
+    VULNERABLE = "vulnerable"
+    INCOMPLETE = "incomplete"  # the database answered, but not for every package
+    SKIPPED = "skipped"  # nothing: the database did not answer
 
 
 class Verdict(NamedTuple):
     """What was found out."""
 
-    passed: bool
+    outcome: Outcome
     lines: list[str]
 
 
-def main() -> int:
-    """Audit one package to learn whether there is a database, then all; exit code 1 for a find."""
-    pinned = PINNED.read_text().splitlines()
-    answer = audited(pinned[:1])
-    verdict = judge(audited(pinned) if _known(answer) else answer)
+def main(arguments: Sequence[str] = ()) -> int:
+    """Audit all packages; exit code 1 for a find, with `--required` also where little is known."""
+    verdict = judge(PINNED.read_text().splitlines(), audited)
     sys.stdout.writelines(f"{line}\n" for line in verdict.lines)
-    return 0 if verdict.passed else 1
+    return exit_code(verdict, required="--required" in arguments)
+
+
+def exit_code(verdict: Verdict, *, required: bool) -> int:
+    """Return 1 where packages may not be used. A database that stops to answer is no silence."""
+    accepted = {Outcome.SAFE} if required else {Outcome.SAFE, Outcome.SKIPPED}
+    return 0 if verdict.outcome in accepted else 1
+
+
+def judge(pinned: Sequence[str], ask: Ask) -> Verdict:
+    """Ask for one package, to learn whether a database answers, then for all."""
+    names = [line for line in pinned if line.strip() and not line.lstrip().startswith("#")]
+    if not _known(ask(names[:1])):
+        line = (
+            f"skipped: no database of vulnerabilities answers, {len(names)} packages not looked up"
+        )
+        return Verdict(Outcome.SKIPPED, [line])
+    packages = ask(names)
+    known, finds = len(_known(packages)), _finds(packages)
+    asked = f"{known} of {len(names)} packages looked up"
+    if finds:
+        return Verdict(Outcome.VULNERABLE, [*finds, f"vulnerable: {asked}"])
+    if known < len(names):
+        missing = ", ".join(one["name"] for one in packages if "vulns" not in one)
+        return Verdict(Outcome.INCOMPLETE, [f"incomplete: {asked}; nothing is known of {missing}"])
+    return Verdict(Outcome.SAFE, [f"safe: {asked}"])
 
 
 def audited(pinned: Sequence[str]) -> Sequence[dict[str, Any]]:
@@ -46,23 +81,13 @@ def audited(pinned: Sequence[str]) -> Sequence[dict[str, Any]]:
     return found
 
 
-def judge(packages: Sequence[dict[str, Any]]) -> Verdict:
-    """Return whether the packages may be used, and why not."""
-    known, finds = _known(packages), [f"vulnerable: {line}" for line in _finds(packages)]
-    if not known:
-        return Verdict(True, ["pip-audit: skipped, no database of vulnerabilities answers here"])
-    missing = [one["name"] for one in packages if one not in known]
-    unknown = [f"pip-audit: nothing is known of {', '.join(missing)}"] if missing else []
-    return Verdict(not finds, [*finds, *unknown, f"pip-audit: looked up {len(known)} packages"])
-
-
 def _known(packages: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     return [one for one in packages if "vulns" in one]
 
 
 def _finds(packages: Sequence[dict[str, Any]]) -> list[str]:
     return [
-        f"{one['name']} {one['version']}: {found['id']}, mended in "
+        f"vulnerable: {one['name']} {one['version']}: {found['id']}, mended in "
         f"{', '.join(found['fix_versions']) or 'no version'}"
         for one in _known(packages)
         for found in one["vulns"]
@@ -70,4 +95,4 @@ def _finds(packages: Sequence[dict[str, Any]]) -> list[str]:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

@@ -1,4 +1,4 @@
-"""Attacks on a service of this machine: python -m benchmarks.attacks.stranger NAME PORT SECONDS.
+"""Attacks on a service: python -m benchmarks.attacks.stranger NAME PORT SECONDS PRIORITY.
 
 A process of its own, from other loopback addresses than the client that is measured. It stops by
 itself, and prints what it did as JSON.
@@ -22,7 +22,6 @@ _BLOCKS = (20_000_000, 50_000_000, 100_000_000)  # bytes of a header that does n
 _HALF_OPEN, _IDLE = 1_500, 1_200  # connections
 _DRIP_S = 2.0  # between two bytes of a header
 _LEAST_PRIORITY = 19
-_JUDGED_S = 5.0  # runs whose latencies are judged last this long at least
 _ADDRESSES = 4  # of the stranger; one address may hold 640 connections
 
 
@@ -146,10 +145,11 @@ def _arguments() -> Iterator[str]:
 def main() -> None:
     """Attack, and print what was done.
 
-    A stranger has a machine of its own: here it takes only the time that the service leaves.
+    With the priority `least` it takes only the time that the service leaves, with `equal` it shares
+    the cores with the service.
     """
-    name, port, seconds = _arguments()
-    if float(seconds) >= _JUDGED_S:  # in less, a busy machine would leave it no time at all
+    name, port, seconds, priority = _arguments()
+    if priority == "least":
         os.nice(_LEAST_PRIORITY)
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))

@@ -88,13 +88,15 @@ def running_victim(host: Host, folder: Path, workload: Workload) -> Iterator[Vic
 
 
 @contextmanager
-def attacked(victim: Victim, attack: str | None, seconds: float) -> Iterator[dict[str, Any]]:
+def attacked(
+    victim: Victim, attack: str | None, seconds: float, priority: str
+) -> Iterator[dict[str, Any]]:
     """Run an attack in a process of its own; yield a place for what it counted."""
     counted: dict[str, Any] = {}
     if attack is None:
         yield counted
         return
-    words = ["-m", "benchmarks.attacks.stranger", attack, str(victim.port), str(seconds)]
+    words = ["-m", "benchmarks.attacks.stranger", attack, str(victim.port), str(seconds), priority]
     stranger = subprocess.Popen([sys.executable, *words], stdout=subprocess.PIPE, text=True)
     try:
         yield counted

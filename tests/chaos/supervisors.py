@@ -1,5 +1,6 @@
 """Processes that are killed and started again, or frozen and continued."""
 
+import errno
 import shutil
 import subprocess
 import tempfile
@@ -87,10 +88,14 @@ class SmallDisk:
             subprocess.run(["umount", "--lazy", str(self._folder)], check=True)
 
     def _fill(self, filler: Path) -> None:
-        with suppress(OSError), filler.open("wb", buffering=0) as file:
-            while True:
-                file.write(bytes(2**20))
-        self.filled += shutil.disk_usage(self._folder).free == 0
+        try:
+            with filler.open("wb", buffering=0) as file:
+                while True:
+                    file.write(bytes(2**20))
+        except OSError as error:
+            if error.errno != errno.ENOSPC:
+                raise
+            self.filled += 1
 
 
 class DatabaseSupervisor:

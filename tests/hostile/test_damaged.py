@@ -26,7 +26,8 @@ from tests.hostile.poison import poison_rows
 from tests.integration.upkeep_lab import Fleet
 from tests.world import World
 
-ANOTHER = zlib.compress(b"another version's codes")
+CODES = b"another version's codes"
+ANOTHER = zlib.compress(CODES)
 
 
 @pytest.mark.parametrize("stored", [ANOTHER, b"no zlib", b""], ids=["another", "broken", "empty"])
@@ -42,7 +43,8 @@ def test_damaged_weights_are_not_handed_out(world: World, stored: bytes) -> None
     assert f"version 1 of chip {chip}" in problem["detail"]
     assert "restore" in problem["detail"]
     assert (problem["chip_id"], problem["version"]) == (chip, 1)
-    assert b"codes of" not in answer.content.replace(problem["detail"].encode(), b"")
+    for kept_back in {CODES, b"codes", stored} - {b""}:
+        assert kept_back not in answer.content.replace(problem["detail"].encode(), b"")
 
 
 @pytest.mark.parametrize("change", ["another", "missing"])

@@ -4,6 +4,7 @@ import errno
 import json
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -188,9 +189,15 @@ def test_a_job_that_is_killed_for_its_memory_is_not_tried_again(
     assert ("ran out of memory" in str(ended.reason)) == (status == "failed")
 
 
-def test_the_kernel_says_how_often_it_killed_for_memory() -> None:
-    assert memory.oom_kills() >= 0
-    assert any(path.is_file() for path in memory._OOM_COUNTS)
+def test_the_kernel_says_how_often_it_killed_for_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    container, machine = tmp_path / "memory.events", tmp_path / "vmstat"
+    container.write_text("oom 9\noom_kill 3\noom_group_kill 0\n")
+    machine.write_text("pgfault 70\noom_kill 4\n")
+    assert any("oom_kill " in path.read_text() for path in memory._OOM_COUNTS if path.is_file())
+    monkeypatch.setattr(memory, "_OOM_COUNTS", (container, machine, tmp_path / "missing"))
+    assert memory.oom_kills() == 3 + 4
 
 
 def limited(world: World, limit: int | None) -> None:

@@ -198,6 +198,7 @@ def test_a_job_that_the_engine_refuses_holds_up_no_other(
 def test_retention_and_the_sweep_go_on(jobs: PoisonedFleet) -> None:
     context, then = jobs.world.context, utc_now() - timedelta(days=30)
     block = context.artifacts.put(b"what a damaged summary names")
+    orphan = context.artifacts.put(b"what nothing names")
     with context.database.writing() as session:
         job = session.scalar(select(Job.id).where(Job.chip_id == jobs.good[0]))
         about = {"subject": job, "job_id": job, "created_at": then}
@@ -205,9 +206,11 @@ def test_retention_and_the_sweep_go_on(jobs: PoisonedFleet) -> None:
         names_it = text("UPDATE target_sets SET summary = :text")
         session.execute(names_it, {"text": f'["{block}"]'})
     assert retention_of(jobs.world).forget() >= 1
-    os.utime(context.settings.artifacts_dir / block[:2] / block, (0, 0))
+    for one in (block, orphan):
+        os.utime(context.settings.artifacts_dir / one[:2] / one, (0, 0))
     OrphanSweep(context.database, context.artifacts).remove_orphans()
     assert context.artifacts.has(block)
+    assert not context.artifacts.has(orphan)  # the control: the sweep did its work
 
 
 def test_retention_of_one_kind_fails_alone(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

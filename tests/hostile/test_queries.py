@@ -17,6 +17,8 @@ LISTS = [
     "/v1/chips/{chip_id}/weights",
     "/v1/chips/{chip_id}/fingerprints",
     "/v1/chips/{chip_id}/history",
+    "/v1/audit",
+    "/v1/keys",
 ]
 PAGES = ["/", "/fragments/fleet", "/jobs/x", "/fragments/jobs/x", "/login", "/static/icon.svg"]
 
@@ -47,6 +49,16 @@ def test_every_route_refuses_a_query_parameter_that_it_does_not_know(world: Worl
         if "/events" not in path:  # the control: the same request without it
             plain = world.client.request(method, path, follow_redirects=False)
             assert "limti" not in plain.text, (method, path)
+
+
+def test_every_list_of_the_document_is_among_these(world: World) -> None:
+    paths: dict[str, Any] = world.client.get("/v1/openapi.json").json()["paths"]
+    with_cursor = {
+        path
+        for path, found in paths.items()
+        if any(one["name"] == "cursor" for one in found.get("get", {}).get("parameters", ()))
+    }
+    assert with_cursor == set(LISTS)
 
 
 def test_a_stranger_is_asked_for_a_key_first(world: World) -> None:
