@@ -16,6 +16,12 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 # Threads that wait must not spin: with two of them in each of three processes nothing goes on.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
+# Hundreds of processes start in these tests: where bytecode is not written, each of them compiles
+# torch and the service anew, 6 s of a core for a start in place of 3. What is written lies beside
+# the sources, or where PYTHONPYCACHEPREFIX says.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
+
 _MEMORY = Path("/dev/shm")
 _ROOM = 4 << 30  # bytes, several times what all tests together need
 _SEED = 86_420  # unlike the small seeds of the tests' own generators
