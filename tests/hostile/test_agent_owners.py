@@ -84,14 +84,24 @@ def test_a_credential_is_replaced_at_every_registration(world: World) -> None:
     assert register(world, other, credential=third).status_code == 200
 
 
-def test_a_key_alone_does_not_replace_an_agent_that_has_shown_its_credential(world: World) -> None:
+def test_a_key_alone_never_replaces_an_agent(world: World) -> None:
     """One join key may be that of a whole fleet."""
     key = new_key(world)
     credential = register(world, key).json()["credential"]
-    assert register(world, key, **HIJACK).status_code == 200  # an agent of an earlier version
+    before = stored(world)
+    assert register(world, key, **HIJACK).status_code == 403
+    assert stored(world) == before
+    assert register(world, key).status_code == 200  # the control: an answer that was lost
+    credential = register(world, key).json()["credential"]
+    assert register(world, key, **HIJACK, credential=credential).status_code == 200
+
+
+def test_a_secret_does_not_replace_an_agent_that_has_shown_its_credential(world: World) -> None:
+    key = new_key(world)
     credential = register(world, key).json()["credential"]
     assert register(world, key, credential=credential).status_code == 200
-    assert register(world, key, **HIJACK).status_code == 403
+    assert register(world, key).status_code == 403
+    assert register(world, key, credential=credential).status_code == 200  # the control
 
 
 def test_an_administrator_releases_an_agent_and_any_other_takes_its_chip(world: World) -> None:
@@ -121,9 +131,12 @@ def test_an_agent_of_an_earlier_version_is_known_by_its_secret(world: World) -> 
     assert register(world, other, **HIJACK).status_code == 403
     silence(world)
     assert register(world, other, **HIJACK, agent_id="agent-2").status_code == 403
+    for key in (own, other):  # who only knows its id does not get it
+        assert world.client.post("/v1/agents/agent-1/heartbeat", headers=key).status_code == 404
+        assert world.client.delete("/v1/agents/agent-1", headers=key).status_code == 404
+    assert register(world, own).status_code == 200
     assert world.client.post("/v1/agents/agent-1/heartbeat", headers=own).status_code == 200
     assert world.client.post("/v1/agents/agent-1/heartbeat", headers=other).status_code == 403
-    assert register(world, own).status_code == 200
 
 
 def test_no_credential_is_stored_or_shown_again(world: World) -> None:

@@ -96,11 +96,12 @@ class AgentRepository:
     def check_key(self, agent_id: str, key_id: str) -> None:
         """Raise ForeignAgentError unless the agent belongs to this key.
 
-        An agent that registered with an earlier version belongs to the first key that speaks for
-        it. Raises AgentNotFoundError.
+        Raises AgentNotFoundError also for an agent of an earlier version, which belongs to no key:
+        it registers again, and proves itself by its secret.
         """
         agent = self.get(agent_id)
-        agent.key_id = agent.key_id or key_id
+        if agent.key_id is None:
+            raise AgentNotFoundError(agent_id)
         if agent.key_id != key_id:
             raise ForeignAgentError(agent_id)
 
@@ -214,14 +215,14 @@ class AgentRepository:
 def _may_replace(agent: Agent, said: Registration, by: Registrant) -> bool:
     """Tell whether a registration may replace the address and the secret of this agent.
 
-    Once the agent has shown its credential, its key alone no longer proves who it is. An agent that
-    registered with an earlier version belongs to no key, but has kept its secret.
+    Without its credential, an agent that has never shown one is known by its secret: one of an
+    earlier version, or one that did not receive the credential. A key alone proves nothing, as
+    agents may share it.
     """
     if by.is_admin or _knows(agent, by):
         return True
-    if agent.key_id is None:
-        return hmac.compare_digest(agent.secret.encode(), said.secret.encode())
-    return agent.key_id == by.key_id and agent.former_sha256 is None
+    same = hmac.compare_digest(agent.secret.encode(), said.secret.encode())
+    return same and agent.former_sha256 is None and agent.key_id in (None, by.key_id)
 
 
 def _knows(agent: Agent, by: Registrant) -> bool:
