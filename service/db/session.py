@@ -156,6 +156,9 @@ def _make_directory(url: str) -> None:
 
 
 def _prepare_sqlite(connection: Any, _record: object) -> None:
+    # A text that is no UTF-8 is a fault of its row, raised as UnicodeDecodeError. sqlite3 itself
+    # would raise OperationalError, as where the database is away, and quote the text.
+    connection.text_factory = bytes.decode
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = FULL")  # an accepted job survives a power cut
     connection.execute("PRAGMA foreign_keys = ON")

@@ -19,6 +19,7 @@ _NUMBERS = ["1e308", "9e999", "'NaN'", "9223372036854775807"]
 _TIMES = ["'0001-01-01 00:00:00'", "'9999-12-31 23:59:59'", "'infinity'", "17"]
 _JSON = ["null", "7", "[null]", '{"points": 1e999, "budget": 7}', "{", "NaN"]
 _WORDS = ["'no such word'", "''"]
+_NO_UTF8 = "CAST(x'ff' AS TEXT)"  # on SQLite; on PostgreSQL, which checks, another word
 
 
 class Poison(NamedTuple):
@@ -64,7 +65,7 @@ def _values(column: "Column[Any]") -> list[str]:
 def _of_type(column: "Column[Any]") -> list[str]:
     match column.type:
         case JSON():
-            return ["'" + found.replace("'", "''") + "'" for found in _JSON]
+            return [_NO_UTF8, *("'" + found.replace("'", "''") + "'" for found in _JSON)]
         case Boolean():
             return ["7"]
         case Float() | Integer():
@@ -72,7 +73,7 @@ def _of_type(column: "Column[Any]") -> list[str]:
         case UtcDateTime() | DateTime():
             return _TIMES
         case _:
-            return _WORDS
+            return [_NO_UTF8, *_WORDS]
 
 
 def _copy(session: Session, chip_id: str, *, with_jobs: bool) -> str:

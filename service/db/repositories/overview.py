@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 from service.db.base import Json
 from service.db.isolation import readable_rows
 from service.db.tables import CALIBRATED, Chip, Job
-from service.states import ACTIVE, OPEN
+from service.states import ACTIVE, OPEN, ChipHealth
 
 
 class LastCalibration(NamedTuple):
@@ -50,9 +50,10 @@ class OverviewRepository:
         return {row.id: row.name for row in self._session.execute(query)}
 
     def health_counts(self) -> dict[str, int]:
-        """Count the chips of each health."""
-        query = select(Chip.health, func.count().label("chips")).group_by(Chip.health)
-        return {row.health: row.chips for row in self._session.execute(query)}
+        """Count the chips of each health; damaged rows that have another word are left out."""
+        query = select(Chip.health, func.count().label("chips")).where(Chip.health.in_(ChipHealth))
+        rows = self._session.execute(query.group_by(Chip.health))
+        return {row.health: row.chips for row in rows}
 
     def open_jobs(self) -> dict[str, int]:
         """Count the jobs of each status that is not terminal."""
