@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from service.api.context import utc_now
-from service.db.repositories.events import EventRepository
+from service.db.repositories.events import EventRepository, Subject
 from service.db.repositories.jobs import JobRepository
 from service.states import JobStatus
 from tests.integration.asked_jobs import calibration, post
@@ -114,12 +114,7 @@ def test_the_log_is_plain_text(world: World) -> None:
     job = post(world, calibration(world)).json()
     with world.context.database.writing() as session:
         EventRepository(session).append(
-            job["id"],
-            "job.log",
-            "1",
-            {"message": "placed on 2 tiles"},
-            now=utc_now(),
-            job_id=job["id"],
+            Subject(job["id"]), "job.log", "1", {"message": "placed on 2 tiles"}, utc_now()
         )
     answer = world.client.get(f"/v1/jobs/{job['id']}/log")
     assert answer.headers["content-type"].startswith("text/plain")

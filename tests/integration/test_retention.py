@@ -8,7 +8,7 @@ from sqlalchemy import func, select, text, update
 
 from service.api.context import utc_now
 from service.db.access_tables import PLANNER_KEYS, IdempotencyKey
-from service.db.repositories.events import EventRepository
+from service.db.repositories.events import EventRepository, Subject
 from service.db.repositories.jobs import JobRepository
 from service.db.repositories.leases import LeaseRepository
 from service.db.repositories.retention import RetentionRepository
@@ -59,7 +59,7 @@ class Past:
                 progress = {"phase": "calibrating", "step": step}
                 jobs.write_progress(job, token, progress, {}, utc_now())
                 EventRepository(session).append(
-                    job, "job.log", str(step), {"line": "x"}, now=utc_now(), job_id=job
+                    Subject(job), "job.log", str(step), {"line": "x"}, utc_now()
                 )
             jobs.save_checkpoint(job, token, block, 2, None, utc_now())
         return job

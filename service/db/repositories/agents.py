@@ -12,7 +12,7 @@ from uuid_utils import uuid7
 from service.db.agent_tables import Agent
 from service.db.base import Json
 from service.db.repositories.chips import ChipRepository
-from service.db.repositories.events import EventRepository
+from service.db.repositories.events import EventRepository, Subject
 from service.db.tables import Chip, ChipLease
 from service.errors import (
     AgentNotFoundError,
@@ -208,7 +208,7 @@ class AgentRepository:
 
     def _emit(self, chip_id: str, type: str, now: datetime, data: dict[str, Any]) -> None:
         EventRepository(self._session).append(
-            chip_id, type, now.isoformat(), data, now=now, chip_id=chip_id
+            Subject(chip_id=chip_id), type, now.isoformat(), data, now
         )
 
 

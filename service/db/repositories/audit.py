@@ -1,22 +1,20 @@
 """The audit trail: append-only, chained by digests in the order of the commits.
 
-An event gets its number and its digest when its transaction commits, under the lock of events: two
-transactions never chain to the same event, and an event stands if and only if its change does.
+An event gets its number and its digest when its transaction commits: two transactions never chain
+to the same event, and an event stands if and only if its change does.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import event, select
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from service.audit_chain import FIRST, Link
-from service.db import locks
+from service.db.at_commit import AtCommit
 from service.db.audit_tables import AuditEvent
 from service.db.repositories.paging import PageRequest, RowPage, fetch_page
-
-_PENDING = "audit events that are written at the commit"
 
 
 class Actor(NamedTuple):
@@ -50,14 +48,11 @@ class AuditRepository:
         self, actor: Actor, action: str, subject: str | None, now: datetime, **data: Any
     ) -> None:
         """Add an event at the commit of this unit of work. `data` has no floats and no secrets."""
-        if _PENDING not in self._session.info:
-            self._session.info[_PENDING] = []
-            event.listen(self._session, "before_commit", _append)
         made = AuditEvent(
             action=action, subject=subject, key_id=actor.key_id, address=actor.address
         )
         made.data, made.created_at = data, now
-        self._session.info[_PENDING].append(made)
+        _TRAIL.add(self._session, made)
 
     def list(self, wanted: AuditFilter, page: PageRequest) -> RowPage[AuditEvent]:
         """Return one page of events."""
@@ -77,11 +72,7 @@ def _equal(wanted: AuditFilter) -> Mapping[str, str]:
     return {name: given[name] for name in names if given[name] is not None}
 
 
-def _append(session: Session) -> None:
-    pending: list[AuditEvent] = session.info[_PENDING]
-    if not pending:
-        return
-    locks.hold(session, locks.EVENTS)
+def _chain(session: Session, pending: Sequence[AuditEvent]) -> None:
     newest = select(AuditEvent.seq, AuditEvent.sha256).order_by(AuditEvent.seq.desc()).limit(1)
     last, previous = session.execute(newest).one_or_none() or (0, FIRST)
     for made in pending:
@@ -89,5 +80,7 @@ def _append(session: Session) -> None:
         made.seq, made.previous = last, previous
         made.sha256 = previous = Link.of(made).sha256
         session.add(made)
-    pending.clear()
     session.flush()
+
+
+_TRAIL = AtCommit("audit events", _chain)

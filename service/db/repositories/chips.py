@@ -8,7 +8,7 @@ from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from service.db.base import Json
-from service.db.repositories.events import EventRepository
+from service.db.repositories.events import EventRepository, Subject
 from service.db.repositories.paging import PageRequest, RowPage, fetch_page
 from service.db.tables import Chip, ChipLease
 from service.errors import (
@@ -109,7 +109,7 @@ class ChipRepository:
         ).one()
         payload = {"from": before, "to": health} | chip._asdict()
         EventRepository(self._session).append(
-            job_id, "chip.health_changed", "", payload, now=now, job_id=job_id, chip_id=chip_id
+            Subject(job_id, chip_id), "chip.health_changed", "", payload, now
         )
 
     def leased(self, chip_ids: Sequence[str], now: datetime) -> dict[str, str | None]:
@@ -126,4 +126,4 @@ class ChipRepository:
             raise NameTakenError("chip", name)
 
     def _emit(self, chip_id: str, type: str, data: Json, now: datetime) -> None:
-        EventRepository(self._session).append(chip_id, type, "", data, now=now, chip_id=chip_id)
+        EventRepository(self._session).append(Subject(chip_id=chip_id), type, "", data, now)

@@ -12,7 +12,7 @@ from sqlalchemy import ColumnElement, case, func, or_, select, update
 from sqlalchemy.orm import Session
 
 from service.db.base import Json
-from service.db.repositories.events import EventRepository
+from service.db.repositories.events import EventRepository, Subject
 from service.db.repositories.job_conditions import drives, holds, unless_cancelling
 from service.db.repositories.paging import PageRequest, RowPage, fetch_page
 from service.db.tables import Chip, ChipLease, Job, TargetSet
@@ -293,4 +293,4 @@ class JobRepository:
         return self._session.scalar(select(Chip.version_in_force).where(Chip.id == chip_id))
 
     def _emit(self, job: Job, type: str, key: str, data: Json, now: datetime) -> None:
-        self._events.append(job.id, type, key, data, now=now, job_id=job.id, chip_id=job.chip_id)
+        self._events.append(Subject(job.id, job.chip_id), type, key, data, now)

@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session, defer
 from uuid_utils import uuid7
 
 from service.db.base import Json
-from service.db.repositories.events import EventRepository
+from service.db.repositories.events import EventRepository, Subject
 from service.db.repositories.jobs import JobRepository
 from service.db.repositories.paging import PageRequest, RowPage, fetch_page
 from service.db.repositories.versions import in_force
@@ -165,11 +165,9 @@ class WeightRepository:
 
     def _emit(self, version: WeightVersion) -> None:
         EventRepository(self._session).append(
-            version.job_id,
+            Subject(version.job_id, version.chip_id),
             "weights.published",
             "",
             {"version": version.version, "sha256": version.sha256, "accuracy": version.accuracy},
-            now=version.created_at,
-            job_id=version.job_id,
-            chip_id=version.chip_id,
+            version.created_at,
         )

@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 from service.db.base import Json
 from service.db.repositories.agents import AgentRepository
 from service.db.repositories.dispatches import requeue
-from service.db.repositories.events import EventRepository
+from service.db.repositories.events import EventRepository, Subject
 from service.db.repositories.jobs import JobRepository
 from service.db.repositories.leases import LeaseRepository
 from service.db.tables import Job
@@ -164,6 +164,4 @@ def _interrupted_too_often(session: Session, job: Job, now: datetime) -> bool:
 
 
 def _emit(session: Session, job: Job, type: str, key: str, payload: Json, now: datetime) -> None:
-    EventRepository(session).append(
-        job.id, type, key, payload, now=now, job_id=job.id, chip_id=job.chip_id
-    )
+    EventRepository(session).append(Subject(job.id, job.chip_id), type, key, payload, now)

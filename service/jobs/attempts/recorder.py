@@ -6,7 +6,7 @@ from sqlalchemy.orm import Session
 
 from service.artifacts import ArtifactStore
 from service.db.repositories.agents import AgentRepository
-from service.db.repositories.events import EventRepository
+from service.db.repositories.events import EventRepository, Subject
 from service.db.repositories.jobs import JobRepository
 from service.db.repositories.leases import LeaseRepository
 from service.db.repositories.policies import PolicyRepository
@@ -55,15 +55,9 @@ class Recorder:
     def log(self, message: Logged, number: int) -> None:
         """Record a line of the job's log. Lines of different attempts have different keys."""
         self._jobs.check_driven_by(self._job.id, self._token)
-        job, key = self._job, f"{self._job.attempt}:{number}"
+        about, key = Subject(self._job.id, self._job.chip_id), f"{self._job.attempt}:{number}"
         EventRepository(self._session).append(
-            job.id,
-            "job.log",
-            key,
-            {"line": message.line},
-            now=self._now,
-            job_id=job.id,
-            chip_id=job.chip_id,
+            about, "job.log", key, {"line": message.line}, self._now
         )
 
     def end(self, ended: Ended, artifacts: ArtifactStore) -> None:

@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy import insert
 from sqlalchemy.orm import Session
 
-from service.db.repositories.events import EventRepository
+from service.db.repositories.events import EventRepository, Subject
 from service.db.session import Database
 from service.db.tables import Event
 
@@ -16,7 +16,7 @@ NOON = datetime(2030, 1, 1, 12, tzinfo=UTC)
 
 
 def tell(session: Session, key: str) -> None:
-    EventRepository(session).append("job", "job.progress", key, {}, now=NOON, job_id="job")
+    EventRepository(session).append(Subject("job"), "job.progress", key, {}, NOON)
 
 
 def tell_and_fail(session: Session, key: str) -> None:
