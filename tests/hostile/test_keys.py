@@ -1,5 +1,6 @@
 """Keys end when they expire or are revoked; their last use is kept; no cache keeps an answer."""
 
+import hashlib
 import json
 import stat
 from collections.abc import Iterator
@@ -9,7 +10,7 @@ from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
-from sqlalchemy import update
+from sqlalchemy import select, update
 from typer.testing import CliRunner
 
 from service.api.context import utc_now
@@ -44,6 +45,17 @@ def shown(world: World, key_id: str) -> Any:
 def set_times(database: Database, key_id: str, **times: datetime | None) -> None:
     with database.writing() as session:
         session.execute(update(ApiKey).where(ApiKey.id == key_id).values(**times))
+
+
+def test_a_key_is_stored_as_its_digest_and_shown_once(world: World) -> None:
+    made = make_key(world)
+    with world.context.database.reading() as session:
+        rows = repr(session.execute(select(ApiKey.__table__)).all())
+    assert hashlib.sha256(made["key"].encode()).hexdigest() in rows
+    assert made["key"] not in rows
+    listed = world.client.get("/v1/keys").text
+    assert made["id"] in listed
+    assert made["key"] not in listed
 
 
 @pytest.mark.both_databases
