@@ -6,6 +6,9 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
+from service.db.audit_tables import AuditEvent
+from service.db.repositories.paging import PageRequest, make_cursor
+from service.db.tables import Chip
 from tests.world import World
 
 LISTS = [
@@ -90,6 +93,23 @@ def test_every_list_refuses_a_cursor_that_it_did_not_make(world: World, path: st
         where = path.format(chip_id=chip_id)
         answer = world.client.get(where, params={"cursor": cursor})
         assert (answer.status_code, named(answer)) == (422, ["cursor"]), cursor
+
+
+WRONG = ["abc", "-1", " 1", "1_0", "01", "1" * 5000, str(2**63), "\x00", "\x001"]
+
+
+def test_a_cursor_that_somebody_computes_is_refused_like_any_other(world: World) -> None:
+    """Its check is no secret; what stands before it need not be an id."""
+    for key, path, wrong in (
+        (AuditEvent.seq, "/v1/audit", WRONG),
+        (Chip.id, "/v1/chips", ["\x00", "a\x00b"]),
+    ):
+        for after in wrong:
+            cursor = make_cursor(key, PageRequest(), after)
+            answer = world.client.get(path, params={"cursor": cursor})
+            assert (answer.status_code, named(answer)) == (422, ["cursor"]), after[:20]
+        fits = make_cursor(key, PageRequest(), str(2**63 - 1))  # the control
+        assert world.client.get(path, params={"cursor": fits}).status_code == 200
 
 
 def test_a_cursor_goes_on_in_its_own_list_alone(world: World) -> None:

@@ -1,6 +1,7 @@
 """Lists in pages; a cursor names the row after which the next page starts."""
 
 import hashlib
+import re
 from typing import Any, Generic, NamedTuple, TypeVar
 
 import structlog
@@ -14,6 +15,7 @@ from service.request_errors import ForeignCursorError
 Row = TypeVar("Row", bound=Base)
 Key = TypeVar("Key", str, int)  # what rows are ordered by
 _CHECK_DIGITS = 16  # of a cursor
+_WHOLE = re.compile(r"0|[1-9][0-9]{0,18}")
 
 
 class PageRequest(NamedTuple):
@@ -52,7 +54,7 @@ def fetch_page(
     Raises ForeignCursorError for a cursor of another list or of nobody.
     """
     if page.cursor is not None:
-        after = key.type.python_type(read_cursor(key, page))
+        after = _value(key, read_cursor(key, page))
         query = query.where(key > after if page.oldest_first else key < after)
     query = query.order_by(key if page.oldest_first else key.desc()).limit(page.limit + 1)
     found: ReadableRows[Any] = readable_rows(session, query, key)
@@ -74,6 +76,21 @@ def make_cursor(key: InstrumentedAttribute[Key], page: PageRequest, after: objec
     """
     place = f"{key} {'up' if page.oldest_first else 'down'} {after}"
     return f"{after}.{hashlib.sha256(place.encode()).hexdigest()[:_CHECK_DIGITS]}"
+
+
+def _value(key: InstrumentedAttribute[Key], after: str) -> str | int:
+    """Return the id of a cursor as the database compares it.
+
+    The check of a cursor is no secret, so whoever computes it may write anything before it. Raises
+    ForeignCursorError for what is no id.
+    """
+    if key.type.python_type is not int:
+        if "\0" in after:  # PostgreSQL has no such text
+            raise ForeignCursorError
+        return after
+    if not _WHOLE.fullmatch(after) or int(after) >= 2**63:
+        raise ForeignCursorError
+    return int(after)
 
 
 def read_cursor(key: InstrumentedAttribute[Key], page: PageRequest) -> str:
