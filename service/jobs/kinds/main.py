@@ -34,6 +34,7 @@ from service.jobs.messages import (
     Pause,
     read_for_child,
 )
+from service.request_errors import UnknownChipBackendError
 from service.shortage import ShortageError, lack_of
 from service.states import JobStatus
 
@@ -88,11 +89,12 @@ def _unexpected(context: JobContext, error: Exception) -> Ended:
     limit = context.description.config.memory_bytes
     if limit is not None and is_shortage(error):
         return _failed(error, shortage_sentence(limit))
-    if (lack := lack_of(error)) is not None:
+    place = _raised_in(context, error)
+    if place is None and (lack := lack_of(error)) is not None:
         short = ShortageError(lack)
         return _failed(short, str(short))
     context.log("".join(traceback.format_exception(error)))
-    if place := _raised_in(context, error):
+    if place is not None:
         return _failed(error, _in_driver(error, place))
     return _failed(error, f"An error inside Tandemcal ended the job: {error!r}")
 
@@ -102,7 +104,10 @@ def _raised_in(context: JobContext, error: Exception) -> str | None:
     chip, backends = context.description.chip, context.description.config.chip_backends
     if chip is None or not is_driver(chip.backend):
         return None
-    driver = find_driver(chip.backend, backends)
+    try:
+        driver = find_driver(chip.backend, backends)
+    except UnknownChipBackendError:  # it is not installed here: it raised nothing
+        return None
     line = driver_line(error, driver.module)
     return None if line is None else f"Raised in the driver '{driver.name}': {line}."
 

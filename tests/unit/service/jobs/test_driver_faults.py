@@ -38,6 +38,8 @@ class Chip:
             raise CapacityError(3, 2)
         if self.kind == "misread":
             Codes(top="seven")
+        if self.kind == "full":
+            raise OSError(28, "the lab's disk is full")
         return 1 / 0
 """
 BACKENDS = {"lab": f"{NAME}:Chip"}
@@ -53,6 +55,11 @@ def work(context: JobContext) -> None:
 def own_work(_context: JobContext) -> None:
     """Work with a fault of Tandemcal's own."""
     raise ZeroDivisionError
+
+
+def own_shortage(_context: JobContext) -> None:
+    """Work for which the service's own disk is full."""
+    raise OSError(28, "full")
 
 
 @pytest.fixture
@@ -71,10 +78,10 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], st
     return named
 
 
-def reason(root: Path, kind: str, does: str = "work") -> str:
+def reason(root: Path, kind: str, does: str = "work", backend: str = "lab") -> str:
     settings = {"kind": kind}
     chip = ChipRef(
-        chip_id="c-1", backend="lab", settings=settings, state_sha256=None, idle_s=0.0, token=1
+        chip_id="c-1", backend=backend, settings=settings, state_sha256=None, idle_s=0.0, token=1
     )
     description = JobDescription(
         config=ExecutorConfig(artifacts_dir=str(root), threads=1, chip_backends=BACKENDS),
@@ -94,6 +101,7 @@ def reason(root: Path, kind: str, does: str = "work") -> str:
         ("any", "ZeroDivisionError: division by zero.", "return 1 / 0"),
         ("off", "Chip c-1 is unavailable: no answer in 2 s.", "raise ChipUnavailableError"),
         ("misread", "ValidationError: 1 validation error for Codes", "Codes(top="),
+        ("full", "OSError: [Errno 28] the lab's disk is full.", "raise OSError"),
     ],
 )
 def test_a_job_names_the_driver_that_raised(
@@ -109,6 +117,12 @@ def test_what_the_port_refuses_and_what_tandemcal_raises_names_no_driver(tmp_pat
     assert reason(tmp_path, "small").startswith("The network needs 3 tiles")
     assert "driver" not in reason(tmp_path, "small")
     assert reason(tmp_path, "any", "own_work").startswith("An error inside Tandemcal")
+    assert reason(tmp_path, "any", "own_shortage").startswith("the service lacks room")
+
+
+def test_a_job_whose_driver_is_gone_ends_with_its_own_error(tmp_path: Path) -> None:
+    found = reason(tmp_path, "any", "own_work", backend="gone")
+    assert found.startswith("An error inside Tandemcal ended the job: ZeroDivisionError")
 
 
 @pytest.mark.parametrize(
