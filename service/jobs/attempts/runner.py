@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from datetime import timedelta
 
 import structlog
+from sqlalchemy.orm import Session
 
 from service.db.outage import AWAY
 from service.db.repositories.dispatches import dispatch_name, requeue
@@ -98,11 +99,21 @@ class JobRunner:
             structlog.get_logger(__name__).exception(_BROKE_OFF, job_id=ticket.job_id)
             return None if begun else self._put_off(ticket)
 
-    def _put_off(self, ticket: DispatchTicket) -> Refusal:
-        """Leave the slot to other jobs: what stands in this job's row lets no attempt begin."""
-        with self._database.writing() as session:
+    def _put_off(self, ticket: DispatchTicket) -> Refusal | None:
+        """Leave the slot to other jobs: what stands in this job's row lets no attempt begin.
+
+        None where the database is away: then the job is tried again here.
+        """
+
+        def put_off(session: Session) -> None:
             until = clock(session) + _LOOK_LATER
             requeue(session, ticket.job_id, ticket.number, held_until=until)
+
+        try:
+            self._attempts.write(put_off)
+        except AWAY as error:
+            warn_in_a_line(__name__, _BROKE_OFF, error, job_id=ticket.job_id)
+            return None
         return Refusal.LATER
 
     @contextmanager

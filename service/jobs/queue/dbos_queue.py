@@ -27,8 +27,9 @@ APPLICATION = "tandemcal"
 VERSION = "2"  # raised by hand, when jobs queued by older code could not be run any more
 QUEUE = "jobs"
 WORKFLOW = "run_job"
-_NOT_PUSHED = "queue: a job was not handed to the engine, it waits for an hour"
-_PUSH_AGAIN = timedelta(hours=1)
+_NOT_PUSHED = "queue: a job was not handed to the engine, it is tried again in a minute"
+# What the engine refuses a job for may pass, such as its own upgrade; a refusal costs one log line.
+_PUSH_AGAIN = timedelta(minutes=1)
 _OPEN = ["ENQUEUED", "PENDING", "DELAYED"]
 _OVER = ["SUCCESS", "ERROR", "CANCELLED", "MAX_RECOVERY_ATTEMPTS_EXCEEDED"]
 
