@@ -21,7 +21,12 @@ AnySelect = Select[*tuple[Any, ...]]
 class Isolated:
     """How the work on one row went."""
 
-    failed = False
+    error: Exception | None = None  # the one that undid it
+
+    @property
+    def failed(self) -> bool:
+        """Whether an error undid the work."""
+        return self.error is not None
 
 
 class ReadableRows(NamedTuple, Generic[Found]):
@@ -45,7 +50,7 @@ def isolated(session: Session, event: str, **about: str) -> Iterator[Isolated]:
     except AWAY:
         raise
     except Exception as error:  # whatever one row can hold
-        outcome.failed = True
+        outcome.error = error
         log = structlog.get_logger(__name__).bind(**about)
         log.error(event, error=in_a_line(error))
         log.debug(event, exc_info=error)

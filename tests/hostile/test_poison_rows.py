@@ -19,7 +19,7 @@ from service.db.repositories.deadlines import DeadlineRepository
 from service.db.repositories.dispatches import DispatchRepository
 from service.db.repositories.due_times import later
 from service.db.repositories.paging import PageRequest
-from service.db.repositories.policies import UNREADABLE
+from service.db.repositories.policies import NOT_PLANNED, UNREADABLE
 from service.db.tables import Chip, Event, Job
 from service.db.upkeep_tables import Policy
 from service.errors import PolicyDamagedError
@@ -109,6 +109,19 @@ def test_without_isolation_the_planner_stops(
     monkeypatch.setattr(planner, "isolated", unguarded)
     with pytest.raises(PolicyDamagedError):
         policies.plan_for_all()
+
+
+def test_an_error_that_is_not_of_the_policy_is_noted_as_such(
+    policies: PoisonedFleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise KeyError("a fault of the service")
+
+    monkeypatch.setattr(planner.Submitter, "submit", fail)
+    assert not policies.plan_for_all()
+    notes = policies.notes()
+    assert {notes[chip] for chip in policies.good} == {NOT_PLANNED}
+    assert notes[policies.poison("settings", "'{'")] == UNREADABLE  # the control
 
 
 def test_the_planner_plans_beside_chips_that_cannot_be_read(chips: PoisonedFleet) -> None:

@@ -45,6 +45,21 @@ def test_planned_jobs_come_from_nobody_and_go_last(fleet: Fleet) -> None:
         assert PolicyRepository(session).in_flight() == 1
 
 
+def test_a_planned_job_stands_in_the_audit_trail(fleet: Fleet) -> None:
+    def submitted() -> list[Any]:
+        query = {"action": "job.submitted"}
+        items: list[Any] = fleet.world.client.get("/v1/audit", params=query).json()["items"]
+        return [(one["subject"], one["key_id"], one["data"]) for one in items if not one["key_id"]]
+
+    chip = fleet.chip("a", probe_every_s=HOUR)
+    fleet.plan()
+    (job,) = fleet.world.client.get("/v1/jobs", params={"kind": "probe"}).json()["items"]
+    planned = (job["id"], None, {"by": "planner", "kind": "probe", "chip_id": chip})
+    assert submitted() == [planned]
+    fleet.plan()  # nothing is due
+    assert submitted() == [planned]
+
+
 @pytest.mark.both_databases
 def test_two_planners_plan_once(fleet: Fleet) -> None:
     chip = fleet.chip("a", probe_every_s=HOUR)

@@ -28,6 +28,10 @@ from service.states import JobStatus
 
 _PLANNED = (PROBE, CALIBRATE)
 _DUE_BATCH = 200  # how many due chips are read at a time
+NOT_PLANNED = (
+    "Nothing was planned for this chip because of an error, which the log of the service shows; "
+    "it is looked at again in an hour."
+)
 UNREADABLE = "The policy cannot be read: it holds a value that no policy may have; set it again."
 _JOB_ENDED = "policies: a policy cannot be read, its chip's last job does not count for it"
 
@@ -115,12 +119,12 @@ class PolicyRepository:
             .execution_options(synchronize_session=False)
         )
 
-    def mark_unreadable(self, chip_id: str, until: datetime) -> None:
-        """Note that a policy cannot be read, and make its chip due again at `until`."""
+    def hold(self, chip_id: str, note: str, until: datetime) -> None:
+        """Note why nothing was planned for a chip, and make it due again at `until`."""
         self._session.execute(
             update(Policy)
             .where(Policy.chip_id == chip_id)
-            .values(note=UNREADABLE, due_at=until)
+            .values(note=note, due_at=until)
             .execution_options(synchronize_session=False)
         )
 

@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from typing import NamedTuple
 
 import structlog
+from pydantic import ValidationError
 from sqlalchemy.orm import Session
 
 from ltl_core.errors import CalibrationError
@@ -16,6 +17,7 @@ from ltl_core.settings import AFTER_DRIFT, CalibrationSettings, StageName
 from service.db import locks
 from service.db.access_tables import IdempotencyKey
 from service.db.isolation import isolated
+from service.db.repositories.audit import SERVICE, AuditRepository
 from service.db.repositories.chips import ChipRepository
 from service.db.repositories.due_times import (
     CALIBRATE,
@@ -26,11 +28,11 @@ from service.db.repositories.due_times import (
     times_of,
 )
 from service.db.repositories.idempotency import IdempotencyRepository
-from service.db.repositories.policies import PolicyRepository
+from service.db.repositories.policies import NOT_PLANNED, UNREADABLE, PolicyRepository
 from service.db.session import Database, clock
 from service.db.tables import Job
 from service.db.upkeep_tables import Policy
-from service.errors import ChipNotCalibratedError
+from service.errors import ChipNotCalibratedError, PolicyDamagedError
 from service.jobs.engine import JobEngine
 from service.jobs.kinds.calibrate import CalibrateRequest
 from service.jobs.kinds.chip_and_student import student_in_force
@@ -40,8 +42,8 @@ from service.jobs.submit import Submitter
 ROUTE = "planner"  # whose idempotency keys these are
 _BATCH = 50  # plans in one transaction
 _RETRY = 60.0  # s, at least, before what could not be planned is looked at again
-_UNREADABLE = timedelta(hours=1)  # before a policy that cannot be read is looked at again
-_FAILED = "planner: a policy cannot be read, nothing is planned for its chip until it is set again"
+_AFTER_ERROR = timedelta(hours=1)  # before a chip for which nothing could be planned comes again
+_FAILED = "planner: an error, nothing is planned for a chip for an hour or until its policy is set"
 
 
 class _Due(NamedTuple):
@@ -98,8 +100,8 @@ class Planner:
         with isolated(session, _FAILED, chip_id=chip_id) as outcome:
             planned = self._plan_one(session, policies.get(chip_id), now)
             session.flush()
-        if outcome.failed:
-            policies.mark_unreadable(chip_id, now + _UNREADABLE)
+        if outcome.error is not None:
+            policies.hold(chip_id, _note(outcome.error), now + _AFTER_ERROR)
         return planned and not outcome.failed
 
     def _plan_one(self, session: Session, policy: Policy, now: datetime) -> bool:
@@ -137,8 +139,16 @@ class Planner:
                 created_at=now,
             )
         )
+        about = {"by": ROUTE, "kind": job.kind, "chip_id": policy.chip_id}
+        AuditRepository(session).record(SERVICE, "job.submitted", job.id, now, **about)
         policy.note = None
         return job
+
+
+def _note(error: Exception) -> str:
+    """Say whether the policy is at fault: it cannot be read, or holds what no policy may hold."""
+    damaged = isinstance(error, PolicyDamagedError | ValidationError)
+    return UNREADABLE if damaged else NOT_PLANNED
 
 
 def _due(session: Session, policy: Policy, now: datetime) -> _Due:
