@@ -141,7 +141,7 @@ def read_fingerprint(answer: Message, network: NetworkSpec | None) -> Fingerprin
             if not stage.is_readout:
                 check_range(rates[stage.name], stage.name, 0, 1)
     for name, rate in rates.items():
-        shown = "of a layer" if network is None else name
+        shown = "a layer" if network is None else name
         check_kind(rate, shown, Kind.REALS)
         check_finite(rate, shown)
     return Fingerprint(rates, read_time(answer))
@@ -197,7 +197,7 @@ def read_fractions(answer: Message, network: NetworkSpec | None) -> dict[str, Te
     known = None if network is None else [stage.name for stage in network.stages]
     if known is not None and not set(answer.tensors or parts) <= set(known):
         raise MalformedBodyError(other_layers(known))
-    shown = {name: name if known else "of a layer" for name in answer.tensors or parts}
+    shown = {name: name if known else "a layer" for name in answer.tensors or parts}
     fractions = dict(answer.tensors) or {
         name: torch.tensor([float(read_number(part, f"fraction of {shown[name]}", 0, 1))])
         for name, part in parts.items()

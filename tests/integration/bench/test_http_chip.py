@@ -230,7 +230,7 @@ def test_a_driver_that_placed_no_network_checks_what_it_can(
         found = chip.run(IMAGES, {"hidden": Observable.COUNTS, "readout": Observable.SPIKES})
         assert found.layers["readout"] == LayerRecording()
         proxy.tamper("probe", with_tensor("hidden", with_nan))
-        with pytest.raises(ChipUnavailableError, match="'of a layer' holds NaN"):
+        with pytest.raises(ChipUnavailableError, match="'a layer' holds NaN"):
             chip.probe()
         proxy.tamper("run", with_tensor("counts/hidden", lambda t: t[:4]))
         with pytest.raises(ChipUnavailableError, match="counts/hidden"):
