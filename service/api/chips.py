@@ -1,12 +1,11 @@
 """Chips: register, rename and retire them; read their weight versions and their history."""
 
-from datetime import datetime
 from typing import Annotated
 
 from fastapi import APIRouter, Path, Query, Response, status
-from sqlalchemy.orm import Session
 
 from service.api.auth import OPERATE, READ, ActorDep
+from service.api.cancelling import cancel_waiting, ended_ids, forget
 from service.api.chip_registration import info_of_driver, make_chip_row
 from service.api.context import Context, ContextDep, PageDep, Responses, utc_now
 from service.api.idempotency import IdempotentRequest, Once, OnceDep, answer_made, made_earlier
@@ -18,7 +17,6 @@ from service.db.repositories.agents import AgentRepository
 from service.db.repositories.audit import Actor, AuditRepository
 from service.db.repositories.chips import ChipFilter, ChipRepository
 from service.db.repositories.jobs import JobFilter, JobRepository
-from service.db.repositories.paging import PageRequest
 from service.db.repositories.policies import PolicyRepository
 from service.db.repositories.weights import WeightRepository
 from service.db.tables import Chip
@@ -33,7 +31,7 @@ from service.schemas.resources import (
     ChipView,
     WeightVersionView,
 )
-from service.states import ChipHealth, JobStatus
+from service.states import ChipHealth
 
 router = APIRouter(
     prefix="/v1/chips", tags=["chips"], dependencies=[READ], route_class=ChangingRoute
@@ -41,7 +39,6 @@ router = APIRouter(
 _Version = Annotated[int, Path(ge=1, lt=2**31)]
 _BLOCK: Responses = {200: {"content": {SAFETENSORS: {}}, "description": "A safetensors block"}}
 _REGISTER = "POST /v1/chips"
-_WAITING = (JobStatus.QUEUED, JobStatus.WAITING_FOR_CHIP)
 
 
 @router.post(
@@ -103,13 +100,13 @@ def retire_chip(chip_id: ResourceId, context: ContextDep, actor: ActorDep) -> Ch
     with context.database.writing() as session:
         chip = ChipRepository(session).retire(chip_id, now)
         PolicyRepository(session).stop_for(chip_id)
-        cancelled = _cancel_waiting(session, chip_id, now)
+        cancelled = cancel_waiting(session, chip_id, now)
+        ended = ended_ids(cancelled)
         AuditRepository(session).record(
             actor, "chip.retired", chip_id, now, jobs_cancelled=len(cancelled)
         )
         view = chip_view(session, chip, now)
-    for job_id in cancelled:
-        context.engine.cancel_queued(job_id)
+    forget(context, ended)
     return view
 
 
@@ -166,14 +163,6 @@ def list_history(chip_id: ResourceId, context: ContextDep, page: PageDep) -> Pag
         ChipRepository(session).get(chip_id)
         found = JobRepository(session).list(JobFilter(chip_id=chip_id), page)
         return list_page(found, job_views(session, found.rows))
-
-
-def _cancel_waiting(session: Session, chip_id: str, now: datetime) -> list[str]:
-    jobs = JobRepository(session)
-    waiting = jobs.list(JobFilter(_WAITING, chip_id=chip_id), PageRequest(limit=1_000_000)).rows
-    for job in waiting:
-        jobs.request_cancel(job.id, now)
-    return [job.id for job in waiting]
 
 
 def _is_made(context: Context, once: Once, body: ChipRequest) -> bool:

@@ -9,6 +9,7 @@ from fastapi.responses import PlainTextResponse
 from starlette.concurrency import run_in_threadpool
 
 from service.api.auth import OPERATE, READ, ActorDep
+from service.api.cancelling import cancel
 from service.api.context import Context, ContextDep, PageDep, Responses, utc_now
 from service.api.idempotency import (
     IdempotentRequest,
@@ -117,17 +118,9 @@ async def get_job(
 @_router.post("/{job_id}/cancel", status_code=status.HTTP_202_ACCEPTED, dependencies=[OPERATE])
 def cancel_job(job_id: ResourceId, context: ContextDep, actor: ActorDep) -> JobView:
     """Cancel a job. A waiting job ends at once; a running one stops after its current step."""
-    now = utc_now()
-    with context.database.writing() as session:
-        jobs = JobRepository(session)
-        job = jobs.get(job_id)
-        if job.status != JobStatus.CANCELLED:
-            job = jobs.request_cancel(job_id, now)
-            AuditRepository(session).record(actor, "job.cancelled", job_id, now)
-        view = job_view(session, job)
-    if view.status == JobStatus.CANCELLED:
-        context.engine.cancel_queued(job_id)
-    return view
+    cancel(context, actor, job_id)
+    with context.database.reading() as session:
+        return job_view(session, JobRepository(session).get(job_id))
 
 
 @_router.post(

@@ -9,6 +9,7 @@ from fastapi.responses import FileResponse, RedirectResponse
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from service import formatting
+from service.api import cancelling
 from service.api.auth import (
     COOKIE,
     ActorDep,
@@ -19,8 +20,6 @@ from service.api.auth import (
 )
 from service.api.context import Context, ContextDep, utc_now
 from service.api.threads import ChangingRoute
-from service.db.repositories.audit import AuditRepository
-from service.db.repositories.jobs import JobRepository
 from service.digests import etag
 from service.errors import JobStateError, NotFoundError
 from service.request_errors import TooLargeError, UnauthenticatedError
@@ -132,11 +131,7 @@ def cancel(context: ContextDep, operator: Operator, actor: ActorDep, job_id: str
         detail = "Cancelling a job needs a key with the scope 'operate'; sign in with such a key."
         return _page("problem.html", status=403, title="Not allowed", detail=detail)
     try:
-        now = utc_now()
-        with context.database.writing() as session:
-            JobRepository(session).request_cancel(job_id, now)
-            AuditRepository(session).record(actor, "job.cancelled", job_id, now)
-        context.engine.cancel_queued(job_id)
+        cancelling.cancel(context, actor, job_id)
     except JobStateError:
         pass  # the job ended before the button was pressed; its page shows how
     except NotFoundError as error:
