@@ -11,13 +11,13 @@ from starlette.concurrency import run_in_threadpool
 
 from service.api.auth import READ, find_principal
 from service.api.context import Context, ContextDep, Responses
-from service.api.notifier import Listener, Message, message_of
+from service.api.event_messages import Message, messages_of
+from service.api.notifier import Listener
 from service.db.outage import AWAY
 from service.db.repositories.events import EventRepository
 from service.db.repositories.jobs import JobRepository
 from service.request_errors import UnauthenticatedError
 from service.schemas.base import SEQ_MAX, ResourceId
-from service.schemas.jobs import EventView
 from service.states import TERMINAL
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"], dependencies=[READ])
@@ -71,6 +71,7 @@ class _Batch(NamedTuple):
     messages: Sequence[Message] = ()
     stored: bool = False  # whether the database may have more of them
     over: bool = False  # whether the job has ended, and these are the last
+    last: int = 0  # number of the last event that was read, also of one that is damaged
 
 
 async def _messages(
@@ -90,7 +91,7 @@ async def _messages(
                 batch = await _heard(listener, seq)
             for message in batch.messages:
                 yield message
-                seq = message.seq
+            seq = max(seq, batch.last)
             if not batch.messages:
                 yield None
 
@@ -101,7 +102,8 @@ async def _heard(listener: Listener, seq: int) -> _Batch:
     if listener.missed:
         return _Batch(stored=True)
     messages = [message for message in listener.take() if message.seq > seq]
-    return _Batch(messages, over=any(message.ends_job for message in messages))
+    last = messages[-1].seq if messages else seq
+    return _Batch(messages, over=any(message.ends_job for message in messages), last=last)
 
 
 async def _is_allowed(request: Request, context: Context) -> bool:
@@ -118,8 +120,7 @@ def _read(context: Context, job_id: str, seq: int) -> _Batch:
     """Read stored events above `seq`. Raises JobNotFoundError."""
     with context.database.reading() as session:
         terminal = JobRepository(session).get(job_id).status in TERMINAL
-        rows = EventRepository(session).after(seq, job_id=job_id, limit=_BATCH)
-        messages = [message_of(EventView.model_validate(row)) for row in rows]
-    is_full = len(rows) == _BATCH
-    over = (terminal and not is_full) or any(message.ends_job for message in messages)
-    return _Batch(messages, stored=is_full, over=over)
+        found = EventRepository(session).batch_after(seq, job_id=job_id, limit=_BATCH)
+        messages = messages_of(found.rows)
+    over = (terminal and not found.is_full) or any(message.ends_job for message in messages)
+    return _Batch(messages, stored=found.is_full, over=over, last=found.last)

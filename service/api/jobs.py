@@ -154,12 +154,13 @@ def retry_job(
 
 
 @_router.get("/{job_id}/log", response_class=PlainTextResponse)
-def get_log(job_id: ResourceId, context: ContextDep) -> str:
+def get_log(job_id: ResourceId, context: ContextDep) -> Response:
     """Read the log of a job: one line an event, oldest first."""
     with context.database.reading() as session:
         JobRepository(session).get(job_id)
         events = EventRepository(session).after(0, job_id=job_id, limit=_LOG_LINES)
-    return "".join(_line(event) for event in events)
+    text = "".join(_line(event) for event in events)
+    return PlainTextResponse(text.encode(errors="backslashreplace"))  # of half a character too
 
 
 class _JobSnapshot(NamedTuple):

@@ -12,22 +12,14 @@ from typing import NamedTuple
 
 from starlette.concurrency import run_in_threadpool
 
+from service.api.event_messages import Message, messages_of
 from service.db.repositories.events import EventRepository
 from service.db.session import Database
 from service.logs import warn_in_a_line
-from service.schemas.jobs import EventView
 
 _RETRY = 1.0  # s until the next query after one that the database did not answer
 _BATCH = 1000  # events of one query
 _KEPT = 1000  # events that a listener has not taken; one that is further behind reads again
-
-
-class Message(NamedTuple):
-    """An event as it is streamed."""
-
-    seq: int
-    text: str
-    ends_job: bool
 
 
 class Listener:
@@ -36,12 +28,17 @@ class Listener:
     def __init__(self) -> None:
         self._messages: deque[Message] = deque(maxlen=_KEPT)
         self._arrived = asyncio.Event()
-        self.missed = False  # whether more came than are kept: read the rest from the database
+        self.missed = False  # whether more came than is kept here: read the rest from the database
 
     def hear(self, message: Message) -> None:
         """Keep a new event."""
         self.missed = self.missed or len(self._messages) == _KEPT
         self._messages.append(message)
+        self._arrived.set()
+
+    def miss(self) -> None:
+        """Note that something came which is not handed out: the database tells the rest."""
+        self.missed = True
         self._arrived.set()
 
     def take(self) -> list[Message]:
@@ -112,12 +109,18 @@ class EventNotifier:
                 warn_in_a_line(__name__, event, error)
                 await asyncio.sleep(_RETRY)
                 continue
-            for job_id, message in more.messages:
-                for listener in self._listeners.get(job_id, ()):
-                    listener.hear(message)
+            self._hand_out(more)
             self._last = more.last
             if not more.is_full:
                 await asyncio.sleep(self._interval)
+
+    def _hand_out(self, news: "_News") -> None:
+        for message in news.messages:
+            for listener in self._listeners.get(message.job_id, ()):
+                listener.hear(message)
+        for job_id in news.damaged:
+            for listener in self._listeners.get(job_id, ()):
+                listener.miss()
 
     def _read_last(self) -> int:
         with self._database.reading() as session:
@@ -127,23 +130,18 @@ class EventNotifier:
         with self._database.reading() as session:
             events = EventRepository(session)
             found = events.jobs_after(self._last, limit=_BATCH)
-            rows = events.numbered([seq for seq, job_id in found if job_id in job_ids])
-            messages = [
-                (str(row.job_id), message_of(EventView.model_validate(row))) for row in rows
-            ]
+            wanted = {seq: str(job_id) for seq, job_id in found if job_id in job_ids}
+            messages = messages_of(events.numbered(list(wanted)).rows)
+        damaged = set(wanted) - {message.seq for message in messages}
         last = found[-1][0] if found else self._last
-        return _News(messages, last, is_full=len(found) == _BATCH)
+        jobs = frozenset(wanted[seq] for seq in damaged)
+        return _News(messages, jobs, last, is_full=len(found) == _BATCH)
 
 
 class _News(NamedTuple):
-    """New events of jobs that somebody listens to, by job."""
+    """New events of jobs that somebody listens to."""
 
-    messages: list[tuple[str, Message]]
+    messages: list[Message]
+    damaged: frozenset[str]  # jobs with new events that cannot be streamed
     last: int  # number of the newest event of any job
     is_full: bool  # whether there may be more
-
-
-def message_of(event: EventView) -> Message:
-    """Return an event as it is streamed."""
-    text = f"id: {event.seq}\nevent: {event.type}\ndata: {event.model_dump_json()}\n\n"
-    return Message(event.seq, text, event.type == "job.ended")

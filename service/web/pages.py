@@ -205,7 +205,7 @@ def _page(template: str, *, status: int = 200, **shown: Any) -> Response:
 def _fragment(request: Request, template: str, shown: dict[str, Any]) -> Response:
     """Render a live part; answer 304 if it equals the one that the browser has."""
     text = _render(template, shown)
-    tag = etag(text.encode())
+    tag = etag(text)
     if request.headers.get("if-none-match") == tag:
         return Response(status_code=304, headers={"ETag": tag})
     answer = _html(text, 200)
@@ -235,12 +235,13 @@ def _address(path: str, query: FleetQuery) -> str:
     return f"{path}?{urlencode(given)}" if given else path
 
 
-def _html(text: str, status: int) -> Response:
+def _html(text: bytes, status: int) -> Response:
     return Response(text, status, _HEADERS, media_type="text/html; charset=utf-8")
 
 
-def _render(template: str, shown: dict[str, Any]) -> str:
-    return _environment.get_template(template).render(shown)
+def _render(template: str, shown: dict[str, Any]) -> bytes:
+    text = _environment.get_template(template).render(shown)
+    return text.encode(errors="backslashreplace")  # a row may hold half a character
 
 
 def _make_environment() -> Environment:

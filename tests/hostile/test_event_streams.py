@@ -12,7 +12,8 @@ from uuid_utils import uuid7
 
 from service.api import credentials, events
 from service.api.context import Context, utc_now
-from service.api.notifier import EventNotifier, Listener, Message
+from service.api.event_messages import Message
+from service.api.notifier import EventNotifier, Listener
 from service.db.access_tables import ApiKey
 from service.db.repositories.events import EventRepository
 from service.db.repositories.jobs import JobRepository
@@ -250,7 +251,7 @@ def test_a_listener_that_is_far_behind_reads_the_rest_from_the_database() -> Non
     listener = Listener()
     for seq in range(1001):
         assert not listener.missed
-        listener.hear(Message(seq, "", ends_job=False))
+        listener.hear(Message(seq, "job", "", ends_job=False))
     assert listener.missed
     listener.take()
     assert not listener.missed

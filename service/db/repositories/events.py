@@ -9,12 +9,12 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import func, select
+from sqlalchemy import Select, func, select
 from sqlalchemy.orm import Session
 
 from service.db.at_commit import AtCommit
 from service.db.base import Json
-from service.db.isolation import readable_rows
+from service.db.isolation import ReadableRows, readable_rows
 from service.db.repositories.upsert import insert_if_new
 from service.db.tables import Event
 
@@ -24,6 +24,14 @@ class Subject(NamedTuple):
 
     job_id: str | None = None
     chip_id: str | None = None
+
+
+class EventBatch(NamedTuple):
+    """Some events in order, and how far they reach."""
+
+    rows: list[Event]  # without those that cannot be read
+    last: int  # number of the last event, also of one that cannot be read
+    is_full: bool  # whether there may be more
 
 
 class EventRepository:
@@ -48,7 +56,22 @@ class EventRepository:
         types: Sequence[str] | None = None,
         limit: int = 200,
     ) -> list[Event]:
-        """Return events numbered above `seq`, oldest first: of one job, of one chip, or of all."""
+        """Return events numbered above `seq`, oldest first: of one job, of one chip, or of all.
+
+        Events that cannot be read are left out.
+        """
+        return self.batch_after(seq, job_id=job_id, chip_id=chip_id, types=types, limit=limit).rows
+
+    def batch_after(
+        self,
+        seq: int,
+        *,
+        job_id: str | None = None,
+        chip_id: str | None = None,
+        types: Sequence[str] | None = None,
+        limit: int = 200,
+    ) -> EventBatch:
+        """Return the events that `after` returns, and how far they reach."""
         _EVENTS.write(self._session)
         query = select(Event).where(Event.seq > seq)
         if job_id is not None:
@@ -57,19 +80,28 @@ class EventRepository:
             query = query.where(Event.chip_id == chip_id)
         if types is not None:
             query = query.where(Event.type.in_(types))
-        return list(self._session.scalars(query.order_by(Event.seq).limit(limit)))
+        found = self._readable(query.order_by(Event.seq).limit(limit))
+        seqs: list[int] = [*(row.seq for row in found.rows), *map(int, found.unreadable)]
+        return EventBatch(found.rows, max(seqs, default=seq), is_full=len(seqs) == limit)
 
     def jobs_after(self, seq: int, limit: int) -> list[tuple[int, str | None]]:
         """Return number and job of the events above `seq`, of all jobs, oldest first."""
         query = select(Event.seq, Event.job_id).where(Event.seq > seq).order_by(Event.seq)
         return [(row.seq, row.job_id) for row in self._session.execute(query.limit(limit))]
 
-    def numbered(self, seqs: Sequence[int]) -> Sequence[Event]:
-        """Return the events of these numbers, oldest first, without those that cannot be read."""
+    def numbered(self, seqs: Sequence[int]) -> ReadableRows[Event]:
+        """Return the events of these numbers, oldest first, and which of them cannot be read."""
         if not seqs:
-            return ()
-        query = select(Event).where(Event.seq.in_(seqs)).order_by(Event.seq)
-        return [row[0] for row in readable_rows(self._session, query, Event.seq).rows]
+            return ReadableRows([], [])
+        return self._readable(select(Event).where(Event.seq.in_(seqs)).order_by(Event.seq))
+
+    def _readable(self, query: Select[Event]) -> ReadableRows[Event]:
+        """Read events; one whose data are no object, as every event has them, cannot be read."""
+        found: ReadableRows[Any] = readable_rows(self._session, query, Event.seq)
+        rows = [row[0] for row in found.rows]
+        sound = [row for row in rows if isinstance(row.data, dict)]
+        bad = [str(row.seq) for row in rows if not isinstance(row.data, dict)]
+        return ReadableRows(sound, [*found.unreadable, *bad])
 
     def last(self) -> int:
         """Return the highest number so far, 0 before the first event."""
