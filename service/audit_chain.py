@@ -53,11 +53,11 @@ class BrokenChainError(Exception):
 def check_chain(events: Iterable[Any], known: Head | None = None) -> Head:
     """Check all events, oldest first, and return the newest one.
 
-    `known` is a head that was noted earlier: the chain has to run through it. Raises
-    BrokenChainError.
+    `known` is a head that was noted earlier: the chain has to run through it. That of an empty
+    chain is at the start of every chain. Raises BrokenChainError.
     """
     head = Head(0, FIRST)
-    met = known is None
+    met = known in (None, head)
     for event in events:
         link = Link.of(event)
         if (link.seq, link.previous) != (head.seq + 1, head.sha256):

@@ -225,6 +225,19 @@ def test_what_somebody_with_the_database_changes_is_noticed(database: Database) 
         check_chain(whole, Head(2, "0" * 64))
 
 
+def test_the_end_of_an_empty_trail_is_found_again_at_the_start_of_every_later_one(
+    database: Database,
+) -> None:
+    empty = check_chain([])
+    assert check_chain([], empty) == empty
+    with database.writing() as session:
+        AuditRepository(session).record(Actor(), "key.created", "a", utc_now())
+    whole = views(database)
+    assert check_chain(whole, empty) == check_chain(whole)
+    with pytest.raises(BrokenChainError, match="missing"):
+        check_chain(whole, Head(0, "1" * 64))
+
+
 def test_a_stranger_cannot_fill_the_trail(world: World) -> None:
     stranger = TestClient(world.client.app, headers={"Authorization": "Bearer tcal_wrong"})
     assert {stranger.get("/v1/chips").status_code for _ in range(12)} == {401}
