@@ -103,6 +103,33 @@ def test_a_student_that_no_chip_can_run_is_refused(world: World) -> None:
     assert world.stored() == before
 
 
+CODES = {"weight_max": 7, "trim_min": -8, "trim_max": 8, "trim_lsb": 1 / 128}
+
+
+@pytest.mark.parametrize("other", CODES)
+def test_a_student_in_other_codes_than_the_chip_takes_is_refused(world: World, other: str) -> None:
+    targets, chip = world.ready_targets(), world.register_chip()["id"]
+    wrong = world.trained_student(targets, settings={"codes": {other: CODES[other]}})
+    for kind in ("calibrate", "evaluate"):
+        before = world.stored()
+        answer = post(world, {"kind": kind, "chip_id": chip, "student_id": wrong})
+        assert answer.status_code == 422
+        (error,) = answer.json()["errors"]
+        assert error["pointer"] == "/student_id"
+        assert f"{other} {CODES[other]}" in error["message"]
+        assert world.stored() == before
+    fits = world.trained_student(targets, settings={"codes": {"weight_max": 63}})
+    assert post(world, {"kind": "calibrate", "chip_id": chip, "student_id": fits}).is_success
+
+
+def test_a_student_in_the_codes_of_an_unlike_chip_is_taken_for_it(world: World) -> None:
+    chip = world.register_chip(overrides={"weight_bits": 3})
+    found = chip["info"]["weight_code_max"]
+    assert found != 63
+    student = world.trained_student(settings={"codes": {"weight_max": found}})
+    assert world.calibrate(chip["id"], student)["student_id"] == student
+
+
 def test_sequences_need_as_many_steps_as_frames_and_no_chip(world: World) -> None:
     targets = world.ready_targets(frames=8)
     body = {"kind": "train", "target_set_id": targets}

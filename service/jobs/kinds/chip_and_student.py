@@ -9,6 +9,7 @@ from ltl_core.network.spec import NetworkSpec
 from ltl_core.settings import Reset
 from service.bench.simulated import spec_of
 from service.db.repositories.chips import ChipRepository
+from service.db.repositories.jobs import JobRepository
 from service.db.repositories.students import StudentRepository
 from service.db.repositories.target_sets import TargetSetRepository
 from service.db.repositories.teachers import TeacherRepository
@@ -19,6 +20,14 @@ from service.jobs.kinds.spec import JobSubject
 from service.jobs.messages import Json
 from service.request_errors import FieldProblem, InvalidFieldsError
 from service.schemas.jobs import ChipSubmission
+
+# Fields of the settings `codes` of a training, and of the information of a chip.
+_CODES = {
+    "weight_max": "weight_code_max",
+    "trim_min": "trim_code_min",
+    "trim_max": "trim_code_max",
+    "trim_lsb": "trim_lsb",
+}
 
 
 class ChipAndStudent(NamedTuple):
@@ -47,6 +56,7 @@ def find_chip_and_student(session: Session, request: ChipSubmission) -> ChipAndS
     student = StudentRepository(session).get(_student_id(session, chip, request))
     _check_network(session, chip, student)
     _check_drivable(session, student)
+    _check_codes(session, chip, student)
     return ChipAndStudent(chip, student)
 
 
@@ -102,6 +112,23 @@ def _check_drivable(session: Session, student: Student) -> None:
         raise wrong_student("it learned from sequences of frames; chips are shown still inputs")
     if student.reset != Reset.ZERO:
         raise wrong_student("its spikes subtract the threshold; chips reset to zero")
+
+
+def _check_codes(session: Session, chip: Chip, student: Student) -> None:
+    """Refuse a student in other codes than the chip takes.
+
+    A chip that has not told its codes yet is asked when the student is placed on it.
+    """
+    trained = JobRepository(session).get(student.job_id).request.get("settings") or {}
+    codes = trained.get("codes") or {}
+    other = [
+        f"{ours} {codes[ours]} where the chip's is {chip.info[theirs]}"
+        for ours, theirs in _CODES.items()
+        if ours in codes and theirs in chip.info and codes[ours] != chip.info[theirs]
+    ]
+    if other:
+        message = f"it is in other codes than the chip takes ({', '.join(other)})"
+        raise wrong_student(f"{message}: train a student with the chip's `codes`")
 
 
 def _in_force(session: Session, job: Job) -> str | None:
