@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Query
+from fastapi import APIRouter, Depends, Query, Response
 
 from service.api.auth import ADMIN
 from service.api.context import ContextDep, PageDep
@@ -28,11 +28,11 @@ async def _wanted(
     return AuditFilter(action, subject, key_id, address, since, until)
 
 
-@router.get("")
+@router.get("", response_model=Page[AuditView])
 def list_audit_events(
     context: ContextDep, page: PageDep, wanted: Annotated[AuditFilter, Depends(_wanted)]
-) -> Page[AuditView]:
+) -> Response:
     """List changes, newest first: of keys, sessions, teachers, target sets, chips, jobs, agents."""
     with context.database.reading() as session:
         found = AuditRepository(session).list(wanted, page)
-    return list_page(found, [AuditView.model_validate(row) for row in found.rows])
+    return list_page(found, AuditView.model_validate)

@@ -11,7 +11,7 @@ from service.api.context import Context, ContextDep, PageDep, Responses, utc_now
 from service.api.idempotency import IdempotentRequest, Once, OnceDep, answer_made, made_earlier
 from service.api.lists import list_page
 from service.api.threads import ChangingRoute, run_in
-from service.api.views import chip_view, chip_views, job_views
+from service.api.views import chip_view, chip_viewer, job_viewer
 from service.bench.drivers import is_driver
 from service.db.repositories.agents import AgentRepository
 from service.db.repositories.audit import Actor, AuditRepository
@@ -60,18 +60,18 @@ async def register_chip(
     return view
 
 
-@router.get("")
+@router.get("", response_model=Page[ChipView])
 def list_chips(
     context: ContextDep,
     page: PageDep,
     health: ChipHealth | None = None,
     backend: Annotated[str | None, Query(max_length=40)] = None,
     name: Annotated[str | None, Query(max_length=200)] = None,
-) -> Page[ChipView]:
+) -> Response:
     """List chips, newest first."""
     with context.database.reading() as session:
         found = ChipRepository(session).list(ChipFilter(health, backend, name), page)
-        return list_page(found, chip_views(session, found.rows, utc_now()))
+        return list_page(found, chip_viewer(session, found.rows, utc_now()))
 
 
 @router.get("/{chip_id}")
@@ -121,16 +121,13 @@ def get_agent_of_chip(chip_id: ResourceId, context: ContextDep) -> AgentView:
         return AgentView.model_validate(agent)
 
 
-@router.get("/{chip_id}/weights")
-def list_weights(
-    chip_id: ResourceId, context: ContextDep, page: PageDep
-) -> Page[WeightVersionView]:
+@router.get("/{chip_id}/weights", response_model=Page[WeightVersionView])
+def list_weights(chip_id: ResourceId, context: ContextDep, page: PageDep) -> Response:
     """List the weight versions of one chip, newest first."""
     with context.database.reading() as session:
         ChipRepository(session).get(chip_id)
         found = WeightRepository(session).list(chip_id, page)
-        views = [WeightVersionView.model_validate(row) for row in found.rows]
-    return list_page(found, views)
+    return list_page(found, WeightVersionView.model_validate)
 
 
 @router.get("/{chip_id}/weights/{version}")
@@ -156,13 +153,13 @@ def download_weights(chip_id: ResourceId, version: _Version, context: ContextDep
     return Response(block, media_type=SAFETENSORS, headers=headers)
 
 
-@router.get("/{chip_id}/history")
-def list_history(chip_id: ResourceId, context: ContextDep, page: PageDep) -> Page[JobView]:
+@router.get("/{chip_id}/history", response_model=Page[JobView])
+def list_history(chip_id: ResourceId, context: ContextDep, page: PageDep) -> Response:
     """List the jobs of one chip, newest first."""
     with context.database.reading() as session:
         ChipRepository(session).get(chip_id)
         found = JobRepository(session).list(JobFilter(chip_id=chip_id), page)
-        return list_page(found, job_views(session, found.rows))
+        return list_page(found, job_viewer(session, found.rows))
 
 
 def _is_made(context: Context, once: Once, body: ChipRequest) -> bool:

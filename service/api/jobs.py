@@ -19,7 +19,7 @@ from service.api.idempotency import (
 )
 from service.api.lists import list_page
 from service.api.threads import ChangingRoute
-from service.api.views import job_view, job_views
+from service.api.views import job_view, job_viewer
 from service.db.repositories.audit import AuditRepository
 from service.db.repositories.events import EventRepository
 from service.db.repositories.jobs import JobFilter, JobRepository
@@ -79,19 +79,19 @@ def _add_submit_job(router: APIRouter, bodies: Any) -> None:
 
 
 def _add_list_jobs(router: APIRouter, names: type[StrEnum]) -> None:
-    @router.get("")
+    @router.get("", response_model=Page[JobView])
     def list_jobs(
         context: ContextDep,
         page: PageDep,
         status: Annotated[list[JobStatus] | None, Query(max_length=len(JobStatus))] = None,
         kind: names | None = None,  # type: ignore[valid-type]  # made with the service
         chip_id: Annotated[str | None, Query(max_length=36)] = None,
-    ) -> Page[JobView]:
+    ) -> Response:
         """List jobs, newest first. `status` may be given several times."""
         with context.database.reading() as session:
             wanted = JobFilter(tuple(status or ()), kind, chip_id)
             found = JobRepository(session).list(wanted, page)
-            return list_page(found, job_views(session, found.rows))
+            return list_page(found, job_viewer(session, found.rows))
 
 
 @_router.get("/{job_id}", response_model=JobView, responses=_NOT_MODIFIED)

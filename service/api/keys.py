@@ -1,6 +1,6 @@
 """API keys: list, create and revoke them."""
 
-from fastapi import APIRouter, status
+from fastapi import APIRouter, Response, status
 
 from service.api.auth import ADMIN, ActorDep
 from service.api.context import ContextDep, PageDep, utc_now
@@ -20,12 +20,12 @@ router = APIRouter(
 )
 
 
-@router.get("")
-def list_keys(context: ContextDep, page: PageDep) -> Page[KeyView]:
+@router.get("", response_model=Page[KeyView])
+def list_keys(context: ContextDep, page: PageDep) -> Response:
     """List API keys, newest first, without the keys themselves."""
     with context.database.reading() as unit:
         found = KeyRepository(unit).list(page)
-    return list_page(found, [KeyView.model_validate(row) for row in found.rows])
+    return list_page(found, KeyView.model_validate)
 
 
 @router.post("", status_code=status.HTTP_201_CREATED)

@@ -17,14 +17,14 @@ _Id = Annotated[str | None, Query(max_length=36)]
 _BLOCK: Responses = {200: {"content": {SAFETENSORS: {}}, "description": "A safetensors block"}}
 
 
-@router.get("")
+@router.get("", response_model=Page[StudentView])
 def list_students(
     context: ContextDep, page: PageDep, teacher_id: _Id = None, target_set_id: _Id = None
-) -> Page[StudentView]:
+) -> Response:
     """List students, newest first."""
     with context.database.reading() as session:
         found = StudentRepository(session).list(teacher_id, target_set_id, page)
-    return list_page(found, [StudentView.model_validate(row) for row in found.rows])
+    return list_page(found, StudentView.model_validate)
 
 
 @router.get("/{student_id}")

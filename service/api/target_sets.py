@@ -21,7 +21,7 @@ from service.api.idempotency import (
 from service.api.lists import list_page
 from service.api.threads import ChangingRoute, run_in
 from service.api.uploads import UPLOAD, Upload, load, receive
-from service.api.views import job_view, target_set_items, target_set_view
+from service.api.views import job_view, target_set_view, target_set_viewer
 from service.db.repositories.audit import Actor, AuditRepository
 from service.db.repositories.jobs import JobRepository
 from service.db.repositories.target_sets import TargetSetRepository
@@ -72,16 +72,16 @@ def create_target_set(
     return view
 
 
-@router.get("")
+@router.get("", response_model=Page[TargetSetItem])
 def list_target_sets(
     context: ContextDep,
     page: PageDep,
     teacher_id: Annotated[str | None, Query(max_length=36)] = None,
-) -> Page[TargetSetItem]:
+) -> Response:
     """List target sets, newest first. Each one by its id says which chunks are missing."""
     with context.database.reading() as session:
         found = TargetSetRepository(session).list(teacher_id, page)
-        return list_page(found, target_set_items(session, found.rows))
+        return list_page(found, target_set_viewer(session, found.rows))
 
 
 @router.get("/{target_set_id}")

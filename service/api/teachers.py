@@ -56,14 +56,14 @@ async def upload_teacher(
     return view
 
 
-@router.get("")
+@router.get("", response_model=Page[TeacherItem])
 def list_teachers(
     context: ContextDep, page: PageDep, name: Annotated[str | None, Query(max_length=200)] = None
-) -> Page[TeacherItem]:
+) -> Response:
     """List teachers, newest first, without their networks."""
     with context.database.reading() as session:
         found = TeacherRepository(session).list(name, page)
-    return list_page(found, [TeacherItem.model_validate(row) for row in found.rows])
+    return list_page(found, TeacherItem.model_validate)
 
 
 @router.get("/{teacher_id}")

@@ -1,6 +1,6 @@
 """Upkeep of one chip: its fingerprints, and the policy for probes and calibrations."""
 
-from fastapi import APIRouter, status
+from fastapi import APIRouter, Response, status
 from pydantic import ValidationError
 
 from service.api.auth import OPERATE, READ, ActorDep
@@ -24,16 +24,13 @@ router = APIRouter(
 )
 
 
-@router.get("/fingerprints")
-def list_fingerprints(
-    chip_id: ResourceId, context: ContextDep, page: PageDep
-) -> Page[FingerprintView]:
+@router.get("/fingerprints", response_model=Page[FingerprintView])
+def list_fingerprints(chip_id: ResourceId, context: ContextDep, page: PageDep) -> Response:
     """List the fingerprints of one chip, newest first."""
     with context.database.reading() as session:
         ChipRepository(session).get(chip_id)
         found = FingerprintRepository(session).list(chip_id, page)
-        views = [FingerprintView.model_validate(row) for row in found.rows]
-    return list_page(found, views)
+    return list_page(found, FingerprintView.model_validate)
 
 
 @router.get("/fingerprints/{fingerprint_id}")

@@ -1,6 +1,6 @@
 """Views of rows: what the API shows of jobs, chips and target sets."""
 
-from collections.abc import Container, Sequence
+from collections.abc import Callable, Container, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -20,15 +20,19 @@ from service.schemas.resources import ChipView, TargetSetItem, TargetSetView
 from service.states import TERMINAL, ChipState
 
 
-def job_views(session: Session, jobs: Sequence[Job]) -> list[JobView]:
-    """Build the views of jobs; waiting jobs get their place in the queue and expected start."""
+def job_viewer(session: Session, jobs: Sequence[Job]) -> Callable[[Job], JobView]:
+    """Return what builds the view of each of these jobs.
+
+    Waiting jobs get their place in the queue and their expected start. The number of queries does
+    not depend on the number of jobs.
+    """
     estimates = QueueEstimateRepository(session).of(jobs, utc_now())
-    return [_job_view(job, estimates.get(job.id, QueueEstimate())) for job in jobs]
+    return lambda job: _job_view(job, estimates.get(job.id, QueueEstimate()))
 
 
 def job_view(session: Session, job: Job) -> JobView:
     """Build the view of one job."""
-    return job_views(session, [job])[0]
+    return job_viewer(session, [job])(job)
 
 
 def _job_view(job: Job, estimate: QueueEstimate) -> JobView:
@@ -41,8 +45,10 @@ def _job_view(job: Job, estimate: QueueEstimate) -> JobView:
     )
 
 
-def chip_views(session: Session, chips: Sequence[Chip], now: datetime) -> list[ChipView]:
-    """Build the views of chips with their state, queue depth and running job.
+def chip_viewer(
+    session: Session, chips: Sequence[Chip], now: datetime
+) -> Callable[[Chip], ChipView]:
+    """Return what builds the view of each of these chips: state, queue depth and running job.
 
     The number of queries does not depend on the number of chips.
     """
@@ -50,20 +56,17 @@ def chip_views(session: Session, chips: Sequence[Chip], now: datetime) -> list[C
     depths = JobRepository(session).queue_depth(ids)
     leased = ChipRepository(session).leased(ids, now)
     offline = AgentRepository(session).offline(ids, now)
-    return [
-        ChipView(
-            **columns_of(chip, ChipView),
-            state=_state(chip.id, leased, offline),
-            queue_depth=depths.get(chip.id, 0),
-            running_job_id=leased.get(chip.id),
-        )
-        for chip in chips
-    ]
+    return lambda chip: ChipView(
+        **columns_of(chip, ChipView),
+        state=_state(chip.id, leased, offline),
+        queue_depth=depths.get(chip.id, 0),
+        running_job_id=leased.get(chip.id),
+    )
 
 
 def chip_view(session: Session, chip: Chip, now: datetime) -> ChipView:
     """Build the view of one chip."""
-    return chip_views(session, [chip], now)[0]
+    return chip_viewer(session, [chip], now)(chip)
 
 
 def _state(chip_id: str, leased: Container[str], offline: Container[str]) -> ChipState:
@@ -72,13 +75,14 @@ def _state(chip_id: str, leased: Container[str], offline: Container[str]) -> Chi
     return ChipState.RUNNING if chip_id in leased else ChipState.IDLE
 
 
-def target_set_items(session: Session, sets: Sequence[TargetSet]) -> list[TargetSetItem]:
-    """Build the views of target sets in a list: how many chunks have arrived, not which."""
+def target_set_viewer(
+    session: Session, sets: Sequence[TargetSet]
+) -> Callable[[TargetSet], TargetSetItem]:
+    """Return what builds the item of each target set: how many chunks have arrived, not which."""
     counts = TargetSetRepository(session).count_arrived([one.id for one in sets])
-    return [
-        TargetSetItem(**columns_of(one, TargetSetItem), received=counts.get(one.id, 0))
-        for one in sets
-    ]
+    return lambda one: TargetSetItem(
+        **columns_of(one, TargetSetItem), received=counts.get(one.id, 0)
+    )
 
 
 def target_set_view(session: Session, target_set: TargetSet) -> TargetSetView:

@@ -101,7 +101,12 @@ class View(BaseModel):
 
 
 class Page(View, Generic[Item]):
-    """One page of a list; `next_cursor` is null on the last page."""
+    """One page of a list; `next_cursor` is null on the last page.
+
+    `unreadable` names what belongs to the page but is left out because its row in the database is
+    damaged; the log of the service says more.
+    """
 
     items: list[Item]
     next_cursor: str | None = None
+    unreadable: list[str] = []

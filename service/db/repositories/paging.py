@@ -41,9 +41,19 @@ class RowPage(NamedTuple, Generic[Row]):
         """The cursor of the next page; None on the last one."""
         return make_cursor(self.key, self.asked, self.last) if self.more else None
 
+    def id_of(self, row: Row) -> Any:
+        """Return what the list orders a row by."""
+        return getattr(row, self.key.key)
+
     def cursor_behind(self, index: int) -> str:
         """Return the cursor of the page that begins behind a row of this one."""
-        return make_cursor(self.key, self.asked, getattr(self.rows[index], self.key.key))
+        return make_cursor(self.key, self.asked, self.id_of(self.rows[index]))
+
+    def unreadable_before(self, index: int) -> list[str]:
+        """Return the ids of rows that cannot be read which stand before a row of this page."""
+        end = self.id_of(self.rows[index])
+        before = end.__gt__ if self.asked.oldest_first else end.__lt__
+        return [str(id) for id in self.unreadable if before(id)]
 
 
 def fetch_page(
