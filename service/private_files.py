@@ -40,8 +40,15 @@ def _close(data_dir: Path) -> None:
 
 
 def write_private(path: Path, text: str) -> None:
-    """Write one line to a new file that its owner alone can read, in place of an earlier one."""
-    path.unlink(missing_ok=True)
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "w") as file:
-        file.write(text + "\n")
+    """Write one line to a new file that its owner alone can read, in place of an earlier one.
+
+    Raises OSError; then an earlier file is as it was.
+    """
+    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:100]}-")  # 0o600
+    try:
+        with os.fdopen(descriptor, "w") as file:
+            file.write(text + "\n")
+        os.replace(name, path)
+    except OSError:
+        os.unlink(name)
+        raise

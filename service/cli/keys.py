@@ -20,9 +20,11 @@ from service.cli.client import (
     show_json,
     show_table,
 )
+from service.client.errors import TandemcalError
+from service.client.sdk import Tandemcal
 from service.formatting import short_id
 from service.private_files import write_private
-from service.schemas.resources import KeyView
+from service.schemas.resources import KeyView, NewKeyView
 from service.states import Scope
 
 keys_app = typer.Typer(
@@ -30,9 +32,16 @@ keys_app = typer.Typer(
 )
 Name = Annotated[str, typer.Argument(help="Whose key it is, or what for.")]
 Scopes = Annotated[list[Scope], typer.Option("--scope", help="What it may do; may be repeated.")]
-Days = Annotated[float | None, typer.Option(help="Days until it expires (default: never).")]
+Days = Annotated[
+    float | None,
+    typer.Option(
+        help="Days until it expires, at most 36500 (default: never).",
+        callback=lambda days: _bounded(days),
+    ),
+]
 Out = Annotated[Path | None, typer.Option(help="File to write the key to, readable by you alone.")]
 Which = Annotated[str, typer.Argument(help="Id of the key, its last 8 characters, or its name.")]
+_DAYS_MAX = 36_500
 _DATE, _MINUTE = "%Y-%m-%d", "%Y-%m-%d %H:%M"
 
 
@@ -70,8 +79,9 @@ def make(
     expires_at = None if days is None else datetime.now(UTC) + timedelta(days=days)
     with client_of(url, key) as client:
         made = client.keys.make(name, scope, expires_at=expires_at)
+        if out is not None:
+            _keep(client, made, out)
     if out is not None:
-        write_private(out, made.key)
         say(f"The key {short_id(made.id)} is in {out}, readable by you alone.")
     elif as_json:
         show_json(made)
@@ -88,6 +98,26 @@ def revoke(which: Which, url: Url = DEFAULT_URL, key: Key = "", as_json: AsJson 
         show_json(revoked)
     else:
         say(f"The key {short_id(revoked.id)} ({revoked.name}) is revoked.")
+
+
+def _bounded(days: float | None) -> float | None:
+    """Return the days until a key expires. Raises BadParameter for a span that no key may have."""
+    if days is not None and not 0 < days <= _DAYS_MAX:  # nor what is no number
+        raise typer.BadParameter(f"give more than 0 and at most {_DAYS_MAX} days")
+    return days
+
+
+def _keep(client: Tandemcal, made: NewKeyView, out: Path) -> None:
+    """Write the key to its file; if that fails, revoke the key and end the command."""
+    try:
+        write_private(out, made.key)
+    except OSError as error:
+        said = f"Cannot write the key to {out} ({error.strerror or error})"
+        try:
+            client.keys.revoke(made.id)
+        except TandemcalError as refused:
+            fail(f"{said}, and it was not revoked ({refused}): tandemcal keys revoke {made.id}")
+        fail(f"{said}, so it was revoked; give another --out.")
 
 
 def _found(which: str, keys: Sequence[KeyView]) -> KeyView:
