@@ -1,7 +1,7 @@
 """Composition root: builds the application from its settings."""
 
 from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 
 from fastapi import FastAPI
 from starlette.concurrency import run_in_threadpool
@@ -116,16 +116,15 @@ def _lifespan(
         context = _compose(settings, engine, kinds)
         app.state.context = context
         context.artifacts.delete_abandoned_uploads()
-        await run_in_threadpool(context.engine.launch)
-        try:
+        async with AsyncExitStack() as ends:  # each is called whatever another one raises
+            ends.callback(context.database.close)
+            await run_in_threadpool(context.engine.launch)
+            ends.push_async_callback(run_in_threadpool, context.engine.stop)
+            ends.push_async_callback(context.notifier.close)
             context.credentials.use.start()
-            with metrics.metrics_server(settings, context.database):
-                yield
-        finally:
-            await context.credentials.use.stop()
-            await context.notifier.close()
-            await run_in_threadpool(context.engine.stop)
-            context.database.close()
+            ends.push_async_callback(context.credentials.use.stop)
+            ends.enter_context(metrics.metrics_server(settings, context.database))
+            yield
 
     return lifespan
 

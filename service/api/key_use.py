@@ -41,7 +41,10 @@ class KeyUse:
         await run_in_threadpool(self.write)
 
     def write(self) -> None:
-        """Write what was noted; it is kept for later if the database does not answer."""
+        """Write what was noted; it is kept for later if the database does not answer.
+
+        Raises nothing: what cannot be written is logged.
+        """
         used, self._used = self._used, {}
         if not used:
             return
@@ -51,6 +54,8 @@ class KeyUse:
         except AWAY as error:
             self._used = used | self._used
             warn_in_a_line(__name__, "keys: their last use was not written, later again", error)
+        except Exception as error:  # a fault of ours ends neither the task nor the shutdown
+            warn_in_a_line(__name__, "keys: their last use cannot be written, it is lost", error)
 
     async def _write_regularly(self) -> None:
         while True:

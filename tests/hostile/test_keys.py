@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 from sqlalchemy import select, update
+from structlog.testing import capture_logs
 from typer.testing import CliRunner
 
 from service.api.context import utc_now
@@ -18,7 +19,9 @@ from service.api.key_use import KeyUse
 from service.app import create_app
 from service.cli.main import app
 from service.db.access_tables import ApiKey
+from service.db.repositories.keys import KeyRepository
 from service.db.session import Database
+from service.private_files import write_private
 from service.settings import Settings
 from service.startup import prepare
 from tests.agents import serving
@@ -134,6 +137,37 @@ def test_a_last_use_is_written_when_the_service_stops(settings: Settings) -> Non
     database.close()
 
 
+def test_a_use_that_cannot_be_written_stops_neither_the_task_nor_the_service(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise ValueError("a fault")
+
+    engine = RecordingEngine()
+    with TestClient(create_app(settings, engine)) as client, capture_logs() as logs:
+        key = settings.key_file.read_text().strip()
+        client.get("/v1/jobs", headers={"Authorization": f"Bearer {key}"})
+        monkeypatch.setattr(KeyRepository, "note_use", fail)
+        client.app.state.context.credentials.use.write()  # type: ignore[attr-defined]
+        assert any("their last use cannot be written" in line["event"] for line in logs)
+        client.get("/v1/jobs", headers={"Authorization": f"Bearer {key}"})
+        assert engine.running
+    assert not engine.running
+
+
+def test_the_service_stops_its_engine_though_another_part_fails_to_stop(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fail(*_: object) -> None:
+        raise ValueError("a fault")
+
+    engine = RecordingEngine()
+    monkeypatch.setattr(KeyUse, "stop", fail)
+    with pytest.raises(ValueError, match="a fault"), TestClient(create_app(settings, engine)):
+        assert engine.running
+    assert not engine.running
+
+
 def test_no_cache_keeps_keys_and_pages(world: World) -> None:
     world.client.post("/v1/session", json={"key": world.key})
     for path in ("/v1/keys", "/v1/jobs", "/", "/login", "/fragments/fleet", "/nothing"):
@@ -184,6 +218,40 @@ def test_a_key_is_not_printed_where_a_log_may_keep_it(address: tuple[str, str]) 
     assert "tcal_" not in made.output
     asked = command(address, "make", "ci", "--scope", "read", "--json")  # who asks gets it
     assert json.loads(asked.output)["key"].startswith("tcal_")
+
+
+def test_a_key_that_cannot_be_written_is_revoked(address: tuple[str, str], tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    for out in (tmp_path / "folder", tmp_path / "nowhere" / "key"):
+        made = command(address, "make", f"for {out.name}", "--scope", "read", "--out", str(out))
+        said = " ".join(made.output.split())
+        assert (made.exit_code, "so it was revoked" in said) == (1, True)
+        found = json.loads(command(address, "list", "--json").output)
+        (one,) = [key for key in found if key["name"] == f"for {out.name}"]
+        assert one["revoked_at"] is not None
+    assert [path.name for path in tmp_path.iterdir()] == ["folder"]  # nothing is left behind
+
+
+def test_a_file_that_cannot_be_replaced_stays_as_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_private(tmp_path / "key", "first")
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.replace", full)
+    with pytest.raises(OSError, match="No space"):
+        write_private(tmp_path / "key", "second")
+    assert (tmp_path / "key").read_text() == "first\n"
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+@pytest.mark.parametrize("days", ["0", "-1", "nan", "inf", "1e300", "36501"])
+def test_days_that_no_key_may_have_are_refused_in_a_sentence(days: str) -> None:
+    made = command(("http://127.0.0.1:9", "key"), "make", "a", "--scope", "read", "--days", days)
+    assert made.exit_code == 2  # before anything is asked of the service
+    assert "at most 36500" in made.output.replace("\n", " ")
 
 
 def test_a_name_of_two_keys_revokes_none(address: tuple[str, str]) -> None:
