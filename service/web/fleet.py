@@ -15,6 +15,7 @@ from service.db.repositories.paging import PageRequest, RowPage
 from service.db.tables import Chip
 from service.formatting import DASH, loss_text, plural, score_text
 from service.jobs.kinds.registry import JobKinds
+from service.logs import warn_in_a_line
 from service.states import ChipHealth, ChipState, JobStatus
 from service.web.drift import PROBES_SHOWN, Sparkline, sparkline
 from service.web.job_rows import JobRow, any_job_row, figure_of, job_rows
@@ -101,7 +102,9 @@ def _chip_rows(
     for chip in chips.rows:
         try:
             rows.append(row_of(chip))
-        except Exception:  # whatever one row can hold
+        except Exception as error:  # whatever one row can hold
+            event = "pages: the row of a chip is damaged, it is shown as unreadable"
+            warn_in_a_line(__name__, event, error, chip_id=chip.id)
             unreadable[chip.id] = chip.name
     rows += [_unreadable_chip(id, name) for id, name in unreadable.items()]
     return tuple(sorted(rows, key=lambda row: row.id))

@@ -11,6 +11,7 @@ from service.db.repositories.paging import RowPage
 from service.db.tables import Job
 from service.formatting import DASH, short_id
 from service.jobs.kinds.registry import JobKinds
+from service.logs import warn_in_a_line
 from service.states import TERMINAL, JobStatus
 
 
@@ -50,7 +51,9 @@ def any_job_row(job: Job, chip: str, kinds: JobKinds, now: datetime) -> JobRow:
     """Build the row of one job, or say that what it holds cannot be read."""
     try:
         return job_row(job, chip, kinds, now)
-    except Exception:  # whatever one row can hold
+    except Exception as error:  # whatever one row can hold
+        event = "pages: the row of a job is damaged, it is shown as unreadable"
+        warn_in_a_line(__name__, event, error, job_id=job.id)
         return _unreadable_job(job.id)
 
 
