@@ -11,17 +11,17 @@ SWITCH_INTERVAL = 0.0005  # s
 class PortTakenError(Exception):
     """Another process listens on this port, or the address cannot be used."""
 
-    def __init__(self, host: str, port: int, reason: str) -> None:
-        super().__init__(
-            f"Cannot listen on {host}, port {port} ({reason}). "
-            f"Choose another port: tandemcal up --port {port + 1}, or set TANDEMCAL_PORT."
-        )
+    def __init__(self, host: str, port: int, reason: str, advice: str) -> None:
+        """`advice` is a sentence that says how to choose another port."""
+        super().__init__(f"Cannot listen on {host}, port {port} ({reason}). {advice}")
 
 
-def listen(host: str, port: int) -> socket.socket:
+def listen(
+    host: str, port: int, advice: str = "Choose another port, or 0 for any."
+) -> socket.socket:
     """Bind a socket before anything else starts, so that the port is ours.
 
-    Raises PortTakenError.
+    Raises PortTakenError with the `advice`, a sentence that says how to choose another port.
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     # The protocol is named because asyncio sends without delay only on sockets that name it:
@@ -32,5 +32,5 @@ def listen(host: str, port: int) -> socket.socket:
         listener.bind((host, port))
     except OSError as error:
         listener.close()
-        raise PortTakenError(host, port, error.strerror or str(error)) from error
+        raise PortTakenError(host, port, error.strerror or str(error), advice) from error
     return listener

@@ -21,6 +21,7 @@ from service.settings import Settings
 # A few scrapers ask now and then.
 _LIMITS = ConnectionLimits(connections=32, connections_per_address=16)
 _PAUSE = 0.01  # s between two looks whether the server answers
+METRICS_ADVICE = "Choose another port for the metrics with TANDEMCAL_METRICS_PORT."
 router = APIRouter(tags=["health"])
 
 
@@ -39,7 +40,7 @@ def metrics_server(settings: Settings, database: Database) -> Iterator[None]:
     if settings.metrics_port is None:
         yield
         return
-    listener = listen(settings.host, settings.metrics_port)
+    listener = listen(settings.host, settings.metrics_port, METRICS_ADVICE)
     server = _server(make_asgi_app(make_registry(database)))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, name="metrics")
     thread.start()

@@ -1,13 +1,14 @@
 """`tandemcal agent`: serves one chip over HTTP, and registers it with the service."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from pydantic import ValidationError
 from rich.console import Console
 
 from ltl_core.errors import CalibrationError
+from service.cli.client import fail, server_packages
 
 Chip = Annotated[
     str | None, typer.Option(help="Name of a preset, or a file with a chip spec (default: ideal).")
@@ -54,30 +55,12 @@ def agent(
     Each option can be set in the environment: TANDEMCAL_AGENT_NAME, TANDEMCAL_AGENT_PORT, ...
     """
     given = {key: value for key, value in locals().items() if value is not None}
+    with server_packages():
+        from service.bench.agent.process import run_agent
+        from service.cli.environment import read_agent_settings
+    settings = read_agent_settings(given)
     try:
-        _run(given)
-    except (CalibrationError, ValidationError, OSError, ModuleNotFoundError) as error:
-        Console(stderr=True).print(_sentence(error), highlight=False, markup=False, soft_wrap=True)
-        raise typer.Exit(1) from error
-
-
-def _run(given: dict[str, Any]) -> None:
-    from service.bench.agent.process import (
-        run_agent,
-    )  # imported here: the client works without them
-    from service.bench.agent.settings import AgentSettings
-
-    run_agent(AgentSettings(**given), Console())
-
-
-def _sentence(error: Exception) -> str:
-    if isinstance(error, ValidationError):
-        first: Any = error.errors()[0]
-        where = ".".join(map(str, first["loc"])) or "of TLS"
-        return f"The setting {where} is not valid: {first['msg']}."
-    if isinstance(error, ModuleNotFoundError):
-        return (
-            f"This command needs the server's packages ('{error.name}' is missing); "
-            "install them: pip install 'tandemcal[server]'"
-        )
-    return str(error)
+        with server_packages():
+            run_agent(settings, Console())
+    except (CalibrationError, ValidationError, OSError) as error:
+        fail(str(error))

@@ -4,7 +4,8 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
+
+from service.cli.client import fail, say, server_packages
 
 Directory = Annotated[
     Path,
@@ -15,37 +16,27 @@ Backup = Annotated[Path, typer.Argument(help="Folder that `tandemcal backup` wro
 
 def backup(directory: Directory) -> None:
     """Copy the database and the artifacts to a folder. The service may be running."""
-    from service.backup.backup import back_up
-    from service.errors import ServiceError
-    from service.settings import Settings
-
+    with server_packages():
+        from service.backup.backup import back_up
+        from service.cli.environment import read_settings
+        from service.errors import ServiceError
+    settings = read_settings()
     try:
-        made = back_up(Settings(), directory)
+        made = back_up(settings, directory)
     except ServiceError as error:
-        _fail(str(error))
-        return
-    _say(f"Backed up to {directory}: the database and {made.blocks} blocks, all verified.")
+        fail(str(error))
+    say(f"Backed up to {directory}: the database and {made.blocks} blocks, all verified.")
 
 
 def restore(directory: Backup) -> None:
     """Restore a backup into an empty installation; refused if its database has rows."""
-    from service.backup.backup import restore as restore_into
-    from service.errors import ServiceError
-    from service.settings import Settings
-
-    settings = Settings()
+    with server_packages():
+        from service.backup.backup import restore as restore_into
+        from service.cli.environment import read_settings
+        from service.errors import ServiceError
+    settings = read_settings()
     try:
         made = restore_into(settings, directory)
     except ServiceError as error:
-        _fail(str(error))
-        return
-    _say(f"Restored the backup of {made.made_at:%Y-%m-%d %H:%M:%S} UTC into {settings.data_dir}.")
-
-
-def _say(sentence: str) -> None:
-    Console().print(sentence, highlight=False, markup=False, soft_wrap=True)
-
-
-def _fail(sentence: str) -> None:
-    Console(stderr=True).print(sentence, highlight=False, markup=False, soft_wrap=True)
-    raise typer.Exit(1)
+        fail(str(error))
+    say(f"Restored the backup of {made.made_at:%Y-%m-%d %H:%M:%S} UTC into {settings.data_dir}.")

@@ -63,10 +63,27 @@ def say(sentence: str) -> None:
     Console().print(sentence, highlight=False, markup=False, soft_wrap=True)
 
 
+def complain(sentence: str) -> None:
+    """Print a sentence to the standard error."""
+    Console(stderr=True).print(sentence, highlight=False, markup=False, soft_wrap=True)
+
+
 def fail(sentence: str) -> NoReturn:
     """End the command with a message."""
-    Console(stderr=True).print(sentence, highlight=False, markup=False, soft_wrap=True)
+    complain(sentence)
     raise typer.Exit(1)
+
+
+@contextmanager
+def server_packages(extras: str = "server") -> Iterator[None]:
+    """End the command with a message if a package of the server is not installed."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        fail(
+            f"This command needs the server's packages ('{error.name}' is missing); "
+            f"install them: pip install 'tandemcal[{extras}]'"
+        )
 
 
 def local_time(time: datetime | None, form: str = "%Y-%m-%d %H:%M:%S") -> str | None:

@@ -14,6 +14,7 @@ from typing import NamedTuple
 import httpx
 from rich.console import Console
 
+from service.cli.environment import read_settings
 from service.listening import PortTakenError, listen
 from service.private_files import keep_private
 from service.settings import Settings
@@ -43,7 +44,7 @@ def run_demo(console: Console) -> int:
             "install what it needs: pip install 'tandemcal[server,examples]'"
         )
     script = _script()
-    settings = Settings()
+    settings = read_settings()
     keep_private(settings.data_dir)
     if (new_key := prepare(settings)) and sys.stdout.isatty():
         _say(console, f"A key was created; it is shown only once: {new_key}")

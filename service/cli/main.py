@@ -4,8 +4,6 @@ Modules that need the packages of the server are imported where they are used: t
 client work without those packages.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from itertools import islice
 from typing import Annotated
 
@@ -15,7 +13,17 @@ from rich.console import Console
 from service.cli.agent import agent
 from service.cli.audit import audit_app
 from service.cli.backup import backup, restore
-from service.cli.client import DEFAULT_URL, Key, Url, client_of, fail, local_time, show_table
+from service.cli.client import (
+    DEFAULT_URL,
+    Key,
+    Url,
+    client_of,
+    fail,
+    local_time,
+    say,
+    server_packages,
+    show_table,
+)
 from service.cli.keys import keys_app
 from service.cli.plots import chip_app
 from service.formatting import loss_text
@@ -45,7 +53,7 @@ Limit = Annotated[int, typer.Option(help="How many jobs to list.", min=0)]
 @app.command()
 def up(host: Host = None, port: Port = None) -> None:
     """Run the service: API, pages and jobs in one process."""
-    with _server_packages():
+    with server_packages():
         from service.cli.serve import serve
         from service.jobs.errors import ExecutorRunningError
         from service.listening import PortTakenError
@@ -60,7 +68,7 @@ def up(host: Host = None, port: Port = None) -> None:
 @app.command()
 def api(host: Host = None, port: Port = None) -> None:
     """Run the API and the pages; workers run the jobs."""
-    with _server_packages():
+    with server_packages():
         from service.cli.serve import serve_api
         from service.listening import PortTakenError
         from service.private_files import DataFolderError
@@ -74,7 +82,7 @@ def api(host: Host = None, port: Port = None) -> None:
 @app.command()
 def worker() -> None:
     """Run jobs. Several workers can share one PostgreSQL database."""
-    with _server_packages():
+    with server_packages():
         from service.cli.worker import work
         from service.jobs.errors import ExecutorNameTakenError, ExecutorRunningError
         from service.private_files import DataFolderError
@@ -87,7 +95,7 @@ def worker() -> None:
 @app.command()
 def demo() -> None:
     """Start a service, calibrate five simulated chips over HTTP, and stop the service."""
-    with _server_packages("server,examples"):
+    with server_packages("server,examples"):
         from service.cli.demo import DemoError, run_demo
     try:
         code = run_demo(Console())
@@ -99,18 +107,18 @@ def demo() -> None:
 @app.command()
 def migrate() -> None:
     """Migrate the database to the newest schema. `up` does this at its start, too."""
-    with _server_packages():
+    with server_packages():
+        from service.cli.environment import read_settings
         from service.db.migrate import upgrade
         from service.db.session import shown_url
         from service.private_files import DataFolderError, keep_private
-        from service.settings import Settings
-    settings = Settings()
+    settings = read_settings()
     try:
         keep_private(settings.data_dir)
     except DataFolderError as error:
         fail(str(error))
     upgrade(settings.database)
-    Console().print(f"The database {shown_url(settings.database)} is up to date.", highlight=False)
+    say(f"The database {shown_url(settings.database)} is up to date.")
 
 
 @app.command()
@@ -138,8 +146,7 @@ def probe(chip: Chip, url: Url = DEFAULT_URL, key: Key = "") -> None:
         fail(f"The probe of {chip} ended as {job.status}: {job.reason}")
     score = _score(job.result["score"]) or "not known: its weights have no fingerprint"
     loss, health = loss_text(job.result.get("predicted_loss")), job.result["health"]
-    line = f"{chip}: {loss}, drift score {score}, health {health}."
-    Console().print(line, highlight=False)
+    say(f"{chip}: {loss}, drift score {score}, health {health}.")
 
 
 @app.command()
@@ -156,18 +163,6 @@ def jobs(url: Url = DEFAULT_URL, key: Key = "", limit: Limit = 20) -> None:
 def main() -> None:
     """Run the `tandemcal` command."""
     app()
-
-
-@contextmanager
-def _server_packages(extras: str = "server") -> Iterator[None]:
-    """Exit with a message if a package of the server is not installed."""
-    try:
-        yield
-    except ModuleNotFoundError as error:
-        fail(
-            f"This command needs the server's packages ('{error.name}' is missing); "
-            f"install them: pip install 'tandemcal[{extras}]'"
-        )
 
 
 def _score(score: float | None) -> str | None:

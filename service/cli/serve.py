@@ -9,7 +9,9 @@ from contextlib import contextmanager
 import uvicorn
 from rich.console import Console
 
+from service.api.metrics import METRICS_ADVICE
 from service.app import MakeEngine, create_app, leave_jobs_to_workers, run_jobs_here
+from service.cli.environment import read_settings
 from service.connection_guard import ConnectionLimits, guarded
 from service.jobs.queue.executor import refuse_second
 from service.listening import SHUTDOWN_GRACE, SWITCH_INTERVAL, listen
@@ -18,6 +20,8 @@ from service.private_files import keep_private
 from service.settings import Settings
 from service.startup import prepare
 from service.tls import event_loop, server_context
+
+_ADVICE = "Choose another port with --port or TANDEMCAL_PORT, or 0 for any."
 
 
 def serve(host: str | None, port: int | None, console: Console) -> None:
@@ -41,8 +45,10 @@ def serve_api(host: str | None, port: int | None, console: Console) -> None:
 def _listening(settings: Settings) -> Iterator[socket.socket]:
     configure_logging(settings.log_level, as_json=settings.log_json)
     keep_private(settings.data_dir)
-    listener = listen(settings.host, settings.port)
+    listener = listen(settings.host, settings.port, _ADVICE)
     try:
+        if settings.metrics_port is not None:  # said here in a sentence, before anything starts
+            listen(settings.host, settings.metrics_port, METRICS_ADVICE).close()
         yield listener
     finally:
         listener.close()
@@ -77,7 +83,7 @@ def _tls(settings: Settings) -> ssl.SSLContext | None:
 
 def _settings(host: str | None, port: int | None) -> Settings:
     """Read the settings; host and port of the command line override the environment."""
-    settings = Settings()
+    settings = read_settings()
     chosen = {
         "host": settings.host if host is None else host,
         "port": settings.port if port is None else port,

@@ -5,12 +5,12 @@ import threading
 
 import structlog
 
+from service.cli.environment import read_settings
 from service.db.migrate import upgrade
 from service.db.session import Database, wait_for
 from service.jobs.queue.dbos_engine import ExecutingEngine
 from service.logs import configure_logging
 from service.private_files import keep_private
-from service.settings import Settings
 
 STARTED = "worker: started, it runs jobs"  # the log line that others wait for
 
@@ -20,7 +20,7 @@ def work() -> None:
 
     Raises ExecutorRunningError and ExecutorNameTakenError.
     """
-    settings = Settings()
+    settings = read_settings()
     configure_logging(settings.log_level, as_json=settings.log_json)
     keep_private(settings.data_dir)
     stopping = _stop_requested()
