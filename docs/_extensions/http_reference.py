@@ -24,7 +24,8 @@ A program shows its key in the header `Authorization: Bearer KEY`. A path under 
 except `/v1/session`, which exchanges a key for the cookie of a browser. Lists are pages: give
 `next_cursor` of an answer as `cursor` to read the next one. An answer has at most 1 MB, so that a
 page may hold fewer items than `limit`. A list leaves out `result`, `progress`, `summary` and
-`fingerprint` of an item above 64 kB. A query parameter that a route does not know is refused. An
+`fingerprint` of an item above 64 kB, and whole items whose rows are damaged: `unreadable` has their
+ids. A query parameter that a route does not know is refused. An
 error is answered as `application/problem+json`; its `detail` says what to change. A request with an
 `Idempotency-Key` that was sent before is answered with 200 and what it made then.
 """
