@@ -60,8 +60,9 @@ def _shown(found: RowPage[Row], view_of: ViewOf[Row]) -> _Shown:
             continue
         room -= len(item) + 1  # with the comma behind it
         if room < 0 and items:
-            unreadable = [*found.unreadable_before(index), *damaged]
-            return _Shown(items, unreadable, found.cursor_behind(index - 1))
+            last = index - 1  # what cannot be read behind it is named on the next page
+            unreadable = [*found.unreadable_before(last), *damaged]
+            return _Shown(items, unreadable, found.cursor_behind(last))
         items.append(item)
     return _Shown(items, [*map(str, found.unreadable), *damaged], found.next_cursor)
 

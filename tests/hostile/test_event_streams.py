@@ -15,7 +15,7 @@ from service.api.context import Context, utc_now
 from service.api.event_messages import Message
 from service.api.notifier import EventNotifier, Listener
 from service.db.access_tables import ApiKey
-from service.db.repositories.events import EventRepository
+from service.db.repositories.events import EventRepository, Subject
 from service.db.repositories.jobs import JobRepository
 from service.db.session import Database
 from service.states import JobStatus
@@ -102,7 +102,7 @@ def emit(database: Database, job_id: str, count: int = 1) -> None:
         for _ in range(count):
             key = str(uuid7())
             EventRepository(session).append(
-                job_id, "job.log", key, {"message": "é"}, now=utc_now(), job_id=job_id
+                Subject(job_id), "job.log", key, {"message": "é"}, utc_now()
             )
 
 
