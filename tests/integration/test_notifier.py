@@ -6,15 +6,13 @@ from datetime import UTC, datetime
 import pytest
 
 from service.api.notifier import EventNotifier
-from service.db.repositories.events import EventRepository
+from service.db.repositories.events import EventRepository, Subject
 from service.db.session import Database
 
 
 def tell(database: Database, key: str) -> None:
     with database.writing() as session:
-        EventRepository(session).append(
-            "job", "job.progress", key, {}, now=datetime.now(UTC), job_id="job"
-        )
+        EventRepository(session).append(Subject("job"), "job.progress", key, {}, datetime.now(UTC))
 
 
 def rename_events(database: Database, before: str, after: str) -> None:
