@@ -2,7 +2,7 @@
 
     python -m benchmarks.robustness [--task NAME] [--kinds mismatch,thermal] [--strengths 0.1,0.2]
         [--ways as-is,online,auto] [--seeds 0,1,2] [--test-images N] [--students FOLDER]
-        [--json FILE] [--quick] [--check]
+        [--json FILE] [--plot FILE] [--quick] [--check]
 
 The golden student of a seed is put on a chip of the same seed: as it is, after offline LTL, after
 online LTL, after the product's automatic calibration, and after that with ten samples. Beside them
@@ -26,6 +26,7 @@ from benchmarks.datasets import MissingDataError
 from benchmarks.machine import about
 from benchmarks.noise_training import Lesson, noise_trained
 from benchmarks.robustness_kinds import KINDS, Case
+from benchmarks.robustness_plot import plot
 from benchmarks.robustness_rows import AS_IS, Row, complaints_about, sentence_of, table_of
 from benchmarks.robustness_tasks import Task, make_task
 from benchmarks.row_file import exit_code, keep_rows, read_rows
@@ -94,6 +95,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for row in keep_rows(measured(task_of, options, rows), rows, options.json, heading):
         console.print(sentence_of(row))
     console.print(table_of(rows))
+    if options.plot is not None:
+        plot(rows, options.plot)
     return exit_code(console, complaints_about(rows), check=options.check)
 
 
@@ -198,6 +201,7 @@ def parse_options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--teacher-epochs", type=int, help="in place of the usual ones")
     parser.add_argument("--students", type=Path, help="folder to keep teachers and students in")
     parser.add_argument("--json", type=Path, help="write, or add to, this file")
+    parser.add_argument("--plot", type=Path, help="write curves of all rows to this file")
     parser.add_argument("--quick", action="store_true", help="digits: one kind, strength and seed")
     parser.add_argument("--check", action="store_true", help="exit code 1 where a figure misses")
     options = parser.parse_args(arguments)

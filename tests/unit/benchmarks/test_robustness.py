@@ -16,6 +16,7 @@ from benchmarks.robustness import (
     row_of,
 )
 from benchmarks.robustness_kinds import KINDS, OWN, PAPER, Case
+from benchmarks.robustness_plot import plot
 from benchmarks.robustness_rows import (
     AS_IS,
     Mean,
@@ -99,6 +100,14 @@ def test_a_mean_has_the_standard_error_of_its_seeds() -> None:
     seeds = [ROW._replace(seed=seed, after=90.0 + seed) for seed in range(3)]
     assert points_of(seeds)["digits", "mismatch", 0.2]["auto"] == pytest.approx(found)
     assert table_of([*seeds, ROW._replace(strength=0.3)]).row_count == 2
+
+
+def test_every_curve_is_drawn(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    kinds = [ROW, ROW._replace(strength=0.3), ROW._replace(kind="quantisation", strength=4)]
+    plot([*kinds, *(row._replace(way=AS_IS, seed=1) for row in kinds)], tmp_path / "curves.svg")
+    drawn = (tmp_path / "curves.svg").read_text()
+    assert all(text in drawn for text in ("mismatch, digits", "quantisation, digits", AS_IS))
 
 
 def changed(kind: str) -> set[str]:
