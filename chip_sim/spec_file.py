@@ -18,7 +18,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from chip_sim.errors import SpecFileError, UnknownSpecKeyError
-from chip_sim.presets import preset
+from chip_sim.presets import is_preset, preset
 from chip_sim.spec import ChipSpec
 
 BASE = "base"
@@ -27,6 +27,15 @@ _QUANTITY = re.compile(r"^\s*([-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)\s*([^\d
 _PERCENT = "%"
 
 Schema = Mapping[str, Any]
+
+
+def find_spec(word: str) -> ChipSpec:
+    """Return the spec of the preset of that name, else that in the file of that name.
+
+    A word without an ending is a name. Raises what `preset` or `load_spec` raises.
+    """
+    path = Path(word)
+    return load_spec(path) if path.suffix and not is_preset(word) else preset(word)
 
 
 def load_spec(path: Path) -> ChipSpec:

@@ -50,15 +50,13 @@ def plot(spec: Spec, out: Out = Path("chip-plots"), seed: Seed = 1) -> None:
 
 
 def chosen_spec(word: str) -> "ChipSpec":
-    """Return the spec in the file of that name, else the spec of the preset.
+    """Return the spec of the preset of that name, else that in the file of that name.
 
     Raises CalibrationError if the spec is not valid or the preset unknown, OSError for the file.
     """
-    from chip_sim.presets import is_preset, preset
-    from chip_sim.spec_file import load_spec
+    from chip_sim.spec_file import find_spec
 
-    path = Path(word)
-    return load_spec(path) if path.suffix and not is_preset(word) else preset(word)
+    return find_spec(word)
 
 
 def draw_all(spec: "ChipSpec", seed: int, folder: Path) -> list[Path]:

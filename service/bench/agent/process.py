@@ -3,16 +3,13 @@
 import socket
 import ssl
 import sys
-from pathlib import Path
 
 import uvicorn
 from rich.console import Console
 from starlette.types import ASGIApp
 
 from chip_sim.chip import make_chip
-from chip_sim.presets import is_preset, preset
-from chip_sim.spec import ChipSpec
-from chip_sim.spec_file import load_spec
+from chip_sim.spec_file import find_spec
 from ltl_core.chip import ChipBackend
 from service.bench.agent.call_log import CallLog
 from service.bench.agent.chip_server import ChipServer
@@ -78,14 +75,10 @@ def open_local_chip(settings: AgentSettings) -> ChipBackend:
     UnknownChipBackendError, and DriverFailedError if the driver fails.
     """
     if settings.backend == SIMULATED:
-        return make_chip(settings.name, without_age_limit(_spec(settings.chip)), settings.chip_seed)
+        return make_chip(
+            settings.name, without_age_limit(find_spec(settings.chip)), settings.chip_seed
+        )
     return find_driver(settings.backend, {}).open(settings.name, settings.backend_settings)
-
-
-def _spec(chip: str) -> ChipSpec:
-    """Return the spec of a preset, or of a file: a name with a suffix is a file."""
-    path = Path(chip)
-    return load_spec(path) if path.suffix and not is_preset(chip) else preset(chip)
 
 
 def _listen(settings: AgentSettings) -> socket.socket:

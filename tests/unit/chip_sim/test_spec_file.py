@@ -7,7 +7,7 @@ import pytest
 
 from chip_sim.errors import SpecFileError, UnknownPresetError, UnknownSpecKeyError
 from chip_sim.presets import NAMES, PAPER, preset
-from chip_sim.spec_file import load_spec, read_spec
+from chip_sim.spec_file import find_spec, load_spec, read_spec
 
 YAML = Path("mine.yaml")
 
@@ -55,6 +55,16 @@ def test_a_file_may_begin_with_a_named_chip() -> None:
     hermes = preset("hermes")
     device = hermes.device.model_copy(update={"variation": 0.2})
     assert spec == hermes.model_copy(update={"model": "mine", "device": device})
+
+
+def test_a_strength_behind_a_name_is_not_the_ending_of_a_file(tmp_path: Path) -> None:
+    assert find_spec("paper-mismatch-0.3") == preset("paper-mismatch-0.3")
+    assert find_spec("pcm") == preset("pcm")
+    path = tmp_path / "mine.yaml"
+    path.write_text("base: pcm")
+    assert find_spec(str(path)).model == "mine"
+    with pytest.raises(FileNotFoundError):
+        find_spec(str(tmp_path / "paper-mismatch-0.3"))
 
 
 def test_a_file_may_give_a_non_ideality_of_the_paper_its_strength() -> None:

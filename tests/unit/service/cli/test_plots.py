@@ -38,10 +38,8 @@ def test_a_wrong_spec_gives_a_message(tmp_path: Path, content: str, says: str) -
     assert not (tmp_path / "out").exists()
 
 
-def test_a_strength_behind_a_name_is_not_the_ending_of_a_file(tmp_path: Path) -> None:
+def test_a_chip_of_the_paper_has_its_strength_behind_its_name() -> None:
     assert chosen_spec("paper-mismatch-0.3").paper.mismatch == 0.3
-    with pytest.raises(FileNotFoundError):
-        chosen_spec(str(tmp_path / "paper-mismatch-0.3"))
 
 
 def test_an_unknown_chip_lists_the_known_ones() -> None:
