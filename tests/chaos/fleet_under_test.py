@@ -18,7 +18,8 @@ from tests.chaos.fault_schedule import FaultAction, FaultEvent, JobRequest, Role
 from tests.chaos.reader import Reader
 from tests.chaos.supervisors import DatabaseSupervisor, ProcessSupervisor, SmallDisk
 from tests.integration.fleet_lab import Worker, copy_rows
-from tests.integration.jobs_lab import Json, Lab, Process, SeededLab, copy_of, until
+from tests.integration.jobs_lab import Lab, Process, SeededLab, copy_of, until
+from tests.integration.lab_seed import Json
 from tests.ports import free_ports
 from tests.postgres import EmbeddedServer, as_text
 

@@ -7,7 +7,7 @@ import tempfile
 from pathlib import Path
 
 from service.jobs.kinds.train import train
-from tests.integration.jobs_lab import STUDENT, collected
+from tests.integration.lab_seed import STUDENT, collected
 
 
 def main() -> None:

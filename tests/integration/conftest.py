@@ -16,7 +16,8 @@ from service.db.migrate import upgrade
 from service.db.session import Database
 from service.settings import Settings
 from tests.integration.fleet_lab import Fleet, a_fleet
-from tests.integration.jobs_lab import QUEUE_POLL_S, Lab, SeededLab, a_lab, seed
+from tests.integration.jobs_lab import QUEUE_POLL_S, Lab, SeededLab, a_lab
+from tests.integration.lab_seed import seed
 from tests.postgres import Server, as_text, running_server
 from tests.recording import RecordingEngine
 from tests.warm.client import WarmServer

@@ -6,7 +6,8 @@ from service.db.repositories.jobs import JobRepository
 from service.db.tables import Job
 from service.jobs.attempts.attempt import Attempt, DispatchTicket, Holder, begin_attempt
 from service.states import JobStatus
-from tests.integration.jobs_lab import Lab, new_id, now
+from tests.integration.jobs_lab import Lab
+from tests.integration.lab_seed import new_id, now
 
 
 def a_job(lab: Lab, chip: str) -> Job:

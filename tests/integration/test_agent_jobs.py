@@ -26,7 +26,8 @@ from service.jobs.messages import Ended, ExecutorConfig, JobDescription, Progres
 from service.states import JobStatus
 from tests.agents import ANYBODY, serve_agent, serving
 from tests.hostile.hostile_agent import pretending, refusal, saying
-from tests.integration.jobs_lab import Lab, new_id, now
+from tests.integration.jobs_lab import Lab
+from tests.integration.lab_seed import new_id, now
 from tests.proxies import Proxy, with_tensor
 
 HOUR = timedelta(hours=1)

@@ -18,7 +18,8 @@ from service.bench.driver.http_chip import open_http_chip
 from service.db.agent_tables import Agent
 from service.tls import client_context
 from tests.integration.agent_lab import AgentProcess
-from tests.integration.jobs_lab import PATIENCE, Lab, Service, now, until
+from tests.integration.jobs_lab import PATIENCE, Lab, Service, until
+from tests.integration.lab_seed import now
 from tests.integration.tls_files import TlsFiles, make_tls_files
 from tests.warm.client import WarmServer
 

@@ -13,7 +13,8 @@ from service.jobs.kinds.context import JobContext, NoLink
 from service.jobs.kinds.main import do_job
 from service.jobs.messages import ExecutorConfig
 from service.states import JobStatus
-from tests.integration.jobs_lab import Lab, new_id, now
+from tests.integration.jobs_lab import Lab
+from tests.integration.lab_seed import new_id, now
 
 SETTINGS = {
     "budget": {"samples": 160, "cell_writes_per_cell": 0.5},

@@ -18,7 +18,8 @@ from service.jobs.queue.dbos_queue import DbosQueue
 from service.jobs.queue.stalled import LostDispatches, UnstartedDispatches
 from service.settings import Settings
 from service.states import JobStatus
-from tests.integration.jobs_lab import Lab, now
+from tests.integration.jobs_lab import Lab
+from tests.integration.lab_seed import now
 from tests.integration.started_jobs import a_job, queued, started
 
 SECOND = timedelta(seconds=1)

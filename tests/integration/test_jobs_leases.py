@@ -24,7 +24,8 @@ from service.jobs.attempts.attempt import (
 )
 from service.jobs.errors import JobTakenOverError
 from service.states import JobStatus
-from tests.integration.jobs_lab import Lab, new_id, now
+from tests.integration.jobs_lab import Lab
+from tests.integration.lab_seed import new_id, now
 from tests.integration.started_jobs import queued, started
 
 SECOND = timedelta(seconds=1)
