@@ -1,5 +1,6 @@
 """The example of a lab's driver: its line fails, its chip reboots, and nothing is done twice."""
 
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -11,7 +12,7 @@ from torch import Tensor
 
 from ltl_core.calibration.loop import Calibration
 from ltl_core.chip import ChipBackend, Observable, Stimulus
-from ltl_core.errors import ChipUnavailableError
+from ltl_core.errors import ChipError, ChipUnavailableError, SettingError
 from ltl_core.settings import Budget, CalibrationSettings, Data
 from ltl_core.student.codes import fit_lsb, format_of
 from ltl_core.student.student import Student
@@ -100,6 +101,42 @@ def test_a_failing_line_changes_no_answer(blobs: World, fault: tuple[str, str]) 
         pytest.raises(ChipUnavailableError, match="after 1 tries"),
     ):
         answered(chip, blobs)
+
+
+@pytest.mark.parametrize("cut_every", ["3", "4", "0"])  # while waiting, while asking, never
+def test_a_chip_waits_once_where_the_answer_is_lost(cut_every: str) -> None:
+    with firmware("--cut-every", cut_every) as port, serial_chip(port, pause_s=0.001) as chip:
+        chip.settle(1.0)
+        assert chip.now() == 1.0
+
+
+def test_a_chip_refuses_a_host_without_a_name(port: int) -> None:
+    with serial_chip(port):  # makes the module importable
+        from serial_chip.line import Line, LineSettings
+        from serial_chip.protocol import Command
+    line = Line("bench-1", LineSettings(port, SERIAL), lambda _ask: None)
+    assert line.hello().serial == SERIAL
+    with pytest.raises(ChipError, match="refused HELLO: HELLO takes 8 bytes"):
+        line.ask(Command.HELLO)
+    line.close()
+
+
+def test_all_tries_of_a_request_end_at_one_time() -> None:
+    with firmware("--slow-s", "1") as port:
+        settings = {"answer_s": 0.05, "pause_s": 0.05, "tries": 1000}
+        began = time.monotonic()
+        with (
+            pytest.raises(ChipUnavailableError, match=r"after \d tries"),
+            serial_chip(port, request_s=0.3, **settings),
+        ):
+            pass
+    assert time.monotonic() - began < 1.0
+
+
+@pytest.mark.parametrize("settings", [{"tries": 0}, {"answer_s": 0.0}, {"request_s": -1.0}])
+def test_a_line_without_tries_or_time_is_refused(settings: dict[str, float], port: int) -> None:
+    with pytest.raises(SettingError, match="tries"), serial_chip(port, **settings):
+        pass
 
 
 def test_a_chip_that_is_too_slow_is_named_with_the_line_of_the_driver() -> None:

@@ -4,24 +4,31 @@ The chip multiplies vectors by the matrix of one slot and fires. The host does t
 convolutions into vectors, pools, and presents the spikes of one layer to the next.
 """
 
-import hashlib
 import math
 from collections.abc import Iterator, Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
+from serial_chip.layers import (
+    Layer,
+    bias_registers,
+    cell_block,
+    check_codes,
+    group_count,
+    input_vectors,
+    mean_rates,
+    network_digest,
+    recording_of,
+)
 from serial_chip.line import Ask, Line, LineSettings
 from serial_chip.protocol import (
     COUNTERS,
-    HELLO,
     RUN,
     SLOT,
     WEIGHT_MAX,
-    WRITE,
     Command,
     pack_codes,
     unpack_codes,
@@ -30,10 +37,7 @@ from tandemcal.backend import (
     CapacityError,
     ChipError,
     ChipInfo,
-    CodeRangeError,
     Fingerprint,
-    LayerRecording,
-    LayerSettings,
     LayerShapeError,
     NonFiniteError,
     Observable,
@@ -44,21 +48,12 @@ from tandemcal.backend import (
     UnsupportedLayerError,
     WriteReport,
 )
-from tandemcal.network import Conv2d, Stage
+from tandemcal.network import Stage
 
 TRIM_MAX, TRIM_LSB, TIME_STEP = 127, 1 / 128, 1e-3
 INPUT_MAX = 127  # largest code of the DAC
 COLUMNS_AT_ONCE = 16  # of a write: a chip that reboots in one loses little
 BYTES_AT_ONCE = 2**19  # of an answer
-
-
-class Layer(NamedTuple):
-    """One placed layer: its slot, its registers, and the bias codes that it was given last."""
-
-    slot: int
-    stage: Stage
-    settings: LayerSettings
-    bias: Tensor  # [column], with the threshold codes taken off
 
 
 def make_chip(chip_id: str, settings: Mapping[str, Any]) -> "SerialChip":
@@ -78,9 +73,9 @@ class SerialChip:
         self._layers: dict[str, Layer] = {}
         self._placement: Placement | None = None
         self._line = Line(chip_id, settings, self._restore)
-        _, model, _, slots, rows, columns, _ = HELLO.unpack(self._line.ask(Command.HELLO))
+        found = self._line.hello()
         self.info = ChipInfo(
-            *(chip_id, model.rstrip(b"\0").decode(), rows, columns, slots, WEIGHT_MAX),
+            *(chip_id, found.model, found.rows, found.columns, found.slots, WEIGHT_MAX),
             *(-TRIM_MAX - 1, TRIM_MAX, TRIM_LSB),
             # Membranes and windows of hidden layers cannot be read.
             observables=frozenset({Observable.COUNTS, Observable.SPIKES}),
@@ -90,8 +85,8 @@ class SerialChip:
 
     def place(self, placement: Placement) -> None:
         """Give each layer a slot; see `ChipBackend`."""
-        layers, network = self._fit(placement), _digest(placement)
-        *_, standing = HELLO.unpack(self._line.ask(Command.HELLO))
+        layers, network = self._fit(placement), network_digest(placement)
+        standing = self._line.hello().network
         if placement == self._placement and standing == network:
             return  # the registers are those that this driver has set
         if standing != network:
@@ -102,13 +97,13 @@ class SerialChip:
     def program(self, layer: str, codes: Tensor) -> WriteReport:
         """Write the cells whose code changed, and read them back; see `ChipBackend`."""
         placed = self._placed(layer)
-        _check(layer, "weight", codes, (placed.stage.columns, placed.stage.rows), WEIGHT_MAX)
+        check_codes(layer, "weight", codes, (placed.stage.columns, placed.stage.rows), WEIGHT_MAX)
         before, wanted = self._counters(), codes.numpy().astype(np.int8)
         for first in range(0, len(wanted), COLUMNS_AT_ONCE):
             part = wanted[first : first + COLUMNS_AT_ONCE]
-            self._line.ask(Command.WRITE, _cells(placed.slot, first, part) + pack_codes(part))
+            self._line.ask(Command.WRITE, cell_block(placed.slot, first, part) + pack_codes(part))
         held = unpack_codes(
-            self._line.ask(Command.READ, _cells(placed.slot, 0, wanted)), *wanted.shape
+            self._line.ask(Command.READ, cell_block(placed.slot, 0, wanted)), *wanted.shape
         )
         cells = self._counters()[1] - before[1]
         return WriteReport(cells, cells, torch.from_numpy(held != wanted))
@@ -120,10 +115,10 @@ class SerialChip:
         """
         placed = self._placed(layer)
         for what, codes in (("threshold trim", threshold), ("bias trim", bias)):
-            _check(layer, what, codes, (placed.stage.columns,), TRIM_MAX, -TRIM_MAX - 1)
+            check_codes(layer, what, codes, (placed.stage.columns,), TRIM_MAX, -TRIM_MAX - 1)
         codes = bias.long() - (0 if placed.stage.is_readout else threshold.long())
         self._layers[layer] = placed._replace(bias=codes)
-        self._line.ask(Command.BIAS, _bias(self._layers[layer]))
+        self._line.ask(Command.BIAS, bias_registers(self._layers[layer]))
 
     def run(self, stimulus: Stimulus, record: Mapping[str, Observable]) -> Recording:
         """Present the stimulus to its layer, and its spikes to the next; see `ChipBackend`."""
@@ -134,7 +129,7 @@ class SerialChip:
             answer = self._present(layer, signal, stimulus.steps, samples)
             samples = 0  # the port counts the steps of a sample once, whatever the layers take
             if layer.stage.name in record:
-                shown[layer.stage.name] = _recorded(layer, answer, record[layer.stage.name])
+                shown[layer.stage.name] = recording_of(layer, answer, record[layer.stage.name])
             signal = answer.float()
         return Recording({name: shown[name] for name in record}, self.now())
 
@@ -147,7 +142,7 @@ class SerialChip:
         stimulus = Stimulus(values * self._placement.input_full_scale, 16)
         shown = self.run(stimulus, dict.fromkeys(self._layers, Observable.SPIKES))
         return Fingerprint(
-            {name: _rates(self._layers[name], layer) for name, layer in shown.layers.items()},
+            {name: mean_rates(self._layers[name], layer) for name, layer in shown.layers.items()},
             shown.chip_time,
         )
 
@@ -176,7 +171,7 @@ class SerialChip:
             size = (layer.slot, stage.columns, stage.rows)
             levels = (of.threshold, of.decay, of.full_scale)
             ask(Command.CONFIGURE, SLOT.pack(*size, *levels, stage.is_readout))
-            ask(Command.BIAS, _bias(layer))
+            ask(Command.BIAS, bias_registers(layer))
 
     def _fit(self, placement: Placement) -> dict[str, Layer]:
         """Return the layers in their slots. Raises CapacityError and UnsupportedLayerError."""
@@ -186,7 +181,7 @@ class SerialChip:
         for stage, block in zip(stages, blocks, strict=True):
             if len(stage.branches) > 1:
                 raise UnsupportedLayerError(stage.name, "add", "use a network without additions")
-            if needed <= info.tiles and (max(block) > 1 or _groups(stage) > 1):
+            if needed <= info.tiles and (max(block) > 1 or group_count(stage) > 1):
                 advice = (
                     f"a layer has one group, {info.tile_columns} columns, {info.tile_rows} rows"
                 )
@@ -234,7 +229,7 @@ class SerialChip:
         """Return the spikes of a layer, or the sums of the readout, [time, batch, *output]."""
         assert self._placement is not None
         stage = layer.stage
-        vectors = _vectors(stage, signal)  # [time or 1, batch * position, row]
+        vectors = input_vectors(stage, signal)  # [time or 1, batch * position, row]
         top = self._placement.input_full_scale if stage.source is None else 1.0
         codes = (vectors / top * INPUT_MAX).round().clamp(-INPUT_MAX, INPUT_MAX)
         size = max(1, BYTES_AT_ONCE // (steps * max(stage.rows, 4 * stage.columns)))
@@ -257,58 +252,3 @@ class SerialChip:
             return torch.from_numpy(np.frombuffer(answer, "<f4").reshape(shape).copy())
         bits = np.unpackbits(np.frombuffer(answer, np.uint8), count=math.prod(shape))
         return torch.from_numpy(bits.reshape(shape).astype(bool))
-
-
-def _digest(placement: Placement) -> bytes:
-    """Return 16 bytes that name a network and its registers."""
-    settings = {name: tuple(layer) for name, layer in placement.layers.items()}
-    told = (placement.network.model_dump_json(), sorted(settings.items()), placement[2])
-    return hashlib.sha256(repr(told).encode()).digest()[:16]
-
-
-def _groups(stage: Stage) -> int:
-    return stage.layer.groups if isinstance(stage.layer, Conv2d) else 1
-
-
-def _cells(slot: int, first: int, codes: np.ndarray) -> bytes:
-    return WRITE.pack(slot, first, *codes.shape)
-
-
-def _bias(layer: Layer) -> bytes:
-    return bytes([layer.slot]) + layer.bias.numpy().astype("<i2").tobytes()
-
-
-def _vectors(stage: Stage, signal: Tensor) -> Tensor:
-    """Return what the columns see, [time, batch * position, row]."""
-    flat = signal.flatten(0, 1)
-    for pool in stage.pools:
-        flat = F.avg_pool2d(flat, pool.kernel, pool.stride)
-    if isinstance(stage.layer, Conv2d):
-        kind = stage.layer
-        flat = F.unfold(flat, kind.kernel, 1, kind.padding, kind.stride).transpose(1, 2)
-    return flat.reshape(len(signal), -1, stage.rows)
-
-
-def _check(
-    layer: str, what: str, codes: Tensor, shape: tuple[int, ...], top: int, low: int | None = None
-) -> None:
-    if tuple(codes.shape) != shape or codes.is_floating_point():
-        raise LayerShapeError(layer, shape, tuple(codes.shape), f"integer {what} codes")
-    low = -top if low is None else low
-    if codes.min() < low or codes.max() > top:
-        raise CodeRangeError(layer, what, low, top)
-
-
-def _recorded(layer: Layer, answer: Tensor, asked: Observable) -> LayerRecording:
-    if layer.stage.is_readout:
-        return LayerRecording(membrane=answer)
-    spikes = None if asked is Observable.COUNTS else answer
-    return LayerRecording(counts=answer.sum(0).int(), spikes=spikes)
-
-
-def _rates(layer: Layer, shown: LayerRecording) -> Tensor:
-    """Return spikes a step of each column; for a readout, sums a step in threshold units."""
-    if shown.spikes is not None:
-        return shown.spikes.float().mean((0, 1)).view(layer.stage.columns, -1).mean(1)
-    assert shown.membrane is not None
-    return shown.membrane[-1].mean(0) / (len(shown.membrane) * layer.settings.threshold)

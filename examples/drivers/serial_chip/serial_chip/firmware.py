@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from serial_chip.protocol import (
     ANSWER,
     COUNTERS,
-    HELLO,
+    HOST_BYTES,
     REQUEST,
     RUN,
     SLOT,
@@ -27,6 +27,7 @@ from serial_chip.protocol import (
     Command,
     Frame,
     GarbledError,
+    Hello,
     Status,
     pack_codes,
     read_frame,
@@ -93,9 +94,11 @@ class Chip:
         except struct.error as error:
             raise ValueError(f"the payload is too short: {error}") from error
 
-    def _hello(self, _payload: bytes) -> bytes:
-        who = (self._serial.encode(), b"serial-4bit", self._boots)
-        return HELLO.pack(*who, SLOTS, ROWS, COLUMNS, self._network)
+    def _hello(self, payload: bytes) -> bytes:
+        if len(payload) != HOST_BYTES:
+            raise ValueError(f"HELLO takes {HOST_BYTES} bytes that name the host")
+        who = (self._serial, "serial-4bit", self._boots)
+        return Hello(*who, SLOTS, ROWS, COLUMNS, self._network).to_bytes()
 
     def _counters(self, _payload: bytes) -> bytes:
         return COUNTERS.pack(self._clock_ns, self._written)

@@ -4,21 +4,24 @@ import secrets
 import socket
 import time
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import ExitStack, suppress
+from functools import partial
 from typing import NamedTuple
 
 from serial_chip.protocol import (
     ANSWER,
-    HELLO,
+    HOST_BYTES,
     REQUEST,
     Command,
     Frame,
     GarbledError,
+    Hello,
     Status,
     read_frame,
     to_bytes,
+    to_hello,
 )
-from tandemcal.backend import ChipError, ChipUnavailableError
+from tandemcal.backend import ChipError, ChipUnavailableError, SettingError
 
 Ask = Callable[[Command, bytes], bytes]
 
@@ -29,7 +32,8 @@ class LineSettings(NamedTuple):
     port: int
     serial: str
     host: str = "127.0.0.1"
-    answer_s: float = 5.0  # for an answer
+    answer_s: float = 5.0  # for one answer
+    request_s: float = 20.0  # for a request, with all its tries
     tries: int = 4
     pause_s: float = 0.05  # before the second try; doubled each time
 
@@ -43,27 +47,35 @@ class Line:
     def __init__(
         self, chip_id: str, settings: LineSettings, restore: Callable[[Ask], None]
     ) -> None:
+        """Open nothing yet. Raises SettingError if no try or no time is allowed."""
+        if settings.tries < 1 or min(settings.answer_s, settings.request_s) <= 0:
+            raise SettingError("A line needs 'tries' of at least 1, and times above 0 s.")
         self._chip_id, self._settings, self._restore = chip_id, settings, restore
         self._socket: socket.socket | None = None
-        self._host = secrets.token_bytes(8)  # another host's sequence numbers are not ours
+        self._host = secrets.token_bytes(HOST_BYTES)  # other hosts' sequence numbers are not ours
         self._sequence = 0
         self._boots: int | None = None
 
+    def hello(self) -> Hello:
+        """Return what the chip says of itself. Raises ChipUnavailableError."""
+        return to_hello(self.ask(Command.HELLO, self._host))
+
     def ask(self, command: Command, payload: bytes = b"") -> bytes:
         """Return the answer. Raises ChipUnavailableError, and ChipError if the chip refuses."""
-        self._sequence = (self._sequence + 1) % 2**16
-        sequence, pause, last = self._sequence, self._settings.pause_s, ""
-        for tried in range(self._settings.tries):
-            if tried:
-                time.sleep(pause)
-                pause *= 2
+        request, pause = self._next(command, payload), self._settings.pause_s
+        until, tried = time.monotonic() + self._settings.request_s, 0
+        while True:
+            tried += 1
             try:
-                self._connect()
-                return self._exchange(command, payload, sequence)
+                return self._exchange(self._connected(until), request, until)
             except (OSError, EOFError, GarbledError) as error:
                 self.close()
                 last = str(error) or type(error).__name__
-        reason = f"no answer to {command.name} from {self._place} after {tried + 1} tries ({last})"
+            if tried == self._settings.tries or time.monotonic() + pause >= until:
+                break
+            time.sleep(pause)
+            pause *= 2
+        reason = f"no answer to {command.name} from {self._place} after {tried} tries ({last})"
         raise ChipUnavailableError(self._chip_id, reason)
 
     def close(self) -> None:
@@ -76,52 +88,71 @@ class Line:
     def _place(self) -> str:
         return f"{self._settings.host}:{self._settings.port}"
 
-    def _connect(self) -> None:
-        """Open the line, check who answers, and restore a chip that has booted."""
-        if self._socket is not None:
-            return
-        address = (self._settings.host, self._settings.port)
-        self._socket = socket.create_connection(address, self._settings.answer_s)
-        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        serial, _, boots, *_ = HELLO.unpack(self._own(Command.HELLO, self._host))
-        found = serial.rstrip(b"\0").decode(errors="replace")
-        if found != self._settings.serial:
-            self.close()
-            reason = f"{self._place} is chip '{found}', not '{self._settings.serial}'"
-            raise ChipUnavailableError(self._chip_id, reason)
-        if self._boots not in (None, boots):
-            self._restore(self._own)
-        self._boots = boots
-
-    def _own(self, command: Command, payload: bytes) -> bytes:
-        """Ask on the open line, without another try."""
+    def _next(self, command: Command, payload: bytes) -> Frame:
+        """Return a request with a sequence number of its own."""
         self._sequence = (self._sequence + 1) % 2**16
-        return self._exchange(command, payload, self._sequence)
+        return Frame(command, self._sequence, payload)
 
-    def _exchange(self, command: Command, payload: bytes, sequence: int) -> bytes:
+    def _connected(self, until: float) -> socket.socket:
+        """Return the open line; one that was opened anew is kept only if all went well on it."""
         if self._socket is None:
-            raise EOFError("the line is closed")
-        self._socket.sendall(to_bytes(REQUEST, Frame(command, sequence, payload)))
-        answer = read_frame(self._receive, ANSWER)
-        if answer.sequence != sequence:
-            raise GarbledError(f"the answer is to request {answer.sequence}, not {sequence}")
+            address = (self._settings.host, self._settings.port)
+            with ExitStack() as stack:
+                opened = socket.create_connection(address, self._left(until))
+                stack.callback(opened.close)
+                opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                self._greet(partial(self._ask_once, opened, until))
+                stack.pop_all()
+            self._socket = opened
+        return self._socket
+
+    def _greet(self, ask: Ask) -> None:
+        """Check who answers, and restore a chip that has booted since it was asked last."""
+        hello = to_hello(ask(Command.HELLO, self._host))
+        if hello.serial != self._settings.serial:
+            reason = f"{self._place} is chip '{hello.serial}', not '{self._settings.serial}'"
+            raise ChipUnavailableError(self._chip_id, reason)
+        if self._boots not in (None, hello.boots):
+            self._restore(ask)
+        self._boots = hello.boots
+
+    def _ask_once(
+        self, opened: socket.socket, until: float, command: Command, payload: bytes
+    ) -> bytes:
+        """Ask on a line that is being opened, without another try."""
+        return self._exchange(opened, self._next(command, payload), until)
+
+    def _exchange(self, opened: socket.socket, request: Frame, until: float) -> bytes:
+        """Send a request and return its answer, in the time that one answer may take."""
+        until = time.monotonic() + self._left(until)
+        opened.settimeout(self._left(until))
+        opened.sendall(to_bytes(REQUEST, request))
+        answer = read_frame(partial(self._receive, opened, until), ANSWER)
+        if answer.sequence != request.sequence:
+            raise GarbledError(
+                f"the answer is to request {answer.sequence}, not {request.sequence}"
+            )
         if answer.code != Status.DONE:
             said = answer.payload.decode(errors="replace")
-            raise ChipError(f"Chip {self._chip_id} refused {command.name}: {said}.")
+            raise ChipError(f"Chip {self._chip_id} refused {Command(request.code).name}: {said}.")
         return answer.payload
 
-    def _receive(self, count: int) -> bytes:
+    def _receive(self, opened: socket.socket, until: float, count: int) -> bytes:
         """Read exactly so many bytes. Raises EOFError where the line is cut, and TimeoutError."""
-        assert self._socket is not None
-        parts, until = bytearray(), time.monotonic() + self._settings.answer_s
+        parts = bytearray()
         while len(parts) < count:
-            left = until - time.monotonic()
-            if left <= 0:
-                raise TimeoutError(f"not answered within {self._settings.answer_s:g} s")
-            self._socket.settimeout(left)
+            opened.settimeout(self._left(until))
             with suppress(TimeoutError):  # the loop says so, with our limit
-                part = self._socket.recv(count - len(parts))
+                part = opened.recv(count - len(parts))
                 if not part:
                     raise EOFError("the line was cut")
                 parts += part
         return bytes(parts)
+
+    def _left(self, until: float) -> float:
+        """Return the seconds that an answer may still take. Raises TimeoutError if none."""
+        left = min(until - time.monotonic(), self._settings.answer_s)
+        if left <= 0:
+            limit = min(self._settings.answer_s, self._settings.request_s)
+            raise TimeoutError(f"not answered within {limit:g} s")
+        return left

@@ -19,8 +19,9 @@ WEIGHT_MAX = 7  # codes run from -7 to 7, in four bits
 
 _HEADER = struct.Struct("<BBHI")  # first byte, command or status, sequence number, length
 _CRC = struct.Struct("<I")
+_HELLO = struct.Struct("<16s16sIBHH16s")  # the fields of Hello
 
-HELLO = struct.Struct("<16s16sIBHH16s")  # serial, model, boots, slots, rows, columns, network
+HOST_BYTES = 8  # of the name of a host
 COUNTERS = struct.Struct("<QQ")  # nanoseconds of the chip's clock, cells written in its life
 SLOT = struct.Struct("<BHHfff?")  # slot, columns, rows, threshold, decay, full scale, readout
 WRITE = struct.Struct("<BHHH")  # slot, first column, columns, rows; then codes, two in a byte
@@ -30,7 +31,7 @@ RUN = struct.Struct("<BHHH?f")  # slot, steps, vectors, samples timed, held, inp
 class Command(IntEnum):
     """What the chip can be asked."""
 
-    HELLO = 1  # 8 bytes that name the host; answers HELLO
+    HELLO = 1  # 8 bytes that name the host; answers Hello
     COUNTERS = 2
     PLACE = 3  # 16 bytes that name a network: clears all cells and registers
     CONFIGURE = 4  # SLOT: the registers of one layer; its cells stay
@@ -56,8 +57,33 @@ class Frame(NamedTuple):
     payload: bytes
 
 
+class Hello(NamedTuple):
+    """What a chip says of itself: who it is, how large, and which network stands on it."""
+
+    serial: str
+    model: str
+    boots: int  # since it was made
+    slots: int
+    rows: int
+    columns: int
+    network: bytes  # 16, all zero before the first PLACE
+
+    def to_bytes(self) -> bytes:
+        """Return the payload of the answer to HELLO."""
+        return _HELLO.pack(self.serial.encode(), self.model.encode(), *self[2:])
+
+
 class GarbledError(Exception):
     """What came over the line is no frame."""
+
+
+def to_hello(payload: bytes) -> Hello:
+    """Read the answer to HELLO. Raises GarbledError if it has another length."""
+    if len(payload) != _HELLO.size:
+        raise GarbledError(f"the answer to HELLO has {len(payload)} bytes, not {_HELLO.size}")
+    serial, model, *numbers = _HELLO.unpack(payload)
+    words = (text.rstrip(b"\0").decode(errors="replace") for text in (serial, model))
+    return Hello(*words, *numbers)
 
 
 def to_bytes(first: int, frame: Frame) -> bytes:
