@@ -28,10 +28,6 @@ class Reader(Protocol):
         """Return whether an activation is a layer already."""
         ...
 
-    def note(self, sentence: str) -> None:
-        """Tell the user of the import something."""
-        ...
-
     def read_input(self, signal: Signal) -> Signal:
         """Return a signal before an operation that is not a scale or a shift of the input."""
         ...

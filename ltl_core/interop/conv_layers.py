@@ -53,11 +53,13 @@ def conv_layer(name: str, kernel: Kernel, shape: Shape) -> ConvLayer:
 
 
 def _side(length: int, count: int, window: int, step: int, before: int) -> _Side:
-    """Return the smallest padding, alike on both sides, that gives `count` outputs."""
-    padding = max(before, 0)
-    while True:
-        first = padding - before
-        needed = max(window + first, length + 2 * padding - step * count + 1)
-        if needed <= length + 2 * padding - step * (count - 1):
-            return _Side(padding, needed, first)
-        padding += 1
+    """Return the smallest padding, alike on both sides, that gives `count` outputs.
+
+    The last output reads up to `step * (count - 1) + window - before`, and up to `padding` zeros
+    behind the input.
+    """
+    beyond = step * (count - 1) + window - before - length
+    padding = max(before, beyond, 0)
+    first = padding - before
+    needed = max(window + first, length + 2 * padding - step * count + 1)
+    return _Side(padding, needed, first)

@@ -51,14 +51,17 @@ def output_shape(shape: Shape, maps: Sequence[LinearMap]) -> Shape:
     return maps[-1].shape if maps else shape
 
 
-def dense(kernel: Kernel) -> Tensor:
-    """Return the weights of a convolution as those of one group."""
-    return _regrouped(kernel.weight, kernel.groups, 1)
-
-
 def regrouped(kernel: Kernel, groups: int) -> Tensor:
     """Return the weights of a convolution for fewer groups, a divisor of its own."""
-    return _regrouped(kernel.weight, kernel.groups, groups)
+    if kernel.groups == groups:
+        return kernel.weight
+    joined, (outputs, inputs, *window) = kernel.groups // groups, kernel.weight.shape
+    outputs_a_group = outputs // kernel.groups
+    blocks = kernel.weight.new_zeros(groups, joined, outputs_a_group, joined, inputs, *window)
+    parts = kernel.weight.view(groups, joined, outputs_a_group, inputs, *window)
+    for index in range(joined):
+        blocks[:, index, :, index] = parts[:, index]
+    return blocks.reshape(outputs, joined * inputs, *window)
 
 
 def _append(shape: Shape, maps: tuple[LinearMap, ...], link: LinearMap) -> tuple[LinearMap, ...]:
@@ -277,14 +280,3 @@ def _joined(first: Kernel, second: Kernel) -> Kernel:
         groups,
         second.shape,
     )
-
-
-def _regrouped(weight: Tensor, groups: int, fewer: int) -> Tensor:
-    if groups == fewer:
-        return weight
-    joined, (outputs, inputs, *window) = groups // fewer, weight.shape
-    blocks = weight.new_zeros(fewer, joined, outputs // groups, joined, inputs, *window)
-    parts = weight.view(fewer, joined, outputs // groups, inputs, *window)
-    for index in range(joined):
-        blocks[:, index, :, index] = parts[:, index]
-    return blocks.reshape(outputs, joined * inputs, *window)

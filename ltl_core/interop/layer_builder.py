@@ -181,8 +181,8 @@ class LayerBuilder:
 
     def _pooled(self, part: Part) -> str:
         """Return the layer that ends the pools of a branch; equal pools become one layer."""
-        if (part.source == INPUT and isinstance(part.link, Kernel)) or part.pools:
-            self._viewed_as |= {part.shape} if part.source == INPUT else set()
+        if part.source == INPUT and (part.pools or isinstance(part.link, Kernel)):
+            self._viewed_as.add(part.shape)
         source = part.source
         for pool in part.pools:
             key = _PoolKey(source, pool.path, pool.window, pool.stride)

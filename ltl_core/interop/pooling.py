@@ -30,7 +30,9 @@ def average_pool(
     step = _pair(kernel_size if stride in (None, ()) else stride, dims, 1)
     pads = _pair(padding, dims, 0)
     if not _is_even(image, result, (window, step, pads), count_include_pad):
-        return call.other(_pool_function(call, window, step, pads, ceil_mode, count_include_pad))
+        return call.other(
+            _pool_function(call, window, step, pads, ceil_mode, count_include_pad, divisor_override)
+        )
     maps: list[LinearMap] = [View(shape, image)]
     if pads == (0, 0):
         maps.append(_average(call, window, step, image, result))
@@ -76,9 +78,9 @@ def adaptive_pool(call: Call, *_output_size: Any, **_words: Any) -> Signal:
 def mean(call: Call, dim: Any = None, keepdim: bool = False, **words: Any) -> Signal:
     """Read a mean; over all positions it is a pool."""
     shape, dims = call.signal.shape, words.get("axis", dim)
-    if dims is None:
-        raise call.refused("it averages over the batch; name the positions, as in x.mean((2, 3))")
-    chosen = {d % (len(shape) + 1) for d in (dims if isinstance(dims, tuple | list) else (dims,))}
+    # No dimension at all means every one, and so the batch too.
+    named = (0,) if dims is None else dims if isinstance(dims, tuple | list) else (dims,)
+    chosen = {d % (len(shape) + 1) for d in named}
     if 0 in chosen:
         raise call.refused("it averages over the batch; name the positions, as in x.mean((2, 3))")
     if len(shape) > 1 and chosen == set(range(2, len(shape) + 1)):
@@ -127,10 +129,11 @@ def _pool_function(
     pads: tuple[int, int],
     ceil_mode: bool,
     count_include_pad: bool,
+    divisor: int | None,
 ) -> Any:
     def pool(values: torch.Tensor) -> torch.Tensor:
         image = values.view(len(values), *as_image(tuple(values.shape[1:])))
-        found = F.avg_pool2d(image, window, step, pads, ceil_mode, count_include_pad)
+        found = F.avg_pool2d(image, window, step, pads, ceil_mode, count_include_pad, divisor)
         return found.view(len(values), *call.shape)
 
     return pool

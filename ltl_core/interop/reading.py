@@ -118,10 +118,6 @@ class _Reading:
         """Return a signal before an operation that is not a scale or a shift of the input."""
         return self._affine.taken_from(signal) if self._affine else signal
 
-    def note(self, sentence: str) -> None:
-        """Tell the user of the import something."""
-        self._builder.notes.append(sentence)
-
     def _operation(self, node: fx.Node) -> Value:
         args = list(fx.node.map_aggregate(node.args, self._known))
         words = dict(fx.node.map_aggregate(node.kwargs, self._known))
@@ -133,7 +129,7 @@ class _Reading:
             read_module = module_reader(call.module) if call.module is not None else None
             if read_module is None:
                 raise call.refused(advice_on(call.place.kind))
-            return read_module(call, call.module)
+            return _applied(read_module, call, call.module)
         if not isinstance(first, _VALUES) or _is_list_of_values(first):
             return self._of_constant(call, first, args, words)
         return self._function(call, node.target, args, words)
@@ -142,11 +138,7 @@ class _Reading:
         read = function_reader(target)
         if read is None:
             raise call.refused(advice_on(call.place.kind))
-        try:
-            return read(call, *args, **words)
-        except (TypeError, AttributeError, ValueError, IndexError, RuntimeError) as error:
-            reason = str(error).partition("\n")[0]
-            raise call.refused(f"it is called in a way that is not known: {reason}") from error
+        return _applied(read, call, *args, **words)
 
     def _of_constant(self, call: Call, first: Any, args: list[Any], words: dict[str, Any]) -> Value:
         """Read an operation whose first operand is a constant, or a list of values."""
@@ -154,11 +146,11 @@ class _Reading:
             read = function_reader(call.place.kind)
             if read is None:
                 raise call.refused(advice_on(call.place.kind))
-            return read(call, first, *args, **words)
+            return _applied(read, call, first, *args, **words)
         swapped = read_swapped(call.place.kind)
         if swapped is None or len(args) != 1 or words:
             raise call.refused("its first operand is a constant; put the value of the module first")
-        return swapped(call._replace(value=args[0]), first)
+        return _applied(swapped, call._replace(value=args[0]), first)
 
     def _call(self, node: fx.Node, first: Any) -> Call:
         value = value_of(node)
@@ -179,7 +171,7 @@ class _Reading:
         value = self._values.get(result)
         place = place_of(result)
         if isinstance(value, Score):
-            self.note(
+            self._builder.notes.append(
                 f"The {value.place.kind} at the end is left out: the network returns the logits, "
                 "whose largest is the same class."
             )
@@ -201,6 +193,15 @@ class _Reading:
                 place.path, place.kind, "the output must have one row for each sample", place.line
             )
         self._builder.readout(self.read_input(value), place)
+
+
+def _applied(read: Callable[..., Value], call: Call, *args: Any, **words: Any) -> Value:
+    """Read an operation. Raises UnsupportedLayerError for arguments that are not known."""
+    try:
+        return read(call, *args, **words)
+    except (TypeError, AttributeError, ValueError, IndexError, RuntimeError) as error:
+        reason = str(error).partition("\n")[0]
+        raise call.refused(f"it is called in a way that is not known: {reason}") from error
 
 
 def _only_result(result: Any) -> fx.Node:

@@ -79,9 +79,14 @@ def padded(call: Call, pad: Any, mode: str = "constant", value: float | None = N
     first = pads[2 * dims]
     inner = (image[0], *result[1:])
     before = (pads[2], pads[0]) if dims == 2 else (0, pads[0])
-    around = Kernel((), _selection(image[0], 0, image[0]), (1, 1), before, 1, inner)
-    channels = Kernel((), _selection(image[0], first, result[0]), (1, 1), (0, 0), 1, result)
-    return call.mapped(View(shape, image), around, channels, View(result, call.shape))
+    # Each channel is padded alone, so that a convolution of groups behind it stays one of groups.
+    ones = torch.ones(image[0], 1, 1, 1, dtype=torch.float64)
+    around = Kernel((), ones, (1, 1), before, image[0], inner)
+    maps: list[LinearMap] = [View(shape, image), around]
+    if (first, result[0]) != (0, image[0]):
+        weight = _selection(image[0], first, result[0])
+        maps.append(Kernel((), weight, (1, 1), (0, 0), 1, result))
+    return call.mapped(*maps, View(result, call.shape))
 
 
 def padded_by_module(call: Call, module: Any) -> Signal:
@@ -140,6 +145,8 @@ def _channels(call: Call, index: Tensor) -> Signal:
 
 def _chosen(signal: Signal, index: Tensor) -> Signal:
     """Return some channels of an image or sequence."""
+    if torch.equal(index, torch.arange(signal.shape[0])):
+        return signal
     shape, image = signal.shape, as_image(signal.shape)
     weight = torch.eye(shape[0], dtype=torch.float64)[index].view(len(index), shape[0], 1, 1)
     result = (len(index), *image[1:])

@@ -6,6 +6,7 @@ Tracing runs the module on random inputs beside the symbols of torch.fx. So size
 
 import inspect
 import operator
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,8 +20,9 @@ from ltl_core.errors import NetworkError
 BATCH = 3  # samples of a trace: no flattened layer can be mistaken for them
 _WRAPPED = "module"  # path of the user's module in the traced one
 _READ = ("shape", "dtype", "device", "ndim", "is_cuda", "requires_grad", "layout", "itemsize")
-_OWN = str(Path(__file__).parent)
-_TORCH = str(Path(torch.__file__).parent)
+# Folders whose lines are of no interest; not of torchvision, which only begins like torch.
+_OWN = str(Path(__file__).parent) + os.sep
+_TORCH = str(Path(torch.__file__).parent) + os.sep
 
 
 class Place(NamedTuple):
