@@ -19,7 +19,6 @@ _STEPS_AT_ONCE = 16  # of a rule that needs no later steps
 _MEASURED_AT_ONCE = 256  # samples
 _PER_WEIGHT = 48  # bytes: weights, latent weights, gradients, codes, two moments of Adam
 _PER_CELL = 160  # bytes: both devices of a simulated cell, and codes
-_LAYERWISE = (RuleName.LTL_OFFLINE, RuleName.LTL_ONLINE)
 
 
 class NetworkSize(NamedTuple):
@@ -54,7 +53,7 @@ def training_bytes(
     found, steps = network_size(network), settings.neuron.steps
     batch = min(settings.batch, samples) if samples else settings.batch
     whole = _PROCESS + _PER_WEIGHT * found.weights + _data(found, samples, frames or 1)
-    if settings.rule in _LAYERWISE:
+    if settings.rule.is_local:
         needs_all = settings.rule is RuleName.LTL_OFFLINE
         return whole + _layerwise(found, batch, steps if needs_all else min(steps, _STEPS_AT_ONCE))
     one_layer = max(4 * found.unfolded + 8 * found.largest, 12 * found.largest)

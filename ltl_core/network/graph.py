@@ -2,6 +2,7 @@
 
 import heapq
 from collections.abc import Mapping, Sequence
+from graphlib import CycleError, TopologicalSorter
 
 from ltl_core.errors import NetworkError
 
@@ -17,22 +18,27 @@ def sorted_names(edges: Edges) -> tuple[str, ...]:
     """
     _check_known(edges)
     names = list(edges)
-    unread = {name: len({*edges[name]} - {INPUT}) for name in names}
-    ready = [place for place, name in enumerate(names) if not unread[name]]
-    placed: dict[str, None] = {}
-    readers = _readers(edges)
-    while ready:  # a heap: the first in the order given comes next
-        name = names[heapq.heappop(ready)]
-        placed[name] = None
-        for place in readers[name]:
-            unread[names[place]] -= 1
-            if not unread[names[place]]:
-                heapq.heappush(ready, place)
-    if waiting := {name: None for name in names if name not in placed}:
+    place = {name: index for index, name in enumerate(names)}
+    sorter = TopologicalSorter(
+        {name: [source for source in edges[name] if source != INPUT] for name in names}
+    )
+    try:
+        sorter.prepare()
+    except CycleError as error:
+        circle = ", ".join(error.args[1][:0:-1])  # each reads the next, the last the first
         raise NetworkError(
-            f"Layers {', '.join(_circle(edges, waiting))} feed each other in a circle: "
-            "a network must run from its input to its readout."
-        )
+            f"Layers {circle} feed each other in a circle: a network must run from its input to "
+            "its readout."
+        ) from error
+    placed = list[str]()
+    ready = [place[name] for name in sorter.get_ready()]
+    heapq.heapify(ready)
+    while ready:  # the first in the order given comes next
+        name = names[heapq.heappop(ready)]
+        placed.append(name)
+        sorter.done(name)
+        for freed in sorter.get_ready():
+            heapq.heappush(ready, place[freed])
     return tuple(placed)
 
 
@@ -53,15 +59,6 @@ def readers(edges: Edges, name: str) -> tuple[str, ...]:
     return tuple(reader for reader, sources in edges.items() if name in sources)
 
 
-def _readers(edges: Edges) -> Mapping[str, Sequence[int]]:
-    """Return the places, in the order given, of the layers that read each name."""
-    places: dict[str, list[int]] = {name: [] for name in (*edges, INPUT)}
-    for place, sources in enumerate(edges.values()):
-        for source in set(sources):
-            places[source].append(place)
-    return places
-
-
 def _check_known(edges: Edges) -> None:
     for name, sources in edges.items():
         if unknown := [source for source in sources if source != INPUT and source not in edges]:
@@ -69,11 +66,3 @@ def _check_known(edges: Edges) -> None:
                 f"Layer '{name}' reads {', '.join(unknown)}, which does not exist; "
                 f"name another layer, or '{INPUT}' for the network's input."
             )
-
-
-def _circle(edges: Edges, waiting: Mapping[str, None]) -> list[str]:
-    """Return the names of one circle: unmet sources are followed until a name comes again."""
-    path = [next(iter(waiting))]
-    while (following := next(read for read in edges[path[-1]] if read in waiting)) not in path:
-        path.append(following)
-    return path[path.index(following) :]
