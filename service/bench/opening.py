@@ -112,7 +112,8 @@ def _how_it_ended(code: int | None, trace: str, limit_s: float) -> str:
     if trace.startswith("Timeout") or code is None:
         return f"it did not open within {limit_s:g} s"
     if code < 0:
-        return f"its process was killed by {signal.Signals(-code).name}"
+        name = signal.strsignal(-code) or "of no name"
+        return f"its process was killed by signal {-code} ({name})"
     return f"its process ended with exit code {code}"
 
 

@@ -45,6 +45,7 @@ def hangs(chip_id, settings): time.sleep(60)
 def crashes(chip_id, settings): ctypes.string_at(0)
 def leaves(chip_id, settings): os._exit(3)
 def killed(chip_id, settings): os.kill(os.getpid(), 9)
+def interrupted(chip_id, settings): os.kill(os.getpid(), 35)
 """
 NAME = "a_lab_driver"
 
@@ -81,9 +82,10 @@ def test_a_driver_says_what_its_chip_is_and_is_closed(
     ("factory", "reason", "start"),
     [
         ("hangs", "it did not open within 1 s", "def hangs"),
-        ("crashes", "its process was killed by SIGSEGV", "def crashes"),
+        ("crashes", "its process was killed by signal 11 (Segmentation fault)", "def crashes"),
         ("leaves", "its process ended with exit code 3", None),
-        ("killed", "its process was killed by SIGKILL", None),
+        ("killed", "its process was killed by signal 9 (Killed)", None),
+        ("interrupted", "its process was killed by signal 35 (", None),  # Python has no name for it
         ("unplugged", "FileNotFoundError", "def unplugged"),
     ],
 )
