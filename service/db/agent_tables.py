@@ -16,7 +16,7 @@ class Agent(Base):
     id: Mapped[str] = mapped_column(Id, primary_key=True)  # chosen by the agent
     chip_id: Mapped[str] = mapped_column(ForeignKey("chips.id"), unique=True)
     url: Mapped[str] = mapped_column(String(500))
-    secret: Mapped[str]  # the service sends it to the agent with every call
+    secret: Mapped[str]  # both ends prove that they know it; an agent that signs nothing is sent it
     version: Mapped[str] = mapped_column(String(60))
     limits: Mapped[Json]  # how long its answers may take
     signed: Mapped[bool] = mapped_column(server_default=false())  # whether it knows signed calls

@@ -1,4 +1,4 @@
-"""Database connections: one engine, with units of work for reading and for writing."""
+"""Database connections: engines, and units of work for reading and for writing."""
 
 import time
 from collections.abc import Iterator

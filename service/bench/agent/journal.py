@@ -38,7 +38,7 @@ class About(NamedTuple):
     """Identity of an agent, and how far it has come."""
 
     agent_id: str
-    secret: str  # the service sends it with every call
+    secret: str  # the service proves with every call that it knows it
     token: int  # the highest lease token that was seen
     driven_at: float | None  # Unix time of the last call, s
 

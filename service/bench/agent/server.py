@@ -131,7 +131,7 @@ class CallHandler:
         if request.method != "POST":
             return _refused(405, "a call is a POST")
         if not self._knows_secret(request):
-            return _refused(401, "send the agent's secret: 'Authorization: Bearer SECRET'")
+            return _refused(401, "it is not signed with the agent's secret")
         token = request.headers.get(LEASE_TOKEN, "")
         request_id = request.headers.get(REQUEST_ID, "")
         if not (token.isdecimal() and len(token) < 19 and 0 < len(request_id) <= 100):

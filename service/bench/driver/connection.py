@@ -232,7 +232,7 @@ def _connection_errors(connection: Connection) -> Iterator[None]:
 
 
 def _send(sock: socket.socket, content: bytes, deadline: float) -> None:
-    """Send all of the content before the deadline; TLS would start anew with every piece."""
+    """Send all of the content before the deadline, which holds for all pieces together."""
     view = memoryview(content)
     while view:
         set_timeout(sock, deadline)

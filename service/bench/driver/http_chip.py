@@ -78,10 +78,8 @@ class HttpChip:
 
     def program(self, layer: str, codes: Int[Tensor, "column row"]) -> WriteReport:
         """Write the cells whose code changed."""
-        request, limit = (
-            verbs.program_request(layer, codes),
-            answer_limits.of_program(layer, codes.numel()),
-        )
+        request = verbs.program_request(layer, codes)
+        limit = answer_limits.of_program(layer, codes.numel())
         return self._call(
             "program", request, lambda answer: answers.read_report(answer, codes), limit
         )

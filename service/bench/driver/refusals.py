@@ -33,7 +33,9 @@ class Refusal(NamedTuple):
 def error_of(refusal: Refusal, chip_id: str, token: int) -> Exception:
     """Return the error of the port or of the connection that a refusal stands for."""
     if refusal.status == _UNAUTHORIZED:
-        return NotItsAgentError("it refused: send the agent's secret (status 401)")
+        return NotItsAgentError(
+            "it refused: it does not accept the secret that is known here (status 401)"
+        )
     payload = _payload(refusal.content)
     if payload.get("error") == CONTENT_DIGEST:
         return BrokenConnectionError(f"a call arrived damaged (status {refusal.status})")

@@ -11,6 +11,7 @@ from sqlalchemy.orm import InstrumentedAttribute, Session
 from service.db.agent_tables import Agent
 from service.db.base import Base
 from service.db.isolation import AnySelect, readable_rows
+from service.db.outage import AWAY
 from service.db.repositories.policies import UNREADABLE
 from service.db.tables import Chip, ChipLease, Event, Executor, Job
 from service.db.upkeep_tables import Policy
@@ -135,9 +136,14 @@ class MetricsRepository:
 
     @contextmanager
     def apart(self, table: type[Base], id: str) -> Iterator[None]:
-        """Note a row as unreadable if the block cannot use what it holds. Raises nothing for it."""
+        """Note a row as unreadable if the block cannot use what it holds. Raises nothing for it.
+
+        Raises OperationalError and InterfaceError if the database is away.
+        """
         try:
             yield
+        except AWAY:
+            raise
         except Exception:  # whatever one row can hold
             self.unreadable.add((table.__tablename__, id))
 

@@ -105,7 +105,7 @@ class Describer:
         )
 
     def _address(self, chip: Chip) -> Json:
-        """Return where the chip's agent answers, and the secret that proves the service to it."""
+        """Return where the chip's agent answers, and the secret that proves both ends."""
         agent = AgentRepository(self._session).of_chip(chip.id)
         if agent is None:
             return {}

@@ -152,7 +152,7 @@ def test_an_agent_that_is_gone_is_given_up(tmp_path: Path) -> None:
 
 def test_a_wrong_secret_is_named_as_the_reason(proxy: Proxy) -> None:
     address = proxy.agent.address.model_copy(update={"secret": "another one"})
-    with pytest.raises(ChipUnavailableError, match="refused: send the agent's secret"):
+    with pytest.raises(ChipUnavailableError, match="refused: it does not accept the secret"):
         open_http_chip("bench-1", address, 1)
 
 
