@@ -22,7 +22,7 @@ from benchmarks.job_latency import Service
 from chip_sim.chip import make_chip
 from chip_sim.presets import preset
 from ltl_core.chip_info import info_to_json
-from service.db.repositories.events import EventRepository
+from service.db.repositories.events import EventRepository, Subject
 from service.db.session import clock
 
 WRITERS = (1, 4, 16)
@@ -56,13 +56,14 @@ def measure(console: Console, extent: Extent, host: Host) -> dict[str, Any]:
 
 def _commit(fleet: LocalFleet, writers: int, seconds: float) -> Rate:
     """Commit events from threads of this process, each on a connection of its own."""
+    line = {"line": "one of many"}
 
     def write(until: float) -> int:
         count = 0
         while time.monotonic() < until:
             with fleet.database.writing() as session:
                 EventRepository(session).append(
-                    "benchmark", "log", str(uuid4()), {"line": "one of many"}, now=clock(session)
+                    Subject("benchmark"), "log", str(uuid4()), line, clock(session)
                 )
             count += 1
         return count
