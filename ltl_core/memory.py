@@ -83,10 +83,10 @@ def measuring_bytes(network: NetworkSpec, steps: int, samples: int) -> int:
     return _PROCESS + cells + answers + _data(found, samples, 1) + _SLICE_BYTES * _SLICE
 
 
-def collecting_bytes(network: NetworkSpec, samples: int, frames: int | None = None) -> int:
+def collecting_bytes(network: NetworkSpec, samples: int) -> int:
     """Estimate the memory of running a teacher over so many samples, in bytes."""
     found = network_size(network)
-    one = 12 * found.inputs * (frames or 1) + 9 * found.neurons + 8 * found.largest
+    one = 12 * found.inputs + 9 * found.neurons + 8 * found.largest
     unfolded = 4 * min(samples, _MEASURED_AT_ONCE) * found.unfolded
     return _PROCESS + _PER_WEIGHT * found.weights + samples * one + unfolded
 

@@ -68,7 +68,7 @@ def test_student_and_chip_read_scaled_inputs(twins: Twins) -> None:
     backend.place(scaled.placement())
     for name, codes in scaled.codes.items():
         backend.program(name, codes.weight)
-        backend.trim(name, codes.bias, codes.threshold)
+        backend.trim(name, codes.threshold, codes.bias)
     on_chip = chip_logits(backend, scaled, twins.raw)
     assert torch.equal(on_chip, chip_logits(backend, plain, twins.inputs))
     assert not torch.equal(on_chip, chip_logits(backend, plain, twins.raw))
