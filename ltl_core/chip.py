@@ -80,14 +80,15 @@ class ChipInfo(NamedTuple):
     tile_columns: int  # columns of one crossbar tile
     tiles: int  # number of tiles
     weight_code_max: int  # weight codes run from -weight_code_max to +weight_code_max
-    trim_code_min: int
-    trim_code_max: int
+    trim_code_min: int  # of biases and thresholds
+    trim_code_max: int  # both zero if the chip has no trims
     trim_lsb: float  # what one trim code shifts, as a fraction of the layer's threshold
     observables: frozenset[Observable]
     time_step: float  # duration of one step, s
     endurance_writes: int | None  # writes that one cell survives; None if it is not known
     tuning: TuningInfo | None = None  # None if the chip has no registers to tune
     side_rank: int = 0  # largest rank of a layer's side weights; 0 if the chip has none
+    threshold_trims: bool = True  # if not, the trims of thresholds are always zero
 
 
 class LayerSettings(NamedTuple):
@@ -158,7 +159,8 @@ class LayerCodes(NamedTuple):
 class Fingerprint(NamedTuple):
     """The chip's answer to its fixed stimulus: the mean rate of every column, layer by layer."""
 
-    rates: Mapping[str, Float[Tensor, " _column"]]  # spikes a step; of a readout, see `probe`
+    # Spikes a step; of a readout, the sum a step as a fraction of `LayerSettings.threshold`.
+    rates: Mapping[str, Float[Tensor, " _column"]]
     chip_time: float  # the chip's clock when the last step ended, s
 
 
@@ -238,7 +240,8 @@ class ChipBackend(Protocol):
         One threshold code raises the threshold, one bias code adds to the sum of every step,
         `trim_lsb * LayerSettings.threshold` code units. Raises CodeRangeError for a code outside of
         `trim_code_min` to `trim_code_max` and LayerShapeError for another shape or type; both
-        before anything is set.
+        before anything is set. A chip without trims, or without those of thresholds (`info`),
+        takes zeros alone.
         """
         ...
 
@@ -260,15 +263,6 @@ class ChipBackend(Protocol):
         Raises LayerShapeError for values that do not fit the layer, NonFiniteError for values that
         are NaN or infinite, SettingError for fewer steps than one, and a ChipError for a layer that
         is not placed or that the stimulus does not reach; all before the chip is driven.
-        """
-        ...
-
-    def probe(self) -> Fingerprint:
-        """Present the chip's own fixed stimulus, and return the mean rate of every column.
-
-        The stimulus never changes while a network is placed, so that two fingerprints differ by
-        noise and drift alone. The rate of a readout's column is its sum a step, as a fraction of
-        `LayerSettings.threshold`. Raises a ChipError if nothing is placed.
         """
         ...
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from ltl_core.chip import (
     ChipBackend,
+    Fingerprint,
     LayerCodes,
     LayerRecording,
     Observable,
@@ -55,6 +56,23 @@ class StreamingBackend(Protocol):
 
         Layers come in the order of the network. The run has ended when the iterator has. Raises
         what `run` raises, at any layer.
+        """
+        ...
+
+
+@runtime_checkable
+class ProbingChip(Protocol):
+    """Answers a stimulus of its own, such as one of a test circuit or one that it keeps.
+
+    Without it, `probe_chip` presents a fixed stimulus with `run`.
+    """
+
+    def probe(self) -> Fingerprint:
+        """Present the chip's own fixed stimulus, and return the mean rate of every column.
+
+        The stimulus never changes while a network is placed, so that two fingerprints differ by
+        noise and drift alone. The rate of a readout's column is its sum a step, as a fraction of
+        `LayerSettings.threshold`. Raises a ChipError if nothing is placed.
         """
         ...
 

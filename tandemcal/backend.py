@@ -7,6 +7,7 @@ in the entry-point group `tandemcal.chip_backends`. Optional protocols, each fou
 |---|---|
 | `BulkWriter` | many layers written by one call |
 | `StreamingBackend` | recordings given layer by layer |
+| `ProbingChip` | a fixed stimulus of its own, which shows drift; else `run` presents one |
 | `TunableChip` | registers that make a chip's circuits alike; `ChipInfo.tuning` describes them |
 | `SideWeightedChip` | digital weights of low rank beside the arrays, up to `ChipInfo.side_rank` |
 | `Stored` | a chip that lives in software, kept in a file between jobs |
@@ -40,6 +41,7 @@ from ltl_core.errors import NotTunableError as NotTunableError
 from ltl_core.errors import SettingError as SettingError
 from ltl_core.errors import UnsupportedLayerError as UnsupportedLayerError
 from ltl_core.optional_verbs import BulkWriter as BulkWriter
+from ltl_core.optional_verbs import ProbingChip as ProbingChip
 from ltl_core.optional_verbs import SideWeightedChip as SideWeightedChip
 from ltl_core.optional_verbs import StreamingBackend as StreamingBackend
 from ltl_core.optional_verbs import TunableChip as TunableChip

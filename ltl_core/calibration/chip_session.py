@@ -59,6 +59,11 @@ class ChipSession:
         return self._backend.info.side_rank
 
     @property
+    def has_threshold_trims(self) -> bool:
+        """Whether the chip has trims of thresholds."""
+        return self._backend.info.threshold_trims
+
+    @property
     def side(self) -> Mapping[str, SideWeights]:
         """The side weights that this session has set, by layer."""
         return dict(self._side or {})

@@ -19,7 +19,8 @@ with e = q - r, and n the variance that chance leaves in it.
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -34,9 +35,8 @@ from ltl_core.calibration.drift import (
     measure_fingerprint,
 )
 from ltl_core.calibration.gain_registers import with_gain
-from ltl_core.chip import ChipBackend
+from ltl_core.chip import ChipBackend, Placement
 from ltl_core.errors import NotTunableError, SettingError
-from ltl_core.network.spec import NetworkSpec
 from ltl_core.network.stages import Stage
 from ltl_core.optional_verbs import tunable
 from ltl_core.progress import Phase, Progress
@@ -76,16 +76,20 @@ class _Point(NamedTuple):
 
 
 class Compensation:
-    """Compensates the drift of one chip, on which the network of the fingerprint is placed.
+    """Compensates the drift of one chip, on which `placement` with the fingerprint's network is.
 
     `steps` yields a Progress after each step; between two of them the caller may `roll_back`.
     Every method raises what the chip raises.
     """
 
-    def __init__(self, chip: ChipBackend, network: NetworkSpec, published: MeanFingerprint) -> None:
+    def __init__(self, chip: ChipBackend, placement: Placement, published: MeanFingerprint) -> None:
         """Read the registers as they are. Raises NotTunableError if the chip has none."""
         self._chip, self._published = chip, published
-        self._layers = {stage.name: _Layer(chip, stage, published) for stage in network.stages}
+        self._probe = partial(measure_fingerprint, chip, placement=placement)
+        self._layers = {
+            stage.name: _Layer(chip, stage, published, self._probe)
+            for stage in placement.network.stages
+        }
         self._step = 0
         self._result: CompensationResult | None = None
 
@@ -101,13 +105,13 @@ class Compensation:
 
         Raises FingerprintError if the fingerprint is of another network.
         """
-        seen = measure_fingerprint(self._chip)
+        seen = self._probe()
         before = drift_between(seen, self._published)
         yield self._progress(Phase.PROBING)
         for layer in self._layers.values():
             seen = layer.compensate(seen)
             yield self._progress(Phase.TUNING)
-        after = drift_between(measure_fingerprint(self._chip), self._published)
+        after = drift_between(self._probe(), self._published)
         compensated = after.score < before.score
         if not compensated:
             self.roll_back()
@@ -130,9 +134,15 @@ class Compensation:
 class _Layer:
     """One layer: the registers that it began with, and the search for its gains."""
 
-    def __init__(self, chip: ChipBackend, stage: Stage, published: MeanFingerprint) -> None:
-        """Read the registers. Raises NotTunableError."""
-        self._chip, self._tunable, self._stage = chip, tunable(chip), stage
+    def __init__(
+        self,
+        chip: ChipBackend,
+        stage: Stage,
+        published: MeanFingerprint,
+        probe: Callable[[int], MeanFingerprint],
+    ) -> None:
+        """Read the registers. `probe` probes the chip so often. Raises NotTunableError."""
+        self._probe, self._tunable, self._stage = probe, tunable(chip), stage
         info = chip.info.tuning
         if info is None:
             raise NotTunableError(chip.info.chip_id)
@@ -178,7 +188,7 @@ class _Layer:
     def _measure(self, log_gain: Float[Tensor, " column"]) -> _Point:
         """Set the gains, and measure the layer with them."""
         self._set(log_gain)
-        return self._point(measure_fingerprint(self._chip, _PROBES))
+        return self._point(self._probe(_PROBES))
 
     def _point(self, seen: MeanFingerprint) -> _Point:
         """Describe the layer, with the gains that are set, by what the chip answered."""

@@ -20,7 +20,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ltl_core.chip import ChipBackend
+from ltl_core.chip import ChipBackend, Placement
+from ltl_core.default_probe import probe_chip
 from ltl_core.errors import FingerprintError
 
 PROBES = 4  # number of probes of one moment: their mean is the fingerprint, their spread its noise
@@ -73,9 +74,14 @@ class Drift(NamedTuple):
     layers: tuple[LayerDrift, ...]
 
 
-def measure_fingerprint(chip: ChipBackend, probes: int = PROBES) -> MeanFingerprint:
-    """Probe the chip a few times in a row, and average. Raises what the chip raises."""
-    answers = [chip.probe() for _ in range(probes)]
+def measure_fingerprint(
+    chip: ChipBackend, probes: int = PROBES, *, placement: Placement | None = None
+) -> MeanFingerprint:
+    """Probe the chip a few times in a row, and average. Raises what the chip raises.
+
+    A chip without a probe of its own needs `placement`, what stands on it.
+    """
+    answers = [probe_chip(chip, placement) for _ in range(probes)]
     rates: dict[str, Tensor] = {}
     noise: dict[str, float] = {}
     for name in answers[0].rates:

@@ -5,9 +5,8 @@ from typing import NamedTuple
 
 from ltl_core.calibration.compensation import Compensation
 from ltl_core.calibration.drift import MeanFingerprint
-from ltl_core.chip import ChipBackend, LayerCodes, SideWeights
+from ltl_core.chip import ChipBackend, LayerCodes, Placement, SideWeights
 from ltl_core.errors import SettingError
-from ltl_core.network.spec import NetworkSpec
 from ltl_core.optional_verbs import TunableChip, tunable
 from ltl_core.settings import CalibrationSettings
 
@@ -21,7 +20,7 @@ class InForce(NamedTuple):
 
 
 def make_compensation(
-    chip: ChipBackend, network: NetworkSpec, published: MeanFingerprint | None
+    chip: ChipBackend, placement: Placement, published: MeanFingerprint | None
 ) -> Compensation | None:
     """Return the compensation of the placed network.
 
@@ -31,7 +30,7 @@ def make_compensation(
     has_registers = chip.info.tuning is not None and isinstance(chip, TunableChip)
     if published is None or not has_registers:
         return None
-    return Compensation(chip, network, published)
+    return Compensation(chip, placement, published)
 
 
 def check_drift_alone(

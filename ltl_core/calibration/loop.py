@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 
+from ltl_core.calibration.abilities import check_stages, has_trims
 from ltl_core.calibration.chip_session import ChipSession
 from ltl_core.calibration.drift_stage import InForce, check_drift_alone
 from ltl_core.calibration.judge import Judge, Judgement
@@ -27,7 +28,7 @@ from ltl_core.calibration.samples import calibration_samples, tested
 from ltl_core.calibration.stages import StageGate
 from ltl_core.chip import ChipBackend, LayerCodes, SideWeights
 from ltl_core.errors import SettingError
-from ltl_core.optional_verbs import side_weighted
+from ltl_core.optional_verbs import side_weighted, tunable
 from ltl_core.progress import Phase, Progress
 from ltl_core.settings import CalibrationSettings, StageName
 from ltl_core.student.evaluate import Quality
@@ -64,6 +65,9 @@ class Calibration:
         check_drift_alone(settings, backend, published)
         if settings.stages == (StageName.SIDE,):
             side_weighted(backend)
+        if settings.stages == (StageName.TUNE,):
+            tunable(backend)
+        check_stages(settings, backend.info)
         self._golden, self._settings, self._test = student, settings, tested(test, settings)
         self._student = (
             student if start is None else student._replace(codes=start.codes, side=start.side)
@@ -82,7 +86,9 @@ class Calibration:
             )
         )
         has_side = self._session.side_rank > 0 and isinstance(self._method, SideMethod)
-        self._plan = Plan(self._samples.learn, settings, has_side=has_side)
+        self._plan = Plan(
+            self._samples.learn, settings, has_side=has_side, has_trims=has_trims(backend.info)
+        )
         verification = self._samples.verification
         self._judge = Judge(verification, self._session.answers, are_values=are_values)
         acceptance = Judge(self._samples.acceptance, self._session.answers, are_values=are_values)

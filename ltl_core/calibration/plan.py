@@ -48,16 +48,22 @@ class Plan:
     """
 
     def __init__(
-        self, learn: TargetSet, settings: CalibrationSettings, *, has_side: bool = False
+        self,
+        learn: TargetSet,
+        settings: CalibrationSettings,
+        *,
+        has_side: bool = False,
+        has_trims: bool = True,
     ) -> None:
         """Plan for the samples to learn from, as often as the budget allows.
 
-        `has_side` tells whether the chip has digital side weights.
+        `has_side` and `has_trims` tell whether the chip has digital side weights, and trims.
         """
         self._learn, self._settings = learn, settings
         samples = learn.size if settings.budget.samples is None else settings.budget.samples
         a_step = settings.batch * settings.method.presentations
-        self.stages = _stages(samples // a_step, _stages_of(settings, has_side=has_side))
+        names = _stages_of(settings, has_side=has_side, has_trims=has_trims)
+        self.stages = _stages(samples // a_step, names, has_trims=has_trims)
 
     @property
     def total_steps(self) -> int:
@@ -74,23 +80,28 @@ class Plan:
         return self._learn.take(order[place * size : (place + 1) * size])
 
 
-def _stages_of(settings: CalibrationSettings, *, has_side: bool) -> tuple[StageName, ...]:
+def _stages_of(
+    settings: CalibrationSettings, *, has_side: bool, has_trims: bool
+) -> tuple[StageName, ...]:
     """Return the stages that were asked for and that method and chip can do."""
     cannot = set() if settings.method.moves_cells else {StageName.SIDE, StageName.CELLS}
     cannot |= set() if has_side else {StageName.SIDE}
+    cannot |= set() if has_trims else {StageName.TRIMS}
     return tuple(name for name in settings.stages if name not in cannot)
 
 
-def _stages(steps: int, names: tuple[StageName, ...]) -> tuple[PlannedStage, ...]:
+def _stages(
+    steps: int, names: tuple[StageName, ...], *, has_trims: bool
+) -> tuple[PlannedStage, ...]:
     """Share the steps out among the stages that were asked for."""
-    shares = _shares([n for n in _LEARNING if n in names])
+    shares = _shares([n for n in _LEARNING if n in names], has_trims=has_trims)
     planned: list[PlannedStage] = []
     first = 0
     for name, share in shares.items():
         end = steps - round((1 - share) * steps)
         planned.append(_stage(name, first, end))
         first = end
-    if StageName.CELLS in names:
+    if StageName.CELLS in names and has_trims:
         planned.append(PlannedStage(StageName.CELLS, first, steps, False, True, False))
     return tuple(stage for stage in planned if stage.end > stage.first)
 
@@ -100,10 +111,10 @@ def _stage(name: StageName, first: int, end: int) -> PlannedStage:
     return PlannedStage(name, first, end, cells, False, True, side)
 
 
-def _shares(names: list[StageName]) -> dict[StageName, float]:
+def _shares(names: list[StageName], *, has_trims: bool) -> dict[StageName, float]:
     """Return the fraction of the steps after which each stage ends."""
     ends = {StageName.TRIMS: _TRIMS_FRACTION, StageName.CELLS: 1 - _LAST_FRACTION}
     ends[StageName.SIDE] = _SIDE_FRACTION + (_TRIMS_FRACTION if StageName.TRIMS in names else 0.0)
-    if names and names[-1] is not StageName.CELLS:
+    if names and (names[-1] is not StageName.CELLS or not has_trims):
         ends[names[-1]] = 1.0
     return {name: ends[name] for name in names}

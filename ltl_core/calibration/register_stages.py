@@ -69,7 +69,7 @@ class RegisterStages:
             yield from self._tune(opens, codes, samples)
 
     def _compensate(self, opens: Callable[[StageName], bool]) -> Iterator[None]:
-        compensation = make_compensation(self._chip, self._golden.network, self._published)
+        compensation = make_compensation(self._chip, self._golden.placement(), self._published)
         if compensation is None or not opens(StageName.DRIFT):
             return
         for _ in compensation.steps():

@@ -19,6 +19,7 @@ from ltl_core.chip import (
     Tuning,
     WriteReport,
 )
+from ltl_core.default_probe import probe_chip
 from ltl_core.errors import LeaseLostError
 from ltl_core.optional_verbs import (
     BulkWriter,
@@ -40,6 +41,7 @@ class LeasedBackend:
         self._backend = backend
         self._token = token
         self._held = held
+        self._placement: Placement | None = None
 
     @property
     def info(self) -> ChipInfo:
@@ -49,6 +51,7 @@ class LeasedBackend:
     def place(self, placement: Placement) -> None:
         """Place a network on the chip."""
         self._held_chip().place(placement)
+        self._placement = placement
 
     def program(self, layer: str, codes: Int[Tensor, "column row"]) -> WriteReport:
         """Write the cells of one layer whose code changed."""
@@ -76,8 +79,8 @@ class LeasedBackend:
         return run_by_layer(self._held_chip(), stimulus, record)
 
     def probe(self) -> Fingerprint:
-        """Return the chip's answer to its fixed stimulus."""
-        return self._held_chip().probe()
+        """Return the chip's answer to its own fixed stimulus, or to the default one."""
+        return probe_chip(self._held_chip(), self._placement)
 
     def settle(self, seconds: float) -> None:
         """Leave the chip alone for `seconds` on its own clock."""

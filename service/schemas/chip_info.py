@@ -63,6 +63,7 @@ class ChipInformation(BaseModel):
     endurance_writes: int | None = Field(ge=-_MOST, le=_MOST)
     tuning: ChipTuningInfo | None = None  # null if the chip has no registers to tune
     side_rank: int = Field(default=0, ge=0, le=_MOST)  # largest rank of a layer's side weights
+    threshold_trims: bool = True  # if not, the trims of thresholds are always zero
 
 
 class NothingKnown(BaseModel):

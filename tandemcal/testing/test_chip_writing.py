@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from ltl_core.calibration.abilities import has_trims
 from ltl_core.optional_verbs import write_layers
 from tandemcal.backend import ChipBackend, CodeRangeError, LayerCodes, LayerShapeError, Placement
 from tandemcal.testing.small_network import mean_counts, program_all, some_codes
@@ -70,7 +71,7 @@ def test_a_trim_out_of_range_is_refused(chip: ChipBackend, placement: Placement)
 def test_layers_are_written_together_as_one_by_one(chip: ChipBackend, placement: Placement) -> None:
     chip.place(placement)
     codes = {
-        layer: LayerCodes(weight, *(torch.ones(len(weight), dtype=torch.int64),) * 2)
+        layer: LayerCodes(weight, *some_trims(chip, len(weight)))
         for layer, weight in some_codes(placement, chip.info.weight_code_max).items()
     }
     reports = write_layers(chip, codes)
@@ -96,14 +97,40 @@ def test_a_layer_out_of_range_is_refused_among_others(
     assert chip.program("hidden", torch.zeros_like(layers["hidden"])).cells == 0
 
 
-def test_a_higher_threshold_silences_and_a_higher_bias_wakes(
-    chip: ChipBackend, placement: Placement
-) -> None:
+def test_a_higher_threshold_silences_a_layer(chip: ChipBackend, placement: Placement) -> None:
+    if not (has_trims(chip.info) and chip.info.threshold_trims):
+        pytest.skip("the chip has no trims of thresholds")
     chip.place(placement)
     program_all(chip, placement)
     nothing = torch.zeros(8, dtype=torch.int64)
     neutral = mean_counts(chip).sum()
     chip.trim("hidden", nothing + chip.info.trim_code_max, nothing)
     assert mean_counts(chip).sum() < neutral
+
+
+def test_a_higher_bias_wakes_a_layer(chip: ChipBackend, placement: Placement) -> None:
+    if not has_trims(chip.info):
+        pytest.skip("the chip has no trims")
+    chip.place(placement)
+    program_all(chip, placement)
+    nothing = torch.zeros(8, dtype=torch.int64)
+    neutral = mean_counts(chip).sum()
     chip.trim("hidden", nothing, nothing + chip.info.trim_code_max)
     assert mean_counts(chip).sum() > neutral
+
+
+def test_a_chip_without_trims_of_thresholds_refuses_them(
+    chip: ChipBackend, placement: Placement
+) -> None:
+    if chip.info.threshold_trims or not has_trims(chip.info):
+        pytest.skip("the chip has trims of thresholds, or none at all")
+    chip.place(placement)
+    nothing = torch.zeros(8, dtype=torch.int64)
+    with pytest.raises(CodeRangeError):
+        chip.trim("hidden", nothing + chip.info.trim_code_max, nothing)
+
+
+def some_trims(chip: ChipBackend, columns: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Trims of biases and thresholds other than zero, where the chip has them."""
+    bias = torch.full((columns,), min(1, chip.info.trim_code_max))
+    return bias, bias if chip.info.threshold_trims else torch.zeros_like(bias)

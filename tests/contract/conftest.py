@@ -10,6 +10,7 @@ from chip_sim.presets import NAMES, PAPER, preset
 from ltl_core.chip import ChipBackend
 from tandemcal.testing.networks import oversized, placement
 from tests.agents import serve_agent
+from tests.bare_chip import BareChip
 
 __all__ = ["chip", "oversized", "placement"]
 OVER_HTTP = ("ideal-side", "harsh-side")
@@ -19,9 +20,12 @@ pytest.register_assert_rewrite(
 )
 
 
-@pytest.fixture(params=[*NAMES, *PAPER, *(f"http-{name}" for name in OVER_HTTP)])
+@pytest.fixture(params=[*NAMES, *PAPER, "bare", *(f"http-{name}" for name in OVER_HTTP)])
 def chip(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[ChipBackend]:
     """A chip on which nothing is placed yet; some are behind an agent on a socket."""
+    if request.param == "bare":
+        yield BareChip("ideal")
+        return
     name = request.param.removeprefix("http-")
     made = make_chip("bench-1", preset(name), seed=7)
     if name == request.param:

@@ -1,7 +1,8 @@
 """Example of a driver in one file: a simple chip in software, in place of a real one.
 
 Every cell holds its code with a gain error of its own, every neuron has a threshold of its own, and
-every column sum is noisy. Install it beside Tandemcal, test it, and register a chip of it:
+every column sum is noisy. It has no `probe`: a fixed input is presented with `run`. Install it
+beside Tandemcal, test it, and register a chip of it:
 
     pip install . 'tandemcal[testing]'
     pytest -rs --pyargs tandemcal.testing --chip one_file_chip:make_chip
@@ -21,7 +22,6 @@ from tandemcal.backend import (
     CapacityError,
     ChipInfo,
     CodeRangeError,
-    Fingerprint,
     LayerRecording,
     LayerSettings,
     LayerShapeError,
@@ -113,18 +113,6 @@ class OneFileChip:
                 shown[layer.stage.name] = recording
         return Recording({name: shown[name] for name in record}, self._clock)
 
-    def probe(self) -> Fingerprint:
-        """Answer a fixed stimulus; see `ChipBackend`."""
-        assert self._placement is not None
-        shape = (16, *self._placement.network.input_shape)
-        values = torch.rand(shape, generator=torch.Generator().manual_seed(0))
-        stimulus = Stimulus(values * self._placement.input_full_scale, 16)
-        shown = self.run(stimulus, dict.fromkeys(self._layers, Observable.MEMBRANE))
-        return Fingerprint(
-            {name: _rates(layer, shown.layers[name]) for name, layer in self._layers.items()},
-            shown.chip_time,
-        )
-
     def settle(self, seconds: float) -> None:
         """Leave the chip alone for `seconds` on its own clock."""
         self._clock += seconds
@@ -203,11 +191,3 @@ def _fire(layer: Layer, sums: Tensor, asked: Observable | None) -> tuple[LayerRe
         membrane=potentials if asked is Observable.MEMBRANE else None,
     )
     return recording, spikes
-
-
-def _rates(layer: Layer, shown: LayerRecording) -> Tensor:
-    """Return spikes a step of each column; for a readout, sums a step in threshold units."""
-    if shown.spikes is not None:
-        return shown.spikes.float().mean((0, 1)).view(len(layer.codes), -1).mean(1)
-    assert shown.membrane is not None
-    return shown.membrane[-1].mean(0) / (len(shown.membrane) * layer.settings.threshold)

@@ -9,8 +9,9 @@ threshold T,
     threshold <- T s / S,    bias <- M s / S - m
 
 which gives sums over threshold the golden mean and deviation. A readout has no threshold, and its
-scale stays. The sums follow from the membranes u and spikes q that the chip records,
-I[t] = u[t] - decay u[t-1] (1 - q[t-1]). Statistics are means over batches, of the last 20 or so.
+scale stays, as that of thresholds without trims. The sums follow from the membranes u and spikes q
+that the chip records, I[t] = u[t] - decay u[t-1] (1 - q[t-1]). Statistics are means over batches,
+of the last 20 or so.
 """
 
 from collections.abc import Mapping
@@ -44,7 +45,7 @@ Moments = Float[Tensor, "moment column"]  # mean and mean square; measured, then
 class Correction(NamedTuple):
     """What makes the sums of a layer's columns over their thresholds those of the golden ones."""
 
-    scale: Float[Tensor, " column"]  # of the threshold; 1 in a readout
+    scale: Float[Tensor, " column"]  # of the threshold; 1 where it has no trim
     shift: Float[Tensor, " column"]  # bias, in units of the weights
 
 
@@ -105,7 +106,8 @@ class AdaBs:
         found = _without_bias(found, golden.with_codes(self._codes).bias(stage.layer.name))
         before = self._moments.get(stage.name, found)
         self._moments[stage.name] = torch.lerp(before, found, newest)
-        self._set(stage, correction_of(self._moments[stage.name], is_readout=stage.is_readout))
+        keeps_scale = stage.is_readout or not self._setup.session.has_threshold_trims
+        self._set(stage, correction_of(self._moments[stage.name], keeps_scale=keeps_scale))
 
     def _set(self, stage: Stage, wanted: Correction) -> None:
         """Set the trims of a layer."""
@@ -137,7 +139,7 @@ def moments_of(sums: Float[Tensor, "time batch column *position"]) -> Moments:
     return torch.stack((columns.mean(1), columns.square().mean(1)))
 
 
-def correction_of(moments: Moments, *, is_readout: bool) -> Correction:
+def correction_of(moments: Moments, *, keeps_scale: bool) -> Correction:
     """Return scale and shift from the moments of a layer: measured without bias, then golden.
 
     A column without deviation keeps its scale.
@@ -148,7 +150,7 @@ def correction_of(moments: Moments, *, is_readout: bool) -> Correction:
         for first, second in ((mean, square), (golden_mean, golden_square))
     )
     scale = torch.where((measured > 0) & (golden > 0), measured / golden, 1.0)
-    scale = torch.ones_like(scale) if is_readout else scale.clamp(*_SCALES)
+    scale = torch.ones_like(scale) if keeps_scale else scale.clamp(*_SCALES)
     return Correction(scale, golden_mean * scale - mean)
 
 

@@ -46,7 +46,7 @@ class GradientMethod:
     def __init__(self, setup: MethodSetup, source: GradientSource) -> None:
         """Start at the codes of the setup's student."""
         self._setup, self._source = setup, source
-        self._latent = LatentWeights(setup.student, step_sizes(setup.settings))
+        self._latent = LatentWeights(setup.student, _steps_on(setup))
         self._side = _side_of(setup)
 
     @property
@@ -98,6 +98,12 @@ def _side_of(setup: MethodSetup) -> LatentSideWeights | None:
     if not rank or StageName.SIDE not in settings.stages:
         return None
     return LatentSideWeights(setup.student, rank, settings.side_step)
+
+
+def _steps_on(setup: MethodSetup) -> StepSizes:
+    """Return the largest steps on this chip: thresholds without trims stay."""
+    steps = step_sizes(setup.settings)
+    return steps if setup.session.has_threshold_trims else steps._replace(threshold=0.0)
 
 
 def step_sizes(settings: CalibrationSettings) -> StepSizes:

@@ -32,19 +32,21 @@ class TrimVector:
     A readout has no threshold. The weights stay as they are.
     """
 
-    def __init__(self, student: Student) -> None:
-        """Take weights and trims of the student."""
-        self._student, self._readout = student, student.network.stages[-1].name
+    def __init__(self, student: Student, *, has_thresholds: bool = True) -> None:
+        """Take weights and trims of the student; `has_thresholds` tells whether these have some."""
+        self._student = student
         columns = [len(student.codes[layer.name].bias) for layer in student.network.matrices]
         self._names = [layer.name for layer in student.network.matrices]
         self._columns = dict(zip(self._names, columns, strict=True))
+        readout = student.network.stages[-1].name
+        self._hidden = [name for name in self._names if has_thresholds and name != readout]
 
     @property
     def start(self) -> Float[Tensor, " trim"]:
         """The student's own trims, trim codes."""
         codes = self._student.codes
         parts = [codes[name].bias for name in self._names]
-        parts += [codes[name].threshold for name in self._names if name != self._readout]
+        parts += [codes[name].threshold for name in self._hidden]
         return torch.cat(parts).float()
 
     def clipped(self, trims: Float[Tensor, " trim"]) -> Float[Tensor, " trim"]:
@@ -55,10 +57,9 @@ class TrimVector:
     def codes(self, trims: Float[Tensor, " trim"]) -> dict[str, LayerCodes]:
         """Return the student's codes with these trims, rounded and within their range."""
         codes = as_integers(encode_trim(trims, self._student.format))
-        hidden = [name for name in self._names if name != self._readout]
-        parts = iter(codes.split([self._columns[name] for name in (*self._names, *hidden)]))
+        parts = iter(codes.split([self._columns[name] for name in (*self._names, *self._hidden)]))
         biases = {name: next(parts) for name in self._names}
-        thresholds = {name: next(parts) for name in hidden}
+        thresholds = {name: next(parts) for name in self._hidden}
         return {
             name: old._replace(bias=biases[name], threshold=thresholds.get(name, old.threshold))
             for name, old in self._student.codes.items()
@@ -70,7 +71,9 @@ class TrimSearch:
 
     def __init__(self, setup: MethodSetup) -> None:
         """Start at the trims of the setup's student."""
-        self._setup, self._vector = setup, TrimVector(setup.student)
+        has_thresholds = setup.session.has_threshold_trims
+        self._setup = setup
+        self._vector = TrimVector(setup.student, has_thresholds=has_thresholds)
         self.trims = self._vector.start
 
     @property

@@ -21,6 +21,7 @@ from ltl_core.chip import (
     TuningInfo,
     WriteReport,
 )
+from ltl_core.default_probe import probe_by_run
 from ltl_core.errors import CalibrationError, ChipUnavailableError, NoSideWeightsError
 from ltl_core.network.spec import NetworkSpec
 from ltl_core.optional_verbs import check_registers, write_one_by_one
@@ -63,7 +64,7 @@ class HttpChip:
         self._client = client
         self._known_verbs = known_verbs  # of its agent
         self._info = info
-        self._network: NetworkSpec | None = None
+        self._placement: Placement | None = None
         self._clock = 0.0  # s, the latest that the chip's clock was read
 
     @property
@@ -74,7 +75,7 @@ class HttpChip:
     def place(self, placement: Placement) -> None:
         """Place a network; later answers are checked against its layers."""
         self._call("place", verbs.place_request(placement), answers.read_nothing)
-        self._network = placement.network
+        self._placement = placement
 
     def program(self, layer: str, codes: Int[Tensor, "column row"]) -> WriteReport:
         """Write the cells whose code changed."""
@@ -131,7 +132,12 @@ class HttpChip:
                 self._check_clock(answers.read_last(messages))
 
     def probe(self) -> Fingerprint:
-        """Return the chip's answer to its fixed stimulus."""
+        """Return the chip's answer to its own fixed stimulus, or to the default one.
+
+        An agent of an earlier version that names no verbs has the verb.
+        """
+        if self._known_verbs and "probe" not in self._known_verbs:
+            return probe_by_run(self, self._placement)
 
         def read(answer: Message) -> Fingerprint:
             fingerprint = answers.read_fingerprint(answer, self._network)
@@ -214,6 +220,10 @@ class HttpChip:
     def close(self) -> None:
         """Close the connection; the chip keeps its state."""
         self._client.close()
+
+    @property
+    def _network(self) -> NetworkSpec | None:
+        return None if self._placement is None else self._placement.network
 
     @property
     def _registers(self) -> TuningInfo:

@@ -24,7 +24,8 @@ from ltl_core.chip import (
     Tuning,
 )
 from ltl_core.chip_info import info_to_json
-from ltl_core.optional_verbs import run_by_layer, side_weighted, tunable, write_layers
+from ltl_core.errors import ChipError
+from ltl_core.optional_verbs import ProbingChip, run_by_layer, side_weighted, tunable, write_layers
 from service.bench.protocol.wire import MalformedBodyError, Message
 
 
@@ -166,7 +167,9 @@ def _read_stimulus(call: Message) -> Stimulus:
 
 
 def _info(chip: ChipBackend, _call: Message) -> Message:
-    return Message({"info": info_to_json(chip.info), "verbs": list(VERBS)})
+    """Describe the chip, and name the verbs: a chip without a probe is probed by `run`."""
+    known = [verb for verb in VERBS if verb != "probe" or isinstance(chip, ProbingChip)]
+    return Message({"info": info_to_json(chip.info), "verbs": known})
 
 
 def _place(chip: ChipBackend, call: Message) -> Message:
@@ -224,6 +227,8 @@ def _read_record(call: Message) -> dict[str, Observable]:
 
 
 def _probe(chip: ChipBackend, _call: Message) -> Message:
+    if not isinstance(chip, ProbingChip):  # a service of an earlier version does not know of it
+        raise ChipError("The chip has no probe of its own: update the service, or its driver.")
     fingerprint = chip.probe()
     return Message({"chip_time_s": fingerprint.chip_time}, fingerprint.rates)
 

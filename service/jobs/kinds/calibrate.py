@@ -5,7 +5,9 @@ from typing import Literal
 from pydantic import Field
 from sqlalchemy.orm import Session
 
+from ltl_core.calibration.abilities import what_is_missing
 from ltl_core.calibration.prediction import Prediction
+from ltl_core.chip_info import info_from_json
 from ltl_core.settings import CalibrationSettings, StageName
 from service.db.repositories.students import StudentRepository
 from service.db.repositories.weights import Publication, WeightRepository
@@ -63,7 +65,7 @@ def admit(session: Session, request: CalibrateRequest) -> JobSubject:
     """Admit it where the chip shows what the rule needs; raises what any job with a chip does."""
     found = find_chip_and_student(session, request)
     _check_observable(found.chip, request.settings.observable)
-    _check_side(found.chip, request.settings)
+    _check_stages(found.chip, request.settings)
     _check_drift(session, found, request.settings)
     if request.follows is not None:
         check_followed(session, request.follows, found.chip.id, found.student.id)
@@ -214,10 +216,17 @@ def _check_observable(chip: Chip, observable: str) -> None:
         raise InvalidFieldsError(FieldProblem("/settings/observable", message))
 
 
-def _check_side(chip: Chip, settings: CalibrationSettings) -> None:
-    """Refuse to learn side weights alone on a chip that has none."""
-    if settings.stages == (StageName.SIDE,) and not chip.info.get("side_rank"):
-        message = "this chip has no digital side weights; name another stage as well"
+def _check_stages(chip: Chip, settings: CalibrationSettings) -> None:
+    """Refuse stages of which the chip can run none.
+
+    A chip whose agent has not registered is asked later, but has no side weights until it says so.
+    """
+    if chip.info:
+        missing = what_is_missing(settings, info_from_json(chip.info))
+    else:
+        missing = ("digital side weights",) if settings.stages == (StageName.SIDE,) else ()
+    if missing:
+        message = f"this chip has no {' and no '.join(missing)}; name another stage as well"
         raise InvalidFieldsError(FieldProblem("/settings/stages", message))
 
 

@@ -9,14 +9,18 @@ import torch
 from chip_sim.chip import make_chip
 from chip_sim.presets import preset
 from ltl_core.chip import LayerRecording, Observable, Placement, Stimulus
+from ltl_core.default_probe import probe_by_run
 from ltl_core.errors import (
+    ChipError,
     ChipUnavailableError,
     CodeRangeError,
     NoSideWeightsError,
     SettingError,
 )
 from service.bench.driver.http_chip import HttpChip, open_http_chip
+from service.bench.protocol.verbs import VERBS
 from tests.agents import serve_agent
+from tests.bare_chip import BareChip
 from tests.calls import CODES, IMAGES, LAYER, RECORD
 from tests.integration.bench.conftest import ProxiedChip
 from tests.proxies import (
@@ -219,6 +223,21 @@ def test_an_older_agent_has_no_side_weights(proxy: Proxy) -> None:
         with pytest.raises(NoSideWeightsError):
             chip.set_side("hidden", None)
         assert proxy.calls == asked
+
+
+def test_a_chip_without_a_probe_is_probed_by_its_runs(tmp_path: Path, placement: Placement) -> None:
+    own, twin = BareChip("ideal"), BareChip("ideal")
+    twin.place(placement)
+    twin.program("hidden", CODES)
+    with serve_agent(tmp_path, own) as agent, agent.drive() as chip:
+        chip.place(placement)
+        chip.program("hidden", CODES)
+        found, expected = chip.probe().rates, probe_by_run(twin, placement).rates
+        torch.testing.assert_close(found, expected)
+        assert float(expected["hidden"].max()) > 0.05
+        earlier = HttpChip(chip._client, chip.info, list(VERBS))  # a service that knows of none
+        with pytest.raises(ChipError, match="no probe of its own"):
+            earlier.probe()
 
 
 def test_a_driver_that_placed_no_network_checks_what_it_can(

@@ -72,7 +72,7 @@ def one(kept: Kept) -> Aged:
 
 
 def compensated(world: World, one: Aged) -> CompensationResult:
-    compensation = Compensation(one.chip, world.network, one.published)
+    compensation = Compensation(one.chip, world.student.placement(), one.published)
     for _ in compensation.steps():
         pass
     return compensation.result
@@ -156,7 +156,7 @@ def test_a_chip_without_registers_is_refused(world: World, monkeypatch: pytest.M
     backend = chip("pcm")
     monkeypatch.setattr(backend, "_info", backend.info._replace(tuning=None))
     with pytest.raises(NotTunableError, match="has no registers"):
-        Compensation(backend, world.network, MeanFingerprint({}, None, 1, 0.0))
+        Compensation(backend, world.student.placement(), MeanFingerprint({}, None, 1, 0.0))
 
 
 def test_a_fingerprint_of_another_network_is_refused(world: World, one: Aged) -> None:
@@ -167,7 +167,7 @@ def test_a_fingerprint_of_another_network_is_refused(world: World, one: Aged) ->
 
 def test_there_is_no_result_before_the_end(world: World, one: Aged) -> None:
     with pytest.raises(SettingError, match="has not ended"):
-        _ = Compensation(one.chip, world.network, one.published).result
+        _ = Compensation(one.chip, world.student.placement(), one.published).result
 
 
 def tuning_of(gain: Tensor) -> Tuning:

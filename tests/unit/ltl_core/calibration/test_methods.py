@@ -93,16 +93,16 @@ def test_a_correction_gives_columns_the_golden_mean_and_deviation() -> None:
     golden = torch.randn((16, 32, 5), generator=rng)
     measured_sums = 0.8 * golden - 0.3
     moments = torch.cat((moments_of(measured_sums), moments_of(golden)))
-    scale, shift = correction_of(moments, is_readout=False)
+    scale, shift = correction_of(moments, keeps_scale=False)
     torch.testing.assert_close((measured_sums + shift) / scale, golden, atol=1e-4, rtol=1e-4)
-    scale, shift = correction_of(moments, is_readout=True)
+    scale, shift = correction_of(moments, keeps_scale=True)
     assert torch.equal(scale, torch.ones(5))
     torch.testing.assert_close((measured_sums + shift).mean((0, 1)), golden.mean((0, 1)))
 
 
 def test_a_column_without_deviation_keeps_its_scale() -> None:
     silent = torch.zeros((4, 3))
-    scale, shift = correction_of(silent, is_readout=False)
+    scale, shift = correction_of(silent, keeps_scale=False)
     assert torch.equal(scale, torch.ones(3))
     assert torch.equal(shift, torch.zeros(3))
 

@@ -9,8 +9,10 @@ import torch
 from chip_sim.chip import make_chip
 from chip_sim.presets import preset
 from ltl_core.chip import LayerCodes, Observable, Placement, Stimulus
-from ltl_core.errors import LeaseLostError
+from ltl_core.default_probe import probe_by_run
+from ltl_core.errors import ChipError, LeaseLostError
 from service.bench.leased import LeasedBackend
+from tests.bare_chip import BareChip
 
 IMAGES = Stimulus(torch.rand(5, 6, generator=torch.Generator().manual_seed(1)), 12)
 RECORD = {"hidden": Observable.WINDOW, "readout": Observable.MEMBRANE}
@@ -51,3 +53,15 @@ def test_whoever_lost_the_lease_drives_no_longer(
     assert chip.now() == stood
     with pytest.raises(LeaseLostError):
         leased.place(placement)
+
+
+def test_a_chip_without_a_probe_is_probed_by_its_runs(placement: Placement) -> None:
+    leased = LeasedBackend(BareChip("ideal"), 3, lambda: True)
+    with pytest.raises(ChipError, match="No network is placed"):
+        leased.probe()
+    leased.place(placement)
+    leased.program("hidden", CODES)
+    twin = BareChip("ideal")
+    twin.place(placement)
+    twin.program("hidden", CODES)
+    torch.testing.assert_close(leased.probe().rates, probe_by_run(twin, placement).rates)
