@@ -131,17 +131,18 @@ def _lifespan(
 
 def _compose(settings: Settings, engine: MakeEngine | JobEngine, kinds: JobKinds) -> Context:
     database = Database(settings.database)
+    made = engine(settings, database, kinds) if callable(engine) else engine
+    here = default_limit(settings.parallel_jobs) if made.runs_jobs_here else None
     return Context(
         settings=settings,
         database=database,
         artifacts=ArtifactStore(settings.artifacts_dir),
-        engine=engine(settings, database, kinds) if callable(engine) else engine,
+        engine=made,
         credentials=CredentialStore(database, settings.session_days),
         notifier=EventNotifier(database),
         kinds=kinds,
         metrics=make_registry(database),
         disk=DiskSpace(settings.data_dir, settings.reserve_bytes, settings.artifacts_dir),
-        memory_limit=settings.job_memory_bytes
-        or (None if engine is leave_jobs_to_workers else default_limit(settings.parallel_jobs)),
+        memory_limit=settings.job_memory_bytes or here,
         threads=make_threads(),
     )

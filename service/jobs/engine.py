@@ -10,6 +10,11 @@ from service.db.tables import Job
 class JobEngine(Protocol):
     """Starts each enqueued job once, sooner or later, also after a crash."""
 
+    @property
+    def runs_jobs_here(self) -> bool:
+        """Whether the jobs run on this machine, and not on those of workers."""
+        ...
+
     def enqueue(self, session: Session, job: Job) -> None:
         """Queue the job in the caller's transaction: both are kept, or neither."""
         ...

@@ -18,6 +18,7 @@ from service.jobs.messages import Ended, Json
 from service.schemas.jobs import Submission
 from service.settings import Settings
 from service.states import JobStatus
+from tests.recording import RecordingEngine
 
 
 class CountRequest(Submission):
@@ -123,3 +124,12 @@ def test_the_fleet_page_lists_jobs_of_a_kind_that_is_not_known(client: TestClien
 
 def test_the_service_asks_for_collect_jobs_itself(client: TestClient) -> None:
     assert submitted(client, kind="collect", target_set_id="any").status_code == 422
+
+
+@pytest.mark.parametrize("here", [True, False])
+def test_a_limit_of_memory_is_known_where_the_jobs_run(settings: Settings, here: bool) -> None:
+    engine = RecordingEngine()
+    engine.runs_jobs_here = here
+    with TestClient(create_app(settings, lambda *_: engine)) as client:
+        context = client.app.state.context  # type: ignore[attr-defined]
+        assert (context.memory_limit is not None) is here

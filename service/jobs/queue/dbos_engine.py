@@ -26,6 +26,8 @@ _POOL = 5  # connections of DBOS's own
 class SubmittingEngine(DbosQueue):
     """The engine of a process that answers requests and leaves the jobs to workers."""
 
+    runs_jobs_here = False
+
     def __init__(self, settings: Settings, database: Database) -> None:
         silence = timedelta(seconds=settings.executor_silence_s)
         super().__init__(database, silence)
@@ -44,6 +46,8 @@ class SubmittingEngine(DbosQueue):
 
 class ExecutingEngine(SubmittingEngine):
     """Starts each dispatch at least once; the runner knows what has been done before."""
+
+    runs_jobs_here = True
 
     def __init__(self, settings: Settings, database: Database, kinds: JobKinds = KINDS) -> None:
         super().__init__(settings, database)
