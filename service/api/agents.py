@@ -4,12 +4,12 @@ import secrets
 from datetime import datetime, timedelta
 from typing import Annotated
 
-from fastapi import APIRouter, Path
+from fastapi import Path
 
 from ltl_core.chip_info import info_to_json
 from service.api.auth import AGENT, READ, ActorDep, PrincipalDep, require_any
 from service.api.context import Context, ContextDep
-from service.api.threads import ChangingRoute
+from service.api.threads import ServiceRouter
 from service.api.views import columns_of
 from service.bench.protocol.chip_info import parse_chip_info
 from service.db.agent_tables import Agent
@@ -23,7 +23,7 @@ from service.schemas.agents import URL_MAX, AgentRequest, AgentView, RegisteredV
 from service.settings import Settings
 from service.states import Scope
 
-router = APIRouter(prefix="/v1/agents", tags=["agents"], route_class=ChangingRoute)
+router = ServiceRouter(prefix="/v1/agents", tags=["agents"])
 _AgentId = Annotated[str, Path(max_length=36)]
 
 
@@ -65,9 +65,9 @@ def hear_agent(agent_id: _AgentId, principal: PrincipalDep, context: ContextDep)
 def release_agent(
     agent_id: _AgentId, principal: PrincipalDep, context: ContextDep, actor: ActorDep
 ) -> AgentView:
-    """Release an agent: from now on any agent may serve its chip. Stop it before.
+    """Release an agent: from now on any agent may serve its chip. Stop the agent first.
 
-    It takes the key that the agent belongs to, or one of the scope `admin`.
+    This needs the key to which the agent belongs, or a key of the scope `admin`.
     """
     with context.database.writing() as session:
         agents, now = AgentRepository(session), clock(session)
@@ -101,14 +101,18 @@ def _registration(body: AgentRequest, settings: Settings) -> Registration:
 
 
 def _url(body: AgentRequest, settings: Settings) -> str:
-    """Return the address as it is stored. Raises InvalidFieldsError if it is more than one."""
+    """Return the address as it is stored.
+
+    Raises InvalidFieldsError if it is no plain address, too long, or not one of https where an
+    authority of agents is set.
+    """
     url = str(body.url).rstrip("/")
     if settings.agent_ca is not None and body.url.scheme != "https":
         message = "agents are called by https alone: start it with --tls-certificate and --tls-key"
     elif body.url.username or body.url.password or body.url.query or body.url.fragment:
         message = "an address has no user, no query and no fragment"
     elif len(url) > URL_MAX:
-        message = f"an address has at most {URL_MAX} letters"
+        message = f"an address has at most {URL_MAX} characters"
     else:
         return url
     raise InvalidFieldsError(FieldProblem("/url", message))

@@ -2,16 +2,17 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Query, Response
+from fastapi import Depends, Query, Response
 
 from service.api.auth import ADMIN
 from service.api.context import ContextDep, PageDep
 from service.api.lists import list_page
+from service.api.threads import ServiceRouter
 from service.db.repositories.audit import AuditFilter, AuditRepository
 from service.schemas.audit import AuditView
 from service.schemas.base import Instant, Page
 
-router = APIRouter(prefix="/v1/audit", tags=["audit"], dependencies=[ADMIN])
+router = ServiceRouter(prefix="/v1/audit", tags=["audit"], dependencies=[ADMIN])
 _Text = Annotated[str | None, Query(max_length=200)]
 _Since = Annotated[Instant | None, Query(description="from this time on")]
 _Until = Annotated[Instant | None, Query(description="before this time")]

@@ -10,7 +10,7 @@ from uuid_utils import uuid7
 from chip_sim.spec import info_of
 from ltl_core.chip_info import info_to_json
 from service.api.context import Context
-from service.api.errors import field_errors
+from service.api.errors import invalid_fields
 from service.api.threads import run_in
 from service.bench.drivers import find_driver, is_driver
 from service.bench.opening import Opened, open_in_child
@@ -65,19 +65,14 @@ def _simulated_settings(settings: JsonObject) -> dict[str, Any]:
     try:
         return SimulatedChipSettings.model_validate(settings).model_dump(mode="json")
     except ValidationError as error:
-        raise _invalid(error, "/settings") from None
+        raise invalid_fields(error, "/settings") from None
 
 
 def _simulated_info(chip_id: str, settings: dict[str, Any]) -> dict[str, Any]:
     try:
         return info_to_json(info_of(spec_of(settings), chip_id))
     except ValidationError as error:
-        raise _invalid(error, "/settings/overrides") from None
-
-
-def _invalid(error: ValidationError, prefix: str) -> InvalidFieldsError:
-    found = field_errors(error.errors(), prefix)
-    return InvalidFieldsError(*(FieldProblem(one.pointer or "", one.message) for one in found))
+        raise invalid_fields(error, "/settings/overrides") from None
 
 
 def _check_backend(backend: str, context: Context) -> None:

@@ -2,15 +2,22 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Path, Query, Response, status
+from fastapi import Path, Query, Response, status
 
 from service.api.auth import OPERATE, READ, ActorDep
 from service.api.cancelling import cancel_waiting, ended_ids, forget
 from service.api.chip_registration import info_of_driver, make_chip_row
 from service.api.context import Context, ContextDep, PageDep, Responses, utc_now
-from service.api.idempotency import IdempotentRequest, Once, OnceDep, answer_made, made_earlier
+from service.api.idempotency import (
+    IdempotentRequest,
+    Made,
+    Once,
+    OnceDep,
+    answer_made,
+    made_earlier,
+)
 from service.api.lists import list_page
-from service.api.threads import ChangingRoute, run_in
+from service.api.threads import ServiceRouter, run_in
 from service.api.views import chip_view, chip_viewer, job_viewer
 from service.bench.drivers import is_driver
 from service.db.repositories.agents import AgentRepository
@@ -33,9 +40,7 @@ from service.schemas.resources import (
 )
 from service.states import ChipHealth
 
-router = APIRouter(
-    prefix="/v1/chips", tags=["chips"], dependencies=[READ], route_class=ChangingRoute
-)
+router = ServiceRouter(prefix="/v1/chips", tags=["chips"], dependencies=[READ])
 _Version = Annotated[int, Path(ge=1, lt=2**31)]
 _BLOCK: Responses = {200: {"content": {SAFETENSORS: {}}, "description": "A safetensors block"}}
 _REGISTER = "POST /v1/chips"
@@ -55,9 +60,9 @@ async def register_chip(
     chip = await run_in(writers, make_chip_row, body, context, utc_now())
     if is_driver(body.backend) and not await run_in(writers, _is_made, context, once, body):
         chip.info = await info_of_driver(chip, context)
-    view, made = await run_in(writers, _store, context, actor, once, body, chip)
-    answer_made(response, f"/v1/chips/{view.id}", earlier=made)
-    return view
+    made = await run_in(writers, _store, context, actor, once, body, chip)
+    answer_made(response, f"/v1/chips/{made.view.id}", earlier=made.earlier)
+    return made.view
 
 
 @router.get("", response_model=Page[ChipView])
@@ -170,8 +175,8 @@ def _is_made(context: Context, once: Once, body: ChipRequest) -> bool:
 
 def _store(
     context: Context, actor: Actor, once: Once, body: ChipRequest, chip: Chip
-) -> tuple[ChipView, bool]:
-    """Store a chip; return it, or the one that an earlier request made, and whether one did."""
+) -> Made[ChipView]:
+    """Store a chip; return it, or the one that an earlier request made."""
     now = chip.created_at
     with context.database.writing() as session:
         chips = ChipRepository(session)
@@ -183,4 +188,4 @@ def _store(
             idempotent.remember(chip.id, now)
             about = {"name": chip.name, "backend": chip.backend}
             AuditRepository(session).record(actor, "chip.registered", chip.id, now, **about)
-        return chip_view(session, chip, now), made is not None
+        return Made(chip_view(session, chip, now), earlier=made is not None)

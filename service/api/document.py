@@ -79,7 +79,11 @@ def _settings(kinds: JobKinds, schemas: Json) -> Json:
     models = kinds.settings()
     for model in models:
         schemas.update(_schemas(model))
-    none: Json = {"type": "object", "maxProperties": 0, "description": "of a kind without settings"}
+    none: Json = {
+        "type": "object",
+        "maxProperties": 0,
+        "description": "Of a job whose kind has no settings",
+    }
     choices = [{"$ref": _REF.format(model=model.__name__)} for model in models]
     return {
         "anyOf": [*choices, none],

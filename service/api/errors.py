@@ -11,6 +11,7 @@ import structlog
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, RedirectResponse, Response
+from pydantic import ValidationError
 from sqlalchemy.exc import DataError, IntegrityError
 from starlette.exceptions import HTTPException
 from starlette.routing import Match
@@ -130,6 +131,14 @@ def field_errors(found: Iterable[Mapping[str, Any]], prefix: str = "") -> list[F
     ]
 
 
+def invalid_fields(error: ValidationError, prefix: str) -> request_errors.InvalidFieldsError:
+    """Return pydantic's errors of a part of the request, which begins at the pointer `prefix`."""
+    found = field_errors(error.errors(), prefix)
+    return request_errors.InvalidFieldsError(
+        *(request_errors.FieldProblem(one.pointer or "", one.message) for one in found)
+    )
+
+
 def answer_to(request: Request, error: Exception) -> Response:
     """Return the answer to an error of the table."""
     kind = kind_of(error)
@@ -169,7 +178,10 @@ async def _http(request: Request, error: Exception) -> Response:
 
 
 def _methods(request: Request) -> str:
-    """List the methods of a path: its routes are many, and a router names those of one alone."""
+    """List the methods that a path accepts.
+
+    Several routes may share a path, and the router names the methods of one of them alone.
+    """
     routes = request.app.routes
     return ", ".join(
         method

@@ -5,7 +5,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing, suppress
 from typing import Annotated, NamedTuple
 
-from fastapi import APIRouter, Header, Query, Request, Response, status
+from fastapi import Header, Query, Request, Response, status
 from fastapi.responses import StreamingResponse
 from starlette.concurrency import run_in_threadpool
 
@@ -13,6 +13,7 @@ from service.api.auth import READ, find_principal
 from service.api.context import Context, ContextDep, Responses
 from service.api.event_messages import Message, messages_of
 from service.api.notifier import Listener
+from service.api.threads import ServiceRouter
 from service.db.outage import AWAY
 from service.db.repositories.events import EventRepository
 from service.db.repositories.jobs import JobRepository
@@ -20,7 +21,7 @@ from service.request_errors import UnauthenticatedError
 from service.schemas.base import SEQ_MAX, ResourceId
 from service.states import TERMINAL
 
-router = APIRouter(prefix="/v1/jobs", tags=["jobs"], dependencies=[READ])
+router = ServiceRouter(prefix="/v1/jobs", tags=["jobs"], dependencies=[READ])
 KEEPALIVE = 8.0  # s; looked at every RECHECK s, so that no stream is silent for more than 15 s
 RECHECK = 5.0  # s after which a stream asks whether its key is still valid
 _BATCH = 200  # events that are read at a time

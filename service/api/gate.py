@@ -13,12 +13,12 @@ from fastapi import HTTPException, Request
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from service.api.auth import address_of, find_principal
+from service.api.auth import SIGN_IN, address_of, find_principal, needs_key
 from service.api.context import Context
 from service.api.errors import answer_to, busy
 from service.api.hosts import ServedHosts
 from service.api.rate_limits import RateLimits
-from service.api.threads import run_in
+from service.api.threads import CHANGES, run_in
 from service.db.outage import AWAY
 from service.errors import ServiceError
 from service.request_errors import (
@@ -29,11 +29,9 @@ from service.request_errors import (
 
 BODY_BYTES = 2**20  # of a body that is no upload
 _UPLOADS = re.compile(r"/v1/(teachers|target-sets/[^/]+/chunks/[^/]+)")
-_CHANGES = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 # What stores more than a row; to cancel, to sign in or to delete needs no room.
 _ACCEPTING = frozenset({"POST", "PUT"})
 _ACCEPTED = re.compile(r"/v1/(jobs|teachers|target-sets(/[^/]+/.+)?|chips|jobs/[^/]+/retry)")
-_SIGN_IN = frozenset({"/login", "/v1/session"})  # paths where a key comes in the body
 _WRONG_KEY_S = 1.0  # before an address that sent many wrong keys is answered
 _log = structlog.get_logger(__name__)
 
@@ -71,7 +69,7 @@ class Gate:
             self._limits.count_address(address_of(request))
             if "authorization" in request.headers:
                 await self._slow_down(request)
-            if _needs_key(request):
+            if request.method in CHANGES and needs_key(request.url.path):
                 raise
         else:
             self._limits.count_key(principal.key_id)
@@ -81,7 +79,7 @@ class Gate:
 
     def _watching(self, request: Request, send: Send) -> Send:
         """Slow down sign-ins that fail: their key stands in the body."""
-        if request.method != "POST" or request.url.path not in _SIGN_IN:
+        if request.method != "POST" or request.url.path not in SIGN_IN:
             return send
 
         async def watch(message: Message) -> None:
@@ -149,8 +147,3 @@ def _limited(request: Request, receive: Receive) -> Receive:
         return message
 
     return count
-
-
-def _needs_key(request: Request) -> bool:
-    path = request.url.path
-    return request.method in _CHANGES and path.startswith("/v1/") and path not in _SIGN_IN

@@ -1,14 +1,13 @@
 """Liveness and readiness of the service, the two routes that need no key."""
 
-from fastapi import APIRouter
-
 from service.api.context import ContextDep
+from service.api.threads import ServiceRouter
 from service.db.migrate import is_current
 from service.errors import NotReadyError
 from service.schemas.resources import HealthView
 from service.version import code_version
 
-router = APIRouter(tags=["health"])
+router = ServiceRouter(tags=["health"])
 
 
 @router.get("/healthz")

@@ -1,7 +1,7 @@
 """Idempotency-Key: a request that is sent twice creates one resource."""
 
 from datetime import datetime
-from typing import Annotated, NamedTuple
+from typing import Annotated, Generic, NamedTuple, TypeVar
 
 from fastapi import Depends, Header, Response, status
 from pydantic import BaseModel
@@ -17,7 +17,7 @@ from service.digests import sha256_hex
 from service.errors import ConflictError
 from service.request_errors import IdempotencyKeyMissingError, IdempotencyMismatchError
 
-_DESCRIPTION = "the same key with the same request returns the resource that was made first"
+_DESCRIPTION = "the same request with the same key returns what the first one made"
 KeyHeader = Annotated[
     str | None,
     Header(alias="Idempotency-Key", min_length=1, max_length=200, description=_DESCRIPTION),
@@ -32,6 +32,16 @@ NeededKeyHeader = Annotated[
         json_schema_extra={REQUIRED: True},
     ),
 ]
+
+
+ViewMade = TypeVar("ViewMade", bound=BaseModel)
+
+
+class Made(NamedTuple, Generic[ViewMade]):
+    """A resource that a request made, or that an earlier request made under the same key."""
+
+    view: ViewMade
+    earlier: bool  # whether an earlier request made it
 
 
 class Once(NamedTuple):

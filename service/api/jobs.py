@@ -18,7 +18,7 @@ from service.api.idempotency import (
     made_earlier,
 )
 from service.api.lists import list_page
-from service.api.threads import ChangingRoute
+from service.api.threads import ServiceRouter
 from service.api.views import job_view, job_viewer
 from service.db.repositories.audit import AuditRepository
 from service.db.repositories.events import EventRepository
@@ -30,7 +30,7 @@ from service.schemas.base import Page, ResourceId
 from service.schemas.jobs import JobView
 from service.states import TERMINAL, JobStatus
 
-_router = APIRouter(route_class=ChangingRoute)
+_router = ServiceRouter()
 _NOT_MODIFIED: Responses = {304: {"description": "The job has not changed"}}
 _LOG_LINES = 100_000
 _POLL_INTERVAL = 1.0  # s; a few changes, such as waiting for a chip, write no event
@@ -38,9 +38,7 @@ _POLL_INTERVAL = 1.0  # s; a few changes, such as waiting for a chip, write no e
 
 def make_router(kinds: JobKinds) -> APIRouter:
     """Make the routes of jobs; the registry says which bodies and names of kinds they take."""
-    router = APIRouter(
-        prefix="/v1/jobs", tags=["jobs"], dependencies=[READ], route_class=ChangingRoute
-    )
+    router = ServiceRouter(prefix="/v1/jobs", tags=["jobs"], dependencies=[READ])
     _add_submit_job(router, kinds.bodies())
     _add_list_jobs(router, kinds.names())
     router.include_router(_router)

@@ -1,11 +1,11 @@
 """API keys: list, create and revoke them."""
 
-from fastapi import APIRouter, Response, status
+from fastapi import Response, status
 
 from service.api.auth import ADMIN, ActorDep
 from service.api.context import ContextDep, PageDep, utc_now
 from service.api.lists import list_page
-from service.api.threads import ChangingRoute
+from service.api.threads import ServiceRouter
 from service.api.views import columns_of
 from service.db.repositories.audit import AuditRepository
 from service.db.repositories.keys import KeyRepository
@@ -15,9 +15,7 @@ from service.request_errors import FieldProblem, InvalidFieldsError
 from service.schemas.base import Page, ResourceId
 from service.schemas.resources import KeyRequest, KeyView, NewKeyView
 
-router = APIRouter(
-    prefix="/v1/keys", tags=["keys"], dependencies=[ADMIN], route_class=ChangingRoute
-)
+router = ServiceRouter(prefix="/v1/keys", tags=["keys"], dependencies=[ADMIN])
 
 
 @router.get("", response_model=Page[KeyView])
@@ -37,9 +35,8 @@ def create_key(body: KeyRequest, context: ContextDep, actor: ActorDep) -> NewKey
     new = make_key(body.name, body.scopes, now, body.expires_at)
     with context.database.writing() as unit:
         KeyRepository(unit).add(new.row)
-        AuditRepository(unit).record(
-            *(actor, "key.created", new.row.id, now), name=body.name, scopes=list(body.scopes)
-        )
+        told = {"name": body.name, "scopes": list(body.scopes)}
+        AuditRepository(unit).record(actor, "key.created", new.row.id, now, **told)
     return NewKeyView(**columns_of(new.row, NewKeyView), key=new.key)
 
 

@@ -7,11 +7,12 @@ from contextlib import contextmanager
 from typing import Any
 
 import uvicorn
-from fastapi import APIRouter, Response
+from fastapi import Response
 from fastapi.responses import PlainTextResponse
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest, make_asgi_app
 
 from service.api.context import ContextDep
+from service.api.threads import ServiceRouter
 from service.connection_guard import ConnectionLimits, guarded
 from service.db.session import Database
 from service.listening import listen
@@ -22,7 +23,7 @@ from service.settings import Settings
 _LIMITS = ConnectionLimits(connections=32, connections_per_address=16)
 _PAUSE = 0.01  # s between two looks whether the server answers
 METRICS_ADVICE = "Choose another port for the metrics with TANDEMCAL_METRICS_PORT."
-router = APIRouter(tags=["health"])
+router = ServiceRouter(tags=["health"])
 
 
 @router.get("/metrics", response_class=PlainTextResponse)

@@ -8,13 +8,14 @@ from collections.abc import Iterator
 from fastapi import Depends, Request
 from fastapi.dependencies.models import Dependant
 
+from service.api.auth import needs_key
 from service.request_errors import UnknownParameterError
 
 
 async def refuse_unknown(request: Request) -> None:
     """Raise UnknownParameterError for a query parameter that the route does not take.
 
-    A stranger is not told: the route asks for a key first.
+    A request without a key that needs one is not checked here: the route answers it with 401.
     """
     if not request.query_params or _asks_for_a_key(request):
         return
@@ -27,9 +28,7 @@ KNOWN_QUERIES = Depends(refuse_unknown)
 
 
 def _asks_for_a_key(request: Request) -> bool:
-    path = request.url.path
-    is_closed = path.startswith("/v1/") and path != "/v1/session"
-    return is_closed and getattr(request.state, "principal", None) is None
+    return needs_key(request.url.path) and getattr(request.state, "principal", None) is None
 
 
 def _names(dependant: Dependant) -> Iterator[str]:

@@ -2,14 +2,14 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Body, Request, Response, status
+from fastapi import Body, Request, Response, status
 from pydantic import Field
 
 from service.api.auth import COOKIE, address_of, refuse_foreign_pages, set_session_cookie
 from service.api.context import ContextDep, utc_now
-from service.api.threads import ChangingRoute
+from service.api.threads import ServiceRouter
 
-router = APIRouter(prefix="/v1/session", tags=["session"], route_class=ChangingRoute)
+router = ServiceRouter(prefix="/v1/session", tags=["session"])
 
 
 @router.post("", status_code=status.HTTP_204_NO_CONTENT)

@@ -2,17 +2,18 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Query, Response
+from fastapi import Query, Response
 
 from service.api.auth import READ
 from service.api.context import ContextDep, PageDep, Responses
 from service.api.lists import list_page
+from service.api.threads import ServiceRouter
 from service.db.repositories.students import StudentRepository
 from service.digests import CONTENT_DIGEST, digest_header
 from service.schemas.base import SAFETENSORS, Page, ResourceId
 from service.schemas.resources import StudentView
 
-router = APIRouter(prefix="/v1/students", tags=["students"], dependencies=[READ])
+router = ServiceRouter(prefix="/v1/students", tags=["students"], dependencies=[READ])
 _Id = Annotated[str | None, Query(max_length=36)]
 _BLOCK: Responses = {200: {"content": {SAFETENSORS: {}}, "description": "A safetensors block"}}
 

@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Annotated
 
-from fastapi import APIRouter, Path, Query, Request, Response, status
+from fastapi import Path, Query, Request, Response, status
 from starlette.concurrency import run_in_threadpool
 from uuid_utils import uuid7
 
@@ -19,7 +19,7 @@ from service.api.idempotency import (
     made_earlier,
 )
 from service.api.lists import list_page
-from service.api.threads import ChangingRoute, run_in
+from service.api.threads import ServiceRouter, run_in
 from service.api.uploads import UPLOAD, Upload, load, receive
 from service.api.views import job_view, target_set_view, target_set_viewer
 from service.db.repositories.audit import Actor, AuditRepository
@@ -34,9 +34,7 @@ from service.schemas.jobs import JobView
 from service.schemas.resources import ChunkView, TargetSetItem, TargetSetRequest, TargetSetView
 from service.states import Split, TargetSetState
 
-router = APIRouter(
-    prefix="/v1/target-sets", tags=["target sets"], dependencies=[READ], route_class=ChangingRoute
-)
+router = ServiceRouter(prefix="/v1/target-sets", tags=["target sets"], dependencies=[READ])
 
 
 @router.post(

@@ -1,36 +1,34 @@
 """Teachers: a network and its weights, checked before they are stored."""
 
 from datetime import datetime
-from typing import Annotated, NamedTuple
+from typing import Annotated
 
-from fastapi import APIRouter, Query, Request, Response, status
+from fastapi import Query, Request, Response, status
 from pydantic import ValidationError
 from uuid_utils import uuid7
 
 from ltl_core.teaching.checking import check_weights
 from service.api.auth import OPERATE, READ, ActorDep
 from service.api.context import Context, ContextDep, PageDep, utc_now
-from service.api.errors import field_errors
+from service.api.errors import invalid_fields
 from service.api.idempotency import (
     IdempotentRequest,
+    Made,
     Once,
     OnceDep,
     answer_made,
     made_earlier,
 )
 from service.api.lists import list_page
-from service.api.threads import ChangingRoute, run_in
+from service.api.threads import ServiceRouter, run_in
 from service.api.uploads import UPLOAD, Upload, load, receive
 from service.db.repositories.audit import Actor, AuditRepository
 from service.db.repositories.teachers import TeacherRepository
 from service.db.tables import Teacher
-from service.request_errors import FieldProblem, InvalidFieldsError
 from service.schemas.base import Page, ResourceId
 from service.schemas.resources import TeacherItem, TeacherMetadata, TeacherView
 
-router = APIRouter(
-    prefix="/v1/teachers", tags=["teachers"], dependencies=[READ], route_class=ChangingRoute
-)
+router = ServiceRouter(prefix="/v1/teachers", tags=["teachers"], dependencies=[READ])
 
 
 @router.post(
@@ -51,9 +49,9 @@ async def upload_teacher(
     with context.artifacts.temporary() as scratch:
         upload = await receive(request, scratch, context.settings.max_upload_bytes)
         uploads = context.threads.uploads
-        view, earlier = await run_in(uploads, _store, context, upload, once, actor)
-    answer_made(response, f"/v1/teachers/{view.id}", earlier=earlier)
-    return view
+        made = await run_in(uploads, _store, context, upload, once, actor)
+    answer_made(response, f"/v1/teachers/{made.view.id}", earlier=made.earlier)
+    return made.view
 
 
 @router.get("", response_model=Page[TeacherItem])
@@ -81,12 +79,7 @@ def delete_teacher(teacher_id: ResourceId, context: ContextDep, actor: ActorDep)
         AuditRepository(session).record(actor, "teacher.deleted", teacher_id, utc_now())
 
 
-class _Stored(NamedTuple):
-    view: TeacherView
-    earlier: bool  # whether an earlier request stored it
-
-
-def _store(context: Context, upload: Upload, once: Once, actor: Actor) -> _Stored:
+def _store(context: Context, upload: Upload, once: Once, actor: Actor) -> Made[TeacherView]:
     arrays, metadata = load(upload.path)
     about = _read_metadata(metadata)
     check_weights(about.network, arrays)
@@ -95,15 +88,14 @@ def _store(context: Context, upload: Upload, once: Once, actor: Actor) -> _Store
         teachers = TeacherRepository(session)
         idempotent = IdempotentRequest(session, "POST /v1/teachers", once, upload.sha256)
         if made := idempotent.earlier_result():
-            return _Stored(TeacherView.model_validate(teachers.get(made)), earlier=True)
+            return Made(TeacherView.model_validate(teachers.get(made)), earlier=True)
         teacher = _teacher(about, upload.sha256, now)
         teachers.add(teacher)
         idempotent.remember(teacher.id, now)
-        AuditRepository(session).record(
-            *(actor, "teacher.uploaded", teacher.id, now), name=about.name, sha256=upload.sha256
-        )
+        told = {"name": about.name, "sha256": upload.sha256}
+        AuditRepository(session).record(actor, "teacher.uploaded", teacher.id, now, **told)
         context.artifacts.adopt(upload.path, upload.sha256)
-        return _Stored(TeacherView.model_validate(teacher), earlier=False)
+        return Made(TeacherView.model_validate(teacher), earlier=False)
 
 
 def _teacher(about: TeacherMetadata, sha256: str, now: datetime) -> Teacher:
@@ -120,7 +112,4 @@ def _read_metadata(metadata: dict[str, str]) -> TeacherMetadata:
     try:
         return TeacherMetadata.model_validate(metadata)
     except ValidationError as error:
-        found = field_errors(error.errors(), "/__metadata__")
-        raise InvalidFieldsError(
-            *(FieldProblem(one.pointer or "", one.message) for one in found)
-        ) from None
+        raise invalid_fields(error, "/__metadata__") from None

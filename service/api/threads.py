@@ -10,17 +10,21 @@ from inspect import iscoroutinefunction
 from typing import Any, NamedTuple, TypeVar
 
 from anyio import CapacityLimiter, to_thread
+from fastapi import APIRouter
 from fastapi.routing import APIRoute
 
 Found = TypeVar("Found")
-_CHANGES = frozenset({"POST", "PUT", "PATCH", "DELETE"})
+CHANGES = frozenset({"POST", "PUT", "PATCH", "DELETE"})  # methods of requests that change something
 _WRITERS = 8  # more than write at a time: SQLite has one writer, PostgreSQL locks rows
 _UPLOADS = 4  # each holds a whole upload in memory while it is checked
 _OPENINGS = 2  # each is a process that loads torch, and may take its whole time limit
 
 
 class Threads(NamedTuple):
-    """How many threads of each kind there are; those that read are all others."""
+    """How many threads may run at a time, by what they do.
+
+    Requests that only read run in threads of Starlette's own, which these limits leave alone.
+    """
 
     writers: CapacityLimiter
     uploads: CapacityLimiter
@@ -44,10 +48,17 @@ class ChangingRoute(APIRoute):
     """
 
     def __init__(self, path: str, endpoint: Callable[..., Any], **options: Any) -> None:
-        changes = _CHANGES & set(options.get("methods") or ())
+        changes = CHANGES & set(options.get("methods") or ())
         if changes and not iscoroutinefunction(endpoint):
             endpoint = _in_writer_thread(endpoint)
         super().__init__(path, endpoint, **options)
+
+
+class ServiceRouter(APIRouter):
+    """A router whose changing routes run in threads for writers."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(route_class=ChangingRoute, **options)
 
 
 def _in_writer_thread(endpoint: Callable[..., Any]) -> Callable[..., Any]:

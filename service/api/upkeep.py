@@ -1,12 +1,12 @@
 """Upkeep of one chip: its fingerprints, and the policy for probes and calibrations."""
 
-from fastapi import APIRouter, Response, status
+from fastapi import Response, status
 from pydantic import ValidationError
 
 from service.api.auth import OPERATE, READ, ActorDep
 from service.api.context import ContextDep, PageDep
 from service.api.lists import list_page
-from service.api.threads import ChangingRoute
+from service.api.threads import ServiceRouter
 from service.api.views import columns_of
 from service.db.repositories.audit import AuditRepository
 from service.db.repositories.chips import ChipRepository
@@ -19,9 +19,7 @@ from service.errors import PolicyDamagedError
 from service.schemas.base import Page, ResourceId
 from service.schemas.upkeep import FingerprintView, PolicyRequest, PolicyView, WholeFingerprintView
 
-router = APIRouter(
-    prefix="/v1/chips/{chip_id}", tags=["chips"], dependencies=[READ], route_class=ChangingRoute
-)
+router = ServiceRouter(prefix="/v1/chips/{chip_id}", tags=["chips"], dependencies=[READ])
 
 
 @router.get("/fingerprints", response_model=Page[FingerprintView])

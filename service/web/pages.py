@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import parse_qs, quote, urlencode
 
-from fastapi import APIRouter, Depends, Request, Response
+from fastapi import Depends, Request, Response
 from fastapi.responses import FileResponse, RedirectResponse
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
@@ -19,7 +19,7 @@ from service.api.auth import (
     set_session_cookie,
 )
 from service.api.context import Context, ContextDep, utc_now
-from service.api.threads import ChangingRoute
+from service.api.threads import ServiceRouter
 from service.digests import etag
 from service.errors import JobStateError, NotFoundError
 from service.request_errors import TooLargeError, UnauthenticatedError
@@ -40,7 +40,7 @@ _HEADERS = {
     "X-Content-Type-Options": "nosniff",
 }
 
-router = APIRouter(include_in_schema=False, route_class=ChangingRoute)
+router = ServiceRouter(include_in_schema=False)
 
 
 async def _may_read(request: Request) -> bool:
