@@ -278,3 +278,16 @@ def test_more_bits_than_codes_have_change_nothing(bits: int) -> None:
     codes = torch.arange(-63, 64).repeat(160)[: COLUMNS * ROWS].view(COLUMNS, ROWS)
     chip.program("first", codes)
     assert torch.equal(chip.weights("first"), codes.float())
+
+
+def test_converters_of_these_chips_do_not_clip_where_others_do() -> None:
+    image = torch.ones(1, ROWS)
+    chips = {"paper": paper(), "usual": preset("ideal")}
+    for name, factor in (("paper", 3.0), ("usual", 1.0)):
+        chip = make_chip("bench-1", chips[name], seed=5)
+        settings = LayerSettings(1e5, DECAY, 20.0, full_scale=63.0 * ROWS / 3)
+        chip.place(Placement(NETWORK, {stage.name: settings for stage in NETWORK.stages}, 1.0))
+        program(chip, "first", 63)
+        first = membrane(chip, image)[0]
+        expected = torch.full_like(first, factor * settings.full_scale)
+        torch.testing.assert_close(first, expected, rtol=1e-4, atol=0)
