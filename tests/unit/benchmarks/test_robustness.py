@@ -88,6 +88,9 @@ def test_a_calibration_that_makes_chips_worse_is_named() -> None:
     assert complaints_about([worse]) == [
         "digits, thermal 0.2, auto: 1.00 points worse than as it is."
     ]
+    lucky = worse._replace(before=99.0, after=97.6)  # better than the golden student by chance
+    assert complaints_about([lucky]) == []
+    assert len(complaints_about([lucky._replace(after=97.4)])) == 1
     other = worse._replace(seed=1, after=91.0)  # the mean of the seeds is what counts
     assert complaints_about([worse, other]) == []
 
