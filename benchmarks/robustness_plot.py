@@ -18,6 +18,7 @@ def plot(rows: Sequence[Row], path: Path) -> None:
 
     The ending of the path says in which format.
     """
+    import matplotlib
     from matplotlib.figure import Figure
 
     panels = list(dict.fromkeys((row.task, row.kind) for row in rows))
@@ -31,7 +32,8 @@ def plot(rows: Sequence[Row], path: Path) -> None:
         axes.remove()
     handles, labels = grid[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=len(labels))
-    figure.savefig(path)
+    with matplotlib.rc_context({"svg.hashsalt": "0"}):  # the same rows make the same file
+        figure.savefig(path, metadata={"Date": None} if path.suffix == ".svg" else None)
 
 
 def _draw(axes: "Axes", panel: tuple[str, str], rows: Sequence[Row]) -> None:
