@@ -144,6 +144,22 @@ class CapacityError(ChipError):
         self.available = available
 
 
+class TooManyPassesError(CapacityError):
+    """The chip can hold the network in parts, one after the other, but this was not allowed."""
+
+    def __init__(self, needed: int, available: int, passes: int, cells_per_run: int) -> None:
+        CalibrationError.__init__(
+            self,
+            f"The network needs {needed} tiles, but the chip has {available}. It can be placed in "
+            f"{passes} passes, which write up to {cells_per_run} cells in every run of the chip: "
+            f"allow it with passes_max {passes}, or use a smaller network or a larger chip.",
+        )
+        self.needed = needed
+        self.available = available
+        self.passes = passes
+        self.cells_per_run = cells_per_run
+
+
 class LossCurveError(CalibrationError):
     """A loss curve that was stored cannot be used."""
 

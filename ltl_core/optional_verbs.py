@@ -6,7 +6,7 @@
 from __future__ import annotations  # the words of the port need no torch, only its tensors do
 
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, NamedTuple, Protocol, runtime_checkable
 
 from ltl_core.chip import (
     ChipBackend,
@@ -74,6 +74,22 @@ class ProbingChip(Protocol):
         noise and drift alone. The rate of a readout's column is its sum a step, as a fraction of
         `LayerSettings.threshold`. Raises a ChipError if nothing is placed.
         """
+        ...
+
+
+class Written(NamedTuple):
+    """What runs have written."""
+
+    cells: int = 0  # differential pairs whose code changed
+    pulses: int = 0  # programming pulses, of all devices
+
+
+@runtime_checkable
+class RewritingChip(Protocol):
+    """Writes cells when it runs, as a chip does that holds a network part by part."""
+
+    def written(self) -> Written:
+        """Return what the runs have written since the chip was opened."""
         ...
 
 
@@ -164,6 +180,11 @@ class SideWeightedChip(Protocol):
 def temperature_of(chip: ChipBackend) -> float | None:
     """Return the temperature of a chip, K; None if it has none. Raises what the chip raises."""
     return chip.temperature() if isinstance(chip, Thermometer) else None
+
+
+def written_in_runs(chip: ChipBackend) -> Written:
+    """Return what the runs of a chip have written so far; nothing where runs write nothing."""
+    return chip.written() if isinstance(chip, RewritingChip) else Written()
 
 
 def write_layers(chip: ChipBackend, codes: Mapping[str, LayerCodes]) -> Mapping[str, WriteReport]:

@@ -1,7 +1,8 @@
 """What a chip lacks for the stages of a calibration. Readable without torch."""
 
-from ltl_core.chip import ChipInfo
+from ltl_core.chip import ChipBackend, ChipInfo
 from ltl_core.errors import SettingError
+from ltl_core.optional_verbs import side_weighted, tunable
 from ltl_core.settings import CalibrationSettings, StageName
 
 _REGISTERS = "registers to tune"
@@ -29,11 +30,25 @@ def what_is_missing(settings: CalibrationSettings, info: ChipInfo) -> tuple[str,
     return tuple(dict.fromkeys(need for need in needs if need is not None))
 
 
-def check_stages(settings: CalibrationSettings, info: ChipInfo) -> None:
-    """Raise SettingError if the chip can run none of the stages that were asked for."""
-    if missing := what_is_missing(settings, info):
+def check_chip(settings: CalibrationSettings, chip: ChipBackend, *, was_published: bool) -> None:
+    """Check that the chip can run one of the stages that were asked for.
+
+    `was_published` tells whether it is known what the chip answered when its weights were
+    published. Raises NotTunableError or NoSideWeightsError if the chip lacks what the only stage
+    needs, and SettingError if it lacks what all of several need or has no fingerprint.
+    """
+    if settings.stages in ((StageName.DRIFT,), (StageName.TUNE,)):
+        tunable(chip)
+    if settings.stages == (StageName.SIDE,):
+        side_weighted(chip)
+    if not settings.learns and not was_published:
         raise SettingError(
-            f"The chip {info.chip_id} has no {' and no '.join(missing)}: "
+            "The stage 'drift' compares the chip with its fingerprint at publication, and there is "
+            "none: calibrate the chip with all stages first."
+        )
+    if missing := what_is_missing(settings, chip.info):
+        raise SettingError(
+            f"The chip {chip.info.chip_id} has no {' and no '.join(missing)}: "
             "ask for a stage that it can do."
         )
 

@@ -15,7 +15,13 @@ from ltl_core.chip import (
 )
 from ltl_core.errors import SettingError
 from ltl_core.network.layers import size
-from ltl_core.optional_verbs import run_by_layer, side_weighted, write_layers
+from ltl_core.optional_verbs import (
+    RewritingChip,
+    run_by_layer,
+    side_weighted,
+    write_layers,
+    written_in_runs,
+)
 from ltl_core.progress import Spent
 from ltl_core.settings import Reset
 from ltl_core.student.codes import format_of
@@ -51,7 +57,22 @@ class ChipSession:
         # Cells that failed to verify at any write, of the layers where there are some.
         self.failed: dict[str, Bool[Tensor, "column row"]] = {}
         self._side: dict[str, SideWeights] | None = None  # not set by this session yet
-        self.spent = spent or Spent()
+        self._spent = spent or Spent()
+        self._written = written_in_runs(backend)
+
+    @property
+    def spent(self) -> Spent:
+        """What was spent so far, with what runs of the chip have written."""
+        before, now = self._written, written_in_runs(self._backend)
+        self._written = now
+        if now != before:
+            self._spend(cells=now.cells - before.cells, pulses=now.pulses - before.pulses)
+        return self._spent
+
+    @property
+    def writes_in_runs(self) -> bool:
+        """Whether every run writes cells: the chip holds the network part by part."""
+        return isinstance(self._backend, RewritingChip)
 
     @property
     def side_rank(self) -> int:
@@ -127,9 +148,9 @@ class ChipSession:
     def _spend(
         self, samples: int = 0, samples_measured: int = 0, cells: int = 0, pulses: int = 0
     ) -> None:
-        before = self.spent
+        before = self._spent
         written = before.cells + cells
-        self.spent = Spent(
+        self._spent = Spent(
             samples=before.samples + samples,
             samples_measured=before.samples_measured + samples_measured,
             cells=written,

@@ -6,9 +6,7 @@ from typing import NamedTuple
 from ltl_core.calibration.compensation import Compensation
 from ltl_core.calibration.drift import MeanFingerprint
 from ltl_core.chip import ChipBackend, LayerCodes, Placement, SideWeights
-from ltl_core.errors import SettingError
-from ltl_core.optional_verbs import TunableChip, tunable
-from ltl_core.settings import CalibrationSettings
+from ltl_core.optional_verbs import TunableChip
 
 
 class InForce(NamedTuple):
@@ -31,20 +29,3 @@ def make_compensation(
     if published is None or not has_registers:
         return None
     return Compensation(chip, placement, published)
-
-
-def check_drift_alone(
-    settings: CalibrationSettings, chip: ChipBackend, published: MeanFingerprint | None
-) -> None:
-    """Check that the stage can run if no other was asked for.
-
-    Raises NotTunableError for a chip without registers, SettingError without a fingerprint.
-    """
-    if settings.learns:
-        return
-    tunable(chip)
-    if published is None:
-        raise SettingError(
-            "The stage 'drift' compares the chip with its fingerprint at publication, and there is "
-            "none: calibrate the chip with all stages first."
-        )

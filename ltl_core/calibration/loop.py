@@ -3,9 +3,9 @@
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 
-from ltl_core.calibration.abilities import check_stages, has_trims
+from ltl_core.calibration.abilities import check_chip, has_trims
 from ltl_core.calibration.chip_session import ChipSession
-from ltl_core.calibration.drift_stage import InForce, check_drift_alone
+from ltl_core.calibration.drift_stage import InForce
 from ltl_core.calibration.judge import Judge, Judgement
 from ltl_core.calibration.methods.method import (
     BatchQuality,
@@ -28,7 +28,6 @@ from ltl_core.calibration.samples import calibration_samples, tested
 from ltl_core.calibration.stages import StageGate
 from ltl_core.chip import ChipBackend, LayerCodes, SideWeights
 from ltl_core.errors import SettingError
-from ltl_core.optional_verbs import side_weighted, tunable
 from ltl_core.progress import Phase, Progress
 from ltl_core.settings import CalibrationSettings, StageName
 from ltl_core.student.evaluate import Quality
@@ -62,12 +61,7 @@ class Calibration:
         NotTunableError or NoSideWeightsError if the chip lacks what the only stage needs.
         """
         published = None if start is None else start.fingerprint
-        check_drift_alone(settings, backend, published)
-        if settings.stages == (StageName.SIDE,):
-            side_weighted(backend)
-        if settings.stages == (StageName.TUNE,):
-            tunable(backend)
-        check_stages(settings, backend.info)
+        check_chip(settings, backend, was_published=published is not None)
         self._golden, self._settings, self._test = student, settings, tested(test, settings)
         self._student = (
             student if start is None else student._replace(codes=start.codes, side=start.side)
@@ -86,15 +80,14 @@ class Calibration:
             )
         )
         has_side = self._session.side_rank > 0 and isinstance(self._method, SideMethod)
-        self._plan = Plan(
-            self._samples.learn, settings, has_side=has_side, has_trims=has_trims(backend.info)
+        has = {"has_side": has_side, "has_trims": has_trims(backend.info)}
+        self._plan = Plan(self._samples.learn, settings, **has)
+        judge = partial(Judge, answers=self._session.answers, are_values=are_values)
+        self._judge, self._acceptance = map(
+            judge, (self._samples.verification, self._samples.acceptance)
         )
-        verification = self._samples.verification
-        self._judge = Judge(verification, self._session.answers, are_values=are_values)
-        acceptance = Judge(self._samples.acceptance, self._session.answers, are_values=are_values)
         begun = () if checkpoint is None else checkpoint.stages
-        self._acceptance = acceptance
-        self._gate = StageGate(acceptance, settings.target_points, begun)
+        self._gate = StageGate(self._acceptance, settings.target_points, begun)
         self._circuits = RegisterStages(backend, student, published, checkpoint)
         self._step = 0
         self._before: Measured | None = None
@@ -295,7 +288,8 @@ class Calibration:
 
         If no cell may be written any more, the stage ends, and trims may follow.
         """
-        if stage.moves_cells and self._step < stage.end and not self._stopped:
+        writes = stage.moves_cells or self._session.writes_in_runs
+        if writes and self._step < stage.end and not self._stopped:
             used_up = self._guard.used_up(self._method.codes)
             if used_up is not None:
                 self._ended_by, self._step = used_up, stage.end

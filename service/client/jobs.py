@@ -61,14 +61,17 @@ class Jobs:
         settings: CalibrationSettings | None = None,
         *,
         last_trims_after_s: float | None = None,
+        passes_max: int = 1,
         queueing: Queueing | None = None,
     ) -> JobView:
         """Calibrate a chip to a golden student.
 
         With `last_trims_after_s`, from an hour to a week of the chip's clock, another job trims the
-        published version again once the chip is so old; the result names it.
+        published version again once the chip is so old; the result names it. A network that is
+        larger than the chip is placed in `passes_max` parts at most, and written again in each run.
         """
         body: dict[str, Any] = {"kind": "calibrate", "chip_id": chip_id, "student_id": student_id}
+        body |= _passes(passes_max)
         if last_trims_after_s is not None:
             body["last_trims_after_s"] = last_trims_after_s
         chosen = settings or CalibrationSettings()
@@ -94,15 +97,26 @@ class Jobs:
         return self._submit(body | given, queueing)
 
     def evaluate(
-        self, chip_id: str, student_id: str, *, queueing: Queueing | None = None
+        self,
+        chip_id: str,
+        student_id: str,
+        *,
+        passes_max: int = 1,
+        queueing: Queueing | None = None,
     ) -> JobView:
-        """Measure the accuracy of a chip as it is."""
+        """Measure the accuracy of a chip as it is; `passes_max` is that of `calibrate`."""
         body = {"kind": "evaluate", "chip_id": chip_id, "student_id": student_id}
-        return self._submit(body, queueing)
+        return self._submit(body | _passes(passes_max), queueing)
 
-    def probe(self, chip_id: str, *, queueing: Queueing | None = None) -> JobView:
-        """Measure how far a chip has drifted since its weights were published, without labels."""
-        return self._submit({"kind": "probe", "chip_id": chip_id}, queueing)
+    def probe(
+        self, chip_id: str, *, passes_max: int = 1, queueing: Queueing | None = None
+    ) -> JobView:
+        """Measure how far a chip has drifted since its weights were published, without labels.
+
+        `passes_max` is that of `calibrate`.
+        """
+        body = {"kind": "probe", "chip_id": chip_id} | _passes(passes_max)
+        return self._submit(body, queueing)
 
     def get(self, job_id: str) -> JobView:
         """Return one job. Raises TandemcalError if there is no job of this id."""
@@ -201,6 +215,11 @@ class _StreamEndedError(Exception):
 
 def _json(settings: TrainingSettings | CalibrationSettings | TuneSettings) -> dict[str, Any]:
     return settings.model_dump(mode="json")
+
+
+def _passes(most: int) -> dict[str, Any]:
+    """Return the field of a request; a service of an earlier version knows none."""
+    return {"passes_max": most} if most != 1 else {}
 
 
 def _messages(lines: Iterator[str]) -> Iterator[str]:

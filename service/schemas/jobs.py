@@ -30,6 +30,9 @@ class ChipSubmission(Submission):
 
     chip_id: ResourceId
     if_unavailable: Literal["queue", "reject"] = "queue"  # what to do while the chip is offline
+    # Passes in which a network that is larger than the chip may be placed, part after part; every
+    # run of the chip writes all parts again. Left out of what is stored where it is 1.
+    passes_max: int = Field(default=1, ge=1, le=10_000, exclude_if=lambda found: found == 1)
 
 
 class JobView(View):

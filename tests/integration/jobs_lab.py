@@ -196,11 +196,13 @@ class Service(Process):
         chip_id: str,
         samples: int = 640,
         last_trims_after_s: float | None = None,
+        passes_max: int = 1,
         **settings: Any,
     ) -> str:
         budget = settings.pop("budget", {"samples": samples})
         return self.submit(
             last_trims_after_s=last_trims_after_s,
+            passes_max=passes_max,
             kind="calibrate",
             chip_id=chip_id,
             student_id=self._lab.seeded.student_id,

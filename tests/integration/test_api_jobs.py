@@ -60,6 +60,28 @@ def test_a_network_larger_than_the_chip_is_refused(world: World) -> None:
     assert world.stored() == before
 
 
+def test_passes_are_refused_with_their_cost_unless_they_are_allowed(world: World) -> None:
+    student = world.trained_student()
+    sizes = {"tiles": 2, "tile_rows": 16, "tile_columns": 3}
+    small = world.register_chip("small", overrides=sizes)["id"]
+    body = {"kind": "calibrate", "chip_id": small, "student_id": student}
+    before = world.stored()
+    answer = post(world, body)
+    said = answer.json()
+    assert (answer.status_code, said["type"]) == (422, "/problems/capacity")
+    assert (said["needed"], said["available"]) == (3, 2)
+    assert (said["passes"], said["cells_per_run"]) == (2, 3 * 9 + 5 * 12)
+    assert "allow it with passes_max 2" in said["detail"]
+    stages = {"settings": {"stages": ["tune"]}}
+    answer = post(world, body | stages | {"passes_max": 2})
+    assert answer.json()["errors"][0]["message"].startswith("this chip has no registers to tune")
+    answer = post(world, body | {"kind": "tune", "passes_max": 2})
+    assert answer.json()["errors"][0]["pointer"] == "/passes_max"
+    assert world.stored() == before
+    for kind in ("calibrate", "evaluate"):
+        assert post(world, body | {"kind": kind, "passes_max": 2}).status_code == 202
+
+
 def test_a_retired_chip_takes_no_jobs(world: World) -> None:
     body = calibration(world)
     world.client.delete(f"/v1/chips/{body['chip_id']}")

@@ -49,6 +49,19 @@ def test_a_cancelled_job_puts_the_old_codes_back(lab: Lab, service: Service) -> 
     assert lab.drives_of(chip)[-1].verb == "program"
 
 
+def test_a_network_larger_than_its_chip_is_calibrated_in_passes(lab: Lab, service: Service) -> None:
+    sizes = {"tile_rows": 8, "tile_columns": 4, "tiles": 2}  # the network has 3 tiles
+    chip = lab.chip("small", overrides=sizes)
+    refused = lab.ended(service.evaluate(chip))
+    assert refused.status == JobStatus.FAILED
+    assert "needs 3 tiles, but the chip has 2" in (refused.reason or "")
+    job = lab.ended(service.calibrate(chip, samples=64, passes_max=3, stages=["trims"]))
+    assert job.status == JobStatus.SUCCEEDED, job.reason
+    assert (job.result or {})["passes"] == 3
+    # Trims write no cell: each of at least four runs has written the network again.
+    assert (job.spent or {})["cells"] > 4 * 0.5 * (8 * 6 + 3 * 8)
+
+
 def test_a_queued_job_is_cancelled_at_once_and_never_drives(lab: Lab, service: Service) -> None:
     chip = lab.chip("busy", run_s=0.3)
     first, second = service.evaluate(chip), service.evaluate(chip)

@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Any
 
 import pytest
-from sqlalchemy import text, update
+from sqlalchemy import select, text, update
 
 from service.db.repositories.fingerprints import FingerprintRepository
 from service.db.repositories.jobs import JobRepository
@@ -43,6 +43,21 @@ def test_planned_jobs_come_from_nobody_and_go_last(fleet: Fleet) -> None:
     with fleet.world.context.database.reading() as session:
         assert JobRepository(session).get(job["id"]).key_id is None
         assert PolicyRepository(session).in_flight() == 1
+
+
+def test_a_planned_job_may_have_the_passes_of_the_version_in_force(fleet: Fleet) -> None:
+    chip, other = fleet.chip("a"), fleet.chip("b", probe_every_s=HOUR)
+    with fleet.world.context.database.writing() as session:
+        (job,) = session.scalars(select(Job).where(Job.chip_id == chip))
+        job.request = job.request | {"passes_max": 4}
+    fleet.rule(chip, probe_every_s=HOUR)
+    assert sorted(fleet.plan()) == sorted([("probe", chip), ("probe", other)])
+    with fleet.world.context.database.reading() as session:
+        planned = session.scalars(select(Job).where(Job.kind == "probe")).all()
+        assert {job.chip_id: job.request.get("passes_max") for job in planned} == {
+            chip: 4,
+            other: None,
+        }
 
 
 def test_a_planned_job_stands_in_the_audit_trail(fleet: Fleet) -> None:

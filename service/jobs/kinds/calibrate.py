@@ -8,6 +8,7 @@ from sqlalchemy.orm import Session
 from ltl_core.calibration.abilities import what_is_missing
 from ltl_core.calibration.prediction import Prediction
 from ltl_core.chip_info import info_from_json
+from ltl_core.partitioned.plan import info_in_passes
 from ltl_core.settings import CalibrationSettings, StageName
 from service.db.repositories.students import StudentRepository
 from service.db.repositories.weights import Publication, WeightRepository
@@ -65,7 +66,7 @@ def admit(session: Session, request: CalibrateRequest) -> JobSubject:
     """Admit it where the chip shows what the rule needs; raises what any job with a chip does."""
     found = find_chip_and_student(session, request)
     _check_observable(found.chip, request.settings.observable)
-    _check_stages(found.chip, request.settings)
+    _check_stages(found, request.settings)
     _check_drift(session, found, request.settings)
     if request.follows is not None:
         check_followed(session, request.follows, found.chip.id, found.student.id)
@@ -216,13 +217,14 @@ def _check_observable(chip: Chip, observable: str) -> None:
         raise InvalidFieldsError(FieldProblem("/settings/observable", message))
 
 
-def _check_stages(chip: Chip, settings: CalibrationSettings) -> None:
+def _check_stages(found: ChipAndStudent, settings: CalibrationSettings) -> None:
     """Refuse stages of which the chip can run none.
 
     A chip whose agent has not registered is asked later, but has no side weights until it says so.
     """
-    if chip.info:
-        missing = what_is_missing(settings, info_from_json(chip.info))
+    if found.chip.info:
+        info = info_from_json(found.chip.info)
+        missing = what_is_missing(settings, info if found.passes == 1 else info_in_passes(info))
     else:
         missing = ("digital side weights",) if settings.stages == (StageName.SIDE,) else ()
     if missing:

@@ -5,7 +5,11 @@ from typing import NamedTuple
 from sqlalchemy.orm import Session
 
 from chip_sim.placement import check_network
+from chip_sim.spec import info_of
+from ltl_core.chip_info import info_from_json
+from ltl_core.errors import CapacityError, TooManyPassesError, UnsupportedLayerError
 from ltl_core.network.spec import NetworkSpec
+from ltl_core.partitioned.plan import check_passes
 from ltl_core.settings import Reset
 from service.bench.simulated import spec_of
 from service.db.repositories.chips import ChipRepository
@@ -35,6 +39,7 @@ class ChipAndStudent(NamedTuple):
 
     chip: Chip
     student: Student
+    passes: int = 1  # in which the network is placed
 
     def subject(self) -> JobSubject:
         """Return what the job's row names."""
@@ -49,15 +54,15 @@ class ChipAndStudent(NamedTuple):
 def find_chip_and_student(session: Session, request: ChipSubmission) -> ChipAndStudent:
     """Find both, and check that the student fits the chip.
 
-    Raises NotFoundError, ChipRetiredError, ChipNotCalibratedError, InvalidFieldsError and
-    CapacityError.
+    Raises NotFoundError, ChipRetiredError, ChipNotCalibratedError, InvalidFieldsError,
+    CapacityError and UnsupportedLayerError.
     """
     chip = ChipRepository(session).get_usable(request.chip_id)
     student = StudentRepository(session).get(_student_id(session, chip, request))
-    _check_network(session, chip, student)
+    passes = _passes(session, chip, student, request.passes_max)
     _check_drivable(session, student)
     _check_codes(session, chip, student)
-    return ChipAndStudent(chip, student)
+    return ChipAndStudent(chip, student, passes)
 
 
 def admit_on_chip(session: Session, request: ChipSubmission) -> JobSubject:
@@ -70,6 +75,14 @@ def student_in_force(session: Session, chip: Chip) -> str | None:
     if chip.version_in_force is None:
         return None
     return WeightRepository(session).get(chip.id, chip.version_in_force).student_id
+
+
+def passes_in_force(session: Session, chip: Chip) -> int:
+    """Return the passes that were allowed to the job that published the version in force."""
+    if chip.version_in_force is None:
+        return 1
+    version = WeightRepository(session).get(chip.id, chip.version_in_force)
+    return int(JobRepository(session).get(version.job_id).request.get("passes_max", 1))
 
 
 def wrong_student(message: str) -> InvalidFieldsError:
@@ -98,11 +111,28 @@ def _student_id(session: Session, chip: Chip, request: ChipSubmission) -> str:
     raise ChipNotCalibratedError(chip.id)
 
 
-def _check_network(session: Session, chip: Chip, student: Student) -> None:
-    """Refuse a network that a simulated chip cannot hold; others are asked when it is placed."""
-    if chip.backend == "simulated":
-        teacher = TeacherRepository(session).get(student.teacher_id)
-        check_network(NetworkSpec.model_validate(teacher.network), spec_of(chip.settings))
+def _passes(session: Session, chip: Chip, student: Student, allowed: int) -> int:
+    """Return the passes in which the network is placed: more than one only if that is allowed.
+
+    Refuse a network that a simulated chip cannot hold. Others are asked when it is placed, but
+    passes are planned by what they say of themselves.
+    """
+    teacher = TeacherRepository(session).get(student.teacher_id)
+    network = NetworkSpec.model_validate(teacher.network)
+    if chip.backend != "simulated":
+        known = allowed > 1 and chip.info
+        return check_passes(network, info_from_json(chip.info), allowed) if known else 1
+    spec = spec_of(chip.settings)
+    try:
+        check_network(network, spec)
+    except CapacityError as too_large:
+        try:
+            return check_passes(network, info_of(spec, chip.id), allowed)
+        except TooManyPassesError:
+            raise
+        except (CapacityError, UnsupportedLayerError) as error:
+            raise (error if allowed > 1 else too_large) from None
+    return 1
 
 
 def _check_drivable(session: Session, student: Student) -> None:

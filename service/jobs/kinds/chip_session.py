@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from ltl_core.calibration.chip_session import ChipSession
 from ltl_core.chip import ChipBackend, LayerCodes
 from ltl_core.optional_verbs import temperature_of
+from ltl_core.partitioned.chip import PartitionedChip
+from ltl_core.partitioned.plan import check_passes
 from ltl_core.progress import Progress
 from ltl_core.student.student import Student
 from service.bench.chip_ref import ChipRef
@@ -22,7 +24,11 @@ class JobChipSession:
     """The chip, its lease, the student and the reports of a job with a chip."""
 
     def __init__(self, context: JobContext) -> None:
-        """Open the job's chip. Raises ChipUnavailableError, and ValueError without a chip."""
+        """Open the job's chip.
+
+        Raises ChipUnavailableError, ValueError without a chip, and CapacityError or
+        UnsupportedLayerError if passes are allowed but the network cannot be placed in them.
+        """
         description = context.description
         self.context = context
         self._began = time.monotonic() - description.elapsed_s
@@ -34,7 +40,16 @@ class JobChipSession:
         self._wall_time = WallTime(self._chip, chip.seconds_per_second)
         self.backend: ChipBackend = LeasedBackend(self._chip, chip.token, context.link.lease_held)
         self.student = _student(context)
+        self._allow_passes(int(description.request.get("passes_max", 1)))
         self.start = _in_force(context)
+
+    def _allow_passes(self, allowed: int) -> None:
+        """Place the network in passes if it is larger than the chip, and that is allowed."""
+        self.passes = 1
+        if allowed > 1:
+            self.passes = check_passes(self.student.network, self.backend.info, allowed)
+        if self.passes > 1:
+            self.backend = PartitionedChip(self.backend)
 
     @property
     def codes(self) -> Mapping[str, LayerCodes]:
@@ -83,13 +98,14 @@ class JobChipSession:
         return save_chip(self._chip, self.context.artifacts)
 
     def surroundings(self) -> Json:
-        """Return the chip's temperature, and how fast its clock runs, as far as they are known.
+        """Return the chip's temperature and the rate of its clock, if known, and the passes.
 
         The clock of a chip in software runs at the rate that the service sets.
         """
         return {
             "temperature_kelvin": temperature_of(self.backend),
             "clock_rate": self._seconds_per_second if self.is_in_software else None,
+            "passes": self.passes,
         }
 
     def golden(self, otherwise: float) -> dict[str, float]:

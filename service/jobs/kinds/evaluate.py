@@ -58,6 +58,7 @@ def _measured(chip: "JobChipSession", quality: "Quality") -> Ended:
             "rate_error": list(quality.rate_error),
             "health": health_by_accuracy(quality.accuracy, accuracy["golden"]),
             "chip_time_s": chip.backend.now(),
+            "passes": chip.passes,
         },
         chip_state_sha256=chip.saved_chip(),
     )

@@ -8,10 +8,14 @@ from sqlalchemy.orm import Session
 from ltl_core.progress import Phase, Progress
 from ltl_core.settings import TuneSettings
 from service.db.repositories.jobs import JobRepository
-from service.db.tables import Chip, Job, Student
+from service.db.tables import Job, Student
 from service.formatting import percent
 from service.jobs.health import health_by_accuracy
-from service.jobs.kinds.chip_and_student import find_chip_and_student, student_inputs
+from service.jobs.kinds.chip_and_student import (
+    ChipAndStudent,
+    find_chip_and_student,
+    student_inputs,
+)
 from service.jobs.kinds.context import JobContext
 from service.jobs.kinds.needed_memory import measuring_memory
 from service.jobs.kinds.spec import (
@@ -47,7 +51,7 @@ class TuneRequest(ChipSubmission):
 def admit(session: Session, request: TuneRequest) -> JobSubject:
     """Admit it where the chip has registers; raises what any job with a chip does."""
     found = find_chip_and_student(session, request)
-    _check_tunable(found.chip)
+    _check_tunable(found)
     _check_registers(session, request, found.student)
     return found.subject()
 
@@ -110,8 +114,12 @@ def facts(job: Job) -> Facts:
     return [(f"Spread in {name}", _spread(layer)) for name, layer in layers.items()]
 
 
-def _check_tunable(chip: Chip) -> None:
+def _check_tunable(found: ChipAndStudent) -> None:
     """Refuse a chip without registers; a chip whose agent has not registered is asked later."""
+    chip = found.chip
+    if found.passes > 1:
+        message = "registers cannot be tuned under a network that is placed in several passes"
+        raise InvalidFieldsError(FieldProblem("/passes_max", message))
     if chip.info and chip.backend != "simulated" and chip.info.get("tuning") is None:
         message = "this chip has no registers to tune, or its driver does not reach them"
         raise InvalidFieldsError(FieldProblem("/chip_id", message))

@@ -35,7 +35,7 @@ from service.db.upkeep_tables import Policy
 from service.errors import ChipNotCalibratedError, PolicyDamagedError
 from service.jobs.engine import JobEngine
 from service.jobs.kinds.calibrate import CalibrateRequest
-from service.jobs.kinds.chip_and_student import student_in_force
+from service.jobs.kinds.chip_and_student import passes_in_force, student_in_force
 from service.jobs.kinds.probe import ProbeRequest
 from service.jobs.submit import Submitter
 
@@ -164,18 +164,21 @@ def _due(session: Session, policy: Policy, now: datetime) -> _Due:
 
 def _request(session: Session, policy: Policy, due: _Due) -> CalibrateRequest | ProbeRequest:
     """Make the request that is due. Raises ChipNotCalibratedError where no student is known."""
+    chip = ChipRepository(session).get(policy.chip_id)
+    shared = {"chip_id": policy.chip_id, "priority": policy.priority}
+    passes_max = passes_in_force(session, chip)
     if due.kind == PROBE:
-        return ProbeRequest(kind="probe", chip_id=policy.chip_id, priority=policy.priority)
-    in_force = student_in_force(session, ChipRepository(session).get(policy.chip_id))
+        return ProbeRequest(kind="probe", **shared, passes_max=passes_max)
+    in_force = student_in_force(session, chip)
     student = policy.student_id or in_force
     if student is None:
         raise ChipNotCalibratedError(policy.chip_id)
     return CalibrateRequest(
         kind="calibrate",
-        chip_id=policy.chip_id,
         student_id=student,
         settings=_settings(policy, again=student == in_force),
-        priority=policy.priority,
+        **shared,
+        passes_max=passes_max,
     )
 
 
