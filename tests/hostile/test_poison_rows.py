@@ -24,7 +24,7 @@ from service.db.tables import Chip, Event, Job
 from service.db.upkeep_tables import Policy
 from service.errors import PolicyDamagedError
 from service.jobs.queue.dbos_queue import DbosQueue
-from service.jobs.upkeep import planner
+from service.jobs.submit import Submitter
 from service.jobs.upkeep.retention import OrphanSweep, Retention, RetentionPeriods
 from service.states import JobStatus
 from tests.hostile.poison import poison_rows
@@ -117,7 +117,7 @@ def test_an_error_that_is_not_of_the_policy_is_noted_as_such(
     def fail(*_: object, **__: object) -> None:
         raise KeyError("a fault of the service")
 
-    monkeypatch.setattr(planner.Submitter, "submit", fail)
+    monkeypatch.setattr(Submitter, "submit", fail)
     assert not policies.plan_for_all()
     notes = policies.notes()
     assert {notes[chip] for chip in policies.good} == {NOT_PLANNED}
