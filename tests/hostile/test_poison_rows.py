@@ -25,6 +25,7 @@ from service.db.upkeep_tables import Policy
 from service.errors import PolicyDamagedError
 from service.jobs.queue.dbos_queue import DbosQueue
 from service.jobs.submit import Submitter
+from service.jobs.upkeep import planner
 from service.jobs.upkeep.retention import OrphanSweep, Retention, RetentionPeriods
 from service.states import JobStatus
 from tests.hostile.poison import poison_rows
