@@ -19,7 +19,6 @@ from serial_chip.layers import (
     check_codes,
     group_count,
     input_vectors,
-    mean_rates,
     network_digest,
     recording_of,
 )
@@ -37,7 +36,6 @@ from tandemcal.backend import (
     CapacityError,
     ChipError,
     ChipInfo,
-    Fingerprint,
     LayerShapeError,
     NonFiniteError,
     Observable,
@@ -81,6 +79,7 @@ class SerialChip:
             observables=frozenset({Observable.COUNTS, Observable.SPIKES}),
             time_step=TIME_STEP,
             endurance_writes=None,
+            threshold_trims=False,
         )
 
     def place(self, placement: Placement) -> None:
@@ -109,15 +108,11 @@ class SerialChip:
         return WriteReport(cells, cells, torch.from_numpy(held != wanted))
 
     def trim(self, layer: str, threshold: Tensor, bias: Tensor) -> None:
-        """Set the biases; see `ChipBackend`.
-
-        The chip has no trims of thresholds: a higher threshold is played as a lower bias.
-        """
+        """Set the biases; see `ChipBackend`. The chip has no trims of thresholds."""
         placed = self._placed(layer)
-        for what, codes in (("threshold trim", threshold), ("bias trim", bias)):
-            check_codes(layer, what, codes, (placed.stage.columns,), TRIM_MAX, -TRIM_MAX - 1)
-        codes = bias.long() - (0 if placed.stage.is_readout else threshold.long())
-        self._layers[layer] = placed._replace(bias=codes)
+        check_codes(layer, "threshold trim", threshold, (placed.stage.columns,), 0)
+        check_codes(layer, "bias trim", bias, (placed.stage.columns,), TRIM_MAX, -TRIM_MAX - 1)
+        self._layers[layer] = placed._replace(bias=bias.long())
         self._line.ask(Command.BIAS, bias_registers(self._layers[layer]))
 
     def run(self, stimulus: Stimulus, record: Mapping[str, Observable]) -> Recording:
@@ -132,19 +127,6 @@ class SerialChip:
                 shown[layer.stage.name] = recording_of(layer, answer, record[layer.stage.name])
             signal = answer.float()
         return Recording({name: shown[name] for name in record}, self.now())
-
-    def probe(self) -> Fingerprint:
-        """Answer a fixed stimulus; see `ChipBackend`."""
-        if self._placement is None:
-            raise ChipError("No network is placed on the chip: place one first.")
-        shape = (16, *self._placement.network.input_shape)
-        values = torch.rand(shape, generator=torch.Generator().manual_seed(0))
-        stimulus = Stimulus(values * self._placement.input_full_scale, 16)
-        shown = self.run(stimulus, dict.fromkeys(self._layers, Observable.SPIKES))
-        return Fingerprint(
-            {name: mean_rates(self._layers[name], layer) for name, layer in shown.layers.items()},
-            shown.chip_time,
-        )
 
     def settle(self, seconds: float) -> None:
         """Leave the chip alone for `seconds` on its own clock."""

@@ -25,7 +25,7 @@ class Layer(NamedTuple):
     slot: int
     stage: Stage
     settings: LayerSettings
-    bias: Tensor  # [column], with the threshold codes taken off
+    bias: Tensor  # [column], codes
 
 
 def network_digest(placement: Placement) -> bytes:
@@ -78,11 +78,3 @@ def recording_of(layer: Layer, answer: Tensor, asked: Observable) -> LayerRecord
         return LayerRecording(membrane=answer)
     spikes = None if asked is Observable.COUNTS else answer
     return LayerRecording(counts=answer.sum(0).int(), spikes=spikes)
-
-
-def mean_rates(layer: Layer, shown: LayerRecording) -> Tensor:
-    """Return spikes a step of each column; for a readout, sums a step in threshold units."""
-    if shown.spikes is not None:
-        return shown.spikes.float().mean((0, 1)).view(layer.stage.columns, -1).mean(1)
-    assert shown.membrane is not None
-    return shown.membrane[-1].mean(0) / (len(shown.membrane) * layer.settings.threshold)
