@@ -29,7 +29,15 @@ from ltl_core.errors import ChipError, CodeRangeError, LayerShapeError, SettingE
 from ltl_core.network.stages import Stage
 from ltl_core.optional_verbs import Written, temperature_of, write_layers
 from ltl_core.partitioned.joining import joined, kept
-from ltl_core.partitioned.plan import OBSERVER, Part, Pass, info_in_passes, network_of, plan_passes
+from ltl_core.partitioned.plan import (
+    OBSERVER,
+    Part,
+    Pass,
+    check_additions,
+    info_in_passes,
+    network_of,
+    plan_passes,
+)
 
 
 class _Planned(NamedTuple):
@@ -77,6 +85,7 @@ class PartitionedChip:
         """Plan the passes; see `ChipBackend`. The chip is left alone until it runs."""
         if placement == self._placement:
             return
+        check_additions(placement.network)
         planned = plan_passes(placement.network, self.info)
         missing = [s.name for s in placement.network.stages if s.name not in placement.layers]
         if missing:

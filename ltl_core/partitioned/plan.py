@@ -52,7 +52,8 @@ def plan_passes(network: NetworkSpec, info: ChipInfo) -> tuple[Pass, ...]:
     whole = sum(_tiles(stage, stage.columns, info) for stage in stages)
     if whole <= info.tiles:
         return (Pass(tuple(map(_whole, stages))),)
-    _check_chain(stages, info)
+    check_additions(network)
+    _check_spikes(stages[0], info)
     passes: list[Pass] = []
     together: list[Stage] = []
     for stage in stages:
@@ -87,6 +88,14 @@ def info_in_passes(info: ChipInfo) -> ChipInfo:
     return info._replace(tuning=None, side_rank=0)
 
 
+def check_additions(network: NetworkSpec) -> None:
+    """Raise UnsupportedLayerError for an addition: a part holds layers that follow one another."""
+    for stage in network.stages:
+        if len(stage.branches) > 1:
+            advice = "a network that is placed in parts has no additions"
+            raise UnsupportedLayerError(stage.name, "add", advice)
+
+
 def network_of(made: Pass) -> NetworkSpec:
     """Return the network that is placed for a pass: its layers, and an observer if need be."""
     layers: list[Layer] = []
@@ -102,14 +111,10 @@ def _whole(stage: Stage) -> Part:
     return Part(stage, 0, stage.columns)
 
 
-def _check_chain(stages: tuple[Stage, ...], info: ChipInfo) -> None:
-    for stage in stages:
-        if len(stage.branches) > 1:
-            advice = "a network that is placed in parts has no additions"
-            raise UnsupportedLayerError(stage.name, "add", advice)
+def _check_spikes(first: Stage, info: ChipInfo) -> None:
     if Observable.SPIKES not in info.observables:
         advice = "the chip cannot record the spikes that drive the next part"
-        raise UnsupportedLayerError(stages[0].name, stages[0].layer.kind, advice)
+        raise UnsupportedLayerError(first.name, first.layer.kind, advice)
 
 
 def _fits(stages: list[Stage], info: ChipInfo) -> bool:

@@ -10,7 +10,14 @@ from chip_sim.presets import preset
 from chip_sim.spec import info_of
 from ltl_core.calibration.loop import Calibration
 from ltl_core.calibration.result import CalibrationResult, EndedBy
-from ltl_core.chip import ChipBackend, LayerRecording, Observable, Stimulus
+from ltl_core.chip import (
+    ChipBackend,
+    LayerRecording,
+    LayerSettings,
+    Observable,
+    Placement,
+    Stimulus,
+)
 from ltl_core.default_probe import probe_by_run
 from ltl_core.errors import (
     CapacityError,
@@ -207,6 +214,9 @@ def test_what_cannot_be_cut_is_refused_and_named(world: World) -> None:
     added = NetworkSpec.model_validate({"input_shape": (2, 1, 1), "layers": layers})
     with pytest.raises(UnsupportedLayerError, match="sum"):
         plan_passes(added, info_of(preset("ideal"), "c")._replace(tiles=1))
+    settings = dict.fromkeys(("sum", "readout"), LayerSettings(60.0, 0.9, 20.0, 240.0))
+    with pytest.raises(UnsupportedLayerError, match="sum"):  # also where all of it would fit
+        PartitionedChip(chip(ENOUGH)).place(Placement(added, settings, 1.0))
 
 
 def test_more_passes_than_allowed_are_refused_with_what_they_cost(world: World) -> None:
