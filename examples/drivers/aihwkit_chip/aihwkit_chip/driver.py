@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from aihwkit_chip.cells import Cells, Memory
-from aihwkit_chip.neurons import TRIM_LSB, fire, mean_rates, running_sums
+from aihwkit_chip.neurons import TRIM_LSB, fire, running_sums
 from aihwkit_chip.saved import ChipState, from_tensors, to_tensors
 from aihwkit_chip.settings import ChipSettings, read_settings
 from aihwkit_chip.tiles import TILE, column_sums
@@ -21,7 +21,6 @@ from tandemcal.backend import (
     ChipError,
     ChipInfo,
     CodeRangeError,
-    Fingerprint,
     LayerRecording,
     LayerSettings,
     LayerShapeError,
@@ -38,7 +37,6 @@ from tandemcal.network import Conv2d, Stage
 
 WEIGHT_MAX, TRIM_MAX = 63, 127  # the codes that students are trained in
 TIME_STEP, WRITE_TIME = 1e-5, 1e-6  # s
-_PROBE = (16, 16)  # samples and steps
 
 
 class Layer(NamedTuple):
@@ -116,20 +114,6 @@ class AihwkitChip:
                 shown[layer.stage.name] = recording
         self._clock += stimulus.steps * signal.shape[1] * TIME_STEP
         return Recording({name: shown[name] for name in record}, self._clock)
-
-    def probe(self) -> Fingerprint:
-        """Answer a fixed stimulus; see `ChipBackend`."""
-        if self._placement is None:
-            raise ChipError("No network is placed on the chip: place one first.")
-        shape = (_PROBE[0], *self._placement.network.input_shape)
-        values = torch.rand(shape, generator=torch.Generator().manual_seed(0))
-        stimulus = Stimulus(values * self._placement.input_full_scale, _PROBE[1])
-        shown = self.run(stimulus, dict.fromkeys(self._layers, Observable.SPIKES))
-        rates = {
-            name: mean_rates(recording, self._layers[name].settings)
-            for name, recording in shown.layers.items()
-        }
-        return Fingerprint(rates, shown.chip_time)
 
     def settle(self, seconds: float) -> None:
         """Leave the chip alone for `seconds` on its own clock."""

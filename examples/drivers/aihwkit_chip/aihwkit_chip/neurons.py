@@ -37,12 +37,3 @@ def fire(
 def running_sums(sums: Tensor, settings: LayerSettings, bias: Tensor) -> LayerRecording:
     """Return the sums of a readout with its biases, after every step."""
     return LayerRecording(membrane=(sums + bias * TRIM_LSB * settings.threshold).cumsum(0))
-
-
-def mean_rates(recording: LayerRecording, settings: LayerSettings) -> Tensor:
-    """Return spikes a step of each column; of a readout, sums a step in units of the threshold."""
-    if recording.spikes is not None:
-        rates = recording.spikes.float().mean((0, 1))
-        return rates.view(len(rates), -1).mean(1)
-    assert recording.membrane is not None
-    return recording.membrane[-1].mean(0) / (len(recording.membrane) * settings.threshold)
