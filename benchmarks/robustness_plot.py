@@ -1,6 +1,6 @@
 """Curves of the benchmark of robustness: accuracy against strength, a panel for each kind."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,7 +9,7 @@ from benchmarks.robustness_rows import AS_IS, Row, points_of
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-_BESIDE = 3  # panels
+_BESIDE = 2  # panels
 _SIZE = (3.4, 2.8)  # of a panel, inches
 
 
@@ -25,18 +25,26 @@ def plot(rows: Sequence[Row], path: Path) -> None:
     lines = -(-len(panels) // _BESIDE)
     wide, high = _SIZE
     figure = Figure(figsize=(wide * min(_BESIDE, len(panels)), high * lines), layout="constrained")
-    grid = figure.subplots(lines, min(_BESIDE, len(panels)), squeeze=False).flat
+    beside = min(_BESIDE, len(panels))
+    grid = figure.subplots(lines, beside, squeeze=False, sharey=True).flat
+    # A way has the same colour in all panels, whichever of them show it.
+    colours = {way: f"C{n}" for n, way in enumerate(dict.fromkeys(row.way for row in rows))}
+    colours[AS_IS] = "black"
+    shown = {}
     for axes, panel in zip(grid, panels, strict=False):
-        _draw(axes, panel, [row for row in rows if (row.task, row.kind) == panel])
+        _draw(axes, panel, [row for row in rows if (row.task, row.kind) == panel], colours)
+        handles, labels = axes.get_legend_handles_labels()
+        shown |= dict(zip(labels, handles, strict=True))
     for axes in grid[len(panels) :]:
         axes.remove()
-    handles, labels = grid[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=len(labels))
+    figure.legend(shown.values(), shown, loc="outside lower center", ncols=3)
     with matplotlib.rc_context({"svg.hashsalt": "0"}):  # the same rows make the same file
         figure.savefig(path, metadata={"Date": None} if path.suffix == ".svg" else None)
 
 
-def _draw(axes: "Axes", panel: tuple[str, str], rows: Sequence[Row]) -> None:
+def _draw(
+    axes: "Axes", panel: tuple[str, str], rows: Sequence[Row], colours: Mapping[str, str]
+) -> None:
     points = sorted((key[2], ways) for key, ways in points_of(rows).items())
     for way in dict.fromkeys(row.way for row in rows):
         shown = [(strength, ways[way]) for strength, ways in points if way in ways]
@@ -46,7 +54,7 @@ def _draw(axes: "Axes", panel: tuple[str, str], rows: Sequence[Row]) -> None:
             [mean.error or 0.0 for _, mean in shown],
             label=way,
             linestyle="--" if way == AS_IS else "-",
-            color="black" if way == AS_IS else None,
+            color=colours[way],
             marker="o",
             markersize=3,
             capsize=2,

@@ -55,12 +55,14 @@ def mean_of(values: Sequence[float]) -> Mean:
 
 
 def points_of(rows: Sequence[Row]) -> dict[Key, dict[str, Mean]]:
-    """Return the accuracy of every way at every point, in the order of the rows."""
+    """Return the accuracy of every way at every point: kinds as they come, strengths rising."""
     found: dict[Key, dict[str, list[float]]] = {}
     for row in rows:
         ways = found.setdefault((row.task, row.kind, row.strength), {})
         ways.setdefault(row.way, []).append(row.after)
-    return {key: {way: mean_of(v) for way, v in ways.items()} for key, ways in found.items()}
+    kinds = list(dict.fromkeys(key[:2] for key in found))
+    order = sorted(found, key=lambda key: (kinds.index(key[:2]), key[2]))
+    return {key: {way: mean_of(v) for way, v in found[key].items()} for key in order}
 
 
 def table_of(rows: Sequence[Row]) -> Table:

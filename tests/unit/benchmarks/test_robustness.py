@@ -102,7 +102,13 @@ def test_a_mean_has_the_standard_error_of_its_seeds() -> None:
     assert str(found) == "91.00 ± 0.58"
     seeds = [ROW._replace(seed=seed, after=90.0 + seed) for seed in range(3)]
     assert points_of(seeds)["digits", "mismatch", 0.2]["auto"] == pytest.approx(found)
-    assert table_of([*seeds, ROW._replace(strength=0.3)]).row_count == 2
+    later = [ROW._replace(kind="thermal"), ROW._replace(strength=0.05)]
+    assert [key[1:] for key in points_of([*seeds, *later])] == [
+        ("mismatch", 0.05),
+        ("mismatch", 0.2),
+        ("thermal", 0.2),
+    ]
+    assert table_of([*seeds, *later]).row_count == 3
 
 
 def test_every_curve_is_drawn(tmp_path: Path) -> None:
