@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from benchmarks.robustness_rows import AS_IS, Row, points_of
 
@@ -30,14 +30,14 @@ def plot(rows: Sequence[Row], path: Path) -> None:
     # A way has the same colour in all panels, whichever of them show it.
     colours = {way: f"C{n}" for n, way in enumerate(dict.fromkeys(row.way for row in rows))}
     colours[AS_IS] = "black"
-    shown = {}
+    shown: dict[str, Any] = {}
     for axes, panel in zip(grid, panels, strict=False):
         _draw(axes, panel, [row for row in rows if (row.task, row.kind) == panel], colours)
         handles, labels = axes.get_legend_handles_labels()
         shown |= dict(zip(labels, handles, strict=True))
     for axes in grid[len(panels) :]:
         axes.remove()
-    figure.legend(shown.values(), shown, loc="outside lower center", ncols=3)
+    figure.legend(list(shown.values()), list(shown), loc="outside lower center", ncols=3)
     with matplotlib.rc_context({"svg.hashsalt": "0"}):  # the same rows make the same file
         figure.savefig(path, metadata={"Date": None} if path.suffix == ".svg" else None)
 
