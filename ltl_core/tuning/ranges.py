@@ -20,6 +20,8 @@ from ltl_core.student.column_sums import SAMPLES_AT_ONCE, MatrixInput, TopValues
 from ltl_core.student.student import Student
 
 _MARGIN = 1.15  # for a chip whose gains, offsets and weights are not nominal
+# Codes by which a range may be too small: sums of floats differ from processor to processor.
+_ROUNDING = 1e-3
 
 
 def ranges_of(
@@ -83,8 +85,8 @@ def _blocks(layer: Weighted, tile_rows: int) -> list[range]:
 
 
 def _code(factor: float, register: Register) -> int:
-    """Return the lowest code whose full scale is at least `factor` times nominal."""
+    """Return the lowest code whose full scale is at least `factor` times nominal, but rounding."""
     if factor == 0:
         return register.code_min
-    code = math.ceil(math.log2(factor) / register.lsb)
+    code = math.ceil(math.log2(factor) / register.lsb - _ROUNDING)
     return min(max(code, register.code_min), register.code_max)
