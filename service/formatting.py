@@ -32,6 +32,16 @@ def loss_text(loss: Mapping[str, float] | None) -> str:
     return f"about {about} {'point' if about == '1' else 'points'} lost, {low} to {high}"
 
 
+def loss_range(loss: Mapping[str, float] | None) -> str:
+    """Format a predicted loss of accuracy for a table, in points: `3 (1 to 6)`, or `below 1`."""
+    if loss is None:
+        return DASH
+    if loss["high"] < 1:
+        return "below 1"
+    about, low, high = (_few_digits(loss[name]) for name in ("points", "low", "high"))
+    return f"{about} ({low} to {high})"
+
+
 def _few_digits(value: float) -> str:
     """Format a figure whose second digit is not known: below one it has a decimal."""
     return f"{value:.0f}" if value >= 0.95 or value < 0.05 else f"{value:.1f}"

@@ -16,8 +16,8 @@ from service.cli.client import (
     local_time,
     say,
     show_json,
-    show_table,
 )
+from service.cli.tables import Column, show_table
 from service.formatting import short_id
 
 audit_app = typer.Typer(
@@ -52,7 +52,7 @@ def list_events(
         )
         for one in found
     ]
-    show_table(["Time", "Action", "Subject", "Key", "Address"], rows)
+    show_table(["Time", Column("Action", words=True), "Subject", "Key", "Address"], rows)
 
 
 @audit_app.command()

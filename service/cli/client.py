@@ -1,18 +1,20 @@
-"""What commands of the client share: the service, the key, tables and messages."""
+"""What commands of the client share: the service, the key, JSON and messages."""
 
 import json
 import os
-from collections.abc import Iterable, Iterator, Sequence
+import sys
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated, Any, NoReturn
 
+import httpx
 import typer
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 from rich.console import Console
-from rich.table import Table
 
+from service.cli.exit_codes import ExitCode, exit_code_of
 from service.client.errors import TandemcalError
 from service.client.sdk import Tandemcal
 
@@ -25,27 +27,33 @@ Key = Annotated[
         help="API key (default: the key that a service on this machine created).",
     ),
 ]
+Wait = Annotated[bool, typer.Option("--wait/--no-wait", help="Wait until the job has ended.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 
 
 @contextmanager
 def client_of(url: str, key: str) -> Iterator[Tandemcal]:
-    """Open a client; an error of the service ends the command with its message."""
+    """Open a client; an error of the service ends the command with its message and exit code."""
+    chosen = key or stored_key()
     try:
-        with Tandemcal(url, key or _key_file().read_text().strip()) as client:
+        with Tandemcal(url, chosen) as client:
             yield client
-    except FileNotFoundError:
-        fail(f"There is no key in {_key_file()}. Give one with --key or TANDEMCAL_KEY.")
+    except httpx.InvalidURL as error:
+        fail(f"The address '{url}' is not valid: {error}.", ExitCode.USAGE)
     except TandemcalError as error:
-        fail(str(error))
+        fail(str(error), exit_code_of(error))
 
 
-def show_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """Print a table; a value that is None is shown as a dash."""
-    table = Table(*columns)
-    for row in rows:
-        table.add_row(*("–" if value is None else str(value) for value in row))
-    Console().print(table)
+def stored_key() -> str:
+    """Return the key that a service on this machine stored; end the command if there is none."""
+    try:
+        return key_file().read_text().strip()
+    except OSError as error:
+        said = error.strerror or str(error)
+        fail(
+            f"There is no key in {key_file()} ({said}). Give one with --key or TANDEMCAL_KEY.",
+            ExitCode.USAGE,
+        )
 
 
 def show_json(found: BaseModel | Sequence[BaseModel]) -> None:
@@ -68,10 +76,34 @@ def complain(sentence: str) -> None:
     Console(stderr=True).print(sentence, highlight=False, markup=False, soft_wrap=True)
 
 
-def fail(sentence: str) -> NoReturn:
+def fail(sentence: str, code: ExitCode = ExitCode.FAILED) -> NoReturn:
     """End the command with a message."""
     complain(sentence)
-    raise typer.Exit(1)
+    raise typer.Exit(code)
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Return the JSON object in a file, or in the standard input for `-`.
+
+    Ends the command if there is none.
+    """
+    try:
+        text = sys.stdin.read() if str(path) == "-" else path.read_text()
+        found = json.loads(text)
+    except OSError as error:
+        fail(f"Cannot read {path}: {error.strerror or error}.", ExitCode.USAGE)
+    except ValueError as error:
+        fail(f"{path} is no JSON: {error}.", ExitCode.USAGE)
+    if not isinstance(found, dict):
+        fail(f"{path} holds no JSON object.", ExitCode.USAGE)
+    return found
+
+
+def first_fault(what: str, error: ValidationError) -> str:
+    """Describe the first fault of a file that does not fit its schema."""
+    first = error.errors(include_url=False)[0]
+    where = ".".join(map(str, first["loc"]))
+    return f"The {what} file is not valid: {where}: {first['msg']}."
 
 
 @contextmanager
@@ -91,7 +123,7 @@ def local_time(time: datetime | None, form: str = "%Y-%m-%d %H:%M:%S") -> str | 
     return None if time is None else f"{time.astimezone():{form}}"
 
 
-def _key_file() -> Path:
+def key_file() -> Path:
     """Return the file in which a service on this machine stores its first key."""
     home = os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share"
     return Path(os.environ.get("TANDEMCAL_DATA_DIR") or Path(home) / "tandemcal") / "key"

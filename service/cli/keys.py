@@ -18,8 +18,8 @@ from service.cli.client import (
     local_time,
     say,
     show_json,
-    show_table,
 )
+from service.cli.tables import Column, show_table
 from service.client.errors import TandemcalError
 from service.client.sdk import Tandemcal
 from service.formatting import short_id
@@ -60,7 +60,9 @@ def list_keys(url: Url = DEFAULT_URL, key: Key = "", as_json: AsJson = False) ->
         )
         for one in found
     ]
-    show_table(["Key", "Name", "Scopes", "State", "Last use"], rows)
+    show_table(
+        ["Key", Column("Name", words=True), Column("Scopes", words=True), "State", "Last use"], rows
+    )
 
 
 @keys_app.command()

@@ -4,7 +4,6 @@ Modules that need the packages of the server are imported where they are used: t
 client work without those packages.
 """
 
-from itertools import islice
 from typing import Annotated
 
 import typer
@@ -13,28 +12,33 @@ from rich.console import Console
 from service.cli.agent import agent
 from service.cli.audit import audit_app
 from service.cli.backup import backup, restore
+from service.cli.chip_jobs import probe as probe_chip
+from service.cli.chips import Chip, chips_app
 from service.cli.client import (
     DEFAULT_URL,
     Key,
     Url,
-    client_of,
     fail,
-    local_time,
     say,
     server_packages,
-    show_table,
 )
+from service.cli.jobs import jobs_app
 from service.cli.keys import keys_app
+from service.cli.networks import students_app, teachers_app
 from service.cli.plots import chip_app
-from service.formatting import loss_text
-from service.schemas.resources import PredictedLossView
+from service.cli.weights import weights_app
+from service.version import code_version
 
 app = typer.Typer(
     no_args_is_help=True,
-    add_completion=False,
+    rich_markup_mode=None,  # it would take square brackets in help texts for its own
     pretty_exceptions_enable=False,
-    help="Calibrates mixed-signal spiking chips with the chip in the loop.",
 )
+app.add_typer(chips_app, name="chips")
+app.add_typer(jobs_app, name="jobs")
+app.add_typer(teachers_app, name="teachers")
+app.add_typer(students_app, name="students")
+app.add_typer(weights_app, name="weights")
 app.add_typer(chip_app, name="chip")
 app.add_typer(keys_app, name="keys")
 app.add_typer(audit_app, name="audit")
@@ -46,8 +50,26 @@ Host = Annotated[str | None, typer.Option(help="Address to listen on (default: 1
 Port = Annotated[
     int | None, typer.Option(help="Port to listen on, 0 for any (default: 8765).", min=0, max=65535)
 ]
-Chip = Annotated[str, typer.Argument(help="Name or id of the chip.")]
-Limit = Annotated[int, typer.Option(help="How many jobs to list.", min=0)]
+Version = Annotated[
+    bool,
+    typer.Option(
+        "--version",
+        is_eager=True,
+        callback=lambda asked: _print_version(asked=asked),
+        help="Print the version.",
+    ),
+]
+
+
+@app.callback()
+def _options(version: Version = False) -> None:
+    """Calibrates mixed-signal spiking chips with the chip in the loop."""
+
+
+def _print_version(*, asked: bool) -> None:
+    if asked:
+        typer.echo(f"tandemcal {code_version()}")
+        raise typer.Exit()
 
 
 @app.command()
@@ -121,57 +143,12 @@ def migrate() -> None:
     say(f"The database {shown_url(settings.database)} is up to date.")
 
 
-@app.command()
-def chips(url: Url = DEFAULT_URL, key: Key = "") -> None:
-    """List the chips with health, state, accuracy, drift score and predicted loss."""
-    with client_of(url, key) as client:
-        rows = [
-            (
-                *(c.name, c.health, c.state, _percent(c.accuracy), _score(c.drift_score)),
-                *(_loss(c.predicted_loss), c.version_in_force, c.queue_depth),
-            )
-            for c in client.chips.list()
-        ]
-    titles = ["Chip", "Health", "State", "Accuracy", "Drift", "Predicted loss", "Version", "Queue"]
-    show_table(titles, rows)
-
-
-@app.command()
+@app.command(hidden=True)
 def probe(chip: Chip, url: Url = DEFAULT_URL, key: Key = "") -> None:
-    """Measure how far a chip has drifted, and wait for the result."""
-    with client_of(url, key) as client:
-        found = client.chips.find(chip)
-        job = client.jobs.wait(client.jobs.probe(found.id if found else chip).id)
-    if job.status != "succeeded" or job.result is None:
-        fail(f"The probe of {chip} ended as {job.status}: {job.reason}")
-    score = _score(job.result["score"]) or "not known: its weights have no fingerprint"
-    loss, health = loss_text(job.result.get("predicted_loss")), job.result["health"]
-    say(f"{chip}: {loss}, drift score {score}, health {health}.")
-
-
-@app.command()
-def jobs(url: Url = DEFAULT_URL, key: Key = "", limit: Limit = 20) -> None:
-    """List the newest jobs, with the reason why they wait or failed."""
-    with client_of(url, key) as client:
-        rows = [
-            (j.id, j.kind, j.status, j.queue_position, local_time(j.expected_start), j.reason)
-            for j in islice(client.jobs.list(), limit)
-        ]
-    show_table(["Job", "Kind", "Status", "Place", "Expected start", "Reason"], rows)
+    """Probe a chip: the earlier name of `tandemcal chips probe`."""
+    probe_chip(chip, url=url, key=key)
 
 
 def main() -> None:
     """Run the `tandemcal` command."""
     app()
-
-
-def _score(score: float | None) -> str | None:
-    return None if score is None else f"{score:.2f}"
-
-
-def _loss(loss: PredictedLossView | None) -> str | None:
-    return None if loss is None else loss_text(loss.model_dump())
-
-
-def _percent(share: float | None) -> str | None:
-    return None if share is None else f"{100 * share:.1f} %"

@@ -2,12 +2,13 @@
 
 import time
 from collections.abc import Mapping
-from typing import Protocol
+from typing import Any, Protocol
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 from service.client.jobs import Jobs
+from service.formatting import loss_text, score_text
 from service.schemas.jobs import JobView
 
 POLL_INTERVAL = 0.3  # s between two requests for the state of the jobs
@@ -98,13 +99,23 @@ class _Lines:
 
 
 def _ending(job: JobView) -> str:
-    accuracy = (job.result or {}).get("accuracy") or {}
+    result = job.result or {}
+    accuracy = result.get("accuracy") or {}
     if job.status != "succeeded":
         return f"{job.status}: {job.reason or 'no reason was given'}"
+    if job.kind == "probe":
+        return _drift(result)
     if "before" in accuracy and "after" in accuracy:
         return f"{100 * accuracy['before']:.1f} % -> {100 * accuracy['after']:.1f} %"
     figure = accuracy.get("golden") or accuracy.get("now")
     return f"done{_percent(figure)}"
+
+
+def _drift(result: Mapping[str, Any]) -> str:
+    score = result.get("score")
+    known = "not known: its weights have no fingerprint" if score is None else score_text(score)
+    loss = loss_text(result.get("predicted_loss"))
+    return f"{loss}, drift score {known}, health {result.get('health')}"
 
 
 def _percent(share: object) -> str:

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from service.client.lookup import Lookup
 from service.client.tensors import Array, unpack
 from service.client.transport import Transport
 from service.schemas.jobs import JobView
@@ -12,10 +13,14 @@ from service.schemas.upkeep import FingerprintView, PolicyRequest, PolicyView
 
 
 class Chips:
-    """Registers chips; reads their history, weights, fingerprints and policies."""
+    """Registers chips; reads their history, weights, fingerprints and policies.
+
+    A chip is named by its id, its short id or its name.
+    """
 
     def __init__(self, transport: Transport) -> None:
         self._transport = transport
+        self._lookup = Lookup(transport)
 
     def register(
         self,
@@ -37,7 +42,7 @@ class Chips:
 
     def get(self, chip_id: str) -> ChipView:
         """Return one chip. Raises TandemcalError if there is no chip of this id."""
-        return self._transport.get(f"/v1/chips/{chip_id}", ChipView)
+        return self._transport.get(self._path(chip_id), ChipView)
 
     def find(self, name: str) -> ChipView | None:
         """Return the chip with this name, or None."""
@@ -49,38 +54,38 @@ class Chips:
 
     def rename(self, chip_id: str, name: str) -> ChipView:
         """Give a chip another name."""
-        answer = self._transport.send("PATCH", f"/v1/chips/{chip_id}", json={"name": name})
+        answer = self._transport.send("PATCH", self._path(chip_id), json={"name": name})
         return ChipView.model_validate_json(answer.content)
 
     def retire(self, chip_id: str) -> None:
         """Retire a chip: it takes no more jobs, its history stays."""
-        self._transport.send("DELETE", f"/v1/chips/{chip_id}")
+        self._transport.send("DELETE", self._path(chip_id))
 
     def history(self, chip_id: str) -> Iterator[JobView]:
         """Yield the jobs of a chip, newest first."""
-        return self._transport.every(f"/v1/chips/{chip_id}/history", JobView)
+        return self._transport.every(f"{self._path(chip_id)}/history", JobView)
 
     def weights(self, chip_id: str) -> Iterator[WeightVersionView]:
         """Yield the weight versions of a chip, newest first."""
-        return self._transport.every(f"/v1/chips/{chip_id}/weights", WeightVersionView)
+        return self._transport.every(f"{self._path(chip_id)}/weights", WeightVersionView)
 
     def fingerprints(self, chip_id: str) -> Iterator[FingerprintView]:
         """Yield the fingerprints that probes of a chip measured, newest first."""
-        return self._transport.every(f"/v1/chips/{chip_id}/fingerprints", FingerprintView)
+        return self._transport.every(f"{self._path(chip_id)}/fingerprints", FingerprintView)
 
     def policy(self, chip_id: str) -> PolicyView:
         """Return the policy: when a chip is probed and calibrated automatically."""
-        return self._transport.get(f"/v1/chips/{chip_id}/policy", PolicyView)
+        return self._transport.get(f"{self._path(chip_id)}/policy", PolicyView)
 
     def set_policy(self, chip_id: str, policy: PolicyRequest) -> PolicyView:
         """Set the policy by which a chip is probed and calibrated from now on."""
         body = policy.model_dump(mode="json")
-        answer = self._transport.send("PUT", f"/v1/chips/{chip_id}/policy", json=body)
+        answer = self._transport.send("PUT", f"{self._path(chip_id)}/policy", json=body)
         return PolicyView.model_validate_json(answer.content)
 
     def drop_policy(self, chip_id: str) -> None:
         """Delete the policy of a chip. Queued jobs stay."""
-        self._transport.send("DELETE", f"/v1/chips/{chip_id}/policy")
+        self._transport.send("DELETE", f"{self._path(chip_id)}/policy")
 
     def read_weights(self, chip_id: str, version: int) -> dict[str, Array]:
         """Return the codes and trims of one version, by name of the array."""
@@ -91,5 +96,8 @@ class Chips:
         path.write_bytes(self._download(chip_id, version))
         return path
 
+    def _path(self, chip_id: str) -> str:
+        return f"/v1/chips/{self._lookup.chip(chip_id)}"
+
     def _download(self, chip_id: str, version: int) -> bytes:
-        return self._transport.download(f"/v1/chips/{chip_id}/weights/{version}/block")
+        return self._transport.download(f"{self._path(chip_id)}/weights/{version}/block")

@@ -12,6 +12,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict
 from ltl_core.presets import PresetName
 from ltl_core.settings import CalibrationSettings, TrainingSettings, TuneSettings
 from service.client.errors import ServiceUnreachableError
+from service.client.lookup import Lookup
 from service.client.transport import Transport
 from service.schemas.jobs import EventView, JobView
 
@@ -32,10 +33,15 @@ class Queueing(BaseModel):
 
 
 class Jobs:
-    """Submits jobs, which run in the service, and follows them."""
+    """Submits jobs, which run in the service, and follows them.
+
+    A chip is named by its id, its short id or its name; a student by its id, its short id or the
+    name of its teacher, which means the newest.
+    """
 
     def __init__(self, transport: Transport) -> None:
         self._transport = transport
+        self._lookup = Lookup(transport)
 
     def train(
         self,
@@ -70,7 +76,7 @@ class Jobs:
         published version again once the chip is so old; the result names it. A network that is
         larger than the chip is placed in `passes_max` parts at most, and written again in each run.
         """
-        body: dict[str, Any] = {"kind": "calibrate", "chip_id": chip_id, "student_id": student_id}
+        body = {"kind": "calibrate"} | self._chip_and_student(chip_id, student_id)
         body |= _passes(passes_max)
         if last_trims_after_s is not None:
             body["last_trims_after_s"] = last_trims_after_s
@@ -91,10 +97,11 @@ class Jobs:
         Without a student, the student of the version in force is used. `registers_of` names an
         earlier tune job: its registers are set again instead of searched.
         """
-        body = {"kind": "tune", "chip_id": chip_id, "settings": _json(settings or TuneSettings())}
-        named = {"student_id": student_id, "registers_of": registers_of}
-        given = {name: value for name, value in named.items() if value}
-        return self._submit(body | given, queueing)
+        body = {"kind": "tune"} | self._chip_and_student(chip_id, student_id)
+        if registers_of:
+            body["registers_of"] = registers_of
+        chosen = _json(settings or TuneSettings())
+        return self._submit(body | {"settings": chosen}, queueing)
 
     def evaluate(
         self,
@@ -105,7 +112,7 @@ class Jobs:
         queueing: Queueing | None = None,
     ) -> JobView:
         """Measure the accuracy of a chip as it is; `passes_max` is that of `calibrate`."""
-        body = {"kind": "evaluate", "chip_id": chip_id, "student_id": student_id}
+        body = {"kind": "evaluate"} | self._chip_and_student(chip_id, student_id)
         return self._submit(body | _passes(passes_max), queueing)
 
     def probe(
@@ -115,8 +122,16 @@ class Jobs:
 
         `passes_max` is that of `calibrate`.
         """
-        body = {"kind": "probe", "chip_id": chip_id} | _passes(passes_max)
-        return self._submit(body, queueing)
+        body = {"kind": "probe"} | self._chip_and_student(chip_id)
+        return self._submit(body | _passes(passes_max), queueing)
+
+    def submit(self, request: Mapping[str, Any]) -> JobView:
+        """Submit a request as the HTTP API takes it, of any kind: `{"kind": "probe", ...}`."""
+        return self._submit(request, None)
+
+    def find(self, word: str) -> JobView:
+        """Return the job with this id or short id. Raises TandemcalError if there is none."""
+        return self.get(self._lookup.job(word))
 
     def get(self, job_id: str) -> JobView:
         """Return one job. Raises TandemcalError if there is no job of this id."""
@@ -203,6 +218,11 @@ class Jobs:
                 raise _StreamEndedError
             for data in _messages(answer.iter_lines()):
                 yield EventView.model_validate(json.loads(data))
+
+    def _chip_and_student(self, chip_id: str, student_id: str | None = None) -> dict[str, Any]:
+        """Return the fields of a request that name a chip and a student, as ids."""
+        chip = {"chip_id": self._lookup.chip(chip_id)}
+        return chip | ({"student_id": self._lookup.student(student_id)} if student_id else {})
 
     def _submit(self, body: Mapping[str, Any], queueing: Queueing | None) -> JobView:
         options = queueing.model_dump(mode="json", exclude_unset=True) if queueing else {}

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 from ltl_core.network.spec import NetworkSpec
 from service.client.errors import JobEndedError
 from service.client.jobs import Jobs
+from service.client.lookup import Lookup
 from service.client.tensors import Samples, check_labels, chunk_count, cut, pack
 from service.client.transport import Transport, upload_headers
 from service.schemas.jobs import JobView
@@ -31,8 +32,9 @@ class Teachers:
         return self._transport.post_block("/v1/teachers", block, TeacherView)
 
     def get(self, teacher_id: str) -> TeacherView:
-        """Return one teacher. Raises TandemcalError if there is none of this id."""
-        return self._transport.get(f"/v1/teachers/{teacher_id}", TeacherView)
+        """Return one teacher, by id, short id or name. Raises TandemcalError if there is none."""
+        found = Lookup(self._transport).teacher(teacher_id)
+        return self._transport.get(f"/v1/teachers/{found}", TeacherView)
 
     def list(self) -> Iterator[TeacherItem]:
         """Yield all teachers, newest first, without their networks."""
@@ -51,6 +53,7 @@ class TargetSets:
 
     def __init__(self, transport: Transport, jobs: Jobs) -> None:
         self._transport = transport
+        self._lookup = Lookup(transport)
         self._jobs = jobs
 
     def upload(
@@ -70,7 +73,7 @@ class TargetSets:
         check_labels(splits._asdict())
         body = {
             "name": name,
-            "teacher_id": teacher_id,
+            "teacher_id": self._lookup.teacher(teacher_id),
             "chunks": chunk_count(splits._asdict(), chunk_samples),
             "percentile": percentile,
         }
@@ -119,8 +122,11 @@ class Students:
         self._transport = transport
 
     def get(self, student_id: str) -> StudentView:
-        """Return one student. Raises TandemcalError if there is none of this id."""
-        return self._transport.get(f"/v1/students/{student_id}", StudentView)
+        """Return one student, by id, short id or name of its teacher, which means the newest.
+
+        Raises TandemcalError if there is none.
+        """
+        return self._transport.get(self._path(student_id), StudentView)
 
     def list(self) -> Iterator[StudentView]:
         """Yield all students, newest first."""
@@ -128,5 +134,8 @@ class Students:
 
     def download_weights(self, student_id: str, path: Path) -> Path:
         """Write codes, scales and registers of a student to a safetensors file; return its path."""
-        path.write_bytes(self._transport.download(f"/v1/students/{student_id}/weights"))
+        path.write_bytes(self._transport.download(f"{self._path(student_id)}/weights"))
         return path
+
+    def _path(self, student_id: str) -> str:
+        return f"/v1/students/{Lookup(self._transport).student(student_id)}"

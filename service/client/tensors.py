@@ -1,5 +1,6 @@
 """Arrays and tensors as safetensors blocks and back, without torch."""
 
+import math
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
@@ -29,6 +30,16 @@ class Chunk(NamedTuple):
     number: int
     split: str
     block: bytes
+
+
+class ArrayChange(NamedTuple):
+    """How one array of two versions differs."""
+
+    name: str
+    entries: int
+    changed: int  # entries that differ
+    mean: float  # mean magnitude of the differences of those that differ, codes
+    largest: float  # magnitude of the largest difference, codes
 
 
 def as_array(values: Any) -> Array:
@@ -88,3 +99,18 @@ def cut(splits: Mapping[str, Samples], chunk_samples: int) -> Iterator[Chunk]:
 
 def _as_labels(labels: Array) -> Array:
     return labels if labels.dtype.kind == "f" else labels.astype(np.int64)
+
+
+def changes(before: Mapping[str, Array], after: Mapping[str, Array]) -> list[ArrayChange]:
+    """Compare the arrays of two versions by name; one that only one of them has differs whole."""
+    return [_change(name, before.get(name), after.get(name)) for name in sorted({*before, *after})]
+
+
+def _change(name: str, before: Array | None, after: Array | None) -> ArrayChange:
+    if before is None or after is None or before.shape != after.shape:
+        size = max(one.size for one in (before, after) if one is not None)
+        return ArrayChange(name, size, size, math.nan, math.nan)
+    moved = np.abs(after.astype(float) - before.astype(float))
+    moved = moved[moved > 0]
+    mean, largest = (float(moved.mean()), float(moved.max())) if moved.size else (0.0, 0.0)
+    return ArrayChange(name, before.size, moved.size, mean, largest)

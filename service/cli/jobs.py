@@ -1,0 +1,170 @@
+"""`tandemcal jobs`: list, show, submit, watch, cancel and retry jobs, and print their logs."""
+
+import json
+from collections.abc import Mapping
+from itertools import islice
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from service.cli.client import (
+    DEFAULT_URL,
+    AsJson,
+    Key,
+    Url,
+    Wait,
+    client_of,
+    local_time,
+    read_json,
+    say,
+    show_json,
+)
+from service.cli.listing import ListingGroup
+from service.cli.progress import words_about
+from service.cli.submitted import conclude
+from service.cli.tables import Column, show_facts, show_table
+from service.client.sdk import Tandemcal
+from service.formatting import short_id
+from service.schemas.jobs import JobView
+
+jobs_app = typer.Typer(cls=ListingGroup, help="List, submit, watch, cancel and retry jobs.")
+Job = Annotated[str, typer.Argument(help="Id or short id of the job.")]
+Limit = Annotated[int, typer.Option(help="How many jobs to list.", min=0)]
+Status = Annotated[str | None, typer.Option(help="Only jobs of this status, such as running.")]
+Kind = Annotated[str | None, typer.Option(help="Only jobs of this kind, such as calibrate.")]
+OfChip = Annotated[str | None, typer.Option("--chip", help="Only jobs of this chip.")]
+RequestFile = Annotated[
+    Path, typer.Argument(help="JSON file with a request of POST /v1/jobs, - for standard input.")
+]
+
+
+@jobs_app.command("list")
+def list_jobs(
+    limit: Limit = 20,
+    status: Status = None,
+    kind: Kind = None,
+    chip: OfChip = None,
+    url: Url = DEFAULT_URL,
+    key: Key = "",
+    as_json: AsJson = False,
+) -> None:
+    """List the newest jobs, with the reason why they wait or failed."""
+    with client_of(url, key) as client:
+        chip_id = None if chip is None else client.chips.get(chip).id
+        wanted = client.jobs.list(status=status, kind=kind, chip_id=chip_id)
+        found = list(islice(wanted, limit))
+        names = {} if as_json else _names_of_chips(client, found)
+    if as_json:
+        show_json(found)
+        return
+    rows = [
+        (
+            *(short_id(j.id), j.kind, j.chip_id and names[j.chip_id], j.status.replace("_", " ")),
+            *(j.queue_position, local_time(j.expected_start, "%H:%M"), j.reason or words_about(j)),
+        )
+        for j in found
+    ]
+    columns: list[Column | str] = [
+        *("Job", "Kind", Column("Chip", words=True), Column("Status", words=True)),
+        *(Column("Place", figures=True), "Start", Column("Reason or result", words=True)),
+    ]
+    show_table(columns, rows)
+
+
+@jobs_app.command()
+def show(job: Job, url: Url = DEFAULT_URL, key: Key = "", as_json: AsJson = False) -> None:
+    """Show one job: its request, its progress and its result."""
+    with client_of(url, key) as client:
+        found = client.jobs.find(job)
+        names = {} if as_json else _names_of_chips(client, [found])
+    if as_json:
+        show_json(found)
+        return
+    show_facts(
+        [
+            *(("job", found.id), ("kind", found.kind), ("status", found.status)),
+            *(("state", words_about(found)), ("reason", found.reason)),
+            ("chip", found.chip_id and names[found.chip_id]),
+            *(("student", found.student_id), ("target set", found.target_set_id)),
+            *(("place", found.queue_position), ("starts", local_time(found.expected_start))),
+            *(("created", local_time(found.created_at)), ("started", local_time(found.started_at))),
+            *(("ended", local_time(found.ended_at)), ("attempt", found.attempt)),
+            *(("spent", _json(found.spent)), ("result", _json(_short(found.result)))),
+        ]
+    )
+
+
+@jobs_app.command()
+def submit(
+    request: RequestFile,
+    wait: Wait = False,
+    url: Url = DEFAULT_URL,
+    key: Key = "",
+    as_json: AsJson = False,
+) -> None:
+    """Submit a request of any kind of job, as the HTTP API takes it."""
+    body = read_json(request)
+    with client_of(url, key) as client:
+        conclude(client, client.jobs.submit(body), wait=wait, as_json=as_json)
+
+
+@jobs_app.command()
+def watch(job: Job, url: Url = DEFAULT_URL, key: Key = "", as_json: AsJson = False) -> None:
+    """Follow a job to its end; the exit code is 1 if it did not succeed."""
+    with client_of(url, key) as client:
+        conclude(client, client.jobs.find(job), wait=True, as_json=as_json)
+
+
+@jobs_app.command()
+def cancel(job: Job, url: Url = DEFAULT_URL, key: Key = "", as_json: AsJson = False) -> None:
+    """Cancel a job: a waiting one at once, a running one after its current step."""
+    with client_of(url, key) as client:
+        found = client.jobs.cancel(client.jobs.find(job).id)
+    if as_json:
+        show_json(found)
+    else:
+        say(f"{found.kind} {short_id(found.id)}: {found.status}")
+
+
+@jobs_app.command()
+def retry(
+    job: Job,
+    wait: Wait = False,
+    url: Url = DEFAULT_URL,
+    key: Key = "",
+    as_json: AsJson = False,
+) -> None:
+    """Submit the request of a job that has ended again, as a new job."""
+    with client_of(url, key) as client:
+        made = client.jobs.retry(client.jobs.find(job).id)
+        conclude(client, made, wait=wait, as_json=as_json)
+
+
+@jobs_app.command()
+def log(job: Job, url: Url = DEFAULT_URL, key: Key = "", as_json: AsJson = False) -> None:
+    """Print the log of a job so far; with --json its events, one in a line, until it ends."""
+    with client_of(url, key) as client:
+        found = client.jobs.find(job)
+        if as_json:
+            for event in client.jobs.events(found.id):
+                typer.echo(event.model_dump_json())
+        else:
+            typer.echo(client.jobs.log(found.id))
+
+
+def _names_of_chips(client: Tandemcal, jobs: list[JobView]) -> dict[str, str]:
+    """Return the names of the chips of these jobs by id."""
+    ids = {job.chip_id for job in jobs if job.chip_id is not None}
+    return {chip_id: client.chips.get(chip_id).name for chip_id in ids}
+
+
+def _short(result: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """Return the plain figures of a result; --json shows the long parts too."""
+    if result is None:
+        return None
+    return {name: value for name, value in result.items() if not isinstance(value, list)}
+
+
+def _json(found: Mapping[str, Any] | None) -> str | None:
+    return None if not found else json.dumps(found)

@@ -1,0 +1,103 @@
+"""`tandemcal teachers` and `tandemcal students`: the networks that a service holds."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from service.cli.client import DEFAULT_URL, AsJson, Key, Url, client_of, local_time, say, show_json
+from service.cli.listing import ListingGroup
+from service.cli.tables import Column, show_facts, show_table
+from service.formatting import percent, short_id
+
+teachers_app = typer.Typer(cls=ListingGroup, help="List and show teachers.")
+students_app = typer.Typer(cls=ListingGroup, help="List, show and download golden students.")
+Teacher = Annotated[str, typer.Argument(help="Name, id or short id of the teacher.")]
+Student = Annotated[str, typer.Argument(help="Id or short id of the student, or its teacher.")]
+OutFile = Annotated[Path, typer.Option(help="File to write, in the safetensors format.")]
+_MINUTE = "%Y-%m-%d %H:%M"
+
+
+@teachers_app.command("list")
+def list_teachers(url: Url = DEFAULT_URL, key: Key = "", as_json: AsJson = False) -> None:
+    """List the teachers, newest first."""
+    with client_of(url, key) as client:
+        found = list(client.teachers.list())
+    if as_json:
+        show_json(found)
+        return
+    rows = [(short_id(t.id), t.name, local_time(t.created_at, _MINUTE)) for t in found]
+    show_table(["Teacher", Column("Name", words=True), "Uploaded"], rows)
+
+
+@teachers_app.command("show")
+def show_teacher(
+    teacher: Teacher, url: Url = DEFAULT_URL, key: Key = "", as_json: AsJson = False
+) -> None:
+    """Show one teacher: its layers, and the digest of its weights."""
+    with client_of(url, key) as client:
+        found = client.teachers.get(teacher)
+    if as_json:
+        show_json(found)
+        return
+    layers = [f"{layer.name} ({layer.kind})" for layer in found.network.layers]
+    show_facts(
+        [
+            *(("teacher", found.name), ("id", found.id), ("layers", ", ".join(layers))),
+            *(("weights", f"sha256 {found.weights_sha256}"), ("uploaded", found.created_at)),
+        ]
+    )
+
+
+@students_app.command("list")
+def list_students(url: Url = DEFAULT_URL, key: Key = "", as_json: AsJson = False) -> None:
+    """List the golden students with their teachers and accuracies, newest first."""
+    with client_of(url, key) as client:
+        found = list(client.students.list())
+        names = {} if as_json else {t.id: t.name for t in client.teachers.list()}
+    if as_json:
+        show_json(found)
+        return
+    rows = [
+        (
+            *(short_id(s.id), names.get(s.teacher_id), s.rule, _accuracy(s.accuracy, "teacher")),
+            *(_accuracy(s.accuracy, "golden"), local_time(s.created_at, _MINUTE)),
+        )
+        for s in found
+    ]
+    figures = [Column(title, figures=True) for title in ("Teacher's", "Golden")]
+    show_table(["Student", Column("Teacher", words=True), "Rule", *figures, "Trained"], rows)
+
+
+@students_app.command("show")
+def show_student(
+    student: Student, url: Url = DEFAULT_URL, key: Key = "", as_json: AsJson = False
+) -> None:
+    """Show one golden student."""
+    with client_of(url, key) as client:
+        found = client.students.get(student)
+    if as_json:
+        show_json(found)
+        return
+    show_facts(
+        [
+            *(("student", found.id), ("teacher", found.teacher_id)),
+            *(("target set", found.target_set_id), ("rule", found.rule), ("job", found.job_id)),
+            *((f"accuracy, {name}", _accuracy(found.accuracy, name)) for name in found.accuracy),
+            ("weights", f"sha256 {found.sha256}"),
+        ]
+    )
+
+
+@students_app.command("download")
+def download_student(student: Student, out: OutFile, url: Url = DEFAULT_URL, key: Key = "") -> None:
+    """Write codes, scales and registers of a student to a safetensors file."""
+    with client_of(url, key) as client:
+        client.students.download_weights(student, out)
+    say(f"Written to {out}.")
+
+
+def _accuracy(found: Mapping[str, Any], name: str) -> str:
+    value = found.get(name)
+    return percent(value if isinstance(value, int | float) else None)

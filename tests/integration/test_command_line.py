@@ -1,0 +1,135 @@
+"""The command line against a real service: a chip from its registration to its weights."""
+
+import json
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from service.cli.main import app
+from service.formatting import short_id
+from tests.integration.jobs_lab import Lab, SeededLab, Service, a_lab
+
+Command = Callable[..., Result]
+QUICK = {"batch": 32, "settle_s": 0, "stages": ["trims"], "target_points": None}
+
+
+@pytest.fixture(scope="module")
+def lab(seeded_lab: SeededLab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    with a_lab(seeded_lab, tmp_path_factory.mktemp("command-line")) as lab:
+        yield lab
+
+
+@pytest.fixture(scope="module")
+def service(lab: Lab) -> Iterator[Service]:
+    """One service for all tests here."""
+    service = Service(lab)
+    yield service
+    service.stop()
+
+
+@pytest.fixture
+def tandemcal(service: Service, lab: Lab) -> Command:
+    """Run a command against the service, as a shell would."""
+    environment = {
+        "TANDEMCAL_URL": str(service.http.base_url),
+        "TANDEMCAL_KEY": lab.settings.key_file.read_text().strip(),
+        "COLUMNS": "80",
+    }
+    return lambda *words, **more: CliRunner().invoke(app, words, env=environment, **more)
+
+
+def printed(done: Result) -> Any:
+    assert done.exit_code == 0, done.output
+    return json.loads(done.stdout)
+
+
+def test_a_chip_is_registered_calibrated_and_listed(tandemcal: Command, tmp_path: Path) -> None:
+    settings = tmp_path / "settings.json"
+    settings.write_text(json.dumps(QUICK))
+    made = printed(tandemcal("chips", "register", "bench-pcm", "--preset", "pcm", "--json"))
+    chosen = ("--student", "teacher", "--samples", "64", "--settings", str(settings))
+    job = printed(tandemcal("chips", "calibrate", "bench-pcm", *chosen, "--json"))
+    assert (job["chip_id"], job["status"]) == (made["id"], "succeeded")
+    assert job["settings"]["budget"]["samples"] == 64
+    shown = tandemcal("jobs", "show", short_id(job["id"]))
+    assert "bench-pcm" in shown.stdout
+    assert printed(tandemcal("jobs", "list", "--chip", "bench-pcm", "--json"))[0] == job
+
+
+def test_a_table_fits_80_columns_and_cuts_nothing(lab: Lab, tandemcal: Command) -> None:
+    name = "a chip whose name is so long that it has to be folded into several lines"
+    lab.chip(name)
+    table = tandemcal("chips").stdout
+    assert max(map(len, table.splitlines())) <= 80
+    assert "…" not in table
+    assert re.sub(r"\s", "", name) in re.sub(r"\s", "", "".join(first_column(table)))
+
+
+def first_column(table: str) -> list[str]:
+    """Return the cells of the first column, which ends where its title's neighbour begins."""
+    title = next(line for line in table.splitlines() if "Health" in line)
+    return [line[: title.index("Health")] for line in table.splitlines()]
+
+
+def test_a_probe_says_how_far_a_chip_has_drifted(
+    lab: Lab, service: Service, tandemcal: Command
+) -> None:
+    service.published(lab.chip("drifts", preset="pcm"))
+    for words in (("chips", "probe"), ("probe",)):  # the earlier name too
+        done = tandemcal(*words, "drifts")
+        assert done.exit_code == 0, done.output
+        assert re.search(r"drift score \d+\.\d\d, health \w+", done.stdout)
+    assert "1 " in tandemcal("weights", "list", "drifts").stdout
+    [found, *_] = printed(tandemcal("weights", "diff", "drifts", "1", "1", "--json"))
+    assert (found["entries"] > 0, found["changed"]) == (True, 0)
+
+
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [
+        (("chips", "list"), 0),
+        (("teachers",), 0),
+        (("students", "--json"), 0),
+        (("chips", "show"), 2),
+        (("chips", "calibrate", "nobody", "--settings", "/no/such/file"), 2),
+        (("chips", "show", "nobody"), 3),
+        (("jobs", "show", "0badcafe"), 3),
+        (("jobs", "watch", "0badcafe"), 3),
+    ],
+)
+def test_the_exit_code_says_how_it_ended(
+    tandemcal: Command, words: tuple[str, ...], code: int
+) -> None:
+    assert tandemcal(*words).exit_code == code
+
+
+def test_a_job_that_fails_ends_with_1(lab: Lab, tandemcal: Command) -> None:
+    lab.chip("too-small", overrides={"tile_rows": 8, "tile_columns": 4, "tiles": 2})
+    done = tandemcal("chips", "calibrate", "too-small", "--student", "teacher", "--samples", "64")
+    assert done.exit_code == 1
+    assert "failed" in done.stdout
+
+
+def test_a_request_is_submitted_from_the_standard_input(lab: Lab, tandemcal: Command) -> None:
+    body = {"kind": "evaluate", "chip_id": lab.chip("asked"), "student_id": lab.seeded.student_id}
+    job = printed(tandemcal("jobs", "submit", "-", "--wait", "--json", input=json.dumps(body)))
+    assert (job["kind"], job["status"]) == ("evaluate", "succeeded")
+    assert "succeeded" in tandemcal("jobs", "log", job["id"]).stdout
+    again = printed(tandemcal("jobs", "retry", short_id(job["id"]), "--wait", "--json"))
+    assert again["id"] != job["id"]
+
+
+def test_a_policy_is_set_shown_and_dropped(lab: Lab, tandemcal: Command) -> None:
+    lab.chip("kept")
+    policy = json.dumps({"probe_every_s": 600})
+    made = printed(tandemcal("chips", "policy", "kept", "--set", "-", "--json", input=policy))
+    assert made["probe_every_s"] == 600
+    assert "600" in tandemcal("chips", "policy", "kept").stdout
+    wrong = tandemcal("chips", "policy", "kept", "--set", "-", input='{"probe_evry_s": 600}')
+    assert (wrong.exit_code, "probe_evry_s" in wrong.stderr) == (2, True)
+    assert tandemcal("chips", "policy", "kept", "--drop").exit_code == 0
+    assert tandemcal("chips", "policy", "kept").exit_code == 3

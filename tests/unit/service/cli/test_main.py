@@ -1,0 +1,49 @@
+"""Help texts show what they say, and each command that shows something does so as JSON too."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from typer.main import get_command
+from typer.testing import CliRunner
+
+from service.cli.main import app
+from service.version import code_version
+
+# They change something and say so in a sentence, or write a file.
+NO_JSON = {
+    *("chips retire", "weights download", "students download", "audit verify", "chip plot"),
+    *("agent", "backup", "restore", "up", "api", "worker", "demo", "migrate", "probe"),
+}
+
+
+def commands(group: Any = None, path: tuple[str, ...] = ()) -> Iterator[tuple[str, Any]]:
+    """Yield each command with its words."""
+    found: Any = get_command(app) if group is None else group
+    for name, command in found.commands.items():
+        if hasattr(command, "commands"):
+            yield from commands(command, (*path, name))
+        else:
+            yield " ".join((*path, name)), command
+
+
+def test_the_version_is_that_of_the_release() -> None:
+    done = CliRunner().invoke(app, ["--version"])
+    assert (done.exit_code, done.stdout) == (0, f"tandemcal {code_version()}\n")
+
+
+def test_square_brackets_in_help_texts_are_shown() -> None:
+    assert "[default: chip-plots]" in CliRunner().invoke(app, ["chip", "plot", "--help"]).stdout
+
+
+@pytest.mark.parametrize(("words", "command"), list(commands()))
+def test_each_command_prints_json_if_asked(words: str, command: Any) -> None:
+    has_json = any("--json" in parameter.opts for parameter in command.params)
+    assert has_json != (words in NO_JSON)
+
+
+def test_the_shell_is_told_how_to_complete() -> None:
+    shown = CliRunner().invoke(
+        app, [], prog_name="tandemcal", env={"_TANDEMCAL_COMPLETE": "source_bash"}
+    )
+    assert "_TANDEMCAL_COMPLETE=complete_bash" in shown.stdout
