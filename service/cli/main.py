@@ -22,6 +22,7 @@ from service.cli.client import (
     say,
     server_packages,
 )
+from service.cli.doctor import doctor
 from service.cli.jobs import jobs_app
 from service.cli.keys import keys_app
 from service.cli.networks import students_app, teachers_app
@@ -45,6 +46,7 @@ app.add_typer(audit_app, name="audit")
 app.command()(agent)
 app.command()(backup)
 app.command()(restore)
+app.command()(doctor)
 
 Host = Annotated[str | None, typer.Option(help="Address to listen on (default: 127.0.0.1).")]
 Port = Annotated[

@@ -37,6 +37,7 @@ def tandemcal(service: Service, lab: Lab) -> Command:
     environment = {
         "TANDEMCAL_URL": str(service.http.base_url),
         "TANDEMCAL_KEY": lab.settings.key_file.read_text().strip(),
+        "TANDEMCAL_DATA_DIR": str(lab.settings.data_dir),
         "COLUMNS": "80",
     }
     return lambda *words, **more: CliRunner().invoke(app, words, env=environment, **more)
@@ -133,3 +134,30 @@ def test_a_policy_is_set_shown_and_dropped(lab: Lab, tandemcal: Command) -> None
     assert (wrong.exit_code, "probe_evry_s" in wrong.stderr) == (2, True)
     assert tandemcal("chips", "policy", "kept", "--drop").exit_code == 0
     assert tandemcal("chips", "policy", "kept").exit_code == 3
+
+
+def test_the_doctor_finds_nothing_wrong(tandemcal: Command) -> None:
+    done = tandemcal("doctor", "--json")
+    outcomes = {one["check"]: one["outcome"] for one in printed(done)}
+    checked = ("address", "clock", "version", "readiness", "key", "agents", "queue")
+    installed = ("disk", "database", "migrations", "workers", "artifacts")
+    assert outcomes == dict.fromkeys((*checked, *installed), "ok")
+
+
+def test_the_doctor_names_a_wrong_key_and_a_lost_block(lab: Lab, tandemcal: Command) -> None:
+    [block, *_] = [path for path in lab.settings.artifacts_dir.rglob("*") if path.is_file()]
+    away = block.rename(lab.settings.data_dir / "away")
+    try:
+        done = tandemcal("doctor", "--json", "--key", "wrong")
+    finally:
+        away.rename(block)
+    assert done.exit_code == 1
+    failed = {one["check"]: one for one in json.loads(done.stdout) if one["outcome"] == "failed"}
+    assert set(failed) == {"key", "artifacts"}
+    assert all(one["advice"] for one in failed.values())
+
+
+def test_the_doctor_says_that_nothing_answers(tandemcal: Command) -> None:
+    done = tandemcal("doctor", "--url", "http://127.0.0.1:1")
+    assert done.exit_code == 4
+    assert re.search(r"failed +address +http://127.0.0.1:1 does not answer", done.stdout)
