@@ -100,7 +100,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _options(arguments)
     console, heading = Console(width=150, highlight=False), about("benchmarks.calibration")
     rows = read_rows(options.json, Row)
-    task = make_task(options.golden, QUICK_TEST if options.quick else None, options.epochs)
+    task = make_task(
+        options.golden,
+        QUICK_TEST if options.quick else None,
+        options.epochs,
+        weight_noise=options.weight_noise,
+    )
     console.print(f"The golden student has {task.golden:.2f} %.")
     for row in keep_rows(_measured(task, options, rows), rows, options.json, heading):
         console.print(sentence_of(row))
@@ -220,6 +225,8 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
         parser.add_argument(f"--{option}", type=listed, default=known, help=",".join(known))
     parser.add_argument("--chips", type=int, default=CHIPS, help="of each preset, from seed 301 on")
     parser.add_argument("--epochs", type=int, default=2, help="of the golden student's training")
+    noise = "of the golden student's training, as a fraction of the largest code"
+    parser.add_argument("--weight-noise", type=float, default=0.0, help=noise)
     parser.add_argument("--golden", type=Path, help="read the golden student from, or keep it in")
     parser.add_argument("--json", type=Path, help="write, or add to, this file")
     parser.add_argument("--quick", action="store_true", help="1,000 test images, one chip")
