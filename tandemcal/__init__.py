@@ -54,6 +54,7 @@ if TYPE_CHECKING:
     from service.client.errors import JobEndedError as JobEndedError
     from service.client.errors import ServiceUnreachableError as ServiceUnreachableError
     from service.client.errors import TandemcalError as TandemcalError
+    from service.client.job import Job as Job
     from service.client.jobs import Jobs as Jobs
     from service.client.jobs import Queueing as Queueing
     from service.client.keys import Keys as Keys
@@ -99,6 +100,7 @@ _MODULES = {
     "service.client.errors": (
         *("DownloadError", "JobEndedError", "ServiceUnreachableError", "TandemcalError"),
     ),
+    "service.client.job": ("Job",),
     "service.client.jobs": ("Jobs", "Queueing"),
     "service.client.keys": ("Keys",),
     "service.client.sdk": ("Tandemcal",),

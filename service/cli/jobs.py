@@ -1,7 +1,7 @@
 """`tandemcal jobs`: list, show, submit, watch, cancel and retry jobs, and print their logs."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any
@@ -153,7 +153,7 @@ def log(job: Job, url: Url = DEFAULT_URL, key: Key = "", as_json: AsJson = False
             typer.echo(client.jobs.log(found.id))
 
 
-def _names_of_chips(client: Tandemcal, jobs: list[JobView]) -> dict[str, str]:
+def _names_of_chips(client: Tandemcal, jobs: Sequence[JobView]) -> dict[str, str]:
     """Return the names of the chips of these jobs by id."""
     ids = {job.chip_id for job in jobs if job.chip_id is not None}
     return {chip_id: client.chips.get(chip_id).name for chip_id in ids}

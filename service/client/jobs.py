@@ -12,9 +12,10 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict
 from ltl_core.presets import PresetName
 from ltl_core.settings import CalibrationSettings, TrainingSettings, TuneSettings
 from service.client.errors import ServiceUnreachableError
+from service.client.job import Job
 from service.client.lookup import Lookup
 from service.client.transport import Transport
-from service.schemas.jobs import EventView, JobView
+from service.schemas.jobs import EventView
 
 LONG_POLL = 10.0  # s that the service may hold a request until the job changes
 STREAM_TIMEOUT = 60.0  # s without a byte after which an event stream counts as dead
@@ -50,7 +51,7 @@ class Jobs:
         *,
         preset: PresetName | None = None,
         queueing: Queueing | None = None,
-    ) -> JobView:
+    ) -> Job:
         """Train the golden student of a target set.
 
         With a preset, the fields that are set in `settings` override its published values.
@@ -69,7 +70,7 @@ class Jobs:
         last_trims_after_s: float | None = None,
         passes_max: int = 1,
         queueing: Queueing | None = None,
-    ) -> JobView:
+    ) -> Job:
         """Calibrate a chip to a golden student.
 
         With `last_trims_after_s`, from an hour to a week of the chip's clock, another job trims the
@@ -91,7 +92,7 @@ class Jobs:
         *,
         registers_of: str | None = None,
         queueing: Queueing | None = None,
-    ) -> JobView:
+    ) -> Job:
         """Tune the registers of a chip until its circuits are alike, before a calibration.
 
         Without a student, the student of the version in force is used. `registers_of` names an
@@ -110,14 +111,12 @@ class Jobs:
         *,
         passes_max: int = 1,
         queueing: Queueing | None = None,
-    ) -> JobView:
+    ) -> Job:
         """Measure the accuracy of a chip as it is; `passes_max` is that of `calibrate`."""
         body = {"kind": "evaluate"} | self._chip_and_student(chip_id, student_id)
         return self._submit(body | _passes(passes_max), queueing)
 
-    def probe(
-        self, chip_id: str, *, passes_max: int = 1, queueing: Queueing | None = None
-    ) -> JobView:
+    def probe(self, chip_id: str, *, passes_max: int = 1, queueing: Queueing | None = None) -> Job:
         """Measure how far a chip has drifted since its weights were published, without labels.
 
         `passes_max` is that of `calibrate`.
@@ -125,37 +124,38 @@ class Jobs:
         body = {"kind": "probe"} | self._chip_and_student(chip_id)
         return self._submit(body | _passes(passes_max), queueing)
 
-    def submit(self, request: Mapping[str, Any]) -> JobView:
+    def submit(self, request: Mapping[str, Any]) -> Job:
         """Submit a request as the HTTP API takes it, of any kind: `{"kind": "probe", ...}`."""
         return self._submit(request, None)
 
-    def find(self, word: str) -> JobView:
+    def find(self, word: str) -> Job:
         """Return the job with this id or short id. Raises TandemcalError if there is none."""
         return self.get(self._lookup.job(word))
 
-    def get(self, job_id: str) -> JobView:
+    def get(self, job_id: str) -> Job:
         """Return one job. Raises TandemcalError if there is no job of this id."""
-        return self._transport.get(f"/v1/jobs/{job_id}", JobView)
+        return self._bound(self._transport.get(f"/v1/jobs/{job_id}", Job))
 
     def list(
         self, *, status: str | None = None, kind: str | None = None, chip_id: str | None = None
-    ) -> Iterator[JobView]:
+    ) -> Iterator[Job]:
         """Yield jobs, newest first: all, or those of this status, kind or chip."""
-        return self._transport.every("/v1/jobs", JobView, status=status, kind=kind, chip_id=chip_id)
+        wanted = {"status": status, "kind": kind, "chip_id": chip_id}
+        return map(self._bound, self._transport.every("/v1/jobs", Job, **wanted))
 
-    def cancel(self, job_id: str) -> JobView:
+    def cancel(self, job_id: str) -> Job:
         """Cancel a job: a waiting one at once, a running one after its current step."""
-        return self._transport.post(f"/v1/jobs/{job_id}/cancel", {}, JobView)
+        return self._bound(self._transport.post(f"/v1/jobs/{job_id}/cancel", {}, Job))
 
-    def retry(self, job_id: str) -> JobView:
+    def retry(self, job_id: str) -> Job:
         """Submit the request of a job that has ended again, as a new job."""
-        return self._transport.post(f"/v1/jobs/{job_id}/retry", {}, JobView)
+        return self._bound(self._transport.post(f"/v1/jobs/{job_id}/retry", {}, Job))
 
     def log(self, job_id: str) -> str:
         """Return the log of a job so far, one line an event."""
         return self._transport.send("GET", f"/v1/jobs/{job_id}/log").text
 
-    def follow(self, job_id: str, timeout: float | None = None) -> Iterator[JobView]:
+    def follow(self, job_id: str, timeout: float | None = None) -> Iterator[Job]:
         """Yield the job each time it changes, for the last time when it has ended.
 
         Raises TimeoutError if it has not ended after `timeout` seconds.
@@ -166,14 +166,14 @@ class Jobs:
             answer = self._read_changed(job_id, etag, min(LONG_POLL, deadline - time.monotonic()))
             if answer.status_code != httpx.codes.NOT_MODIFIED:
                 etag = answer.headers.get("ETag")
-                job = JobView.model_validate_json(answer.content)
+                job = self._bound(Job.model_validate_json(answer.content))
                 yield job
                 if job.terminal:
                     return
             if time.monotonic() >= deadline:
                 raise TimeoutError(f"Job {job_id} has not ended within {timeout} s.")
 
-    def wait(self, job_id: str, timeout: float | None = None) -> JobView:
+    def wait(self, job_id: str, timeout: float | None = None) -> Job:
         """Return the job once it has ended. Raises TimeoutError after `timeout` seconds."""
         *_, job = self.follow(job_id, timeout)
         return job
@@ -224,9 +224,12 @@ class Jobs:
         chip = {"chip_id": self._lookup.chip(chip_id)}
         return chip | ({"student_id": self._lookup.student(student_id)} if student_id else {})
 
-    def _submit(self, body: Mapping[str, Any], queueing: Queueing | None) -> JobView:
+    def _submit(self, body: Mapping[str, Any], queueing: Queueing | None) -> Job:
         options = queueing.model_dump(mode="json", exclude_unset=True) if queueing else {}
-        return self._transport.post("/v1/jobs", {**body, **options}, JobView)
+        return self._bound(self._transport.post("/v1/jobs", {**body, **options}, Job))
+
+    def _bound(self, job: Job) -> Job:
+        return job.bound_to(self)
 
 
 class _StreamEndedError(Exception):

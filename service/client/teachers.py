@@ -1,5 +1,6 @@
 """Teachers, their target sets, and the students trained from them."""
 
+import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -8,7 +9,7 @@ from ltl_core.network.spec import NetworkSpec
 from service.client.errors import JobEndedError
 from service.client.jobs import Jobs
 from service.client.lookup import Lookup
-from service.client.tensors import Samples, check_labels, chunk_count, cut, pack
+from service.client.tensors import Samples, check_labels, chunk_count, cut, pack, unlike_learned
 from service.client.transport import Transport, upload_headers
 from service.schemas.jobs import JobView
 from service.schemas.resources import (
@@ -26,8 +27,23 @@ class Teachers:
     def __init__(self, transport: Transport) -> None:
         self._transport = transport
 
-    def upload(self, name: str, network: NetworkSpec, weights: Mapping[str, Any]) -> TeacherView:
-        """Upload a network with its weights. The service checks all shapes before it stores any."""
+    def upload(
+        self,
+        name: str,
+        network: Any,
+        weights: Mapping[str, Any] | None = None,
+        *,
+        input_shape: tuple[int, ...] | None = None,
+    ) -> TeacherView:
+        """Upload a torch module with the shape of one sample, or a network with its weights.
+
+        A module is read by `from_torch`, which raises UnsupportedLayerError for a layer that has no
+        counterpart. The service checks all shapes before it stores any.
+        """
+        if input_shape is not None:
+            network, weights = _imported(network, input_shape)
+        if not isinstance(network, NetworkSpec) or weights is None:
+            raise TypeError("give a torch module and its input_shape, or a network and its weights")
         block = pack(weights, {"name": name, "network": network.model_dump_json()})
         return self._transport.post_block("/v1/teachers", block, TeacherView)
 
@@ -39,6 +55,16 @@ class Teachers:
     def list(self) -> Iterator[TeacherItem]:
         """Yield all teachers, newest first, without their networks."""
         return self._transport.every("/v1/teachers", TeacherItem)
+
+
+def _imported(module: Any, input_shape: tuple[int, ...]) -> tuple[NetworkSpec, Mapping[str, Any]]:
+    """Read a torch module; only this needs torch."""
+    from ltl_core.interop.from_torch import from_torch
+
+    imported = from_torch(module, input_shape)
+    for note in imported.notes:
+        warnings.warn(note, stacklevel=3)
+    return imported.network, imported.weights
 
 
 class Splits(NamedTuple):
@@ -71,6 +97,8 @@ class TargetSets:
         differ in number.
         """
         check_labels(splits._asdict())
+        if (sentence := unlike_learned(splits.calibration.inputs)) is not None:
+            warnings.warn(sentence, stacklevel=2)
         body = {
             "name": name,
             "teacher_id": self._lookup.teacher(teacher_id),

@@ -11,6 +11,7 @@ from safetensors.numpy import load, save
 from service.client.errors import TandemcalError
 
 Array = NDArray[Any]
+RAW_CODES = 16  # inputs that are whole numbers and reach this far are taken for codes of pixels
 
 
 class Samples(NamedTuple):
@@ -77,6 +78,18 @@ def check_labels(splits: Mapping[str, Samples]) -> None:
                 "one label for each input, or none."
             )
             raise TandemcalError(0, {"title": "Labels do not match the inputs", "detail": detail})
+
+
+def unlike_learned(inputs: Any) -> str | None:
+    """Say that inputs look like raw codes of pixels, which few teachers learn; else None."""
+    array = as_array(inputs)
+    largest = float(array.max(initial=0))
+    if largest < RAW_CODES or float(array.min(initial=0)) < 0 or np.any(array != np.rint(array)):
+        return None
+    return (
+        f"All inputs are whole numbers, up to {largest:g}. If the teacher was trained on "
+        f"inputs from 0 to 1, divide them by {largest:g}: it answers wrongly to others."
+    )
 
 
 def cut(splits: Mapping[str, Samples], chunk_samples: int) -> Iterator[Chunk]:

@@ -17,6 +17,8 @@ from pydantic import (
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
+from service.formatting import short_id
+
 Item = TypeVar("Item")
 
 
@@ -94,10 +96,24 @@ class Request(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
+_SHOWN_FIRST = ("id", "name", "kind", "version", "status", "state", "health", "accuracy", "type")
+
+
 class View(BaseModel):
     """A body sent by the service; a client ignores fields that it does not know."""
 
     model_config = ConfigDict(frozen=True, from_attributes=True)
+
+    def __repr__(self) -> str:
+        """Return a short form: what somebody looks at first. `model_dump` has all fields."""
+        shown = {
+            name: short_id(str(value)) if name == "id" else value
+            for name in _SHOWN_FIRST
+            if isinstance(value := getattr(self, name, None), str | int | float)
+        }
+        if not shown:
+            return super().__repr__()
+        return f"{type(self).__name__}({', '.join(f'{k}={v!s}' for k, v in shown.items())})"
 
 
 class Page(View, Generic[Item]):

@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from typer.testing import CliRunner, Result
 
 from service.cli.main import app
+from service.client.sdk import Tandemcal
 from service.formatting import short_id
 from tests.integration.jobs_lab import Lab, SeededLab, Service, a_lab
 
@@ -161,3 +163,21 @@ def test_the_doctor_says_that_nothing_answers(tandemcal: Command) -> None:
     done = tandemcal("doctor", "--url", "http://127.0.0.1:1")
     assert done.exit_code == 4
     assert re.search(r"failed +address +http://127.0.0.1:1 does not answer", done.stdout)
+
+
+def test_a_lab_brings_a_module_and_waits_for_its_jobs(lab: Lab, service: Service) -> None:
+    key = lab.settings.key_file.read_text().strip()
+    torch.manual_seed(0)
+    model = torch.nn.Sequential(torch.nn.Linear(6, 8), torch.nn.ReLU(), torch.nn.Linear(8, 3))
+    lab.chip("named")
+    with Tandemcal(str(service.http.base_url), key) as client:
+        teacher = client.teachers.upload("from a module", model.eval(), input_shape=(6,))
+        assert client.teachers.get("from a module") == teacher
+        job = client.jobs.evaluate("named", "teacher").wait(60)
+        assert (job.status, job.refresh()) == ("succeeded", job)
+        assert "succeeded" in job.log()
+        again = job.retry()
+        assert again.wait(60, progress=True).status == "succeeded"
+        assert [event.type for event in again.events()][-1] == "job.ended"
+        with pytest.raises(TypeError, match="input_shape"):
+            client.teachers.upload("no shape", model)

@@ -13,13 +13,13 @@ from ltl_core.settings import Budget, CalibrationSettings
 from service.api.context import utc_now
 from service.client.chips import Chips
 from service.client.errors import JobEndedError, TandemcalError
+from service.client.job import Job
 from service.client.jobs import Jobs
 from service.client.teachers import Splits, Students, TargetSets, Teachers
 from service.client.tensors import Samples, cut
 from service.client.transport import Retry, Transport, upload_headers
 from service.db.repositories.jobs import JobRepository
 from service.db.repositories.target_sets import TargetSetRepository
-from service.schemas.jobs import JobView
 from service.schemas.resources import TargetSetView
 from service.schemas.upkeep import PolicyRequest
 from service.states import JobStatus, TargetSetState
@@ -76,7 +76,7 @@ class Collected(Jobs):
         super().__init__(transport)
         self._world, self._status = world, status
 
-    def wait(self, job_id: str, timeout: float | None = None) -> JobView:
+    def wait(self, job_id: str, timeout: float | None = None) -> Job:
         finish_collect(self._world, job_id, self._status)
         return super().wait(job_id, timeout)
 
