@@ -6,98 +6,27 @@ key can take neither descriptors nor memory from jobs and from other clients.
 """
 
 import asyncio
-import resource
 import ssl
-from collections import Counter
 from collections.abc import Callable
 from http import HTTPStatus
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar
 
-import structlog
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-_DESCRIPTORS_KEPT = 256  # for the database, jobs, their child processes and files
+from service.open_connections import ConnectionLimits, OpenConnections
+
 _LEFT_OVER_BYTES = 2**20  # of a body whose answer was sent, before the connection is closed
 _GOODBYE_S = 1.0  # for a client to confirm the end of TLS
-_LOGGED_EVERY_S = 10.0  # refused connections are logged no more often
-_log = structlog.get_logger(__name__)
-
-
-class ConnectionLimits(NamedTuple):
-    """How much a client may send, and how slowly."""
-
-    connections: int = 1024  # in all; at most the descriptors that jobs do not need
-    connections_per_address: int = 640
-    header_bytes: int = 32 * 1024
-    # From the connection, TLS included, or the first byte of a later request, to its body.
-    header_s: float = 10.0
-    body_bytes_per_s: float = 1024.0  # mean over `body_check_s`
-    body_check_s: float = 10.0
 
 
 class _TooLargeError(Exception):
     """Ends the parsing of a header block that is too large."""
 
 
-class _Connections:
-    """The open connections of one server, by address; the oldest one that waits gives way."""
-
-    def __init__(self, limits: ConnectionLimits) -> None:
-        self.limits = limits
-        descriptors, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-        self._most = min(limits.connections, max(1, descriptors - _DESCRIPTORS_KEPT))
-        self._addresses: Counter[str] = Counter()
-        # Connections without a whole header, oldest first; a dict keeps their order.
-        self._waiting: dict[GuardedProtocol, None] = {}
-        self._refused, self._logged_at = 0, 0.0
-
-    def opened(self, connection: "GuardedProtocol") -> bool:
-        """Count a connection; return False where it has to be refused."""
-        address = connection.address
-        self._addresses[address] += 1
-        self._waiting[connection] = None
-        if self._addresses[address] > self.limits.connections_per_address:
-            return self._make_room(connection, lambda other: other.address == address)
-        if self._addresses.total() > self._most:
-            return self._make_room(connection, lambda _: True)
-        return True
-
-    def closed(self, connection: "GuardedProtocol") -> None:
-        """Forget a connection."""
-        self._waiting.pop(connection, None)
-        self._addresses[connection.address] -= 1
-        if self._addresses[connection.address] <= 0:
-            del self._addresses[connection.address]
-
-    def waits(self, connection: "GuardedProtocol", *, waits: bool) -> None:
-        """Note whether a connection waits for a header, or has a request to be answered."""
-        if waits:
-            self._waiting[connection] = None
-        else:
-            self._waiting.pop(connection, None)
-
-    def log_refusal(self, reason: str, address: str, now: float) -> None:
-        """Log refused connections, several in one line: a stranger must not fill the log."""
-        self._refused += 1
-        if now - self._logged_at >= _LOGGED_EVERY_S:
-            _log.warning("http: connections refused", number=self._refused, last=reason, by=address)
-            self._refused, self._logged_at = 0, now
-
-    def _make_room(
-        self, newcomer: "GuardedProtocol", suits: Callable[["GuardedProtocol"], bool]
-    ) -> bool:
-        """Close the connection that has waited longest for a header, if there is one."""
-        oldest = next((c for c in self._waiting if c is not newcomer and suits(c)), None)
-        if oldest is None:
-            return False
-        oldest.refuse(HTTPStatus.REQUEST_TIMEOUT, "too many connections wait")
-        return True
-
-
 class GuardedProtocol(HttpToolsProtocol):
     """One connection to uvicorn, within limits; `guarded` makes the class for one server."""
 
-    open_connections: ClassVar[_Connections]
+    open_connections: ClassVar[OpenConnections]
     tls: ClassVar[ssl.SSLContext | None] = None
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -285,7 +214,7 @@ def guarded(
     """
 
     class Connection(GuardedProtocol):
-        open_connections = _Connections(limits)
+        open_connections = OpenConnections(limits)
         tls = tls_context
 
     return Connection

@@ -19,8 +19,9 @@ from rich.console import Console
 from starlette.types import Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from service.connection_guard import ConnectionLimits, guarded
+from service.connection_guard import guarded
 from service.listening import listen
+from service.open_connections import ConnectionLimits
 
 _CONNECTIONS = 16
 _QUESTION = b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer nothing\r\n\r\n"

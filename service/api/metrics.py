@@ -13,10 +13,11 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest, make_asgi_ap
 
 from service.api.context import ContextDep
 from service.api.threads import ServiceRouter
-from service.connection_guard import ConnectionLimits, guarded
+from service.connection_guard import guarded
 from service.db.session import Database
 from service.listening import listen
 from service.metrics import make_registry
+from service.open_connections import ConnectionLimits
 from service.settings import Settings
 
 # A few scrapers ask now and then.

@@ -12,10 +12,11 @@ from rich.console import Console
 from service.api.metrics import METRICS_ADVICE
 from service.app import MakeEngine, create_app, leave_jobs_to_workers, run_jobs_here
 from service.cli.environment import read_settings
-from service.connection_guard import ConnectionLimits, guarded
+from service.connection_guard import guarded
 from service.jobs.queue.executor import refuse_second
 from service.listening import SHUTDOWN_GRACE, SWITCH_INTERVAL, listen
 from service.logs import configure_logging
+from service.open_connections import ConnectionLimits
 from service.private_files import keep_private
 from service.settings import Settings
 from service.startup import prepare

@@ -12,8 +12,9 @@ import uvicorn
 from starlette.types import Receive, Send
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from service.connection_guard import ConnectionLimits, guarded
+from service.connection_guard import guarded
 from service.listening import listen
+from service.open_connections import ConnectionLimits
 from service.tls import event_loop
 
 PATIENCE_S = 20.0  # within which an answer, or the end of a connection, has to come

@@ -10,9 +10,9 @@ from contextlib import contextmanager
 import pytest
 from fastapi.testclient import TestClient
 
-from service import connection_guard
+from service import open_connections
 from service.app import create_app
-from service.connection_guard import ConnectionLimits
+from service.open_connections import ConnectionLimits
 from service.settings import Settings
 from tests.hostile.raw_server import PATIENCE_S, connect, is_open, serving, status_of
 from tests.ports import free_ports
@@ -177,10 +177,10 @@ def test_descriptors_are_kept_back_for_jobs_children_and_the_database(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     many = LIMITS._replace(connections=500, connections_per_address=500, header_s=30.0)
-    kept = connection_guard._DESCRIPTORS_KEPT
+    kept = open_connections._DESCRIPTORS_KEPT
     with few_descriptors(kept + 40), serving(many) as port:
         assert _held(port, 80) == 40
-    monkeypatch.setattr(connection_guard, "_DESCRIPTORS_KEPT", 0)
+    monkeypatch.setattr(open_connections, "_DESCRIPTORS_KEPT", 0)
     with few_descriptors(kept + 40), serving(many) as port:
         assert _held(port, 80) == 80
 

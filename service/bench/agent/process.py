@@ -20,10 +20,11 @@ from service.bench.agent.server import Lifespan, create_agent
 from service.bench.agent.settings import AgentSettings
 from service.bench.drivers import SIMULATED, find_driver
 from service.bench.simulated import without_age_limit
-from service.connection_guard import ConnectionLimits, guarded
+from service.connection_guard import guarded
 from service.errors import ServiceError
 from service.listening import SHUTDOWN_GRACE, SWITCH_INTERVAL, PortTakenError, listen
 from service.logs import configure_logging
+from service.open_connections import ConnectionLimits
 from service.tls import client_context, event_loop, server_context
 
 # Workers hold one connection for each job; the rest is for health checks.
