@@ -36,7 +36,7 @@ from service.artifacts import ArtifactStore
 from service.db.session import Database
 from service.disk_space import DiskSpace
 from service.jobs.engine import JobEngine
-from service.jobs.kinds.memory import default_limit
+from service.jobs.kinds.memory import limit_of
 from service.jobs.kinds.registry import KINDS, JobKinds
 from service.metrics import make_registry
 from service.settings import Settings
@@ -132,7 +132,6 @@ def _lifespan(
 def _compose(settings: Settings, engine: MakeEngine | JobEngine, kinds: JobKinds) -> Context:
     database = Database(settings.database)
     made = engine(settings, database, kinds) if callable(engine) else engine
-    here = default_limit(settings.parallel_jobs) if made.runs_jobs_here else None
     return Context(
         settings=settings,
         database=database,
@@ -143,6 +142,6 @@ def _compose(settings: Settings, engine: MakeEngine | JobEngine, kinds: JobKinds
         kinds=kinds,
         metrics=make_registry(database),
         disk=DiskSpace(settings.data_dir, settings.reserve_bytes, settings.artifacts_dir),
-        memory_limit=settings.job_memory_bytes or here,
+        memory_limit=limit_of(settings) if made.runs_jobs_here else settings.job_memory_bytes,
         threads=make_threads(),
     )

@@ -6,6 +6,7 @@ import sys
 
 import structlog
 
+_LONGEST = 300  # letters of another's text in a sentence of ours
 _ENGINE = "dbos"  # the job engine's own logger
 _TRACEBACK = "Traceback (most recent call last)"
 _LAST = re.compile(r"^[\w.]*(?:Error|Exception|Timeout|Exit)\b.*$", re.MULTILINE)
@@ -38,6 +39,12 @@ def in_a_line(error: BaseException) -> str:
     said = getattr(error, "orig", None) or error
     lines = str(said).strip().splitlines()
     return f"{type(said).__name__}: {lines[0].strip()}" if lines else type(said).__name__
+
+
+def printable(text: str) -> str:
+    """Return another's text on one line, without control characters, as long as a sentence."""
+    shown = "".join(letter if letter.isprintable() else " " for letter in text[: _LONGEST + 1])
+    return shown if len(shown) <= _LONGEST else f"{shown[:_LONGEST]}..."
 
 
 def warn_in_a_line(logger: str, event: str, error: BaseException, **about: str) -> None:

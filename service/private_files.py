@@ -42,12 +42,15 @@ def _close(data_dir: Path) -> None:
 def write_private(path: Path, text: str) -> None:
     """Write one line to a new file that its owner alone can read, in place of an earlier one.
 
-    Raises OSError; then an earlier file is as it was.
+    A crash or a power cut leaves the earlier file or the new one, whole. Raises OSError; then an
+    earlier file is as it was.
     """
     descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:100]}-")  # 0o600
     try:
         with os.fdopen(descriptor, "w") as file:
             file.write(text + "\n")
+            file.flush()
+            os.fsync(descriptor)
         os.replace(name, path)
     except OSError:
         os.unlink(name)

@@ -7,8 +7,9 @@ import inspect
 import traceback
 from typing import NamedTuple
 
+from service.logs import printable
+
 _OURS = frozenset({"chip_sim", "ltl_core", "service", "tandemcal"})
-_LONGEST = 300  # letters of another's text in a sentence of ours
 
 
 class DriverLine(NamedTuple):
@@ -31,7 +32,7 @@ def driver_line(error: BaseException, package: str) -> DriverLine | None:
     frames = [
         (frame.f_code, line)
         for frame, line in traceback.walk_tb(error.__traceback__)
-        if _top(str(frame.f_globals.get("__name__"))) == _top(package)
+        if top_package(str(frame.f_globals.get("__name__"))) == top_package(package)
     ]
     if not frames:
         return None
@@ -41,7 +42,7 @@ def driver_line(error: BaseException, package: str) -> DriverLine | None:
 
 def package_of(chip: object) -> str | None:
     """Return the top-level package of a chip's driver; None for a chip of Tandemcal's own."""
-    package = _top(type(chip).__module__)
+    package = top_package(type(chip).__module__)
     return None if package in _OURS else package
 
 
@@ -57,11 +58,10 @@ def class_line(thing: object) -> DriverLine | None:
 
 def described(error: BaseException) -> str:
     """Return the class and the text of an error, printable and no longer than a sentence."""
-    text = "".join(letter if letter.isprintable() else " " for letter in str(error)).strip()
-    name = type(error).__name__
-    short = text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
-    return f"{name}: {short.rstrip('.')}" if short else name
+    text, name = printable(str(error).strip()).rstrip(". "), type(error).__name__
+    return f"{name}: {text}" if text else name
 
 
-def _top(module: str) -> str:
+def top_package(module: str) -> str:
+    """Return the package of a module that is in no other one."""
     return module.partition(".")[0]

@@ -32,9 +32,8 @@ class Driver(NamedTuple):
             for part in self.attribute.split("."):
                 found = getattr(found, part)
         except Exception as error:  # another's module may raise anything
-            line = driver_line(error, self.module)
             reason = f"it cannot be imported: {described(error)}"
-            raise DriverFailedError(self.name, reason, line) from error
+            raise self.failed(reason, error) from error
         factory: Factory = found
         return factory
 
@@ -44,8 +43,11 @@ class Driver(NamedTuple):
         try:
             return factory(chip_id, settings)
         except Exception as error:  # another's factory may raise anything
-            line = driver_line(error, self.module)
-            raise DriverFailedError(self.name, described(error), line) from error
+            raise self.failed(described(error), error) from error
+
+    def failed(self, reason: str, error: BaseException) -> DriverFailedError:
+        """Return the refusal of this driver, with the line of it that an error passed last."""
+        return DriverFailedError(self.name, reason, driver_line(error, self.module))
 
 
 def is_driver(backend: str) -> bool:

@@ -16,7 +16,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from service.bench.driver_lines import DriverLine
+from service.bench.driver_lines import DriverLine, top_package
 from service.bench.drivers import Driver
 from service.bench.opening_child import ANSWER, REQUEST, TRACE
 from service.request_errors import DriverFailedError
@@ -119,7 +119,7 @@ def _how_it_ended(code: int | None, trace: str, limit_s: float) -> str:
 
 def _line_in(trace: str, driver: Driver) -> DriverLine | None:
     """Return the innermost line of the driver in a trace of `faulthandler`."""
-    places = _places(driver.module.partition(".")[0])
+    places = _places(top_package(driver.module))
     for frame in _FRAME.finditer(trace):
         if frame["file"].startswith(places):
             return DriverLine(frame["function"], frame["file"], int(frame["line"]))

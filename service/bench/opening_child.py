@@ -12,7 +12,7 @@ from typing import Any
 
 from ltl_core.chip import ChipBackend, ChipInfo
 from ltl_core.chip_info import info_to_json
-from service.bench.driver_lines import DriverLine, class_line, described, driver_line
+from service.bench.driver_lines import DriverLine, class_line, described, top_package
 from service.bench.drivers import Driver
 from service.bench.protocol.chip_info import parse_chip_info
 from service.request_errors import DriverFailedError
@@ -54,8 +54,7 @@ def open_and_close(driver: Driver, chip_id: str, settings: Mapping[str, Any]) ->
     except DriverFailedError:
         raise
     except BaseException as error:  # also SystemExit: the process ends with the answer anyway
-        line = driver_line(error, driver.module)
-        raise DriverFailedError(driver.name, described(error), line) from error
+        raise driver.failed(described(error), error) from error
     return info
 
 
@@ -80,5 +79,5 @@ def _checked_info(driver: Driver, chip: Any) -> dict[str, Any]:
 
 def _class_of(driver: Driver, chip: object) -> DriverLine | None:
     """Return where the chip's class begins, if the driver wrote it."""
-    own = type(chip).__module__.partition(".")[0] == driver.module.partition(".")[0]
+    own = top_package(type(chip).__module__) == top_package(driver.module)
     return class_line(chip) if own else None

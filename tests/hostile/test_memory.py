@@ -16,7 +16,8 @@ from ltl_core.settings import CalibrationSettings, TrainingSettings
 from service.db.repositories.jobs import JobRepository
 from service.jobs.attempts import attempt_runner
 from service.jobs.kinds import memory
-from service.jobs.kinds.memory import available_bytes, default_limit, is_shortage
+from service.jobs.kinds.memory import available_bytes, is_shortage, limit_of
+from service.settings import Settings
 from tests.integration.jobs.begun import begun, dispatched, job_of
 from tests.integration.jobs.test_attempts import run
 from tests.world import World, small_samples
@@ -25,6 +26,7 @@ GIB = 2**30
 # torch's allocation, in a process of its own: a limit cannot be raised again.
 ALLOCATES = """
 import sys, torch
+from service.settings import Settings
 from service.jobs.kinds.memory import bound_memory, is_shortage
 if sys.argv[1] != "none":
     bound_memory(int(sys.argv[1]))
@@ -48,7 +50,8 @@ def test_a_job_gets_what_it_may_have_and_no_more() -> None:
 
 
 def test_jobs_together_do_not_get_all_of_the_machine() -> None:
-    assert 4 * default_limit(4) < available_bytes()
+    assert 4 * limit_of(Settings(parallel_jobs=4)) < available_bytes()
+    assert limit_of(Settings(parallel_jobs=4, job_memory_bytes=GIB)) == GIB
 
 
 @pytest.mark.parametrize("error", [ValueError("x"), RuntimeError("size mismatch"), OSError(28)])

@@ -5,10 +5,9 @@ service accepts the one before until the new one has been used.
 """
 
 import json
-import os
 from pathlib import Path
 
-_PART = ".part"
+from service.private_files import write_private
 
 
 class CredentialFile:
@@ -24,14 +23,7 @@ class CredentialFile:
 
     def keep(self, service: str, credential: str) -> None:
         """Store the credential for the service at this URL, whole or not at all. Raises OSError."""
-        part = self._path.with_name(self._path.name + _PART)
-        part.unlink(missing_ok=True)
-        descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "w") as file:
-            json.dump(self._all() | {service: credential}, file)
-            file.flush()
-            os.fsync(descriptor)
-        part.replace(self._path)
+        write_private(self._path, json.dumps(self._all() | {service: credential}))
 
     def _all(self) -> dict[str, object]:
         try:

@@ -15,13 +15,13 @@ from ltl_core.chip_info import info_to_json
 from service.bench.agent.chip_server import ChipServer
 from service.bench.agent.credential_file import CredentialFile
 from service.bench.agent.server import Lifespan
+from service.logs import printable
 from service.version import code_version
 
 _TIMEOUT = 5.0  # s for an answer of the service
 _RETRY_UNREACHABLE = 2.0  # s until the next try if the service does not answer
 _RETRY_REFUSED = 15.0  # s until the next try if it refuses: an operator must change something
 _INTERVAL_MIN, _INTERVAL_MAX = 0.1, 60.0  # s between two heartbeats
-_QUOTED_MAX = 300  # letters of what the service says, in the agent's log
 
 
 class RegistrationSettings(NamedTuple):
@@ -150,7 +150,6 @@ class RegistrationLoop:
 
 def _detail(answer: httpx.Response) -> str:
     try:
-        detail = str(answer.json()["detail"])[:_QUOTED_MAX]
-        return "".join(letter if letter.isprintable() else " " for letter in detail)
+        return printable(str(answer.json()["detail"]))
     except (ValueError, KeyError, TypeError):
         return f"status {answer.status_code}"

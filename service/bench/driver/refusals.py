@@ -12,8 +12,8 @@ from ltl_core.errors import CalibrationError, ChipUnavailableError, LeaseLostErr
 from service.bench.protocol.faults import fault_from_json
 from service.bench.protocol.frames import BrokenConnectionError
 from service.digests import CONTENT_DIGEST
+from service.logs import printable
 
-_QUOTED_MAX = 300  # letters of a text of the agent
 _UNAUTHORIZED = 401
 
 
@@ -62,15 +62,9 @@ def _quoted(verb: str, fault: CalibrationError | None, detail: str, chip_id: str
     """Return the error with what the agent says of it, shortened and on one line."""
     if isinstance(fault, ChipUnavailableError):
         reason = getattr(fault, "reason", None)
-        return ChipUnavailableError(chip_id, _plain(str(reason or detail)))
+        return ChipUnavailableError(chip_id, printable(str(reason or detail)))
     if fault is None:
-        reason = f"its agent did not do '{verb}': {_plain(detail).rstrip('.')}"
+        reason = f"its agent did not do '{verb}': {printable(detail).rstrip('.')}"
         return ChipUnavailableError(chip_id, reason)
-    fault.args = (_plain(detail),)
+    fault.args = (printable(detail),)
     return fault
-
-
-def _plain(text: str) -> str:
-    """Return a text of the agent without control characters, as long as a sentence."""
-    shown = "".join(letter if letter.isprintable() else " " for letter in text)
-    return shown if len(shown) <= _QUOTED_MAX else f"{shown[:_QUOTED_MAX]}..."

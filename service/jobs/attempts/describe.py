@@ -12,7 +12,7 @@ from service.db.repositories.chips import ChipRepository
 from service.db.repositories.target_sets import TargetSetRepository
 from service.db.repositories.teachers import TeacherRepository
 from service.db.tables import Chip, Job
-from service.jobs.kinds.memory import default_limit
+from service.jobs.kinds.memory import limit_of
 from service.jobs.kinds.registry import KINDS, JobKinds
 from service.jobs.messages import ChunkRef, ExecutorConfig, JobDescription, Json
 from service.networks import PRIVATE
@@ -28,7 +28,7 @@ def executor_config(settings: Settings) -> ExecutorConfig:
         artifacts_dir=str(settings.artifacts_dir),
         threads=settings.job_threads or max(1, cores // settings.parallel_jobs),
         patience_s=settings.database_patience_s,
-        memory_bytes=settings.job_memory_bytes or default_limit(settings.parallel_jobs),
+        memory_bytes=limit_of(settings),
         chip_backends=settings.chip_backends,
         agent_networks=PRIVATE if settings.agent_networks is None else settings.agent_networks,
         agent_ca=None if settings.agent_ca is None else str(settings.agent_ca.absolute()),

@@ -4,6 +4,10 @@ import errno
 import os
 import resource
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:  # the process of a job has none
+    from service.settings import Settings
 
 _ALLOCATORS = ("DefaultCPUAllocator", "not enough memory", "out of memory")  # in torch's messages
 _MOST = 0.8  # of the memory of the machine or the container, for all jobs together
@@ -19,9 +23,9 @@ def available_bytes() -> int:
     return min([machine, *(int(text) for text in limits if text.isdecimal())])
 
 
-def default_limit(parallel_jobs: int) -> int:
+def limit_of(settings: "Settings") -> int:
     """Return what one of the jobs that run at the same time may take, bytes."""
-    return int(_MOST * available_bytes() / parallel_jobs)
+    return settings.job_memory_bytes or int(_MOST * available_bytes() / settings.parallel_jobs)
 
 
 def bound_memory(limit: int) -> None:

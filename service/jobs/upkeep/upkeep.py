@@ -8,7 +8,7 @@ from service.artifacts import ArtifactStore
 from service.db.outage import AWAY
 from service.db.session import Database
 from service.jobs.engine import JobEngine
-from service.jobs.kinds.memory import default_limit
+from service.jobs.kinds.memory import limit_of
 from service.jobs.periodic import PeriodicTask, apart
 from service.jobs.upkeep.planner import Planner
 from service.jobs.upkeep.retention import DispatchHistory, OrphanSweep, Retention, RetentionPeriods
@@ -35,8 +35,7 @@ class Upkeep:
     ) -> None:
         artifacts = ArtifactStore(settings.artifacts_dir)
         self._interval = settings.planner_s
-        limit = settings.job_memory_bytes or default_limit(settings.parallel_jobs)
-        self._planner = Planner(database, engine, settings.planner_jobs, limit)
+        self._planner = Planner(database, engine, settings.planner_jobs, limit_of(settings))
         self._retention = Retention(database, artifacts, dispatches, retention_periods(settings))
         self._sweeps = [
             PeriodicTask(OrphanSweep(database, artifacts).remove_orphans, _SWEEP_INTERVAL),

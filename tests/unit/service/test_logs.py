@@ -14,7 +14,7 @@ from sqlalchemy.exc import OperationalError
 from service.db.session import Database
 from service.jobs.queue.dbos_queue import DbosQueue
 from service.jobs.queue.maintenance import QueueMaintenance
-from service.logs import configure_logging, in_a_line, warn_in_a_line
+from service.logs import configure_logging, in_a_line, printable, warn_in_a_line
 
 AWAY = OperationalError("SELECT 1", {"key": "s3cret"}, OSError("server closed\n\tthe line"))
 
@@ -85,3 +85,9 @@ def test_the_engine_s_tracebacks_become_lines_of_ours(capsys: pytest.CaptureFixt
         "Exception polling schedules: psycopg.OperationalError: refused",
         "Exception in queue thread: refused",
     ]
+
+
+def test_another_s_text_stays_on_one_line_and_is_no_longer_than_a_sentence() -> None:
+    assert printable("a chip\n\x1b[31m, µS") == "a chip  [31m, µS"
+    assert printable("x" * 300) == "x" * 300
+    assert printable("x" * 301) == "x" * 300 + "..."

@@ -24,6 +24,6 @@ def test_a_file_that_cannot_be_read_holds_none(tmp_path: Path, content: str) -> 
     path.write_text(content)
     kept = CredentialFile(path)
     assert kept.read("http://a") is None
-    (tmp_path / "credential.part").write_text("left by a crash")
+    (tmp_path / ".credential-left").write_text("left by a crash")
     kept.keep("http://a", "new")
     assert kept.read("http://a") == "new"

@@ -117,7 +117,7 @@ REASONS: dict[str, tuple[httpx.Response | Exception, float, str]] = {
     "a long refusal of two lines": (
         httpx.Response(400, json={"detail": "a\nb" + "x" * 1000}),
         15.0,
-        "refuses: a b" + "x" * 297 + "'",
+        "refuses: a b" + "x" * 297 + "...'",
     ),
     "no JSON": (httpx.Response(200, text="<html>"), 15.0, "cannot be read"),
     "no interval": (httpx.Response(200, json={"id": "a-1"}), 15.0, "cannot be read"),
