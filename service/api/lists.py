@@ -12,7 +12,7 @@ from fastapi import Response
 from pydantic import TypeAdapter
 
 from service.db.base import Base
-from service.db.outage import AWAY
+from service.db.isolation import going_on
 from service.db.repositories.paging import RowPage
 from service.logs import in_a_line
 from service.schemas.base import View
@@ -69,17 +69,15 @@ def _shown(found: RowPage[Row], view_of: ViewOf[Row]) -> _Shown:
 
 def _item(row: Row, view_of: ViewOf[Row]) -> bytes | None:
     """Return one item as JSON; None, and a line in the log, if its row is damaged."""
-    try:
+    with going_on() as outcome:
         view = view_of(row)
         whole = view.model_dump_json().encode()
         return whole if len(whole) <= ITEM_BYTES else _small(view)
-    except AWAY:
-        raise
-    except Exception as error:  # whatever one row can hold
+    if outcome.error is not None:
         log = structlog.get_logger(__name__).bind(table=row.__tablename__)
         event = "lists: a row does not fit its view, it is left out"
-        log.error(event, id=_id_of(row), error=in_a_line(error))
-        return None
+        log.error(event, id=_id_of(row), error=in_a_line(outcome.error))
+    return None
 
 
 def _id_of(row: Base) -> str:

@@ -1,6 +1,6 @@
-"""Isolation of rows: one that cannot be read or worked on does not stop the work on the others.
+"""Isolation: a row or a task that fails does not stop the work on the others.
 
-A database that is away is no fault of a row: its errors are raised.
+A database that is away is no fault of one of them: its errors are raised.
 """
 
 from collections.abc import Iterator
@@ -19,13 +19,13 @@ AnySelect = Select[*tuple[Any, ...]]
 
 
 class Isolated:
-    """How the work on one row went."""
+    """How one piece of work went."""
 
-    error: Exception | None = None  # the one that undid it
+    error: Exception | None = None  # the one that ended it
 
     @property
     def failed(self) -> bool:
-        """Whether an error undid the work."""
+        """Whether an error ended the work."""
         return self.error is not None
 
 
@@ -37,23 +37,34 @@ class ReadableRows(NamedTuple, Generic[Found]):
 
 
 @contextmanager
+def going_on() -> Iterator[Isolated]:
+    """Do one piece of work; its error is noted in what `with` returns, and not raised.
+
+    Raises OperationalError and InterfaceError if the database is away: then other work would fail
+    too.
+    """
+    outcome = Isolated()
+    try:
+        yield outcome
+    except AWAY:
+        raise
+    except Exception as error:  # whatever one row can hold
+        outcome.error = error
+
+
+@contextmanager
 def isolated(session: Session, event: str, **about: str) -> Iterator[Isolated]:
     """Work on one row in a savepoint; an error undoes it, is logged, and is not raised.
 
     `event` names the component, what failed and what follows from it; `about` names the row.
     Raises OperationalError and InterfaceError if the database is away.
     """
-    outcome = Isolated()
-    try:
-        with session.begin_nested():
-            yield outcome
-    except AWAY:
-        raise
-    except Exception as error:  # whatever one row can hold
-        outcome.error = error
+    with going_on() as outcome, session.begin_nested():
+        yield outcome
+    if outcome.error is not None:
         log = structlog.get_logger(__name__).bind(**about)
-        log.error(event, error=in_a_line(error))
-        log.debug(event, exc_info=error)
+        log.error(event, error=in_a_line(outcome.error))
+        log.debug(event, exc_info=outcome.error)
 
 
 def readable_rows(
@@ -64,18 +75,12 @@ def readable_rows(
     The rows are read together; one by one only if that fails. Raises OperationalError and
     InterfaceError if the database is away.
     """
-    try:
+    with going_on():
         return ReadableRows(list(session.execute(query).all()), [])
-    except AWAY:
-        raise
-    except Exception:  # whatever one row can hold
-        keys = session.scalars(query.with_only_columns(key)).all()
     found: ReadableRows[Any] = ReadableRows([], [])
-    for name in keys:
-        try:
+    for name in session.scalars(query.with_only_columns(key)).all():
+        with going_on() as outcome:
             found.rows.extend(session.execute(query.where(key == name)).all())
-        except AWAY:
-            raise
-        except Exception:
+        if outcome.failed:
             found.unreadable.append(name)
     return found

@@ -6,7 +6,7 @@ from typing import TypeVar
 
 import structlog
 
-from service.db.outage import AWAY
+from service.db.isolation import going_on
 
 Answer = TypeVar("Answer")
 
@@ -17,13 +17,10 @@ def apart(run: Callable[[], Answer], event: str, **about: str) -> Answer | None:
     `event` names the component, what failed and what follows from it. Raises OperationalError and
     InterfaceError if the database is away: then other work would fail too.
     """
-    try:
+    with going_on() as outcome:
         return run()
-    except AWAY:
-        raise
-    except Exception:
-        structlog.get_logger(__name__).warning(event, exc_info=True, **about)
-        return None
+    structlog.get_logger(__name__).warning(event, exc_info=outcome.error, **about)
+    return None
 
 
 class PeriodicTask:

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from sqlalchemy.orm import Session
 
+from service.db.isolation import going_on
 from service.db.repositories.agents import AgentRepository
 from service.db.repositories.chips import ChipFilter, ChipRepository
 from service.db.repositories.fingerprints import FingerprintRepository
@@ -100,11 +101,11 @@ def _chip_rows(
 
     rows, unreadable = [], dict(overview.chip_names(chips.unreadable))
     for chip in chips.rows:
-        try:
+        with going_on() as outcome:
             rows.append(row_of(chip))
-        except Exception as error:  # whatever one row can hold
+        if outcome.error is not None:
             event = "pages: the row of a chip is damaged, it is shown as unreadable"
-            warn_in_a_line(__name__, event, error, chip_id=chip.id)
+            warn_in_a_line(__name__, event, outcome.error, chip_id=chip.id)
             unreadable[chip.id] = chip.name
     rows += [_unreadable_chip(id, name) for id, name in unreadable.items()]
     return tuple(sorted(rows, key=lambda row: row.id))

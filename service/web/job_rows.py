@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 from sqlalchemy.orm import Session
 
+from service.db.isolation import going_on
 from service.db.repositories.overview import OverviewRepository
 from service.db.repositories.paging import RowPage
 from service.db.tables import Job
@@ -49,12 +50,12 @@ def job_rows(
 
 def any_job_row(job: Job, chip: str, kinds: JobKinds, now: datetime) -> JobRow:
     """Build the row of one job, or say that what it holds cannot be read."""
-    try:
+    with going_on() as outcome:
         return job_row(job, chip, kinds, now)
-    except Exception as error:  # whatever one row can hold
+    if outcome.error is not None:
         event = "pages: the row of a job is damaged, it is shown as unreadable"
-        warn_in_a_line(__name__, event, error, job_id=job.id)
-        return _unreadable_job(job.id)
+        warn_in_a_line(__name__, event, outcome.error, job_id=job.id)
+    return _unreadable_job(job.id)
 
 
 def _unreadable_job(job_id: str) -> JobRow:

@@ -10,8 +10,7 @@ from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from service.db.agent_tables import Agent
 from service.db.base import Base
-from service.db.isolation import AnySelect, readable_rows
-from service.db.outage import AWAY
+from service.db.isolation import AnySelect, going_on, readable_rows
 from service.db.repositories.policies import UNREADABLE
 from service.db.tables import Chip, ChipLease, Event, Executor, Job
 from service.db.upkeep_tables import Policy
@@ -140,11 +139,9 @@ class MetricsRepository:
 
         Raises OperationalError and InterfaceError if the database is away.
         """
-        try:
+        with going_on() as outcome:
             yield
-        except AWAY:
-            raise
-        except Exception:  # whatever one row can hold
+        if outcome.failed:
             self.unreadable.add((table.__tablename__, id))
 
     def _readable(self, query: AnySelect, key: InstrumentedAttribute[str]) -> list[Any]:
