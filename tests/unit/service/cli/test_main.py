@@ -1,30 +1,19 @@
 """Help texts show what they say, and each command that shows something does so as JSON too."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from typer.main import get_command
 from typer.testing import CliRunner
 
 from service.cli.main import app
 from service.version import code_version
+from tests.unit.service.cli.reference import commands
 
 # They change something and say so in a sentence, or write a file.
 NO_JSON = {
     *("chips retire", "weights download", "students download", "audit verify", "chip plot"),
     *("agent", "backup", "restore", "up", "api", "worker", "demo", "migrate", "probe"),
 }
-
-
-def commands(group: Any = None, path: tuple[str, ...] = ()) -> Iterator[tuple[str, Any]]:
-    """Yield each command with its words."""
-    found: Any = get_command(app) if group is None else group
-    for name, command in found.commands.items():
-        if hasattr(command, "commands"):
-            yield from commands(command, (*path, name))
-        else:
-            yield " ".join((*path, name)), command
 
 
 def test_the_version_is_that_of_the_release() -> None:
