@@ -48,6 +48,15 @@ if TYPE_CHECKING:
     from ltl_core.settings import TargetSource as TargetSource
     from ltl_core.settings import TrainingSettings as TrainingSettings
     from ltl_core.settings import TuneSettings as TuneSettings
+    from service.client.aio.audit import AsyncAudit as AsyncAudit
+    from service.client.aio.chips import AsyncChips as AsyncChips
+    from service.client.aio.job import AsyncJob as AsyncJob
+    from service.client.aio.jobs import AsyncJobs as AsyncJobs
+    from service.client.aio.keys import AsyncKeys as AsyncKeys
+    from service.client.aio.sdk import AsyncTandemcal as AsyncTandemcal
+    from service.client.aio.teachers import AsyncStudents as AsyncStudents
+    from service.client.aio.teachers import AsyncTargetSets as AsyncTargetSets
+    from service.client.aio.teachers import AsyncTeachers as AsyncTeachers
     from service.client.audit import Audit as Audit
     from service.client.chips import Chips as Chips
     from service.client.errors import DownloadError as DownloadError
@@ -94,6 +103,17 @@ _MODULES = {
         *("Budget", "CalibrationSettings", "Change", "CodeSettings", "Data", "MethodName"),
         *("NeuronSettings", "Readout", "Reset", "RuleName", "Scales", "StageName"),
         *("TargetSource", "TrainingSettings", "TuneSettings"),
+    ),
+    "service.client.aio.audit": ("AsyncAudit",),
+    "service.client.aio.chips": ("AsyncChips",),
+    "service.client.aio.job": ("AsyncJob",),
+    "service.client.aio.jobs": ("AsyncJobs",),
+    "service.client.aio.keys": ("AsyncKeys",),
+    "service.client.aio.sdk": ("AsyncTandemcal",),
+    "service.client.aio.teachers": (
+        "AsyncStudents",
+        "AsyncTargetSets",
+        "AsyncTeachers",
     ),
     "service.client.audit": ("Audit",),
     "service.client.chips": ("Chips",),

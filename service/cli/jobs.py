@@ -159,11 +159,14 @@ def _names_of_chips(client: Tandemcal, jobs: Sequence[JobView]) -> dict[str, str
     return {chip_id: client.chips.get(chip_id).name for chip_id in ids}
 
 
-def _short(result: Mapping[str, Any] | None) -> dict[str, Any] | None:
+def _short(result: Mapping[str, Any] | None) -> dict[str, Any]:
     """Return the plain figures of a result; --json shows the long parts too."""
-    if result is None:
-        return None
-    return {name: value for name, value in result.items() if not isinstance(value, list)}
+    return {name: value for name, value in (result or {}).items() if _is_plain(value)}
+
+
+def _is_plain(value: Any) -> bool:
+    within = value.values() if isinstance(value, Mapping) else [value]
+    return not any(isinstance(one, Mapping | list) for one in within)
 
 
 def _json(found: Mapping[str, Any] | None) -> str | None:

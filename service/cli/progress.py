@@ -106,7 +106,8 @@ def _ending(job: JobView) -> str:
     if job.kind == "probe":
         return _drift(result)
     if "before" in accuracy and "after" in accuracy:
-        return f"{100 * accuracy['before']:.1f} % -> {100 * accuracy['after']:.1f} %"
+        kept = ", not published" if result.get("published") is False else ""
+        return f"{100 * accuracy['before']:.1f} % -> {100 * accuracy['after']:.1f} %{kept}"
     figure = accuracy.get("golden") or accuracy.get("now")
     return f"done{_percent(figure)}"
 

@@ -111,7 +111,7 @@ class TargetSets:
     def resume(
         self, target_set_id: str, splits: Splits, *, chunk_samples: int = 1024
     ) -> TargetSetView:
-        """Upload the chunks that are missing of an interrupted upload, and wait as `upload` does.
+        """Upload the missing chunks of an interrupted upload, and wait as `upload` does.
 
         Raises JobEndedError if the job that runs the teacher does not succeed.
         """

@@ -1,5 +1,6 @@
 """The command line against a real service: a chip from its registration to its weights."""
 
+import asyncio
 import json
 import re
 from collections.abc import Callable, Iterator
@@ -11,6 +12,9 @@ import torch
 from typer.testing import CliRunner, Result
 
 from service.cli.main import app
+from service.client.aio.job import AsyncJob
+from service.client.aio.sdk import AsyncTandemcal
+from service.client.errors import TandemcalError
 from service.client.sdk import Tandemcal
 from service.formatting import short_id
 from tests.integration.jobs_lab import Lab, SeededLab, Service, a_lab
@@ -181,3 +185,20 @@ def test_a_lab_brings_a_module_and_waits_for_its_jobs(lab: Lab, service: Service
         assert [event.type for event in again.events()][-1] == "job.ended"
         with pytest.raises(TypeError, match="input_shape"):
             client.teachers.upload("no shape", model)
+
+
+def test_jobs_are_awaited_together(lab: Lab, service: Service) -> None:
+    chips = [lab.chip(name) for name in ("first", "second")]
+    key = lab.settings.key_file.read_text().strip()
+
+    async def evaluate_all() -> list[AsyncJob]:
+        async with AsyncTandemcal(str(service.http.base_url), key) as client:
+            assert "first" in [chip.name async for chip in client.chips.list()]
+            jobs = [await client.jobs.evaluate(chip, "teacher") for chip in chips]
+            ended = await asyncio.gather(*(job.wait(60) for job in jobs))
+            assert "succeeded" in await ended[0].log()
+            with pytest.raises(TandemcalError, match="No chip"):
+                await client.chips.get("nobody")
+            return ended
+
+    assert [job.status for job in asyncio.run(evaluate_all())] == ["succeeded", "succeeded"]
