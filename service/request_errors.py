@@ -63,22 +63,32 @@ class UnknownChipBackendError(RequestError):
         self.known = tuple(known)
 
 
+class DriverLine(NamedTuple):
+    """A place in a driver; the line is None where only the file is known."""
+
+    function: str
+    file: str
+    line: int | None
+
+    def __str__(self) -> str:
+        """Return the function, the file and the line, as far as they are known."""
+        parts = (self.function, self.file, self.line and f"line {self.line}")
+        return ", ".join(str(part) for part in parts if part)
+
+
 class DriverFailedError(RequestError):
     """A driver cannot be used: it is not imported, it raises, or it says what no chip may say."""
 
-    def __init__(
-        self, backend: str, reason: str, place: tuple[str, str, int | None] | None = None
-    ) -> None:
-        """`place` is a function of the driver, its file and its line, as far as it is known."""
+    def __init__(self, backend: str, reason: str, place: DriverLine | None = None) -> None:
         where = f" ({place})" if place is not None else ""
         super().__init__(
             f"The driver '{backend}' failed: {reason}{where}; correct it, and try again."
         )
         self.backend = backend
         self.reason = reason
-        self.function: str | None = None if place is None else place[0]
-        self.file: str | None = None if place is None else place[1]
-        self.line: int | None = None if place is None else place[2]
+        self.function: str | None = None if place is None else place.function
+        self.file: str | None = None if place is None else place.file
+        self.line: int | None = None if place is None else place.line
 
 
 class JobTooLargeError(RequestError):

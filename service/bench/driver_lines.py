@@ -5,24 +5,11 @@ A driver is told from Tandemcal by its top-level package; what it calls is count
 
 import inspect
 import traceback
-from typing import NamedTuple
 
 from service.logs import printable
+from service.request_errors import DriverLine
 
 _OURS = frozenset({"chip_sim", "ltl_core", "service", "tandemcal"})
-
-
-class DriverLine(NamedTuple):
-    """A place in a driver; the line is None where only the file is known."""
-
-    function: str
-    file: str
-    line: int | None
-
-    def __str__(self) -> str:
-        """Return the function, the file and the line, as far as they are known."""
-        parts = (self.function, self.file, self.line and f"line {self.line}")
-        return ", ".join(str(part) for part in parts if part)
 
 
 def driver_line(error: BaseException, package: str) -> DriverLine | None:

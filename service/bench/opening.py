@@ -16,10 +16,10 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from service.bench.driver_lines import DriverLine, top_package
+from service.bench.driver_lines import top_package
 from service.bench.drivers import Driver
 from service.bench.opening_child import ANSWER, REQUEST, TRACE
-from service.request_errors import DriverFailedError
+from service.request_errors import DriverFailedError, DriverLine
 
 # The path of imports is that of this process, as it is in the processes of jobs.
 _PROGRAM = (

@@ -12,10 +12,10 @@ from typing import Any
 
 from ltl_core.chip import ChipBackend, ChipInfo
 from ltl_core.chip_info import info_to_json
-from service.bench.driver_lines import DriverLine, class_line, described, top_package
+from service.bench.driver_lines import class_line, described, top_package
 from service.bench.drivers import Driver
 from service.bench.protocol.chip_info import parse_chip_info
-from service.request_errors import DriverFailedError
+from service.request_errors import DriverFailedError, DriverLine
 
 REQUEST, ANSWER, TRACE = "request.json", "answer.json", "trace.txt"
 _METHODS = tuple(name for name in vars(ChipBackend) if not name.startswith("_") and name != "info")

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Collection, Generator, Iterator, Mapping
 from contextlib import closing, contextmanager
+from functools import partial
 from typing import TypeVar
 
 from jaxtyping import Float, Int
@@ -81,9 +82,8 @@ class HttpChip:
         """Write the cells whose code changed."""
         request = verbs.program_request(layer, codes)
         limit = answer_limits.of_program(layer, codes.numel())
-        return self._call(
-            "program", request, lambda answer: answers.read_report(answer, codes), limit
-        )
+        read = partial(answers.read_report, codes=codes)
+        return self._call("program", request, read, limit)
 
     def trim(
         self, layer: str, threshold: Int[Tensor, " column"], bias: Int[Tensor, " column"]
