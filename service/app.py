@@ -24,7 +24,7 @@ from service.api import (
 from service.api.auth import READ
 from service.api.context import Context
 from service.api.credentials import CredentialStore
-from service.api.document import PROBLEMS, described
+from service.api.document import PROBLEMS, described, operation_id
 from service.api.errors import add_error_handlers
 from service.api.gate import Gate
 from service.api.hosts import ServedHosts
@@ -91,6 +91,7 @@ def create_app(
         openapi_url=None,
         responses=PROBLEMS,
         dependencies=[KNOWN_QUERIES],
+        generate_unique_id_function=operation_id,
     )
     app.add_middleware(
         Gate,

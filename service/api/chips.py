@@ -2,12 +2,13 @@
 
 from typing import Annotated
 
-from fastapi import Path, Query, Response, status
+from fastapi import Path, Query, Request, Response, status
 
 from service.api.auth import OPERATE, READ, ActorDep
 from service.api.cancelling import cancel_waiting, ended_ids, forget
 from service.api.chip_registration import info_of_driver, make_chip_row
-from service.api.context import Context, ContextDep, PageDep, Responses, utc_now
+from service.api.context import Context, ContextDep, PageDep, utc_now
+from service.api.downloads import DOWNLOAD, block_answer
 from service.api.idempotency import (
     IdempotentRequest,
     Made,
@@ -27,10 +28,9 @@ from service.db.repositories.jobs import JobFilter, JobRepository
 from service.db.repositories.policies import PolicyRepository
 from service.db.repositories.weights import WeightRepository
 from service.db.tables import Chip
-from service.digests import CONTENT_DIGEST, digest_header
 from service.errors import ChipAgentNotFoundError
 from service.schemas.agents import AgentView
-from service.schemas.base import SAFETENSORS, Page, ResourceId
+from service.schemas.base import Page, ResourceId
 from service.schemas.jobs import JobView
 from service.schemas.resources import (
     ChipPatch,
@@ -42,7 +42,6 @@ from service.states import ChipHealth
 
 router = ServiceRouter(prefix="/v1/chips", tags=["chips"], dependencies=[READ])
 _Version = Annotated[int, Path(ge=1, lt=2**31)]
-_BLOCK: Responses = {200: {"content": {SAFETENSORS: {}}, "description": "A safetensors block"}}
 _REGISTER = "POST /v1/chips"
 
 
@@ -143,19 +142,17 @@ def get_weights(chip_id: ResourceId, version: _Version, context: ContextDep) -> 
         return WeightVersionView.model_validate(WeightRepository(session).get(chip_id, version))
 
 
-@router.get("/{chip_id}/weights/{version}/block", response_class=Response, responses=_BLOCK)
-def download_weights(chip_id: ResourceId, version: _Version, context: ContextDep) -> Response:
+@router.get("/{chip_id}/weights/{version}/block", response_class=Response, responses=DOWNLOAD)
+def download_weights(
+    chip_id: ResourceId, version: _Version, request: Request, context: ContextDep
+) -> Response:
     """Download the codes and trims of one weight version."""
     with context.database.reading() as session:
         ChipRepository(session).get(chip_id)
         weights = WeightRepository(session)
         found = weights.get(chip_id, version)
     block = weights.block_of(found)
-    headers = {
-        CONTENT_DIGEST: digest_header(bytes.fromhex(found.sha256)),
-        "ETag": f'"{found.sha256}"',
-    }
-    return Response(block, media_type=SAFETENSORS, headers=headers)
+    return block_answer(request, block, found.sha256)
 
 
 @router.get("/{chip_id}/history", response_model=Page[JobView])

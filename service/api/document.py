@@ -6,11 +6,13 @@ from typing import Any
 
 from fastapi import FastAPI
 from fastapi.responses import JSONResponse
+from fastapi.routing import APIRoute
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from service.api.context import Responses
 from service.api.errors import MEDIA_TYPE
+from service.api.fields.describe import describe_fields, describe_parameters
 from service.jobs.kinds.registry import JobKinds
 from service.schemas.resources import Problem
 
@@ -49,13 +51,26 @@ def document(app: FastAPI, kinds: JobKinds) -> Json:
     schemas = found.setdefault("components", {}).setdefault("schemas", {})
     for given in _parameters(found):
         _correct(given)
+    describe_parameters(_parameters(found))
     schemas.update(_schemas(Problem))
     view = schemas["JobView"]["properties"]
     view["kind"] = {"$ref": _REF.format(model="JobKind")}
     view["settings"] = _settings(kinds, schemas)
     policy = schemas["PolicyRequest"]["properties"]["settings"]
     schemas["PolicyView"]["properties"]["settings"] = {"$ref": policy["$ref"]}
+    describe_fields(schemas)
     return found
+
+
+def operation_id(route: APIRoute) -> str:
+    """Return a short name of a route's operation, such as `jobs_submit`, for generated clients."""
+    if not route.tags:
+        return route.name
+    group = str(route.tags[0]).replace(" ", "_")
+    verb = route.name
+    for noun in (group, group.removesuffix("s")):
+        verb = verb.removesuffix(f"_of_{noun}").removesuffix(f"_{noun}")
+    return f"{group}_{verb}"
 
 
 def _parameters(found: Mapping[str, Any]) -> Iterator[Json]:

@@ -2,20 +2,19 @@
 
 from typing import Annotated
 
-from fastapi import Query, Response
+from fastapi import Query, Request, Response
 
 from service.api.auth import READ
-from service.api.context import ContextDep, PageDep, Responses
+from service.api.context import ContextDep, PageDep
+from service.api.downloads import DOWNLOAD, block_answer
 from service.api.lists import list_page
 from service.api.threads import ServiceRouter
 from service.db.repositories.students import StudentRepository
-from service.digests import CONTENT_DIGEST, digest_header
-from service.schemas.base import SAFETENSORS, Page, ResourceId
+from service.schemas.base import Page, ResourceId
 from service.schemas.resources import StudentView
 
 router = ServiceRouter(prefix="/v1/students", tags=["students"], dependencies=[READ])
 _Id = Annotated[str | None, Query(max_length=36)]
-_BLOCK: Responses = {200: {"content": {SAFETENSORS: {}}, "description": "A safetensors block"}}
 
 
 @router.get("", response_model=Page[StudentView])
@@ -35,10 +34,9 @@ def get_student(student_id: ResourceId, context: ContextDep) -> StudentView:
         return StudentView.model_validate(StudentRepository(session).get(student_id))
 
 
-@router.get("/{student_id}/weights", response_class=Response, responses=_BLOCK)
-def download_student(student_id: ResourceId, context: ContextDep) -> Response:
+@router.get("/{student_id}/weights", response_class=Response, responses=DOWNLOAD)
+def download_student(student_id: ResourceId, request: Request, context: ContextDep) -> Response:
     """Download the codes, trims, scales and registers of a student."""
     with context.database.reading() as session:
         sha256 = StudentRepository(session).get(student_id).sha256
-    headers = {CONTENT_DIGEST: digest_header(bytes.fromhex(sha256)), "ETag": f'"{sha256}"'}
-    return Response(context.artifacts.read(sha256), media_type=SAFETENSORS, headers=headers)
+    return block_answer(request, context.artifacts.read(sha256), sha256)

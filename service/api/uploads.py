@@ -13,8 +13,9 @@ from ltl_core.errors import CorruptTensorsError
 from ltl_core.teaching.checking import Arrays, read_arrays
 from service.digests import CONTENT_DIGEST, read_digest_header
 from service.request_errors import ChecksumMismatchError, DigestMissingError, TooLargeError
-from service.schemas.base import SAFETENSORS
+from service.schemas.base import BYTES, SAFETENSORS
 
+BINARY = {"schema": {"type": "string", "format": "binary"}}
 # How the OpenAPI document describes an upload: FastAPI knows no body that a route streams.
 UPLOAD: dict[str, Any] = {
     "parameters": [
@@ -28,7 +29,7 @@ UPLOAD: dict[str, Any] = {
     ],
     "requestBody": {
         "required": True,
-        "content": {SAFETENSORS: {"schema": {"type": "string", "format": "binary"}}},
+        "content": dict.fromkeys((BYTES, SAFETENSORS), BINARY),
     },
 }
 

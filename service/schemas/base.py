@@ -71,6 +71,7 @@ _INVISIBLE = frozenset(
 )
 Title = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_shown_as_it_is)]
 SAFETENSORS = "application/vnd.safetensors"  # the media type of every block of tensors
+BYTES = "application/octet-stream"  # what clients that know no safetensors may send and read
 
 
 _YEARS = range(2000, 2200)

@@ -6,6 +6,9 @@ import pytest
 import safetensors.numpy
 
 from ltl_core.chip import ChipInfo, Register, TuningInfo
+from service.api.fields.describe import has_numbers
+from service.api.fields.learning import LEARNING
+from service.api.fields.resources import RESOURCES
 from service.schemas.chip_info import ChipInformation, ChipTuningInfo, RegisterInfo
 from tests.world import World, small_samples, teacher_block, upload_headers
 
@@ -113,3 +116,68 @@ def test_so_is_a_repeated_request_about_a_resource(world: World) -> None:
     first, second = (world.post_once(path, "the same") for _ in range(2))
     assert (first.status_code, second.status_code) == (202, 200)
     assert first.json()["id"] == second.json()["id"]
+
+
+def _without_meaning(document: dict[str, Any]) -> list[str]:
+    """Name every field and parameter without a description, and every number without a unit."""
+    found = [
+        (f"{model}.{name}", field, field)
+        for model, schema in document["components"]["schemas"].items()
+        for name, field in schema.get("properties", {}).items()
+    ]
+    found += [
+        (f"{method} {path} {given['name']}", given, given["schema"])
+        for path, operations in document["paths"].items()
+        for method, operation in operations.items()
+        for given in operation.get("parameters", ())
+    ]
+    return [
+        place
+        for place, described, schema in found
+        if not described.get("description") or (has_numbers(schema) and not schema.get("unit"))
+    ]
+
+
+def test_every_field_has_a_description_and_every_number_a_unit(document: dict[str, Any]) -> None:
+    assert _without_meaning(document) == []
+    fields = document["components"]["schemas"]["ChipView"]["properties"]
+    del fields["name"]["description"], fields["queue_depth"]["unit"]  # these would be seen
+    assert _without_meaning(document) == ["ChipView.name", "ChipView.queue_depth"]
+
+
+def test_no_meaning_is_of_a_field_that_is_gone(document: dict[str, Any]) -> None:
+    schemas = document["components"]["schemas"]
+    names = {name for schema in schemas.values() for name in schema.get("properties", {})}
+    whole = {
+        f"{model}.{name}"
+        for model, schema in schemas.items()
+        for name in schema.get("properties", {})
+    }
+    assert (RESOURCES.keys() | LEARNING.keys()) - names - whole == set()
+
+
+def test_operations_have_short_names_of_their_own(document: dict[str, Any]) -> None:
+    ids = [
+        operation["operationId"]
+        for operations in document["paths"].values()
+        for operation in operations.values()
+    ]
+    assert len(ids) == len(set(ids))
+    assert {"jobs_submit", "chips_register", "teachers_upload", "agents_hear"} <= set(ids)
+    assert max(map(len, ids)) <= 30
+
+
+def test_blocks_are_sent_and_read_as_plain_bytes_too(
+    world: World, document: dict[str, Any]
+) -> None:
+    plain = "application/octet-stream"
+    bodies = [
+        document["paths"]["/v1/teachers"]["post"]["requestBody"],
+        document["paths"]["/v1/students/{student_id}/weights"]["get"]["responses"]["200"],
+        document["paths"]["/v1/chips/{chip_id}/weights/{version}/block"]["get"]["responses"]["200"],
+    ]
+    for body in bodies:
+        assert body["content"][plain]["schema"] == {"type": "string", "format": "binary"}
+    block = teacher_block()
+    headers = upload_headers(block) | {"Content-Type": plain}
+    assert world.client.post("/v1/teachers", content=block, headers=headers).status_code == 201

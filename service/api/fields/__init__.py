@@ -1,0 +1,1 @@
+"""What the fields of bodies and parameters mean, and their units, for the OpenAPI document."""
