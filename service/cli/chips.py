@@ -117,11 +117,16 @@ def register(
 
 
 @chips_app.command()
-def retire(chip: Chip, url: Url = DEFAULT_URL, key: Key = "") -> None:
+def retire(chip: Chip, url: Url = DEFAULT_URL, key: Key = "", as_json: AsJson = False) -> None:
     """Retire a chip: it takes no more jobs, its history stays."""
     with client_of(url, key) as client:
-        client.chips.retire(chip)
-    say(f"The chip {chip} is retired.")
+        chip_id = client.chips.get(chip).id
+        client.chips.retire(chip_id)
+        retired = client.chips.get(chip_id)
+    if as_json:
+        show_json(retired)
+    else:
+        say(f"The chip {retired.name} is retired.")
 
 
 @chips_app.command()

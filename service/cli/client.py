@@ -19,7 +19,14 @@ from service.client.errors import TandemcalError
 from service.client.sdk import Tandemcal
 
 DEFAULT_URL = "http://127.0.0.1:8765"
-Url = Annotated[str, typer.Option(envvar="TANDEMCAL_URL", help="URL of the service.")]
+Url = Annotated[
+    str,
+    typer.Option(
+        envvar="TANDEMCAL_URL",
+        help="URL of the service; a service on this machine has the port TANDEMCAL_PORT.",
+        callback=lambda context, url: _own_address(context, url),
+    ),
+]
 Key = Annotated[
     str,
     typer.Option(
@@ -29,6 +36,15 @@ Key = Annotated[
 ]
 Wait = Annotated[bool, typer.Option("--wait/--no-wait", help="Wait until the job has ended.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
+
+
+def _own_address(context: typer.Context, url: str) -> str:
+    """Return the address that was given, else that of a service with the settings of this shell."""
+    source = context.get_parameter_source("url")
+    port = os.environ.get("TANDEMCAL_PORT", "")
+    if source is None or source.name != "DEFAULT" or not port.isdecimal() or int(port) == 0:
+        return url
+    return f"http://127.0.0.1:{port}"
 
 
 @contextmanager

@@ -130,6 +130,13 @@ def test_a_request_is_submitted_from_the_standard_input(lab: Lab, tandemcal: Com
     assert again["id"] != job["id"]
 
 
+def test_a_retired_chip_takes_no_more_jobs(lab: Lab, tandemcal: Command) -> None:
+    lab.chip("worn")
+    assert printed(tandemcal("chips", "retire", "worn", "--json"))["retired_at"] is not None
+    refused = tandemcal("chips", "tune", "worn", "--student", "teacher")
+    assert (refused.exit_code, "retired" in refused.stderr) == (3, True)
+
+
 def test_a_policy_is_set_shown_and_dropped(lab: Lab, tandemcal: Command) -> None:
     lab.chip("kept")
     policy = json.dumps({"probe_every_s": 600})
