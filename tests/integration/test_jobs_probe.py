@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from service.db.tables import Chip, Student
-from service.formatting import loss_text
+from service.formatting import loss_text, short_id
 from service.states import JobStatus
 from tests.integration.jobs_lab import Lab, Process, SeededLab, Service, a_lab, until
 
@@ -117,8 +117,10 @@ def test_a_chip_is_probed_from_the_command_line(
     command = Process(lab, "probe", "probe", "drifting", **here)
     assert command.gone() == 0, command.log()
     chip = shown(service, drifted[0])
-    score = f"drift score {chip['drift_score']:.2f}, health {chip['health']}."
-    assert command.log() == f"drifting: {loss_text(chip['predicted_loss'])}, {score}\n"
+    score = f"drift score {chip['drift_score']:.2f}, health {chip['health']}"
+    jobs = service.http.get("/v1/jobs", params={"kind": "probe", "limit": 1}).json()["items"]
+    line = f"probe {short_id(jobs[0]['id'])}: {loss_text(chip['predicted_loss'])}, {score}"
+    assert command.log().splitlines()[-1] == line
 
 
 def test_an_evaluation_tells_what_the_last_probe_could_not_know(
