@@ -3,7 +3,9 @@
 import asyncio
 import json
 import re
+import threading
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +17,10 @@ from service.cli.main import app
 from service.client.aio.job import AsyncJob
 from service.client.aio.sdk import AsyncTandemcal
 from service.client.errors import TandemcalError
+from service.client.jobs import Queueing
 from service.client.sdk import Tandemcal
 from service.formatting import short_id
-from tests.integration.jobs_lab import Lab, SeededLab, Service, a_lab
+from tests.integration.jobs_lab import Lab, SeededLab, Service, a_lab, until
 
 Command = Callable[..., Result]
 QUICK = {"batch": 32, "settle_s": 0, "stages": ["trims"], "target_points": None}
@@ -209,3 +212,26 @@ def test_jobs_are_awaited_together(lab: Lab, service: Service) -> None:
             return ended
 
     assert [job.status for job in asyncio.run(evaluate_all())] == ["succeeded", "succeeded"]
+
+
+def test_a_wait_that_is_cancelled_ends_with_its_client(
+    lab: Lab, service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("service.client.jobs.LONG_POLL", 0.5)  # s, for a test that is over sooner
+    chip, key = lab.chip("later"), lab.settings.key_file.read_text().strip()
+    later = Queueing(not_before=datetime.now(UTC) + timedelta(days=1))
+
+    async def give_up() -> None:
+        async with AsyncTandemcal(str(service.http.base_url), key) as client:
+            job = await client.jobs.evaluate(chip, "teacher", queueing=later)
+            with pytest.raises(TimeoutError):
+                await asyncio.wait_for(job.wait(), 0.3)
+            assert waiting()
+
+    asyncio.run(give_up())
+    until(lambda: not waiting(), "its thread has ended")
+
+
+def waiting() -> list[threading.Thread]:
+    """Return the threads of the client for asyncio."""
+    return [one for one in threading.enumerate() if one.name.startswith("tandemcal")]

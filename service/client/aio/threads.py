@@ -13,8 +13,8 @@ _END = object()
 class Threads:
     """Calls functions in threads, as many at once as it has threads.
 
-    A call whose task is cancelled ends in its thread, which takes up to ten seconds for one that
-    waits for a job.
+    A call whose task is cancelled goes on in its thread until it ends or the client is closed: a
+    wait for a job ends then with its long poll, after ten seconds at most.
     """
 
     def __init__(self, count: int) -> None:
