@@ -1,10 +1,8 @@
 """Tables of the torch modules and functions that are read, each with the function that reads it."""
 
-import operator
 from collections.abc import Callable
 from typing import Any
 
-import torch.nn.functional as F
 from torch import nn
 
 from ltl_core.interop import activations, arithmetic, pooling, shaping, weighted
@@ -24,9 +22,8 @@ def module_reader(module: nn.Module) -> ReadModule | None:
 
 def function_reader(target: Any) -> ReadFunction | None:
     """Return the function that reads a function or method, or None."""
-    if isinstance(target, str):
-        return _BY_NAME.get(target.rstrip("_") if target != "__getitem__" else target)
-    return _FUNCTIONS.get(target) or _BY_NAME.get(getattr(target, "__name__", "").strip("_"))
+    name = target if isinstance(target, str) else getattr(target, "__name__", "")
+    return _BY_NAME.get(name.strip("_"))
 
 
 def read_swapped(kind: str) -> ReadFunction | None:
@@ -67,17 +64,8 @@ _MODULES: dict[Any, ReadModule] = {
         nn.Identity,
     ): (_plain(shaping.unchanged)),
 }
-_FUNCTIONS: dict[Any, ReadFunction] = {
-    F.dropout: shaping.dropout,
-    F.dropout2d: shaping.dropout,
-    F.dropout1d: shaping.dropout,
-    F.alpha_dropout: shaping.dropout,
-    F.softmax: activations.softmax,
-    F.log_softmax: activations.softmax,
-    operator.getitem: shaping.item,
-}
-# Functions of torch, of torch.nn.functional, operators and methods; a name that ends in an
-# underscore works in place, and reads the same.
+# Functions of torch, of torch.nn.functional, operators and methods, without the underscores around
+# their names: one that works in place reads the same.
 _BY_NAME: dict[str, ReadFunction] = {
     "conv1d": weighted.convolution,
     "conv2d": weighted.convolution,
@@ -136,6 +124,11 @@ _BY_NAME: dict[str, ReadFunction] = {
     "chunk": shaping.parts,
     "split": shaping.parts,
     "pad": shaping.padded,
+    "getitem": shaping.item,
+    "dropout": shaping.dropout,
+    "dropout1d": shaping.dropout,
+    "dropout2d": shaping.dropout,
+    "alpha_dropout": shaping.dropout,
     "contiguous": shaping.unchanged,
     "clone": shaping.unchanged,
     "detach": shaping.unchanged,
