@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from ltl_core.chip import Observable
 from ltl_core.deprecation import warn_deprecated
+from ltl_core.method_name import MethodName as MethodName
 
 
 class RuleName(StrEnum):
@@ -173,37 +174,6 @@ class StageName(StrEnum):
     TRIMS = "trims"  # digital registers alone: no cell is written
     SIDE = "side"  # trims and digital side weights, of a chip that has these: no cell is written
     CELLS = "cells"  # weights and trims, then trims alone once more
-
-
-class MethodName(StrEnum):
-    """How a chip is corrected by what it was measured to do; all but the first are baselines."""
-
-    LTL = "ltl"  # each layer by its own error: the settings' rule
-    TANDEM = "tandem"  # Tandem Learning: measured counts forward, an ANN's error backward
-    SURROGATE = "surrogate"  # end to end through time: measured spikes forward
-    METROPOLIS_HASTINGS = "metropolis-hastings"  # of trims, without gradients
-    SPSA = "spsa"  # simultaneous perturbation of trims, without gradients
-    ADABS = "adabs"  # a scale and a shift a column, in trims, from statistics of column sums
-
-    @property
-    def moves_cells(self) -> bool:
-        """Whether the method can move weights; if not, it moves trims alone."""
-        return self in (MethodName.LTL, MethodName.TANDEM, MethodName.SURROGATE)
-
-    @property
-    def presentations(self) -> int:
-        """How often one step presents its batch."""
-        return 2 if self in (MethodName.METROPOLIS_HASTINGS, MethodName.SPSA) else 1
-
-    @property
-    def observables(self) -> tuple[Observable, ...]:
-        """The observables from which the method can learn."""
-        match self:
-            case MethodName.SURROGATE:
-                return (Observable.SPIKES, Observable.WINDOW, Observable.MEMBRANE)
-            case MethodName.ADABS:
-                return (Observable.MEMBRANE,)
-        return tuple(Observable)
 
 
 STAGES = tuple(StageName)
