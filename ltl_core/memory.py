@@ -1,11 +1,12 @@
 """Estimates of the memory that learning and measuring take, from network, batch and time window.
 
-They are upper figures: measured peaks are between a half and all of them. What the process itself
-takes, with torch, is among them.
+They are upper figures. The measured peak of a training is between a half and all of its figure, as
+a test checks for one rule of each kind. What the process itself takes, with torch, is among them.
 """
 
 from typing import NamedTuple
 
+from ltl_core.at_once import NUMBERS_AT_ONCE, STEPS_AT_ONCE
 from ltl_core.chip import Observable
 from ltl_core.network.layers import size
 from ltl_core.network.spec import NetworkSpec
@@ -13,9 +14,7 @@ from ltl_core.network.stages import Stage
 from ltl_core.settings import CalibrationSettings, MethodName, RuleName, TrainingSettings
 
 _PROCESS = 320 * 2**20  # torch and what it loads for its optimisers
-_SLICE = 2**23  # numbers of a few samples that a layerwise pass works on at once
-_SLICE_BYTES = 12  # of each of these numbers: rows, membranes and deltas
-_STEPS_AT_ONCE = 16  # of a rule that needs no later steps
+_SLICE_BYTES = 12  # of each number that is worked on at once: rows, membranes and deltas
 _MEASURED_AT_ONCE = 256  # samples
 _PER_WEIGHT = 48  # bytes: weights, latent weights, gradients, codes, two moments of Adam
 _PER_CELL = 160  # bytes: both devices of a simulated cell, and codes
@@ -55,7 +54,7 @@ def training_bytes(
     whole = _PROCESS + _PER_WEIGHT * found.weights + _data(found, samples, frames or 1)
     if settings.rule.is_local:
         needs_all = settings.rule is RuleName.LTL_OFFLINE
-        return whole + _layerwise(found, batch, steps if needs_all else min(steps, _STEPS_AT_ONCE))
+        return whole + _layerwise(found, batch, steps if needs_all else min(steps, STEPS_AT_ONCE))
     one_layer = max(4 * found.unfolded + 8 * found.largest, 12 * found.largest)
     others = 8 * (found.largest if settings.rule is RuleName.TANDEM else found.neurons)
     return whole + batch * steps * (one_layer + others)
@@ -80,7 +79,7 @@ def measuring_bytes(network: NetworkSpec, steps: int, samples: int) -> int:
     found = network_size(network)
     cells = (_PER_WEIGHT + _PER_CELL) * found.weights
     answers = min(samples or _MEASURED_AT_ONCE, _MEASURED_AT_ONCE) * steps * found.neurons * 8
-    return _PROCESS + cells + answers + _data(found, samples, 1) + _SLICE_BYTES * _SLICE
+    return _PROCESS + cells + answers + _data(found, samples, 1) + _SLICE_BYTES * NUMBERS_AT_ONCE
 
 
 def collecting_bytes(network: NetworkSpec, samples: int) -> int:
@@ -94,7 +93,7 @@ def collecting_bytes(network: NetworkSpec, samples: int) -> int:
 def _layerwise(found: NetworkSize, batch: int, steps: int) -> int:
     """Estimate a pass of a local rule, which keeps spikes in bytes and works on a few samples."""
     one_sample = steps * (found.unfolded + 2 * found.largest)
-    worked_on = max(one_sample, min(_SLICE, batch * one_sample))
+    worked_on = max(one_sample, min(NUMBERS_AT_ONCE, batch * one_sample))
     return batch * found.neurons * (steps + 12) + _SLICE_BYTES * worked_on
 
 

@@ -8,15 +8,13 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn.grad import conv2d_weight
 
+from ltl_core.at_once import NUMBERS_AT_ONCE, NUMBERS_AT_ONCE_ON_GPU
 from ltl_core.network.layers import Conv2d, Shape, Weighted, size
 from ltl_core.network.stages import Branch, Stage
 from ltl_core.spiking.byte_products import add_outer_product, quantise_deltas, transpose
 from ltl_core.spiking.linear import as_matrix, as_weight
 from ltl_core.spiking.neuron import sum_time
 from ltl_core.spiking.unfolding import UnfoldedInput, join_time, lines, patches, unfold_steps
-
-NUMBERS_AT_ONCE = 2**23  # rows, membranes and spikes of a few samples that stay in the cache
-NUMBERS_AT_ONCE_ON_GPU = 2**28
 
 
 class Gradient(NamedTuple):

@@ -14,6 +14,7 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
+from ltl_core.at_once import STEPS_AT_ONCE
 from ltl_core.network.layers import Shape
 from ltl_core.network.spec import NetworkSpec
 from ltl_core.network.stages import Stage
@@ -30,8 +31,6 @@ from ltl_core.spiking.linear import (
 from ltl_core.spiking.neuron import LIFWindow, count_spikes, lif_window_into
 from ltl_core.spiking.unfolding import UnfoldedInput, split_time, unfold_steps
 from ltl_core.teaching.readout import ReadoutLoss
-
-_STEPS_AT_ONCE = 4  # if the rule needs no later steps
 
 PackedNetwork = Mapping[str, tuple[PackedWeights, ...]]  # by stage, one entry a branch
 
@@ -153,7 +152,7 @@ class _LayerwisePass:
             yield slice(0, steps)
             return
         first = 0 if supervision is None else supervision.rule.first_step(self._neuron)
-        starts = [*range(0, first, _STEPS_AT_ONCE), *range(first, steps, _STEPS_AT_ONCE), steps]
+        starts = [*range(0, first, STEPS_AT_ONCE), *range(first, steps, STEPS_AT_ONCE), steps]
         for start, stop in pairwise(starts):
             yield slice(start, stop)
 
