@@ -51,6 +51,18 @@ class ForeignCursorError(ParameterError):
         )
 
 
+class PreconditionFailedError(RequestError):
+    """The resource is not what the header `If-Match` says."""
+
+    def __init__(self, current: str | None) -> None:
+        found = f"its ETag is {current}" if current else "it does not exist"
+        super().__init__(
+            f"The resource has changed since it was read: {found}. Read it again, and send the "
+            "change with its present ETag."
+        )
+        self.etag = current
+
+
 class UnknownChipBackendError(RequestError):
     """No chip backend of this name is installed."""
 

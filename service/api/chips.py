@@ -7,6 +7,7 @@ from fastapi import Path, Query, Request, Response, status
 from service.api.auth import OPERATE, READ, ActorDep
 from service.api.cancelling import cancel_waiting, ended_ids, forget
 from service.api.chip_registration import info_of_driver, make_chip_row
+from service.api.conditional import IfMatch, require_match, tagged
 from service.api.context import Context, ContextDep, PageDep, utc_now
 from service.api.downloads import DOWNLOAD, block_answer
 from service.api.idempotency import (
@@ -78,23 +79,30 @@ def list_chips(
         return list_page(found, chip_viewer(session, found.rows, utc_now()))
 
 
-@router.get("/{chip_id}")
-def get_chip(chip_id: ResourceId, context: ContextDep) -> ChipView:
+@router.get("/{chip_id}", response_model=ChipView)
+def get_chip(chip_id: ResourceId, context: ContextDep) -> Response:
     """Describe one chip: its state, its health, and what it has queued."""
     with context.database.reading() as session:
-        return chip_view(session, ChipRepository(session).get(chip_id), utc_now())
+        return tagged(chip_view(session, ChipRepository(session).get(chip_id), utc_now()))
 
 
-@router.patch("/{chip_id}", dependencies=[OPERATE])
+@router.patch("/{chip_id}", dependencies=[OPERATE], response_model=ChipView)
 def rename_chip(
-    chip_id: ResourceId, body: ChipPatch, context: ContextDep, actor: ActorDep
-) -> ChipView:
-    """Give a chip another name."""
+    chip_id: ResourceId,
+    body: ChipPatch,
+    context: ContextDep,
+    actor: ActorDep,
+    if_match: IfMatch = None,
+) -> Response:
+    """Give a chip another name. With `If-Match`, only if the chip still has this ETag."""
     now = utc_now()
     with context.database.writing() as session:
-        chip = ChipRepository(session).rename(chip_id, body.name)
+        chips = ChipRepository(session)
+        if if_match is not None:
+            require_match(if_match, chip_view(session, chips.lock(chip_id), now))
+        chip = chips.rename(chip_id, body.name)
         AuditRepository(session).record(actor, "chip.renamed", chip_id, now, name=body.name)
-        return chip_view(session, chip, now)
+        return tagged(chip_view(session, chip, now))
 
 
 @router.delete("/{chip_id}", dependencies=[OPERATE])

@@ -10,6 +10,7 @@ from fastapi.routing import APIRoute
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
+from service.api.conditional import HEADER_MAX
 from service.api.context import Responses
 from service.api.errors import MEDIA_TYPE
 from service.api.fields.describe import describe_fields, describe_parameters
@@ -31,6 +32,12 @@ PROBLEMS: Responses = {
         "content": _PROBLEM,
     },
 }
+_IF_NONE_MATCH: Json = {
+    "name": "if-none-match",
+    "in": "header",
+    "required": False,
+    "schema": {"type": "string", "maxLength": HEADER_MAX},
+}
 # FastAPI calls a parameter required only where it refuses the request itself, in its own words.
 REQUIRED = "x-required"
 
@@ -49,6 +56,7 @@ def document(app: FastAPI, kinds: JobKinds) -> Json:
     """Return the OpenAPI document of the application."""
     found = deepcopy(app.openapi())  # which FastAPI keeps
     schemas = found.setdefault("components", {}).setdefault("schemas", {})
+    _add_conditions(found["paths"])
     for given in _parameters(found):
         _correct(given)
     describe_parameters(_parameters(found))
@@ -87,6 +95,18 @@ def _correct(given: Json) -> None:
     if len(choices) == 1:
         del schema["anyOf"]
         schema.update(choices[0])
+
+
+def _add_conditions(paths: Mapping[str, Json]) -> None:
+    """Describe the header `If-None-Match`, which every GET of the API takes, and its answer."""
+    for path, operations in paths.items():
+        reading = operations.get("get")
+        if not path.startswith("/v1/") or reading is None or "text/event-stream" in str(reading):
+            continue
+        given = reading.setdefault("parameters", [])
+        if not any(one["name"] == _IF_NONE_MATCH["name"] for one in given):
+            given.append(deepcopy(_IF_NONE_MATCH))
+        reading["responses"].setdefault("304", {"description": "It has not changed"})
 
 
 def _settings(kinds: JobKinds, schemas: Json) -> Json:

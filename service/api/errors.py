@@ -58,6 +58,9 @@ PROBLEMS: Mapping[type[Exception], Kind] = {
     request_errors.IdempotencyMismatchError: Kind(
         422, "idempotency-mismatch", "The Idempotency-Key was used with another body"
     ),
+    request_errors.PreconditionFailedError: Kind(
+        412, "precondition-failed", "The resource has changed"
+    ),
     request_errors.UnauthenticatedError: Kind(401, "unauthenticated", "A key is needed"),
     request_errors.WrongHostError: Kind(421, "wrong-host", "The request is for another host"),
     request_errors.TooManyRequestsError: Kind(429, "too-many", "Too many requests"),

@@ -4,14 +4,16 @@ Changes wait for each other in the database. With the threads of all requests th
 those of requests that only read.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from functools import partial, wraps
 from inspect import iscoroutinefunction
 from typing import Any, NamedTuple, TypeVar
 
 from anyio import CapacityLimiter, to_thread
-from fastapi import APIRouter
+from fastapi import APIRouter, Request, Response
 from fastapi.routing import APIRoute
+
+from service.api.conditional import answered_once
 
 Found = TypeVar("Found")
 CHANGES = frozenset({"POST", "PUT", "PATCH", "DELETE"})  # methods of requests that change something
@@ -52,6 +54,11 @@ class ChangingRoute(APIRoute):
         if changes and not iscoroutinefunction(endpoint):
             endpoint = _in_writer_thread(endpoint)
         super().__init__(path, endpoint, **options)
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """Return the handler of requests; what only reads is not sent again unchanged."""
+        handle = super().get_route_handler()
+        return handle if CHANGES & set(self.methods or ()) else answered_once(handle)
 
 
 class ServiceRouter(APIRouter):

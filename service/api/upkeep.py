@@ -2,8 +2,10 @@
 
 from fastapi import Response, status
 from pydantic import ValidationError
+from sqlalchemy.orm import Session
 
 from service.api.auth import OPERATE, READ, ActorDep
+from service.api.conditional import IfMatch, require_match, tagged
 from service.api.context import ContextDep, PageDep
 from service.api.lists import list_page
 from service.api.threads import ServiceRouter
@@ -15,7 +17,7 @@ from service.db.repositories.policies import PolicyRepository
 from service.db.repositories.students import StudentRepository
 from service.db.session import clock
 from service.digests import sha256_hex
-from service.errors import PolicyDamagedError
+from service.errors import PolicyDamagedError, PolicyNotFoundError
 from service.schemas.base import Page, ResourceId
 from service.schemas.upkeep import FingerprintView, PolicyRequest, PolicyView, WholeFingerprintView
 
@@ -47,24 +49,32 @@ def get_fingerprint(
     )
 
 
-@router.get("/policy")
-def get_policy(chip_id: ResourceId, context: ContextDep) -> PolicyView:
+@router.get("/policy", response_model=PolicyView)
+def get_policy(chip_id: ResourceId, context: ContextDep) -> Response:
     """Read the policy: when the chip is probed and calibrated automatically."""
     with context.database.reading() as session:
         ChipRepository(session).get(chip_id)
         policy = PolicyRepository(session).get(chip_id)
     try:
-        return PolicyView.model_validate(policy)
+        return tagged(PolicyView.model_validate(policy))
     except ValidationError as error:
         raise PolicyDamagedError(chip_id) from error
 
 
-@router.put("/policy", dependencies=[OPERATE])
+@router.put("/policy", dependencies=[OPERATE], response_model=PolicyView)
 def put_policy(
-    chip_id: ResourceId, body: PolicyRequest, context: ContextDep, actor: ActorDep
-) -> PolicyView:
-    """Set or replace the policy. The chip's history counts, so a job may be due at once."""
+    chip_id: ResourceId,
+    body: PolicyRequest,
+    context: ContextDep,
+    actor: ActorDep,
+    if_match: IfMatch = None,
+) -> Response:
+    """Set or replace the policy. The chip's history counts, so a job may be due at once.
+
+    With `If-Match`, only if the policy still has this ETag.
+    """
     with context.database.writing() as session:
+        _require_match(session, if_match, chip_id)
         ChipRepository(session).get_usable(chip_id)
         if body.student_id is not None:
             StudentRepository(session).get(body.student_id)
@@ -72,13 +82,31 @@ def put_policy(
         AuditRepository(session).record(
             actor, "policy.set", chip_id, now, sha256=sha256_hex(body.model_dump_json().encode())
         )
-        return PolicyView.model_validate(PolicyRepository(session).put(chip_id, rules, now))
+        return tagged(PolicyView.model_validate(PolicyRepository(session).put(chip_id, rules, now)))
 
 
 @router.delete("/policy", status_code=status.HTTP_204_NO_CONTENT, dependencies=[OPERATE])
-def delete_policy(chip_id: ResourceId, context: ContextDep, actor: ActorDep) -> None:
-    """Delete the policy: no more jobs are planned for the chip. Queued jobs stay."""
+def delete_policy(
+    chip_id: ResourceId, context: ContextDep, actor: ActorDep, if_match: IfMatch = None
+) -> None:
+    """Delete the policy: no more jobs are planned for the chip. Queued jobs stay.
+
+    With `If-Match`, only if the policy still has this ETag.
+    """
     with context.database.writing() as session:
+        _require_match(session, if_match, chip_id)
         ChipRepository(session).get(chip_id)
         PolicyRepository(session).delete(chip_id)
         AuditRepository(session).record(actor, "policy.deleted", chip_id, clock(session))
+
+
+def _require_match(session: Session, if_match: str | None, chip_id: str) -> None:
+    """Raise PreconditionFailedError if the policy has changed; keep others from changing it."""
+    if if_match is None:
+        return
+    ChipRepository(session).lock(chip_id)
+    try:
+        view = PolicyView.model_validate(PolicyRepository(session).get(chip_id))
+    except (PolicyNotFoundError, PolicyDamagedError, ValidationError):
+        view = None
+    require_match(if_match, view)

@@ -40,6 +40,13 @@ class ChipRepository:
             raise ChipNotFoundError(chip_id)
         return chip
 
+    def lock(self, chip_id: str) -> Chip:
+        """Return the chip and lock its row until this unit ends. Raises ChipNotFoundError."""
+        chip = self._session.get(Chip, chip_id, populate_existing=True, with_for_update=True)
+        if chip is None:
+            raise ChipNotFoundError(chip_id)
+        return chip
+
     def get_usable(self, chip_id: str) -> Chip:
         """Return a chip that takes jobs, and keep it from being retired until this unit ends.
 
