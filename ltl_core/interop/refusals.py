@@ -8,6 +8,10 @@ _MAX_POOL = (
     "spikes have no maximum to pool; use AvgPool2d, or a stride of 2 in the convolution. "
     "tandemcal.replace_max_pool(module) returns a copy with average pools, to be fine-tuned"
 )
+_MAX_POOL_FUNCTION = (
+    "spikes have no maximum to pool; use F.avg_pool2d or AvgPool2d here and fine-tune, or write "
+    "nn.MaxPool2d, which tandemcal.replace_max_pool(module) finds; it does not find functions"
+)
 _CLIPPED = (
     "a rate is neither negative nor unbounded; put nn.Hardtanh(0, 2), a clipped ReLU, in its place "
     "and fine-tune the module for a few epochs"
@@ -27,7 +31,8 @@ _RECURRENT = (
 _TRANSPOSED = "it widens its input; use an average pool or a stride, which narrow it, or a Linear"
 
 _ADVICE = {
-    _MAX_POOL: "maxpool max_pool",
+    _MAX_POOL: "maxpool",
+    _MAX_POOL_FUNCTION: "max_pool",
     _CLIPPED: (
         "leakyrelu leaky_relu prelu gelu silu swish elu selu celu mish hardswish softplus tanh "
         "hardsigmoid rrelu logsigmoid softsign"

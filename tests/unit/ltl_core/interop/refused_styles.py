@@ -80,7 +80,7 @@ REFUSED = {
     "sigmoid inside": _layer("only the end of a module", nn.Sigmoid),
     "softmax over the batch": _readout("over dimension 0", lambda m, x: m.fc(x).softmax(0)),
     "max pool": _layer("tandemcal.replace_max_pool", lambda: nn.MaxPool2d(2)),
-    "max pool by function": _bounded("line.*AvgPool2d", lambda x: F.max_pool2d(x, 2)),
+    "max pool by function": _bounded("line.*AvgPool2d.*nn.MaxPool2d", lambda x: F.max_pool2d(x, 2)),
     "adaptive max pool": _layer("AvgPool2d", lambda: nn.AdaptiveMaxPool2d(6)),
     "layer norm": _layer("statistics change with every sample", lambda: nn.LayerNorm(6)),
     "group norm": _layer("BatchNorm", lambda: nn.GroupNorm(2, 4)),
