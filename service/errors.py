@@ -193,6 +193,18 @@ class DamagedError(ServiceError):
     """What is stored is damaged or missing; it is not handed out."""
 
 
+class RowDamagedError(DamagedError):
+    """A row of the database holds what no row may hold."""
+
+    def __init__(self, what: str, row_id: str) -> None:
+        super().__init__(
+            f"The row of {what} {row_id} holds a value that no {what} may have, so it is "
+            "not shown; correct it in the database, or restore the database from a backup."
+        )
+        self.what = what
+        self.row_id = row_id
+
+
 class WeightsDamagedError(DamagedError):
     """The stored codes of a weight version do not match their SHA-256."""
 

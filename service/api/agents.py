@@ -4,11 +4,12 @@ import secrets
 from datetime import datetime, timedelta
 from typing import Annotated
 
-from fastapi import Path
+from fastapi import Path, Response
 
 from ltl_core.chip_info import info_to_json
 from service.api.auth import AGENT, READ, ActorDep, PrincipalDep, require_any
 from service.api.context import Context, ContextDep
+from service.api.one_row import row_answer
 from service.api.threads import ServiceRouter
 from service.api.views import columns_of
 from service.bench.protocol.chip_info import parse_chip_info
@@ -79,11 +80,12 @@ def release_agent(
         return AgentView.model_validate(agent)
 
 
-@router.get("/{agent_id}", dependencies=[READ])
-def get_agent(agent_id: _AgentId, context: ContextDep) -> AgentView:
+@router.get("/{agent_id}", response_model=AgentView, dependencies=[READ])
+def get_agent(agent_id: _AgentId, context: ContextDep) -> Response:
     """Describe one agent."""
     with context.database.reading() as session:
-        return AgentView.model_validate(AgentRepository(session).get(agent_id))
+        agents = AgentRepository(session)
+        return row_answer("agent", agent_id, lambda: AgentView.model_validate(agents.get(agent_id)))
 
 
 def _registration(body: AgentRequest, settings: Settings) -> Registration:

@@ -19,6 +19,7 @@ from service.api.idempotency import (
     made_earlier,
 )
 from service.api.lists import list_page
+from service.api.one_row import row_answer
 from service.api.threads import ServiceRouter, run_in
 from service.api.views import chip_view, chip_viewer, job_viewer
 from service.bench.drivers import is_driver
@@ -83,7 +84,10 @@ def list_chips(
 def get_chip(chip_id: ResourceId, context: ContextDep) -> Response:
     """Describe one chip: its state, its health, and what it has queued."""
     with context.database.reading() as session:
-        return tagged(chip_view(session, ChipRepository(session).get(chip_id), utc_now()))
+        chips = ChipRepository(session)
+        return row_answer(
+            "chip", chip_id, lambda: chip_view(session, chips.get(chip_id), utc_now())
+        )
 
 
 @router.patch("/{chip_id}", dependencies=[OPERATE], response_model=ChipView)
@@ -142,12 +146,17 @@ def list_weights(chip_id: ResourceId, context: ContextDep, page: PageDep) -> Res
     return list_page(found, WeightVersionView.model_validate)
 
 
-@router.get("/{chip_id}/weights/{version}")
-def get_weights(chip_id: ResourceId, version: _Version, context: ContextDep) -> WeightVersionView:
+@router.get("/{chip_id}/weights/{version}", response_model=WeightVersionView)
+def get_weights(chip_id: ResourceId, version: _Version, context: ContextDep) -> Response:
     """Describe one weight version of a chip."""
     with context.database.reading() as session:
         ChipRepository(session).get(chip_id)
-        return WeightVersionView.model_validate(WeightRepository(session).get(chip_id, version))
+        weights = WeightRepository(session)
+        return row_answer(
+            "weight version",
+            f"{version} of chip {chip_id}",
+            lambda: WeightVersionView.model_validate(weights.get(chip_id, version)),
+        )
 
 
 @router.get("/{chip_id}/weights/{version}/block", response_class=Response, responses=DOWNLOAD)

@@ -18,6 +18,7 @@ from service.api.idempotency import (
     made_earlier,
 )
 from service.api.lists import list_page
+from service.api.one_row import one_row
 from service.api.threads import ServiceRouter
 from service.api.views import job_view, job_viewer
 from service.db.repositories.audit import AuditRepository
@@ -185,7 +186,7 @@ async def _awaited(context: Context, job_id: str, wait: float, known: str | None
 
 
 def _read_job(context: Context, job_id: str) -> _JobSnapshot:
-    with context.database.reading() as session:
+    with context.database.reading() as session, one_row("job", job_id):
         job = JobRepository(session).get(job_id)
         body = job_view(session, job).model_dump_json()
     return _JobSnapshot(body, etag(body.encode()), job.status in TERMINAL)

@@ -8,6 +8,7 @@ from service.api.auth import READ
 from service.api.context import ContextDep, PageDep
 from service.api.downloads import DOWNLOAD, block_answer
 from service.api.lists import list_page
+from service.api.one_row import row_answer
 from service.api.threads import ServiceRouter
 from service.db.repositories.students import StudentRepository
 from service.schemas.base import Page, ResourceId
@@ -27,11 +28,14 @@ def list_students(
     return list_page(found, StudentView.model_validate)
 
 
-@router.get("/{student_id}")
-def get_student(student_id: ResourceId, context: ContextDep) -> StudentView:
+@router.get("/{student_id}", response_model=StudentView)
+def get_student(student_id: ResourceId, context: ContextDep) -> Response:
     """Describe one student."""
     with context.database.reading() as session:
-        return StudentView.model_validate(StudentRepository(session).get(student_id))
+        students = StudentRepository(session)
+        return row_answer(
+            "student", student_id, lambda: StudentView.model_validate(students.get(student_id))
+        )
 
 
 @router.get("/{student_id}/weights", response_class=Response, responses=DOWNLOAD)

@@ -19,6 +19,7 @@ from service.api.idempotency import (
     made_earlier,
 )
 from service.api.lists import list_page
+from service.api.one_row import row_answer
 from service.api.threads import ServiceRouter, run_in
 from service.api.uploads import UPLOAD, Upload, load, receive
 from service.api.views import job_view, target_set_view, target_set_viewer
@@ -82,11 +83,16 @@ def list_target_sets(
         return list_page(found, target_set_viewer(session, found.rows))
 
 
-@router.get("/{target_set_id}")
-def get_target_set(target_set_id: ResourceId, context: ContextDep) -> TargetSetView:
+@router.get("/{target_set_id}", response_model=TargetSetView)
+def get_target_set(target_set_id: ResourceId, context: ContextDep) -> Response:
     """Read one target set. `missing` says which chunks an interrupted upload still has to send."""
     with context.database.reading() as session:
-        return target_set_view(session, TargetSetRepository(session).get(target_set_id))
+        sets = TargetSetRepository(session)
+        return row_answer(
+            "target set",
+            target_set_id,
+            lambda: target_set_view(session, sets.get(target_set_id)),
+        )
 
 
 @router.put("/{target_set_id}/chunks/{index}", dependencies=[OPERATE], openapi_extra=UPLOAD)

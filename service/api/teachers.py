@@ -20,6 +20,7 @@ from service.api.idempotency import (
     made_earlier,
 )
 from service.api.lists import list_page
+from service.api.one_row import row_answer
 from service.api.threads import ServiceRouter, run_in
 from service.api.uploads import UPLOAD, Upload, load, receive
 from service.db.repositories.audit import Actor, AuditRepository
@@ -64,11 +65,14 @@ def list_teachers(
     return list_page(found, TeacherItem.model_validate)
 
 
-@router.get("/{teacher_id}")
-def get_teacher(teacher_id: ResourceId, context: ContextDep) -> TeacherView:
+@router.get("/{teacher_id}", response_model=TeacherView)
+def get_teacher(teacher_id: ResourceId, context: ContextDep) -> Response:
     """Describe one teacher."""
     with context.database.reading() as session:
-        return TeacherView.model_validate(TeacherRepository(session).get(teacher_id))
+        teachers = TeacherRepository(session)
+        return row_answer(
+            "teacher", teacher_id, lambda: TeacherView.model_validate(teachers.get(teacher_id))
+        )
 
 
 @router.delete("/{teacher_id}", status_code=status.HTTP_204_NO_CONTENT, dependencies=[OPERATE])

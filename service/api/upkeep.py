@@ -8,6 +8,7 @@ from service.api.auth import OPERATE, READ, ActorDep
 from service.api.conditional import IfMatch, require_match, tagged
 from service.api.context import ContextDep, PageDep
 from service.api.lists import list_page
+from service.api.one_row import one_row
 from service.api.threads import ServiceRouter
 from service.api.views import columns_of
 from service.db.repositories.audit import AuditRepository
@@ -38,15 +39,15 @@ def get_fingerprint(
     chip_id: ResourceId, fingerprint_id: ResourceId, context: ContextDep
 ) -> WholeFingerprintView:
     """Read one fingerprint, with the rates of every column."""
-    with context.database.reading() as session:
+    with context.database.reading() as session, one_row("fingerprint", fingerprint_id):
         found = FingerprintRepository(session).get(chip_id, fingerprint_id)
         columns, answer = columns_of(found, WholeFingerprintView), answer_of(found)
-    return WholeFingerprintView(
-        **columns,
-        rates=answer["rates"],
-        noise=answer.get("noise"),
-        probes=answer.get("probes", 1),
-    )
+        return WholeFingerprintView(
+            **columns,
+            rates=answer["rates"],
+            noise=answer.get("noise"),
+            probes=answer.get("probes", 1),
+        )
 
 
 @router.get("/policy", response_model=PolicyView)

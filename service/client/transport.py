@@ -2,7 +2,8 @@
 
 import time
 import uuid
-from collections.abc import Iterator, Mapping
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple, TypeVar
 
@@ -19,6 +20,7 @@ from service.digests import CONTENT_DIGEST, content_digest
 from service.schemas.base import SAFETENSORS
 
 View = TypeVar("View", bound=BaseModel)
+_NAMED = 5  # rows that a warning names; a list may leave out many more
 
 
 class Retry(NamedTuple):
@@ -79,10 +81,15 @@ class Transport:
         )
 
     def every(self, path: str, model: type[View], **params: Any) -> Iterator[View]:
-        """Yield all items of a list, which is read page by page."""
+        """Yield all items of a list, which is read page by page.
+
+        Warns of what the service left out because its row in the database is damaged.
+        """
         cursor: str | None = None
         while True:
             answer = self.send("GET", path, params=_given({**params, "cursor": cursor})).json()
+            if unreadable := answer.get("unreadable"):
+                warnings.warn(_left_out(path, unreadable), stacklevel=2)
             yield from (model.model_validate(item) for item in answer["items"])
             cursor = answer["next_cursor"]
             if cursor is None:
@@ -132,6 +139,16 @@ class Transport:
 def upload_headers(data: bytes) -> dict[str, str]:
     """Return the headers for the upload of a safetensors block."""
     return {"Content-Type": SAFETENSORS, CONTENT_DIGEST: content_digest(data)}
+
+
+def _left_out(path: str, unreadable: Sequence[str]) -> str:
+    """Say which rows a list does not show."""
+    named = ", ".join(unreadable[:_NAMED])
+    more = f" and {len(unreadable) - _NAMED} more" if len(unreadable) > _NAMED else ""
+    return (
+        f"The list {path} leaves out {named}{more}: their rows in the service's database are "
+        "damaged; its log says what they hold."
+    )
 
 
 def _checked(response: httpx.Response) -> httpx.Response:

@@ -3,6 +3,7 @@
 from typing import Any, NamedTuple
 
 import pytest
+from httpx2 import Response
 from sqlalchemy import text
 from structlog.testing import capture_logs
 
@@ -61,6 +62,23 @@ def listed(world: World, path: str) -> tuple[list[Any], list[str]]:
     return answer.json()["items"], answer.json()["unreadable"]
 
 
+def alone(world: World, path: str, item: dict[str, Any]) -> Response | None:
+    """The answer with one item of a list; None for a key, which a list alone shows."""
+    if path == "/v1/keys":
+        return None
+    folder = "/v1/jobs" if path.endswith("/history") else path
+    name = item["version"] if path.endswith("/weights") else item["id"]
+    return world.client.get(f"{folder}/{name}")
+
+
+def refused_by_name(answer: Response | None) -> bool:
+    """Whether a row is refused as damaged, in a sentence that names it."""
+    if answer is None:
+        return True
+    named = answer.json()["instance"].rpartition("/")[2] in answer.json()["detail"]
+    return named and (answer.status_code, answer.json()["type"]) == (500, "/problems/damaged")
+
+
 def test_a_damaged_row_hides_no_other_and_is_named(world: World) -> None:
     chip = inhabited(world)
     for path, table, change in DAMAGES:
@@ -68,6 +86,8 @@ def test_a_damaged_row_hides_no_other_and_is_named(world: World) -> None:
         before, nothing = listed(world, shown)
         assert before
         assert nothing == []
+        whole = alone(world, shown, before[0])  # the control
+        assert whole is None or whole.status_code == 200, whole.text
         with world.context.database.writing() as session:
             victim = before[0].get("id") or session.scalar(NEWEST_WEIGHTS, {"chip": chip})
             column = change.partition(" = ")[0]
@@ -79,6 +99,7 @@ def test_a_damaged_row_hides_no_other_and_is_named(world: World) -> None:
         with capture_logs() as logs:
             items, unreadable = listed(world, shown)
         assert items == before[1:], change
+        assert refused_by_name(alone(world, shown, before[0])), change
         assert unreadable == [victim]
         assert any(line.get("id") == victim for line in logs)
         restore = text(f"UPDATE {table} SET {column} = :old WHERE id = :id")

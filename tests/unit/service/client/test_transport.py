@@ -145,3 +145,11 @@ def test_an_event_stream_that_breaks_off_goes_on_where_it_broke() -> None:
 
 def test_events_end_at_once_when_all_were_sent() -> None:
     assert list(Jobs(Line(httpx.Response(204)).transport()).events("1", after=9)) == []
+
+
+def test_a_list_that_leaves_out_damaged_rows_warns_and_names_them() -> None:
+    left_out = [f"row-{number}" for number in range(7)]
+    page = {"items": [{"name": "a"}], "next_cursor": None, "unreadable": left_out}
+    with pytest.warns(UserWarning, match=r"/v1/things leaves out row-0, .*row-4 and 2 more: "):
+        (found,) = Line(httpx.Response(200, json=page)).transport().every("/v1/things", Thing)
+    assert found.name == "a"
