@@ -26,6 +26,7 @@ from service.request_errors import TooLargeError, UnauthenticatedError
 from service.states import Scope
 from service.web.fleet import FleetQuery, read_fleet
 from service.web.job import read_job
+from service.web.problems import PROBLEM_PAGES
 
 _HERE = Path(__file__).parent
 _ASSETS = frozenset({"tandemcal.css", "live.js", "icon.svg"})
@@ -170,6 +171,21 @@ def logout(request: Request, context: ContextDep) -> Response:
     answer = RedirectResponse("/login", status_code=303)
     answer.delete_cookie(COOKIE)
     return answer
+
+
+@router.get("/problems/")
+def problems() -> Response:
+    """List the types of problems, as the field `type` of an answer names them."""
+    return _page("problem_types.html", pages=PROBLEM_PAGES)
+
+
+@router.get("/problems/{slug}")
+def problem_type(slug: str) -> Response:
+    """Show what a type of problem means and what to do. It needs no key."""
+    if slug not in PROBLEM_PAGES:
+        detail = "There is no problem of this type; /problems/ lists them."
+        return _page("problem.html", status=404, title="Not found", detail=detail)
+    return _page("problem_type.html", slug=slug, page=PROBLEM_PAGES[slug])
 
 
 @router.get("/static/{name}")
