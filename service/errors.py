@@ -85,6 +85,14 @@ class ChipAgentNotFoundError(NotFoundError):
     what = "agent of chip"
 
 
+class AmbiguousNameError(NotFoundError):
+    """Several resources of this kind are meant by a name."""
+
+    def __init__(self, what: str, name: str) -> None:
+        super().__init__(name)
+        self.args = (f"More than one {what} is meant by '{name}'; give the id of one.",)
+
+
 class ConflictError(ServiceError):
     """The request is valid, but the present state does not allow it."""
 

@@ -19,6 +19,7 @@ from service.api.idempotency import (
     made_earlier,
 )
 from service.api.lists import list_page
+from service.api.names import ChipId
 from service.api.one_row import row_answer
 from service.api.threads import ServiceRouter, run_in
 from service.api.views import chip_view, chip_viewer, job_viewer
@@ -32,7 +33,7 @@ from service.db.repositories.weights import WeightRepository
 from service.db.tables import Chip
 from service.errors import ChipAgentNotFoundError
 from service.schemas.agents import AgentView
-from service.schemas.base import Page, ResourceId
+from service.schemas.base import Page
 from service.schemas.jobs import JobView
 from service.schemas.resources import (
     ChipPatch,
@@ -81,7 +82,7 @@ def list_chips(
 
 
 @router.get("/{chip_id}", response_model=ChipView)
-def get_chip(chip_id: ResourceId, context: ContextDep) -> Response:
+def get_chip(chip_id: ChipId, context: ContextDep) -> Response:
     """Describe one chip: its state, its health, and what it has queued."""
     with context.database.reading() as session:
         chips = ChipRepository(session)
@@ -92,7 +93,7 @@ def get_chip(chip_id: ResourceId, context: ContextDep) -> Response:
 
 @router.patch("/{chip_id}", dependencies=[OPERATE], response_model=ChipView)
 def rename_chip(
-    chip_id: ResourceId,
+    chip_id: ChipId,
     body: ChipPatch,
     context: ContextDep,
     actor: ActorDep,
@@ -110,7 +111,7 @@ def rename_chip(
 
 
 @router.delete("/{chip_id}", dependencies=[OPERATE])
-def retire_chip(chip_id: ResourceId, context: ContextDep, actor: ActorDep) -> ChipView:
+def retire_chip(chip_id: ChipId, context: ContextDep, actor: ActorDep) -> ChipView:
     """Retire a chip: it takes no more jobs, its waiting jobs are cancelled, its history stays."""
     now = utc_now()
     with context.database.writing() as session:
@@ -127,7 +128,7 @@ def retire_chip(chip_id: ResourceId, context: ContextDep, actor: ActorDep) -> Ch
 
 
 @router.get("/{chip_id}/agent")
-def get_agent_of_chip(chip_id: ResourceId, context: ContextDep) -> AgentView:
+def get_agent_of_chip(chip_id: ChipId, context: ContextDep) -> AgentView:
     """Describe the agent that serves one chip."""
     with context.database.reading() as session:
         ChipRepository(session).get(chip_id)
@@ -138,7 +139,7 @@ def get_agent_of_chip(chip_id: ResourceId, context: ContextDep) -> AgentView:
 
 
 @router.get("/{chip_id}/weights", response_model=Page[WeightVersionView])
-def list_weights(chip_id: ResourceId, context: ContextDep, page: PageDep) -> Response:
+def list_weights(chip_id: ChipId, context: ContextDep, page: PageDep) -> Response:
     """List the weight versions of one chip, newest first."""
     with context.database.reading() as session:
         ChipRepository(session).get(chip_id)
@@ -147,7 +148,7 @@ def list_weights(chip_id: ResourceId, context: ContextDep, page: PageDep) -> Res
 
 
 @router.get("/{chip_id}/weights/{version}", response_model=WeightVersionView)
-def get_weights(chip_id: ResourceId, version: _Version, context: ContextDep) -> Response:
+def get_weights(chip_id: ChipId, version: _Version, context: ContextDep) -> Response:
     """Describe one weight version of a chip."""
     with context.database.reading() as session:
         ChipRepository(session).get(chip_id)
@@ -161,7 +162,7 @@ def get_weights(chip_id: ResourceId, version: _Version, context: ContextDep) -> 
 
 @router.get("/{chip_id}/weights/{version}/block", response_class=Response, responses=DOWNLOAD)
 def download_weights(
-    chip_id: ResourceId, version: _Version, request: Request, context: ContextDep
+    chip_id: ChipId, version: _Version, request: Request, context: ContextDep
 ) -> Response:
     """Download the codes and trims of one weight version."""
     with context.database.reading() as session:
@@ -173,7 +174,7 @@ def download_weights(
 
 
 @router.get("/{chip_id}/history", response_model=Page[JobView])
-def list_history(chip_id: ResourceId, context: ContextDep, page: PageDep) -> Response:
+def list_history(chip_id: ChipId, context: ContextDep, page: PageDep) -> Response:
     """List the jobs of one chip, newest first."""
     with context.database.reading() as session:
         ChipRepository(session).get(chip_id)

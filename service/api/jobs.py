@@ -18,6 +18,7 @@ from service.api.idempotency import (
     made_earlier,
 )
 from service.api.lists import list_page
+from service.api.names import id_in, with_ids
 from service.api.one_row import one_row
 from service.api.threads import ServiceRouter
 from service.api.views import job_view, job_viewer
@@ -27,7 +28,7 @@ from service.db.repositories.jobs import JobFilter, JobRepository
 from service.db.tables import Event
 from service.digests import etag
 from service.jobs.kinds.registry import JobKinds
-from service.schemas.base import Page, ResourceId
+from service.schemas.base import NAME_MAX, Page, ResourceId
 from service.schemas.jobs import JobView
 from service.states import TERMINAL, JobStatus
 
@@ -68,7 +69,7 @@ def _add_submit_job(router: APIRouter, bodies: Any) -> None:
                 view = job_view(session, JobRepository(session).get(made))
             else:
                 submitter = context.submitter(session, now, actor.key_id)
-                job = submitter.submit(body)
+                job = submitter.submit(with_ids(session, body))
                 idempotent.remember(job.id, now)
                 about = {"kind": job.kind, "chip_id": job.chip_id}
                 AuditRepository(session).record(actor, "job.submitted", job.id, now, **about)
@@ -84,11 +85,11 @@ def _add_list_jobs(router: APIRouter, names: type[StrEnum]) -> None:
         page: PageDep,
         status: Annotated[list[JobStatus] | None, Query(max_length=len(JobStatus))] = None,
         kind: names | None = None,  # type: ignore[valid-type]  # made with the service
-        chip_id: Annotated[str | None, Query(max_length=36)] = None,
+        chip_id: Annotated[str | None, Query(max_length=NAME_MAX)] = None,
     ) -> Response:
         """List jobs, newest first. `status` may be given several times."""
         with context.database.reading() as session:
-            wanted = JobFilter(tuple(status or ()), kind, chip_id)
+            wanted = JobFilter(tuple(status or ()), kind, id_in(session, "chip_id", chip_id))
             found = JobRepository(session).list(wanted, page)
             return list_page(found, job_viewer(session, found.rows))
 

@@ -19,6 +19,7 @@ from service.api.idempotency import (
     made_earlier,
 )
 from service.api.lists import list_page
+from service.api.names import id_in, with_ids
 from service.api.one_row import row_answer
 from service.api.threads import ServiceRouter, run_in
 from service.api.uploads import UPLOAD, Upload, load, receive
@@ -30,7 +31,7 @@ from service.db.repositories.teachers import TeacherRepository
 from service.db.tables import TargetChunk, TargetSet
 from service.jobs.kinds.collect import request_for
 from service.request_errors import FieldProblem, InvalidFieldsError
-from service.schemas.base import Page, ResourceId
+from service.schemas.base import NAME_MAX, Page, ResourceId
 from service.schemas.jobs import JobView
 from service.schemas.resources import ChunkView, TargetSetItem, TargetSetRequest, TargetSetView
 from service.states import Split, TargetSetState
@@ -59,8 +60,9 @@ def create_target_set(
         if made := idempotent.earlier_result():
             target_set = sets.get(made)
         else:
-            TeacherRepository(session).get(body.teacher_id)
-            target_set = _target_set(body, now)
+            named = with_ids(session, body)
+            TeacherRepository(session).get(named.teacher_id)
+            target_set = _target_set(named, now)
             sets.add(target_set)
             idempotent.remember(target_set.id, now)
             AuditRepository(session).record(
@@ -75,11 +77,11 @@ def create_target_set(
 def list_target_sets(
     context: ContextDep,
     page: PageDep,
-    teacher_id: Annotated[str | None, Query(max_length=36)] = None,
+    teacher_id: Annotated[str | None, Query(max_length=NAME_MAX)] = None,
 ) -> Response:
     """List target sets, newest first. Each one by its id says which chunks are missing."""
     with context.database.reading() as session:
-        found = TargetSetRepository(session).list(teacher_id, page)
+        found = TargetSetRepository(session).list(id_in(session, "teacher_id", teacher_id), page)
         return list_page(found, target_set_viewer(session, found.rows))
 
 

@@ -20,13 +20,14 @@ from service.api.idempotency import (
     made_earlier,
 )
 from service.api.lists import list_page
+from service.api.names import TeacherId
 from service.api.one_row import row_answer
 from service.api.threads import ServiceRouter, run_in
 from service.api.uploads import UPLOAD, Upload, load, receive
 from service.db.repositories.audit import Actor, AuditRepository
 from service.db.repositories.teachers import TeacherRepository
 from service.db.tables import Teacher
-from service.schemas.base import Page, ResourceId
+from service.schemas.base import Page
 from service.schemas.resources import TeacherItem, TeacherMetadata, TeacherView
 
 router = ServiceRouter(prefix="/v1/teachers", tags=["teachers"], dependencies=[READ])
@@ -66,7 +67,7 @@ def list_teachers(
 
 
 @router.get("/{teacher_id}", response_model=TeacherView)
-def get_teacher(teacher_id: ResourceId, context: ContextDep) -> Response:
+def get_teacher(teacher_id: TeacherId, context: ContextDep) -> Response:
     """Describe one teacher."""
     with context.database.reading() as session:
         teachers = TeacherRepository(session)
@@ -76,7 +77,7 @@ def get_teacher(teacher_id: ResourceId, context: ContextDep) -> Response:
 
 
 @router.delete("/{teacher_id}", status_code=status.HTTP_204_NO_CONTENT, dependencies=[OPERATE])
-def delete_teacher(teacher_id: ResourceId, context: ContextDep, actor: ActorDep) -> None:
+def delete_teacher(teacher_id: TeacherId, context: ContextDep, actor: ActorDep) -> None:
     """Delete a teacher that no target set uses."""
     with context.database.writing() as session:
         TeacherRepository(session).delete(teacher_id)

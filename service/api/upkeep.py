@@ -8,6 +8,7 @@ from service.api.auth import OPERATE, READ, ActorDep
 from service.api.conditional import IfMatch, require_match, tagged
 from service.api.context import ContextDep, PageDep
 from service.api.lists import list_page
+from service.api.names import ChipId, with_ids
 from service.api.one_row import one_row
 from service.api.threads import ServiceRouter
 from service.api.views import columns_of
@@ -26,7 +27,7 @@ router = ServiceRouter(prefix="/v1/chips/{chip_id}", tags=["chips"], dependencie
 
 
 @router.get("/fingerprints", response_model=Page[FingerprintView])
-def list_fingerprints(chip_id: ResourceId, context: ContextDep, page: PageDep) -> Response:
+def list_fingerprints(chip_id: ChipId, context: ContextDep, page: PageDep) -> Response:
     """List the fingerprints of one chip, newest first."""
     with context.database.reading() as session:
         ChipRepository(session).get(chip_id)
@@ -36,7 +37,7 @@ def list_fingerprints(chip_id: ResourceId, context: ContextDep, page: PageDep) -
 
 @router.get("/fingerprints/{fingerprint_id}")
 def get_fingerprint(
-    chip_id: ResourceId, fingerprint_id: ResourceId, context: ContextDep
+    chip_id: ChipId, fingerprint_id: ResourceId, context: ContextDep
 ) -> WholeFingerprintView:
     """Read one fingerprint, with the rates of every column."""
     with context.database.reading() as session, one_row("fingerprint", fingerprint_id):
@@ -51,7 +52,7 @@ def get_fingerprint(
 
 
 @router.get("/policy", response_model=PolicyView)
-def get_policy(chip_id: ResourceId, context: ContextDep) -> Response:
+def get_policy(chip_id: ChipId, context: ContextDep) -> Response:
     """Read the policy: when the chip is probed and calibrated automatically."""
     with context.database.reading() as session:
         ChipRepository(session).get(chip_id)
@@ -64,7 +65,7 @@ def get_policy(chip_id: ResourceId, context: ContextDep) -> Response:
 
 @router.put("/policy", dependencies=[OPERATE], response_model=PolicyView)
 def put_policy(
-    chip_id: ResourceId,
+    chip_id: ChipId,
     body: PolicyRequest,
     context: ContextDep,
     actor: ActorDep,
@@ -77,6 +78,7 @@ def put_policy(
     with context.database.writing() as session:
         _require_match(session, if_match, chip_id)
         ChipRepository(session).get_usable(chip_id)
+        body = with_ids(session, body)
         if body.student_id is not None:
             StudentRepository(session).get(body.student_id)
         rules, now = body.model_dump(mode="json"), clock(session)
@@ -88,7 +90,7 @@ def put_policy(
 
 @router.delete("/policy", status_code=status.HTTP_204_NO_CONTENT, dependencies=[OPERATE])
 def delete_policy(
-    chip_id: ResourceId, context: ContextDep, actor: ActorDep, if_match: IfMatch = None
+    chip_id: ChipId, context: ContextDep, actor: ActorDep, if_match: IfMatch = None
 ) -> None:
     """Delete the policy: no more jobs are planned for the chip. Queued jobs stay.
 

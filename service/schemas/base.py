@@ -38,6 +38,8 @@ class DescribedAs:
 Json = dict[str, Any]
 JsonObject = dict[str, JsonValue]
 ResourceId = Annotated[str, Field(min_length=1, max_length=36)]
+NAME_MAX = 200  # characters
+IdOrName = Annotated[str, Field(min_length=1, max_length=NAME_MAX)]
 INTEGER_MAX = 2**31 - 1  # of a column of integers
 SEQ_MAX = 2**53 - 1  # of the number of an event; larger ones are no integers in JavaScript
 Interval = Annotated[float, Field(ge=1, le=10 * 366 * 86_400)]  # s, at most ten years

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field, model_validator
 
-from service.schemas.base import Instant, Json, Request, ResourceId, View
+from service.schemas.base import IdOrName, Instant, Json, Request, View
 from service.states import JobStatus
 
 
@@ -28,7 +28,7 @@ class Submission(Request):
 class ChipSubmission(Submission):
     """Asks for a job with a chip."""
 
-    chip_id: ResourceId
+    chip_id: IdOrName
     if_unavailable: Literal["queue", "reject"] = "queue"  # what to do while the chip is offline
     # Passes in which a network that is larger than the chip may be placed, part after part; every
     # run of the chip writes all parts again. Left out of what is stored where it is 1.

@@ -9,11 +9,11 @@ from pydantic import Json as JsonText
 from ltl_core.network.spec import NetworkSpec
 from service.schemas.base import (
     DescribedAs,
+    IdOrName,
     Instant,
     Json,
     JsonObject,
     Request,
-    ResourceId,
     Title,
     View,
 )
@@ -65,7 +65,7 @@ class TargetSetRequest(Request):
     """A target set to be made from a teacher and samples that are uploaded in chunks."""
 
     name: Title
-    teacher_id: ResourceId
+    teacher_id: IdOrName
     chunks: int = Field(ge=1, le=100_000)  # how many will be uploaded; they are numbered from 0
     percentile: float = Field(default=99.0, gt=0, le=100)
 

@@ -7,7 +7,7 @@ from pydantic import Field, field_validator, model_validator
 
 from ltl_core.settings import CalibrationSettings, Data
 from service.daily_times import daily_times
-from service.schemas.base import INTEGER_MAX, Interval, Json, Request, ResourceId, View
+from service.schemas.base import INTEGER_MAX, IdOrName, Interval, Json, Request, View
 from service.schemas.resources import PredictedLossView
 
 
@@ -61,7 +61,7 @@ class PolicyRequest(Request):
     fixed_times: list[TimeOfDay] = Field(default=[], max_length=96)  # planned jobs begin then alone
     # Shortest time between two calibrations.
     pause_s: float = Field(default=3600.0, ge=0, le=10 * 366 * 86_400)
-    student_id: ResourceId | None = None  # None: the student of the version in force
+    student_id: IdOrName | None = None  # None: the student of the version in force
     # Synthetic stimuli: a lab need not leave its data on the service.
     settings: CalibrationSettings = CalibrationSettings(data=Data.SYNTHETIC)
     priority: int = Field(default=8, ge=0, le=9)  # 9 goes last

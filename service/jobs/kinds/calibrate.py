@@ -46,7 +46,7 @@ from service.jobs.kinds.spec import (
 )
 from service.jobs.messages import Ended, Json
 from service.request_errors import FieldProblem, InvalidFieldsError
-from service.schemas.base import ResourceId
+from service.schemas.base import IdOrName, ResourceId
 from service.schemas.jobs import ChipSubmission
 
 
@@ -54,7 +54,7 @@ class CalibrateRequest(ChipSubmission):
     """Bring a chip to what the golden student does."""
 
     kind: Literal["calibrate"]
-    student_id: ResourceId
+    student_id: IdOrName
     settings: CalibrationSettings = CalibrationSettings()
     # Age at which the chip gets its last trims, in s of its own clock: a job that follows by itself
     # if this one publishes a version. Meanwhile the chip is free.

@@ -9,7 +9,7 @@ from service.jobs.kinds.context import JobContext
 from service.jobs.kinds.needed_memory import measuring_memory
 from service.jobs.kinds.spec import CHIP_SESSION, TARGETS, JobKindSpec, ResultStore
 from service.jobs.messages import Ended, Json
-from service.schemas.base import ResourceId
+from service.schemas.base import IdOrName
 from service.schemas.jobs import ChipSubmission
 from service.states import JobStatus, Split
 
@@ -22,7 +22,7 @@ class EvaluateRequest(ChipSubmission):
     """Measure a chip with the weights in force, or with the student's own if it has none."""
 
     kind: Literal["evaluate"]
-    student_id: ResourceId
+    student_id: IdOrName
 
 
 def evaluate(context: JobContext) -> Ended:

@@ -28,7 +28,7 @@ from service.jobs.kinds.spec import (
 )
 from service.jobs.messages import Ended, Json
 from service.request_errors import FieldProblem, InvalidFieldsError
-from service.schemas.base import ResourceId
+from service.schemas.base import IdOrName, ResourceId
 from service.schemas.jobs import ChipSubmission
 from service.states import JobStatus, Split
 
@@ -43,7 +43,7 @@ class TuneRequest(ChipSubmission):
     """Make the circuits of a chip alike by its registers; the student says what stands on it."""
 
     kind: Literal["tune"]
-    student_id: ResourceId | None = None  # None: that of the version in force
+    student_id: IdOrName | None = None  # None: that of the version in force
     registers_of: ResourceId | None = None  # an earlier tune job, whose registers are set again
     settings: TuneSettings = TuneSettings()
 
