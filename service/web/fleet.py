@@ -23,7 +23,13 @@ from service.web.job_rows import JobRow, any_job_row, figure_of, job_rows
 from service.web.recovery import Recovery, recovery_of
 
 _CHIPS_SHOWN, _JOBS_SHOWN = 200, 25
-_ATTENTION = (ChipHealth.GOOD, ChipHealth.DRIFTING, ChipHealth.BAD, ChipHealth.UNKNOWN)
+_ATTENTION = (
+    ChipHealth.GOOD,
+    ChipHealth.DRIFTING,
+    ChipHealth.BAD,
+    ChipHealth.UNKNOWN,
+    ChipState.OFFLINE,
+)
 
 
 class ChipRow(NamedTuple):
@@ -68,7 +74,7 @@ def read_fleet(session: Session, query: FleetQuery, kinds: JobKinds, now: dateti
     chips = _chips(session, query)
     jobs = JobRepository(session).list(JobFilter(), PageRequest(_JOBS_SHOWN, query.jobs))
     return Fleet(
-        headline=_headline(overview.health_counts(), overview.open_jobs()),
+        headline=_headline(_health_counts(session, now), overview.open_jobs()),
         chips=_chip_rows(session, chips, kinds, now),
         chips_cursor=chips.next_cursor,
         jobs=job_rows(session, jobs, kinds, now),
@@ -97,7 +103,7 @@ def _chip_rows(
         id = chip.id
         row = _chip_row(chip, last.get(id), depth.get(id, 0), now_running.get(id))
         row = row._replace(probes=sparkline(scores.get(id, ())))
-        return row._replace(state=ChipState.OFFLINE) if id in offline else row
+        return _as_offline(row) if id in offline and chip.retired_at is None else row
 
     rows, unreadable = [], dict(overview.chip_names(chips.unreadable))
     for chip in chips.rows:
@@ -109,6 +115,11 @@ def _chip_rows(
             unreadable[chip.id] = chip.name
     rows += [_unreadable_chip(id, name) for id, name in unreadable.items()]
     return tuple(sorted(rows, key=lambda row: row.id))
+
+
+def _as_offline(row: ChipRow) -> ChipRow:
+    """Show a chip that cannot be reached as such: its last health says nothing of now."""
+    return row._replace(state=ChipState.OFFLINE, health=ChipState.OFFLINE)
 
 
 def _unreadable_chip(chip_id: str, name: str) -> ChipRow:
@@ -147,6 +158,14 @@ def _chip_row(chip: Chip, last: LastCalibration | None, queue: int, job: JobRow 
         queue=queue,
         job=job,
     )
+
+
+def _health_counts(session: Session, now: datetime) -> dict[str, int]:
+    """Count the chips of each health; those that are offline count as offline alone."""
+    known = OverviewRepository(session).health_counts()
+    offline = AgentRepository(session).offline_counts(now)
+    counts = {name: count - offline.get(name, 0) for name, count in known.items()}
+    return counts | {ChipState.OFFLINE: sum(offline.values())}
 
 
 def _headline(health: Mapping[str, int], jobs: Mapping[str, int]) -> str:

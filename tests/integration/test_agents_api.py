@@ -20,11 +20,13 @@ from service.db.repositories.dispatches import DispatchRepository
 from service.db.repositories.events import EventRepository
 from service.db.repositories.jobs import JobRepository
 from service.db.repositories.leases import LeaseRepository
+from service.db.tables import Chip
 from service.jobs.attempts.attempt import Attempt, DispatchTicket, Holder, Refusal, begin_attempt
 from service.jobs.attempts.describe import Describer
 from service.jobs.messages import ExecutorConfig
 from service.networks import PRIVATE
 from service.settings import Settings
+from service.states import ChipHealth
 from tests.recording import RecordingEngine
 from tests.world import World
 
@@ -173,6 +175,19 @@ def test_a_silent_agent_takes_its_chip_offline_and_a_heartbeat_brings_it_back(
     assert world.client.post("/v1/agents/agent-1/heartbeat").status_code == 200
     assert chip(world, chip_id)["state"] == "idle"
     assert events(world, chip_id).count("chip.online") == 1
+
+
+def test_an_offline_chip_counts_as_offline_and_not_as_it_was_last(world: World) -> None:
+    chip_id = registered(world)
+    with world.context.database.writing() as session:
+        session.execute(update(Chip).where(Chip.id == chip_id).values(health=ChipHealth.GOOD))
+    heard = world.client.get("/").text
+    assert ("1 chip: 1 good." in heard, 'class="health good"' in heard) == (True, True)
+    fall_silent(world)
+    silent = world.client.get("/").text
+    assert ("1 chip: 1 offline." in silent, 'class="health good"' in silent) == (True, False)
+    assert world.client.delete(f"/v1/chips/{chip_id}").status_code == 200
+    assert "offline" not in world.client.get("/").text
 
 
 def test_the_heartbeat_of_an_unknown_agent_gets_404(world: World) -> None:
