@@ -8,7 +8,20 @@
 
   const PAUSE = 1000; // ms between two requests
   const PAUSE_AFTER_ERROR = 5000;
+  const PATIENCE = 5000; // ms that the service has to answer; a frozen one keeps the connection open
+  const age = document.querySelector("[data-age]");
+  const warning = document.querySelector("[data-warning]");
   let etag = null;
+  let answeredAt = Date.now();
+  let answering = true;
+
+  // The age is shown outside the live part and outside the live region: it changes each second.
+  function showAge() {
+    const seconds = Math.round((Date.now() - answeredAt) / 1000);
+    const ended = root.querySelector("[data-ended]");
+    age.textContent = ended ? "" : `updated ${seconds} s ago`;
+    warning.hidden = answering;
+  }
 
   // Replace only what changed, so that selection and focus elsewhere stay.
   function update(old, fresh) {
@@ -25,17 +38,26 @@
     [...old.childNodes].forEach((node, index) => update(node, after[index]));
   }
 
+  // A part that the reader opened or closed stays so.
+  function keepOpen(fresh) {
+    const shown = root.querySelectorAll("details");
+    fresh.querySelectorAll("details").forEach((part, place) => {
+      if (shown[place]) part.open = shown[place].open;
+    });
+  }
+
   async function look() {
     const headers = etag ? { "If-None-Match": etag } : {};
-    const answer = await fetch(root.dataset.live, { headers, credentials: "same-origin" });
+    const signal = AbortSignal.timeout(PATIENCE);
+    const answer = await fetch(root.dataset.live, { headers, signal, credentials: "same-origin" });
     if (answer.status === 401) location.reload(); // signed out: the reloaded page leads to the login
     if (answer.status >= 400) throw new Error(`status ${answer.status}`);
-    root.classList.remove("stale");
     if (answer.status !== 200) return;
-    etag = answer.headers.get("ETag");
     const fresh = root.cloneNode(false);
     const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+    etag = answer.headers.get("ETag"); // only once the whole part has come
     fresh.append(...page.body.childNodes);
+    keepOpen(fresh);
     const [before, after] = [[...root.children], [...fresh.children]];
     if (before.length === after.length) {
       before.forEach((element, index) => update(element, after[index]));
@@ -49,8 +71,9 @@
     if (!document.hidden) {
       try {
         await look();
+        [answeredAt, answering] = [Date.now(), true];
       } catch {
-        root.classList.add("stale");
+        answering = false;
         pause = PAUSE_AFTER_ERROR;
       }
     }
@@ -58,4 +81,6 @@
   }
 
   if (!root.querySelector("[data-ended]")) setTimeout(follow, PAUSE);
+  showAge();
+  setInterval(showAge, 1000);
 })();
