@@ -136,7 +136,7 @@ def _next(session: Session) -> None:
 def _summary(session: Session) -> None:
     """Read what the headline of the fleet page counts."""
     overview = OverviewRepository(session)
-    overview.health_counts()
+    overview.all_chips()
     overview.open_jobs()
 
 

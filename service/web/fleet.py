@@ -1,6 +1,7 @@
 """Data of the fleet page: a headline, a row for each chip, a row for each job."""
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence, Set
 from datetime import datetime
 from typing import NamedTuple
 
@@ -8,21 +9,23 @@ from sqlalchemy.orm import Session
 
 from service.db.isolation import going_on
 from service.db.repositories.agents import AgentRepository
-from service.db.repositories.chips import ChipFilter, ChipRepository
+from service.db.repositories.chips import ChipRepository
 from service.db.repositories.fingerprints import FingerprintRepository
 from service.db.repositories.jobs import JobFilter, JobRepository
-from service.db.repositories.overview import LastCalibration, OverviewRepository
-from service.db.repositories.paging import PageRequest, RowPage
+from service.db.repositories.overview import ChipFacts, LastCalibration, OverviewRepository
+from service.db.repositories.paging import PageRequest
 from service.db.tables import Chip
 from service.formatting import DASH, loss_text, plural, score_text
 from service.jobs.kinds.registry import JobKinds
 from service.logs import warn_in_a_line
-from service.states import ChipHealth, ChipState, JobStatus
+from service.states import ACTIVE, ChipHealth, ChipState, JobStatus
 from service.web.drift import PROBES_SHOWN, Sparkline, sparkline
 from service.web.job_rows import JobRow, any_job_row, figure_of, job_rows
-from service.web.recovery import Recovery, recovery_of
+from service.web.recovery import Axis, Recovery, axis_of, recovery_of
+from service.web.survey import FleetSort, Strip, Wanted, chosen, strip
 
-_CHIPS_SHOWN, _JOBS_SHOWN = 200, 25
+_CHIPS_SHOWN, _JOBS_SHOWN = 100, 25
+_RUNNING_SHOWN = 10
 _ATTENTION = (
     ChipHealth.GOOD,
     ChipHealth.DRIFTING,
@@ -55,66 +58,96 @@ class Fleet(NamedTuple):
     """All data of the fleet page."""
 
     headline: str
+    strip: Strip
     chips: tuple[ChipRow, ...]
-    chips_cursor: str | None
+    chips_found: int  # on all pages
+    chips_known: int  # whatever is asked for
+    next_page: int | None
+    axis: Axis  # of the accuracies before and after
+    running: tuple[JobRow, ...]
     jobs: tuple[JobRow, ...]
     jobs_cursor: str | None
 
 
 class FleetQuery(NamedTuple):
-    """Which pages of the two lists to show, from the query of the address."""
+    """Which part of the two lists to show, from the query of the address."""
 
-    chips: str | None = None  # cursor of the list of chips
+    q: str = ""  # part of the name of a chip
+    health: str = ""
+    sort: FleetSort = FleetSort.WORST
+    page: int = 1  # of the chips
     jobs: str | None = None  # cursor of the list of jobs
 
 
 def read_fleet(session: Session, query: FleetQuery, kinds: JobKinds, now: datetime) -> Fleet:
     """Read the data of the fleet page."""
-    overview = OverviewRepository(session)
-    chips = _chips(session, query)
-    jobs = JobRepository(session).list(JobFilter(), PageRequest(_JOBS_SHOWN, query.jobs))
+    overview, repository = OverviewRepository(session), JobRepository(session)
+    known = _as_reached(overview.all_chips(), AgentRepository(session).all_offline(now))
+    found = chosen(known, Wanted(query.q, query.health, query.sort))
+    begin = _CHIPS_SHOWN * (query.page - 1)
+    rows = _chip_rows(session, found[begin : begin + _CHIPS_SHOWN], kinds, now)
+    axis = axis_of([row.recovery for row in rows if row.recovery])
+    jobs = repository.list(JobFilter(), PageRequest(_JOBS_SHOWN, query.jobs))
+    running = repository.list(JobFilter(status=tuple(ACTIVE)), PageRequest(_RUNNING_SHOWN))
     return Fleet(
-        headline=_headline(_health_counts(session, now), overview.open_jobs()),
-        chips=_chip_rows(session, chips, kinds, now),
-        chips_cursor=chips.next_cursor,
+        headline=_headline(Counter(chip.health for chip in known), overview.open_jobs()),
+        strip=strip(found),
+        chips=tuple(row._replace(recovery=_on(axis, row.recovery)) for row in rows),
+        chips_found=len(found),
+        chips_known=len(known),
+        next_page=query.page + 1 if begin + _CHIPS_SHOWN < len(found) else None,
+        axis=axis,
+        running=job_rows(session, running, kinds, now),
         jobs=job_rows(session, jobs, kinds, now),
         jobs_cursor=jobs.next_cursor,
     )
 
 
-def _chips(session: Session, query: FleetQuery) -> RowPage[Chip]:
-    page = PageRequest(_CHIPS_SHOWN, query.chips, oldest_first=True)
-    return ChipRepository(session).list(ChipFilter(), page)
+def _on(axis: Axis, recovery: Recovery | None) -> Recovery | None:
+    return None if recovery is None else recovery._replace(axis=axis)
+
+
+def _as_reached(chips: Sequence[ChipFacts], offline: Set[str]) -> list[ChipFacts]:
+    """Show chips that cannot be reached as such: their last health says nothing of now."""
+    return [
+        chip._replace(health=ChipState.OFFLINE)
+        if chip.id in offline and chip.health != ChipHealth.RETIRED
+        else chip
+        for chip in chips
+    ]
 
 
 def _chip_rows(
-    session: Session, chips: RowPage[Chip], kinds: JobKinds, now: datetime
-) -> tuple[ChipRow, ...]:
-    ids = [chip.id for chip in chips.rows]
+    session: Session, shown: Sequence[ChipFacts], kinds: JobKinds, now: datetime
+) -> list[ChipRow]:
+    """Return the rows of these chips, in the same order."""
+    chips = ChipRepository(session).some([chip.id for chip in shown])
+    found: list[Chip] = [row[0] for row in chips.rows]
+    ids = [chip.id for chip in found]
     overview = OverviewRepository(session)
     last, running = overview.last_calibrations(ids), overview.running_jobs(ids)
     depth = JobRepository(session).queue_depth(ids)
-    offline = AgentRepository(session).offline(ids, now)
+    offline = {chip.id for chip in shown if chip.health == ChipState.OFFLINE}
     scores = FingerprintRepository(session).last_scores(ids, PROBES_SHOWN)
-    names = {chip.id: chip.name for chip in chips.rows}
+    names = {chip.id: chip.name for chip in found}
     now_running = {id: any_job_row(job, names[id], kinds, now) for id, job in running.items()}
 
     def row_of(chip: Chip) -> ChipRow:
         id = chip.id
         row = _chip_row(chip, last.get(id), depth.get(id, 0), now_running.get(id))
         row = row._replace(probes=sparkline(scores.get(id, ())))
-        return _as_offline(row) if id in offline and chip.retired_at is None else row
+        return _as_offline(row) if id in offline else row
 
-    rows, unreadable = [], dict(overview.chip_names(chips.unreadable))
-    for chip in chips.rows:
+    rows, unreadable = {}, dict(overview.chip_names(chips.unreadable))
+    for chip in found:
         with going_on() as outcome:
-            rows.append(row_of(chip))
+            rows[chip.id] = row_of(chip)
         if outcome.error is not None:
             event = "pages: the row of a chip is damaged, it is shown as unreadable"
             warn_in_a_line(__name__, event, outcome.error, chip_id=chip.id)
             unreadable[chip.id] = chip.name
-    rows += [_unreadable_chip(id, name) for id, name in unreadable.items()]
-    return tuple(sorted(rows, key=lambda row: row.id))
+    rows |= {id: _unreadable_chip(id, name) for id, name in unreadable.items()}
+    return [rows[chip.id] for chip in shown if chip.id in rows]
 
 
 def _as_offline(row: ChipRow) -> ChipRow:
@@ -158,14 +191,6 @@ def _chip_row(chip: Chip, last: LastCalibration | None, queue: int, job: JobRow 
         queue=queue,
         job=job,
     )
-
-
-def _health_counts(session: Session, now: datetime) -> dict[str, int]:
-    """Count the chips of each health; those that are offline count as offline alone."""
-    known = OverviewRepository(session).health_counts()
-    offline = AgentRepository(session).offline_counts(now)
-    counts = {name: count - offline.get(name, 0) for name, count in known.items()}
-    return counts | {ChipState.OFFLINE: sum(offline.values())}
 
 
 def _headline(health: Mapping[str, int], jobs: Mapping[str, int]) -> str:

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import parse_qs, quote, urlencode
 
-from fastapi import Depends, Request, Response
+from fastapi import Depends, Query, Request, Response
 from fastapi.responses import FileResponse, RedirectResponse
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
@@ -23,14 +23,16 @@ from service.api.threads import ServiceRouter
 from service.digests import etag
 from service.errors import JobStateError, NotFoundError
 from service.request_errors import TooLargeError, UnauthenticatedError
-from service.states import Scope
+from service.states import ChipHealth, ChipState, Scope
 from service.web.fleet import FleetQuery, read_fleet
 from service.web.job import read_job
 from service.web.problems import PROBLEM_PAGES
+from service.web.survey import FleetSort
 
 _HERE = Path(__file__).parent
 _ASSETS = frozenset({"tandemcal.css", "live.js", "icon.svg"})
 _FORM_LIMIT = 4096  # bytes
+_HEALTHS = ("", *ChipHealth, ChipState.OFFLINE)  # to choose from; empty means any
 _HEADERS = {
     "Content-Security-Policy": (
         "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; "
@@ -71,6 +73,18 @@ async def _form(request: Request) -> dict[str, str]:
     return {name: values[0] for name, values in fields.items()}
 
 
+def _asked(
+    q: Annotated[str, Query(max_length=200)] = "",
+    health: Annotated[str, Query(max_length=20)] = "",
+    sort: FleetSort = FleetSort.WORST,
+    page: Annotated[int, Query(ge=1, le=10**6)] = 1,
+    jobs: str | None = None,
+) -> FleetQuery:
+    """Read which chips and jobs the address asks for."""
+    return FleetQuery(q, health, sort, page, jobs)
+
+
+Asked = Annotated[FleetQuery, Depends(_asked)]
 Reader = Annotated[bool, Depends(_may_read)]
 Operator = Annotated[bool, Depends(_may_operate)]
 Form = Annotated[dict[str, str], Depends(_form)]
@@ -81,14 +95,13 @@ def fleet(
     request: Request,
     context: ContextDep,
     reader: Reader,
-    chips: str | None = None,
-    jobs: str | None = None,
+    query: Asked,
 ) -> Response:
     """Show the fleet page: health of all chips, and the newest jobs."""
     if not reader:
         return _to_login(request)
-    query = FleetQuery(chips, jobs)
-    return _page("fleet.html", **_fleet(context, query), live=_address("/fragments/fleet", query))
+    shown = _fleet(context, query) | {"query": query, "healths": _HEALTHS, "sorts": [*FleetSort]}
+    return _page("fleet.html", **shown, live=_address("/fragments/fleet", query))
 
 
 @router.get("/fragments/fleet")
@@ -96,13 +109,12 @@ def fleet_fragment(
     request: Request,
     context: ContextDep,
     reader: Reader,
-    chips: str | None = None,
-    jobs: str | None = None,
+    query: Asked,
 ) -> Response:
     """Return the live part of the fleet page; 304 if it has not changed."""
     if not reader:
         return Response(status_code=401)
-    return _fragment(request, "fleet_live.html", _fleet(context, FleetQuery(chips, jobs)))
+    return _fragment(request, "fleet_live.html", _fleet(context, query))
 
 
 @router.get("/jobs/{job_id}")
@@ -203,7 +215,7 @@ def _fleet(context: Context, query: FleetQuery) -> dict[str, Any]:
     return {
         "fleet": shown,
         "now": now,
-        "more_chips": _address("/", query._replace(chips=shown.chips_cursor)),
+        "more_chips": shown.next_page and _address("/", query._replace(page=shown.next_page)),
         "older_jobs": _address("/", query._replace(jobs=shown.jobs_cursor)),
     }
 
@@ -247,7 +259,8 @@ def _own(target: str) -> str:
 
 
 def _address(path: str, query: FleetQuery) -> str:
-    given = {name: value for name, value in query._asdict().items() if value}
+    usual = FleetQuery()._asdict()
+    given = {name: value for name, value in query._asdict().items() if value != usual[name]}
     return f"{path}?{urlencode(given)}" if given else path
 
 

@@ -1,11 +1,25 @@
 """Accuracy of a chip before and after a calibration, as a small drawing and as a sentence."""
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from service.formatting import percent, points
 
 _LEFT, _RIGHT = 8, 192  # of the drawing, px
+_ROUND = 0.05  # the ends of an axis are multiples of it
+
+
+class Axis(NamedTuple):
+    """The range of accuracies that a drawing shows."""
+
+    low: float = 0.0
+    high: float = 1.0
+
+    def pixel(self, share: float) -> float:
+        """Return the horizontal position of an accuracy, in pixels."""
+        place = (share - self.low) / (self.high - self.low)
+        return round(_LEFT + place * (_RIGHT - _LEFT), 1)
 
 
 class Recovery(NamedTuple):
@@ -15,21 +29,22 @@ class Recovery(NamedTuple):
     before: float
     after: float
     golden: float
+    axis: Axis = Axis()
 
     @property
     def x_before(self) -> float:
         """Horizontal position of the accuracy before, in pixels."""
-        return _pixel(self.before)
+        return self.axis.pixel(self.before)
 
     @property
     def x_after(self) -> float:
         """Horizontal position of the accuracy after, in pixels."""
-        return _pixel(self.after)
+        return self.axis.pixel(self.after)
 
     @property
     def x_golden(self) -> float:
         """Horizontal position of the golden student's accuracy, in pixels."""
-        return _pixel(self.golden)
+        return self.axis.pixel(self.golden)
 
     @property
     def sentence(self) -> str:
@@ -38,6 +53,15 @@ class Recovery(NamedTuple):
             f"before {percent(self.before)}, after {percent(self.after)} "
             f"({points(self.after - self.before)}); golden student {percent(self.golden)}"
         )
+
+
+def axis_of(shown: Sequence[Recovery]) -> Axis:
+    """Return one axis for these drawings: their range, rounded outward to 5 points."""
+    figures = [figure for one in shown for figure in (one.before, one.after, one.golden)]
+    if not figures:
+        return Axis()
+    low = _ROUND * math.floor(min(figures) / _ROUND)
+    return Axis(low, max(low + _ROUND, _ROUND * math.ceil(max(figures) / _ROUND)))
 
 
 def recovery_of(job_id: str, result: Mapping[str, Any] | None) -> Recovery | None:
@@ -50,7 +74,3 @@ def recovery_of(job_id: str, result: Mapping[str, Any] | None) -> Recovery | Non
         return None
     before, after, golden = (float(figure) for figure in figures if figure is not None)
     return Recovery(job_id, before, after, golden)
-
-
-def _pixel(share: float) -> float:
-    return round(_LEFT + share * (_RIGHT - _LEFT), 1)

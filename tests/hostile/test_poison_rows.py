@@ -301,7 +301,8 @@ def test_without_reading_row_by_row_one_row_hides_all(
     chips: PoisonedFleet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("service.db.repositories.metrics.readable_rows", all_or_nothing)
-    monkeypatch.setattr("service.db.repositories.paging.readable_rows", all_or_nothing)
+    for of in ("paging", "chips", "overview"):
+        monkeypatch.setattr(f"service.db.repositories.{of}.readable_rows", all_or_nothing)
     with capture_logs():
         assert named("tandemcal_chips", health="unknown") not in scrape(chips.world)
         with pytest.raises((ValueError, TypeError)):

@@ -171,7 +171,7 @@ def test_a_silent_agent_takes_its_chip_offline_and_a_heartbeat_brings_it_back(
     chip_id = registered(world)
     fall_silent(world)
     assert chip(world, chip_id)["state"] == "offline"
-    assert "offline" in world.client.get("/").text
+    assert "offline" in world.client.get("/fragments/fleet").text
     assert world.client.post("/v1/agents/agent-1/heartbeat").status_code == 200
     assert chip(world, chip_id)["state"] == "idle"
     assert events(world, chip_id).count("chip.online") == 1
@@ -181,13 +181,13 @@ def test_an_offline_chip_counts_as_offline_and_not_as_it_was_last(world: World) 
     chip_id = registered(world)
     with world.context.database.writing() as session:
         session.execute(update(Chip).where(Chip.id == chip_id).values(health=ChipHealth.GOOD))
-    heard = world.client.get("/").text
+    heard = world.client.get("/fragments/fleet").text
     assert ("1 chip: 1 good." in heard, 'class="health good"' in heard) == (True, True)
     fall_silent(world)
-    silent = world.client.get("/").text
+    silent = world.client.get("/fragments/fleet").text
     assert ("1 chip: 1 offline." in silent, 'class="health good"' in silent) == (True, False)
     assert world.client.delete(f"/v1/chips/{chip_id}").status_code == 200
-    assert "offline" not in world.client.get("/").text
+    assert "offline" not in world.client.get("/fragments/fleet").text
 
 
 def test_the_heartbeat_of_an_unknown_agent_gets_404(world: World) -> None:

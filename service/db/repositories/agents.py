@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Select, and_, func, or_, select, update
+from sqlalchemy import ColumnElement, Select, and_, or_, select, update
 from sqlalchemy.orm import Session
 from uuid_utils import uuid7
 
@@ -135,15 +135,9 @@ class AgentRepository:
         query = silent_chips(now).where(Chip.id.in_(chip_ids))
         return set(self._session.scalars(query))
 
-    def offline_counts(self, now: datetime) -> dict[str, int]:
-        """Count the chips whose agent is silent, by their last health; retired chips are not."""
-        query = select(Chip.health, func.count().label("chips")).where(
-            Chip.id.in_(silent_chips(now)),
-            Chip.retired_at.is_(None),
-            Chip.health.in_(ChipHealth),
-        )
-        rows = self._session.execute(query.group_by(Chip.health))
-        return {row.health: row.chips for row in rows}
+    def all_offline(self, now: datetime) -> set[str]:
+        """Return the ids of all chips whose agent is missing or silent."""
+        return set(self._session.scalars(silent_chips(now)))
 
     def why_silent(self, chip_id: str, now: datetime) -> str | None:
         """Say why a chip is offline, for the jobs that wait for it; None if it can be driven."""

@@ -2,12 +2,13 @@
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from service.db.base import Json
+from service.db.isolation import ReadableRows, readable_rows
 from service.db.repositories.events import EventRepository, Subject
 from service.db.repositories.paging import PageRequest, RowPage, fetch_page
 from service.db.tables import Chip, ChipLease
@@ -68,6 +69,10 @@ class ChipRepository:
         if wanted.name is not None:
             query = query.where(Chip.name == wanted.name)
         return fetch_page(self._session, query, Chip.id, page)
+
+    def some(self, chip_ids: Sequence[str]) -> ReadableRows[Any]:
+        """Return the rows of these chips in any order, and the ids of those that are damaged."""
+        return readable_rows(self._session, select(Chip).where(Chip.id.in_(chip_ids)), Chip.id)
 
     def add(self, chip: Chip) -> None:
         """Store a new chip, with a lease that is free. Raises NameTakenError."""
