@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO
@@ -21,8 +22,10 @@ class WarmProcess:
 
     def __init__(self, words: Sequence[str], status: socket.socket) -> None:
         self._words, self._status = words, status
+        self._telling = threading.Lock()
         self.returncode: int | None = None
-        self.pid = self._next(_LOADED_WITHIN)
+        self._wait_for_words(_LOADED_WITHIN)
+        self.pid = self._told()
 
     def poll(self) -> int | None:
         """The exit code, or None while it runs."""
@@ -32,10 +35,12 @@ class WarmProcess:
             return None
 
     def wait(self, timeout: float) -> int:
-        """The exit code. Raises subprocess.TimeoutExpired."""
+        """The exit code. Several threads may wait. Raises subprocess.TimeoutExpired."""
         if self.returncode is None:
-            self.returncode = self._next(timeout)
-            self._status.close()
+            self._wait_for_words(timeout)
+            with self._telling:
+                if self.returncode is None:
+                    self.returncode = self._told()
         return self.returncode
 
     def send_signal(self, number: signal.Signals) -> None:
@@ -51,10 +56,15 @@ class WarmProcess:
         """End it."""
         self.send_signal(signal.SIGKILL)
 
-    def _next(self, timeout: float) -> int:
-        """What the server says next."""
+    def __del__(self) -> None:
+        self._status.close()  # not before: another thread may wait for it
+
+    def _wait_for_words(self, timeout: float) -> None:
+        """Wait until the server says something, or has said its last. Raises TimeoutExpired."""
         if not select.select([self._status], [], [], timeout)[0]:
             raise subprocess.TimeoutExpired(list(self._words), timeout)
+
+    def _told(self) -> int:
         told = self._status.recv(_LONGEST)
         assert told, "the warm server has ended"
         return int(told)
