@@ -9,8 +9,9 @@ _MAX_POOL = (
     "tandemcal.replace_max_pool(module) returns a copy with average pools, to be fine-tuned"
 )
 _MAX_POOL_FUNCTION = (
-    "spikes have no maximum to pool; use F.avg_pool2d or AvgPool2d here and fine-tune, or write "
-    "nn.MaxPool2d, which tandemcal.replace_max_pool(module) finds; it does not find functions"
+    "spikes have no maximum to pool; use F.avg_pool2d, AvgPool2d or a stride of 2 in the "
+    "convolution, and fine-tune; or write nn.MaxPool2d, which tandemcal.replace_max_pool(module) "
+    "finds; it does not find functions"
 )
 _CLIPPED = (
     "a rate is neither negative nor unbounded; put nn.Hardtanh(0, 2), a clipped ReLU, in its place "
