@@ -9,6 +9,7 @@ from service.digests import etag
 from service.request_errors import PreconditionFailedError
 from service.schemas.base import View
 
+_KEPT = ("ETag", "Cache-Control")  # of an answer, where 304 takes its place
 HEADER_MAX = 1000  # characters of a list of tags
 IfMatch = Annotated[str | None, Header(max_length=HEADER_MAX)]
 Handler = Callable[[Request], Coroutine[Any, Any, Response]]
@@ -42,11 +43,10 @@ def answered_once(handle: Handler) -> Handler:
         if not is_whole or not request.url.path.startswith("/v1/"):
             return response
         tag = response.headers.setdefault("ETag", etag(bytes(response.body)))
-        response.headers.setdefault("Cache-Control", "no-cache")
         known = request.headers.get("if-none-match", "")
         if known.strip() != "*" and tag not in [one.removeprefix("W/") for one in _tags(known)]:
             return response
-        kept = {"ETag": tag, "Cache-Control": response.headers["Cache-Control"]}
+        kept = {name: response.headers[name] for name in _KEPT if name in response.headers}
         return Response(status_code=status.HTTP_304_NOT_MODIFIED, headers=kept)
 
     return handle_tagged
