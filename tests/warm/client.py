@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO
@@ -15,6 +16,7 @@ from typing import IO
 ROOT = Path(__file__).parents[2]
 _LONGEST = 32  # bytes of a number
 _LOADED_WITHIN = 120.0  # s; other work may share the machine
+_TURN = 0.05  # s that one of several waiting threads has the socket
 
 
 class WarmProcess:
@@ -24,7 +26,8 @@ class WarmProcess:
         self._words, self._status = words, status
         self._telling = threading.Lock()
         self.returncode: int | None = None
-        self._wait_for_words(_LOADED_WITHIN)
+        if not self._has_words(_LOADED_WITHIN):
+            raise subprocess.TimeoutExpired(list(words), _LOADED_WITHIN)
         self.pid = self._told()
 
     def poll(self) -> int | None:
@@ -36,11 +39,15 @@ class WarmProcess:
 
     def wait(self, timeout: float) -> int:
         """The exit code. Several threads may wait. Raises subprocess.TimeoutExpired."""
-        if self.returncode is None:
-            self._wait_for_words(timeout)
+        ends = time.monotonic() + timeout
+        while self.returncode is None:
             with self._telling:
-                if self.returncode is None:
+                left = max(0.0, min(_TURN, ends - time.monotonic()))
+                if self.returncode is None and self._has_words(left):
                     self.returncode = self._told()
+                    self._status.close()
+            if self.returncode is None and time.monotonic() >= ends:
+                raise subprocess.TimeoutExpired(list(self._words), timeout)
         return self.returncode
 
     def send_signal(self, number: signal.Signals) -> None:
@@ -56,13 +63,9 @@ class WarmProcess:
         """End it."""
         self.send_signal(signal.SIGKILL)
 
-    def __del__(self) -> None:
-        self._status.close()  # not before: another thread may wait for it
-
-    def _wait_for_words(self, timeout: float) -> None:
-        """Wait until the server says something, or has said its last. Raises TimeoutExpired."""
-        if not select.select([self._status], [], [], timeout)[0]:
-            raise subprocess.TimeoutExpired(list(self._words), timeout)
+    def _has_words(self, within: float) -> bool:
+        """Whether the server says something, or has said its last, within so many seconds."""
+        return bool(select.select([self._status], [], [], within)[0])
 
     def _told(self) -> int:
         told = self._status.recv(_LONGEST)
