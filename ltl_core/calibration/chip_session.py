@@ -62,7 +62,7 @@ class ChipSession:
 
     @property
     def spent(self) -> Spent:
-        """What was spent so far, with what runs of the chip have written."""
+        """Samples, cell writes and pulses that this session has spent; writes of runs count too."""
         before, now = self._written, written_in_runs(self._backend)
         self._written = now
         if now != before:

@@ -45,12 +45,19 @@ class Call(NamedTuple):
 
     @property
     def signal(self) -> Signal:
-        """What the operation reads, if it is a single value; neurons are made for it."""
+        """Signal that the operation reads; an activation becomes a layer of neurons.
+
+        Raises UnsupportedLayerError if it is not a single value.
+        """
         return self.reader.read_input(self.plain)
 
     @property
     def plain(self) -> Signal:
-        """As `signal`, for an operation that may become part of the input's scale."""
+        """Signal that the operation reads, with a scale and shift of the input left in it.
+
+        It is for operations that may become part of that scale. Raises UnsupportedLayerError if it
+        is not a single value.
+        """
         if isinstance(self.value, Score):
             raise self._replace(place=self.value.place).refused(
                 f"only the end of a module may have one, which is left out; {ACCEPTED}"

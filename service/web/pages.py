@@ -1,5 +1,6 @@
 """The web pages. A small script keeps them current; they are complete without it."""
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import parse_qs, quote, urlencode
@@ -144,9 +145,9 @@ def cancel(context: ContextDep, operator: Operator, actor: ActorDep, job_id: str
         detail = "Cancelling a job needs a key with the scope 'operate'; sign in with such a key."
         return _page("problem.html", status=403, title="Not allowed", detail=detail)
     try:
-        cancelling.cancel(context, actor, job_id)
-    except JobStateError:
-        pass  # the job ended before the button was pressed; its page shows how
+        # A job may have ended before the button was pressed; its page shows how.
+        with suppress(JobStateError):
+            cancelling.cancel(context, actor, job_id)
     except NotFoundError as error:
         return _page("problem.html", status=404, title="Not found", detail=str(error))
     return RedirectResponse(f"/jobs/{job_id}", status_code=303)
