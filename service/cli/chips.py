@@ -12,6 +12,7 @@ from service.cli.client import (
     AsJson,
     Key,
     Url,
+    answer,
     client_of,
     fail,
     first_fault,
@@ -110,10 +111,8 @@ def register(
             made = client.chips.register(name, preset=preset, seed=seed, overrides=given)
         else:
             made = client.chips.register_backend(name, backend, given)
-    if as_json:
-        show_json(made)
-    else:
-        say(f"The chip {made.name} is registered as {short_id(made.id)}.")
+    words = f"The chip {made.name} is registered as {short_id(made.id)}."
+    answer(made, words, as_json=as_json)
 
 
 @chips_app.command()
@@ -123,10 +122,7 @@ def retire(chip: Chip, url: Url = DEFAULT_URL, key: Key = "", as_json: AsJson = 
         chip_id = client.chips.get(chip).id
         client.chips.retire(chip_id)
         retired = client.chips.get(chip_id)
-    if as_json:
-        show_json(retired)
-    else:
-        say(f"The chip {retired.name} is retired.")
+    answer(retired, f"The chip {retired.name} is retired.", as_json=as_json)
 
 
 @chips_app.command()

@@ -82,6 +82,14 @@ def show_json(found: BaseModel | Sequence[BaseModel]) -> None:
     typer.echo(json.dumps(plain, indent=2))
 
 
+def answer(found: BaseModel, words: str, *, as_json: bool) -> None:
+    """Print a resource as JSON if asked to, else a sentence about it."""
+    if as_json:
+        show_json(found)
+    else:
+        say(words)
+
+
 def say(sentence: str) -> None:
     """Print a sentence."""
     Console().print(sentence, highlight=False, markup=False, soft_wrap=True)

@@ -14,10 +14,10 @@ from service.cli.client import (
     Key,
     Url,
     Wait,
+    answer,
     client_of,
     local_time,
     read_json,
-    say,
     show_json,
 )
 from service.cli.listing import ListingGroup
@@ -121,10 +121,7 @@ def cancel(job: Job, url: Url = DEFAULT_URL, key: Key = "", as_json: AsJson = Fa
     """Cancel a job: a waiting one at once, a running one after its current step."""
     with client_of(url, key) as client:
         found = client.jobs.cancel(client.jobs.find(job).id)
-    if as_json:
-        show_json(found)
-    else:
-        say(f"{found.kind} {short_id(found.id)}: {found.status}")
+    answer(found, f"{found.kind} {short_id(found.id)}: {found.status}", as_json=as_json)
 
 
 @jobs_app.command()

@@ -13,6 +13,7 @@ from service.cli.client import (
     AsJson,
     Key,
     Url,
+    answer,
     client_of,
     fail,
     local_time,
@@ -85,10 +86,9 @@ def make(
             _keep(client, made, out)
     if out is not None:
         say(f"The key {short_id(made.id)} is in {out}, readable by you alone.")
-    elif as_json:
-        show_json(made)
     else:
-        say(f"The key {short_id(made.id)} was made; it is shown only once: {made.key}")
+        words = f"The key {short_id(made.id)} was made; it is shown only once: {made.key}"
+        answer(made, words, as_json=as_json)
 
 
 @keys_app.command()
@@ -96,10 +96,8 @@ def revoke(which: Which, url: Url = DEFAULT_URL, key: Key = "", as_json: AsJson 
     """Revoke a key: its sessions and event streams end."""
     with client_of(url, key) as client:
         revoked = client.keys.revoke(_found(which, list(client.keys.list())).id)
-    if as_json:
-        show_json(revoked)
-    else:
-        say(f"The key {short_id(revoked.id)} ({revoked.name}) is revoked.")
+    words = f"The key {short_id(revoked.id)} ({revoked.name}) is revoked."
+    answer(revoked, words, as_json=as_json)
 
 
 def _bounded(days: float | None) -> float | None:

@@ -3,7 +3,7 @@
 import typer
 from rich.console import Console
 
-from service.cli.client import say, show_json
+from service.cli.client import answer
 from service.cli.exit_codes import ExitCode
 from service.cli.progress import follow_all, words_about
 from service.client.sdk import Tandemcal
@@ -19,9 +19,6 @@ def conclude(client: Tandemcal, job: JobView, *, wait: bool, as_json: bool) -> N
     name = f"{job.kind} {short_id(job.id)}"
     if wait:
         [job] = follow_all(client.jobs, {name: job}, Console(stderr=True))
-    if as_json:
-        show_json(job)
-    else:
-        say(f"{name}: {words_about(job)}")
+    answer(job, f"{name}: {words_about(job)}", as_json=as_json)
     if job.terminal and job.status != "succeeded":
         raise typer.Exit(ExitCode.FAILED)
