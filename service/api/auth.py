@@ -50,6 +50,12 @@ async def authenticate(
 PrincipalDep = Annotated[Principal, Depends(authenticate)]
 
 
+def scopes_of(request: Request) -> frozenset[Scope]:
+    """Return the scopes of the key of this request; none without a valid key."""
+    principal: Principal | None = getattr(request.state, "principal", None)
+    return principal.scopes if principal else frozenset()
+
+
 async def actor_of(request: Request) -> Actor:
     """Return who makes this request, for the audit trail: its key, if any, and its address."""
     principal: Principal | None = getattr(request.state, "principal", None)
