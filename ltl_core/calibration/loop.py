@@ -62,7 +62,7 @@ class Calibration:
         """
         published = None if start is None else start.fingerprint
         check_chip(settings, backend, was_published=published is not None)
-        self._golden, self._settings, self._test = student, settings, tested(test, settings)
+        self._settings, self._test = settings, tested(test, settings)
         self._student = (
             student if start is None else student._replace(codes=start.codes, side=start.side)
         )
@@ -148,11 +148,21 @@ class Calibration:
         """Learn no more; `steps` goes on with verifying what was learned."""
         self._stopped, self._ended_by = True, reason
 
-    def roll_back(self) -> None:
-        """Put back the codes and registers of the start. Raises what the chip raises."""
+    def roll_back(self) -> Callable[[], None]:
+        """Put back the codes and registers of the start.
+
+        What it returns sets the registers and side weights that were found until now again.
+        """
+        found = self._session.side
         self._circuits.roll_back()
         self._session.write(self._student.codes)  # a tuning that did not end has cleared the trims
         self._session.set_side(self._student.side)
+
+        def redo() -> None:
+            self._circuits.restore()
+            self._session.set_side(found)
+
+        return redo
 
     def steps(self) -> Iterator[Progress]:
         """Place, measure, learn, verify and measure again. Raises what the chip raises."""
@@ -253,21 +263,9 @@ class Calibration:
     def _conclude(self, candidate: Judgement) -> Conclusion:
         """Leave the best codes on the chip, with the registers that belong to them."""
         if not self._has_changed:
-            return Conclusion(
-                Seen(self._student.codes, candidate), improved=False, candidate=candidate
-            )
-
-        def roll_back() -> Callable[[], None]:
-            side = self._session.side
-            self.roll_back()
-
-            def redo() -> None:
-                self._circuits.restore()
-                self._session.set_side(side)
-
-            return redo
-
-        return self._guard.conclude(Seen(self._method.codes, candidate), roll_back)
+            start = Seen(self._student.codes, candidate)
+            return Conclusion(start, improved=False, candidate=candidate)
+        return self._guard.conclude(Seen(self._method.codes, candidate), self.roll_back)
 
     def _make_guard(self, before: Measured, checkpoint: Checkpoint | None) -> Safeguard:
         start = Seen(self._student.codes, before.verification)
