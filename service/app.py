@@ -43,6 +43,7 @@ from service.settings import Settings
 from service.startup import prepare
 from service.version import code_version
 from service.web import pages
+from service.web.rendering import show_error
 
 MakeEngine = Callable[[Settings, Database, JobKinds], JobEngine]
 
@@ -104,7 +105,7 @@ def create_app(
         app.include_router(metrics.router)
     app.include_router(pages.router)
     app.add_api_route("/v1/openapi.json", described(app, kinds), dependencies=[READ])
-    add_error_handlers(app)
+    add_error_handlers(app, show_error)
     return app
 
 

@@ -15,7 +15,7 @@ from service.db.repositories.keys import KeyRepository
 from service.db.session import Database
 from service.keys import hash_key
 from service.logs import warn_in_a_line
-from service.request_errors import UnauthenticatedError
+from service.request_errors import ForbiddenError, UnauthenticatedError
 from service.states import Scope
 
 _CACHED = 5.0  # s; a key that another process revokes is accepted for at most this long
@@ -53,12 +53,18 @@ class CredentialStore:
         return await self._find(hash_key(token), of_session=True)
 
     def log_in(self, key: str, now: datetime, address: str) -> str:
-        """Open a browser session; return the token for its cookie. Raises UnauthenticatedError."""
+        """Open a browser session; return the token for its cookie.
+
+        Raises UnauthenticatedError, and ForbiddenError for a key that may not read: such as the
+        key of an agent, to which no page could be shown.
+        """
         token = secrets.token_urlsafe(32)
         with self._database.writing() as session:
             keys = KeyRepository(session)
             if (row := keys.by_hash(hash_key(key), now)) is None:
                 raise UnauthenticatedError
+            if Scope.READ not in row.scopes:
+                raise ForbiddenError(Scope.READ)
             opened = BrowserSession(
                 sha256=hash_key(token), key_id=row.id, expires_at=now + self._session_life
             )

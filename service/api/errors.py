@@ -2,7 +2,7 @@
 
 import errno
 import traceback
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from http import HTTPStatus
 from typing import Any, NamedTuple, cast
 from urllib.parse import quote
@@ -26,6 +26,7 @@ from service.logs import in_a_line
 from service.schemas.resources import FieldError, Problem
 
 MEDIA_TYPE = "application/problem+json"
+ErrorPage = Callable[[Request, Problem], Response]  # what a browser is shown in place of JSON
 _METHODS = ("DELETE", "GET", "HEAD", "PATCH", "POST", "PUT")
 
 
@@ -88,8 +89,12 @@ _POINTERS: Mapping[type[Exception], str] = {
 _log = structlog.get_logger(__name__)
 
 
-def add_error_handlers(app: FastAPI) -> None:
-    """Turn every error into an answer of the type `application/problem+json`."""
+def add_error_handlers(app: FastAPI, page: ErrorPage) -> None:
+    """Turn every error into an answer of the type `application/problem+json`.
+
+    A browser that asks for a page outside the API gets `page` in its place.
+    """
+    app.state.error_page = page
     app.add_exception_handler(core.CalibrationError, _known)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _http)
@@ -123,6 +128,10 @@ def problem(
         instance=request.url.path,
         **(own or {}),
     )
+    if _is_page(request):
+        page: Response = request.app.state.error_page(request, body)
+        page.headers.update(headers or {})
+        return page
     content = within_limits(body.model_dump(mode="json", exclude_none=True))
     return JSONResponse(content, kind.status, dict(headers or {}), media_type=MEDIA_TYPE)
 
@@ -172,8 +181,9 @@ async def _http(request: Request, error: Exception) -> Response:
     refused = cast(HTTPException, error)
     status = HTTPStatus(refused.status_code)
     slug = status.phrase.lower().replace(" ", "-")
+    hint = "" if _is_page(request) else "; see /v1/openapi.json for what there is"
     detail = {
-        404: f"There is nothing at {request.url.path}; see /v1/openapi.json for what there is.",
+        404: f"There is nothing at {request.url.path}{hint}.",
         405: f"{request.url.path} does not accept {request.method}; see /v1/openapi.json.",
     }.get(status, str(refused.detail))
     headers = {"Allow": _methods(request)} if status == 405 else refused.headers

@@ -9,7 +9,8 @@ from fastapi.responses import RedirectResponse
 from service.api.auth import scopes_of
 from service.request_errors import TooLargeError
 from service.states import Scope
-from service.web.rendering import show
+from service.web.rendering import show_problem
+from service.web.viewer import has_ended
 
 _FORM_LIMIT = 4096  # bytes
 
@@ -44,11 +45,15 @@ Form = Annotated[dict[str, str], Depends(_first_fields)]  # the first value of e
 
 
 def to_login(request: Request) -> Response:
-    """Lead to the form to sign in, and from there back to what was asked for."""
+    """Lead to the form to sign in, and from there back to what was asked for.
+
+    The form says so where a session has ended.
+    """
     target = request.url.path + (f"?{request.url.query}" if request.url.query else "")
-    return RedirectResponse(f"/login?next={quote(target)}", status_code=303)
+    ended = "&ended=1" if has_ended(request) else ""
+    return RedirectResponse(f"/login?next={quote(target)}{ended}", status_code=303)
 
 
 def not_allowed(request: Request, detail: str) -> Response:
     """Answer that the key has not the scope that is needed; `detail` says what to do."""
-    return show(request, "problem.html", status=403, title="Not allowed", detail=detail)
+    return show_problem(request, 403, "Not allowed", detail)

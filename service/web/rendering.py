@@ -8,7 +8,9 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from service import formatting
 from service.digests import etag
+from service.schemas.resources import Problem
 from service.web.navigation import navigation
+from service.web.viewer import viewer_of
 
 _TEMPLATES = Path(__file__).parent / "templates"
 _HEADERS = {
@@ -23,19 +25,33 @@ _HEADERS = {
 
 
 def show(request: Request, template: str, *, status: int = 200, **shown: Any) -> Response:
-    """Answer with a whole page; its header has the navigation of whoever asks."""
-    return _html(_render(template, shown | {"navigation": navigation(request)}), status)
+    """Answer with a whole page; its header has the navigation of whoever asks.
+
+    The template also gets `viewer`, and shows the buttons that this one may press.
+    """
+    seen_by = {"navigation": navigation(request), "viewer": viewer_of(request)}
+    return _html(_render(template, shown | seen_by), status)
 
 
 def show_part(request: Request, template: str, shown: dict[str, Any]) -> Response:
     """Answer with a live part; 304 if it equals the one that the browser has."""
-    text = _render(template, shown)
+    text = _render(template, shown | {"viewer": viewer_of(request)})
     tag = etag(text)
     if request.headers.get("if-none-match") == tag:
         return Response(status_code=304, headers={"ETag": tag})
     answer = _html(text, 200)
     answer.headers["ETag"] = tag
     return answer
+
+
+def show_problem(request: Request, status: int, title: str, detail: str) -> Response:
+    """Answer with a page that says why there is nothing else to show."""
+    return show(request, "problem.html", status=status, title=title, detail=detail)
+
+
+def show_error(request: Request, problem: Problem) -> Response:
+    """Answer with an error of any route as a page."""
+    return show_problem(request, problem.status, problem.title, problem.detail)
 
 
 def _html(text: bytes, status: int) -> Response:
