@@ -42,7 +42,7 @@ from service.metrics import make_registry
 from service.settings import Settings
 from service.startup import prepare
 from service.version import code_version
-from service.web import pages
+from service.web import pages, queue_routes
 from service.web.rendering import show_error
 
 MakeEngine = Callable[[Settings, Database, JobKinds], JobEngine]
@@ -60,6 +60,7 @@ _ROUTERS = (  # searched from the top: the most frequent requests first
     sessions.router,
     health.router,
 )
+_PAGES = (pages.router, queue_routes.router)
 
 
 def run_jobs_here(settings: Settings, database: Database, kinds: JobKinds) -> JobEngine:
@@ -103,7 +104,8 @@ def create_app(
         app.include_router(router)
     if settings.metrics_port is None:
         app.include_router(metrics.router)
-    app.include_router(pages.router)
+    for router in _PAGES:
+        app.include_router(router)
     app.add_api_route("/v1/openapi.json", described(app, kinds), dependencies=[READ])
     add_error_handlers(app, show_error)
     return app

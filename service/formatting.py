@@ -83,6 +83,22 @@ def ago(then: datetime | None, now: datetime) -> str:
     return f"{passed.days} d ago"
 
 
+def ahead(then: datetime | None, now: datetime) -> str:
+    """Format in how long a time is, rounded down; `now` once it has come."""
+    if then is None:
+        return DASH
+    left = then - now
+    if left <= timedelta(0):
+        return "now"
+    if left < timedelta(minutes=1):
+        return "within a minute"
+    if left < timedelta(hours=1):
+        return f"in {left // timedelta(minutes=1)} min"
+    if left < timedelta(days=1):
+        return f"in {left // timedelta(hours=1)} h"
+    return f"in {left.days} d"
+
+
 def instant(then: datetime | None) -> str:
     """Format a time in UTC, to the second."""
     return DASH if then is None else f"{then:%Y-%m-%d %H:%M:%S} UTC"

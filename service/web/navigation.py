@@ -25,7 +25,10 @@ class _Place(NamedTuple):
     below: tuple[str, ...] = ()  # begins of the addresses of pages that belong to it
 
 
-_PLACES = (_Place("/", "Fleet", Scope.READ, ("/chips/",)),)
+_PLACES = (
+    _Place("/", "Fleet", Scope.READ, ("/chips/",)),
+    _Place("/queue", "Queue", Scope.READ, ("/jobs/",)),
+)
 
 
 def navigation(request: Request) -> tuple[Link, ...]:

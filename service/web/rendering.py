@@ -75,6 +75,7 @@ def _make_environment() -> Environment:
         "amount": formatting.amount,
         "seconds": formatting.seconds,
         "ago": formatting.ago,
+        "ahead": formatting.ahead,
         "instant": formatting.instant,
     }
     return environment

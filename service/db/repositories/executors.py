@@ -1,12 +1,16 @@
 """Executors: the processes that run jobs, and when each recorded its last heartbeat."""
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
+from typing import Any
 
 from sqlalchemy import delete, func, select
 from sqlalchemy.orm import Session
 
+from service.db.isolation import ReadableRows, readable_rows
 from service.db.repositories.upsert import put
-from service.db.tables import Executor
+from service.db.tables import Executor, Job
+from service.states import ACTIVE
 
 
 class ExecutorRepository:
@@ -27,10 +31,22 @@ class ExecutorRepository:
         """Delete the executors without a heartbeat for so long: they are dead."""
         self._session.execute(delete(Executor).where(Executor.heartbeat_at < now - silence))
 
-    def living(self, silence: timedelta, now: datetime) -> list[str]:
+    def list(self, limit: int) -> ReadableRows[Executor]:
+        """Return the executors, those with the newest heartbeat first."""
+        query = select(Executor).order_by(Executor.heartbeat_at.desc(), Executor.id).limit(limit)
+        found: ReadableRows[Any] = readable_rows(self._session, query, Executor.id)
+        return ReadableRows([row[0] for row in found.rows], found.unreadable)
+
+    def load(self) -> dict[str, int]:
+        """Return how many jobs each executor runs; those that run none are absent."""
+        query = select(Job.executor_id, func.count()).where(Job.status.in_(ACTIVE))
+        rows = self._session.execute(query.group_by(Job.executor_id))
+        return {executor: jobs for executor, jobs in rows if executor is not None}
+
+    def living(self, silence: timedelta, now: datetime) -> Sequence[str]:
         """Return the executors with a heartbeat in the time that a living one may be silent."""
         query = select(Executor.id).where(Executor.heartbeat_at >= now - silence)
-        return list(self._session.scalars(query))
+        return self._session.scalars(query).all()
 
     def slots(self, silence: timedelta, now: datetime) -> int:
         """Return how many jobs all living executors together run at once."""

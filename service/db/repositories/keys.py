@@ -1,6 +1,6 @@
 """API keys, and browser sessions opened with them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 
 from sqlalchemy import ColumnElement, and_, delete, or_, select, update
@@ -51,6 +51,11 @@ class KeyRepository:
     def list(self, page: PageRequest) -> RowPage[ApiKey]:
         """Return one page of keys, revoked ones too."""
         return fetch_page(self._session, select(ApiKey), ApiKey.id, page)
+
+    def names(self, key_ids: Collection[str]) -> dict[str, str]:
+        """Return the names of these keys, revoked ones too, by id."""
+        query = select(ApiKey.id, ApiKey.name).where(ApiKey.id.in_(key_ids))
+        return {row.id: row.name for row in self._session.execute(query)}
 
     def note_use(self, used: Mapping[str, datetime]) -> None:
         """Store when keys were last used."""

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from service.formatting import ago, amount, percent, plural, points, seconds
+from service.formatting import ago, ahead, amount, percent, plural, points, seconds
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
 THIN = "\u202f"
@@ -51,6 +51,21 @@ def test_amounts_are_grouped(value: float | None, text: str) -> None:
 )
 def test_times_are_shown_relative_to_now(passed: timedelta, text: str) -> None:
     assert ago(NOW - passed, NOW) == text
+
+
+@pytest.mark.parametrize(
+    ("left", "text"),
+    [
+        (timedelta(seconds=-5), "now"),
+        (timedelta(seconds=59), "within a minute"),
+        (timedelta(minutes=3, seconds=59), "in 3 min"),
+        (timedelta(hours=5), "in 5 h"),
+        (timedelta(days=9), "in 9 d"),
+    ],
+)
+def test_times_to_come_are_shown_as_what_is_left(left: timedelta, text: str) -> None:
+    assert ahead(NOW + left, NOW) == text
+    assert ahead(None, NOW) == "–"
 
 
 def test_differences_carry_their_sign() -> None:
