@@ -5,8 +5,11 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from sqlalchemy import select
 
+from service.db.repositories.fingerprints import answer_of
 from service.db.tables import Chip, Student
+from service.db.upkeep_tables import Fingerprint
 from service.formatting import loss_text, short_id
 from service.states import JobStatus
 from tests.integration.jobs_lab import Lab, Process, SeededLab, Service, a_lab, until
@@ -40,6 +43,13 @@ def leave_alone(lab: Lab, chip: str) -> None:
         row = session.get_one(Chip, chip)
         assert row.state_saved_at is not None
         row.state_saved_at -= MONTH
+
+
+def weight_map(lab: Lab, job: str) -> Any:
+    """The weight map that a job kept with its fingerprint."""
+    with lab.database.reading() as session:
+        kept = session.scalars(select(Fingerprint).where(Fingerprint.job_id == job)).one()
+        return answer_of(kept)["weight_map"]
 
 
 def shown(service: Service, chip: str) -> Any:
@@ -76,6 +86,39 @@ def test_a_probe_says_how_far_the_chip_is_from_publication(
         assert len(student.golden_accuracy or {}) == 1  # of the calibration
     writes = [drive for drive in lab.drives_of(chip) if drive.verb == "program"]
     assert len({drive.pid for drive in writes}) == 2  # asked to write by both jobs
+
+
+def test_a_chip_in_software_tells_how_far_its_weights_are_from_their_codes(
+    lab: Lab, service: Service
+) -> None:
+    body = {"name": "transparent", "settings": {"preset": "harsh", "seed": 3}}
+    chip = service.http.post("/v1/chips", json=body).json()["id"]
+    calibration = service.published(chip).id
+    leave_alone(lab, chip)
+    probe = service.submit(kind="probe", chip_id=chip)
+    assert lab.ended(probe).status == JobStatus.SUCCEEDED, lab.job(probe).reason
+    assert "weight_map" not in (lab.job(calibration).result or {})
+    published, found = weight_map(lab, calibration), weight_map(lab, probe)
+    assert (published["shows"], found["shows"]) == ("error", "error")
+    layer = found["tile"]["layer"]
+    assert found["layers"][layer] > 1.5 * published["layers"][layer] > 0.1  # a month later
+    assert found["chip_time_s"] - published["chip_time_s"] > MONTH.total_seconds()
+    assert found["pulses"]["most"] >= found["pulses"]["mean"] > 0
+    assert found["pulses"] == published["pulses"]  # a probe writes nothing
+    tile = found["tile"]
+    assert len(tile["bins"]) == -(-tile["columns"] // tile["bin_columns"])
+
+
+def test_of_another_chip_the_distance_of_its_codes_from_the_golden_ones_is_kept(
+    lab: Lab, service: Service, drifted: tuple[str, str]
+) -> None:
+    chip, probe = drifted
+    found = weight_map(lab, probe)
+    assert (found["shows"], "pulses" in found) == ("moved", False)
+    assert found["layers"].keys() == {"hidden", "readout"}
+    shown = service.http.get(f"/v1/chips/{chip}/weights/1").json()["fingerprint"]
+    assert "weight_map" not in shown
+    assert "rates" in shown
 
 
 def test_a_version_is_valid_for_less_than_it_took_to_drift(

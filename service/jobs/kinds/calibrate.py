@@ -44,6 +44,7 @@ from service.jobs.kinds.spec import (
     JobSubject,
     ResultStore,
 )
+from service.jobs.kinds.weight_map import WEIGHT_MAP
 from service.jobs.messages import Ended, Json
 from service.request_errors import FieldProblem, InvalidFieldsError
 from service.schemas.base import IdOrName, ResourceId
@@ -109,14 +110,14 @@ def store(to: ResultStore, ended: Ended) -> Json:
     result = dict(ended.result or {})
     if golden := result.pop(KEPT, None):
         StudentRepository(to.session).keep_golden_accuracy(str(to.job.student_id), golden)
-    rate = result.pop("clock_rate", None)
+    rate, shown = result.pop("clock_rate", None), result.pop(WEIGHT_MAP, None)
     if TOO_YOUNG in result:
         again = CalibrateRequest.model_validate(to.job.request)
         return _follow(to, again, result[TOO_YOUNG], result)
     to.record_loss(float(result["accuracy"]["before"]))
     to.record_accuracy(float(result["accuracy"]["after"]), result)
     if "weights" not in ended.blocks:
-        if _record_compensation(to, result):
+        if _record_compensation(to, result, shown):
             result |= {"validity": _validity(to, result, rate)}
         return result | {"weights_version": None}
     publication = Publication(
@@ -135,7 +136,8 @@ def store(to: ResultStore, ended: Ended) -> Json:
     version = WeightRepository(to.session).publish(publication, to.now).version
     if publication.fingerprint is not None:
         nothing = prediction_json(Prediction(0.0, 0.0, 0.0))
-        to.record_fingerprint(publication.fingerprint, version, 0.0, nothing)
+        answer = publication.fingerprint | {WEIGHT_MAP: shown}
+        to.record_fingerprint(answer, version, 0.0, nothing)
     whole = result | {"weights_version": version, "validity": _validity(to, result, rate)}
     return _with_last_trims(to, whole)
 
@@ -191,7 +193,7 @@ def _follow(to: ResultStore, request: CalibrateRequest, wait_s: float, result: J
     return result | {"last_trims_job_id": following.id}
 
 
-def _record_compensation(to: ResultStore, result: Json) -> bool:
+def _record_compensation(to: ResultStore, result: Json, weight_map: Json | None) -> bool:
     """Record what a chip answers whose drift was compensated, with the same weights in force.
 
     Return whether there was such a compensation.
@@ -200,7 +202,7 @@ def _record_compensation(to: ResultStore, result: Json) -> bool:
     if not result.get("compensated") or version is None:
         return False
     score = result["drift"]["score_after"]  # the accuracy was measured: nothing is predicted
-    to.record_fingerprint(result["fingerprint"], version, score, None)
+    to.record_fingerprint(result["fingerprint"] | {WEIGHT_MAP: weight_map}, version, score, None)
     return True
 
 
@@ -251,7 +253,12 @@ KIND = JobKindSpec(
     needs_chip=True,
     admit=admit,
     work=calibrate,
-    loads=("service.jobs.kinds.calibration_attempt", CHIP_SESSION, TARGETS),
+    loads=(
+        "service.jobs.kinds.calibration_attempt",
+        "ltl_core.calibration.weight_map",
+        CHIP_SESSION,
+        TARGETS,
+    ),
     inputs=inputs,
     store=store,
     outcome=outcome,

@@ -26,6 +26,7 @@ from service.jobs.kinds.last_trims import WAITS
 from service.jobs.kinds.predicted_loss import OBSERVED
 from service.jobs.kinds.stage_clock import StageClock
 from service.jobs.kinds.targets import read_targets, read_watched
+from service.jobs.kinds.weight_map import WEIGHT_MAP, read_weight_map
 from service.jobs.messages import Ended, Json
 from service.states import JobStatus, Split
 
@@ -139,6 +140,7 @@ class CalibrationAttempt:
             "health": health_by_accuracy(after.accuracy, accuracy["golden"]),
             "chip_time_s": self.chip.backend.now(),
             "fingerprint": self._fingerprint(),
+            WEIGHT_MAP: read_weight_map(self.chip, found.codes, self.chip.backend.now()),
             **self.chip.surroundings(),
             "spent": found.spent._asdict() | {"seconds": self.chip.seconds()},
             "failed_cells": found.failed_cells,

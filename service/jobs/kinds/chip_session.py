@@ -15,6 +15,7 @@ from service.bench.driver.call_times import call_times
 from service.bench.leased import LeasedBackend
 from service.bench.registry import open_chip, save_chip
 from service.bench.stored import Stored
+from service.bench.true_weights import TransparentChip
 from service.bench.wall_time import WallTime
 from service.jobs.kinds.context import CancelledWorkError, JobContext, as_json, cancelled
 from service.jobs.messages import JobDescription, Json
@@ -60,6 +61,11 @@ class JobChipSession:
     def is_in_software(self) -> bool:
         """Whether it is a chip in software, which ages as fast as it is told to."""
         return isinstance(self._chip, Stored)
+
+    @property
+    def transparent(self) -> TransparentChip | None:
+        """The chip itself if it is in software and lets its cells be seen; else None."""
+        return self._chip if isinstance(self._chip, TransparentChip) else None
 
     def wall_seconds(self, chip_seconds: float) -> float:
         """Return the wall time in which the idle chip ages so long.

@@ -18,6 +18,7 @@ from service.jobs.kinds.needed_memory import measuring_memory
 from service.jobs.kinds.predicted_loss import OBSERVED, predict, prediction_json
 from service.jobs.kinds.shelf_life import ClockReading, update_validity
 from service.jobs.kinds.spec import CHIP_SESSION, TARGETS, Facts, JobKindSpec, ResultStore
+from service.jobs.kinds.weight_map import WEIGHT_MAP, read_weight_map
 from service.jobs.messages import Ended, Json
 from service.schemas.jobs import ChipSubmission
 from service.states import ChipHealth, JobStatus
@@ -119,7 +120,11 @@ def _measured(chip: "JobChipSession") -> Json:
     now = measure_fingerprint(chip.backend, PROBES)
     watched = read_watched(student, chip.context)
     observed = observe_loss(chip.backend, student, watched)
-    result = _drift(now, extra) | {"fingerprint": now.to_json() | {OBSERVED: observed._asdict()}}
+    answer = now.to_json() | {
+        OBSERVED: observed._asdict(),
+        WEIGHT_MAP: read_weight_map(chip, chip.codes, now.chip_time),
+    }
+    result = _drift(now, extra) | {"fingerprint": answer}
     if extra.get("has_loss_curve"):
         return result
     return result | {"loss_curve": loss_curve(student, watched).to_json()}
@@ -155,7 +160,13 @@ KIND = JobKindSpec(
     needs_chip=True,
     admit=admit_on_chip,
     work=probe,
-    loads=("ltl_core.calibration.drift", "ltl_core.calibration.loss_curve", CHIP_SESSION, TARGETS),
+    loads=(
+        "ltl_core.calibration.drift",
+        "ltl_core.calibration.loss_curve",
+        "ltl_core.calibration.weight_map",
+        CHIP_SESSION,
+        TARGETS,
+    ),
     inputs=inputs,
     store=store,
     outcome=outcome,
