@@ -39,6 +39,7 @@ from service.jobs.engine import JobEngine
 from service.jobs.kinds.memory import limit_of
 from service.jobs.kinds.registry import KINDS, JobKinds
 from service.metrics import make_registry
+from service.secret_cipher import open_cipher
 from service.settings import Settings
 from service.startup import prepare
 from service.version import code_version
@@ -142,6 +143,7 @@ def _compose(settings: Settings, engine: MakeEngine | JobEngine, kinds: JobKinds
         artifacts=ArtifactStore(settings.artifacts_dir),
         engine=made,
         credentials=CredentialStore(database, settings.session_days),
+        cipher=open_cipher(settings.secret_key_texts, settings.secret_key_file),
         notifier=EventNotifier(database),
         kinds=kinds,
         metrics=make_registry(database),

@@ -67,6 +67,17 @@ class JobNotFoundError(NotFoundError):
     what = "job"
 
 
+class AgentSecretError(ServiceError):
+    """The stored secret of an agent cannot be decrypted: its key is lost or not known here."""
+
+    def __init__(self, agent_id: str) -> None:
+        super().__init__(
+            f"the secret of agent '{agent_id}' cannot be decrypted with the keys that are known "
+            "here (TANDEMCAL_SECRET_KEYS); the job waits until the agent has registered again"
+        )
+        self.agent_id = agent_id
+
+
 class KeyNotFoundError(NotFoundError):
     """No API key has this id."""
 

@@ -1,6 +1,7 @@
 """Settings, read from the environment at the start, such as TANDEMCAL_PORT=9000."""
 
 import os
+import re
 from pathlib import Path
 from typing import Self
 
@@ -8,6 +9,8 @@ from pydantic import Field, PositiveFloat, PositiveInt, SecretStr, field_validat
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from service.networks import AgentNetworks
+
+_SECRET_KEY = re.compile("[A-Za-z0-9_-]{43}=")  # 32 bytes in URL-safe base64
 
 
 def _default_data_dir() -> Path:
@@ -59,6 +62,8 @@ class Settings(BaseSettings):
     job_limit_s: PositiveFloat = (
         6 * 3600.0
     )  # after which a job without a budget of seconds is killed
+    # Keys of the secrets in the database, the first encrypts; None: those of a file in data_dir.
+    secret_keys: tuple[SecretStr, ...] | None = Field(default=None, min_length=1)
     # A key with which chip agents register, beside keys of the scope `agent`.
     join_key: SecretStr | None = Field(default=None, min_length=20)
     # Where agents may be called, such as ["10.1.0.0/16"]. None: private networks and this machine
@@ -94,6 +99,13 @@ class Settings(BaseSettings):
         AgentNetworks(names or ())
         return names
 
+    @field_validator("secret_keys")
+    @classmethod
+    def _are_keys(cls, keys: tuple[SecretStr, ...] | None) -> tuple[SecretStr, ...] | None:
+        if not all(_SECRET_KEY.fullmatch(key.get_secret_value()) for key in keys or ()):
+            raise ValueError("each key has to be 32 bytes in URL-safe base64, 44 characters")
+        return keys
+
     @model_validator(mode="after")
     def _has_both_files(self) -> Self:
         if (self.tls_certificate is None) is not (self.tls_key is None):
@@ -114,3 +126,14 @@ class Settings(BaseSettings):
     def key_file(self) -> Path:
         """File with the first key, readable by its owner alone."""
         return self.data_dir / "key"
+
+    @property
+    def secret_key_texts(self) -> tuple[str, ...] | None:
+        """`secret_keys` as they were given."""
+        keys = self.secret_keys
+        return None if keys is None else tuple(key.get_secret_value() for key in keys)
+
+    @property
+    def secret_key_file(self) -> Path:
+        """File with the keys of stored secrets, where `secret_keys` names none."""
+        return self.data_dir / "secret-keys"

@@ -8,9 +8,11 @@ from service.db.migrate import upgrade
 from service.db.repositories.agents import AgentRepository
 from service.db.repositories.audit import SERVICE, AuditRepository
 from service.db.repositories.keys import KeyRepository
+from service.db.secrets import renew_secrets
 from service.db.session import Database, wait_for
 from service.keys import hash_key, key_row, make_key
 from service.private_files import write_private
+from service.secret_cipher import open_cipher
 from service.settings import Settings
 from service.states import Scope
 
@@ -20,14 +22,17 @@ _JOIN_KEY = "join key (TANDEMCAL_JOIN_KEY)"
 def prepare(settings: Settings) -> str | None:
     """Migrate the database, and create a first key if none has the scope `admin`; return a new key.
 
-    The key is also written to `settings.key_file`, which only its owner can read. Raises
-    OperationalError if the database does not answer in time.
+    The key is also written to `settings.key_file`, which only its owner can read. Stored secrets
+    are encrypted with the newest key. Raises OperationalError if the database does not answer in
+    time, and SecretKeysError.
     """
     settings.data_dir.mkdir(parents=True, exist_ok=True)
     wait_for(settings.database, settings.database_wait_s)
+    cipher = open_cipher(settings.secret_key_texts, settings.secret_key_file)
     upgrade(settings.database)
     database = Database(settings.database)
     try:
+        renew_secrets(database, cipher)
         made = _first_key(database, settings.key_file)
         if settings.join_key is not None:
             _accept_join_key(database, settings.join_key.get_secret_value())

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import uvicorn
+from cryptography.fernet import Fernet
 from starlette.types import ASGIApp
 
 from chip_sim.chip import make_chip
@@ -20,7 +21,9 @@ from service.bench.driver.http_chip import HttpChip, open_http_chip
 from service.bench.driver.rpc_client import AgentAddress
 from service.db.repositories.agents import Registrant
 from service.listening import listen
+from service.secret_cipher import SecretCipher
 
+CIPHER = SecretCipher([Fernet.generate_key().decode()])
 ANYBODY = Registrant("key", is_admin=False, shown_sha256=None, next_sha256="0" * 64)
 START_WITHIN = 20.0  # s
 

@@ -14,6 +14,7 @@ from service.jobs.attempts.describe import Describer
 from service.jobs.kinds.context import JobContext, NoLink
 from service.jobs.kinds.main import do_job
 from service.jobs.messages import ExecutorConfig, JobDescription
+from service.secret_cipher import open_cipher
 from service.settings import Settings
 from service.states import JobStatus
 
@@ -35,10 +36,11 @@ def _described(settings: Settings) -> tuple[JobDescription, JobDescription]:
     """Describe the two jobs: the one in process, and the one behind the agent."""
     database = Database(settings.database)
     config = ExecutorConfig(artifacts_dir=str(settings.artifacts_dir), threads=1)
+    cipher = open_cipher(settings.secret_key_texts, settings.secret_key_file)
     with database.reading() as session:
         last = JobFilter((JobStatus.SUCCEEDED,), "calibrate")
         jobs = JobRepository(session).list(last, PageRequest(limit=2)).rows
-        describer = Describer(session, config, 0.0)
+        describer = Describer(session, config, 0.0, cipher)
         found = [describer.describe(job, datetime.now(UTC)) for job in jobs]
     database.close()
     near, far = sorted(

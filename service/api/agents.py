@@ -18,6 +18,7 @@ from service.db.repositories.agents import AgentRepository, Registrant, Registra
 from service.db.repositories.audit import AuditRepository
 from service.db.session import clock
 from service.digests import sha256_hex
+from service.errors import AgentNotFoundError
 from service.networks import PRIVATE, AgentNetworks, ForbiddenAddressError
 from service.request_errors import FieldProblem, InvalidFieldsError
 from service.schemas.agents import URL_MAX, AgentRequest, AgentView, RegisteredView
@@ -45,7 +46,11 @@ def register_agent(
     with context.database.writing() as session:
         now = clock(session)
         agent = AgentRepository(session).register(
-            _registration(body, context.settings), by, now, _alive_until(context, now)
+            _registration(body, context.settings),
+            by,
+            now,
+            _alive_until(context, now),
+            context.cipher,
         )
         about = {"chip_id": agent.chip_id, "url": agent.url}
         AuditRepository(session).record(actor, "agent.registered", agent.id, now, **about)
@@ -54,10 +59,15 @@ def register_agent(
 
 @router.post("/{agent_id}/heartbeat", dependencies=[AGENT])
 def hear_agent(agent_id: _AgentId, principal: PrincipalDep, context: ContextDep) -> RegisteredView:
-    """Record a heartbeat of an agent. On 404 the agent has to register again."""
+    """Record a heartbeat of an agent. On 404 the agent has to register again.
+
+    An agent whose stored secret cannot be decrypted any more is treated as an unknown one.
+    """
     with context.database.writing() as session:
         now, agents = clock(session), AgentRepository(session)
-        agents.check_key(agent_id, principal.key_id)
+        known = agents.check_key(agent_id, principal.key_id)
+        if context.cipher.decrypt(known.encrypted_secret) is None:
+            raise AgentNotFoundError(agent_id)
         agent = agents.beat(agent_id, now, _alive_until(context, now))
         return _registered(agent, context)
 

@@ -17,6 +17,7 @@ from service.disk_space import DiskSpace
 from service.jobs.engine import JobEngine
 from service.jobs.kinds.registry import JobKinds
 from service.jobs.submit import Submitter
+from service.secret_cipher import SecretCipher
 from service.settings import Settings
 
 Responses = dict[int | str, dict[str, Any]]  # how the OpenAPI document describes a route's answers
@@ -30,6 +31,7 @@ class Context(NamedTuple):
     artifacts: ArtifactStore
     engine: JobEngine
     credentials: CredentialStore
+    cipher: SecretCipher
     notifier: EventNotifier
     kinds: JobKinds
     metrics: CollectorRegistry

@@ -82,10 +82,17 @@ def up(host: Host = None, port: Port = None) -> None:
         from service.jobs.errors import ExecutorRunningError
         from service.listening import PortTakenError
         from service.private_files import DataFolderError
+        from service.secret_cipher import SecretKeysError
         from service.tls import TlsFilesError
     try:
         serve(host, port, Console())
-    except (PortTakenError, TlsFilesError, DataFolderError, ExecutorRunningError) as error:
+    except (
+        PortTakenError,
+        TlsFilesError,
+        DataFolderError,
+        SecretKeysError,
+        ExecutorRunningError,
+    ) as error:
         fail(str(error))
 
 
@@ -96,10 +103,11 @@ def api(host: Host = None, port: Port = None) -> None:
         from service.cli.serve import serve_api
         from service.listening import PortTakenError
         from service.private_files import DataFolderError
+        from service.secret_cipher import SecretKeysError
         from service.tls import TlsFilesError
     try:
         serve_api(host, port, Console())
-    except (PortTakenError, TlsFilesError, DataFolderError) as error:
+    except (PortTakenError, TlsFilesError, DataFolderError, SecretKeysError) as error:
         fail(str(error))
 
 
@@ -110,9 +118,15 @@ def worker() -> None:
         from service.cli.worker import work
         from service.jobs.errors import ExecutorNameTakenError, ExecutorRunningError
         from service.private_files import DataFolderError
+        from service.secret_cipher import SecretKeysError
     try:
         work()
-    except (ExecutorRunningError, ExecutorNameTakenError, DataFolderError) as error:
+    except (
+        ExecutorRunningError,
+        ExecutorNameTakenError,
+        DataFolderError,
+        SecretKeysError,
+    ) as error:
         fail(str(error))
 
 
@@ -121,9 +135,10 @@ def demo() -> None:
     """Start a service, calibrate five simulated chips over HTTP, and stop the service."""
     with server_packages("server,examples"):
         from service.cli.demo import DemoError, run_demo
+        from service.secret_cipher import SecretKeysError
     try:
         code = run_demo(Console())
-    except DemoError as error:
+    except (DemoError, SecretKeysError) as error:
         fail(str(error))
     raise typer.Exit(code)
 

@@ -16,7 +16,9 @@ class Agent(Base):
     id: Mapped[str] = mapped_column(Id, primary_key=True)  # chosen by the agent
     chip_id: Mapped[str] = mapped_column(ForeignKey("chips.id"), unique=True)
     url: Mapped[str] = mapped_column(String(500))
-    secret: Mapped[str]  # both ends prove that they know it; an agent that signs nothing is sent it
+    # Both ends prove that they know it; an agent that signs nothing is sent it.
+    encrypted_secret: Mapped[str | None] = mapped_column(String(400))
+    secret: Mapped[str] = mapped_column(default="")  # in clear by earlier releases, else empty
     version: Mapped[str] = mapped_column(String(60))
     limits: Mapped[Json]  # how long its answers may take
     signed: Mapped[bool] = mapped_column(server_default=false())  # whether it knows signed calls

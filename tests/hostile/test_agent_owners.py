@@ -36,8 +36,8 @@ def register(world: World, headers: dict[str, str], **changed: Any) -> Response:
 def stored(world: World) -> tuple[str, str]:
     """The address and the secret of the agent."""
     with world.context.database.reading() as session:
-        row = session.execute(select(Agent.url, Agent.secret)).one()
-        return row.url, row.secret
+        row = session.execute(select(Agent.url, Agent.encrypted_secret)).one()
+    return row.url, str(world.context.cipher.decrypt(row.encrypted_secret))
 
 
 def silence(world: World) -> None:

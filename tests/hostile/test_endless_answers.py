@@ -22,6 +22,7 @@ from service.db.agent_tables import Agent
 from service.digests import CONTENT_DIGEST, content_digest
 from service.jobs.attempts.describe import agent_settings, executor_config
 from service.settings import Settings
+from tests.agents import CIPHER
 from tests.calls import IMAGES, RECORD, small_placement
 from tests.hostile.hostile_agent import SECRET, Answer, fault_of, pretending
 
@@ -164,8 +165,9 @@ def test_the_limits_that_an_agent_asks_for_are_held_within_ours(tmp_path: Path) 
     config = executor_config(Settings(data_dir=tmp_path))
 
     def granted(**asked: float) -> tuple[float, float]:
-        agent = Agent(url="http://10.1.2.3:8770", secret=SECRET, limits=asked, signed=True)
-        address = AgentAddress.model_validate(agent_settings(agent, config))
+        about = {"url": "http://10.1.2.3:8770", "encrypted_secret": CIPHER.encrypt(SECRET)}
+        agent = Agent(**about, limits=asked, signed=True)
+        address = AgentAddress.model_validate(agent_settings(agent, config, CIPHER))
         return address.answer_s, address.reach_s
 
     assert granted(answer_s=86_400.0, reach_s=86_400.0) == (600.0, 600.0)

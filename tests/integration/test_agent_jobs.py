@@ -24,7 +24,7 @@ from service.jobs.kinds.context import JobContext, NoLink
 from service.jobs.kinds.main import do_job
 from service.jobs.messages import Ended, ExecutorConfig, JobDescription, Progressed
 from service.states import JobStatus
-from tests.agents import ANYBODY, serve_agent, serving
+from tests.agents import ANYBODY, CIPHER, serve_agent, serving
 from tests.hostile.hostile_agent import pretending, refusal, saying
 from tests.integration.jobs_lab import Lab
 from tests.integration.lab_seed import new_id, now
@@ -55,7 +55,7 @@ def described(lab: Lab, address: AgentAddress) -> JobDescription:
     limits = {"answer_s": address.answer_s, "reach_s": address.reach_s}
     said = Registration("a", "bench-1", address.url, address.secret, "1", limits, info, 0)
     with lab.database.writing() as session:
-        agent = AgentRepository(session).register(said, ANYBODY, now(), now() + HOUR)
+        agent = AgentRepository(session).register(said, ANYBODY, now(), now() + HOUR, CIPHER)
         chip_id = agent.chip_id
         job = Job(
             id=new_id(),
@@ -76,7 +76,7 @@ def described(lab: Lab, address: AgentAddress) -> JobDescription:
         assert token is not None
         started = JobRepository(session).start(job.id, token, "worker", now())
         config = ExecutorConfig(artifacts_dir=str(lab.settings.artifacts_dir), threads=1)
-        return Describer(session, config, 0.0).describe(started, now())
+        return Describer(session, config, 0.0, CIPHER).describe(started, now())
 
 
 def done(lab: Lab, description: JobDescription) -> Ended:

@@ -17,6 +17,7 @@ from ltl_core.network.spec import NetworkSpec
 from service.bench.driver.http_chip import open_http_chip
 from service.db.agent_tables import Agent
 from service.tls import client_context
+from tests.agents import CIPHER
 from tests.integration.agent_lab import AgentProcess
 from tests.integration.jobs_lab import PATIENCE, Lab, Service, until
 from tests.integration.lab_seed import now
@@ -146,6 +147,25 @@ def a_job_that_began_waits_too(
     assert "its chip is offline: its agent at" in str(lab.job(job).reason)
     bench.start_again()
     assert lab.ended(job).status == "succeeded", lab.job(job).reason
+
+
+def test_a_job_waits_until_an_agent_whose_secret_is_lost_has_registered_again(
+    lab: Lab, service: Service, files: TlsFiles, tmp_path: Path
+) -> None:
+    tls = ("--tls-certificate", str(files.certificate), "--tls-key", str(files.key))
+    trust = ("--service-ca", str(files.authority), "--join-key-file", str(tmp_path / "key"))
+    joined = ("--service", str(service.http.base_url), *trust, *tls)
+    with agent(lab.warm, tmp_path, "--chip", "ideal", *joined) as bench:
+        chip = until(lambda: of_agent(service, "bench-1"), "the agent has registered")
+        bench.stop()
+        with lab.database.writing() as session:
+            session.execute(update(Agent).values(encrypted_secret=CIPHER.encrypt("s" * 43)))
+        alive_for(lab, PATIENCE)
+        job = service.evaluate(chip["id"])
+        until(lambda: "cannot be decrypted" in str(lab.job(job).reason), "the job waits")
+        assert lab.job(job).status == "waiting_for_chip"
+        bench.start_again()
+        assert lab.ended(job).status == "succeeded", lab.job(job).reason
 
 
 def reach(lab: Lab) -> float:

@@ -252,7 +252,8 @@ def test_a_job_gets_the_address_of_the_agent(world: World) -> None:
     job = submit(world, chip_id).json()
     world.drive(job["id"])
     with world.context.database.reading() as session:
-        describer = Describer(session, ExecutorConfig(artifacts_dir="x", threads=1), 1.0)
+        config = ExecutorConfig(artifacts_dir="x", threads=1)
+        describer = Describer(session, config, 1.0, world.context.cipher)
         described = describer.describe(JobRepository(session).get(job["id"]), utc_now()).chip
     assert described is not None
     assert described.settings == {

@@ -13,6 +13,7 @@ from service.jobs.kinds.context import JobContext, NoLink
 from service.jobs.kinds.main import do_job
 from service.jobs.messages import ExecutorConfig
 from service.states import JobStatus
+from tests.agents import CIPHER
 from tests.integration.jobs_lab import Lab
 from tests.integration.lab_seed import new_id, now
 
@@ -69,7 +70,7 @@ def test_the_job_says_why_it_ended_and_the_chip_has_a_health(lab: Lab) -> None:
             threads=1,
             chip_backends={"bad": "tests.bad_chips:make"},
         )
-        description = Describer(session, config, 0.0).describe(started, now())
+        description = Describer(session, config, 0.0, CIPHER).describe(started, now())
     ended = do_job(JobContext(store, NoLink(), description))
     with lab.database.writing() as session:
         Recorder(session, JobRepository(session).get(job.id), token, now()).end(ended, store)

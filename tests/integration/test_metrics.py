@@ -18,7 +18,7 @@ from service.db.session import clock
 from service.db.tables import Chip
 from service.settings import Settings
 from service.states import JobStatus
-from tests.agents import ANYBODY
+from tests.agents import ANYBODY, CIPHER
 from tests.ports import free_ports
 from tests.recording import RecordingEngine
 from tests.world import World
@@ -112,7 +112,7 @@ def test_metrics_of_an_agent_carry_the_name_of_its_chip(world: World) -> None:
             info=info_to_json(info),
             token=0,
         )
-        chip = AgentRepository(session).register(registration, ANYBODY, now, now).chip_id
+        chip = AgentRepository(session).register(registration, ANYBODY, now, now, CIPHER).chip_id
     found = scrape(world)
     assert 0 <= found[named("tandemcal_agent_silence_seconds", agent="bench 1")] < 600
     assert not [name for name, _ in found if name == "tandemcal_agent_call_seconds"]

@@ -20,6 +20,7 @@ from service.errors import (
     ConflictError,
     ForeignAgentError,
 )
+from service.secret_cipher import SecretCipher
 from service.states import ChipHealth
 
 BACKEND = "http"
@@ -40,7 +41,7 @@ class Registration(NamedTuple):
     agent_id: str
     name: str  # of the chip
     url: str
-    secret: str
+    secret: str  # in clear
     version: str
     limits: Json
     info: Json  # ChipInfo
@@ -66,7 +67,12 @@ class AgentRepository:
         return self._session.scalar(select(Agent).where(Agent.chip_id == chip_id))
 
     def register(
-        self, said: Registration, by: Registrant, now: datetime, alive_until: datetime
+        self,
+        said: Registration,
+        by: Registrant,
+        now: datetime,
+        alive_until: datetime,
+        cipher: SecretCipher,
     ) -> Agent:
         """Store the agent with its chip: the one it had before, else the one of that name.
 
@@ -75,7 +81,7 @@ class AgentRepository:
         that is not behind an agent, or to another agent that is alive.
         """
         known = self._session.get(Agent, said.agent_id)
-        if known is not None and not _may_replace(known, said, by):
+        if known is not None and not _may_replace(known, said, by, cipher):
             raise ForeignAgentError(known.id)
         chip = self._chip_of(known, said, by, now)
         if chip.retired_at is not None:
@@ -83,7 +89,8 @@ class AgentRepository:
         chip.info = said.info | {"chip_id": chip.id}
         self._raise_token(chip.id, said.token)
         agent = known or Agent(id=said.agent_id, chip_id=chip.id, registered_at=now)
-        agent.url, agent.secret, agent.version = said.url, said.secret, said.version
+        agent.url, agent.version = said.url, said.version
+        agent.secret, agent.encrypted_secret = "", cipher.encrypt(said.secret)
         agent.limits, agent.signed = said.limits, said.signed
         agent.former_sha256 = by.shown_sha256 if _knows(agent, by) else None
         agent.key_id, agent.credential_sha256 = by.key_id, by.next_sha256
@@ -93,8 +100,8 @@ class AgentRepository:
         self._emit(chip.id, "agent.registered", now, payload)
         return agent
 
-    def check_key(self, agent_id: str, key_id: str) -> None:
-        """Raise ForeignAgentError unless the agent belongs to this key.
+    def check_key(self, agent_id: str, key_id: str) -> Agent:
+        """Return the agent; raise ForeignAgentError unless it belongs to this key.
 
         Raises AgentNotFoundError also for an agent of an earlier version, which belongs to no key:
         it registers again, and proves itself by its secret.
@@ -104,6 +111,7 @@ class AgentRepository:
             raise AgentNotFoundError(agent_id)
         if agent.key_id != key_id:
             raise ForeignAgentError(agent_id)
+        return agent
 
     def hand_over(self, key_ids: Sequence[str], key_id: str) -> None:
         """Let the agents of these keys belong to another one, which replaces them."""
@@ -216,16 +224,17 @@ class AgentRepository:
         )
 
 
-def _may_replace(agent: Agent, said: Registration, by: Registrant) -> bool:
+def _may_replace(agent: Agent, said: Registration, by: Registrant, cipher: SecretCipher) -> bool:
     """Tell whether a registration may replace the address and the secret of this agent.
 
     Without its credential, an agent that has never shown one is known by its secret: one of an
     earlier version, or one that did not receive the credential. A key alone proves nothing, as
-    agents may share it.
+    agents may share it. A secret that cannot be decrypted any more proves nothing either.
     """
     if by.is_admin or _knows(agent, by):
         return True
-    same = hmac.compare_digest(agent.secret.encode(), said.secret.encode())
+    stored = cipher.decrypt(agent.encrypted_secret)
+    same = stored is not None and hmac.compare_digest(stored.encode(), said.secret.encode())
     return same and agent.former_sha256 is None and agent.key_id in (None, by.key_id)
 
 

@@ -2,13 +2,16 @@
 
 from datetime import datetime
 
+from service.db.agent_tables import Agent
 from service.db.outage import AWAY
 from service.db.repositories.agents import AgentRepository
 from service.db.session import Database, clock
+from service.errors import AgentSecretError
 from service.jobs.attempts.attempt import Attempt
 from service.jobs.attempts.describe import agent_settings
 from service.jobs.attempts.fork_server import ChildProcess
 from service.jobs.messages import AgentFound, ExecutorConfig
+from service.secret_cipher import SecretCipher
 
 _WAS_SILENT = "its chip was offline; it goes on from its checkpoint"
 
@@ -16,10 +19,13 @@ _WAS_SILENT = "its chip was offline; it goes on from its checkpoint"
 class AgentWatch:
     """Answers the child of one attempt, and remembers whether the agent was silent."""
 
-    def __init__(self, attempt: Attempt, database: Database, config: ExecutorConfig) -> None:
+    def __init__(
+        self, attempt: Attempt, database: Database, config: ExecutorConfig, cipher: SecretCipher
+    ) -> None:
         self._chip_id = attempt.job.chip_id
         self._database = database
         self._config = config
+        self._cipher = cipher
         self._why_to_wait: str | None = None
 
     def answer(self, child: ChildProcess) -> None:
@@ -47,9 +53,15 @@ class AgentWatch:
             agents, now = AgentRepository(session), clock(session)
             self._note_silence(agents, now)
             agent = agents.of_chip(str(self._chip_id))
-            return (
-                None if agent is None else AgentFound(settings=agent_settings(agent, self._config))
-            )
+            return None if agent is None else self._found(agent)
+
+    def _found(self, agent: Agent) -> AgentFound | None:
+        """Return where the agent is; None if it has to register again first."""
+        try:
+            return AgentFound(settings=agent_settings(agent, self._config, self._cipher))
+        except AgentSecretError as error:
+            self._why_to_wait = str(error)
+            return None
 
     def _note_silence(self, agents: AgentRepository, now: datetime) -> None:
         """Note why the chip is offline, and keep in mind that it was."""

@@ -13,7 +13,12 @@ from service.artifacts import ArtifactStore
 from service.db.outage import write_with_retry
 from service.db.session import Database
 from service.db.tables import Job
-from service.errors import AgentUnreachableError, AttemptSupersededError, ServiceError
+from service.errors import (
+    AgentSecretError,
+    AgentUnreachableError,
+    AttemptSupersededError,
+    ServiceError,
+)
 from service.jobs.attempts.agent_watch import AgentWatch
 from service.jobs.attempts.attempt import Attempt, leave_attempt, lose_attempt, release
 from service.jobs.attempts.describe import Describer, executor_config
@@ -32,11 +37,13 @@ from service.jobs.messages import (
     Logged,
     Progressed,
 )
+from service.secret_cipher import open_cipher
 from service.settings import Settings
 from service.shortage import ShortageError
 from service.states import JobStatus
 
 _LOOK_AGAIN = timedelta(seconds=30)  # before a job for which the service lacks something starts
+_AGENT_REGISTERS = timedelta(seconds=5)  # before a job whose agent has to register again starts
 _RECEIVE = 0.1  # s to wait for a message before the supervisor is asked again
 _STOPPED = "its worker was stopped; it goes on from its checkpoint"
 
@@ -59,6 +66,7 @@ class AttemptRunner:
         self._children = children
         self._stopping = stopping
         self._config = executor_config(settings)
+        self._cipher = open_cipher(settings.secret_key_texts, settings.secret_key_file)
         self._artifacts = ArtifactStore(settings.artifacts_dir)
 
     def run(self, attempt: Attempt) -> None:
@@ -74,6 +82,10 @@ class AttemptRunner:
             child, superseded = self._start_child(attempt)
         except ShortageError as error:
             self._wait_for_end_of(attempt, error)
+            return
+        except AgentSecretError as error:
+            log.warning("attempt: the agent's secret cannot be decrypted, the job waits")
+            self._leave(attempt, str(error), _AGENT_REGISTERS)
             return
         except ServiceError as error:  # what it needs is gone: that is its result
             self._end(attempt, _failed(error))
@@ -124,7 +136,7 @@ class AttemptRunner:
         now = _now()
         with self._database.reading() as session:
             aging = self._settings.simulated_seconds_per_second
-            describer = Describer(session, self._config, aging, self._kinds)
+            describer = Describer(session, self._config, aging, self._cipher, self._kinds)
             description = describer.describe(attempt.job, now)
             self._check_memory(session, attempt.job)
         return self._children.start(description), SupersededBlocks(self._artifacts, description)
@@ -141,7 +153,8 @@ class AttemptRunner:
     def _follow(self, attempt: Attempt, child: ChildProcess, superseded: SupersededBlocks) -> None:
         """Record the child's messages until it has ended, or has to be stopped."""
         supervisor = Supervisor(attempt, child, self._database, self._settings, self._stopping)
-        agent, lines = AgentWatch(attempt, self._database, self._config), 0
+        agent = AgentWatch(attempt, self._database, self._config, self._cipher)
+        lines = 0
         while True:
             message = child.receive(_RECEIVE)
             if isinstance(message, Ended):

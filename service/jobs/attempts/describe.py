@@ -12,11 +12,13 @@ from service.db.repositories.chips import ChipRepository
 from service.db.repositories.target_sets import TargetSetRepository
 from service.db.repositories.teachers import TeacherRepository
 from service.db.tables import Chip, Job
+from service.errors import AgentSecretError
 from service.jobs.kinds.memory import limit_of
 from service.jobs.kinds.registry import KINDS, JobKinds
 from service.jobs.messages import ChunkRef, ExecutorConfig, JobDescription, Json
 from service.networks import PRIVATE
 from service.schemas.agents import AgentLimits
+from service.secret_cipher import SecretCipher
 from service.settings import Settings
 from service.states import Split
 
@@ -43,15 +45,25 @@ class Describer:
     """Reads what a job needs. `aging` is how many seconds a simulated chip ages in one second."""
 
     def __init__(
-        self, session: Session, config: ExecutorConfig, aging: float, kinds: JobKinds = KINDS
+        self,
+        session: Session,
+        config: ExecutorConfig,
+        aging: float,
+        cipher: SecretCipher,
+        kinds: JobKinds = KINDS,
     ) -> None:
         self._session = session
+        self._cipher = cipher
         self._kinds = kinds
         self._config = config
         self._aging = aging
 
     def describe(self, job: Job, now: datetime) -> JobDescription:
-        """Describe the job. Raises NotFoundError where something that it needs is gone."""
+        """Describe the job.
+
+        Raises NotFoundError where something that it needs is gone, AgentSecretError where the
+        secret of its chip's agent cannot be decrypted.
+        """
         kind = self._kinds[job.kind]
         whole = {
             "config": self._config,
@@ -109,16 +121,22 @@ class Describer:
         agent = AgentRepository(self._session).of_chip(chip.id)
         if agent is None:
             return {}
-        return agent_settings(agent, self._config)
+        return agent_settings(agent, self._config, self._cipher)
 
 
-def agent_settings(agent: Agent, config: ExecutorConfig) -> Json:
-    """Return an agent's address with its limits, which are held within our own."""
+def agent_settings(agent: Agent, config: ExecutorConfig, cipher: SecretCipher) -> Json:
+    """Return an agent's address with its limits, which are held within our own.
+
+    Raises AgentSecretError if its secret cannot be decrypted.
+    """
+    secret = cipher.decrypt(agent.encrypted_secret)
+    if secret is None:
+        raise AgentSecretError(agent.id)
     asked = AgentLimits.model_validate(agent.limits)
     reach_s = max(config.agent_reach_min_s, min(asked.reach_s, config.agent_reach_max_s))
     return {
         "url": agent.url,
-        "secret": agent.secret,
+        "secret": secret,
         "signed": agent.signed,
         "answer_s": min(asked.answer_s, config.agent_answer_max_s),
         "reach_s": reach_s,
