@@ -25,10 +25,15 @@ TERMINAL = frozenset(
 
 
 class ChipState(StrEnum):
-    """What a chip is doing."""
+    """What a chip is doing.
+
+    A chip is `reserved` while no job drives it, but its next job was handed to the workers or the
+    last trims of its version wait until it is old enough. Other jobs may still be sent to it.
+    """
 
     IDLE = "idle"
-    RUNNING = "running"
+    RESERVED = "reserved"  # it should stay where it is: a job will soon drive it
+    RUNNING = "running"  # a job drives it
     OFFLINE = "offline"  # its agent has stopped sending heartbeats
 
 

@@ -1,21 +1,22 @@
 """Views of rows: what the API shows of jobs, chips and target sets."""
 
-from collections.abc import Callable, Container, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
 from sqlalchemy.orm import Session
 
+from ltl_core.settings import StageName
 from service.api.context import utc_now
 from service.db.base import Base
 from service.db.repositories.agents import AgentRepository
+from service.db.repositories.chip_queues import ChipQueue, ChipQueueRepository
 from service.db.repositories.chips import ChipRepository
-from service.db.repositories.jobs import JobRepository
 from service.db.repositories.queue_estimate import QueueEstimate, QueueEstimateRepository
 from service.db.repositories.target_sets import TargetSetRepository
 from service.db.tables import Chip, Job, TargetSet
 from service.schemas.base import View
-from service.schemas.jobs import JobView
+from service.schemas.jobs import JobChange, JobView
 from service.schemas.resources import ChipView, TargetSetItem, TargetSetView
 from service.states import TERMINAL, ChipState
 
@@ -36,13 +37,26 @@ def job_view(session: Session, job: Job) -> JobView:
 
 
 def _job_view(job: Job, estimate: QueueEstimate) -> JobView:
+    settings = job.request.get("settings", {})
     return JobView(
-        **columns_of(job, JobView),
+        **columns_of(job, JobView) | {"weights_in_force": job.weights_id},
         terminal=job.status in TERMINAL,
-        settings=job.request.get("settings", {}),
+        settings=settings,
+        **{name: settings.get(name) for name in ("rule", "observable", "seed", "budget")},
+        change=_change(settings),
+        version_at_start=job.weights_in_force,
+        fingerprint_at_start=job.fingerprint_id,
         queue_position=estimate.position,
         expected_start=estimate.start,
     )
+
+
+def _change(settings: Mapping[str, Any]) -> JobChange | None:
+    """Return whether cells may be written; earlier releases stored that in place of stages."""
+    stages = settings.get("stages")
+    if stages is None:
+        return settings.get("change")
+    return JobChange.AUTO if StageName.CELLS in stages else JobChange.TRIMS
 
 
 def chip_viewer(
@@ -53,15 +67,20 @@ def chip_viewer(
     The number of queries does not depend on the number of chips.
     """
     ids = [chip.id for chip in chips]
-    depths = JobRepository(session).queue_depth(ids)
+    queues = ChipQueueRepository(session).of(ids)
     leased = ChipRepository(session).leased(ids, now)
     offline = AgentRepository(session).offline(ids, now)
-    return lambda chip: ChipView(
-        **columns_of(chip, ChipView),
-        state=_state(chip.id, leased, offline),
-        queue_depth=depths.get(chip.id, 0),
-        running_job_id=leased.get(chip.id),
-    )
+
+    def view(chip: Chip) -> ChipView:
+        queue = queues.get(chip.id, ChipQueue())
+        return ChipView(
+            **columns_of(chip, ChipView),
+            state=_state(chip.id, leased, offline, queue),
+            queue_depth=queue.depth,
+            running_job_id=leased.get(chip.id),
+        )
+
+    return view
 
 
 def chip_view(session: Session, chip: Chip, now: datetime) -> ChipView:
@@ -69,10 +88,14 @@ def chip_view(session: Session, chip: Chip, now: datetime) -> ChipView:
     return chip_viewer(session, [chip], now)(chip)
 
 
-def _state(chip_id: str, leased: Container[str], offline: Container[str]) -> ChipState:
+def _state(
+    chip_id: str, leased: Container[str], offline: Container[str], queue: ChipQueue
+) -> ChipState:
     if chip_id in offline:
         return ChipState.OFFLINE
-    return ChipState.RUNNING if chip_id in leased else ChipState.IDLE
+    if chip_id in leased:
+        return ChipState.RUNNING
+    return ChipState.RESERVED if queue.reserved else ChipState.IDLE
 
 
 def target_set_viewer(

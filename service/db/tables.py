@@ -182,6 +182,8 @@ class Job(Base):
     spent: Mapped[Json | None]
     result: Mapped[Json | None]
     weights_in_force: Mapped[int | None]  # the chip's version when the job started
+    weights_id: Mapped[str | None] = mapped_column(Id)  # of that version
+    fingerprint_id: Mapped[str | None] = mapped_column(Id)  # the chip's newest when it started
     priority: Mapped[int]
     key_id: Mapped[str | None] = mapped_column(
         Id

@@ -1,11 +1,13 @@
 """Bodies about jobs: requests for each kind, the view of a job, its events."""
 
 from datetime import datetime
-from typing import TYPE_CHECKING, Literal
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from service.schemas.base import IdOrName, Instant, Json, Request, View
+from ltl_core.settings import Budget
+from service.schemas.base import DescribedAs, IdOrName, Instant, Json, Request, View
 from service.states import JobStatus
 
 
@@ -35,6 +37,13 @@ class ChipSubmission(Submission):
     passes_max: int = Field(default=1, ge=1, le=10_000, exclude_if=lambda found: found == 1)
 
 
+class JobChange(StrEnum):
+    """What a calibration may change: cells and registers, or registers alone."""
+
+    AUTO = "auto"
+    TRIMS = "trims"
+
+
 class JobView(View):
     """A job. Clients wait for `terminal`: statuses may be added, its meaning stays."""
 
@@ -48,6 +57,11 @@ class JobView(View):
     student_id: str | None
     chip_id: str | None
     settings: Json  # as accepted, with the defaults filled in
+    rule: str | None  # these five as in `settings`; null where the kind has none
+    change: JobChange | None
+    observable: str | None
+    seed: int | None
+    budget: Annotated[Json, DescribedAs(Budget)] | None
     priority: int
     not_before: datetime | None
     queue_deadline: datetime | None
@@ -56,7 +70,9 @@ class JobView(View):
     progress: Json | None
     spent: Json | None
     result: Json | None
-    weights_in_force: int | None  # the chip's version when the job started
+    weights_in_force: str | None  # id of the chip's version when the job started
+    version_at_start: int | None  # the number of that version
+    fingerprint_at_start: str | None  # id of the chip's newest fingerprint at that time
     attempt: int
     created_at: datetime
     started_at: datetime | None

@@ -9,6 +9,7 @@ from sqlalchemy.orm import Session
 
 from service.db.isolation import going_on
 from service.db.repositories.agents import AgentRepository
+from service.db.repositories.chip_queues import ChipQueue, ChipQueueRepository
 from service.db.repositories.chips import ChipRepository
 from service.db.repositories.fingerprints import FingerprintRepository
 from service.db.repositories.jobs import JobFilter, JobRepository
@@ -126,7 +127,7 @@ def _chip_rows(
     ids = [chip.id for chip in found]
     overview = OverviewRepository(session)
     last, running = overview.last_calibrations(ids), overview.running_jobs(ids)
-    depth = JobRepository(session).queue_depth(ids)
+    queues = ChipQueueRepository(session).of(ids)
     offline = {chip.id for chip in shown if chip.health == ChipState.OFFLINE}
     scores = FingerprintRepository(session).last_scores(ids, PROBES_SHOWN)
     names = {chip.id: chip.name for chip in found}
@@ -134,7 +135,7 @@ def _chip_rows(
 
     def row_of(chip: Chip) -> ChipRow:
         id = chip.id
-        row = _chip_row(chip, last.get(id), depth.get(id, 0), now_running.get(id))
+        row = _chip_row(chip, last.get(id), queues.get(id, ChipQueue()).depth, now_running.get(id))
         row = row._replace(probes=sparkline(scores.get(id, ())))
         return _as_offline(row) if id in offline else row
 

@@ -195,4 +195,11 @@ def test_a_job_calibrates_by_the_method_that_was_asked_for(lab: Lab, service: Se
     assert done.result["method"] == done.result["rule"] == "spsa"
     assert done.result["spent"]["samples"] == 640
     assert done.result["spent"]["cells"] == 0  # although cells were asked for: it moves trims alone
+    layers = done.result["layers"]
+    assert [(one["layer"], one["cells_changed"]) for one in layers] == [
+        ("hidden", 0),
+        ("readout", 0),
+    ]
+    assert layers[0]["rate_error_after"] == done.result["rate_error"]["after"][0]
+    assert any(one["trims_changed"] for one in layers) == done.result["published"]
     assert all(version.rule == "spsa" for version in lab.versions(chip))

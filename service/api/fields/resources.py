@@ -135,7 +135,16 @@ RESOURCES: Mapping[str, Meaning] = {
     "progress": Meaning("Last report of a running job; null: none yet"),
     "spent": Meaning("What the job has used up, with the names of its budget; null: nothing"),
     "result": Meaning("What the job found; null before it succeeded"),
-    "weights_in_force": Meaning("Number of the chip's version when the job started", "1"),
+    "JobView.rule": Meaning("Learning rule, as in the settings; null: a kind without one"),
+    "JobView.seed": Meaning("Seed, as in the settings; null: a kind without one", "1"),
+    "JobView.observable": Meaning("What the chip shows, as in the settings; null: no calibration"),
+    "JobView.budget": Meaning("Most that may be used, as in the settings; null: no calibration"),
+    "change": Meaning("Whether cells may be written, by the stages; null: no calibration"),
+    "weights_in_force": Meaning(_ID + "the chip's weight version when the job started; null: none"),
+    "version_at_start": Meaning("Number of the chip's version when the job started", "1"),
+    "fingerprint_at_start": Meaning(
+        _ID + "the chip's newest fingerprint when the job started; null: none was measured"
+    ),
     "attempt": Meaning("How many times the job was begun", "1"),
     "started_at": Meaning("When the last attempt began, UTC; null: never"),
     "ended_at": Meaning("When the job ended, UTC; null: it has not"),

@@ -15,7 +15,9 @@ from service.db.base import Json
 from service.db.repositories.events import EventRepository, Subject
 from service.db.repositories.job_conditions import drives, holds, unless_cancelling
 from service.db.repositories.paging import PageRequest, RowPage, fetch_page
-from service.db.tables import Chip, ChipLease, Job, TargetSet
+from service.db.repositories.versions import in_force
+from service.db.tables import Chip, ChipLease, Job, TargetSet, WeightVersion
+from service.db.upkeep_tables import Fingerprint
 from service.errors import AttemptSupersededError, JobNotFoundError, JobStateError
 from service.states import ACTIVE, TERMINAL, WAITING, JobStatus, TargetSetState
 
@@ -75,15 +77,6 @@ class JobRepository:
         self._session.flush()
         self._emit(job, "job.queued", str(job.attempt), {"kind": job.kind}, job.created_at)
 
-    def queue_depth(self, chip_ids: Sequence[str]) -> dict[str, int]:
-        """Return how many jobs wait for each of these chips; chips without any are absent."""
-        query = (
-            select(Job.chip_id, func.count())
-            .where(Job.chip_id.in_(chip_ids), Job.status.in_(WAITING))
-            .group_by(Job.chip_id)
-        )
-        return {chip_id: count for chip_id, count in self._session.execute(query) if chip_id}
-
     def start(self, job_id: str, token: int, executor: str, now: datetime) -> Job:
         """Begin the next attempt of a job, driven by `token`.
 
@@ -103,7 +96,7 @@ class JobRepository:
             "started_at": func.coalesce(Job.started_at, now),
         }
         if job.started_at is None:
-            values["weights_in_force"] = self._version_in_force(job.chip_id)
+            values |= self._state_of_chip(job.chip_id)
         self._change(job_id, token, values, newer, Job.status.in_(_STARTABLE), holds(token))
         job = self.get(job_id)
         payload = {"attempt": job.attempt, "executor": executor}
@@ -289,8 +282,17 @@ class JobRepository:
         lease = select(ChipLease.token).where(ChipLease.chip_id == chip_id)
         self._session.execute(lease.with_for_update(read=True))
 
-    def _version_in_force(self, chip_id: str | None) -> int | None:
-        return self._session.scalar(select(Chip.version_in_force).where(Chip.id == chip_id))
+    def _state_of_chip(self, chip_id: str | None) -> dict[str, Any]:
+        """Return what a job keeps of its chip: the version in force and the newest fingerprint."""
+        newest = select(func.max(Fingerprint.id)).where(Fingerprint.chip_id == chip_id)
+        query = select(
+            Chip.version_in_force.label("weights_in_force"),
+            WeightVersion.id.label("weights_id"),
+            newest.scalar_subquery().label("fingerprint_id"),
+        )
+        query = query.outerjoin(WeightVersion, in_force()).where(Chip.id == chip_id)
+        found = self._session.execute(query).one_or_none()
+        return {} if found is None else found._asdict()
 
     def _emit(self, job: Job, type: str, key: str, data: Json, now: datetime) -> None:
         self._events.append(Subject(job.id, job.chip_id), type, key, data, now)

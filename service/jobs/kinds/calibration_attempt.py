@@ -5,6 +5,7 @@
 
 import time
 
+from ltl_core.calibration.by_layer import Codes, outcome_by_layer
 from ltl_core.calibration.compensation import CompensationResult
 from ltl_core.calibration.drift import MeanFingerprint, measure_fingerprint
 from ltl_core.calibration.drift_stage import InForce
@@ -126,6 +127,7 @@ class CalibrationAttempt:
             "accuracy": accuracy,
             "recovered_fraction": recovered(accuracy),
             "rate_error": {"before": list(before.rate_error), "after": list(after.rate_error)},
+            "layers": self._layers(found),
             "predicted_loss_points": found.after.verification.points,
             "agreement": found.after.verification.agreement,
             "stages": self._stages(found.stages),
@@ -156,6 +158,12 @@ class CalibrationAttempt:
         costs = [stage.cost._asdict() for stage in found]
         timed = zip(found, costs, self._clock.seconds(len(found)), strict=True)
         return [s._asdict() | {"cost": cost | {"seconds": took}} for s, cost, took in timed]
+
+    def _layers(self, found: CalibrationResult) -> list[Json]:
+        """Say what became of each layer: its rate error, and how many codes changed."""
+        network, codes = self.chip.student.network, Codes(self.chip.codes, found.codes)
+        layers = outcome_by_layer(network, codes, found.before.test, found.after.test)
+        return [layer._asdict() for layer in layers]
 
     def _rule(self) -> str:
         """Return what corrected the chip: the rule of the method ltl, or another method."""
