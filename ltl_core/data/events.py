@@ -1,7 +1,7 @@
 """Frames from the events of a camera: one input for each time step of the student.
 
 An event is (x, y, t, p): column, row, time, polarity, as a NumPy structured array, which is what
-`tonic` (the extra `events`) gives for N-MNIST and CIFAR10-DVS.
+`tonic` (the extra `events`) gives for N-MNIST and CIFAR10-DVS, and `aedat` for a camera's files.
 """
 
 from collections.abc import Iterable
