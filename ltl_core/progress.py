@@ -28,6 +28,13 @@ class Spent(NamedTuple):
     cell_writes_per_cell: float = 0.0  # mean over all cells of the network
 
 
+class LayerRate(NamedTuple):
+    """Firing rate of one layer on a batch, mean over samples and neurons, in spikes a step."""
+
+    measured: float
+    target: float
+
+
 class Progress(NamedTuple):
     """What is known when one step of a computation has ended."""
 
@@ -37,3 +44,6 @@ class Progress(NamedTuple):
     accuracy: float | None = None  # of the last batch or measurement, 0 to 1
     rate_error: tuple[float, ...] = ()  # root mean square, spikes a step, for each hidden layer
     spent: Spent = Spent()
+    rates: tuple[LayerRate, ...] = ()  # of each hidden layer, on the last batch
+    stage: str = ""  # what the step moved, such as "weights"; empty if it moved nothing
+    settled_s: float = 0.0  # seconds of the chip's clock that it was left to settle so far

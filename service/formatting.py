@@ -69,6 +69,16 @@ def seconds(value: float | None) -> str:
     return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s"
 
 
+def minutes(value: float | None) -> str:
+    """Format a duration that goes on, in whole minutes: a text that seldom changes."""
+    if value is None or not math.isfinite(value):
+        return DASH
+    hours, rest = divmod(int(value // 60), 60)
+    if not hours:
+        return f"{rest} min" if rest else "under 1 min"
+    return f"{hours} h {rest} min"
+
+
 def ago(then: datetime | None, now: datetime) -> str:
     """Format how long ago a time was, rounded down; the tooltip shows the exact time."""
     if then is None:

@@ -56,6 +56,7 @@ class ChipSession:
         self.cells = sum(size(layer.weight_shape) for layer in student.network.matrices)
         # Cells that failed to verify at any write, of the layers where there are some.
         self.failed: dict[str, Bool[Tensor, "column row"]] = {}
+        self.settled_s = 0.0  # of the chip's clock
         self._side: dict[str, SideWeights] | None = None  # not set by this session yet
         self._spent = spent or Spent()
         self._written = written_in_runs(backend)
@@ -144,6 +145,7 @@ class ChipSession:
     def settle(self, seconds: float) -> None:
         """Leave the chip alone for `seconds` of its own clock."""
         self._backend.settle(seconds)
+        self.settled_s += seconds
 
     def _spend(
         self, samples: int = 0, samples_measured: int = 0, cells: int = 0, pulses: int = 0

@@ -227,7 +227,8 @@ class Calibration:
                 )
             )
             self._step += 1
-            yield self._progress(Phase.CALIBRATING, quality)
+            told = self._progress(Phase.CALIBRATING, quality)
+            yield told._replace(rates=quality.rates, stage=stage.title)
 
     def _verifying(self, before: Measured) -> Iterator[Progress]:
         spent, candidate = self._session.spent, before.verification
@@ -303,4 +304,5 @@ class Calibration:
             accuracy=quality.accuracy if quality else None,
             rate_error=quality.rate_error if quality else (),
             spent=self._session.spent,
+            settled_s=self._session.settled_s,
         )

@@ -26,6 +26,15 @@ class PlannedStage(NamedTuple):
     is_judged: bool  # whether the stage begins only if the target is not met
     moves_side: bool = False  # digital side weights
 
+    @property
+    def title(self) -> str:
+        """What the steps move, in words for a reader of the progress."""
+        if self.moves_side:
+            return "side weights"
+        if self.moves_cells:
+            return "weights"
+        return "last trims" if self.settles else "trims"
+
     def step_fraction(self, step: int) -> float:
         """Return the fraction of the step sizes at this step; it falls linearly to zero."""
         return 1 - (step - self.first) / (self.end - self.first)

@@ -20,6 +20,7 @@ from service.api.idempotency import (
 from service.api.lists import list_page
 from service.api.names import id_in, with_ids
 from service.api.one_row import one_row
+from service.api.retrying import retry
 from service.api.threads import ServiceRouter
 from service.api.views import job_view, job_viewer
 from service.db.repositories.audit import AuditRepository
@@ -137,19 +138,8 @@ def retry_job(
     once: OnceAtMostDep,
 ) -> JobView:
     """Submit the request of a job that has ended again, as a new job."""
-    now = utc_now()
-    with context.database.writing() as session:
-        jobs = JobRepository(session)
-        idempotent = IdempotentRequest(session, "POST retry", once, job_id)
-        if made := idempotent.earlier_result():
-            view = job_view(session, jobs.get(made))
-        else:
-            submitter = context.submitter(session, now, actor.key_id)
-            job = submitter.again(jobs.get(job_id))
-            idempotent.remember(job.id, now)
-            AuditRepository(session).record(actor, "job.retried", job.id, now, earlier=job_id)
-            view = job_view(session, job)
-    answer_made(response, f"/v1/jobs/{view.id}", earlier=made is not None)
+    view, earlier = retry(context, actor, job_id, once)
+    answer_made(response, f"/v1/jobs/{view.id}", earlier=earlier)
     return view
 
 

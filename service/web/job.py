@@ -1,58 +1,67 @@
-"""Data of the job page: progress, plots, resources spent, result and log."""
+"""Data of the job page: how far it is, whether it goes well, and why it ended."""
 
-from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime
+from collections.abc import Mapping
+from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
 from sqlalchemy.orm import Session
 
-from service.db.repositories.events import EventRepository
+from service.db.isolation import going_on
+from service.db.repositories.job_history import JobHistoryRepository
 from service.db.repositories.jobs import JobRepository
 from service.db.repositories.overview import OverviewRepository
-from service.db.tables import Event, Job
-from service.formatting import amount, percent, seconds
+from service.db.repositories.students import StudentRepository
+from service.db.repositories.target_sets import TargetSetRepository
+from service.db.repositories.teachers import TeacherRepository
+from service.db.tables import Job
+from service.formatting import percent, short_id
+from service.jobs.kinds.golden_accuracy import known_accuracy
 from service.jobs.kinds.registry import JobKinds
-from service.states import JobStatus
-from service.web.chart import Curve, Plot, Point, draw
-from service.web.job_rows import JobRow, job_row
-from service.web.recovery import Recovery, recovery_of
+from service.states import TERMINAL, WAITING, JobStatus
+from service.web.job_log import (
+    LOG_SHOWN,
+    DriverFailure,
+    LogLine,
+    driver_failure,
+    plain,
+    read_log,
+)
+from service.web.job_meters import Meter, budget_of, meters
+from service.web.job_plots import PlotGroup, Verified, plot_groups
+from service.web.job_rows import JobRow, figure_of, job_row
+from service.web.job_steps import (
+    PhaseItem,
+    Step,
+    accuracy_before,
+    learning_ends,
+    phases,
+    read_steps,
+)
+from service.web.recovery import Recovery, axis_of, recovery_of
 from service.web.stages import StageRow, stage_rows
+from service.web.waiting import Wait, waits
 
-_UNITS = {"samples": amount, "seconds": seconds}
-_NAMES = {
-    "samples": "Samples",
-    "seconds": "Time",
-    "cell_writes_per_cell": "Writes a cell",
-    "samples_measured": "Samples to measure",
-    "cells": "Cells written",
-    "pulses": "Pulses",
-}
-_LEARNING = ("training", "calibrating")
-_EVENTS_SHOWN = 5000
-_LOG_SHOWN = 200
+_STEPS_SHOWN = 320
 
 
-class PhaseItem(NamedTuple):
-    """One phase of a job; `state` is done or now."""
+class Links(NamedTuple):
+    """The names of what a job is about, and where their pages are; None where there is none."""
 
-    name: str
-    state: str
+    chip: str | None
+    teacher: str | None
+    teacher_id: str | None
+    student_id: str | None
+    version: int | None  # that the job published
+    version_before: int | None  # that was in force when it started
+    running: JobRow | None  # the job that drives the chip while this one waits
 
 
-class Meter(NamedTuple):
-    """An amount spent by a job, with its budget if it has one."""
+class Fact(NamedTuple):
+    """A line of what is known of a job; `job_id` is the job that its text names."""
 
     name: str
     text: str
-    spent: float
-    budget: float | None
-
-
-class LogLine(NamedTuple):
-    """A line of the log."""
-
-    time: datetime
-    text: str
+    job_id: str | None = None
 
 
 class LayerErrors(NamedTuple):
@@ -67,138 +76,143 @@ class JobPage(NamedTuple):
     """All data of the job page."""
 
     job: JobRow
-    sentence: str
+    headline: str
+    verdict: str  # why it came out so; empty before its end
+    driver: DriverFailure | None
+    wait: Wait | None
     phases: tuple[PhaseItem, ...]
+    learning_ends: datetime | None
     meters: tuple[Meter, ...]
-    facts: tuple[tuple[str, str], ...]
-    plots: tuple[Plot, ...]
+    links: Links
+    facts: tuple[Fact, ...]
+    plots: tuple[PlotGroup, ...]
     recovery: Recovery | None
     stages: tuple[StageRow, ...]
     layers: tuple[LayerErrors, ...]
     log: tuple[LogLine, ...]
     cancellable: bool
+    retryable: bool
 
 
-def read_job(session: Session, job_id: str, kinds: JobKinds, now: datetime) -> JobPage:
-    """Read the data of the job page. Raises JobNotFoundError."""
+def read_job(
+    session: Session, job_id: str, kinds: JobKinds, silence: timedelta, now: datetime
+) -> JobPage:
+    """Read the data of the job page. Raises JobNotFoundError.
+
+    `silence` is how long a living worker may be without a heartbeat.
+    """
     job = JobRepository(session).get(job_id)
-    names = OverviewRepository(session).chip_names([job.chip_id] if job.chip_id else [])
-    events = EventRepository(session).after(0, job_id=job.id, limit=_EVENTS_SHOWN)
-    row = job_row(job, names.get(job.chip_id or "", ""), kinds, now)
-    recovery = recovery_of(job.id, job.result)
+    history = JobHistoryRepository(session)
+    links = _links(session, job, kinds, now)
+    names = {job.chip_id: links.chip} if job.chip_id and links.chip else {}
+    steps = read_steps(history.progress(job.id, _STEPS_SHOWN))
+    row = job_row(job, links.chip or "", kinds, now)
+    driver, result = driver_failure(job, names), job.result or {}
+    budget = budget_of(job)
     return JobPage(
         job=row,
-        sentence=_sentence(kinds[job.kind].noun, row),
-        phases=_phases(job, events),
-        meters=_meters(job),
-        facts=_facts(job, kinds),
-        plots=_plots(events, recovery),
-        recovery=recovery,
-        stages=stage_rows(job.result or {}),
-        layers=_layers(job.result or {}),
-        log=_log(events),
+        headline=_headline(kinds[job.kind].noun, row),
+        verdict=_verdict(job, kinds, driver, names),
+        driver=driver,
+        wait=waits(session, [job], silence, now).get(job.id) if job.status in WAITING else None,
+        phases=phases(job, steps),
+        learning_ends=learning_ends(job, steps, budget.get("seconds")),
+        meters=meters(job),
+        links=links,
+        facts=_facts(job, kinds, names),
+        plots=plot_groups(steps, _verified(session, job, steps), budget.get("samples")),
+        recovery=_recovery(job.id, result),
+        stages=stage_rows(result),
+        layers=_layers(result),
+        log=read_log(history.log(job.id, LOG_SHOWN), names),
         cancellable=not row.terminal and job.status != JobStatus.CANCELLING,
+        retryable=row.terminal and kinds[job.kind].accepted,
     )
 
 
-def _sentence(noun: str, row: JobRow) -> str:
-    """Build the headline: the status of a job, and its result once it has ended."""
+def _headline(noun: str, row: JobRow) -> str:
+    """Say what the job is and how it stands; once it has succeeded, what came of it."""
     what = noun + (f" of {row.chip}" if row.chip else "")
     status = row.status.replace("_", " ")
     if row.status != JobStatus.SUCCEEDED:
-        return f"{what} {status}: {row.outcome}." if row.outcome else f"{what} {status}."
-    result = row.outcome or (f"{percent(row.accuracy)} right" if row.accuracy else status)
-    return f"{what}: {result}."
+        return f"{what}: {status}."
+    return f"{what}: {row.outcome or (percent(row.accuracy) if row.accuracy else status)}."
 
 
-def _phases(job: Job, events: Sequence[Event]) -> tuple[PhaseItem, ...]:
-    """List the phases: queued, those that the job reported, and its final status."""
-    seen = ["queued"]
-    for event in events:
-        phase = _progress(event).get("phase")
-        if phase and phase not in seen:
-            seen.append(str(phase))
-    if job.ended_at is not None:
-        return tuple(PhaseItem(name, "done") for name in [*seen, job.status])
-    names = [_with_step(job, name) if name == seen[-1] else name for name in seen]
-    return tuple(PhaseItem(name, "done" if name != names[-1] else "now") for name in names)
+def _verdict(
+    job: Job, kinds: JobKinds, driver: DriverFailure | None, names: Mapping[str, str]
+) -> str:
+    """Say in a sentence why a job ended as it did."""
+    if job.status not in TERMINAL:
+        return ""
+    if job.status == JobStatus.SUCCEEDED:
+        return kinds[job.kind].verdict(job.result or {})
+    if driver is not None:
+        return f"The driver '{driver.driver}' of the chip failed, not Tandemcal: {driver.error}."
+    reason = plain((job.reason or "").rstrip("."), names)
+    return f"{job.status.capitalize()}: {reason}." if reason else ""
 
 
-def _with_step(job: Job, phase: str) -> str:
-    progress = job.progress or {}
-    step, steps = progress.get("step"), progress.get("steps")
-    return f"{phase}, step {step} of {steps}" if steps else phase
+def _links(session: Session, job: Job, kinds: JobKinds, now: datetime) -> Links:
+    overview = OverviewRepository(session)
+    chip = overview.chip_names([job.chip_id]).get(job.chip_id) if job.chip_id else None
+    running = overview.running_jobs([job.chip_id]).get(job.chip_id) if job.chip_id else None
+    shown = running if running is not None and job.status in WAITING else None
+    teacher = None
+    with going_on():
+        teacher = TeacherRepository(session).get(job.teacher_id).name if job.teacher_id else None
+    version = (job.result or {}).get("weights_version")
+    return Links(
+        chip=chip,
+        teacher=teacher,
+        teacher_id=job.teacher_id,
+        student_id=job.student_id or (job.result or {}).get("student_id"),
+        version=version if isinstance(version, int) else None,
+        version_before=job.weights_in_force,
+        running=None if shown is None else job_row(shown, chip or "", kinds, now),
+    )
 
 
-def _meters(job: Job) -> tuple[Meter, ...]:
-    spent = job.spent or {}
-    budget = (job.request.get("settings") or {}).get("budget") or job.request.get("budget") or {}
-    meters = []
-    for name, value in spent.items():
-        if isinstance(value, int | float):
-            write = _UNITS.get(name, amount)
-            limit = budget.get(name)
-            text = f"{write(value)} of {write(limit)}" if limit else write(value)
-            meters.append(Meter(_NAMES.get(name, name.replace("_", " ")), text, value, limit))
-    return tuple(meters)
-
-
-def _facts(job: Job, kinds: JobKinds) -> tuple[tuple[str, str], ...]:
+def _facts(job: Job, kinds: JobKinds, names: Mapping[str, str]) -> tuple[Fact, ...]:
     settings = job.request.get("settings") or {}
     shown = ("method", "rule", "observable", "seed")
-    facts = [(name.capitalize(), str(settings[name])) for name in shown if name in settings]
-    facts += kinds[job.kind].facts(job)
+    facts = [Fact(name.capitalize(), str(settings[name])) for name in shown if name in settings]
+    facts += [_fact(name, text, names) for name, text in kinds[job.kind].facts(job)]
     if job.attempt > 1:
-        facts.append(("Attempt", str(job.attempt)))
-    if ended_by := (job.result or {}).get("ended_by"):
-        facts.append(("Ended by", str(ended_by).replace("_", " ")))
+        facts.append(Fact("Attempt", str(job.attempt)))
     return tuple(facts)
 
 
-def _plots(events: Sequence[Event], recovery: Recovery | None) -> tuple[Plot, ...]:
-    """Lay out the plots of accuracy and of each layer's rate error, over the same steps."""
-    steps = [p for event in events if (p := _progress(event)).get("phase") in _LEARNING]
-    golden = (recovery.golden, f"golden {percent(recovery.golden)}") if recovery else None
-    curves = [
-        Curve(
-            "Accuracy of each batch",
-            _points(steps, lambda p: p.get("accuracy")),
-            percent,
-            0.02,
-            golden,
-        ),
-        *_rate_curves(steps),
-    ]
-    drawn = [curve for curve in curves if len(curve.points) > 1]
-    if not drawn:
-        return ()
-    ends = [x for curve in drawn for x, _ in curve.points]
-    return tuple(draw(curve, (min(ends), max(ends))) for curve in drawn)
+def _fact(name: str, text: str, names: Mapping[str, str]) -> Fact:
+    """Make a fact; one that names another job leads to it."""
+    word, _, job_id = text.partition(" ")
+    if word == "job" and len(job_id) == 36:
+        return Fact(name, f"job {short_id(job_id)}", job_id)
+    return Fact(name, plain(text, names))
 
 
-def _rate_curves(steps: Sequence[Mapping[str, Any]]) -> list[Curve]:
-    counts = [len(_rates(progress)) for progress in steps]
-    return [_rate_curve(steps, layer) for layer in range(max(counts, default=0))]
+def _verified(session: Session, job: Job, steps: tuple[Step, ...]) -> Verified:
+    """Return the accuracies on test samples; the golden student's is known from the start."""
+    accuracy: Any = (job.result or {}).get("accuracy")
+    found = accuracy if isinstance(accuracy, Mapping) else {}
+    golden, after = figure_of(found.get("golden")), figure_of(found.get("after"))
+    if golden is None and job.kind == "calibrate":
+        with going_on():
+            golden = _known_golden(session, job)
+    return Verified(golden, accuracy_before(job, steps), after)
 
 
-def _rate_curve(steps: Sequence[Mapping[str, Any]], layer: int) -> Curve:
-    def figure(progress: Mapping[str, Any]) -> Any:
-        rates = _rates(progress)
-        return rates[layer] if layer < len(rates) else None
-
-    title = f"Rate error, layer {layer + 1}"
-    return Curve(title, _points(steps, figure), lambda value: f"{value:.4f}", 0.001)
+def _known_golden(session: Session, job: Job) -> float:
+    student = StudentRepository(session).get(str(job.student_id))
+    targets = TargetSetRepository(session).get(student.target_set_id)
+    settings = job.request.get("settings") or {}
+    return known_accuracy(student, targets, settings.get("test_samples"))
 
 
-def _rates(progress: Mapping[str, Any]) -> list[float]:
-    return list(progress.get("rate_error") or ())
-
-
-def _points(
-    steps: Sequence[Mapping[str, Any]], figure: Callable[[Mapping[str, Any]], Any]
-) -> list[Point]:
-    found = ((float(p["step"]), figure(p)) for p in steps)
-    return [(x, float(y)) for x, y in found if isinstance(y, int | float)]
+def _recovery(job_id: str, result: Mapping[str, Any]) -> Recovery | None:
+    """Return the accuracies before and after, on an axis of their range."""
+    found = recovery_of(job_id, result)
+    return None if found is None else found._replace(axis=axis_of([found]))
 
 
 def _layers(result: Mapping[str, Any]) -> tuple[LayerErrors, ...]:
@@ -207,22 +221,3 @@ def _layers(result: Mapping[str, Any]) -> tuple[LayerErrors, ...]:
         return ()
     pairs = zip(errors.get("before", ()), errors.get("after", ()), strict=False)
     return tuple(LayerErrors(n, before, after) for n, (before, after) in enumerate(pairs, start=1))
-
-
-def _log(events: Sequence[Event]) -> tuple[LogLine, ...]:
-    """Return log lines and events, without the progress steps, which the plots show."""
-    logged = [event for event in events if event.type != "job.progress"]
-    return tuple(LogLine(event.created_at, _line(event)) for event in logged[-_LOG_SHOWN:])
-
-
-def _line(event: Event) -> str:
-    if event.type == "job.log":
-        return str(event.data.get("line", ""))
-    plain = {name: value for name, value in event.data.items() if isinstance(value, str | int)}
-    words = [f"{name} {value}" for name, value in plain.items() if name != "sha256"]
-    return f"{event.type.replace('.', ' ')}: {', '.join(words)}" if words else event.type
-
-
-def _progress(event: Event) -> Mapping[str, Any]:
-    progress = event.data.get("progress") if event.type == "job.progress" else None
-    return progress if isinstance(progress, Mapping) else {}

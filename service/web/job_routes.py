@@ -1,6 +1,7 @@
 """Routes of the job page."""
 
 from contextlib import suppress
+from datetime import timedelta
 from typing import Any
 
 from fastapi import Request, Response
@@ -8,19 +9,24 @@ from fastapi.responses import RedirectResponse
 
 from service.api import cancelling
 from service.api.auth import ActorDep
-from service.api.context import Context, ContextDep, utc_now
+from service.api.context import Context, ContextDep
+from service.api.idempotency import Once
+from service.api.retrying import retry
 from service.api.threads import ServiceRouter
+from service.db.session import clock
 from service.errors import JobStateError, NotFoundError
 from service.web.access import Operator, Reader, not_allowed, to_login
 from service.web.job import read_job
 from service.web.rendering import show, show_part, show_problem
+
+_NEEDS_OPERATE = "{} a job needs a key with the scope 'operate'; sign in with such a key."
 
 router = ServiceRouter(include_in_schema=False)
 
 
 @router.get("/jobs/{job_id}")
 def job(request: Request, context: ContextDep, reader: Reader, job_id: str) -> Response:
-    """Show the job page: progress and result of one job."""
+    """Show the job page: how far a job is, and what came of it."""
     if not reader:
         return to_login(request)
     try:
@@ -44,10 +50,9 @@ def cancel(
 ) -> Response:
     """Cancel a job, then show its page again."""
     if not operator:
-        detail = "Cancelling a job needs a key with the scope 'operate'; sign in with such a key."
-        return not_allowed(request, detail)
-    # A job may have ended before the button was pressed; its page shows how.
+        return not_allowed(request, _NEEDS_OPERATE.format("Cancelling"))
     try:
+        # A job may have ended before the button was pressed; its page shows how.
         with suppress(JobStateError):
             cancelling.cancel(context, actor, job_id)
     except NotFoundError as error:
@@ -55,7 +60,27 @@ def cancel(
     return RedirectResponse(f"/jobs/{job_id}", status_code=303)
 
 
+@router.post("/jobs/{job_id}/retry")
+def retry_job(
+    request: Request, context: ContextDep, operator: Operator, actor: ActorDep, job_id: str
+) -> Response:
+    """Submit the request of a job again, then show the page of the new job.
+
+    The button of one page makes one job, however often it is pressed.
+    """
+    if not operator:
+        return not_allowed(request, _NEEDS_OPERATE.format("Retrying"))
+    try:
+        made = retry(context, actor, job_id, Once(f"page {job_id}", str(actor.key_id)))
+    except NotFoundError as error:
+        return show_problem(request, 404, "Not found", str(error))
+    except JobStateError as error:
+        return show_problem(request, 409, "Not retried", str(error))
+    return RedirectResponse(f"/jobs/{made.view.id}", status_code=303)
+
+
 def _job(context: Context, job_id: str) -> dict[str, Any]:
-    now = utc_now()
+    silence = timedelta(seconds=context.settings.executor_silence_s)
     with context.database.reading() as session:
-        return {"page": read_job(session, job_id, context.kinds, now), "now": now}
+        now = clock(session)  # that of the heartbeats
+        return {"page": read_job(session, job_id, context.kinds, silence, now), "now": now}

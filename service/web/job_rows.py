@@ -35,6 +35,7 @@ class JobRow(NamedTuple):
     outcome: str  # what came of it, in a few words
     created_at: datetime | None
     took: float | None  # s
+    running_since: datetime | None  # of a job that runs; the browser counts on
 
 
 def job_rows(
@@ -76,6 +77,7 @@ def _unreadable_job(job_id: str) -> JobRow:
         outcome="",
         created_at=None,
         took=None,
+        running_since=None,
     )
 
 
@@ -95,11 +97,12 @@ def job_row(job: Job, chip: str, kinds: JobKinds, now: datetime) -> JobRow:
         phase=str(progress.get("phase") or ""),
         step=figure_of(progress.get("step")),
         steps=figure_of(progress.get("steps")),
-        accuracy=_accuracy(job.result) or figure_of(progress.get("accuracy")),
+        accuracy=_accuracy(job.result),  # verified; not that of a batch
         samples=figure_of(spent.get("samples")),
         outcome=outcome(job, kinds),
         created_at=job.created_at,
         took=(ended - job.started_at).total_seconds() if job.started_at else None,
+        running_since=None if job.ended_at else job.started_at,
     )
 
 

@@ -74,6 +74,7 @@ def _make_environment() -> Environment:
         "percent": formatting.percent,
         "amount": formatting.amount,
         "seconds": formatting.seconds,
+        "minutes": formatting.minutes,
         "ago": formatting.ago,
         "ahead": formatting.ahead,
         "instant": formatting.instant,

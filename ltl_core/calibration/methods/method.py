@@ -12,6 +12,7 @@ from torch import Tensor
 from ltl_core.calibration.chip_session import ChipSession
 from ltl_core.calibration.observe import ObservedLayer, measured_rate
 from ltl_core.chip import LayerCodes, SideWeights
+from ltl_core.progress import LayerRate
 from ltl_core.settings import CalibrationSettings, Readout
 from ltl_core.student.evaluate import recorded
 from ltl_core.student.student import Student
@@ -45,6 +46,7 @@ class BatchQuality(NamedTuple):
 
     accuracy: float
     rate_error: tuple[float, ...]  # root mean square, hidden layer by hidden layer
+    rates: tuple[LayerRate, ...]  # the same layers
 
 
 @runtime_checkable
@@ -89,6 +91,7 @@ class QualityMeter:
         """`steps` is the number of steps of the time window."""
         self._batch, self._steps = batch, steps
         self._errors: list[float] = []
+        self._rates: list[LayerRate] = []
         self._accuracy = 0.0
 
     def measure(self, layers: Iterable[ObservedLayer]) -> Iterator[ObservedLayer]:
@@ -98,18 +101,19 @@ class QualityMeter:
                 sums = recorded(layer.record, "membrane")[-1]
                 self._accuracy = accuracy_of(sums, self._batch.expected)
             else:
-                self._errors.append(self._rate_error(layer))
+                self._add(layer)
             yield layer
 
     @property
     def quality(self) -> BatchQuality:
         """How good the chip was on the layers that have passed so far."""
-        return BatchQuality(self._accuracy, tuple(self._errors))
+        return BatchQuality(self._accuracy, tuple(self._errors), tuple(self._rates))
 
-    def _rate_error(self, layer: ObservedLayer) -> float:
-        """Return the root mean square of measured rate - target rate, in spikes a step."""
-        rate = measured_rate(layer.record, self._steps)
-        return float((rate - self._batch.rates[layer.stage.name]).square().mean().sqrt())
+    def _add(self, layer: ObservedLayer) -> None:
+        """Add the rates of a hidden layer, and the root mean square of measured - target."""
+        rate, target = measured_rate(layer.record, self._steps), self._batch.rates[layer.stage.name]
+        self._errors.append(float((rate - target).square().mean().sqrt()))
+        self._rates.append(LayerRate(float(rate.mean()), float(target.mean())))
 
 
 def measured_logits(readout: ObservedLayer, student: Student) -> Float[Tensor, "batch output"]:

@@ -44,6 +44,7 @@ from service.jobs.kinds.spec import (
     JobSubject,
     ResultStore,
 )
+from service.jobs.kinds.verdict import verdict
 from service.jobs.kinds.weight_map import WEIGHT_MAP
 from service.jobs.messages import Ended, Json
 from service.request_errors import FieldProblem, InvalidFieldsError
@@ -262,6 +263,7 @@ KIND = JobKindSpec(
     inputs=inputs,
     store=store,
     outcome=outcome,
+    verdict=verdict,
     facts=facts,
     memory=calibration_memory,
 )

@@ -129,6 +129,10 @@ class CalibrationAttempt:
             "rate_error": {"before": list(before.rate_error), "after": list(after.rate_error)},
             "layers": self._layers(found),
             "predicted_loss_points": found.after.verification.points,
+            "predicted_losses": {
+                "before": found.before.verification.points,
+                "learned": found.candidate.points,
+            },
             "agreement": found.after.verification.agreement,
             "stages": self._stages(found.stages),
             "ended_by": found.ended_by,

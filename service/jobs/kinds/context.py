@@ -139,4 +139,5 @@ def as_json(progress: Progress) -> tuple[Json, Json]:
     """Return the progress and what was spent, as the API shows them."""
     shown = progress._asdict()
     spent = shown.pop("spent")._asdict()
-    return shown | {"rate_error": list(progress.rate_error)}, spent
+    rates = [[round(rate, 5) for rate in layer] for layer in progress.rates]
+    return shown | {"rate_error": list(progress.rate_error), "rates": rates}, spent

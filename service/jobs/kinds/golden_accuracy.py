@@ -6,8 +6,10 @@ test samples, and how many of them are used, so that a change of any of them is 
 
 from typing import TYPE_CHECKING
 
+from service.db.tables import Student as StudentRow
+from service.db.tables import TargetSet
 from service.jobs.kinds.context import JobContext
-from service.jobs.messages import JobDescription, Json
+from service.jobs.messages import Json
 from service.states import Split
 
 if TYPE_CHECKING:  # loads torch, which the child process alone may
@@ -28,7 +30,9 @@ def golden_accuracy(
     from ltl_core.student.evaluate import student_quality
     from service.jobs.kinds.targets import read_targets
 
-    key = _key(context.description, settings)
+    described = context.description
+    test_sha256 = described.targets[Split.TEST]
+    key = _key(described.student_sha256, test_sha256, settings.test_samples)
     known = (context.description.extra.get(KEPT) or {}).get(key)
     if known is None:
         test = tested(read_targets(Split.TEST, context), settings)
@@ -36,6 +40,18 @@ def golden_accuracy(
     return {key: known}
 
 
-def _key(description: JobDescription, settings: "CalibrationSettings") -> str:
-    count = "all" if settings.test_samples is None else settings.test_samples
-    return f"{description.student_sha256}:{description.targets[Split.TEST]}:{count}"
+def known_accuracy(student: StudentRow, targets: TargetSet, test_samples: int | None) -> float:
+    """Return what is known of a golden student before a calibration ends, without measuring it.
+
+    That is its accuracy on the samples of the calibration, if an earlier one has found it; else
+    its accuracy when it was trained, on all test samples. Raises KeyError if its row has neither.
+    """
+    blocks = (targets.summary or {}).get("blocks") or {}
+    key = _key(student.sha256, str(blocks.get(Split.TEST)), test_samples)
+    found = (student.golden_accuracy or {}).get(key)
+    return float(student.accuracy["golden"] if found is None else found)
+
+
+def _key(student_sha256: str | None, test_sha256: str, test_samples: int | None) -> str:
+    count = "all" if test_samples is None else test_samples
+    return f"{student_sha256}:{test_sha256}:{count}"

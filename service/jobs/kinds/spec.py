@@ -156,6 +156,7 @@ class JobKindSpec(NamedTuple):
     # In the transaction that ends a job that succeeded: returns what its row shows as result.
     store: Callable[[ResultStore, Ended], Json] = store_result
     outcome: Callable[[Json], str] = no_outcome  # of a job that succeeded, in a few words
+    verdict: Callable[[Json], str] = no_outcome  # why it came out so, a sentence for its page
     facts: Callable[[Job], Facts] = no_facts  # lines of the job's page, at any time
     # An estimate of the memory that the work needs, bytes, for a request that was admitted.
     memory: Callable[[Session, Any], int] = no_memory

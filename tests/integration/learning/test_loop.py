@@ -91,3 +91,16 @@ def test_calibration_goes_on_from_its_checkpoint_as_if_never_stopped(world: Worl
     assert resumed.result.failed_cells == whole.result.failed_cells > 0  # they stay given up
     for name, codes in whole.result.codes.items():
         assert all(map(torch.equal, codes, resumed.result.codes[name]))
+
+
+def test_each_step_says_what_it_moves_and_the_rates_that_were_measured(world: World) -> None:
+    calibration = Calibration(chip("pcm"), world.student, world.targets, world.test, SHORT)
+    progress = [told for told in calibration.steps() if told.phase is Phase.CALIBRATING]
+    assert {told.stage for told in progress} >= {"trims", "weights", "last trims"}
+    for told in progress:
+        assert len(told.rates) == len(told.rate_error)
+        for rate, error in zip(told.rates, told.rate_error, strict=True):
+            assert 0 < rate.target < 1
+            assert abs(rate.measured - rate.target) <= error + 1e-6  # a mean within its RMS
+    settled = {told.stage: told.settled_s for told in progress}
+    assert settled["last trims"] > settled["weights"] > 0

@@ -10,8 +10,10 @@ from ltl_core.student.evaluate import student_quality
 from ltl_core.student.student import Student
 from ltl_core.teaching.targets import TargetSet
 from service.artifacts import ArtifactStore
+from service.db.tables import Student as StudentRow
+from service.db.tables import TargetSet as TargetSetRow
 from service.jobs.kinds.context import JobContext, NoLink
-from service.jobs.kinds.golden_accuracy import KEPT, golden_accuracy
+from service.jobs.kinds.golden_accuracy import KEPT, golden_accuracy, known_accuracy
 from service.jobs.messages import ExecutorConfig, JobDescription
 from service.states import Split
 from tests.blobs import STUDENT, World, load_world
@@ -83,3 +85,12 @@ def test_other_samples_are_measured(desk: Desk, world: World) -> None:
 def test_another_number_of_samples_is_measured(desk: Desk) -> None:
     desk.settings = CalibrationSettings(test_samples=None)
     assert FALSE not in desk.ask().values()
+
+
+def test_what_is_kept_is_known_before_a_calibration_ends(desk: Desk) -> None:
+    (key,) = desk.kept
+    student_sha256, test_sha256, _ = key.split(":")
+    row = StudentRow(sha256=student_sha256, accuracy={"golden": 0.88}, golden_accuracy=desk.kept)
+    targets = TargetSetRow(summary={"blocks": {"test": test_sha256}})
+    assert known_accuracy(row, targets, SETTINGS.test_samples) == FALSE
+    assert known_accuracy(row, targets, None) == 0.88  # on all samples: as it was trained
