@@ -2,6 +2,8 @@
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from datetime import timedelta
+from functools import partial
 
 from fastapi import FastAPI
 from starlette.concurrency import run_in_threadpool
@@ -22,6 +24,7 @@ from service.api import (
     upkeep,
 )
 from service.api.auth import READ
+from service.api.batches import Batches
 from service.api.context import Context
 from service.api.credentials import CredentialStore
 from service.api.document import PROBLEMS, described, operation_id
@@ -50,8 +53,8 @@ MakeEngine = Callable[[Settings, Database, JobKinds], JobEngine]
 
 _ROUTERS = (  # searched from the top: the most frequent requests first
     events.router,
-    chips.router,
     agents.router,
+    chips.router,
     teachers.router,
     target_sets.router,
     students.router,
@@ -137,17 +140,21 @@ def _lifespan(
 def _compose(settings: Settings, engine: MakeEngine | JobEngine, kinds: JobKinds) -> Context:
     database = Database(settings.database)
     made = engine(settings, database, kinds) if callable(engine) else engine
+    threads = make_threads()
+    cipher = open_cipher(settings.secret_key_texts, settings.secret_key_file)
+    silence = timedelta(seconds=settings.agent_silence_s)
     return Context(
         settings=settings,
         database=database,
         artifacts=ArtifactStore(settings.artifacts_dir),
         engine=made,
         credentials=CredentialStore(database, settings.session_days),
-        cipher=open_cipher(settings.secret_key_texts, settings.secret_key_file),
+        cipher=cipher,
         notifier=EventNotifier(database),
         kinds=kinds,
         metrics=make_registry(database),
         disk=DiskSpace(settings.data_dir, settings.reserve_bytes, settings.artifacts_dir),
         memory_limit=limit_of(settings) if made.runs_jobs_here else settings.job_memory_bytes,
-        threads=make_threads(),
+        threads=threads,
+        heartbeats=Batches(partial(agents.hear, database, cipher, silence), threads.writers),
     )

@@ -1,6 +1,7 @@
 """Chip agents: registration under a key of the scope `agent`, and heartbeats."""
 
 import secrets
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Annotated
 
@@ -16,12 +17,13 @@ from service.bench.protocol.chip_info import parse_chip_info
 from service.db.agent_tables import Agent
 from service.db.repositories.agents import AgentRepository, Registrant, Registration
 from service.db.repositories.audit import AuditRepository
-from service.db.session import clock
+from service.db.repositories.heartbeats import HeardAgent, Heartbeat, HeartbeatRepository
+from service.db.session import Database, clock
 from service.digests import sha256_hex
-from service.errors import AgentNotFoundError
 from service.networks import PRIVATE, AgentNetworks, ForbiddenAddressError
 from service.request_errors import FieldProblem, InvalidFieldsError
 from service.schemas.agents import URL_MAX, AgentRequest, AgentView, RegisteredView
+from service.secret_cipher import SecretCipher
 from service.settings import Settings
 from service.states import Scope
 
@@ -58,18 +60,15 @@ def register_agent(
 
 
 @router.post("/{agent_id}/heartbeat", dependencies=[AGENT])
-def hear_agent(agent_id: _AgentId, principal: PrincipalDep, context: ContextDep) -> RegisteredView:
+async def hear_agent(
+    agent_id: _AgentId, principal: PrincipalDep, context: ContextDep
+) -> RegisteredView:
     """Record a heartbeat of an agent. On 404 the agent has to register again.
 
     An agent whose stored secret cannot be decrypted any more is treated as an unknown one.
     """
-    with context.database.writing() as session:
-        now, agents = clock(session), AgentRepository(session)
-        known = agents.check_key(agent_id, principal.key_id)
-        if context.cipher.decrypt(known.encrypted_secret) is None:
-            raise AgentNotFoundError(agent_id)
-        agent = agents.beat(agent_id, now, _alive_until(context, now))
-        return _registered(agent, context)
+    heard = await context.heartbeats.add(Heartbeat(agent_id, principal.key_id))
+    return RegisteredView(**heard._asdict(), heartbeat_s=context.settings.agent_heartbeat_s)
 
 
 @router.delete("/{agent_id}", dependencies=[require_any(Scope.ADMIN, Scope.AGENT)])
@@ -96,6 +95,15 @@ def get_agent(agent_id: _AgentId, context: ContextDep) -> Response:
     with context.database.reading() as session:
         agents = AgentRepository(session)
         return row_answer("agent", agent_id, lambda: AgentView.model_validate(agents.get(agent_id)))
+
+
+def hear(
+    database: Database, cipher: SecretCipher, silence: timedelta, beats: Sequence[Heartbeat]
+) -> Sequence[HeardAgent | Exception]:
+    """Record heartbeats in one transaction; `silence` is how long an agent may be quiet."""
+    with database.writing() as session:
+        now = clock(session)
+        return HeartbeatRepository(session, cipher).record(beats, now, now + silence)
 
 
 def _registration(body: AgentRequest, settings: Settings) -> Registration:

@@ -7,10 +7,12 @@ from fastapi import Depends, Query, Request
 from prometheus_client import CollectorRegistry
 from sqlalchemy.orm import Session
 
+from service.api.batches import Batches
 from service.api.credentials import CredentialStore
 from service.api.notifier import EventNotifier
 from service.api.threads import Threads
 from service.artifacts import ArtifactStore
+from service.db.repositories.heartbeats import HeardAgent, Heartbeat
 from service.db.repositories.paging import PageRequest
 from service.db.session import Database
 from service.disk_space import DiskSpace
@@ -37,6 +39,7 @@ class Context(NamedTuple):
     metrics: CollectorRegistry
     disk: DiskSpace
     threads: Threads
+    heartbeats: Batches[Heartbeat, HeardAgent]
     memory_limit: int | None  # of one job, bytes; None where other machines run the jobs
 
     def submitter(self, session: Session, now: datetime, key_id: str | None) -> Submitter:

@@ -9,12 +9,15 @@ from typing import Any
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, func, select
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import InvalidatePoolError, OperationalError
 from sqlalchemy.orm import Session, sessionmaker
+from sqlalchemy.pool import ConnectionPoolEntry
 
 BUSY_TIMEOUT = 15.0  # s that a writer waits for another before it fails
 CONNECTIONS = 20  # of one process to PostgreSQL, without those of the job engine
 _IDLE_TIMEOUT = 60.0  # s after which PostgreSQL ends a transaction of a silent client
+_IDLE = 0.1  # s after which a connection is tried before it is used
+_USED_AT = "used_at"
 _SILENCE = 10.0  # s without an acknowledgement after which a connection counts as dead
 
 
@@ -94,14 +97,16 @@ def make_engine(url: str, connections: int = 50) -> Engine:
     """
     parsed = make_url(url)
     if parsed.get_backend_name() != "sqlite":
-        return create_engine(
+        engine = create_engine(
             parsed,
             pool_size=CONNECTIONS // 2,
             max_overflow=CONNECTIONS - CONNECTIONS // 2,
+            pool_use_lifo=True,
             hide_parameters=True,  # errors name no key and no secret
-            pool_pre_ping=True,  # no request fails because the server was restarted
             connect_args=_postgres_arguments(parsed),
         )
+        _ping_after_idling(engine)
+        return engine
     _make_directory(url)
     engine = create_engine(
         url,
@@ -114,6 +119,28 @@ def make_engine(url: str, connections: int = 50) -> Engine:
     event.listen(engine, "connect", _prepare_sqlite)
     event.listen(engine, "begin", _begin_sqlite)
     return engine
+
+
+def _ping_after_idling(engine: Engine) -> None:
+    """Try a connection that was idle before it is used: no request fails after a restart.
+
+    No server restarts within `_IDLE`. To try each connection costs a quarter of a short request.
+    """
+
+    def note(_: object, record: ConnectionPoolEntry) -> None:
+        record.info[_USED_AT] = time.monotonic()
+
+    def ping(connection: Any, record: ConnectionPoolEntry, _: object) -> None:
+        used_at = record.info.get(_USED_AT)  # None: it has just been opened
+        if used_at is None or time.monotonic() - used_at < _IDLE:
+            return
+        try:
+            engine.dialect.do_ping(connection)
+        except engine.dialect.loaded_dbapi.Error as error:
+            raise InvalidatePoolError from error  # all are opened anew, this one at once
+
+    event.listen(engine, "checkin", note)
+    event.listen(engine, "checkout", ping)
 
 
 def _answers(engine: Engine, *, or_raise: bool) -> bool:

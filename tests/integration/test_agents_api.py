@@ -18,6 +18,7 @@ from service.db.agent_tables import Agent
 from service.db.repositories.agents import AgentRepository
 from service.db.repositories.dispatches import DispatchRepository
 from service.db.repositories.events import EventRepository
+from service.db.repositories.heartbeats import Heartbeat, HeartbeatRepository
 from service.db.repositories.jobs import JobRepository
 from service.db.repositories.leases import LeaseRepository
 from service.db.tables import Chip
@@ -228,7 +229,9 @@ def test_a_job_waits_for_its_chip_and_starts_when_the_agent_is_back(world: World
         )
     later = utc_now() + 2 * MINUTE
     with database.writing() as session:
-        AgentRepository(session).beat("agent-1", later, later + MINUTE)
+        key_id = str(AgentRepository(session).get("agent-1").key_id)
+        beat = Heartbeat("agent-1", key_id)
+        HeartbeatRepository(session, world.context.cipher).record([beat], later, later + MINUTE)
         (dispatch,) = DispatchRepository(session, MINUTE).dispatch_next(later)
         attempt = begin_attempt(session, DispatchTicket(*dispatch[:2]), HOLDER, later)
         assert isinstance(attempt, Attempt)

@@ -13,6 +13,7 @@ from service.db.agent_tables import Agent
 from service.db.base import Json
 from service.db.repositories.chips import ChipRepository
 from service.db.repositories.events import EventRepository, Subject
+from service.db.repositories.heartbeats import emit_online
 from service.db.tables import Chip, ChipLease
 from service.errors import (
     AgentNotFoundError,
@@ -125,12 +126,6 @@ class AgentRepository:
         self._emit(agent.chip_id, "agent.released", now, {"agent_id": agent_id})
         return agent
 
-    def beat(self, agent_id: str, now: datetime, alive_until: datetime) -> Agent:
-        """Record a heartbeat. Raises AgentNotFoundError."""
-        agent = self.get(agent_id)
-        self._heard(agent, now, alive_until)
-        return agent
-
     def keep_call_times(self, chip_id: str, found: Mapping[str, tuple[int, float]]) -> None:
         """Store number and total seconds of calls per verb, of the attempt that drives it."""
         payload = {verb: [calls, round(seconds, 6)] for verb, (calls, seconds) in found.items()}
@@ -211,12 +206,11 @@ class AgentRepository:
         )
 
     def _heard(self, agent: Agent, now: datetime, alive_until: datetime) -> None:
-        silent_since = agent.heartbeat_at if agent.alive_until and agent.alive_until < now else None
+        before = (agent.heartbeat_at, agent.alive_until)
         agent.heartbeat_at, agent.alive_until = now, alive_until
         self._session.flush()
-        if silent_since is not None:
-            payload = {"silent_s": round((now - silent_since).total_seconds(), 1)}
-            self._emit(agent.chip_id, "chip.online", now, payload)
+        if before[1] is not None:  # it has been here before
+            emit_online(self._session, agent.chip_id, *before, now)
 
     def _emit(self, chip_id: str, type: str, now: datetime, data: dict[str, Any]) -> None:
         EventRepository(self._session).append(

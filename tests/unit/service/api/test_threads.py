@@ -14,8 +14,9 @@ from service.app import create_app
 from service.settings import Settings
 from tests.recording import RecordingEngine
 
-# They read a body as it arrives, or wait for a driver, and choose the threads of each part.
-BY_THEMSELVES = {"register_chip", "upload_teacher", "upload_chunk"}
+# They read a body as it arrives, wait for a driver, or for a batch, and choose the threads of each
+# part.
+BY_THEMSELVES = {"register_chip", "upload_teacher", "upload_chunk", "hear_agent"}
 
 
 def own_threads(app: FastAPI) -> set[str]:
