@@ -1,5 +1,6 @@
 """Writes the HTTP reference from the OpenAPI document of the service when the site is built."""
 
+import json
 from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
@@ -124,7 +125,16 @@ def _schema_lines(name: str, schema: dict[str, Any]) -> list[str]:
         lines += ["| field | type | description |", "|---|---|---|"]
         lines += [_field_row(field, kind, field in required) for field, kind in fields.items()]
         lines += [""]
+    for example in schema.get("examples", []):
+        lines += _example_lines(example)
     return lines
+
+
+def _example_lines(example: object) -> list[str]:
+    """Show a body that was sent, closed until a reader opens it."""
+    text = json.dumps(example, indent=1, ensure_ascii=False)
+    opened = "<details><summary>Example</summary>"
+    return [opened, "", "```json", text, "```", "", "</details>", ""]
 
 
 def _field_row(name: str, schema: dict[str, Any], required: bool) -> str:

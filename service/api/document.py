@@ -13,6 +13,7 @@ from pydantic.json_schema import models_json_schema
 from service.api.conditional import HEADER_MAX
 from service.api.context import Responses
 from service.api.errors import MEDIA_TYPE
+from service.api.examples import add_examples
 from service.api.fields.describe import describe_fields, describe_parameters
 from service.jobs.kinds.registry import JobKinds
 from service.schemas.resources import Problem
@@ -67,6 +68,7 @@ def document(app: FastAPI, kinds: JobKinds) -> Json:
     policy = schemas["PolicyRequest"]["properties"]["settings"]
     schemas["PolicyView"]["properties"]["settings"] = {"$ref": policy["$ref"]}
     describe_fields(schemas)
+    add_examples(schemas)
     return found
 
 

@@ -52,9 +52,9 @@ def collected(root: Path) -> JobContext:
         attempt=1,
         request={"settings": {}},
         network=NETWORK,
-        weights_sha256=store.put(_weights()),
+        weights_sha256=store.put(weights()),
         chunks=tuple(
-            ChunkRef(split=split, sha256=store.put(_samples(place)))
+            ChunkRef(split=split, sha256=store.put(samples(place)))
             for place, split in enumerate(Split)
         ),
         percentile=99.0,
@@ -85,7 +85,7 @@ def now() -> datetime:
     return datetime.now(UTC)
 
 
-def _weights() -> bytes:
+def weights() -> bytes:
     rng = np.random.default_rng(0)
     shapes = {
         "hidden.weight": (8, 6),
@@ -98,7 +98,7 @@ def _weights() -> bytes:
     )
 
 
-def _samples(place: int) -> bytes:
+def samples(place: int) -> bytes:
     rng = np.random.default_rng(100 + place)
     inputs = rng.random((96, 6)).astype(np.float32)
     return safetensors.numpy.save({"inputs": inputs, "labels": rng.integers(0, 3, 96)})
