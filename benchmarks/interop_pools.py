@@ -1,4 +1,4 @@
-"""What average pools in place of max pools cost, before and after fine-tuning: on the digits."""
+"""What it costs to replace max pools, before and after fine-tuning: on the digits."""
 
 from typing import NamedTuple
 
@@ -27,16 +27,19 @@ class _Digits(NamedTuple):
 
 
 def pool_rows() -> list[PoolRow]:
-    """Train networks with max pools, replace these, and fine-tune."""
+    """Train networks with max pools, replace these in each way, and fine-tune."""
     runs = [_run(seed) for seed in range(SEEDS)]
-    names = ("max pools", "average pools, not tuned", f"average pools, {TUNED} epochs of tuning")
+    names = ["max pools"]
+    for kind in ("average pools", "strided convolutions"):
+        names += [f"{kind}, not tuned", f"{kind}, {TUNED} epochs of tuning"]
     return [
         PoolRow(name, sum(found) / len(found), min(found), max(found))
         for name, found in zip(names, zip(*runs, strict=True), strict=True)
     ]
 
 
-def _run(seed: int) -> tuple[float, float, float]:
+def _run(seed: int) -> list[float]:
+    """Return the accuracy of one network, and of each replacement, before and after tuning."""
     torch.manual_seed(seed)
     train, test = _split(seed)
     module = nn.Sequential(
@@ -52,10 +55,16 @@ def _run(seed: int) -> tuple[float, float, float]:
         nn.Linear(256, 10),
     )
     _train(module, train, EPOCHS, 1e-3)
-    replaced = replace_max_pool(module)
-    before = _accuracy(replaced, test)
-    _train(replaced, train, TUNED, 1e-3)
-    return _accuracy(module, test), before, _accuracy(replaced, test)
+    accuracies = [_accuracy(module, test)]
+    replacements = (
+        replace_max_pool(module),
+        replace_max_pool(module, "strided-convolution", input_shape=(1, 8, 8)),
+    )
+    for replaced in replacements:
+        accuracies.append(_accuracy(replaced, test))
+        _train(replaced, train, TUNED, 1e-3)
+        accuracies.append(_accuracy(replaced, test))
+    return accuracies
 
 
 def _split(seed: int) -> tuple[_Digits, _Digits]:

@@ -1,12 +1,13 @@
-"""Average pools in place of max pools, which spikes cannot compute."""
+"""Average pools or convolutions in place of max pools, which spikes cannot compute."""
 
 import copy
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 from torch import nn
 
-from ltl_core.errors import NetworkError
-from ltl_core.interop.preparing import unwrapped
+from ltl_core.errors import NetworkError, SettingError
+from ltl_core.interop.preparing import without_wrappers
+from ltl_core.interop.strided_pools import put_convolutions
 
 _ADAPTIVE: dict[type[nn.Module], Any] = {
     nn.AdaptiveMaxPool1d: nn.AdaptiveAvgPool1d,
@@ -14,27 +15,53 @@ _ADAPTIVE: dict[type[nn.Module], Any] = {
 }
 
 
-def replace_max_pool(module: nn.Module) -> nn.Module:
-    """Return a copy of a module with an average pool in place of each max pool.
+def replace_max_pool(
+    module: nn.Module,
+    by: Literal["average-pool", "strided-convolution"] = "average-pool",
+    *,
+    input_shape: tuple[int, ...] | None = None,
+) -> nn.Module:
+    """Return a copy of a module with something else in place of each max pool.
 
-    The copy computes something else, so fine-tune it for a few epochs. A pool keeps its windows
-    unless it is padded, dilated or in ceil_mode: then they are as long as its stride, which keeps
-    the size of the output if that of the input is even. Calls of `F.max_pool2d` are not found.
-    Raises NetworkError if there is no max pool to replace.
+    The copy computes something else, so fine-tune it for a few epochs. An average pool keeps the
+    windows of the max pool unless it is padded, dilated or in ceil_mode: then they are as long as
+    its stride, which keeps the size of the output if that of the input is even.
+
+    With "strided-convolution", which needs the `input_shape` of one sample, a convolution in front
+    of a pool takes the pool's stride over, and the pool goes, where the output keeps its size: a
+    quarter of the neurons for a stride of 2. Any other max pool becomes a convolution of each
+    channel alone, which starts as the average of its windows and learns in the tuning.
+
+    Calls of `F.max_pool2d` are not found. Raises NetworkError if there is no max pool to replace,
+    or a convolution cannot stand in its place, and SettingError for other values of `by` and a
+    missing `input_shape`.
     """
-    copied = copy.deepcopy(unwrapped(module))
-    places = [
-        (parent, name, child)
-        for parent in copied.modules()
-        for name, child in parent.named_children()
-        if isinstance(child, (nn.MaxPool1d, nn.MaxPool2d, *_ADAPTIVE))
+    copied = without_wrappers(module)
+    places: list[tuple[str, nn.Module]] = [
+        (path, child)
+        for path, child in copied.named_modules(remove_duplicate=False)
+        if path and isinstance(child, (nn.MaxPool1d, nn.MaxPool2d, *_ADAPTIVE))
     ]
-    for parent, name, child in places:
-        setattr(parent, name, _average(child))
     if not places:
         raise NetworkError(
             "The module has no MaxPool layer to replace: write F.avg_pool2d where its forward "
             "calls F.max_pool2d."
+        )
+    if by == "strided-convolution":
+        if input_shape is None:
+            raise SettingError(
+                "Convolutions have as many channels as what they read: give `input_shape`, the "
+                "shape of one sample."
+            )
+        for path, child in places:  # one module in two places becomes two
+            copied.set_submodule(path, copy.copy(child))
+        put_convolutions(copied, input_shape)
+    elif by == "average-pool":
+        for path, child in places:
+            copied.set_submodule(path, _average(child))
+    else:
+        raise SettingError(
+            f"Max pools are not replaced by '{by}': say 'average-pool' or 'strided-convolution'."
         )
     return copied
 

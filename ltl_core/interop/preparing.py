@@ -13,6 +13,15 @@ def prepared(module: nn.Module, dtype: torch.dtype = torch.float64) -> nn.Module
 
     Raises NetworkError if it is no module that can be followed.
     """
+    copied = without_wrappers(module)
+    return copied.to("cpu", dtype).eval().requires_grad_(requires_grad=False)
+
+
+def without_wrappers(module: nn.Module) -> nn.Module:
+    """Return a copy of a module out of DataParallel and torch.compile, as are its children.
+
+    Raises NetworkError if it is no module that can be followed.
+    """
     if not isinstance(module, nn.Module):
         raise NetworkError(
             f"A {type(module).__name__} is no torch module: give an nn.Module with its weights."
@@ -30,7 +39,7 @@ def prepared(module: nn.Module, dtype: torch.dtype = torch.float64) -> nn.Module
     for part in copied.modules():
         for name, child in part.named_children():
             setattr(part, name, unwrapped(child))
-    return copied.to("cpu", dtype).eval().requires_grad_(requires_grad=False)
+    return copied
 
 
 def unwrapped(module: nn.Module) -> nn.Module:

@@ -6,7 +6,8 @@ ACCEPTED = (
 )
 _MAX_POOL = (
     "spikes have no maximum to pool; use AvgPool2d, or a stride of 2 in the convolution. "
-    "tandemcal.replace_max_pool(module) returns a copy with average pools, to be fine-tuned"
+    "tandemcal.replace_max_pool(module) returns a copy with average pools, or with strides, to be "
+    "fine-tuned"
 )
 _MAX_POOL_FUNCTION = (
     "spikes have no maximum to pool; use F.avg_pool2d, AvgPool2d or a stride of 2 in the "

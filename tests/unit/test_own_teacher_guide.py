@@ -18,7 +18,7 @@ def test_every_block_of_the_guide_prints_what_stands_below_it() -> None:
     names: dict[str, Any] = {"__name__": "guide"}
     blocks = BLOCK.findall(GUIDE.read_text())
     codes, outputs = blocks[::2], blocks[1::2]
-    assert len(codes) == len(outputs) == 4
+    assert len(codes) == len(outputs) == 5
     for (kind, code), (_, output) in zip(codes, outputs, strict=True):
         assert kind == "python"
         printed = io.StringIO()

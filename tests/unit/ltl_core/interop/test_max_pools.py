@@ -1,11 +1,14 @@
 """Average pools in place of max pools: importable, of the same size, and in a copy."""
 
+from collections.abc import Iterator
+
+import jaxtyping
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ltl_core.errors import NetworkError, UnsupportedLayerError
+from ltl_core.errors import NetworkError, SettingError, UnsupportedLayerError
 from ltl_core.interop.from_torch import from_torch
 from ltl_core.interop.max_pools import replace_max_pool
 from ltl_core.teaching.teacher import run_teacher
@@ -68,3 +71,22 @@ def test_output_keeps_its_size(pool: nn.Module) -> None:
 def test_module_without_max_pools_is_refused() -> None:
     with pytest.raises(NetworkError, match="no MaxPool layer"):
         replace_max_pool(nn.Sequential(nn.Linear(2, 2)))
+
+
+def test_one_pool_at_two_places_is_replaced_at_both() -> None:
+    pool = nn.MaxPool2d(2)
+    replaced = replace_max_pool(nn.Sequential(pool, nn.ReLU(), pool))
+    assert [type(part) for part in replaced.children()] == [nn.AvgPool2d, nn.ReLU, nn.AvgPool2d]
+
+
+@pytest.fixture
+def _without_type_checks() -> Iterator[None]:
+    jaxtyping.config.update("jaxtyping_disable", True)
+    yield
+    jaxtyping.config.update("jaxtyping_disable", False)
+
+
+@pytest.mark.usefixtures("_without_type_checks")
+def test_another_word_is_refused() -> None:
+    with pytest.raises(SettingError, match="'average-pool' or 'strided-convolution'"):
+        replace_max_pool(nn.Sequential(nn.MaxPool2d(2)), by="strides")  # type: ignore[arg-type]
