@@ -56,6 +56,20 @@ def amount(value: float | None) -> str:
     return f"{int(value):,}".replace(",", "\u202f")
 
 
+def large(value: float | None) -> str:
+    """Format a large count with three digits and a prefix: `23.1 k`, `1.20 M`."""
+    if value is None or not math.isfinite(value):
+        return DASH
+    for prefix in ("", "k", "M", "G"):
+        if abs(value) < 999.5 or prefix == "G":
+            break
+        value /= 1000
+    if not prefix:
+        return f"{value:.0f}"
+    digits = 2 if abs(value) < 9.995 else 1 if abs(value) < 99.95 else 0
+    return f"{value:,.{digits}f}\u202f{prefix}".replace(",", "\u202f")
+
+
 def seconds(value: float | None) -> str:
     """Format a duration in seconds, minutes or hours."""
     if value is None or not math.isfinite(value):

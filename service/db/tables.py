@@ -128,6 +128,7 @@ class Job(Base):
     __table_args__ = (
         Index("ix_jobs_chip_id_id", "chip_id", "id"),
         Index("ix_jobs_status_id", "status", "id"),
+        Index("ix_jobs_student_id_id", "student_id", "id"),
         Index(
             "ix_jobs_left_checkpoints",
             "ended_at",

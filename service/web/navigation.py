@@ -28,6 +28,7 @@ class _Place(NamedTuple):
 _PLACES = (
     _Place("/", "Fleet", Scope.READ, ("/chips/",)),
     _Place("/queue", "Queue", Scope.READ, ("/jobs/",)),
+    _Place("/teachers", "Teachers", Scope.READ, ("/teachers/", "/students/")),
 )
 
 

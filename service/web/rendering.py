@@ -73,6 +73,7 @@ def _make_environment() -> Environment:
     environment.filters |= {
         "percent": formatting.percent,
         "amount": formatting.amount,
+        "large": formatting.large,
         "seconds": formatting.seconds,
         "minutes": formatting.minutes,
         "ago": formatting.ago,

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from service.formatting import ago, ahead, amount, percent, plural, points, seconds
+from service.formatting import ago, ahead, amount, large, percent, plural, points, seconds
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
 THIN = "\u202f"
@@ -66,6 +66,22 @@ def test_times_are_shown_relative_to_now(passed: timedelta, text: str) -> None:
 def test_times_to_come_are_shown_as_what_is_left(left: timedelta, text: str) -> None:
     assert ahead(NOW + left, NOW) == text
     assert ahead(None, NOW) == "–"
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (None, "–"),
+        (0.4, "0"),
+        (999, "999"),
+        (999.6, f"1.00{THIN}k"),
+        (23_149, f"23.1{THIN}k"),
+        (1_204_000, f"1.20{THIN}M"),
+        (5e12, f"5{THIN}000{THIN}G"),
+    ],
+)
+def test_large_counts_have_three_digits(value: float | None, text: str) -> None:
+    assert large(value) == text
 
 
 def test_differences_carry_their_sign() -> None:
