@@ -112,7 +112,8 @@ class Stimulus(NamedTuple):
     """Analog values held for `steps` into the first layer, or spikes into a named layer.
 
     Analog values have the shape [batch, *input of the network] and are in input units. Spikes have
-    the shape [time, batch, *input of the layer], with `steps` as the length of time.
+    the shape [time, batch, *input of the layer], with `steps` as the length of time. Into the first
+    layer they may be the events of a sensor, several on a row in one step.
     """
 
     values: Float[Tensor, "*shape"]  # analog values, or spikes if `layer` is named

@@ -30,6 +30,7 @@ from ltl_core.chip import ChipBackend, LayerCodes, SideWeights
 from ltl_core.errors import SettingError
 from ltl_core.progress import Phase, Progress
 from ltl_core.settings import CalibrationSettings, StageName
+from ltl_core.spiking.inputs import are_sequences
 from ltl_core.student.evaluate import Quality
 from ltl_core.student.student import Student
 from ltl_core.teaching.targets import TargetSet
@@ -68,7 +69,8 @@ class Calibration:
         )
         labels = test.samples.labels
         are_values = labels is not None and labels.is_floating_point()
-        self._samples = calibration_samples(student, targets, settings)
+        sequences = are_sequences(student.network, test.samples.inputs)
+        self._samples = calibration_samples(student, targets, settings, are_sequences=sequences)
         self._session = ChipSession(backend, student, checkpoint.spent if checkpoint else None)
         self._method = make_method(
             MethodSetup(

@@ -20,7 +20,7 @@ from ltl_core.rules.rule import LayerActivity, Rule
 from ltl_core.settings import NeuronSettings, Readout
 from ltl_core.spiking.forward import Weights, stage_sums
 from ltl_core.spiking.gradient import Gradient, stage_gradient
-from ltl_core.spiking.inputs import scaled_inputs
+from ltl_core.spiking.inputs import as_frames
 from ltl_core.spiking.neuron import reintegrate
 from ltl_core.student.evaluate import recorded
 from ltl_core.student.student import Student
@@ -54,9 +54,8 @@ def observed_layers(
     what a layer has to learn depends on no layer above it.
     """
     stages = {stage.name: stage for stage in student.network.stages}
-    activity: dict[str | None, Tensor] = {
-        None: scaled_inputs(student.network, batch.inputs).unsqueeze(0)
-    }
+    frames = as_frames(student.network, batch.inputs, student.neuron.steps)
+    activity: dict[str | None, Tensor] = {None: frames}
     for name, record in recordings:
         stage = stages[name]
         yield ObservedLayer(stage, tuple(activity[b.source] for b in stage.branches), record)

@@ -1,5 +1,7 @@
 """The samples of a calibration: those to learn from, those to verify with, and a test set."""
 
+from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -16,6 +18,8 @@ from ltl_core.teaching.targets import Samples, TargetSet, evenly_spaced_indices
 _ACCEPTANCE_LEAST = 30  # samples of the lab that tell how much accuracy a chip lacks
 _SYNTHETIC = 500  # different stimuli to learn from
 
+_Maker = Callable[[int, int], Tensor]
+
 
 class CalibrationSamples(NamedTuple):
     """Samples with their targets, by what a calibration uses them for."""
@@ -27,24 +31,31 @@ class CalibrationSamples(NamedTuple):
 
 
 def calibration_samples(
-    student: Student, lab: TargetSet | None, settings: CalibrationSettings
+    student: Student,
+    lab: TargetSet | None,
+    settings: CalibrationSettings,
+    *,
+    are_sequences: bool = False,
 ) -> CalibrationSamples:
     """Choose samples of the lab, make synthetic ones, and find their targets.
+
+    `are_sequences` tells whether a sample is a sequence of frames, not one still input.
 
     Verification takes its share of the lab's samples, and synthetic ones beside them until there
     are `verification_samples`. Raises SettingError if the settings need samples that are not there.
     """
+    make = partial(synthetic_inputs, student, are_sequences=are_sequences)
     chosen = _chosen(lab, settings)
     learn, held_out = _split(chosen, settings) if chosen is not None else (None, None)
     count = settings.verification_samples - (held_out.size if held_out is not None else 0)
     verified = [] if held_out is None else [held_out.samples.inputs]
     if count > 0:
-        verified.append(synthetic_inputs(student, count, _seed(settings, "verification")))
+        verified.append(make(count, _seed(settings, "verification")))
     verification = golden_targets(student, Samples(torch.cat(verified), None))
     accepted = None if chosen is None else _acceptance(student, chosen, settings)
     acceptance = verification if accepted is None else accepted
     distinct = 0 if chosen is None else chosen.size
-    learned = _targets(student, learn, settings) if settings.learns else verification
+    learned = _targets(student, learn, settings, make) if settings.learns else verification
     return CalibrationSamples(learned, verification, acceptance, distinct)
 
 
@@ -93,8 +104,13 @@ def _split(chosen: TargetSet, settings: CalibrationSettings) -> tuple[TargetSet,
     return chosen.subset(order[kept:]), chosen.subset(order[:kept])
 
 
-def _targets(student: Student, learn: TargetSet | None, settings: CalibrationSettings) -> TargetSet:
-    """Return the targets of the samples to learn from, from the source that was asked for."""
+def _targets(
+    student: Student, learn: TargetSet | None, settings: CalibrationSettings, make: _Maker
+) -> TargetSet:
+    """Return the targets of the samples to learn from, from the source that was asked for.
+
+    `make` returns so many synthetic samples of a seed.
+    """
     if settings.targets is not TargetSource.GOLDEN:
         if learn is None or settings.data is not Data.LAB:
             raise SettingError(
@@ -105,7 +121,7 @@ def _targets(student: Student, learn: TargetSet | None, settings: CalibrationSet
     lab = None if learn is None else learn.samples.inputs
     if settings.data is Data.LAB and lab is not None:
         return golden_targets(student, Samples(lab, None))
-    made = synthetic_inputs(student, _SYNTHETIC, _seed(settings, "learning"))
+    made = make(_SYNTHETIC, _seed(settings, "learning"))
     if lab is None:
         return golden_targets(student, Samples(made, None))
     both = golden_targets(student, Samples(torch.cat((lab, made)), None))

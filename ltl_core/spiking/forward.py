@@ -7,11 +7,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ltl_core.errors import LayerShapeError
 from ltl_core.network.spec import NetworkSpec
 from ltl_core.network.stages import Stage
 from ltl_core.settings import NeuronSettings
-from ltl_core.spiking.inputs import scaled_inputs
+from ltl_core.spiking.inputs import as_frames
 from ltl_core.spiking.linear import branch_weights, weighted_sums
 from ltl_core.spiking.neuron import lif_window
 from ltl_core.spiking.unfolding import split_time, unfold_steps
@@ -92,15 +91,3 @@ def stage_sums(
     if total is None:
         raise ValueError(f"Layer '{stage.name}' reads nothing.")
     return total
-
-
-def as_frames(
-    network: NetworkSpec, inputs: Float[Tensor, "batch *shape"], steps: int
-) -> Float[Tensor, "time batch *input"]:
-    """Return one frame, the input of all steps, or a frame a step. Raises LayerShapeError."""
-    shape = network.input_shape
-    if tuple(inputs.shape[1:]) == shape:
-        return scaled_inputs(network, inputs).unsqueeze(0)
-    if tuple(inputs.shape[1:]) != (steps, *shape):
-        raise LayerShapeError("input", shape, tuple(inputs.shape[1:]), "samples")
-    return scaled_inputs(network, inputs).transpose(0, 1)

@@ -3,7 +3,13 @@
 from jaxtyping import Float
 from torch import Tensor
 
+from ltl_core.errors import LayerShapeError
 from ltl_core.network.spec import NetworkSpec
+
+
+def are_sequences(network: NetworkSpec, inputs: Float[Tensor, "batch *shape"]) -> bool:
+    """Tell whether each sample is a sequence of frames, not one still input."""
+    return inputs.dim() == len(network.input_shape) + 2
 
 
 def scaled_inputs(
@@ -14,6 +20,18 @@ def scaled_inputs(
         return inputs
     scale, shift = _by_channel(network, inputs)
     return inputs * scale + shift
+
+
+def as_frames(
+    network: NetworkSpec, inputs: Float[Tensor, "batch *shape"], steps: int
+) -> Float[Tensor, "time batch *input"]:
+    """Return one frame, the input of all steps, or a frame a step. Raises LayerShapeError."""
+    shape = network.input_shape
+    if tuple(inputs.shape[1:]) == shape:
+        return scaled_inputs(network, inputs).unsqueeze(0)
+    if tuple(inputs.shape[1:]) != (steps, *shape):
+        raise LayerShapeError("input", shape, tuple(inputs.shape[1:]), "samples")
+    return scaled_inputs(network, inputs).transpose(0, 1)
 
 
 def unscaled_inputs(

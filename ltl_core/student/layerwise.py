@@ -20,8 +20,9 @@ from ltl_core.network.spec import NetworkSpec
 from ltl_core.network.stages import Stage
 from ltl_core.rules.rule import LayerActivity, Rule
 from ltl_core.settings import NeuronSettings
-from ltl_core.spiking.forward import Weights, as_frames
+from ltl_core.spiking.forward import Weights
 from ltl_core.spiking.gradient import Gradient, GradientSum, sample_slices
+from ltl_core.spiking.inputs import as_frames
 from ltl_core.spiking.linear import (
     BranchWeights,
     PackedWeights,

@@ -9,11 +9,11 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ltl_core.chip import LayerCodes, LayerSettings, Placement, SideWeights, Stimulus
-from ltl_core.errors import CorruptTensorsError
+from ltl_core.errors import CorruptTensorsError, SettingError
 from ltl_core.network.spec import NetworkSpec
 from ltl_core.packing import pack, unpack
 from ltl_core.settings import NeuronSettings
-from ltl_core.spiking.inputs import scaled_inputs
+from ltl_core.spiking.inputs import are_sequences, as_frames
 from ltl_core.student.codes import CodeFormat, as_integers, encode, encode_trim, zero_trims
 from ltl_core.student.side_codes import read_side, side_matrix, side_tensors
 
@@ -63,8 +63,33 @@ class Student(NamedTuple):
         return Placement(self.network, layers, self.input_full_scale)
 
     def stimulus(self, inputs: Float[Tensor, "batch *shape"]) -> Stimulus:
-        """Return what a chip is presented for these samples, over the steps of the student."""
-        return Stimulus(scaled_inputs(self.network, inputs), self.neuron.steps)
+        """Return what a chip is presented for these samples, over the steps of the student.
+
+        Still inputs are analog values. Sequences of frames are spikes, or the number of events, at
+        every step. Raises SettingError if a frame has other values than whole numbers from zero
+        on, or if several layers read the input, and LayerShapeError if there is not a frame for
+        every step.
+        """
+        frames, steps = as_frames(self.network, inputs, self.neuron.steps), self.neuron.steps
+        if not are_sequences(self.network, inputs):
+            return Stimulus(frames[0], steps)
+        return Stimulus(frames, steps, self._reader_of_events(frames))
+
+    def _reader_of_events(self, frames: Float[Tensor, "time batch *input"]) -> str:
+        """Return the layer that spikes of the input are played into."""
+        if (frames.round() != frames).any() or (frames < 0).any():
+            raise SettingError(
+                "A chip takes sequences of events, whole numbers from zero on, and these are not: "
+                "count the events of every step."
+            )
+        stages = self.network.stages
+        readers = [s.layer.name for s in stages if any(b.source is None for b in s.branches)]
+        if len(readers) > 1:
+            raise SettingError(
+                f"The layers {', '.join(readers)} read the input, and a chip takes sequences into "
+                "one layer: use a network in which one layer reads it."
+            )
+        return readers[0]
 
     def weights(self) -> dict[str, Tensor]:
         """Return the float weights that the codes stand for, in the form of `Weights`."""

@@ -11,7 +11,7 @@ from ltl_core.errors import SettingError, SilentLayerError
 from ltl_core.network.spec import NetworkSpec
 from ltl_core.network.stages import Stage
 from ltl_core.spiking.forward import Weights
-from ltl_core.spiking.inputs import scaled_inputs
+from ltl_core.spiking.inputs import are_sequences, scaled_inputs
 from ltl_core.spiking.linear import branch_weights, weighted_sums
 from ltl_core.spiking.unfolding import unfold
 from ltl_core.teaching.readout import accuracy_of
@@ -93,8 +93,8 @@ def teacher_accuracy(network: NetworkSpec, weights: Weights, samples: Samples) -
 
 
 def _time_mean(network: NetworkSpec, inputs: Float[Tensor, "sample *shape"]) -> Tensor:
-    sequences = inputs.dim() == len(network.input_shape) + 2
-    return scaled_inputs(network, inputs.mean(1) if sequences else inputs)
+    still = inputs.mean(1) if are_sequences(network, inputs) else inputs
+    return scaled_inputs(network, still)
 
 
 def _outputs(network: NetworkSpec, weights: Weights, inputs: Tensor) -> Iterator[TeacherOutput]:
