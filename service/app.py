@@ -46,7 +46,7 @@ from service.secret_cipher import open_cipher
 from service.settings import Settings
 from service.startup import prepare
 from service.version import code_version
-from service.web import pages, queue_routes, teacher_routes
+from service.web import chip_policy_routes, chip_routes, pages, queue_routes, teacher_routes
 from service.web.rendering import show_error
 
 MakeEngine = Callable[[Settings, Database, JobKinds], JobEngine]
@@ -64,7 +64,13 @@ _ROUTERS = (  # searched from the top: the most frequent requests first
     sessions.router,
     health.router,
 )
-_PAGES = (pages.router, queue_routes.router, teacher_routes.router)
+_PAGES = (  # the policy first: it has no place among the actions of a chip
+    chip_policy_routes.router,
+    chip_routes.router,
+    pages.router,
+    queue_routes.router,
+    teacher_routes.router,
+)
 
 
 def run_jobs_here(settings: Settings, database: Database, kinds: JobKinds) -> JobEngine:

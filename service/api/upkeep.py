@@ -12,7 +12,7 @@ from service.api.names import ChipId, with_ids
 from service.api.one_row import one_row
 from service.api.threads import ServiceRouter
 from service.api.views import columns_of
-from service.db.repositories.audit import AuditRepository
+from service.db.repositories.audit import Actor, AuditRepository
 from service.db.repositories.chips import ChipRepository
 from service.db.repositories.fingerprints import FingerprintRepository, answer_of
 from service.db.repositories.policies import PolicyRepository
@@ -77,15 +77,7 @@ def put_policy(
     """
     with context.database.writing() as session:
         _require_match(session, if_match, chip_id)
-        ChipRepository(session).get_usable(chip_id)
-        body = with_ids(session, body)
-        if body.student_id is not None:
-            StudentRepository(session).get(body.student_id)
-        rules, now = body.model_dump(mode="json"), clock(session)
-        AuditRepository(session).record(
-            actor, "policy.set", chip_id, now, sha256=sha256_hex(body.model_dump_json().encode())
-        )
-        return tagged(PolicyView.model_validate(PolicyRepository(session).put(chip_id, rules, now)))
+        return tagged(set_policy(session, chip_id, body, actor))
 
 
 @router.delete("/policy", status_code=status.HTTP_204_NO_CONTENT, dependencies=[OPERATE])
@@ -98,9 +90,41 @@ def delete_policy(
     """
     with context.database.writing() as session:
         _require_match(session, if_match, chip_id)
-        ChipRepository(session).get(chip_id)
-        PolicyRepository(session).delete(chip_id)
-        AuditRepository(session).record(actor, "policy.deleted", chip_id, clock(session))
+        drop_policy(session, chip_id, actor)
+
+
+def set_policy(session: Session, chip_id: str, body: PolicyRequest, actor: Actor) -> PolicyView:
+    """Set or replace the policy of a chip, with an audit event.
+
+    Raises ChipNotFoundError, ChipRetiredError, StudentNotFoundError and AmbiguousNameError.
+    """
+    ChipRepository(session).get_usable(chip_id)
+    body = with_ids(session, body)
+    if body.student_id is not None:
+        StudentRepository(session).get(body.student_id)
+    rules, now = body.model_dump(mode="json"), clock(session)
+    AuditRepository(session).record(
+        actor, "policy.set", chip_id, now, sha256=sha256_hex(body.model_dump_json().encode())
+    )
+    return PolicyView.model_validate(PolicyRepository(session).put(chip_id, rules, now))
+
+
+def drop_policy(session: Session, chip_id: str, actor: Actor) -> None:
+    """Delete the policy of a chip, with an audit event.
+
+    Raises ChipNotFoundError and PolicyNotFoundError.
+    """
+    ChipRepository(session).get(chip_id)
+    PolicyRepository(session).delete(chip_id)
+    AuditRepository(session).record(actor, "policy.deleted", chip_id, clock(session))
+
+
+def policy_or_none(session: Session, chip_id: str) -> PolicyView | None:
+    """Return the policy of a chip; None if it has none, or one that cannot be read."""
+    try:
+        return PolicyView.model_validate(PolicyRepository(session).get(chip_id))
+    except (PolicyNotFoundError, PolicyDamagedError, ValidationError):
+        return None
 
 
 def _require_match(session: Session, if_match: str | None, chip_id: str) -> None:
@@ -108,8 +132,4 @@ def _require_match(session: Session, if_match: str | None, chip_id: str) -> None
     if if_match is None:
         return
     ChipRepository(session).lock(chip_id)
-    try:
-        view = PolicyView.model_validate(PolicyRepository(session).get(chip_id))
-    except (PolicyNotFoundError, PolicyDamagedError, ValidationError):
-        view = None
-    require_match(if_match, view)
+    require_match(if_match, policy_or_none(session, chip_id))
