@@ -31,6 +31,7 @@ from service.api.document import PROBLEMS, described, operation_id
 from service.api.errors import add_error_handlers
 from service.api.gate import Gate
 from service.api.hosts import ServedHosts
+from service.api.job_reader import JobReader
 from service.api.notifier import EventNotifier
 from service.api.queries import KNOWN_QUERIES
 from service.api.rate_limits import RateLimits
@@ -162,5 +163,6 @@ def _compose(settings: Settings, engine: MakeEngine | JobEngine, kinds: JobKinds
         disk=DiskSpace(settings.data_dir, settings.reserve_bytes, settings.artifacts_dir),
         memory_limit=limit_of(settings) if made.runs_jobs_here else settings.job_memory_bytes,
         threads=threads,
+        jobs=Batches(JobReader(database).read),
         heartbeats=Batches(partial(agents.hear, database, cipher, silence), threads.writers),
     )

@@ -79,10 +79,15 @@ def require_any(*scopes: Scope) -> Any:
     """Return a dependency that raises ForbiddenError unless the key has one of these scopes."""
 
     async def check(principal: PrincipalDep) -> None:
-        if principal.scopes.isdisjoint(scopes):
-            raise ForbiddenError(scopes[0])
+        check_scope(principal, *scopes)
 
     return Depends(check)
+
+
+def check_scope(principal: Principal, *scopes: Scope) -> None:
+    """Raise ForbiddenError unless the key has one of these scopes."""
+    if principal.scopes.isdisjoint(scopes):
+        raise ForbiddenError(scopes[0])
 
 
 READ = require_any(Scope.READ)

@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 from service.api.batches import Batches
 from service.api.credentials import CredentialStore
 from service.api.notifier import EventNotifier
+from service.api.snapshots import JobSnapshot
 from service.api.threads import Threads
 from service.artifacts import ArtifactStore
 from service.db.repositories.heartbeats import HeardAgent, Heartbeat
@@ -40,6 +41,7 @@ class Context(NamedTuple):
     disk: DiskSpace
     threads: Threads
     heartbeats: Batches[Heartbeat, HeardAgent]
+    jobs: Batches[str, JobSnapshot]  # by id
     memory_limit: int | None  # of one job, bytes; None where other machines run the jobs
 
     def submitter(self, session: Session, now: datetime, key_id: str | None) -> Submitter:

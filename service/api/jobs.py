@@ -1,16 +1,15 @@
 """Jobs: submit, list, read, wait for, cancel and retry them; read their logs."""
 
-import time
 from enum import StrEnum
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Body, Header, Query, Response, status
+from fastapi import APIRouter, Body, Query, Response, status
 from fastapi.responses import PlainTextResponse
-from starlette.concurrency import run_in_threadpool
 
+from service.api import job_status
 from service.api.auth import OPERATE, READ, ActorDep
 from service.api.cancelling import cancel
-from service.api.context import Context, ContextDep, PageDep, Responses, utc_now
+from service.api.context import ContextDep, PageDep, utc_now
 from service.api.idempotency import (
     IdempotentRequest,
     OnceAtMostDep,
@@ -19,7 +18,6 @@ from service.api.idempotency import (
 )
 from service.api.lists import list_page
 from service.api.names import id_in, with_ids
-from service.api.one_row import one_row
 from service.api.retrying import retry
 from service.api.threads import ServiceRouter
 from service.api.views import job_view, job_viewer
@@ -27,16 +25,13 @@ from service.db.repositories.audit import AuditRepository
 from service.db.repositories.events import EventRepository
 from service.db.repositories.jobs import JobFilter, JobRepository
 from service.db.tables import Event
-from service.digests import etag
 from service.jobs.kinds.registry import JobKinds
 from service.schemas.base import NAME_MAX, Page, ResourceId
 from service.schemas.jobs import JobView
-from service.states import TERMINAL, JobStatus
+from service.states import JobStatus
 
 _router = ServiceRouter()
-_NOT_MODIFIED: Responses = {304: {"description": "The job has not changed"}}
 _LOG_LINES = 100_000
-_POLL_INTERVAL = 1.0  # s; a few changes, such as waiting for a chip, write no event
 
 
 def make_router(kinds: JobKinds) -> APIRouter:
@@ -44,6 +39,7 @@ def make_router(kinds: JobKinds) -> APIRouter:
     router = ServiceRouter(prefix="/v1/jobs", tags=["jobs"], dependencies=[READ])
     _add_submit_job(router, kinds.bodies())
     _add_list_jobs(router, kinds.names())
+    router.include_router(job_status.router)
     router.include_router(_router)
     return router
 
@@ -95,27 +91,6 @@ def _add_list_jobs(router: APIRouter, names: type[StrEnum]) -> None:
             return list_page(found, job_viewer(session, found.rows))
 
 
-@_router.get("/{job_id}", response_model=JobView, responses=_NOT_MODIFIED)
-async def get_job(
-    job_id: ResourceId,
-    context: ContextDep,
-    wait: Annotated[float, Query(ge=0, le=60, description="seconds")] = 0,
-    if_none_match: Annotated[str | None, Header(max_length=1000)] = None,
-) -> Response:
-    """Read one job. With `wait` the answer comes when the job has ended.
-
-    With `wait` and `If-None-Match` the answer comes as soon as anything about the job changes.
-    """
-    if wait > 0:
-        snapshot = await _awaited(context, job_id, wait, if_none_match)
-    else:
-        snapshot = await run_in_threadpool(_read_job, context, job_id)
-    headers = {"ETag": snapshot.etag, "Cache-Control": "no-cache"}
-    if if_none_match is not None and snapshot.etag in if_none_match:
-        return Response(status_code=status.HTTP_304_NOT_MODIFIED, headers=headers)
-    return Response(snapshot.body, media_type="application/json", headers=headers)
-
-
 @_router.post("/{job_id}/cancel", status_code=status.HTTP_202_ACCEPTED, dependencies=[OPERATE])
 def cancel_job(job_id: ResourceId, context: ContextDep, actor: ActorDep) -> JobView:
     """Cancel a job. A waiting job ends at once; a running one stops after its current step."""
@@ -151,36 +126,6 @@ def get_log(job_id: ResourceId, context: ContextDep) -> Response:
         events = EventRepository(session).after(0, job_id=job_id, limit=_LOG_LINES)
     text = "".join(_line(event) for event in events)
     return PlainTextResponse(text.encode(errors="backslashreplace"))  # of half a character too
-
-
-class _JobSnapshot(NamedTuple):
-    body: str
-    etag: str
-    terminal: bool
-
-    def is_awaited(self, known: str | None) -> bool:
-        """Tell whether the job has ended or, for a client that knows some tags, has changed."""
-        return self.terminal if known is None else self.etag not in known
-
-
-async def _awaited(context: Context, job_id: str, wait: float, known: str | None) -> _JobSnapshot:
-    """Read the job once it is what the client waits for, or after `wait` seconds."""
-    deadline = time.monotonic() + wait
-    async with context.notifier.listen(job_id) as listener:
-        while True:
-            listener.take()
-            snapshot = await run_in_threadpool(_read_job, context, job_id)
-            left = deadline - time.monotonic()
-            if left <= 0 or snapshot.is_awaited(known):
-                return snapshot
-            await listener.wait(min(left, _POLL_INTERVAL))
-
-
-def _read_job(context: Context, job_id: str) -> _JobSnapshot:
-    with context.database.reading() as session, one_row("job", job_id):
-        job = JobRepository(session).get(job_id)
-        body = job_view(session, job).model_dump_json()
-    return _JobSnapshot(body, etag(body.encode()), job.status in TERMINAL)
 
 
 def _line(event: Event) -> str:

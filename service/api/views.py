@@ -28,7 +28,7 @@ def job_viewer(session: Session, jobs: Sequence[Job]) -> Callable[[Job], JobView
     not depend on the number of jobs.
     """
     estimates = QueueEstimateRepository(session).of(jobs, utc_now())
-    return lambda job: _job_view(job, estimates.get(job.id, QueueEstimate()))
+    return lambda job: job_view_with(job, estimates.get(job.id, QueueEstimate()))
 
 
 def job_view(session: Session, job: Job) -> JobView:
@@ -36,7 +36,8 @@ def job_view(session: Session, job: Job) -> JobView:
     return job_viewer(session, [job])(job)
 
 
-def _job_view(job: Job, estimate: QueueEstimate) -> JobView:
+def job_view_with(job: Job, estimate: QueueEstimate) -> JobView:
+    """Build the view of a job from its row and this estimate of its start alone."""
     settings = job.request.get("settings", {})
     return JobView(
         **columns_of(job, JobView) | {"weights_in_force": job.weights_id},

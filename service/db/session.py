@@ -35,6 +35,7 @@ class Database:
             reads, writes = make_engine(url), make_engine(url, connections=1)
         self.engines = frozenset({self.engine, reads, writes})
         self._readers = _sessions(reads, writes=False)
+        self._apart = _sessions(reads, writes=False, apart=True)
         self._writers = _sessions(writes, writes=True)
 
     @property
@@ -46,6 +47,15 @@ class Database:
     def reading(self) -> Iterator[Session]:
         """Open a read-only unit of work: all its queries see the same moment, writes fail."""
         with self._readers.begin() as session:
+            yield session
+
+    @contextmanager
+    def reading_apart(self) -> Iterator[Session]:
+        """Open a unit of work whose queries may each see another moment; it must not write.
+
+        On PostgreSQL it sends nothing to begin and to end. On SQLite it is like `reading`.
+        """
+        with self._apart.begin() as session:
             yield session
 
     @contextmanager
@@ -198,8 +208,9 @@ def _begin_sqlite(connection: Connection) -> None:
     connection.exec_driver_sql("BEGIN" if reads_only else "BEGIN IMMEDIATE")
 
 
-def _sessions(engine: Engine, *, writes: bool) -> sessionmaker[Session]:
-    options: dict[str, Any] = {} if writes else _READS_ONLY[engine.dialect.name]
+def _sessions(engine: Engine, *, writes: bool, apart: bool = False) -> sessionmaker[Session]:
+    kinds = _READS_APART if apart else _READS_ONLY
+    options: dict[str, Any] = {} if writes else kinds[engine.dialect.name]
     return sessionmaker(engine.execution_options(**options), expire_on_commit=False)
 
 
@@ -208,3 +219,4 @@ _READS_ONLY: dict[str, dict[str, Any]] = {
     # All queries of one unit of work see the same moment, as they do on SQLite.
     "postgresql": {"postgresql_readonly": True, "isolation_level": "REPEATABLE READ"},
 }
+_READS_APART = _READS_ONLY | {"postgresql": {"isolation_level": "AUTOCOMMIT"}}

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Select, and_, or_, select, update
+from sqlalchemy import BindParameter, ColumnElement, Select, and_, or_, select, update
 from sqlalchemy.orm import Session
 from uuid_utils import uuid7
 
@@ -244,7 +244,7 @@ def reachable(now: datetime) -> ColumnElement[bool]:
     return or_(Chip.backend != BACKEND, alive)
 
 
-def silent_chips(now: datetime) -> Select[Any]:
+def silent_chips(now: datetime | BindParameter[datetime]) -> Select[Any]:
     """Select the chips that cannot be driven because their agent is missing or silent."""
     with_agents = select(Chip.id).outerjoin(Agent, Agent.chip_id == Chip.id)
     silent = or_(Agent.id.is_(None), Agent.alive_until < now)

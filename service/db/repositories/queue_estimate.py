@@ -1,17 +1,33 @@
 """Estimated start of waiting jobs, from their place in the queue and past durations."""
 
+from collections import defaultdict
 from collections.abc import Sequence
 from datetime import datetime, timedelta
-from typing import NamedTuple
+from typing import Any, NamedTuple, Protocol
 
-from sqlalchemy import ColumnElement, func, or_, select
-from sqlalchemy.orm import Session
+from sqlalchemy import (
+    BindParameter,
+    ColumnElement,
+    CompoundSelect,
+    Select,
+    and_,
+    bindparam,
+    func,
+    literal,
+    null,
+    or_,
+    select,
+    union_all,
+)
+from sqlalchemy.orm import Session, aliased
 
-from service.db.repositories.agents import AgentRepository
-from service.db.tables import Job
+from service.db.base import UtcDateTime
+from service.db.repositories.agents import silent_chips
+from service.db.tables import Chip, Job
 from service.states import ACTIVE, WAITING, JobStatus
 
 _RECENT = 10  # how many past jobs of a chip the mean duration is taken over
+_PAST, _RUNNING, _SILENT = "past", "running", "silent"  # what a row of `_CHIPS` tells of its chip
 
 
 class QueueEstimate(NamedTuple):
@@ -21,59 +37,80 @@ class QueueEstimate(NamedTuple):
     start: datetime | None = None
 
 
+class QueuedJob(Protocol):
+    """What is read of a job: its row in the table, or some of its columns."""
+
+    @property
+    def id(self) -> str:
+        """Id of the job."""
+        ...
+
+    @property
+    def status(self) -> str:
+        """Its status: one that does not wait has no estimate."""
+        ...
+
+    @property
+    def chip_id(self) -> str | None:
+        """Id of the chip that it waits for; None where it needs none."""
+        ...
+
+    @property
+    def created_at(self) -> datetime:
+        """When it was submitted."""
+        ...
+
+    @property
+    def not_before(self) -> datetime | None:
+        """When it may start."""
+        ...
+
+
 class QueueEstimateRepository:
     """Estimates places in the queue and starts of jobs."""
 
     def __init__(self, session: Session) -> None:
         self._session = session
 
-    def of(self, jobs: Sequence[Job], now: datetime) -> dict[str, QueueEstimate]:
-        """Return the estimate of each of these jobs that waits, by job id."""
+    def of(self, jobs: Sequence[QueuedJob], now: datetime) -> dict[str, QueueEstimate]:
+        """Return the estimate of each of these jobs that waits, by job id.
+
+        Two queries tell of all of them.
+        """
         waiting = [job for job in jobs if job.status in WAITING]
         if not waiting:
             return {}
         positions = self._positions(waiting)
-        chips = {job.chip_id for job in waiting if job.chip_id}
-        offline = AgentRepository(self._session).offline(sorted(chips), now) if chips else set()
-        paces = {chip: self._pace(chip) for chip in chips - offline}
+        paces = self._paces(sorted({job.chip_id for job in waiting if job.chip_id}), now)
         return {
             job.id: QueueEstimate(place, _start(job, place, paces.get(str(job.chip_id)), now))
             for job in waiting
             if (place := positions.get(job.id)) is not None
         }
 
-    def _positions(self, jobs: Sequence[Job]) -> dict[str, int]:
+    def _positions(self, jobs: Sequence[QueuedJob]) -> dict[str, int]:
         """Return places in the queue of each chip: dispatched jobs, then by priority and age."""
-        lane = func.coalesce(Job.chip_id, "")
-        order = (Job.called_at.is_(None), Job.priority, Job.id)
-        place = func.row_number().over(partition_by=lane, order_by=order).label("place")
-        chips = {job.chip_id for job in jobs if job.chip_id is not None}
-        lanes: ColumnElement[bool] = Job.chip_id.in_(
-            chips
-        )  # by the index of chips, however long the queue is
-        if any(job.chip_id is None for job in jobs):
-            lanes = or_(lanes, Job.chip_id.is_(None))
-        ranked = select(Job.id, place).where(Job.status.in_(WAITING), lanes).subquery()
-        wanted = select(ranked).where(ranked.c.id.in_([job.id for job in jobs]))
-        return {row.id: row.place for row in self._session.execute(wanted)}
+        query = _PLACES_AND_OTHERS if any(job.chip_id is None for job in jobs) else _PLACES
+        chips = sorted({job.chip_id for job in jobs if job.chip_id is not None})
+        asked = {"chips": chips, "jobs": [job.id for job in jobs]}
+        return {row.id: row.place for row in self._session.execute(query, asked)}
 
-    def _pace(self, chip_id: str) -> "_Pace":
-        recent = self._session.execute(
-            select(Job.started_at, Job.ended_at)
-            .where(
-                Job.chip_id == chip_id,
-                Job.status == JobStatus.SUCCEEDED,
-                Job.started_at.is_not(None),
-            )
-            .order_by(Job.id.desc())
-            .limit(_RECENT)
-        ).all()
-        took = [ended - started for started, ended in recent if started and ended]
-        running = self._session.scalars(
-            select(Job.started_at).where(Job.chip_id == chip_id, Job.status.in_(ACTIVE))
-        ).first()
-        mean = sum(took, timedelta()) / len(took) if took else None
-        return _Pace(mean, running)
+    def _paces(self, chip_ids: Sequence[str], now: datetime) -> dict[str, "_Pace"]:
+        """Return the pace of each of these chips that can be driven."""
+        if not chip_ids:
+            return {}
+        took = defaultdict[str, list[timedelta]](list)
+        running, silent = dict[str, datetime | None](), set[str]()
+        for row in self._session.execute(_CHIPS, {"chips": chip_ids, "now": now}):
+            if row.told == _SILENT:
+                silent.add(row.chip_id)
+            elif row.told == _RUNNING:
+                running[row.chip_id] = row.started_at
+            elif row.started_at and row.ended_at:
+                took[row.chip_id].append(row.ended_at - row.started_at)
+        means = {chip: sum(times, timedelta()) / len(times) for chip, times in took.items()}
+        driven = [chip for chip in chip_ids if chip not in silent]
+        return {chip: _Pace(means.get(chip), running.get(chip)) for chip in driven}
 
 
 class _Pace(NamedTuple):
@@ -83,7 +120,7 @@ class _Pace(NamedTuple):
     running_since: datetime | None
 
 
-def _start(job: Job, place: int, pace: _Pace | None, now: datetime) -> datetime | None:
+def _start(job: QueuedJob, place: int, pace: _Pace | None, now: datetime) -> datetime | None:
     """Estimate a start. None if nothing is known, and once the estimated start has passed."""
     if pace is None:
         return None
@@ -95,3 +132,49 @@ def _start(job: Job, place: int, pace: _Pace | None, now: datetime) -> datetime 
     if job.not_before is not None:
         start = max(start, job.not_before)
     return start if start > now else None
+
+
+# The queries are made once: to make them takes longer than to send them.
+_CHIP_IDS: BindParameter[Any] = bindparam("chips", expanding=True)
+
+
+def _places(lanes: ColumnElement[bool]) -> Select[Any]:
+    """Select the places of some jobs, by the index of chips, however long the queue is."""
+    lane = func.coalesce(Job.chip_id, "")
+    order = (Job.called_at.is_(None), Job.priority, Job.id)
+    place = func.row_number().over(partition_by=lane, order_by=order).label("place")
+    ranked = select(Job.id, place).where(Job.status.in_(WAITING), lanes).subquery()
+    return select(ranked).where(ranked.c.id.in_(bindparam("jobs", expanding=True)))
+
+
+def _chips() -> CompoundSelect[Any]:
+    """Select what is known of some chips: their last jobs, the one that runs, a silent agent."""
+    past = aliased(Job)
+    first = (
+        select(past.id)
+        .where(past.chip_id == Chip.id, past.status == JobStatus.SUCCEEDED)
+        .where(past.started_at.is_not(None))
+        .order_by(past.id.desc())
+        .offset(_RECENT - 1)
+        .limit(1)
+        .scalar_subquery()
+    )
+    chips = select(Chip.id, first.label("first")).where(Chip.id.in_(_CHIP_IDS)).cte("asked")
+    succeeded = and_(Job.status == JobStatus.SUCCEEDED, Job.started_at.is_not(None))
+    recent = and_(Job.chip_id == chips.c.id, Job.id >= func.coalesce(chips.c.first, ""))
+    silent = silent_chips(bindparam("now", type_=UtcDateTime())).where(Chip.id.in_(_CHIP_IDS))
+    told = silent.with_only_columns(Chip.id, null(), null(), literal(_SILENT))
+    return union_all(
+        select(Job.chip_id, Job.started_at, Job.ended_at, literal(_PAST).label("told"))
+        .join(chips, recent)
+        .where(succeeded),
+        select(Job.chip_id, Job.started_at, Job.ended_at, literal(_RUNNING))
+        .where(Job.chip_id.in_(_CHIP_IDS))
+        .where(Job.status.in_(ACTIVE)),
+        told,
+    )
+
+
+_PLACES = _places(Job.chip_id.in_(_CHIP_IDS))
+_PLACES_AND_OTHERS = _places(or_(Job.chip_id.in_(_CHIP_IDS), Job.chip_id.is_(None)))
+_CHIPS = _chips()
