@@ -20,7 +20,7 @@ from service.api.idempotency import (
 )
 from service.api.lists import list_page
 from service.api.names import ChipId
-from service.api.one_row import row_answer
+from service.api.one_row import one_row, row_answer
 from service.api.threads import ServiceRouter, run_in
 from service.api.views import chip_view, chip_viewer, job_viewer
 from service.bench.drivers import is_driver
@@ -132,10 +132,11 @@ def get_agent_of_chip(chip_id: ChipId, context: ContextDep) -> AgentView:
     """Describe the agent that serves one chip."""
     with context.database.reading() as session:
         ChipRepository(session).get(chip_id)
-        agent = AgentRepository(session).of_chip(chip_id)
-        if agent is None:
-            raise ChipAgentNotFoundError(chip_id)
-        return AgentView.model_validate(agent)
+        with one_row("agent", f"of chip {chip_id}"):
+            agent = AgentRepository(session).of_chip(chip_id)
+            if agent is None:
+                raise ChipAgentNotFoundError(chip_id)
+            return AgentView.model_validate(agent)
 
 
 @router.get("/{chip_id}/weights", response_model=Page[WeightVersionView])
@@ -168,7 +169,8 @@ def download_weights(
     with context.database.reading() as session:
         ChipRepository(session).get(chip_id)
         weights = WeightRepository(session)
-        found = weights.get(chip_id, version)
+        with one_row("weight version", f"{version} of chip {chip_id}"):
+            found = weights.get(chip_id, version)
     block = weights.block_of(found)
     return block_answer(request, block, found.sha256)
 

@@ -41,7 +41,7 @@ class Kind(NamedTuple):
 _INVALID = Kind(422, "invalid-request", "The request is not valid")
 _CONFLICT = Kind(409, "conflict", "The present state does not allow this")
 _BUSY = Kind(503, "not-ready", "The service is not ready")
-_FULL = Kind(507, "storage-full", "The disk of the service is full")
+_FULL = Kind(507, "insufficient-storage", "The disk of the service is full")
 _INTERNAL = Kind(500, "internal", "The service failed")
 
 # The nearest base class in the table decides.
@@ -64,7 +64,7 @@ PROBLEMS: Mapping[type[Exception], Kind] = {
     ),
     request_errors.UnauthenticatedError: Kind(401, "unauthenticated", "A key is needed"),
     request_errors.WrongHostError: Kind(421, "wrong-host", "The request is for another host"),
-    request_errors.TooManyRequestsError: Kind(429, "too-many", "Too many requests"),
+    request_errors.TooManyRequestsError: Kind(429, "rate-limited", "Too many requests"),
     request_errors.ForbiddenError: Kind(403, "forbidden", "The key does not allow it"),
     request_errors.CrossSiteError: Kind(403, "forbidden", "The request comes from another site"),
     errors.ForeignAgentError: Kind(403, "forbidden", "The agent belongs to another key"),

@@ -41,6 +41,7 @@ def get_fingerprint(
 ) -> WholeFingerprintView:
     """Read one fingerprint, with the rates of every column."""
     with context.database.reading() as session, one_row("fingerprint", fingerprint_id):
+        ChipRepository(session).get(chip_id)
         found = FingerprintRepository(session).get(chip_id, fingerprint_id)
         columns, answer = columns_of(found, WholeFingerprintView), answer_of(found)
         return WholeFingerprintView(

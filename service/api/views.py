@@ -8,6 +8,7 @@ from sqlalchemy.orm import Session
 
 from ltl_core.settings import StageName
 from service.api.context import utc_now
+from service.api.one_row import one_row
 from service.db.base import Base
 from service.db.repositories.agents import AgentRepository
 from service.db.repositories.chip_queues import ChipQueue, ChipQueueRepository
@@ -32,8 +33,9 @@ def job_viewer(session: Session, jobs: Sequence[Job]) -> Callable[[Job], JobView
 
 
 def job_view(session: Session, job: Job) -> JobView:
-    """Build the view of one job."""
-    return job_viewer(session, [job])(job)
+    """Build the view of one job. Raises RowDamagedError."""
+    with one_row("job", job.id):
+        return job_viewer(session, [job])(job)
 
 
 def job_view_with(job: Job, estimate: QueueEstimate) -> JobView:
@@ -85,8 +87,9 @@ def chip_viewer(
 
 
 def chip_view(session: Session, chip: Chip, now: datetime) -> ChipView:
-    """Build the view of one chip."""
-    return chip_viewer(session, [chip], now)(chip)
+    """Build the view of one chip. Raises RowDamagedError."""
+    with one_row("chip", chip.id):
+        return chip_viewer(session, [chip], now)(chip)
 
 
 def _state(

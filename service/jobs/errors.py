@@ -1,6 +1,6 @@
 """Errors of running jobs."""
 
-from service.errors import ServiceError
+from service.errors import ConflictError, ServiceError
 
 
 class ServiceStoppingError(BaseException):
@@ -39,7 +39,7 @@ class ExecutorNameTakenError(ServiceError):
         self.name = name
 
 
-class UnknownJobKindError(ServiceError):
+class UnknownJobKindError(ConflictError):
     """This process knows no kind of job of that name; a process of another release may."""
 
     def __init__(self, name: str) -> None:

@@ -2,6 +2,7 @@
 
 from datetime import datetime
 
+from pydantic import ValidationError
 from sqlalchemy.orm import Session
 
 from ltl_core.errors import ChipUnavailableError
@@ -9,7 +10,7 @@ from service.db.repositories.agents import AgentRepository
 from service.db.repositories.jobs import JobRepository
 from service.db.session import clock
 from service.db.tables import Job
-from service.errors import JobStateError
+from service.errors import JobNotFoundError, JobStateError, RowDamagedError
 from service.jobs.engine import JobEngine
 from service.jobs.kinds.registry import KINDS, JobKinds
 from service.jobs.kinds.spec import JobSubject, check_memory, new_job
@@ -62,11 +63,19 @@ class Submitter:
         return job
 
     def again(self, job: Job) -> Job:
-        """Queue a new job with the same request. Raises JobStateError while the old one goes on."""
+        """Queue a new job with the same request.
+
+        Raises JobStateError while the old one goes on, RowDamagedError if its request is none.
+        """
         if job.status not in TERMINAL:
             raise JobStateError(job.id, job.status, "only a job that has ended can be retried")
-        asked = {name: value for name, value in job.request.items() if name not in _TIMES}
-        return self.submit(self._kinds[job.kind].request.model_validate(asked))
+        kind = self._kinds[job.kind]
+        try:
+            asked = {name: value for name, value in job.request.items() if name not in _TIMES}
+            request = kind.request.model_validate(asked)
+        except (AttributeError, ValidationError) as error:
+            raise RowDamagedError(JobNotFoundError.what, job.id) from error
+        return self.submit(request)
 
     def _silence(self, request: Submission) -> str | None:
         """Return why the chip is offline, for a job that waits; None where it is not.

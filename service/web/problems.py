@@ -52,6 +52,10 @@ PROBLEM_PAGES: Mapping[str, ProblemPage] = {
         "This Idempotency-Key was sent before with another body.",
         "Use a new key for a new request; use the same key only to repeat the same body.",
     ),
+    "insufficient-storage": ProblemPage(
+        "The disk of the service has no room for what the request stores.",
+        "Free some space on the disk of the data folder, and send the request again.",
+    ),
     "internal": ProblemPage(
         "The service failed because of a fault of its own.",
         "Look at the log of the service at this time; report the fault with its lines.",
@@ -84,17 +88,13 @@ PROBLEM_PAGES: Mapping[str, ProblemPage] = {
         "The resource has changed since it was read: its ETag is not that of If-Match.",
         "Read it again, make the change anew, and send it with the present ETag.",
     ),
-    "storage-full": ProblemPage(
-        "The disk of the service has no room for what the request stores.",
-        "Free some space on the disk of the data folder, and send the request again.",
+    "rate-limited": ProblemPage(
+        "More requests came from this address than are allowed in a time.",
+        "Wait Retry-After seconds; send requests in larger batches or less often.",
     ),
     "too-large": ProblemPage(
         "The body is larger than the service accepts.",
         "Send smaller chunks, or raise TANDEMCAL_MAX_UPLOAD_BYTES for uploads.",
-    ),
-    "too-many": ProblemPage(
-        "More requests came from this address than are allowed in a time.",
-        "Wait Retry-After seconds; send requests in larger batches or less often.",
     ),
     "unauthenticated": ProblemPage(
         "The request has no key, or one that is unknown, revoked or expired.",

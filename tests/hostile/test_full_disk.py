@@ -33,7 +33,7 @@ def test_without_room_nothing_new_is_accepted(world: World) -> None:
     ]
     for answer in refused:
         assert answer.status_code == 507
-        assert answer.json()["type"] == "/problems/storage-full"
+        assert answer.json()["type"] == "/problems/insufficient-storage"
         assert "Free some space" in answer.json()["detail"]
     assert world.stored() == before
     assert world.client.get(f"/v1/chips/{chip['id']}").status_code == 200  # it still answers

@@ -120,6 +120,7 @@ def test_wrong_keys_are_slowed_down_and_right_ones_are_not(
     stranger = TestClient(strict.client.app, headers={"Authorization": "Bearer tcal_wrong"})
     found = [stranger.get("/v1/chips") for _ in range(4)]
     assert [answer.status_code for answer in found] == [401, 401, 429, 429]
+    assert found[-1].json()["type"] == "/problems/rate-limited"
     assert int(found[-1].headers["Retry-After"]) >= 1
     assert strict.client.get("/v1/chips").status_code == 200
     assert "tcal_wrong" not in capsys.readouterr().out

@@ -14,6 +14,7 @@ from service.db.base import Json
 from service.db.repositories.chips import ChipRepository
 from service.db.repositories.events import EventRepository, Subject
 from service.db.repositories.heartbeats import emit_online
+from service.db.repositories.rows import load_row
 from service.db.tables import Chip, ChipLease
 from service.errors import (
     AgentNotFoundError,
@@ -58,7 +59,7 @@ class AgentRepository:
 
     def get(self, agent_id: str) -> Agent:
         """Return the agent. Raises AgentNotFoundError."""
-        agent = self._session.get(Agent, agent_id, populate_existing=True)
+        agent = load_row(self._session, Agent, agent_id, AgentNotFoundError.what)
         if agent is None:
             raise AgentNotFoundError(agent_id)
         return agent

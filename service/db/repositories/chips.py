@@ -11,6 +11,7 @@ from service.db.base import Json
 from service.db.isolation import ReadableRows, readable_rows
 from service.db.repositories.events import EventRepository, Subject
 from service.db.repositories.paging import PageRequest, RowPage, fetch_page
+from service.db.repositories.rows import load_row
 from service.db.tables import Chip, ChipLease
 from service.errors import (
     ChipNotFoundError,
@@ -35,15 +36,18 @@ class ChipRepository:
         self._session = session
 
     def get(self, chip_id: str) -> Chip:
-        """Return the chip. Raises ChipNotFoundError."""
-        chip = self._session.get(Chip, chip_id, populate_existing=True)
+        """Return the chip. Raises ChipNotFoundError and RowDamagedError."""
+        chip = load_row(self._session, Chip, chip_id, ChipNotFoundError.what)
         if chip is None:
             raise ChipNotFoundError(chip_id)
         return chip
 
     def lock(self, chip_id: str) -> Chip:
-        """Return the chip and lock its row until this unit ends. Raises ChipNotFoundError."""
-        chip = self._session.get(Chip, chip_id, populate_existing=True, with_for_update=True)
+        """Return the chip and lock its row until this unit ends.
+
+        Raises ChipNotFoundError and RowDamagedError.
+        """
+        chip = load_row(self._session, Chip, chip_id, ChipNotFoundError.what, lock=True)
         if chip is None:
             raise ChipNotFoundError(chip_id)
         return chip

@@ -12,6 +12,7 @@ from uuid_utils import uuid7
 
 from service.db.base import Json
 from service.db.repositories.paging import PageRequest, RowPage, fetch_page
+from service.db.repositories.rows import load_row
 from service.db.repositories.upsert import insert_if_new
 from service.db.repositories.versions import of_fingerprint
 from service.db.tables import Chip, Job, WeightVersion
@@ -154,7 +155,7 @@ class FingerprintRepository:
 
     def get(self, chip_id: str, fingerprint_id: str) -> Fingerprint:
         """Return one fingerprint of this chip. Raises FingerprintNotFoundError."""
-        found = self._session.get(Fingerprint, fingerprint_id)
+        found = load_row(self._session, Fingerprint, fingerprint_id, FingerprintNotFoundError.what)
         if found is None or found.chip_id != chip_id:
             raise FingerprintNotFoundError(fingerprint_id)
         return found

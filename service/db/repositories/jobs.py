@@ -15,6 +15,7 @@ from service.db.base import Json
 from service.db.repositories.events import EventRepository, Subject
 from service.db.repositories.job_conditions import drives, holds, unless_cancelling
 from service.db.repositories.paging import PageRequest, RowPage, fetch_page
+from service.db.repositories.rows import load_row
 from service.db.repositories.versions import in_force
 from service.db.tables import Chip, ChipLease, Job, TargetSet, WeightVersion
 from service.db.upkeep_tables import Fingerprint
@@ -47,15 +48,18 @@ class JobRepository:
         self._events = EventRepository(session)
 
     def get(self, job_id: str) -> Job:
-        """Return the job. Raises JobNotFoundError."""
-        job = self._session.get(Job, job_id, populate_existing=True)
+        """Return the job. Raises JobNotFoundError and RowDamagedError."""
+        job = load_row(self._session, Job, job_id, JobNotFoundError.what)
         if job is None:
             raise JobNotFoundError(job_id)
         return job
 
     def lock(self, job_id: str) -> Job:
-        """Return the job and lock its row until this unit ends. Raises JobNotFoundError."""
-        job = self._session.get(Job, job_id, populate_existing=True, with_for_update=True)
+        """Return the job and lock its row until this unit ends.
+
+        Raises JobNotFoundError and RowDamagedError.
+        """
+        job = load_row(self._session, Job, job_id, JobNotFoundError.what, lock=True)
         if job is None:
             raise JobNotFoundError(job_id)
         return job

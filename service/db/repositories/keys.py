@@ -8,6 +8,7 @@ from sqlalchemy.orm import Session
 
 from service.db.access_tables import ApiKey, BrowserSession
 from service.db.repositories.paging import PageRequest, RowPage, fetch_page
+from service.db.repositories.rows import load_row
 from service.errors import KeyNotFoundError
 from service.states import Scope
 
@@ -68,7 +69,7 @@ class KeyRepository:
     def revoke(self, key_id: str, now: datetime) -> ApiKey:
         """Revoke a key and end its browser sessions. Raises KeyNotFoundError."""
         self._session.execute(select(ApiKey.id).order_by(ApiKey.id).with_for_update())
-        key = self._session.get(ApiKey, key_id)
+        key = load_row(self._session, ApiKey, key_id, KeyNotFoundError.what)
         if key is None:
             raise KeyNotFoundError(key_id)
         if key.revoked_at is None:

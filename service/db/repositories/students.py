@@ -9,6 +9,7 @@ from sqlalchemy.orm import Session
 from service.db.base import Json
 from service.db.repositories.jobs import JobRepository
 from service.db.repositories.paging import PageRequest, RowPage, fetch_page
+from service.db.repositories.rows import load_row
 from service.db.tables import Job, Student
 from service.errors import (
     StudentNotFoundError,
@@ -32,7 +33,7 @@ class StudentRepository:
 
     def get(self, student_id: str) -> Student:
         """Return the student. Raises StudentNotFoundError."""
-        student = self._session.get(Student, student_id)
+        student = load_row(self._session, Student, student_id, StudentNotFoundError.what)
         if student is None:
             raise StudentNotFoundError(student_id)
         return student

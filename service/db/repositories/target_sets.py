@@ -8,6 +8,7 @@ from sqlalchemy.orm import Session
 from service.db.base import Json
 from service.db.repositories.jobs import JobRepository
 from service.db.repositories.paging import PageRequest, RowPage, fetch_page
+from service.db.repositories.rows import load_row
 from service.db.tables import TargetChunk, TargetSet
 from service.errors import (
     TargetSetNotFoundError,
@@ -24,7 +25,7 @@ class TargetSetRepository:
 
     def get(self, target_set_id: str) -> TargetSet:
         """Return the target set. Raises TargetSetNotFoundError."""
-        target_set = self._session.get(TargetSet, target_set_id, populate_existing=True)
+        target_set = load_row(self._session, TargetSet, target_set_id, TargetSetNotFoundError.what)
         if target_set is None:
             raise TargetSetNotFoundError(target_set_id)
         return target_set

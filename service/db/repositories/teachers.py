@@ -4,6 +4,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from service.db.repositories.paging import PageRequest, RowPage, fetch_page
+from service.db.repositories.rows import load_row
 from service.db.tables import TargetSet, Teacher
 from service.errors import (
     InUseError,
@@ -19,7 +20,7 @@ class TeacherRepository:
 
     def get(self, teacher_id: str) -> Teacher:
         """Return the teacher. Raises TeacherNotFoundError."""
-        teacher = self._session.get(Teacher, teacher_id)
+        teacher = load_row(self._session, Teacher, teacher_id, TeacherNotFoundError.what)
         if teacher is None:
             raise TeacherNotFoundError(teacher_id)
         return teacher
