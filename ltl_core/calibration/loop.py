@@ -216,7 +216,7 @@ class Calibration:
 
     def _learning(self, stage: PlannedStage) -> Iterator[Progress]:
         while self._goes_on(stage):
-            if stage.settles and self._step == stage.first:
+            if stage.settles_at(self._step):
                 self._session.settle(self._settings.settle_s)
             quality = self._method.step(
                 LearningStep(

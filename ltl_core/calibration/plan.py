@@ -22,7 +22,7 @@ class PlannedStage(NamedTuple):
     first: int  # step
     end: int  # step after the last
     moves_cells: bool
-    settles: bool  # whether the chip settles before the first step
+    is_last: bool  # whether cells were written before it
     is_judged: bool  # whether the stage begins only if the target is not met
     moves_side: bool = False  # digital side weights
 
@@ -33,11 +33,20 @@ class PlannedStage(NamedTuple):
             return "side weights"
         if self.moves_cells:
             return "weights"
-        return "last trims" if self.settles else "trims"
+        return "last trims" if self.is_last else "trims"
 
     def step_fraction(self, step: int) -> float:
         """Return the fraction of the step sizes at this step; it falls linearly to zero."""
         return 1 - (step - self.first) / (self.end - self.first)
+
+    def settles_at(self, step: int) -> bool:
+        """Tell whether the chip settles before this step: before last trims, and amid the cells.
+
+        What cells lose soon after they were written is learned by the second half of the stage.
+        """
+        if self.is_last:
+            return step == self.first
+        return self._is_long and step == (self.first + self.end) // 2
 
     def is_checked(self, step: int) -> bool:
         """Tell whether the chip is judged before this step: while cells move, at each quarter.
@@ -45,9 +54,14 @@ class PlannedStage(NamedTuple):
         A check measures as many samples as dozens of steps present, so short stages have none.
         """
         done, steps = step - self.first, self.end - self.first
-        if not self.moves_cells or steps < _CHECKS * _STEPS_BETWEEN:
+        if not self._is_long:
             return False
         return done * _CHECKS // steps != (done - 1) * _CHECKS // steps
+
+    @property
+    def _is_long(self) -> bool:
+        """Whether it writes cells in more steps than its checks are worth."""
+        return self.moves_cells and self.end - self.first >= _CHECKS * _STEPS_BETWEEN
 
 
 class Plan:

@@ -47,3 +47,14 @@ def test_a_method_of_trims_has_the_stage_of_trims_alone_in_half_as_many_steps(wo
     settings = CalibrationSettings(method=MethodName.SPSA, budget=Budget(samples=400))
     (stage,) = Plan(world.targets, settings, has_side=True).stages
     assert (stage.name, stage.first, stage.end) == (TRIMS, 0, 50)  # each presents a batch twice
+
+
+def test_a_chip_settles_amid_the_writing_of_cells_and_before_the_last_trims(world: World) -> None:
+    settings = CalibrationSettings(budget=Budget(samples=400), stages=(TRIMS, CELLS))
+    plan = Plan(world.targets, settings)
+    settling = [step for stage in plan.stages for step in range(100) if stage.settles_at(step)]
+    assert settling == [50, 80]
+    few = Plan(world.targets, settings.model_copy(update={"budget": Budget(samples=120)}))
+    assert [s for stage in few.stages for s in range(30) if stage.settles_at(s)] == [24]
+    trims = Plan(world.targets, settings.model_copy(update={"stages": (TRIMS,)}))
+    assert not any(stage.settles_at(step) for stage in trims.stages for step in range(100))
