@@ -5,7 +5,8 @@ from typing import Any, NamedTuple, Protocol
 import torch
 from torch import Tensor, nn
 
-from ltl_core.errors import NonFiniteError, UnsupportedLayerError
+from ltl_core.errors import UnsupportedLayerError
+from ltl_core.interop.float32 import check_float32
 from ltl_core.interop.linear_maps import LinearMap, Other, View
 from ltl_core.interop.refusals import ACCEPTED
 from ltl_core.interop.signals import Activated, Score, Several, Signal, Value
@@ -99,8 +100,5 @@ class Call(NamedTuple):
     def tensor(self, value: Any, name: str) -> Tensor:
         """Return a constant as float64. Raises NonFiniteError."""
         found = torch.as_tensor(value).detach().double()
-        finite = found.float().isfinite()
-        if not bool(finite.all()):
-            bad = int((~finite).sum())
-            raise NonFiniteError(f"{self.place.path}.{name}" if name else self.place.path, bad)
+        check_float32(f"{self.place.path}.{name}" if name else self.place.path, found)
         return found

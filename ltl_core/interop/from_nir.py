@@ -11,7 +11,8 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor
 
-from ltl_core.errors import NetworkError, NonFiniteError, UnsupportedLayerError
+from ltl_core.errors import NetworkError, UnsupportedLayerError
+from ltl_core.interop.float32 import check_float32
 from ltl_core.interop.nir_chain import chain
 from ltl_core.interop.to_nir import ACCEPTED, METADATA_KEY, TIME_STEP
 from ltl_core.network.layers import AvgPool2d, Conv2d, Linear, Shape, size
@@ -199,8 +200,7 @@ class _Reader:
         bias = getattr(node, "bias", np.zeros(len(node.weight)))
         for part, value in (("weight", node.weight), ("bias", bias)):
             values = torch.tensor(value, dtype=torch.float32)
-            if bad := int((~values.isfinite()).sum()):
-                raise NonFiniteError(f"{layer.name}.{part}", bad)
+            check_float32(f"{layer.name}.{part}", values)
             self._weights[f"{layer.name}.{part}"] = values
         self._layers.append(layer)
         self._waiting = layer.name

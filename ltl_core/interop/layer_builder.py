@@ -6,9 +6,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from ltl_core.errors import NetworkError, NonFiniteError, UnsupportedLayerError
+from ltl_core.errors import NetworkError, UnsupportedLayerError
 from ltl_core.interop.branches import Part, parts_of, stage_shape
 from ltl_core.interop.conv_layers import conv_layer
+from ltl_core.interop.float32 import check_float32
 from ltl_core.interop.folding import identity, output_shape
 from ltl_core.interop.linear_maps import Average, Kernel, Matrix, View
 from ltl_core.interop.names import LayerNames
@@ -174,10 +175,8 @@ class LayerBuilder:
 
     def _keep(self, name: str, field: str, values: Tensor) -> None:
         """Keep a tensor as float32. Raises NonFiniteError if one of its values is too large."""
-        single = values.detach().float().clone()
-        if not bool((finite := single.isfinite()).all()):
-            raise NonFiniteError(f"{name}.{field}", int((~finite).sum()))
-        self.weights[f"{name}.{field}"] = single
+        check_float32(f"{name}.{field}", values)
+        self.weights[f"{name}.{field}"] = values.detach().to(torch.float32, copy=True)
 
     def _pooled(self, part: Part) -> str:
         """Return the layer that ends the pools of a branch; equal pools become one layer."""

@@ -9,6 +9,7 @@ from ltl_core.errors import NetworkError, SettingError
 from ltl_core.interop.preparing import without_wrappers
 from ltl_core.interop.strided_pools import put_convolutions
 
+_POOLS = (nn.MaxPool1d, nn.MaxPool2d, nn.AdaptiveMaxPool1d, nn.AdaptiveMaxPool2d)
 _ADAPTIVE: dict[type[nn.Module], Any] = {
     nn.AdaptiveMaxPool1d: nn.AdaptiveAvgPool1d,
     nn.AdaptiveMaxPool2d: nn.AdaptiveAvgPool2d,
@@ -37,10 +38,10 @@ def replace_max_pool(
     missing `input_shape`.
     """
     copied = without_wrappers(module)
-    places: list[tuple[str, nn.Module]] = [
+    places = [
         (path, child)
         for path, child in copied.named_modules(remove_duplicate=False)
-        if path and isinstance(child, (nn.MaxPool1d, nn.MaxPool2d, *_ADAPTIVE))
+        if path and isinstance(child, _POOLS)
     ]
     if not places:
         raise NetworkError(

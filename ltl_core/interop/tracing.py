@@ -82,6 +82,11 @@ def value_of(node: fx.Node) -> Any:
     return node.meta["value"]
 
 
+def is_unchanged(node: fx.Node) -> bool:
+    """Return whether no later operation of the trace changed a node's value in place."""
+    return bool(getattr(value_of(node), "_version", None) == node.meta["version"])
+
+
 def path_of(target: object) -> str:
     """Return the path of a module of a trace, as its owner knows it."""
     return str(target).removeprefix(_WRAPPED).removeprefix(".")
@@ -180,7 +185,8 @@ class _Tracer(fx.Tracer):
         node.meta["line"] = _line()
         self._computing = True
         try:
-            node.meta["value"] = self._compute(node)
+            node.meta["value"] = value = self._compute(node)
+            node.meta["version"] = getattr(value, "_version", None)
         finally:
             self._computing = False
         return node

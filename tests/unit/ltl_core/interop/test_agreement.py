@@ -2,7 +2,8 @@
 
 import pytest
 import torch
-from torch import nn
+import torch.nn.functional as F
+from torch import Tensor, nn
 
 from ltl_core.interop.agreement import (
     HIDDEN_TOLERANCE,
@@ -12,7 +13,7 @@ from ltl_core.interop.agreement import (
 )
 from ltl_core.interop.preparing import prepared
 from ltl_core.interop.reading import ReadNetwork, read_trace
-from ltl_core.interop.tracing import BATCH, Trace, trace
+from ltl_core.interop.tracing import BATCH, Trace, is_unchanged, trace
 
 
 def _module(*end: nn.Module) -> nn.Module:
@@ -21,9 +22,9 @@ def _module(*end: nn.Module) -> nn.Module:
     return prepared(nn.Sequential(*layers, *end))
 
 
-def _read(module: nn.Module) -> tuple[Trace, ReadNetwork]:
-    inputs = torch.rand(BATCH, 6, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    traced = trace(module, inputs)
+def _read(module: nn.Module, shape: tuple[int, ...] = (6,)) -> tuple[Trace, ReadNetwork]:
+    rng = torch.Generator().manual_seed(0)
+    traced = trace(module, torch.rand(BATCH, *shape, generator=rng, dtype=torch.float64))
     return traced, read_trace(traced)
 
 
@@ -67,3 +68,47 @@ def test_difference_below_the_tolerance_passes() -> None:
     traced, read = _read(module)
     read.weights["layer4.weight"] *= 1 + TOLERANCE / 10
     check_agreement(module, traced, read, torch.Generator().manual_seed(1))
+
+
+class ChangesInPlace(nn.Module):
+    """The value of a layer of neurons is changed once it was read, or where it is neurons too."""
+
+    def __init__(self, again: nn.Module) -> None:
+        super().__init__()
+        self.first, self.second = nn.Linear(6, 7), nn.Linear(7, 5)
+        self.again = again
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = F.relu(self.first(x))
+        y = self.second(x)
+        self.again(x)
+        return y
+
+
+@pytest.mark.parametrize("again", [nn.Identity(), nn.Hardtanh(0, 0.1, inplace=True)])
+def test_neurons_are_compared_as_they_were_when_they_were_read(again: nn.Module) -> None:
+    torch.manual_seed(0)
+    module = prepared(ChangesInPlace(again))
+    traced, read = _read(module)
+    unchanged = all(is_unchanged(node) for node in read.neurons.values())
+    assert unchanged is isinstance(again, nn.Identity)
+    check_agreement(module, traced, read, torch.Generator().manual_seed(1))
+    read.weights["first.weight"] *= 1 + 10 * TOLERANCE
+    with pytest.raises(DisagreementError) as caught:
+        check_agreement(module, traced, read, torch.Generator().manual_seed(1))
+    assert caught.value.layer == "first"
+
+
+@pytest.mark.parametrize("layer", ["layer0", "layer2", "layer6"])
+def test_a_layer_of_a_large_image_that_differs_is_named(layer: str) -> None:
+    """An image of that size is compared on fewer samples."""
+    torch.manual_seed(0)
+    convs = nn.Conv2d(1, 3, 3), nn.ReLU(), nn.Conv2d(3, 4, 3), nn.ReLU()
+    end = nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 5)
+    module = prepared(nn.Sequential(*convs, *end))
+    traced, read = _read(module, (1, 200, 200))
+    check_agreement(module, traced, read, torch.Generator().manual_seed(1))
+    read.weights[f"{layer}.weight"][0] *= 1 + 100 * TOLERANCE
+    with pytest.raises(DisagreementError) as caught:
+        check_agreement(module, traced, read, torch.Generator().manual_seed(1))
+    assert caught.value.layer == layer
