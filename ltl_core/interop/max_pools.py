@@ -14,7 +14,6 @@ _ADAPTIVE: dict[type[nn.Module], Any] = {
     nn.AdaptiveMaxPool1d: nn.AdaptiveAvgPool1d,
     nn.AdaptiveMaxPool2d: nn.AdaptiveAvgPool2d,
 }
-_POOLS: tuple[type[nn.Module], ...] = (nn.MaxPool1d, nn.MaxPool2d, *_ADAPTIVE)
 
 
 def replace_max_pool(
