@@ -48,6 +48,7 @@ from service.settings import Settings
 from service.startup import prepare
 from service.version import code_version
 from service.web import chip_policy_routes, chip_routes, pages, queue_routes, teacher_routes
+from service.web.parts import SentParts
 from service.web.rendering import show_error
 
 MakeEngine = Callable[[Settings, Database, JobKinds], JobEngine]
@@ -119,6 +120,7 @@ def create_app(
         app.include_router(router)
     app.add_api_route("/v1/openapi.json", described(app, kinds), dependencies=[READ])
     add_error_handlers(app, show_error)
+    app.state.sent_parts = SentParts()
     return app
 
 

@@ -1,5 +1,6 @@
 """Layout of plots: from data points to the pixels of an SVG, and the table behind it."""
 
+import math
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
@@ -162,11 +163,14 @@ def draw(curve: Curve, x_range: tuple[float, float], ticks: Sequence[float]) -> 
     )
 
 
-def common_ticks(curves: Sequence[Curve], least: float) -> tuple[float, ...]:
-    """Return the ticks of one vertical axis for these plots; at least `least` is shown."""
+def common_ticks(curves: Sequence[Curve], least: float, top: float = math.inf) -> tuple[float, ...]:
+    """Return the ticks of one vertical axis for these plots, at most `top`.
+
+    At least the range `least` is shown.
+    """
     values = [y for curve in curves for one in curve.series for _, y in one.points]
     values += [reference.value for curve in curves for reference in curve.references]
-    return round_ticks(values or [0.0], least)
+    return round_ticks(values or [0.0], least, top=top)
 
 
 def thin(points: Sequence[Point], x_range: tuple[float, float]) -> list[Point]:

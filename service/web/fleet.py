@@ -83,7 +83,7 @@ class FleetQuery(NamedTuple):
 def read_fleet(session: Session, query: FleetQuery, kinds: JobKinds, now: datetime) -> Fleet:
     """Read the data of the fleet page."""
     overview, repository = OverviewRepository(session), JobRepository(session)
-    known = _as_reached(overview.all_chips(), AgentRepository(session).all_offline(now))
+    known = _known(session, now)
     found = chosen(known, Wanted(query.q, query.health, query.sort))
     begin = _CHIPS_SHOWN * (query.page - 1)
     rows = _chip_rows(session, found[begin : begin + _CHIPS_SHOWN], kinds, now)
@@ -102,6 +102,16 @@ def read_fleet(session: Session, query: FleetQuery, kinds: JobKinds, now: dateti
         jobs=job_rows(session, jobs, kinds, now),
         jobs_cursor=jobs.next_cursor,
     )
+
+
+def found_chips(session: Session, query: FleetQuery, now: datetime) -> list[ChipFacts]:
+    """Read all chips that are asked for, in the order of the table."""
+    return chosen(_known(session, now), Wanted(query.q, query.health, query.sort))
+
+
+def _known(session: Session, now: datetime) -> list[ChipFacts]:
+    chips = OverviewRepository(session).all_chips()
+    return _as_reached(chips, AgentRepository(session).all_offline(now))
 
 
 def _on(axis: Axis, recovery: Recovery | None) -> Recovery | None:

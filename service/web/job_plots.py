@@ -108,7 +108,7 @@ def _accuracy(
     ]
     series = (Series(_LEARNED, "batch", points, "batch"),)
     curve = Curve("Accuracy", series, percent, lines, marks, names_marks=True)
-    ticks = common_ticks([curve], _ACCURACY_LEAST)
+    ticks = common_ticks([curve], _ACCURACY_LEAST, top=1.0)
     digits = max(0, decimals(ticks) - 2)
     plot = draw(curve, axis.range, ticks)
     named = [t._replace(text=percent(v, digits)) for t, v in zip(plot.ticks, ticks, strict=True)]

@@ -21,6 +21,7 @@ class Step(NamedTuple):
     step: float
     steps: float
     samples: float  # presented to learn from so far
+    seconds: float | None  # that all attempts took so far
     accuracy: float | None  # of the last batch or measurement
     rate_error: tuple[float, ...]
     rates: tuple[tuple[float, float], ...]  # measured and target, of each hidden layer
@@ -82,11 +83,17 @@ def learning_ends(job: Job, steps: Sequence[Step], budget_s: float | None) -> da
     done = last.step - first.step
     if done <= 0 or last.step >= last.steps:
         return None
-    left = (last.at - first.at) / done * (last.steps - last.step)
-    spent = figure_of((job.spent or {}).get("seconds"))
-    if budget_s is not None and spent is not None:
-        left = min(left, timedelta(seconds=max(0.0, budget_s - spent)))
+    left = _took(first, last) / done * (last.steps - last.step)
+    if budget_s is not None and last.seconds is not None:
+        left = min(left, timedelta(seconds=max(0.0, budget_s - last.seconds)))
     return last.at + left
+
+
+def _took(first: Step, last: Step) -> timedelta:
+    """Return the time between two steps, without that in which no attempt was made."""
+    if first.seconds is None or last.seconds is None:
+        return last.at - first.at
+    return timedelta(seconds=last.seconds - first.seconds)
 
 
 def _with_step(job: Job, phase: str) -> str:
@@ -103,6 +110,7 @@ def _step(at: datetime, progress: Mapping[str, Any], spent: Mapping[str, Any]) -
         step=figure_of(progress.get("step")) or 0.0,
         steps=figure_of(progress.get("steps")) or 0.0,
         samples=figure_of(spent.get("samples")) or 0.0,
+        seconds=figure_of(spent.get("seconds")),
         accuracy=figure_of(progress.get("accuracy")),
         rate_error=tuple(map(float, progress.get("rate_error") or ())),
         rates=tuple((float(measured), float(target)) for measured, target in rates),

@@ -5,20 +5,21 @@ from typing import Annotated, Any
 from urllib.parse import urlencode
 
 from fastapi import Depends, Query, Request, Response
-from fastapi.responses import FileResponse
+from fastapi.responses import FileResponse, JSONResponse
 
 from service.api.context import Context, ContextDep, utc_now
 from service.api.threads import ServiceRouter
 from service.states import ChipHealth, ChipState
 from service.web import job_routes, sign_in
 from service.web.access import Reader, to_login
-from service.web.fleet import FleetQuery, read_fleet
+from service.web.compression import compressed
+from service.web.fleet import FleetQuery, found_chips, read_fleet
 from service.web.problems import PROBLEM_PAGES
 from service.web.rendering import show, show_part, show_problem
 from service.web.survey import FleetSort
 
 _STATIC = Path(__file__).parent / "static"
-_ASSETS = frozenset({"tandemcal.css", "live.js", "icon.svg"})
+_ASSETS = frozenset({"tandemcal.css", "live.js", "plots.js", "strip.js", "icon.svg"})
 _HEALTHS = ("", *ChipHealth, ChipState.OFFLINE)  # to choose from; empty means any
 
 router = ServiceRouter(include_in_schema=False)
@@ -57,6 +58,16 @@ def fleet_fragment(request: Request, context: ContextDep, reader: Reader, query:
     return show_part(request, "fleet_live.html", _fleet(context, query))
 
 
+@router.get("/fragments/strip")
+def strip_fragment(request: Request, context: ContextDep, reader: Reader, query: Asked) -> Response:
+    """Return name and health of all chips of the strip, in the order of its cells."""
+    if not reader:
+        return Response(status_code=401)
+    with context.database.reading() as session:
+        found = found_chips(session, query, utc_now())
+    return compressed(request, JSONResponse([[chip.name, chip.health] for chip in found]))
+
+
 @router.get("/problems/")
 def problems(request: Request) -> Response:
     """List the types of problems, as the field `type` of an answer names them."""
@@ -87,6 +98,7 @@ def _fleet(context: Context, query: FleetQuery) -> dict[str, Any]:
     return {
         "fleet": shown,
         "now": now,
+        "strip_address": _address("/fragments/strip", query),
         "more_chips": shown.next_page and _address("/", query._replace(page=shown.next_page)),
         "older_jobs": _address("/", query._replace(jobs=shown.jobs_cursor)),
     }

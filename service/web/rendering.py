@@ -9,7 +9,9 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from service import formatting
 from service.digests import etag
 from service.schemas.resources import Problem
+from service.web.compression import compressed
 from service.web.navigation import navigation
+from service.web.parts import CHANGES, SentParts, changes
 from service.web.viewer import viewer_of
 
 _TEMPLATES = Path(__file__).parent / "templates"
@@ -30,18 +32,29 @@ def show(request: Request, template: str, *, status: int = 200, **shown: Any) ->
     The template also gets `viewer`, and shows the buttons that this one may press.
     """
     seen_by = {"navigation": navigation(request), "viewer": viewer_of(request)}
-    return _html(_render(template, shown | seen_by), status)
+    return compressed(request, _html(_render(template, shown | seen_by), status))
 
 
 def show_part(request: Request, template: str, shown: dict[str, Any]) -> Response:
-    """Answer with a live part; 304 if it equals the one that the browser has."""
+    """Answer with a live part; 304 if it equals the one that the browser has.
+
+    A browser that takes changes is sent the lines that differ from what it has.
+    """
     text = _render(template, shown | {"viewer": viewer_of(request)})
-    tag = etag(text)
-    if request.headers.get("if-none-match") == tag:
+    tag, known = etag(text), request.headers.get("if-none-match", "")
+    if known == tag:
         return Response(status_code=304, headers={"ETag": tag})
-    answer = _html(text, 200)
+    sent: SentParts = request.app.state.sent_parts
+    takes_changes = CHANGES in request.headers.get("accept", "")
+    before = sent.find(known) if takes_changes and known else None
+    if takes_changes:
+        sent.keep(tag, text)
+    if before is None:
+        answer = _html(text, 200)
+    else:
+        answer = Response(changes(before, text), headers=_HEADERS, media_type=CHANGES)
     answer.headers["ETag"] = tag
-    return answer
+    return compressed(request, answer)
 
 
 def show_problem(request: Request, status: int, title: str, detail: str) -> Response:

@@ -6,14 +6,20 @@ from collections.abc import Sequence
 _STEPS = (1.0, 2.0, 2.5, 5.0, 10.0)
 
 
-def round_ticks(values: Sequence[float], least: float, most: int = 5) -> tuple[float, ...]:
+def round_ticks(
+    values: Sequence[float], least: float, most: int = 5, top: float = math.inf
+) -> tuple[float, ...]:
     """Return round figures, evenly spaced, of which the first and the last enclose the values.
 
-    They are at most `most`, and at least `least` apart from first to last: noise stays flat.
+    They are at most `most`, and at least `least` apart from first to last: noise stays flat. None
+    is above `top`, a round figure that no value exceeds, nor below zero without a value there.
     """
     low, high = min(values), max(values)
     missing = max(least - (high - low), 0) / 2
-    low, high = (low if low >= 0 > low - missing else low - missing), high + missing
+    floor = 0.0 if low >= 0 else -math.inf
+    low, high = low - missing, high + missing
+    low, high = low - max(high - top, 0), high + max(floor - low, 0)
+    low, high = max(low, floor), min(high, top)
     step = _step(max(high - low, least) / (most - 1))
     first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
     while last - first > most - 1:

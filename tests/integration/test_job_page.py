@@ -24,7 +24,7 @@ def told(world: World, job_id: str, token: int, *steps: dict[str, Any]) -> None:
     """Report progress, as a worker does."""
     with world.context.database.writing() as session:
         for step in steps:
-            spent = {"samples": 64 * step["step"], "pulses": 10, "seconds": 1.5}
+            spent = {"samples": 64 * step["step"], "pulses": 10, "seconds": 1.5 * step["step"]}
             progress = {"steps": 10} | step
             JobRepository(session).write_progress(job_id, token, progress, spent, utc_now())
 

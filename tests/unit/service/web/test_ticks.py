@@ -47,3 +47,9 @@ def test_decimals_tell_ticks_apart() -> None:
     assert decimals((0.0, 0.5, 1.0)) == 1
     assert decimals((0.0, 0.025, 0.05)) == 3
     assert decimals((0.0, 50.0)) == 0
+
+
+def test_no_tick_stands_above_what_is_possible() -> None:
+    assert round_ticks([0.978, 0.982], least=0.05, top=1.0)[-1] == 1.0
+    assert round_ticks([0.978, 0.982], least=0.05)[-1] > 1.0  # the control
+    assert round_ticks([0.4, 1.0], least=0.05, top=1.0)[-1] == 1.0
