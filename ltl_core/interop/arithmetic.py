@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from ltl_core.interop.calls import Call
+from ltl_core.interop.linear_maps import one_per_channel
 from ltl_core.interop.signals import Activated, Score, Several, Signal, total
 from ltl_core.interop.tracing import BATCH
 
@@ -70,9 +71,9 @@ def _scaled(call: Call, factor: Any) -> Signal:
     found = _constant(call, factor)
     if found.dim() == 0 or found.numel() == 1:
         return signal.times(float(found))
-    by_channel = found.expand(signal.shape).reshape(signal.shape[0], -1)
-    if bool((by_channel == by_channel[:, :1]).all()):
-        return signal.times(by_channel[:, 0].clone())
+    factors = one_per_channel(found.expand(signal.shape))
+    if factors is not None:
+        return signal.times(factors)
     return call.other(lambda values: values * found)
 
 

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 
 from ltl_core.errors import UnsupportedLayerError
-from ltl_core.interop.folding import as_matrix, fold, identity, output_shape, regrouped
+from ltl_core.interop.folding import append, as_matrix, fold, identity, output_shape, regrouped
 from ltl_core.interop.linear_maps import (
     Average,
     Kernel,
@@ -36,17 +36,22 @@ class Part(NamedTuple):
 Shapes = Mapping[str, Shape]  # of every layer of neurons, and of the input
 
 
+def folded(signal: Signal, shapes: Shapes) -> Signal:
+    """Return a signal whose maps are as few as possible. Raises UnsupportedLayerError."""
+    terms = tuple(term._replace(maps=fold(shapes[term.source], term.maps)) for term in signal.terms)
+    return signal._replace(terms=terms)
+
+
 def stage_shape(signal: Signal, shapes: Shapes, place: Place) -> Shape:
-    """Return the shape that neurons behind a signal have. Raises UnsupportedLayerError.
+    """Return the shape that neurons behind a folded signal have. Raises UnsupportedLayerError.
 
     A view changes no element, so neurons have the shape in front of it, if all terms agree.
     """
     found = set[Shape]()
     for source, maps in signal.terms:
-        folded = fold(shapes[source], maps)
-        if folded and isinstance(folded[-1], View):
-            folded = folded[:-1]
-        found.add(output_shape(shapes[source], folded))
+        if maps and isinstance(maps[-1], View):
+            maps = maps[:-1]
+        found.add(output_shape(shapes[source], maps))
     shape = found.pop() if len(found) == 1 else signal.shape
     if len(shape) not in (1, 3):
         raise UnsupportedLayerError(
@@ -60,14 +65,16 @@ def stage_shape(signal: Signal, shapes: Shapes, place: Place) -> Shape:
 
 
 def parts_of(signal: Signal, shapes: Shapes, shape: Shape, path: str) -> list[Part]:
-    """Return the branches of neurons of `shape`; those that read the same become one.
+    """Return the branches, of a folded signal, of neurons of `shape`.
+
+    Branches that read the same become one.
 
     Raises UnsupportedLayerError.
     """
     parts = list[Part]()
     for source, maps in signal.terms:
-        folded = fold(shapes[source], (*maps, View(signal.shape, shape)))
-        part = _part(source, shapes[source], folded, shape, path)
+        viewed = append(shapes[source], maps, View(signal.shape, shape))
+        part = _part(source, shapes[source], viewed, shape, path)
         twin = next((i for i, other in enumerate(parts) if _are_twins(part, other)), None)
         if twin is None:
             parts.append(part)
@@ -85,7 +92,7 @@ def _part(
     if len(shape) == 1 and maps:
         maps = as_matrix(source_shape, maps)
     elif maps and isinstance(maps[-1], Scale):
-        maps = fold(source_shape, (*maps, identity(shape)))
+        maps = append(source_shape, tuple(maps), identity(shape))
     rest = list(maps)
     if rest and isinstance(rest[0], View) and source == INPUT and len(rest[0].shape) == 3:
         source_shape = rest.pop(0).shape

@@ -13,7 +13,16 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ltl_core.errors import UnsupportedLayerError
-from ltl_core.interop.linear_maps import Average, Kernel, LinearMap, Matrix, Other, Scale, View
+from ltl_core.interop.linear_maps import (
+    Average,
+    Kernel,
+    LinearMap,
+    Matrix,
+    Other,
+    Scale,
+    View,
+    one_per_channel,
+)
 from ltl_core.network.layers import Shape, size
 
 _LARGEST_MATRIX = 2**25  # weights of a matrix that stands for several maps
@@ -27,8 +36,27 @@ def fold(shape: Shape, maps: Sequence[LinearMap]) -> tuple[LinearMap, ...]:
     """
     folded: tuple[LinearMap, ...] = ()
     for link in maps:
-        folded = _append(shape, folded, link)
+        folded = append(shape, folded, link)
     return folded
+
+
+def append(shape: Shape, maps: tuple[LinearMap, ...], link: LinearMap) -> tuple[LinearMap, ...]:
+    """Return folded maps and one more behind them, folded. Raises UnsupportedLayerError."""
+    last = maps[-1] if maps else None
+    if isinstance(link, View | Other):
+        moved = _viewed(maps, link) if isinstance(link, View) else (*maps, link)
+        return _with_mixed_channels(shape, moved)
+    if isinstance(link, Matrix):
+        return _multiplied(shape, maps, link)
+    if isinstance(last, View):
+        return _behind_view(shape, maps[:-1], last, link)
+    if isinstance(last, Scale):
+        return _behind_scale(shape, maps[:-1], last, link)
+    if isinstance(last, Matrix) and isinstance(link, Scale):
+        return (*maps[:-1], last._replace(weight=last.weight * link.factor[:, None]))
+    if isinstance(last, Kernel):
+        return _behind_kernel(shape, maps[:-1], last, link)
+    return (*maps, link)
 
 
 def identity(shape: Shape) -> Kernel | Matrix:
@@ -43,7 +71,7 @@ def as_matrix(shape: Shape, maps: Sequence[LinearMap]) -> tuple[LinearMap, ...]:
     """Return maps to a vector that end in a matrix."""
     if maps and isinstance(maps[-1], Matrix):
         return tuple(maps)
-    return _append(shape, tuple(maps), identity(output_shape(shape, maps)))
+    return append(shape, tuple(maps), identity(output_shape(shape, maps)))
 
 
 def output_shape(shape: Shape, maps: Sequence[LinearMap]) -> Shape:
@@ -64,24 +92,6 @@ def regrouped(kernel: Kernel, groups: int) -> Tensor:
     return blocks.reshape(outputs, joined * inputs, *window)
 
 
-def _append(shape: Shape, maps: tuple[LinearMap, ...], link: LinearMap) -> tuple[LinearMap, ...]:
-    last = maps[-1] if maps else None
-    if isinstance(link, View | Other):
-        moved = _viewed(maps, link) if isinstance(link, View) else (*maps, link)
-        return _with_mixed_channels(shape, moved)
-    if isinstance(link, Matrix):
-        return _multiplied(shape, maps, link)
-    if isinstance(last, View):
-        return _behind_view(shape, maps[:-1], last, link)
-    if isinstance(last, Scale):
-        return _behind_scale(shape, maps[:-1], last, link)
-    if isinstance(last, Matrix) and isinstance(link, Scale):
-        return (*maps[:-1], last._replace(weight=last.weight * link.factor[:, None]))
-    if isinstance(last, Kernel):
-        return _behind_kernel(shape, maps[:-1], last, link)
-    return (*maps, link)
-
-
 def _with_mixed_channels(shape: Shape, maps: tuple[LinearMap, ...]) -> tuple[LinearMap, ...]:
     """Return maps whose last reordering is a 1x1 convolution, if it does that to an image."""
     start = len(maps)
@@ -95,7 +105,7 @@ def _with_mixed_channels(shape: Shape, maps: tuple[LinearMap, ...]) -> tuple[Lin
     weight = _channel_mix(inner, moved)
     if weight is None:
         return maps
-    return _append(shape, front, Kernel((), weight, (1, 1), (0, 0), 1, outer))
+    return append(shape, front, Kernel((), weight, (1, 1), (0, 0), 1, outer))
 
 
 def _channel_mix(shape: Shape, maps: Sequence[LinearMap]) -> Tensor | None:
@@ -124,21 +134,19 @@ def _behind_view(
     """Scales go in front of a view, or behind it if weights or a pool can take them in there."""
     if isinstance(link, Scale):
         moved = _scale_in(link.factor, link.shape, view.before)
-        return (*front, view, link) if moved is None else (*_append(shape, front, moved), view)
+        return (*front, view, link) if moved is None else (*append(shape, front, moved), view)
     if front and isinstance(scale := front[-1], Scale):
         moved = _scale_in(scale.factor, scale.shape, view.shape)
         if moved is not None:
-            return _append(shape, (*_viewed(front[:-1], view), moved), link)
+            return append(shape, (*_viewed(front[:-1], view), moved), link)
     return (*front, view, link)
 
 
 def _scale_in(factor: Tensor, shape: Shape, other: Shape) -> Scale | None:
     """Return a scale in another shape of the same elements, if it is one a channel there too."""
     whole = factor.view(-1, *[1] * (len(shape) - 1)).expand(shape).reshape(other)
-    by_channel = whole.reshape(other[0], -1)
-    if bool((by_channel == by_channel[:, :1]).all()):
-        return Scale(by_channel[:, 0].clone(), other)
-    return None
+    factors = one_per_channel(whole)
+    return None if factors is None else Scale(factors, other)
 
 
 def _behind_scale(
@@ -147,9 +155,9 @@ def _behind_scale(
     if isinstance(link, Scale):
         return (*front, Scale(scale.factor * link.factor, link.shape))
     if isinstance(link, Kernel):
-        return _append(shape, front, _with_scaled_input(link, scale.factor))
+        return append(shape, front, _with_scaled_input(link, scale.factor))
     if isinstance(link, Average):
-        return (*_append(shape, front, link), Scale(scale.factor, link.shape))
+        return (*append(shape, front, link), Scale(scale.factor, link.shape))
     return (*front, scale, link)
 
 
@@ -161,7 +169,7 @@ def _behind_kernel(
         weight = kernel.weight * link.factor.view(-1, 1, 1, 1)
         return (*front, kernel._replace(weight=weight))
     if isinstance(link, Average) and _is_pointwise(kernel, before):
-        return (*_append(shape, front, _of_channels(link, before)), _moved(kernel, link))
+        return (*append(shape, front, _of_channels(link, before)), _moved(kernel, link))
     if isinstance(link, Average):
         link = _as_kernel(link)
     if isinstance(link, Kernel) and _joins(kernel, before, link):

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from ltl_core.errors import NetworkError, UnsupportedLayerError
 from ltl_core.interop.float32 import check_float32
+from ltl_core.interop.linear_maps import extents
 from ltl_core.interop.nir_chain import chain
 from ltl_core.interop.to_nir import ACCEPTED, METADATA_KEY, TIME_STEP
 from ltl_core.network.layers import AvgPool2d, Conv2d, Linear, Shape, size
@@ -278,5 +279,5 @@ def _input_shape(name: str, node: nir.Input) -> Shape:
 
 
 def _pair(value: Any) -> tuple[int, int]:
-    flat = np.asarray(value).ravel()
-    return int(flat[0]), int(flat[-1])
+    rows, columns = extents(np.asarray(value).ravel(), 2)
+    return rows, columns

@@ -7,11 +7,11 @@ import torch
 from torch import Tensor
 
 from ltl_core.errors import NetworkError, UnsupportedLayerError
-from ltl_core.interop.branches import Part, parts_of, stage_shape
+from ltl_core.interop.branches import Part, folded, parts_of, stage_shape
 from ltl_core.interop.conv_layers import conv_layer
 from ltl_core.interop.float32 import check_float32
 from ltl_core.interop.folding import identity, output_shape
-from ltl_core.interop.linear_maps import Average, Kernel, Matrix, View
+from ltl_core.interop.linear_maps import Average, Kernel, Matrix, View, one_per_channel
 from ltl_core.interop.names import LayerNames
 from ltl_core.interop.signals import Activated, Signal, Term
 from ltl_core.interop.tracing import Place
@@ -45,7 +45,7 @@ class LayerBuilder:
 
     def neurons(self, activated: Activated) -> Signal:
         """Make a layer of neurons and return what it puts out. Raises UnsupportedLayerError."""
-        signal, path = activated.signal, activated.path
+        signal, path = folded(activated.signal, self._shapes), activated.path
         shape = stage_shape(signal, self._shapes, Place(path, "activation", ""))
         parts = parts_of(signal, self._shapes, shape, path)
         bias = _bias(signal, shape, path)
@@ -74,6 +74,7 @@ class LayerBuilder:
     def is_one_layer(self, signal: Signal) -> bool:
         """Return whether neurons behind a signal need one matrix only, and no addition."""
         try:
+            signal = folded(signal, self._shapes)
             shape = stage_shape(signal, self._shapes, Place("", "", ""))
             return len(parts_of(signal, self._shapes, shape, "")) == 1
         except UnsupportedLayerError:
@@ -88,7 +89,7 @@ class LayerBuilder:
                 "output a class, as a Linear or a mean over all positions gives."
             )
         signal = signal if signal.shape == flat else signal.mapped(View(signal.shape, flat))
-        parts = parts_of(signal, self._shapes, flat, place.path)
+        parts = parts_of(folded(signal, self._shapes), self._shapes, flat, place.path)
         if len(parts) != 1:
             raise NetworkError(
                 f"The readout '{signal.name or place.path}' is a sum of {len(parts)} layers, but "
@@ -215,12 +216,10 @@ def _bias(signal: Signal, shape: Shape, path: str) -> Tensor | None:
     """Return the constant of a signal as a bias, one a channel. Raises UnevenError."""
     if signal.constant is None or len(shape) == 1:
         return None if signal.constant is None else signal.constant.reshape(shape)
-    by_channel = signal.constant.reshape(shape[0], -1)
-    bias = by_channel[:, 0]
-    largest = float(by_channel.abs().max())
-    if float((by_channel - bias[:, None]).abs().max()) > 1e-9 * largest:
+    bias = one_per_channel(signal.constant.reshape(shape), tolerance=1e-9)
+    if bias is None:
         raise UnevenError(path, signal)
-    return bias.clone()
+    return bias
 
 
 class UnevenError(UnsupportedLayerError):

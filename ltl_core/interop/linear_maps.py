@@ -3,8 +3,8 @@
 Maps know no constants: these are carried apart.
 """
 
-from collections.abc import Callable
-from typing import NamedTuple
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple
 
 import torch.nn.functional as F
 from torch import Tensor
@@ -12,6 +12,24 @@ from torch import Tensor
 from ltl_core.network.layers import Shape
 
 Extents = tuple[int, int]
+
+
+def extents(value: Any, dims: int) -> tuple[int, ...]:
+    """Return a size as torch and NIR give it, one number or a sequence, for each of `dims`."""
+    whole = tuple(int(v) for v in value) if isinstance(value, Iterable) else (int(value),)
+    return whole * dims if len(whole) == 1 else whole
+
+
+def one_per_channel(values: Tensor, tolerance: float = 0.0) -> Tensor | None:
+    """Return the one number that each channel of `values` (channel first) holds, or None.
+
+    Numbers of a channel may differ by `tolerance` of the largest magnitude in `values`.
+    """
+    by_channel = values.reshape(len(values), -1)
+    first = by_channel[:, 0]
+    largest = float(by_channel.abs().max()) if tolerance else 0.0
+    even = bool(((by_channel - first[:, None]).abs() <= tolerance * largest).all())
+    return first.clone() if even else None
 
 
 class Kernel(NamedTuple):

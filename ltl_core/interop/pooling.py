@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from ltl_core.interop.calls import Call
-from ltl_core.interop.linear_maps import Average, Kernel, LinearMap, Scale, View
+from ltl_core.interop.linear_maps import Average, Kernel, LinearMap, Scale, View, extents
 from ltl_core.interop.signals import Signal
 from ltl_core.interop.weighted import as_image
 from ltl_core.network.layers import Shape
@@ -141,6 +141,5 @@ def _pool_function(
 
 def _pair(value: Any, dims: int, height: int) -> tuple[int, int]:
     """Return a size of two dimensions; that of one has this height."""
-    whole = tuple(value) if isinstance(value, tuple | list) else (value,) * dims
-    whole = whole * dims if len(whole) < dims else whole
-    return (int(whole[0]), int(whole[1])) if dims == 2 else (height, int(whole[0]))
+    *front, last = extents(value, dims)
+    return (front[0] if front else height, last)

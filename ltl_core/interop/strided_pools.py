@@ -1,12 +1,12 @@
 """Convolutions with strides in place of max pools, which spikes cannot compute."""
 
-from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, fx, nn
 
 from ltl_core.errors import NetworkError
+from ltl_core.interop.linear_maps import extents
 from ltl_core.interop.preparing import prepared
 from ltl_core.interop.tracing import BATCH, path_of, trace, value_of
 
@@ -136,7 +136,7 @@ def _stride(pool: Any, call: _Call) -> _Sizes:
     lengths = tuple(call.values.shape[2:])
     if isinstance(pool, _ADAPTIVE):
         return tuple(length // count for length, count in zip(lengths, call.found, strict=True))
-    return _sizes(pool.stride, len(lengths))
+    return extents(pool.stride, len(lengths))
 
 
 def _by_channel(path: str, pool: Any, call: _Call, module: nn.Module) -> nn.Module:
@@ -145,8 +145,8 @@ def _by_channel(path: str, pool: Any, call: _Call, module: nn.Module) -> nn.Modu
     kind: Any = nn.Conv2d if dims == 2 else nn.Conv1d
     geometries = [{"kernel_size": stride, "stride": stride}]
     if not isinstance(pool, _ADAPTIVE):
-        own = {"kernel_size": _sizes(pool.kernel_size, dims), "stride": stride}
-        own |= {"padding": _sizes(pool.padding, dims), "dilation": _sizes(pool.dilation, dims)}
+        own = {"kernel_size": extents(pool.kernel_size, dims), "stride": stride}
+        own |= {"padding": extents(pool.padding, dims), "dilation": extents(pool.dilation, dims)}
         geometries.insert(0, own)
     for geometry in geometries:
         conv = kind(channels, channels, groups=channels, bias=False, **geometry)
@@ -162,7 +162,3 @@ def _by_channel(path: str, pool: Any, call: _Call, module: nn.Module) -> nn.Modu
         f"The max pool '{path}' makes {call.found} positions of {tuple(call.values.shape[2:])}, "
         "which windows that are all alike do not: leave out ceil_mode, or change its size."
     )
-
-
-def _sizes(value: int | Sequence[int], dims: int) -> _Sizes:
-    return (value,) * dims if isinstance(value, int) else tuple(value)

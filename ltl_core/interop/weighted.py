@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from ltl_core.errors import LayerShapeError
 from ltl_core.interop.calls import Call
-from ltl_core.interop.linear_maps import Kernel, LinearMap, Matrix, View
+from ltl_core.interop.linear_maps import Kernel, LinearMap, Matrix, View, extents
 from ltl_core.interop.names import layer_name
 from ltl_core.interop.signals import Signal
 from ltl_core.network.layers import Shape, size
@@ -38,7 +38,7 @@ def convolution(
     """Read a convolution of one or two dimensions; one of one dimension has height one."""
     dims = weight.dim() - 2
     kernel = call.tensor(weight, "weight")
-    steps, apart = _extents(stride, dims), _extents(dilation, dims)
+    steps, apart = extents(stride, dims), extents(dilation, dims)
     before = _zeros_before(padding, weight.shape[2:], apart)
     if dims == 1:
         kernel, steps, apart, before = kernel.unsqueeze(2), (1, *steps), (1, *apart), (0, *before)
@@ -173,12 +173,7 @@ def _zeros_before(padding: Any, window: Any, apart: tuple[int, ...]) -> tuple[in
         return (0,) * len(apart)
     if padding == "same":
         return tuple(d * (k - 1) // 2 for d, k in zip(apart, window, strict=True))
-    return _extents(padding, len(apart))
-
-
-def _extents(value: Any, dims: int) -> tuple[int, ...]:
-    whole = tuple(int(v) for v in value) if isinstance(value, tuple | list) else (int(value),)
-    return whole * dims if len(whole) == 1 else whole
+    return extents(padding, len(apart))
 
 
 def _dilated(kernel: Tensor, apart: tuple[int, ...]) -> Tensor:
