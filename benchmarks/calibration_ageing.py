@@ -45,8 +45,8 @@ from benchmarks.calibration_ageing_rows import (
     table_of,
     year_table_of,
 )
-from benchmarks.datasets import MissingDataError
 from benchmarks.machine import about
+from benchmarks.missing_data import MissingDataError
 from benchmarks.row_file import exit_code, keep_rows, read_rows, write_rows
 from chip_sim.chip import SimulatedChip
 from ltl_core.calibration.drift import drift_between, measure_fingerprint

@@ -36,9 +36,10 @@ from benchmarks.calibration import (
     measured_before,
 )
 from benchmarks.calibration_variants import SETS, Variant
-from benchmarks.datasets import MissingDataError, default_folder
+from benchmarks.datasets import default_folder
 from benchmarks.machine import about
 from benchmarks.method_rows import MethodRow, complaints_about, sentence_of, table_of
+from benchmarks.missing_data import MissingDataError
 from benchmarks.row_file import exit_code, keep_rows, read_rows
 from benchmarks.tasks import tasks
 from benchmarks.teachers import scaled, shown, teacher_of

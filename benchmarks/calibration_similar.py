@@ -27,8 +27,8 @@ from benchmarks.calibration import (
     listed,
     make_task,
 )
-from benchmarks.datasets import MissingDataError
 from benchmarks.machine import about
+from benchmarks.missing_data import MissingDataError
 from benchmarks.row_file import keep_rows, read_rows
 from ltl_core.calibration.chip_session import ChipSession
 from ltl_core.calibration.drift import MeanFingerprint, drift_between, measure_fingerprint

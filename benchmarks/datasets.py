@@ -9,6 +9,8 @@ from typing import NamedTuple
 import torch
 from sklearn.datasets import load_digits
 
+from benchmarks import spoken_digits as speaking
+from benchmarks.missing_data import MissingDataError
 from ltl_core.data.cifar import read_cifar10, read_cifar100, read_names
 from ltl_core.data.folders import (
     Entry,
@@ -35,10 +37,6 @@ class Split(NamedTuple):
 
     train: Images
     test: Images
-
-
-class MissingDataError(Exception):
-    """A data set is not on this machine."""
 
 
 def default_folder() -> Path:
@@ -114,6 +112,14 @@ def tiny_imagenet(folder: Path) -> Split:
     if train.classes != test.classes:
         raise DataFormatError(place.name, "train and val do not have the same classes")
     return Split(train, test)
+
+
+def spoken_digits(folder: Path) -> Split:
+    """9,000 and 3,000 spectrograms of spoken digits, of 32 x 32 levels; other voices in the test.
+
+    Raises MissingDataError.
+    """
+    return Split(*speaking.spoken_digits(folder))
 
 
 @contextmanager

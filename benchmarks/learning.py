@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import torch
 from rich.console import Console
 
-from benchmarks.datasets import MissingDataError, Split, default_folder
+from benchmarks.datasets import Split, default_folder
 from benchmarks.learning_runs import (
     STARTS,
     Conditions,
@@ -31,6 +31,7 @@ from benchmarks.learning_runs import (
 )
 from benchmarks.machine import about
 from benchmarks.memory import peak_memory
+from benchmarks.missing_data import MissingDataError
 from benchmarks.tasks import Task, tasks
 from benchmarks.teachers import default_start, scaled, shown, teacher_of
 from ltl_core.data.augment import crop_and_flip

@@ -22,8 +22,8 @@ from typing import Any, NamedTuple
 
 from rich.console import Console
 
-from benchmarks.datasets import MissingDataError
 from benchmarks.machine import about
+from benchmarks.missing_data import MissingDataError
 from benchmarks.noise_training import Lesson, noise_trained
 from benchmarks.robustness_kinds import KINDS, Case
 from benchmarks.robustness_plot import plot

@@ -11,7 +11,7 @@ import os
 import random
 import shutil
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
@@ -93,15 +93,11 @@ def spectrogram(
     return levels.mul(255).round().to(torch.uint8).unsqueeze(0)
 
 
-def takes() -> tuple[list[Take], list[Take]]:
-    """Return what is spoken for training and for the test; the same on every call.
-
-    Raises MissingDataError if the program that speaks is not on this machine.
-    """
-    voices = sorted(_voices())
+def takes(voices: Iterable[str]) -> tuple[list[Take], list[Take]]:
+    """Return what is spoken for training and for the test; the same for the same voices."""
     chosen = random.Random(0)
     parts: tuple[list[Take], list[Take]] = ([], [])
-    for (number, voice), accent in itertools.product(enumerate(voices), _ACCENTS):
+    for (number, voice), accent in itertools.product(enumerate(sorted(voices)), _ACCENTS):
         part = parts[number % _TEST_EVERY == 0]
         for word, _ in itertools.product(range(len(WORDS)), range(_TAKES)):
             speed, pitch = chosen.randint(120, 220), chosen.randint(20, 80)
@@ -111,7 +107,7 @@ def takes() -> tuple[list[Take], list[Take]]:
 
 def _spoken() -> dict[str, Tensor]:
     tensors: dict[str, Tensor] = {}
-    for part, spoken in zip(("train", "test"), takes(), strict=True):
+    for part, spoken in zip(("train", "test"), takes(_voices()), strict=True):
         generator = torch.Generator().manual_seed(0)
         with ThreadPoolExecutor(_AT_ONCE) as pool:
             sounds = pool.map(_speak, spoken)

@@ -7,7 +7,15 @@ from typing import Any, NamedTuple
 
 from torch import nn
 
-from benchmarks.datasets import Split, cifar10, cifar100, digits, fashion_mnist, tiny_imagenet
+from benchmarks.datasets import (
+    Split,
+    cifar10,
+    cifar100,
+    digits,
+    fashion_mnist,
+    spoken_digits,
+    tiny_imagenet,
+)
 from benchmarks.models import VGG11, VGG13, VGG16, ResNet20, vgg
 from ltl_core.data.images import Scaling
 from ltl_core.presets import PRESETS, PresetName
@@ -97,6 +105,15 @@ def tasks() -> dict[str, Task]:
         teacher_at_least=0.92,
         gaps={offline: 0.003, online: 0.005},
     )
+    spoken = fashion._replace(
+        name="spoken-digits",
+        load=spoken_digits,
+        module=lambda: small_network(side=8),
+        recipe=Recipe(epochs=24, learning_rate=0.05),
+        epochs=8,  # of 9,000 samples
+        teacher_at_least=0.90,
+        gaps={offline: 0.010, online: 0.015},
+    )
     cifar = fashion._replace(
         name="cifar-10",
         load=cifar10,
@@ -109,7 +126,7 @@ def tasks() -> dict[str, Task]:
         teacher_at_least=0.80,
         gaps={offline: 0.010, online: 0.015},
     )
-    return {task.name: task for task in (small, fashion, cifar, *_published(cifar))}
+    return {task.name: task for task in (small, fashion, spoken, cifar, *_published(cifar))}
 
 
 def _published(cifar: Task) -> Iterator[Task]:
