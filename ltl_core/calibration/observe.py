@@ -30,15 +30,19 @@ _RATES_ALONE = (Observable.COUNTS, Observable.SPIKES)  # a local rule has no win
 
 
 class ObservedLayer(NamedTuple):
-    """The recording of one layer, with the measured activity that drove it."""
+    """The recording of one layer of a chip, with the measured activity that drove it."""
 
     stage: Stage
-    sources: tuple[Float[Tensor, "_time batch *_source"], ...]  # one for each branch
-    record: LayerRecording  # code units
+    # Spikes a step of what each branch reads, 0 or 1; rates of one step if only counts are known.
+    sources: tuple[Float[Tensor, "_time batch *_source"], ...]
+    record: LayerRecording  # sums and membranes in code units
 
 
 def observables(student: Student, wanted: Observable) -> dict[str, Observable]:
-    """Return what to record: `wanted` of every hidden layer, the running sums of the readout."""
+    """Return what a chip has to record, by layer: `wanted` of hidden ones, sums of the readout.
+
+    The readout's observable is MEMBRANE, which for it is the running sum after every step.
+    """
     return {
         stage.name: Observable.MEMBRANE if stage.is_readout else wanted
         for stage in student.network.stages
@@ -50,8 +54,10 @@ def observed_layers(
 ) -> Iterator[ObservedLayer]:
     """Yield each layer with what drove it: the inputs, or the measured spikes of the layers below.
 
-    The recordings come in the order of the network. Each is used as soon as it is there, because
-    what a layer has to learn depends on no layer above it.
+    The recordings, by the layer's name, come in the order of the network. Each is used as soon as
+    it is there, because what a layer has to learn depends on no layer above it. Raises KeyError for
+    a layer that the network does not have or whose sources were not recorded before it, and
+    ValueError for a hidden layer without spikes and without counts.
     """
     stages = {stage.name: stage for stage in student.network.stages}
     frames = as_frames(student.network, batch.inputs, student.neuron.steps)
@@ -71,9 +77,11 @@ class MeasuredActivity:
         self._student, self._observable = student, observable
 
     def of(self, layer: ObservedLayer, target: Float[Tensor, "batch *neuron"]) -> LayerActivity:
-        """Return the activity of one hidden layer, with the rates that it should have.
+        """Return the activity of one hidden layer, with the rates in [0, 1] that it should have.
 
-        Raises ValueError if the recording lacks what was asked for.
+        Membranes are in units of the student's threshold; where neither window nor membrane was
+        recorded, they are modelled from the student's weights. Raises ValueError if the recording
+        lacks what the observable names.
         """
         spikes = recorded(layer.record, "spikes").float()
         if self._observable is Observable.WINDOW:
@@ -115,8 +123,9 @@ class MeasuredGradients:
     def of(self, layer: ObservedLayer) -> dict[str, Gradient]:
         """Return the gradients of one layer's own loss, matrix by matrix.
 
-        They are in the units of the student's weights. Raises ValueError if the recording lacks
-        what was asked for.
+        The keys are the names of the layer's matrices; weights have the shape (column, row), biases
+        (column), both in the units of the student's weights. Raises ValueError if the recording
+        lacks what the observable names, and KeyError if the batch has no rates of the layer.
         """
         if layer.stage.is_readout:
             return stage_gradient(layer.stage, layer.sources, self._readout_deltas(layer))
@@ -147,9 +156,10 @@ class MeasuredGradients:
 
 
 def measured_rate(record: LayerRecording, steps: int) -> Float[Tensor, "batch *neuron"]:
-    """Return the spikes a step of every neuron, from the counts or the spikes of a recording.
+    """Return the rate of every neuron in [0, 1]: its spikes divided by the time steps.
 
-    Raises ValueError if the recording holds neither.
+    It comes from the counts of a recording or, without them, from its spikes. Raises ValueError if
+    the recording holds neither.
     """
     if record.counts is not None:
         return record.counts.float() / steps

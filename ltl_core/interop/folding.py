@@ -32,7 +32,8 @@ _ROWS = 256  # rows of a matrix that are computed at a time
 def fold(shape: Shape, maps: Sequence[LinearMap]) -> tuple[LinearMap, ...]:
     """Return maps that compute the same from a value of `shape`, and are as few as possible.
 
-    Raises UnsupportedLayerError if a matrix would become too large.
+    The shape has no batch: (features), (channels, rows, columns), or any that a view makes. Raises
+    UnsupportedLayerError, which names a module, if a matrix would have more than 2**25 weights.
     """
     folded: tuple[LinearMap, ...] = ()
     for link in maps:
@@ -60,7 +61,10 @@ def append(shape: Shape, maps: tuple[LinearMap, ...], link: LinearMap) -> tuple[
 
 
 def identity(shape: Shape) -> Kernel | Matrix:
-    """Return the map that changes nothing, as a layer with weights."""
+    """Return the map that changes no value of `shape` (no batch), as a layer with weights.
+
+    For a vector it is the unit matrix, for an image a 1x1 convolution of each channel alone.
+    """
     if len(shape) == 1:
         return Matrix((), torch.eye(shape[0], dtype=torch.float64), shape)
     weight = torch.ones(shape[0], 1, 1, 1, dtype=torch.float64)
@@ -68,19 +72,25 @@ def identity(shape: Shape) -> Kernel | Matrix:
 
 
 def as_matrix(shape: Shape, maps: Sequence[LinearMap]) -> tuple[LinearMap, ...]:
-    """Return maps to a vector that end in a matrix."""
+    """Return folded maps, from a value of `shape` to a vector, so that the last is a matrix.
+
+    Raises UnsupportedLayerError if the matrix would have more than 2**25 weights.
+    """
     if maps and isinstance(maps[-1], Matrix):
         return tuple(maps)
     return append(shape, tuple(maps), identity(output_shape(shape, maps)))
 
 
 def output_shape(shape: Shape, maps: Sequence[LinearMap]) -> Shape:
-    """Return the shape of what maps make of a value of `shape`."""
+    """Return the shape, without batch, of what maps make of a value of `shape`."""
     return maps[-1].shape if maps else shape
 
 
 def regrouped(kernel: Kernel, groups: int) -> Tensor:
-    """Return the weights of a convolution for fewer groups, a divisor of its own."""
+    """Return the weights of a convolution for fewer groups, of which its own are a multiple.
+
+    Their shape is (outputs, inputs / groups, rows, columns), with zeros between former groups.
+    """
     if kernel.groups == groups:
         return kernel.weight
     joined, (outputs, inputs, *window) = kernel.groups // groups, kernel.weight.shape

@@ -1,6 +1,7 @@
-"""Linear maps between values without batch: what an imported module does between its activations.
+"""Linear maps: what an imported module does between its activations.
 
-Maps know no constants: these are carried apart.
+Shapes are those of one sample, without batch: (features), or (channels, rows, columns) of an image.
+A map is called on values with a batch in front. Maps know no constants: these are carried apart.
 """
 
 from collections.abc import Callable, Iterable
@@ -33,14 +34,14 @@ def one_per_channel(values: Tensor, tolerance: float = 0.0) -> Tensor | None:
 
 
 class Kernel(NamedTuple):
-    """A convolution without bias, of any size of output: zeros are read where there is no input."""
+    """A convolution without bias whose output has any size: beyond its input it reads zeros."""
 
     paths: tuple[str, ...]  # of the modules whose weights are in it
     weight: Tensor  # output channels, input channels a group, rows, columns
     stride: Extents
     before: Extents  # rows and columns of zeros in front; negative: so many are left out
     groups: int
-    shape: Shape
+    shape: Shape  # of the output
 
     @property
     def window(self) -> Extents:
@@ -48,7 +49,7 @@ class Kernel(NamedTuple):
         return self.weight.shape[2], self.weight.shape[3]
 
     def __call__(self, values: Tensor) -> Tensor:
-        """Return the map of values with a batch."""
+        """Return what the map makes of values (batch, channels, rows, columns)."""
         sides = [
             side
             for length, window, step, before, count in zip(
@@ -65,16 +66,16 @@ class Kernel(NamedTuple):
 
 
 class Average(NamedTuple):
-    """An average pool without padding. `whole`: over all positions."""
+    """An average pool of an image, without padding."""
 
-    path: str
-    window: Extents
+    path: str  # of the module or function
+    window: Extents  # rows and columns
     stride: Extents
-    shape: Shape
-    whole: bool = False
+    shape: Shape  # of the output
+    whole: bool = False  # over all positions, whatever their number
 
     def __call__(self, values: Tensor) -> Tensor:
-        """Return the map of values with a batch."""
+        """Return what the map makes of values (batch, channels, rows, columns)."""
         return F.avg_pool2d(values, self.window, self.stride)
 
 
@@ -85,7 +86,7 @@ class Scale(NamedTuple):
     shape: Shape
 
     def __call__(self, values: Tensor) -> Tensor:
-        """Return the map of values with a batch."""
+        """Return what the map makes of values (batch, *shape)."""
         return values * self.factor.view(-1, *[1] * (len(self.shape) - 1))
 
 
@@ -96,33 +97,33 @@ class View(NamedTuple):
     shape: Shape
 
     def __call__(self, values: Tensor) -> Tensor:
-        """Return the map of values with a batch."""
+        """Return what the map makes of values (batch, *before)."""
         return values.reshape(len(values), *self.shape)
 
 
 class Matrix(NamedTuple):
-    """A matrix product without bias."""
+    """A matrix product of a vector, without bias."""
 
-    paths: tuple[str, ...]
+    paths: tuple[str, ...]  # of the modules whose weights are in it
     weight: Tensor  # outputs, inputs
-    shape: Shape
+    shape: Shape  # of the output
 
     def __call__(self, values: Tensor) -> Tensor:
-        """Return the map of values with a batch."""
+        """Return what the map makes of values (batch, inputs)."""
         return F.linear(values, self.weight)
 
 
 class Other(NamedTuple):
     """Any other linear map, which can only become part of a matrix."""
 
-    path: str
-    kind: str
-    line: str
-    function: Callable[[Tensor], Tensor]
-    shape: Shape
+    path: str  # of the module or function
+    kind: str  # class of the module, or name of the function
+    line: str  # of `forward`
+    function: Callable[[Tensor], Tensor]  # of values with a batch
+    shape: Shape  # of the output
 
     def __call__(self, values: Tensor) -> Tensor:
-        """Return the map of values with a batch."""
+        """Return what the map makes of values with a batch."""
         return self.function(values)
 
 

@@ -16,12 +16,15 @@ from ltl_core.interop.weighted import as_image
 
 
 def unchanged(call: Call, *_args: object, **_words: object) -> Value:
-    """Read an operation that does nothing to a trained network, such as dropout."""
+    """Read an operation that changes nothing in eval mode, such as a module of dropout."""
     return call.value
 
 
 def dropout(call: Call, *settings: Any, **words: Any) -> Value:
-    """Read `F.dropout`, which does nothing only if it is told that nobody trains."""
+    """Read `F.dropout`, which changes nothing if `training` is false.
+
+    Raises UnsupportedLayerError if it is true, as by default: the values are random then.
+    """
     if words.get("training", settings[1] if len(settings) > 1 else True):
         raise call.refused(
             "it drops values in eval mode too, so the module gives random answers; pass "
@@ -31,18 +34,26 @@ def dropout(call: Call, *settings: Any, **words: Any) -> Value:
 
 
 def viewed(call: Call, *_shape: object, **_words: object) -> Signal:
-    """Read a view: the same elements in the same order, whatever it is called."""
+    """Read `view`, `reshape`, `flatten` and the like: the same elements in the same order.
+
+    Raises UnsupportedLayerError if elements of several samples are mixed.
+    """
     return call.view()
 
 
 def moved(call: Call, *args: Any, **words: Any) -> Signal:
-    """Read an operation that reorders elements."""
+    """Read a method that reorders the elements of each sample, such as `permute`."""
     function = call.place.kind
     return call.other(lambda values: getattr(values, function)(*args, **words))
 
 
 def concatenated(call: Call, values: Any, dim: int = 0, **words: Any) -> Value:
-    """Read a concatenation along the channels: of linear readers, a sum of branches."""
+    """Read a concatenation along the channels.
+
+    Neurons of one ceiling that read the same become one wider layer; anything else becomes the sum
+    of its parts, each with zeros in the other channels. Raises UnsupportedLayerError for a
+    concatenation along another dimension.
+    """
     axis = words.get("axis", dim)
     if (wider := _one_wider_layer(call, values, axis)) is not None:
         return wider
@@ -69,7 +80,10 @@ def _one_wider_layer(call: Call, values: Any, axis: int) -> Activated | None:
 
 
 def padded(call: Call, pad: Any, mode: str = "constant", value: float | None = None) -> Signal:
-    """Read `F.pad` with zeros: around an image it belongs to the next convolution."""
+    """Read `F.pad` with zeros, which the next convolution of an image takes in.
+
+    Raises UnsupportedLayerError if it pads with anything else.
+    """
     if mode != "constant" or value:
         raise call.refused("it pads with other values than zeros; pad with zeros")
     shape, pads = call.signal.shape, [*pad, *[0] * (2 * len(call.shape) - len(pad))]
@@ -90,12 +104,15 @@ def padded(call: Call, pad: Any, mode: str = "constant", value: float | None = N
 
 
 def padded_by_module(call: Call, module: Any) -> Signal:
-    """Read a ZeroPad or ConstantPad."""
+    """Read a module ZeroPad or ConstantPad. Raises UnsupportedLayerError if it pads no zeros."""
     return padded(call, module.padding, "constant", getattr(module, "value", 0.0))
 
 
 def item(call: Call, index: Any) -> Value:
-    """Read `x[...]`: one of several outputs, channels, or every n-th position."""
+    """Read `x[...]`: one of several outputs, channels, or every n-th position.
+
+    Raises UnsupportedLayerError if it takes single samples.
+    """
     if isinstance(call.value, Several) and isinstance(index, slice):
         return Several(call.value.signals[index])
     if isinstance(call.value, Several):
@@ -114,7 +131,10 @@ def item(call: Call, index: Any) -> Value:
 
 
 def parts(call: Call, count: Any, dim: int = 0) -> Value:
-    """Read `chunk` or `split` along the channels."""
+    """Read `chunk` or `split` along the channels.
+
+    Raises UnsupportedLayerError for another dimension.
+    """
     signal = call.signal
     if dim % (len(signal.shape) + 1) != 1:
         raise call.refused("values are divided along their channels only, with dim=1")

@@ -32,10 +32,11 @@ ACCEPTED = "accepted is a chain of Conv2d, Affine, Linear, AvgPool2d and Flatten
 
 
 def to_nir(student: Student, time_step: float = TIME_STEP) -> nir.NIRGraph:
-    """Return a student as a graph, which `nir.write` writes to a file.
+    """Return a student as a graph of NIR, which `nir.write` writes to a file.
 
-    `time_step` is in seconds. Raises UnsupportedLayerError if the network is not a chain, and
-    SettingError if the student has threshold trims or subtracts its threshold.
+    `time_step` is in seconds. Weights are the student's, as floats; its codes, scales and number of
+    steps travel as metadata, from which `student_from_nir` makes the same student. Raises
+    UnsupportedLayerError if the network is not a chain, and SettingError if the student has threshold trims or subtracts its threshold.
     """
     _check(student)
     nodes = dict(_nodes(student, time_step))

@@ -21,17 +21,31 @@ SHORT = CalibrationSettings(budget=Budget(samples=1600))
 
 
 def _gradients(
-    world: World, backend: SimulatedChip, rule: RuleName, observable: Observable
+    world: World,
+    backend: SimulatedChip,
+    rule: RuleName,
+    observable: Observable,
+    *,
+    of_other_samples: bool = False,
 ) -> dict[str, Gradient]:
     batch = world.targets.take(torch.arange(64))
     stimulus = Stimulus(batch.inputs, world.student.neuron.steps)
     recording = backend.run(stimulus, observables(world.student, observable))
+    layers = dict(recording.layers)
+    if of_other_samples:
+        for name, layer in layers.items():
+            layers[name] = layer._replace(spikes=_reversed(layer.spikes))
     gradients = MeasuredGradients(world.student, batch, select_rule(rule), observable)
     return {
         name: gradient
-        for layer in observed_layers(world.student, batch, recording.layers.items())
+        for layer in observed_layers(world.student, batch, layers.items())
         for name, gradient in gradients.of(layer).items()
     }
+
+
+def _reversed(spikes: Tensor | None) -> Tensor | None:
+    """Return the spikes with the last sample of the batch first."""
+    return None if spikes is None else spikes.flip(1)
 
 
 def _placed(world: World, name: str) -> SimulatedChip:
@@ -56,6 +70,22 @@ def test_gradients_from_the_window_agree_with_those_from_the_membrane(
     less = _gradients(world, backend, rule, Observable.WINDOW)
     for name, gradient in full.items():
         assert _cosine(less[name].weight, gradient.weight) > 0.97
+
+
+@pytest.mark.parametrize("rule", [RuleName.LTL_OFFLINE, RuleName.LTL_ONLINE])
+def test_the_readout_learns_from_spikes_what_it_learns_beside_membranes(
+    world: World, rule: RuleName
+) -> None:
+    backend = _placed(world, "ideal")
+    full = _gradients(world, backend, rule, Observable.MEMBRANE)
+    less = _gradients(world, backend, rule, Observable.SPIKES)
+    others = _gradients(world, backend, rule, Observable.SPIKES, of_other_samples=True)
+    (matrix,) = world.network.stages[-1].matrices
+    weights = full[matrix.name].weight
+    assert _cosine(less[matrix.name].weight, weights) > 0.97
+    assert (
+        _cosine(others[matrix.name].weight, weights) < 0.95
+    )  # one spike is not as good as another
 
 
 def test_hidden_layers_learn_from_spikes_what_they_learn_from_their_counts(world: World) -> None:
