@@ -36,7 +36,8 @@ def to_nir(student: Student, time_step: float = TIME_STEP) -> nir.NIRGraph:
 
     `time_step` is in seconds. Weights are the student's, as floats; its codes, scales and number of
     steps travel as metadata, from which `student_from_nir` makes the same student. Raises
-    UnsupportedLayerError if the network is not a chain, and SettingError if the student has threshold trims or subtracts its threshold.
+    UnsupportedLayerError if the network is not a chain, and SettingError if the student has
+    threshold trims or subtracts its threshold.
     """
     _check(student)
     nodes = dict(_nodes(student, time_step))
