@@ -36,7 +36,7 @@ from service.web.weight_map import WeightPicture, draw_weights
 
 Found = TypeVar("Found")
 WIDE, NARROW = 880, 352  # px, of the plots on a screen and on a phone
-_JOBS_SHOWN, COSTS_READ = 25, 1000
+_JOBS_SHOWN, COSTS_READ = 25, 500
 
 
 class Wear(NamedTuple):

@@ -7,7 +7,12 @@ from typing import Any, NamedTuple
 
 from sqlalchemy.orm import Session
 
-from service.db.repositories.chip_history import ChipHistoryRepository, MeasuredAt, ProbedAt
+from service.db.repositories.chip_history import (
+    ChipHistoryRepository,
+    MeasuredAt,
+    ProbedAt,
+    PublishedVersion,
+)
 from service.db.tables import WeightVersion
 from service.formatting import instant, loss_text, percent, score_text
 
@@ -112,14 +117,14 @@ def history_rows(history: History) -> tuple[HistoryRow, ...]:
     return tuple(sorted(rows, key=lambda row: row.at, reverse=True)[:_ROWS])
 
 
-def _version(version: WeightVersion) -> VersionAt:
+def _version(version: PublishedVersion) -> VersionAt:
     accuracy = version.accuracy
     change = f"{_share(accuracy, 'before')} before, {_share(accuracy, 'after')} after"
     said = f"version {version.version}, published {instant(version.created_at)}: {change}"
     return VersionAt(version.created_at, version.version, said)
 
 
-def _published(version: WeightVersion) -> Iterator[Measurement]:
+def _published(version: PublishedVersion) -> Iterator[Measurement]:
     """Yield the accuracies before and after the calibration that published a version."""
     yield from _accuracies(
         version.created_at, version.accuracy, f"calibration to version {version.version}"

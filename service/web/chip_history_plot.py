@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from service.formatting import percent
 from service.web.chip_history import History, Measurement, Prediction, VersionAt
-from service.web.time_axis import Tick, round_ticks, time_ticks
+from service.web.time_axis import Tick, ticks_within, time_ticks
 
 _LEAST_ACCURACY = 0.04  # the narrowest range of accuracies that is shown
 _LEAST_SCORE = 0.5  # the lowest top of the axis of scores
@@ -156,7 +156,7 @@ def _accuracy_panel(history: History) -> Panel:
     margin = max(0.08 * (high - low), (_LEAST_ACCURACY - (high - low)) / 2, 0.005)
     low, high = max(low - margin, 0.0), min(high + margin, 1.0)
     panel = Panel(top=44, floor=192, low=low, high=high, ticks=())
-    ticks = round_ticks(low, high, 5)
+    ticks = ticks_within(low, high, 5)
     digits = 0 if len(ticks) < 2 or ticks[1] - ticks[0] >= 0.00999 else 1
     return panel._replace(
         ticks=tuple(Tick(panel.y(value), percent(value, digits)) for value in ticks)
@@ -166,7 +166,7 @@ def _accuracy_panel(history: History) -> Panel:
 def _drift_panel(history: History) -> Panel:
     top = 1.1 * max([_LEAST_SCORE, *(one.score for one in history.scores)])
     panel = Panel(top=232, floor=296, low=0.0, high=top, ticks=())
-    ticks = round_ticks(0.0, top, 3)
+    ticks = ticks_within(0.0, top, 3)
     return panel._replace(ticks=tuple(Tick(panel.y(value), f"{value:g}") for value in ticks))
 
 

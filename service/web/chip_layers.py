@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from service.web.time_axis import Tick, round_ticks
+from service.web.time_axis import Tick, ticks_within
 
 _SHOWN = 60  # layers
 _LINE = 24  # px, the height of a layer
@@ -64,7 +64,7 @@ def draw_layers(job_id: str, result: Mapping[str, Any], width: int) -> LayerPlot
         height=int(floor) + 40,
         left=left,
         floor=floor,
-        ticks=tuple(Tick(x(value), f"{value:g}") for value in round_ticks(0.0, top, width // 80)),
+        ticks=tuple(Tick(x(value), f"{value:g}") for value in ticks_within(0.0, top, width // 80)),
     )
 
 

@@ -11,6 +11,7 @@ from service.api.auth import ActorDep, refuse_foreign_pages
 from service.api.context import Context, ContextDep
 from service.api.errors import kind_of
 from service.api.names import ChipId
+from service.api.one_row import one_row
 from service.api.threads import ServiceRouter
 from service.api.upkeep import drop_policy, policy_or_none, set_policy
 from service.db.repositories.chip_history import newest_students
@@ -107,10 +108,12 @@ def _form_page(
 ) -> Response:
     """Show the form as it is stored, or as it was sent with what is wrong about it.
 
-    Raises ChipNotFoundError and ChipRetiredError.
+    Raises ChipNotFoundError, RowDamagedError and ChipRetiredError.
     """
-    with context.database.reading() as session:
-        chip = ChipRepository(session).get_usable(chip_id)
+    with context.database.reading() as session, one_row("chip", chip_id):
+        chip = ChipRepository(session).get(chip_id)
+        if chip.retired_at is not None:
+            raise ChipRetiredError(chip_id)
         policy = policy_or_none(session, chip_id)
         students = newest_students(session, _STUDENTS)
     stored, wrong = form_of(policy), _messages(error)

@@ -18,8 +18,7 @@ from service.api.names import ChipId
 from service.api.threads import ServiceRouter
 from service.db.repositories.audit import Actor, AuditRepository
 from service.db.repositories.chip_history import ChipHistoryRepository, newest_students
-from service.db.repositories.chips import ChipRepository
-from service.errors import NotFoundError
+from service.errors import ChipRetiredError, NotFoundError, RowDamagedError
 from service.schemas.jobs import Submission
 from service.web.access import Form, Operator, Reader, not_allowed, to_login
 from service.web.chip import COSTS_READ, read_chip
@@ -133,11 +132,17 @@ def _confirmation(
     form: dict[str, str],
     error: Exception | None = None,
 ) -> Response:
-    """Show the page of an action. Raises ChipNotFoundError and ChipRetiredError."""
+    """Show the page of an action.
+
+    Raises ChipNotFoundError, RowDamagedError and ChipRetiredError.
+    """
     now = utc_now()
     with context.database.reading() as session:
-        ChipRepository(session).get_usable(chip_id)
         page = read_chip(session, chip_id, None, context.kinds, now)
+        if page.is_damaged:
+            raise RowDamagedError("chip", chip_id)
+        if page.is_retired:
+            raise ChipRetiredError(chip_id)
         costs = ChipHistoryRepository(session, chip_id).costs(COSTS_READ)
         students = newest_students(session, _STUDENTS) if action.takes_student else []
     return show(

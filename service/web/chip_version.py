@@ -19,6 +19,7 @@ class VersionFacts(NamedTuple):
     number: int
     job_id: str
     student_id: str
+    student: str  # empty where it has been deleted
     published_at: datetime
     valid_until: datetime | None
     facts: tuple[tuple[str, str], ...]
@@ -34,7 +35,6 @@ def version_facts(version: WeightVersion, chip: Chip, student: StudentName | Non
     facts = [
         ("Accuracy at publication", f"{after}, {before} before"),
         ("Golden student", golden),
-        ("Student", f"{student.teacher}, {student.rule}" if student else "deleted"),
         ("Corrected by", f"{version.rule}, from {version.observable}"),
         ("Fingerprint", fingerprint_text(version.fingerprint)),
         ("Validity", validity_text(chip.validity)),
@@ -45,6 +45,7 @@ def version_facts(version: WeightVersion, chip: Chip, student: StudentName | Non
         version.version,
         version.job_id,
         version.student_id,
+        f"{student.teacher}, {student.rule}" if student else "",
         version.created_at,
         None if _is_endless(chip.validity) else chip.valid_until,
         tuple(facts),

@@ -29,7 +29,7 @@ def time_ticks(first: datetime, last: datetime, most: int) -> tuple[Tick, ...]:
     return tuple(Tick(value, _written(value, step)) for value in values)
 
 
-def round_ticks(low: float, high: float, most: int) -> tuple[float, ...]:
+def ticks_within(low: float, high: float, most: int) -> tuple[float, ...]:
     """Return at most `most` multiples of 1, 2 or 5 times a power of ten in a range."""
     raw = (high - low) / max(most - 1, 1)
     power = 10.0 ** math.floor(math.log10(raw))
@@ -43,4 +43,4 @@ def _written(value: float, step: float) -> str:
     time = datetime.fromtimestamp(value, UTC)
     if step < _DAY:
         return f"{time:%H:%M}" if value % _DAY else f"{time.day} {time:%b}"
-    return f"{time.day} {time:%b}" if step < 365 * _DAY else f"{time:%b %Y}"
+    return f"{time.day} {time:%b}" if step < 91 * _DAY else f"{time:%b %Y}"

@@ -102,6 +102,7 @@ def damage(world: World, table: str, column: str, value: str, where: str, key: s
         session.execute(text(statement), {"value": value, "key": key})
 
 
+@pytest.mark.both_databases
 def test_the_page_shows_the_past_of_a_chip_with_every_version(fleet: Fleet) -> None:
     page = page_of(fleet.world, calibrated(fleet))
     assert page.count('<line class="version"') == 2 * 1 + 1  # two plots, and the key
@@ -198,6 +199,9 @@ def test_a_damaged_chip_has_a_page_with_its_jobs(fleet: Fleet) -> None:
     page = page_of(fleet.world, chip)
     assert "The row of bench <1> cannot be read." in page
     assert page.count('class="status succeeded"') == 3
+    for path in ("calibrate", "policy"):
+        answer = fleet.world.client.get(f"/chips/{chip}/{path}", headers=HTML)
+        assert (answer.status_code, "damaged" in answer.text) == (500, True)
 
 
 @pytest.mark.parametrize(
@@ -261,6 +265,7 @@ def test_an_action_says_what_it_costs(fleet: Fleet, browser: TestClient) -> None
     assert "On this chip: the last job" in page
 
 
+@pytest.mark.both_databases
 def test_a_confirmed_action_makes_one_job_and_one_audit_event(
     fleet: Fleet, browser: TestClient
 ) -> None:
@@ -443,6 +448,7 @@ def test_what_the_api_refuses_the_form_refuses_too(
     assert fleet.policy(chip) == before
 
 
+@pytest.mark.both_databases
 def test_of_two_who_edit_a_policy_the_second_is_told(fleet: Fleet, browser: TestClient) -> None:
     chip = fleet.chip("bench", probe_every_s=60)
     mine = fields(browser.get(f"/chips/{chip}/policy").text)

@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import NamedTuple
 
 from sqlalchemy import Select, select
-from sqlalchemy.orm import Session, defer
+from sqlalchemy.orm import Session
 
 from service.db.base import Json
 from service.db.isolation import going_on, readable_rows
@@ -16,6 +16,14 @@ from service.states import JobStatus
 
 _MEASURING = ("calibrate", "evaluate", "tune")  # kinds of jobs whose results have an accuracy
 _MAPS_LOOKED_AT = 8  # newest fingerprints; those of earlier releases have no map
+
+
+class PublishedVersion(NamedTuple):
+    """A version that a calibration published."""
+
+    version: int
+    created_at: datetime
+    accuracy: Json  # golden, before, after
 
 
 class ProbedAt(NamedTuple):
@@ -62,12 +70,12 @@ class ChipHistoryRepository:
         self._session = session
         self._chip_id = chip_id
 
-    def versions(self, limit: int) -> list[WeightVersion]:
-        """Return the newest versions without their blocks."""
-        query = select(WeightVersion).where(WeightVersion.chip_id == self._chip_id)
-        query = query.options(defer(WeightVersion.block)).order_by(WeightVersion.id.desc())
-        rows = readable_rows(self._session, query.limit(limit), WeightVersion.id).rows
-        return [row[0] for row in rows]
+    def versions(self, limit: int) -> list[PublishedVersion]:
+        """Return the newest versions without their blocks and fingerprints."""
+        of = WeightVersion
+        query = select(of.version, of.created_at, of.accuracy)
+        query = query.where(of.chip_id == self._chip_id).order_by(of.id.desc()).limit(limit)
+        return [PublishedVersion(*row) for row in readable_rows(self._session, query, of.id).rows]
 
     def probes(self, limit: int) -> list[ProbedAt]:
         """Return what the newest fingerprints said."""
