@@ -47,7 +47,15 @@ from service.secret_cipher import open_cipher
 from service.settings import Settings
 from service.startup import prepare
 from service.version import code_version
-from service.web import chip_policy_routes, chip_routes, pages, queue_routes, teacher_routes
+from service.web import (
+    audit_routes,
+    chip_policy_routes,
+    chip_routes,
+    key_routes,
+    pages,
+    queue_routes,
+    teacher_routes,
+)
 from service.web.parts import SentParts
 from service.web.rendering import show_error
 
@@ -72,6 +80,8 @@ _PAGES = (  # the policy first: it has no place among the actions of a chip
     pages.router,
     queue_routes.router,
     teacher_routes.router,
+    audit_routes.router,
+    key_routes.router,
 )
 
 

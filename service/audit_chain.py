@@ -50,14 +50,17 @@ class BrokenChainError(Exception):
     """An event was changed, removed or inserted."""
 
 
-def check_chain(events: Iterable[Any], known: Head | None = None) -> Head:
-    """Check all events, oldest first, and return the newest one.
+EMPTY = Head(0, FIRST)  # of a chain without events
+
+
+def check_chain(events: Iterable[Any], known: Head | None = None, begin: Head = EMPTY) -> Head:
+    """Check all events behind `begin`, oldest first, and return the newest one.
 
     `known` is a head that was noted earlier: the chain has to run through it. That of an empty
     chain is at the start of every chain. Raises BrokenChainError.
     """
-    head = Head(0, FIRST)
-    met = known in (None, head)
+    head = begin
+    met = known in (None, EMPTY, head)
     for event in events:
         link = Link.of(event)
         if (link.seq, link.previous) != (head.seq + 1, head.sha256):

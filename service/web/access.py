@@ -42,6 +42,7 @@ async def _first_fields(form: Annotated[dict[str, list[str]], Depends(_form)]) -
 Reader = Annotated[bool, Depends(_may_read)]
 Operator = Annotated[bool, Depends(_may_operate)]
 Form = Annotated[dict[str, str], Depends(_first_fields)]  # the first value of each field
+Fields = Annotated[dict[str, list[str]], Depends(_form)]  # all values of each field
 
 
 def to_login(request: Request) -> Response:
@@ -57,3 +58,14 @@ def to_login(request: Request) -> Response:
 def not_allowed(request: Request, detail: str) -> Response:
     """Answer that the key has not the scope that is needed; `detail` says what to do."""
     return show_problem(request, 403, "Not allowed", detail)
+
+
+def unless_admin(request: Request) -> Response | None:
+    """Answer whoever may not see a page of administration; None for a key that may."""
+    scopes = scopes_of(request)
+    if Scope.ADMIN in scopes:
+        return None
+    if not scopes:
+        return to_login(request)
+    detail = "This page needs a key with the scope 'admin'; sign in with such a key."
+    return not_allowed(request, detail)

@@ -29,6 +29,8 @@ _PLACES = (
     _Place("/", "Fleet", Scope.READ, ("/chips/",)),
     _Place("/queue", "Queue", Scope.READ, ("/jobs/",)),
     _Place("/teachers", "Teachers", Scope.READ, ("/teachers/", "/students/")),
+    _Place("/audit", "Audit", Scope.ADMIN),
+    _Place("/keys", "Keys", Scope.ADMIN, ("/keys/",)),
 )
 
 

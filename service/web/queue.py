@@ -62,6 +62,7 @@ class Worker(NamedTuple):
 class Plan(NamedTuple):
     """What the planner does next with a chip."""
 
+    chip_id: str
     chip: str
     what: str
     due_at: datetime | None
@@ -156,8 +157,10 @@ def _worker(row: Executor, running: int, silence: timedelta, now: datetime) -> W
 def _plan(due: DueChip) -> Plan:
     if due.policy is not None:
         with going_on():
-            return Plan(due.chip, _what(due.policy), due.policy.due_at, due.policy.note)
-    return Plan(due.chip, DASH, None, "its policy cannot be read; set it again")
+            return Plan(
+                due.chip_id, due.chip, _what(due.policy), due.policy.due_at, due.policy.note
+            )
+    return Plan(due.chip_id, due.chip, DASH, None, "its policy cannot be read; set it again")
 
 
 def _what(policy: Policy) -> str:

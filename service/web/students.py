@@ -32,6 +32,7 @@ class StudentQuery(NamedTuple):
 class ChipUse(NamedTuple):
     """A chip whose version in force is of the student."""
 
+    id: str
     name: str
     health: str
     version: int
@@ -139,4 +140,4 @@ def _accuracies(student: Student, result: Any) -> tuple[tuple[str, float], ...]:
 def _chip(found: ChipInUse) -> ChipUse:
     accuracy = found.accuracy if isinstance(found.accuracy, Mapping) else {}
     after = figure_of(accuracy.get("after"))
-    return ChipUse(found.name, found.health, found.version, after, found.published_at)
+    return ChipUse(found.id, found.name, found.health, found.version, after, found.published_at)

@@ -158,11 +158,11 @@ def test_a_student_shows_its_operations_and_the_rates_of_its_layers(world: World
 
 def test_a_student_names_the_chips_and_jobs_that_use_it(world: World) -> None:
     fleet = Fleet(world)
-    fleet.chip("bench <1>")
+    chip = fleet.chip("bench <1>")
     other = world.trained_student()
     page = world.client.get(f"/students/{fleet.student}").text
     assert cells(page, "chips")[0][:4] == ["bench &lt;1&gt;", "unknown", "1", "90.0\u202f%"]
-    assert 'href="/chips/bench%20%3C1%3E"' in page
+    assert f'href="/chips/{chip}">bench &lt;1&gt;</a>' in page
     assert [row[1] for row in cells(page, "jobs")] == ["calibrate", "train"]
     unused = world.client.get(f"/students/{other}").text  # the control
     assert "No chip has a version of this student in force" in unused

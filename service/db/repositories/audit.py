@@ -4,16 +4,17 @@ An event gets its number and its digest when its transaction commits: two transa
 to the same event, and an event stands if and only if its change does.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from service.audit_chain import FIRST, Link
 from service.db.at_commit import AtCommit
 from service.db.audit_tables import AuditEvent
+from service.db.isolation import ReadableRows, readable_rows
 from service.db.repositories.paging import PageRequest, RowPage, fetch_page
 
 
@@ -24,6 +25,7 @@ class Actor(NamedTuple):
     address: str | None = None
 
 
+_ACTIONS = 100  # kinds of change that are listed
 SERVICE = Actor()  # the service itself, at its start
 
 
@@ -36,6 +38,7 @@ class AuditFilter(NamedTuple):
     address: str | None = None
     since: datetime | None = None
     until: datetime | None = None
+    key_ids: Collection[str] | None = None  # any of these
 
 
 class AuditRepository:
@@ -59,11 +62,32 @@ class AuditRepository:
         query = select(AuditEvent)
         for name, value in _equal(wanted).items():
             query = query.where(getattr(AuditEvent, name) == value)
+        if wanted.key_ids is not None:
+            query = query.where(AuditEvent.key_id.in_(wanted.key_ids))
         if wanted.since is not None:
             query = query.where(AuditEvent.created_at >= wanted.since)
         if wanted.until is not None:
             query = query.where(AuditEvent.created_at < wanted.until)
         return fetch_page(self._session, query, AuditEvent.seq, page)
+
+    def actions(self) -> Sequence[str]:
+        """Return the kinds of change that were recorded, by one look at the index for each."""
+        found, last = list[str](), ""
+        while len(found) < _ACTIONS:
+            after = select(func.min(AuditEvent.action)).where(AuditEvent.action > last)
+            following = self._session.scalar(after)
+            if following is None:
+                break
+            found.append(following)
+            last = following
+        return found
+
+    def newest(self, count: int) -> ReadableRows[AuditEvent]:
+        """Return the newest events, oldest first."""
+        query = select(AuditEvent).order_by(AuditEvent.seq.desc()).limit(count)
+        found: ReadableRows[Any] = readable_rows(self._session, query, AuditEvent.seq)
+        rows = sorted((row[0] for row in found.rows), key=lambda row: row.seq)
+        return ReadableRows(rows, found.unreadable)
 
 
 def _equal(wanted: AuditFilter) -> Mapping[str, str]:

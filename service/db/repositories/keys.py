@@ -40,6 +40,10 @@ class KeyRepository:
         self._session.add(key)
         self._session.flush()
 
+    def find(self, key_id: str) -> ApiKey | None:
+        """Return the key of this id, or None."""
+        return self._session.get(ApiKey, key_id)
+
     def any_admin(self, now: datetime) -> bool:
         """Return whether there is a valid key with the scope `admin`."""
         valid = self._session.scalars(select(ApiKey).where(_valid(now)))

@@ -13,6 +13,7 @@ from service.db.upkeep_tables import Policy
 class DueChip(NamedTuple):
     """A chip and its policy; None for a policy that cannot be read."""
 
+    chip_id: str
     chip: str  # its name
     policy: Policy | None
 
@@ -42,4 +43,4 @@ class UpcomingRepository:
         policies = {row[0].chip_id: row[0] for row in rows}
         named = select(Chip.id, Chip.name).where(Chip.id.in_(ids))
         names = {row.id: row.name for row in self._session.execute(named)}
-        return [DueChip(names.get(id, ""), policies.get(id)) for id in ids]
+        return [DueChip(id, names.get(id, ""), policies.get(id)) for id in ids]

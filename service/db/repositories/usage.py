@@ -19,6 +19,7 @@ _STUDENTS_COMPARED = 1000  # newest of a teacher, of which the best of each rule
 class ChipInUse(NamedTuple):
     """A chip whose version in force is of one student."""
 
+    id: str
     name: str
     health: str
     version: int
@@ -82,6 +83,7 @@ class UsageRepository:
         ids = self._session.scalars(query).all()
         shown = (
             select(
+                Chip.id,
                 Chip.name,
                 Chip.health,
                 WeightVersion.version,
