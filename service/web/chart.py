@@ -8,7 +8,7 @@ from service.web.ticks import round_ticks
 
 Point = tuple[float, float]
 Write = Callable[[float], str]
-_NAMES = 32  # px above a plot, for the names of its marks
+_NAMES = 36  # px above a plot, for the names of its marks
 LINE = 16  # px between two labels, so that they do not overlap
 _POINTS = 80  # of a curve: more than a reader tells apart
 _LABEL = 6.6  # px of a letter, on average

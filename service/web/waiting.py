@@ -79,7 +79,10 @@ def _why(session: Session, job: Job, around: _Surroundings, now: datetime) -> st
     if job.not_before is not None and job.not_before > now:
         return f"not before {instant(job.not_before)}, as it was asked for"
     if job.chip_id is not None and job.chip_id in around.offline:
-        return AgentRepository(session).why_silent(job.chip_id, now) or "its chip is offline"
+        silent = AgentRepository(session).why_silent(job.chip_id, now)
+        return f"its chip is offline: {silent}" if silent else "its chip is offline"
+    if job.reason and job.held_until is not None and job.held_until > now:
+        return f"{job.reason.rstrip('.')}; it is tried again at {instant(job.held_until)}"
     if not around.slots:
         return NO_WORKER
     return _before(job, around)

@@ -1,17 +1,22 @@
 """The job page: what a job waits for, how far it is, and why it ended as it did."""
 
 import re
+from datetime import timedelta
 from html import unescape
 from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
+from sqlalchemy import insert, update
 
 from service.api.context import utc_now
+from service.db.agent_tables import Agent
 from service.db.repositories.events import EventRepository
 from service.db.repositories.executors import ExecutorRepository
 from service.db.repositories.job_history import JobHistoryRepository
 from service.db.repositories.jobs import JobRepository
+from service.db.tables import Chip, Job
+from service.formatting import instant
 from service.states import JobStatus, Scope
 from tests.world import World
 
@@ -180,6 +185,13 @@ def test_names_are_shown_and_no_long_id(world: World) -> None:
     assert not UUID.search(text)
 
 
+def test_an_ended_job_is_in_no_phase_any_more(world: World) -> None:
+    job_id, token = running(world, BEFORE, TRIMS)
+    assert "Now: calibrating" in visible(world.client.get(f"/jobs/{job_id}").text)
+    ended(world, job_id, token, JobStatus.CANCELLED, None, None)
+    assert "Now:" not in visible(world.client.get(f"/jobs/{job_id}").text)
+
+
 def test_the_log_has_date_and_zone(world: World) -> None:
     job_id, _ = running(world)
     log = world.client.get(f"/jobs/{job_id}").text.split('class="log"')[1]
@@ -224,12 +236,42 @@ def test_a_key_that_only_reads_sees_no_buttons(world: World, browser: TestClient
 
 def test_a_long_job_shows_its_last_step_and_not_all_of_them(world: World) -> None:
     job_id, token = running(world, BEFORE)
-    steps = [TRIMS | {"step": step, "steps": 1000} for step in range(1, 701)]
+    steps = [TRIMS | {"step": step, "steps": 1000} for step in range(1, 201)]
     told(world, job_id, token, *steps)
     with world.context.database.reading() as session:
         all_of_them = EventRepository(session).after(0, job_id=job_id, limit=2000)
-        found = JobHistoryRepository(session).progress(job_id, most=100)
-    assert len(all_of_them) > 700
-    assert len(found) <= 117
+        found = JobHistoryRepository(session).progress(job_id, most=30)
+    assert len(all_of_them) > 200
+    assert len(found) <= 47
     assert found[1].data["progress"]["phase"] == "measuring before"
-    assert found[-1].data["progress"]["step"] == 700
+    assert found[-1].data["progress"]["step"] == 200
+
+
+def test_a_job_for_which_something_lacked_says_what_and_when_it_is_tried_again(
+    world: World,
+) -> None:
+    job_id, token = running(world)
+    lack = "The disk of the service is full."
+    later = utc_now() + timedelta(seconds=30)
+    with world.context.database.writing() as session:
+        JobRepository(session).put_back(job_id, token, lack, utc_now())
+        session.execute(update(Job).where(Job.id == job_id).values(held_until=later))
+    text = visible(world.client.get(f"/jobs/{job_id}").text)
+    assert (
+        f"It waits: The disk of the service is full; it is tried again at {instant(later)}" in text
+    )
+
+
+def test_a_job_for_an_offline_chip_says_since_when(world: World) -> None:
+    chip = world.register_chip("far away")["id"]
+    job = world.calibrate(chip, world.trained_student())
+    silent = utc_now() - timedelta(minutes=5)
+    agent = {"id": "a" * 36, "chip_id": chip, "url": "http://10.1.2.3:9000", "secret": "s"}
+    agent |= {"version": "1", "limits": {}, "signed": False, "registered_at": silent}
+    with world.context.database.writing() as session:
+        session.execute(update(Chip).where(Chip.id == chip).values(backend="http"))
+        session.execute(insert(Agent), [agent | {"heartbeat_at": silent, "alive_until": silent}])
+    text = visible(world.client.get(f"/jobs/{job['id']}").text)
+    assert "It waits: its chip is offline: its agent at http://10.1.2.3:9000 was last heard" in text
+    assert f"at {silent:%Y-%m-%dT%H:%M:%SZ}" in text
+    assert re.search(r"Place in the queue\s+1\s+Expected start\s+not known", text)

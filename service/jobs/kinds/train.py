@@ -12,6 +12,7 @@ from ltl_core.settings import TrainingSettings
 from service.db.repositories.students import StudentRepository, TrainedStudent
 from service.db.repositories.target_sets import TargetSetRepository
 from service.db.tables import TargetSet
+from service.formatting import percent
 from service.jobs.kinds.context import JobContext, cancelled
 from service.jobs.kinds.needed_memory import training_memory
 from service.jobs.kinds.spec import TARGETS, JobKindSpec, JobSubject, ResultStore
@@ -77,6 +78,18 @@ def store(to: ResultStore, ended: Ended) -> Json:
     )
     student = StudentRepository(to.session).publish(to.job.id, to.token, trained, to.now)
     return result | {"student_id": student.id}
+
+
+def verdict(result: Json) -> str:
+    """Say how accurate the student is, beside its teacher."""
+    accuracy = result.get("accuracy") or {}
+    if "golden" not in accuracy:
+        return ""
+    teacher = accuracy.get("teacher")
+    beside = "" if teacher is None else f", and its teacher {percent(teacher)}"
+    return (
+        f"The golden student has {percent(accuracy['golden'])} of the test samples right{beside}."
+    )
 
 
 def _check_frames(target_set: TargetSet, steps: int) -> None:
@@ -151,5 +164,6 @@ KIND = JobKindSpec(
     work=train,
     loads=("ltl_core.training.training", "ltl_core.student.operations", TARGETS),
     store=store,
+    verdict=verdict,
     memory=training_memory,
 )

@@ -2,6 +2,7 @@
 
 import pytest
 
+from service.jobs.kinds import train
 from service.jobs.kinds.verdict import verdict
 
 LOSSES = {"before": 43.254, "learned": 0.91}
@@ -41,3 +42,12 @@ def test_compensated_drift_gives_no_version() -> None:
 @pytest.mark.parametrize("earlier", [{}, {"accuracy": {}}])
 def test_an_earlier_result_gets_no_sentence(earlier: dict[str, object]) -> None:
     assert verdict(earlier) == ""
+
+
+def test_a_training_says_how_accurate_student_and_teacher_are() -> None:
+    said = train.verdict({"accuracy": {"golden": 0.982, "teacher": 0.988}})
+    assert said == (
+        "The golden student has 98.2\u202f% of the test samples right, and its teacher 98.8\u202f%."
+    )
+    assert "teacher" not in train.verdict({"accuracy": {"golden": 0.982}})
+    assert train.verdict({}) == ""
