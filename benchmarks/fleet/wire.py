@@ -19,7 +19,7 @@ from benchmarks.job_latency import NETWORK
 from chip_sim.chip import make_chip
 from chip_sim.presets import preset
 from ltl_core.chip import LayerSettings, Observable, Placement, Stimulus
-from service.bench.protocol.verbs import recording_message
+from service.bench.protocol.messages import recording_message
 from service.bench.protocol.wire import Message, encode
 
 BATCH, STEPS = 256, 16

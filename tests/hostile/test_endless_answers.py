@@ -16,7 +16,7 @@ from ltl_core.chip import Observable, Stimulus
 from ltl_core.errors import ChipUnavailableError
 from service.bench.driver import answer_limits
 from service.bench.driver.rpc_client import AgentAddress, RpcClient
-from service.bench.protocol.verbs import recording_message, run_request
+from service.bench.protocol.messages import recording_message, run_request
 from service.bench.protocol.wire import MalformedBodyError, Message, decode, encode
 from service.db.agent_tables import Agent
 from service.digests import CONTENT_DIGEST, content_digest

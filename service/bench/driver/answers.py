@@ -36,7 +36,7 @@ from service.bench.driver.checks import (
     shown_shape,
 )
 from service.bench.protocol.chip_info import parse_chip_info
-from service.bench.protocol.verbs import read_tuning
+from service.bench.protocol.messages import read_tuning
 from service.bench.protocol.wire import MalformedBodyError, Message
 
 

@@ -30,7 +30,7 @@ from service.bench.driver import answer_limits, answers
 from service.bench.driver.answer_limits import NO_TENSORS, AnswerLimit
 from service.bench.driver.call_times import CallTime
 from service.bench.driver.rpc_client import AgentAddress, Locate, RpcClient
-from service.bench.protocol import verbs
+from service.bench.protocol import messages
 from service.bench.protocol.wire import MalformedBodyError, Message
 
 _Read = TypeVar("_Read")
@@ -75,12 +75,12 @@ class HttpChip:
 
     def place(self, placement: Placement) -> None:
         """Place a network; later answers are checked against its layers."""
-        self._call("place", verbs.place_request(placement), answers.read_nothing)
+        self._call("place", messages.place_request(placement), answers.read_nothing)
         self._placement = placement
 
     def program(self, layer: str, codes: Int[Tensor, "column row"]) -> WriteReport:
         """Write the cells whose code changed."""
-        request = verbs.program_request(layer, codes)
+        request = messages.program_request(layer, codes)
         limit = answer_limits.of_program(layer, codes.numel())
         read = partial(answers.read_report, codes=codes)
         return self._call("program", request, read, limit)
@@ -89,14 +89,14 @@ class HttpChip:
         self, layer: str, threshold: Int[Tensor, " column"], bias: Int[Tensor, " column"]
     ) -> None:
         """Set the trim registers of each column."""
-        request = verbs.trim_request(layer, threshold, bias)
+        request = messages.trim_request(layer, threshold, bias)
         self._call("trim", request, answers.read_nothing)
 
     def write(self, codes: Mapping[str, LayerCodes]) -> Mapping[str, WriteReport]:
         """Write many layers in one call, or in two calls each if the agent is too old for that."""
         if "write" not in self._known_verbs:
             return write_one_by_one(self, codes)
-        request, limit = verbs.write_request(codes), answer_limits.of_write(codes)
+        request, limit = messages.write_request(codes), answer_limits.of_write(codes)
         return self._call(
             "write", request, lambda answer: answers.read_reports(answer, codes), limit
         )
@@ -110,7 +110,7 @@ class HttpChip:
             return recording
 
         limit = answer_limits.of_recording(stimulus, record, self._network)
-        return self._call("run", verbs.run_request(stimulus, record), read, limit)
+        return self._call("run", messages.run_request(stimulus, record), read, limit)
 
     def iter_layers(
         self, stimulus: Stimulus, record: Mapping[str, Observable]
@@ -125,11 +125,11 @@ class HttpChip:
             return
         limit = answer_limits.of_recording(stimulus, record, self._network)
         with _checked(self._info.chip_id, "tell_layers"):
-            request = verbs.run_request(stimulus, record)
-            messages = self._client.stream("tell_layers", request, limit)
-            with closing(messages):
-                yield from answers.read_layers(messages, stimulus, record, self._network)
-                self._check_clock(answers.read_last(messages))
+            request = messages.run_request(stimulus, record)
+            shown = self._client.stream("tell_layers", request, limit)
+            with closing(shown):
+                yield from answers.read_layers(shown, stimulus, record, self._network)
+                self._check_clock(answers.read_last(shown))
 
     def probe(self) -> Fingerprint:
         """Return the chip's answer to its own fixed stimulus, or to the default one.
@@ -148,7 +148,7 @@ class HttpChip:
 
     def settle(self, seconds: float) -> None:
         """Leave the chip alone for `seconds` on its own clock; silicon answers only then."""
-        request, extra_s = verbs.settle_request(seconds), max(0.0, seconds)
+        request, extra_s = messages.settle_request(seconds), max(0.0, seconds)
         self._call("settle", request, answers.read_nothing, extra_s=extra_s)
 
     def now(self) -> float:
@@ -165,7 +165,7 @@ class HttpChip:
         """Return the register codes under a layer."""
         return self._call(
             "tuning",
-            verbs.tuning_request(layer),
+            messages.tuning_request(layer),
             lambda answer: answers.read_registers(answer, self._registers),
             answer_limits.of_registers(layer, self._network),
         )
@@ -173,11 +173,11 @@ class HttpChip:
     def tune(self, layer: str, tuning: Tuning) -> None:
         """Set the registers under a layer."""
         check_registers(layer, tuning, self._registers)
-        self._call("tune", verbs.tune_request(layer, tuning), answers.read_nothing)
+        self._call("tune", messages.tune_request(layer, tuning), answers.read_nothing)
 
     def convert(self, layer: str, level: float, repeats: int) -> Int[Tensor, "repeat tile column"]:
         """Return ADC codes for the reference current, `level` of full scale."""
-        request = verbs.convert_request(layer, level, repeats)
+        request = messages.convert_request(layer, level, repeats)
         return self._call(
             "convert",
             request,
@@ -189,7 +189,7 @@ class HttpChip:
         self, layer: str, current: Float[Tensor, "time column"], repeats: int
     ) -> Int[Tensor, "repeat column"]:
         """Return spike counts of neurons on the test current."""
-        request = verbs.excite_request(layer, current, repeats)
+        request = messages.excite_request(layer, current, repeats)
         return self._call(
             "excite",
             request,
@@ -201,7 +201,7 @@ class HttpChip:
         """Return the fraction of ADC conversions that saturated, for each layer reached."""
         return self._call(
             "clipped",
-            verbs.clipped_request(stimulus),
+            messages.clipped_request(stimulus),
             lambda answer: answers.read_fractions(answer, self._network),
             answer_limits.of_tiles(self._network),
         )
@@ -210,7 +210,7 @@ class HttpChip:
         """Set the side weights of a layer. Raises NoSideWeightsError if its agent knows of none."""
         if not self._info.side_rank or "set_side" not in self._known_verbs:
             raise NoSideWeightsError(self._info.chip_id)
-        self._call("set_side", verbs.set_side_request(layer, weights), answers.read_nothing)
+        self._call("set_side", messages.set_side_request(layer, weights), answers.read_nothing)
 
     @property
     def call_times(self) -> Mapping[str, CallTime]:

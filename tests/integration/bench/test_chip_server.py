@@ -22,7 +22,7 @@ from service.bench.agent.call_log import CallLog, read_calls
 from service.bench.agent.chip_server import Call, ChipServer
 from service.bench.agent.journal import Journal
 from service.bench.driver.http_chip import HttpChip
-from service.bench.protocol import verbs
+from service.bench.protocol import messages
 from service.bench.protocol.wire import encode
 from service.digests import content_digest
 from tests.agents import ServedAgent, serve_agent
@@ -69,7 +69,7 @@ def test_every_call_that_was_done_is_logged_with_its_token(tmp_path: Path) -> No
     path = tmp_path / "calls"
     journal = Journal(tmp_path / "agent.sqlite")
     chip_server = ChipServer(make_chip("bench-1", preset("pcm"), 7), journal, 0.0, CallLog(path))
-    settle = encode(verbs.settle_request(1.0)).whole()
+    settle = encode(messages.settle_request(1.0)).whole()
     for token, request_id in ((1, "a"), (1, "a"), (2, "b"), (1, "c"), (2, "d")):
         chip_server.handle(Call("settle", token, request_id, settle, content_digest(settle)))
     chip_server.close()
@@ -80,30 +80,30 @@ def test_every_call_that_was_done_is_logged_with_its_token(tmp_path: Path) -> No
 
 
 def test_a_repeated_call_is_done_once_and_answered_alike(agent: ServedAgent) -> None:
-    first, again = (call(agent, "settle", verbs.settle_request(100.0)) for _ in range(2))
+    first, again = (call(agent, "settle", messages.settle_request(100.0)) for _ in range(2))
     assert first.content == again.content
     assert clock(agent) == 100.0
-    call(agent, "settle", verbs.settle_request(100.0), Request_Id="two")
+    call(agent, "settle", messages.settle_request(100.0), Request_Id="two")
     assert clock(agent) == 200.0
 
 
 def test_a_refusal_is_repeated_too(agent: ServedAgent) -> None:
     first, again = (
-        call(agent, "program", verbs.program_request("hidden", CODES)) for _ in range(2)
+        call(agent, "program", messages.program_request("hidden", CODES)) for _ in range(2)
     )
     assert first.status_code == again.status_code == 422
     assert first.content == again.content
 
 
 def test_one_request_id_means_one_call(agent: ServedAgent) -> None:
-    assert call(agent, "settle", verbs.settle_request(100.0)).status_code == 200
-    assert call(agent, "settle", verbs.settle_request(200.0)).status_code == 400
+    assert call(agent, "settle", messages.settle_request(100.0)).status_code == 200
+    assert call(agent, "settle", messages.settle_request(200.0)).status_code == 400
     assert clock(agent) == 100.0
 
 
 @pytest.mark.parametrize("verb", ["run", "tell_layers"])
 def test_an_answer_outlives_the_agent(tmp_path: Path, placement: Placement, verb: str) -> None:
-    question = verbs.run_request(IMAGES, {"hidden": Observable.SPIKES})
+    question = messages.run_request(IMAGES, {"hidden": Observable.SPIKES})
     with serve_agent(tmp_path) as first, first.drive() as chip:
         prepared(chip, placement)
         answer = call(first, verb, question)

@@ -13,7 +13,7 @@ from chip_sim.presets import preset
 from service.bench.agent.chip_server import ChipServer
 from service.bench.agent.journal import Journal
 from service.bench.agent.server import create_agent
-from service.bench.protocol import verbs
+from service.bench.protocol import messages
 from service.bench.protocol.wire import Message
 from service.digests import content_digest
 from tests.agents import ServedAgent
@@ -32,7 +32,7 @@ from tests.integration.bench.http_calls import call, clock
 def test_without_its_secret_an_agent_does_nothing(
     agent: ServedAgent, headers: dict[str, str]
 ) -> None:
-    settle = verbs.settle_request(100.0)
+    settle = messages.settle_request(100.0)
     encoded = {name: value.encode("latin-1") for name, value in headers.items()}
     assert call(agent, "settle", settle, **encoded).status_code == 401  # type: ignore[arg-type]
     assert clock(agent) == 0.0
@@ -52,7 +52,7 @@ def test_without_its_secret_an_agent_does_nothing(
 def test_a_call_that_arrives_damaged_is_not_done(
     agent: ServedAgent, headers: dict[str, str]
 ) -> None:
-    assert call(agent, "settle", verbs.settle_request(100.0), **headers).status_code == 400
+    assert call(agent, "settle", messages.settle_request(100.0), **headers).status_code == 400
     assert clock(agent) == 0.0
 
 

@@ -14,7 +14,7 @@ from ltl_core.chip import ChipBackend, Observable, Placement
 from service.bench.agent.chip_server import Call, ChipServer
 from service.bench.agent.journal import AnsweredCall, CallAnswer, Journal, KeptCall
 from service.bench.agent.persistence import ANSWERS_KEPT, AnswerPersistence
-from service.bench.protocol import verbs
+from service.bench.protocol import messages
 from service.bench.protocol.wire import Body, Message, decode, encode
 from service.digests import content_digest
 from tests.calls import CODES, IMAGES
@@ -35,15 +35,15 @@ def copied(folder: Path, name: str) -> Path:
     return Path(shutil.copytree(folder, folder.with_name(name)))
 
 
-RUN = verbs.run_request(IMAGES, {"hidden": Observable.SPIKES})
+RUN = messages.run_request(IMAGES, {"hidden": Observable.SPIKES})
 
 
 def test_a_killed_agent_repeats_the_calls_since_the_snapshot(
     tmp_path: Path, placement: Placement
 ) -> None:
     first = chip_server(tmp_path / "first")
-    first.handle(call("place", verbs.place_request(placement), "place"))
-    first.handle(call("program", verbs.program_request("hidden", CODES), "program"))
+    first.handle(call("place", messages.place_request(placement), "place"))
+    first.handle(call("program", messages.program_request("hidden", CODES), "program"))
     answer = first.handle(call("run", RUN, "run"))
     killed = chip_server(copied(tmp_path / "first", "killed"))
     assert killed.chip.now() == first.chip.now() > 0
@@ -56,7 +56,7 @@ def test_a_killed_agent_repeats_the_calls_since_the_snapshot(
 
 def test_calls_before_the_snapshot_are_not_repeated(tmp_path: Path) -> None:
     first = chip_server(tmp_path / "first")
-    first.handle(call("settle", verbs.settle_request(5.0), "a"))
+    first.handle(call("settle", messages.settle_request(5.0), "a"))
     assert [kept.request_id for kept in Journal(tmp_path / "first/agent.sqlite").calls()] == ["a"]
     first.close()
     journal = Journal(tmp_path / "first/agent.sqlite")
@@ -65,7 +65,7 @@ def test_calls_before_the_snapshot_are_not_repeated(tmp_path: Path) -> None:
     journal.close()
     again = chip_server(tmp_path / "first")
     assert again.chip.now() == 5.0
-    assert again.handle(call("settle", verbs.settle_request(5.0), "a")).status == 200
+    assert again.handle(call("settle", messages.settle_request(5.0), "a")).status == 200
     assert again.chip.now() == 5.0
     again.close()
 
@@ -83,10 +83,10 @@ def test_a_killed_agent_keeps_its_highest_token(tmp_path: Path) -> None:
 def test_an_answer_that_is_no_longer_kept_is_not_given_twice(tmp_path: Path) -> None:
     server = chip_server(tmp_path)
     for number in range(ANSWERS_KEPT + 1):
-        server.handle(call("settle", verbs.settle_request(1.0), str(number)))
-    late = server.handle(call("settle", verbs.settle_request(1.0), "0"))
+        server.handle(call("settle", messages.settle_request(1.0), str(number)))
+    late = server.handle(call("settle", messages.settle_request(1.0), "0"))
     assert (late.status, b"no longer kept" in late.body.whole()) == (400, True)
-    kept = server.handle(call("settle", verbs.settle_request(1.0), "1"))
+    kept = server.handle(call("settle", messages.settle_request(1.0), "1"))
     assert kept.status == 200
     assert server.chip.now() == ANSWERS_KEPT + 1
     server.close()
@@ -108,12 +108,12 @@ def test_silicon_gets_no_call_twice_over_a_restart(tmp_path: Path) -> None:
     silicon: Any = Silicon()
     first = chip_server(tmp_path / "first", silicon)
     for request_id in "abcdef":
-        first.handle(call("settle", verbs.settle_request(1.0), request_id))
+        first.handle(call("settle", messages.settle_request(1.0), request_id))
     killed = chip_server(copied(tmp_path / "first", "killed"), silicon)
     assert silicon.settled == 6  # a restart repeats nothing
-    assert killed.handle(call("settle", verbs.settle_request(1.0), "f")).status == 200
+    assert killed.handle(call("settle", messages.settle_request(1.0), "f")).status == 200
     assert silicon.settled == 6
-    killed.handle(call("settle", verbs.settle_request(1.0), "g"))
+    killed.handle(call("settle", messages.settle_request(1.0), "g"))
     assert silicon.settled == 7
     first.close()
     killed.close()
@@ -165,9 +165,9 @@ def test_a_snapshot_that_fails_leaves_the_journal_as_it_was(journal: Journal) ->
 
 def test_answers_and_calls_have_one_text_for_a_request(tmp_path: Path) -> None:
     server = chip_server(tmp_path / "first")
-    server.handle(call("settle", verbs.settle_request(1.0), "a"))
+    server.handle(call("settle", messages.settle_request(1.0), "a"))
     killed = chip_server(copied(tmp_path / "first", "killed"))  # it computes the digest anew
-    other = killed.handle(call("settle", verbs.settle_request(2.0), "a"))
+    other = killed.handle(call("settle", messages.settle_request(2.0), "a"))
     assert (other.status, killed.chip.now()) == (400, 1.0)
     assert decode(killed.handle(call("now", Message(), "b")).body.whole()).fields == {
         "chip_time_s": 1.0

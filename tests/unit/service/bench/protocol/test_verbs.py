@@ -7,7 +7,8 @@ from torch import Tensor
 from chip_sim.chip import make_chip
 from chip_sim.presets import preset
 from ltl_core.chip import Observable, Stimulus, Tuning
-from service.bench.protocol.verbs import VERBS, read_tuning, run_request, tune_request
+from service.bench.protocol.messages import read_tuning, run_request, tune_request
+from service.bench.protocol.verbs import VERBS
 from service.bench.protocol.wire import MalformedBodyError, Message, encode
 
 RNG = torch.Generator().manual_seed(1)
