@@ -4,6 +4,8 @@ from collections.abc import Sequence
 
 from ltl_core.errors import CalibrationError, ChipUnavailableError, LeaseLostError
 
+USERS_NAMED = 3  # resources that a refused deletion names
+
 
 class ServiceError(CalibrationError):
     """Base class of the service's own errors."""
@@ -119,8 +121,12 @@ class NameTakenError(ConflictError):
 class InUseError(ConflictError):
     """The resource cannot be deleted because another one uses it."""
 
-    def __init__(self, what: str, resource_id: str, used_by: str) -> None:
-        super().__init__(f"The {what} '{resource_id}' is used by {used_by} and cannot be deleted.")
+    def __init__(self, what: str, resource_id: str, users: Sequence[str]) -> None:
+        """`users` names what uses it; at most `USERS_NAMED` of them are told."""
+        named = list(users[:USERS_NAMED])
+        named += ["others"] if len(users) > USERS_NAMED else []
+        told = " and ".join([", ".join(named[:-1]), named[-1]] if len(named) > 1 else named)
+        super().__init__(f"The {what} '{resource_id}' is used by {told} and cannot be deleted.")
         self.resource_id = resource_id
 
 
@@ -273,3 +279,21 @@ class NotReadyError(ServiceError):
     def __init__(self, reason: str) -> None:
         super().__init__(f"The service is not ready: {reason}; try again shortly.")
         self.reason = reason
+
+
+class NirMissingError(NotReadyError):
+    """The service has not the package that writes NIR files."""
+
+    def __init__(self, package: str) -> None:
+        super().__init__(package)
+        self.args = (
+            f"The service has no package '{package}', which writes NIR files: its operator has to "
+            "install 'tandemcal[nir]'.",
+        )
+
+
+class NirFailedError(ServiceError):
+    """The process that writes a NIR file crashed or took too long."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"The NIR file was not written: {reason}.")

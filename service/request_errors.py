@@ -217,3 +217,10 @@ class CrossSiteError(RequestError):
         super().__init__(
             "A browser session can change things only from the service's own pages; use those."
         )
+
+
+class NotInNirError(RequestError):
+    """A student cannot be expressed in NIR."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"This student cannot be written as a NIR file. {reason}")

@@ -16,6 +16,14 @@ class JobStatus(StrEnum):
     EXPIRED = "expired"
 
 
+class OpenStatus(StrEnum):
+    """Status of a job that can be cancelled."""
+
+    QUEUED = JobStatus.QUEUED
+    WAITING_FOR_CHIP = JobStatus.WAITING_FOR_CHIP
+    RUNNING = JobStatus.RUNNING
+
+
 WAITING = frozenset({JobStatus.QUEUED, JobStatus.WAITING_FOR_CHIP})
 ACTIVE = frozenset({JobStatus.RUNNING, JobStatus.CANCELLING})
 OPEN = WAITING | ACTIVE

@@ -5,17 +5,15 @@ from typing import Annotated
 from fastapi import Depends, Query, Response
 
 from service.api.auth import ADMIN
-from service.api.context import ContextDep, PageDep
+from service.api.context import ContextDep, PageDep, Since, Until
 from service.api.lists import list_page
 from service.api.threads import ServiceRouter
 from service.db.repositories.audit import AuditFilter, AuditRepository
 from service.schemas.audit import AuditView
-from service.schemas.base import Instant, Page
+from service.schemas.base import Page
 
 router = ServiceRouter(prefix="/v1/audit", tags=["audit"], dependencies=[ADMIN])
 _Text = Annotated[str | None, Query(max_length=200)]
-_Since = Annotated[Instant | None, Query(description="from this time on")]
-_Until = Annotated[Instant | None, Query(description="before this time")]
 
 
 async def _wanted(
@@ -23,8 +21,8 @@ async def _wanted(
     subject: _Text = None,
     key_id: _Text = None,
     address: _Text = None,
-    since: _Since = None,
-    until: _Until = None,
+    since: Since = None,
+    until: Until = None,
 ) -> AuditFilter:
     return AuditFilter(action, subject, key_id, address, since, until)
 

@@ -8,7 +8,7 @@ from service.api.auth import OPERATE, READ, ActorDep
 from service.api.cancelling import cancel_waiting, ended_ids, forget
 from service.api.chip_registration import info_of_driver, make_chip_row
 from service.api.conditional import IfMatch, require_match, tagged
-from service.api.context import Context, ContextDep, PageDep, utc_now
+from service.api.context import ChipPageDep, Context, ContextDep, PageDep, Since, Until, utc_now
 from service.api.downloads import DOWNLOAD, block_answer
 from service.api.idempotency import (
     IdempotentRequest,
@@ -70,7 +70,7 @@ async def register_chip(
 @router.get("", response_model=Page[ChipView])
 def list_chips(
     context: ContextDep,
-    page: PageDep,
+    page: ChipPageDep,
     health: ChipHealth | None = None,
     backend: Annotated[str | None, Query(max_length=40)] = None,
     name: Annotated[str | None, Query(max_length=200)] = None,
@@ -176,11 +176,15 @@ def download_weights(
 
 
 @router.get("/{chip_id}/history", response_model=Page[JobView])
-def list_history(chip_id: ChipId, context: ContextDep, page: PageDep) -> Response:
-    """List the jobs of one chip, newest first."""
+def list_history(
+    chip_id: ChipId, context: ContextDep, page: PageDep, since: Since = None, until: Until = None
+) -> Response:
+    """List the jobs of one chip, newest first: all, or those that were sent in a time."""
     with context.database.reading() as session:
         ChipRepository(session).get(chip_id)
-        found = JobRepository(session).list(JobFilter(chip_id=chip_id), page)
+        found = JobRepository(session).list(
+            JobFilter(chip_id=chip_id, since=since, until=until), page
+        )
         return list_page(found, job_viewer(session, found.rows))
 
 

@@ -1,5 +1,6 @@
 """What routes depend on: the parts of the service, the page of a list, the time."""
 
+from collections.abc import Callable, Coroutine
 from datetime import UTC, datetime
 from typing import Annotated, Any, NamedTuple, cast
 
@@ -14,12 +15,13 @@ from service.api.snapshots import JobSnapshot
 from service.api.threads import Threads
 from service.artifacts import ArtifactStore
 from service.db.repositories.heartbeats import HeardAgent, Heartbeat
-from service.db.repositories.paging import PageRequest
+from service.db.repositories.paging import AGE, PageRequest
 from service.db.session import Database
 from service.disk_space import DiskSpace
 from service.jobs.engine import JobEngine
 from service.jobs.kinds.registry import JobKinds
 from service.jobs.submit import Submitter
+from service.schemas.base import Instant
 from service.secret_cipher import SecretCipher
 from service.settings import Settings
 
@@ -53,18 +55,31 @@ async def _context(request: Request) -> Context:
     return cast(Context, request.app.state.context)
 
 
-async def _page(
-    limit: Annotated[int, Query(ge=1, le=200)] = 50,
-    cursor: Annotated[
-        str | None, Query(max_length=200, description="next_cursor, as given")
-    ] = None,
-    sort: Annotated[str, Query(pattern="^-?created_at$")] = "-created_at",
-) -> PageRequest:
-    return PageRequest(limit, cursor, oldest_first=not sort.startswith("-"))
+_Limit = Annotated[int, Query(ge=1, le=200)]
+_Cursor = Annotated[str | None, Query(max_length=2000, description="next_cursor, as given")]
+
+
+def _page_sorted_by(*names: str) -> Callable[..., Coroutine[Any, Any, PageRequest]]:
+    """Return what reads the page of a list that can be sorted by age and by these fields."""
+    pattern = f"^-?({'|'.join((AGE, *names))})$"
+
+    async def page(
+        limit: _Limit = 50,
+        cursor: _Cursor = None,
+        sort: Annotated[str, Query(pattern=pattern)] = f"-{AGE}",
+    ) -> PageRequest:
+        rising = not sort.startswith("-")
+        return PageRequest(limit, cursor, oldest_first=rising, sort=sort.removeprefix("-"))
+
+    return page
 
 
 ContextDep = Annotated[Context, Depends(_context)]
-PageDep = Annotated[PageRequest, Depends(_page)]
+PageDep = Annotated[PageRequest, Depends(_page_sorted_by())]
+NamedPageDep = Annotated[PageRequest, Depends(_page_sorted_by("name"))]
+ChipPageDep = Annotated[PageRequest, Depends(_page_sorted_by("name", "health", "predicted_loss"))]
+Since = Annotated[Instant | None, Query(description="from this time on")]
+Until = Annotated[Instant | None, Query(description="before this time")]
 
 
 def utc_now() -> datetime:

@@ -15,6 +15,11 @@ DOWNLOAD: Responses = {
 }
 
 
+NIR_DOWNLOAD: Responses = {
+    200: {"content": {BYTES: BINARY}, "description": "A NIR file, in the format HDF5"}
+}
+
+
 def block_answer(request: Request, block: bytes, sha256: str) -> Response:
     """Answer with a block; a client that asks for plain bytes alone gets this media type."""
     accepted = request.headers.get("accept", "")

@@ -69,6 +69,7 @@ PROBLEMS: Mapping[type[Exception], Kind] = {
     request_errors.CrossSiteError: Kind(403, "forbidden", "The request comes from another site"),
     errors.ForeignAgentError: Kind(403, "forbidden", "The agent belongs to another key"),
     errors.NotReadyError: _BUSY,
+    errors.NirFailedError: _INTERNAL,
     errors.DamagedError: Kind(500, "damaged", "Stored data are damaged"),
     StorageFullError: _FULL,
     core.NetworkError: _INVALID,

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Body, Query, Response, status
 from fastapi.responses import PlainTextResponse
 
-from service.api import job_status
+from service.api import batch_cancelling, job_status
 from service.api.auth import OPERATE, READ, ActorDep
 from service.api.cancelling import cancel
 from service.api.context import ContextDep, PageDep, utc_now
@@ -40,6 +40,7 @@ def make_router(kinds: JobKinds) -> APIRouter:
     _add_submit_job(router, kinds.bodies())
     _add_list_jobs(router, kinds.names())
     router.include_router(job_status.router)
+    router.include_router(batch_cancelling.router)
     router.include_router(_router)
     return router
 

@@ -3,7 +3,7 @@
 from fastapi import Response, status
 
 from service.api.auth import ADMIN, ActorDep
-from service.api.context import ContextDep, PageDep, utc_now
+from service.api.context import ContextDep, NamedPageDep, utc_now
 from service.api.lists import list_page
 from service.api.threads import ServiceRouter
 from service.api.views import columns_of
@@ -19,7 +19,7 @@ router = ServiceRouter(prefix="/v1/keys", tags=["keys"], dependencies=[ADMIN])
 
 
 @router.get("", response_model=Page[KeyView])
-def list_keys(context: ContextDep, page: PageDep) -> Response:
+def list_keys(context: ContextDep, page: NamedPageDep) -> Response:
     """List API keys, newest first, without the keys themselves."""
     with context.database.reading() as unit:
         found = KeyRepository(unit).list(page)

@@ -10,7 +10,8 @@ from uuid_utils import uuid7
 from ltl_core.network.spec import NetworkSpec
 from ltl_core.teaching.checking import check_samples
 from service.api.auth import OPERATE, READ, ActorDep
-from service.api.context import Context, ContextDep, PageDep, utc_now
+from service.api.conditional import IfMatch, require_match
+from service.api.context import Context, ContextDep, NamedPageDep, utc_now
 from service.api.idempotency import (
     IdempotentRequest,
     OnceAtMostDep,
@@ -25,6 +26,7 @@ from service.api.threads import ServiceRouter, run_in
 from service.api.uploads import UPLOAD, Upload, load, receive
 from service.api.views import job_view, target_set_view, target_set_viewer
 from service.db.repositories.audit import Actor, AuditRepository
+from service.db.repositories.deletion import DeletionRepository
 from service.db.repositories.jobs import JobRepository
 from service.db.repositories.target_sets import TargetSetRepository
 from service.db.repositories.teachers import TeacherRepository
@@ -76,7 +78,7 @@ def create_target_set(
 @router.get("", response_model=Page[TargetSetItem])
 def list_target_sets(
     context: ContextDep,
-    page: PageDep,
+    page: NamedPageDep,
     teacher_id: Annotated[str | None, Query(max_length=NAME_MAX)] = None,
 ) -> Response:
     """List target sets, newest first. Each one by its id says which chunks are missing."""
@@ -156,6 +158,26 @@ def complete_target_set(
             view = job_view(session, job)
     answer_made(response, f"/v1/jobs/{view.id}", earlier=made is not None)
     return view
+
+
+@router.delete("/{target_set_id}", status_code=status.HTTP_204_NO_CONTENT, dependencies=[OPERATE])
+def delete_target_set(
+    target_set_id: ResourceId, context: ContextDep, actor: ActorDep, if_match: IfMatch = None
+) -> None:
+    """Delete a target set that no student and no open job uses, with its samples.
+
+    With `If-Match`, only if the target set still has this ETag.
+    """
+    with context.database.writing() as session:
+        rows = DeletionRepository(session)
+        target_set = rows.lock_target_set(target_set_id)
+        if if_match is not None:
+            require_match(if_match, target_set_view(session, target_set))
+        about = {"name": target_set.name, "teacher_id": target_set.teacher_id}
+        rows.delete_target_set(target_set)
+        AuditRepository(session).record(
+            actor, "target_set.deleted", target_set_id, utc_now(), **about
+        )
 
 
 def _target_set(body: TargetSetRequest, now: datetime) -> TargetSet:

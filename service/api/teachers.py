@@ -9,7 +9,8 @@ from uuid_utils import uuid7
 
 from ltl_core.teaching.checking import check_weights
 from service.api.auth import OPERATE, READ, ActorDep
-from service.api.context import Context, ContextDep, PageDep, utc_now
+from service.api.conditional import IfMatch, require_match
+from service.api.context import Context, ContextDep, NamedPageDep, utc_now
 from service.api.errors import invalid_fields
 from service.api.idempotency import (
     IdempotentRequest,
@@ -25,6 +26,7 @@ from service.api.one_row import row_answer
 from service.api.threads import ServiceRouter, run_in
 from service.api.uploads import UPLOAD, Upload, load, receive
 from service.db.repositories.audit import Actor, AuditRepository
+from service.db.repositories.deletion import DeletionRepository
 from service.db.repositories.teachers import TeacherRepository
 from service.db.tables import Teacher
 from service.schemas.base import Page
@@ -58,7 +60,9 @@ async def upload_teacher(
 
 @router.get("", response_model=Page[TeacherItem])
 def list_teachers(
-    context: ContextDep, page: PageDep, name: Annotated[str | None, Query(max_length=200)] = None
+    context: ContextDep,
+    page: NamedPageDep,
+    name: Annotated[str | None, Query(max_length=200)] = None,
 ) -> Response:
     """List teachers, newest first, without their networks."""
     with context.database.reading() as session:
@@ -77,11 +81,21 @@ def get_teacher(teacher_id: TeacherId, context: ContextDep) -> Response:
 
 
 @router.delete("/{teacher_id}", status_code=status.HTTP_204_NO_CONTENT, dependencies=[OPERATE])
-def delete_teacher(teacher_id: TeacherId, context: ContextDep, actor: ActorDep) -> None:
-    """Delete a teacher that no target set uses."""
+def delete_teacher(
+    teacher_id: TeacherId, context: ContextDep, actor: ActorDep, if_match: IfMatch = None
+) -> None:
+    """Delete a teacher that no target set and no open job uses.
+
+    With `If-Match`, only if the teacher still has this ETag.
+    """
     with context.database.writing() as session:
-        TeacherRepository(session).delete(teacher_id)
-        AuditRepository(session).record(actor, "teacher.deleted", teacher_id, utc_now())
+        rows = DeletionRepository(session)
+        teacher = rows.lock_teacher(teacher_id)
+        if if_match is not None:
+            require_match(if_match, TeacherView.model_validate(teacher))
+        about = {"name": teacher.name}
+        rows.delete_teacher(teacher)
+        AuditRepository(session).record(actor, "teacher.deleted", teacher_id, utc_now(), **about)
 
 
 def _store(context: Context, upload: Upload, once: Once, actor: Actor) -> Made[TeacherView]:

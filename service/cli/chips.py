@@ -31,6 +31,14 @@ from service.schemas.upkeep import PolicyRequest, PolicyView
 chips_app = typer.Typer(cls=ListingGroup, help="List, show, register, calibrate and probe chips.")
 Chip = Annotated[str, typer.Argument(help="Name, id or short id of the chip.")]
 Name = Annotated[str, typer.Argument(help="Name of the new chip.")]
+SortBy = Annotated[
+    str | None,
+    typer.Option(
+        "--sort",
+        help="Sort by created_at, name, health or predicted_loss; with - in front, the largest "
+        "comes first.",
+    ),
+]
 Health = Annotated[str | None, typer.Option(help="Only chips of this health, such as drifting.")]
 Preset = Annotated[str, typer.Option(help="Preset of the simulated chip, such as pcm.")]
 Seed = Annotated[int, typer.Option(help="Seed of the simulated chip.", min=0)]
@@ -46,11 +54,15 @@ Drop = Annotated[bool, typer.Option("--drop", help="Delete the policy.")]
 
 @chips_app.command("list")
 def list_chips(
-    health: Health = None, url: Url = DEFAULT_URL, key: Key = "", as_json: AsJson = False
+    health: Health = None,
+    sort: SortBy = None,
+    url: Url = DEFAULT_URL,
+    key: Key = "",
+    as_json: AsJson = False,
 ) -> None:
     """List the chips with health, state, accuracy, drift score and predicted loss."""
     with client_of(url, key) as client:
-        found = list(client.chips.list(health=health))
+        found = list(client.chips.list(health=health, sort=sort))
     if as_json:
         show_json(found)
         return

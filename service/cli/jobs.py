@@ -18,6 +18,7 @@ from service.cli.client import (
     client_of,
     local_time,
     read_json,
+    say,
     show_json,
 )
 from service.cli.listing import ListingGroup
@@ -25,11 +26,12 @@ from service.cli.progress import words_about
 from service.cli.submitted import conclude
 from service.cli.tables import Column, show_facts, show_table
 from service.client.sdk import Tandemcal
-from service.formatting import short_id
+from service.formatting import plural, short_id
 from service.schemas.jobs import JobView
 
 jobs_app = typer.Typer(cls=ListingGroup, help="List, submit, watch, cancel and retry jobs.")
 Job = Annotated[str, typer.Argument(help="Id or short id of the job.")]
+OptionalJob = Annotated[str | None, typer.Argument(help="Id or short id of the job.")]
 Limit = Annotated[int, typer.Option(help="How many jobs to list.", min=0)]
 Status = Annotated[str | None, typer.Option(help="Only jobs of this status, such as running.")]
 Kind = Annotated[str | None, typer.Option(help="Only jobs of this kind, such as calibrate.")]
@@ -117,9 +119,25 @@ def watch(job: Job, url: Url = DEFAULT_URL, key: Key = "", as_json: AsJson = Fal
 
 
 @jobs_app.command()
-def cancel(job: Job, url: Url = DEFAULT_URL, key: Key = "", as_json: AsJson = False) -> None:
-    """Cancel a job: a waiting one at once, a running one after its current step."""
+def cancel(
+    job: OptionalJob = None,
+    status: Status = None,
+    kind: Kind = None,
+    chip: OfChip = None,
+    url: Url = DEFAULT_URL,
+    key: Key = "",
+    as_json: AsJson = False,
+) -> None:
+    """Cancel a job, or all open jobs of a chip, a status or a kind.
+
+    A waiting job ends at once, a running one after its current step.
+    """
+    if (job is None) == (status is None and kind is None and chip is None):
+        raise typer.BadParameter("name a job, or at least one of --chip, --status and --kind")
     with client_of(url, key) as client:
+        if job is None:
+            _cancel_all(client, status, kind, chip, as_json=as_json)
+            return
         found = client.jobs.cancel(client.jobs.find(job).id)
     answer(found, f"{found.kind} {short_id(found.id)}: {found.status}", as_json=as_json)
 
@@ -148,6 +166,17 @@ def log(job: Job, url: Url = DEFAULT_URL, key: Key = "", as_json: AsJson = False
                 typer.echo(event.model_dump_json())
         else:
             typer.echo(client.jobs.log(found.id))
+
+
+def _cancel_all(
+    client: Tandemcal, status: str | None, kind: str | None, chip: str | None, *, as_json: bool
+) -> None:
+    statuses = None if status is None else [status]
+    found = client.jobs.cancel_all(chip_id=chip, status=statuses, kind=kind)
+    if as_json:
+        typer.echo(json.dumps({"cancelled": len(found), "job_ids": found}))
+    else:
+        say(f"{plural(len(found), 'job')} cancelled")
 
 
 def _names_of_chips(client: Tandemcal, jobs: Sequence[JobView]) -> dict[str, str]:

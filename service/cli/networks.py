@@ -6,16 +6,29 @@ from typing import Annotated, Any
 
 import typer
 
-from service.cli.client import DEFAULT_URL, AsJson, Key, Url, client_of, local_time, say, show_json
+from service.cli.client import (
+    DEFAULT_URL,
+    AsJson,
+    Key,
+    Url,
+    answer,
+    client_of,
+    local_time,
+    say,
+    show_json,
+)
 from service.cli.listing import ListingGroup
 from service.cli.tables import Column, show_facts, show_table
 from service.formatting import percent, short_id
 
-teachers_app = typer.Typer(cls=ListingGroup, help="List and show teachers.")
-students_app = typer.Typer(cls=ListingGroup, help="List, show and download golden students.")
+teachers_app = typer.Typer(cls=ListingGroup, help="List, show and delete teachers.")
+students_app = typer.Typer(
+    cls=ListingGroup, help="List, show, download and delete golden students."
+)
 Teacher = Annotated[str, typer.Argument(help="Name, id or short id of the teacher.")]
 Student = Annotated[str, typer.Argument(help="Id or short id of the student, or its teacher.")]
-OutFile = Annotated[Path, typer.Option(help="File to write, in the safetensors format.")]
+OutFile = Annotated[Path, typer.Option(help="File to write.")]
+AsNir = Annotated[bool, typer.Option("--nir", help="Write a NIR file, for other frameworks.")]
 _MINUTE = "%Y-%m-%d %H:%M"
 
 
@@ -48,6 +61,17 @@ def show_teacher(
             *(("weights", f"sha256 {found.weights_sha256}"), ("uploaded", found.created_at)),
         ]
     )
+
+
+@teachers_app.command("delete")
+def delete_teacher(
+    teacher: Teacher, url: Url = DEFAULT_URL, key: Key = "", as_json: AsJson = False
+) -> None:
+    """Delete a teacher that no target set and no open job uses."""
+    with client_of(url, key) as client:
+        found = client.teachers.get(teacher)
+        client.teachers.delete(found.id)
+    answer(found, f"The teacher {found.name} is deleted.", as_json=as_json)
 
 
 @students_app.command("list")
@@ -91,11 +115,27 @@ def show_student(
 
 
 @students_app.command("download")
-def download_student(student: Student, out: OutFile, url: Url = DEFAULT_URL, key: Key = "") -> None:
-    """Write codes, scales and registers of a student to a safetensors file."""
+def download_student(
+    student: Student, out: OutFile, nir: AsNir = False, url: Url = DEFAULT_URL, key: Key = ""
+) -> None:
+    """Write a student to a file: codes, scales and registers as safetensors, or as NIR."""
     with client_of(url, key) as client:
-        client.students.download_weights(student, out)
+        if nir:
+            client.students.download_nir(student, out)
+        else:
+            client.students.download_weights(student, out)
     say(f"Written to {out}.")
+
+
+@students_app.command("delete")
+def delete_student(
+    student: Student, url: Url = DEFAULT_URL, key: Key = "", as_json: AsJson = False
+) -> None:
+    """Delete a student that no weights of a chip, no policy and no open job uses."""
+    with client_of(url, key) as client:
+        found = client.students.get(student)
+        client.students.delete(found.id)
+    answer(found, f"The student {short_id(found.id)} is deleted.", as_json=as_json)
 
 
 def _accuracy(found: Mapping[str, Any], name: str) -> str:

@@ -1,6 +1,7 @@
 """Chips, and the weights that calibrations published for them."""
 
 from collections.abc import Iterator, Mapping
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -48,9 +49,15 @@ class Chips:
         """Return the chip with this name, or None."""
         return next(self.list(name=name), None)
 
-    def list(self, *, name: str | None = None, health: str | None = None) -> Iterator[ChipView]:
-        """Yield all chips, or those with this name or health, newest first."""
-        return self._transport.every("/v1/chips", ChipView, name=name, health=health)
+    def list(
+        self, *, name: str | None = None, health: str | None = None, sort: str | None = None
+    ) -> Iterator[ChipView]:
+        """Yield all chips, or those with this name or health, newest first.
+
+        `sort` is created_at, name, health or predicted_loss; with - in front, the largest first.
+        """
+        wanted = {"name": name, "health": health, "sort": sort}
+        return self._transport.every("/v1/chips", ChipView, **wanted)
 
     def rename(self, chip_id: str, name: str) -> ChipView:
         """Give a chip another name."""
@@ -61,9 +68,15 @@ class Chips:
         """Retire a chip: it takes no more jobs, its history stays."""
         self._transport.send("DELETE", self._path(chip_id))
 
-    def history(self, chip_id: str) -> Iterator[JobView]:
-        """Yield the jobs of a chip, newest first."""
-        return self._transport.every(f"{self._path(chip_id)}/history", JobView)
+    def history(
+        self, chip_id: str, *, since: datetime | None = None, until: datetime | None = None
+    ) -> Iterator[JobView]:
+        """Yield the jobs of a chip, newest first: all, or those sent from `since` up to `until`.
+
+        Both times need a zone.
+        """
+        between = {"since": since and since.isoformat(), "until": until and until.isoformat()}
+        return self._transport.every(f"{self._path(chip_id)}/history", JobView, **between)
 
     def weights(self, chip_id: str) -> Iterator[WeightVersionView]:
         """Yield the weight versions of a chip, newest first."""

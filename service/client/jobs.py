@@ -1,9 +1,10 @@
 """Jobs: submit, follow, cancel and retry them."""
 
+import builtins
 import json
 import math
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal
 
 import httpx
@@ -15,7 +16,8 @@ from service.client.errors import ServiceUnreachableError
 from service.client.job import Job
 from service.client.lookup import Lookup
 from service.client.transport import Transport
-from service.schemas.jobs import EventView
+from service.schemas.jobs import CancelledView, EventView
+from service.states import OpenStatus
 
 LONG_POLL = 10.0  # s that the service may hold a request until the job changes
 STREAM_TIMEOUT = 60.0  # s without a byte after which an event stream counts as dead
@@ -146,6 +148,29 @@ class Jobs:
     def cancel(self, job_id: str) -> Job:
         """Cancel a job: a waiting one at once, a running one after its current step."""
         return self._bound(self._transport.post(f"/v1/jobs/{job_id}/cancel", {}, Job))
+
+    def cancel_all(
+        self,
+        *,
+        chip_id: str | None = None,
+        status: Sequence[OpenStatus | str] | None = None,
+        kind: str | None = None,
+    ) -> builtins.list[str]:
+        """Cancel all open jobs of a chip, of some statuses, of a kind; return their ids.
+
+        Jobs are cancelled to which all that is given applies. Raises TandemcalError (422) if
+        nothing is given.
+        """
+        chip = None if chip_id is None else self._lookup.chip(chip_id)
+        wanted = {"chip_id": chip, "status": status and [*status], "kind": kind}
+        body = {name: value for name, value in wanted.items() if value is not None}
+        cancelled: builtins.list[str] = []
+        more = True
+        while more:
+            found = self._transport.post("/v1/jobs/cancel", body, CancelledView)
+            cancelled += found.job_ids
+            more = found.more and found.cancelled > 0
+        return cancelled
 
     def retry(self, job_id: str) -> Job:
         """Submit the request of a job that has ended again, as a new job."""

@@ -15,9 +15,9 @@ class Keys:
     def __init__(self, transport: Transport) -> None:
         self._transport = transport
 
-    def list(self) -> Iterator[KeyView]:
-        """Yield all keys, newest first, without the keys themselves."""
-        return self._transport.every("/v1/keys", KeyView)
+    def list(self, *, sort: str | None = None) -> Iterator[KeyView]:
+        """Yield all keys without the keys themselves, newest first, or by `sort`, such as name."""
+        return self._transport.every("/v1/keys", KeyView, sort=sort)
 
     def make(
         self, name: str, scopes: Sequence[Scope | str], *, expires_at: datetime | None = None

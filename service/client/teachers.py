@@ -20,6 +20,8 @@ from service.schemas.resources import (
     TeacherView,
 )
 
+NIR_TIMEOUT = 150.0  # s; the service loads torch for it
+
 
 class Teachers:
     """Pre-trained networks, as `ltl_core.interop.from_torch.from_torch` reads them."""
@@ -52,9 +54,14 @@ class Teachers:
         found = Lookup(self._transport).teacher(teacher_id)
         return self._transport.get(f"/v1/teachers/{found}", TeacherView)
 
-    def list(self) -> Iterator[TeacherItem]:
-        """Yield all teachers, newest first, without their networks."""
-        return self._transport.every("/v1/teachers", TeacherItem)
+    def delete(self, teacher_id: str) -> None:
+        """Delete a teacher. Raises TandemcalError (409) if a target set or an open job uses it."""
+        found = Lookup(self._transport).teacher(teacher_id)
+        self._transport.send("DELETE", f"/v1/teachers/{found}")
+
+    def list(self, *, sort: str | None = None) -> Iterator[TeacherItem]:
+        """Yield all teachers without their networks, newest first, or by `sort`, such as name."""
+        return self._transport.every("/v1/teachers", TeacherItem, sort=sort)
 
 
 def _imported(module: Any, input_shape: tuple[int, ...]) -> tuple[NetworkSpec, Mapping[str, Any]]:
@@ -131,9 +138,16 @@ class TargetSets:
         """Return one target set. Raises TandemcalError if there is none of this id."""
         return self._transport.get(f"/v1/target-sets/{target_set_id}", TargetSetView)
 
-    def list(self) -> Iterator[TargetSetItem]:
-        """Yield all target sets, newest first; `get` says which chunks are missing."""
-        return self._transport.every("/v1/target-sets", TargetSetItem)
+    def delete(self, target_set_id: str) -> None:
+        """Delete a target set. Raises TandemcalError (409) if a student or an open job uses it."""
+        self._transport.send("DELETE", f"/v1/target-sets/{target_set_id}")
+
+    def list(self, *, sort: str | None = None) -> Iterator[TargetSetItem]:
+        """Yield all target sets, newest first, or by `sort`, such as name.
+
+        `get` says which chunks are missing.
+        """
+        return self._transport.every("/v1/target-sets", TargetSetItem, sort=sort)
 
     def _collect(self, target_set_id: str) -> TargetSetView:
         path = f"/v1/target-sets/{target_set_id}/complete"
@@ -156,6 +170,13 @@ class Students:
         """
         return self._transport.get(self._path(student_id), StudentView)
 
+    def delete(self, student_id: str) -> None:
+        """Delete a student.
+
+        Raises TandemcalError (409) if weights of a chip, a policy or an open job uses it.
+        """
+        self._transport.send("DELETE", self._path(student_id))
+
     def list(self) -> Iterator[StudentView]:
         """Yield all students, newest first."""
         return self._transport.every("/v1/students", StudentView)
@@ -163,6 +184,15 @@ class Students:
     def download_weights(self, student_id: str, path: Path) -> Path:
         """Write codes, scales and registers of a student to a safetensors file; return its path."""
         path.write_bytes(self._transport.download(f"{self._path(student_id)}/weights"))
+        return path
+
+    def download_nir(self, student_id: str, path: Path) -> Path:
+        """Write a student to a NIR file, which other frameworks read; return its path.
+
+        Raises TandemcalError for a student that NIR cannot express.
+        """
+        answer = self._transport.send("GET", f"{self._path(student_id)}/nir", timeout=NIR_TIMEOUT)
+        path.write_bytes(answer.content)
         return path
 
     def _path(self, student_id: str) -> str:

@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 
 from ltl_core.settings import Budget
 from service.schemas.base import DescribedAs, IdOrName, Instant, Json, Request, View
-from service.states import JobStatus
+from service.states import JobStatus, OpenStatus
 
 
 class Submission(Request):
@@ -78,6 +78,29 @@ class JobView(View):
     started_at: datetime | None
     ended_at: datetime | None
     code_version: str
+
+
+class CancelRequest(Request):
+    """Which open jobs to cancel: those to which all that is given applies."""
+
+    chip_id: IdOrName | None = None
+    status: list[OpenStatus] | None = Field(default=None, min_length=1, max_length=3)
+    kind: str | None = Field(default=None, min_length=1, max_length=20)
+    limit: int = Field(default=500, ge=1, le=500)  # jobs of one request, the oldest first
+
+    @model_validator(mode="after")
+    def _names_something(self) -> "CancelRequest":
+        if self.chip_id is None and self.status is None and self.kind is None:
+            raise ValueError("name a chip, a status or a kind; all open jobs have a status")
+        return self
+
+
+class CancelledView(View):
+    """What one request cancelled. Running jobs stop after their current step."""
+
+    cancelled: int
+    job_ids: list[str]
+    more: bool  # whether open jobs are left to which the request applies
 
 
 class EventView(View):

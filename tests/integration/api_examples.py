@@ -193,6 +193,8 @@ def _jobs(lab: Conversation, chip: str, student: str) -> None:
     both = {"chip_id": chip, "student_id": student}
     later = lab.ask("POST", "/v1/jobs", json=both | {"kind": "tune", "not_before": _LATER})
     lab.ask("POST", f"/v1/jobs/{later['id']}/cancel")
+    lab.ask("POST", "/v1/jobs", json=both | {"kind": "evaluate", "not_before": _LATER})
+    lab.ask("POST", "/v1/jobs/cancel", json={"chip_id": "bench-3", "status": ["queued"]})
     lab.run(kind="evaluate", **both)
     job = _published(lab, both)
     lab.run(kind="probe", chip_id=chip)

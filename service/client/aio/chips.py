@@ -1,6 +1,7 @@
 """The module `service.client.chips` for asyncio, written by `async_source`."""
 
 from collections.abc import AsyncIterator, Mapping
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -41,10 +42,10 @@ class AsyncChips:
         return await self._threads.call(self._client.find, name)
 
     async def list(
-        self, *, name: str | None = None, health: str | None = None
+        self, *, name: str | None = None, health: str | None = None, sort: str | None = None
     ) -> AsyncIterator[ChipView]:
         """Yield all chips, or those with this name or health, newest first."""
-        async for one in self._threads.each(self._client.list, name=name, health=health):
+        async for one in self._threads.each(self._client.list, name=name, health=health, sort=sort):
             yield one
 
     async def rename(self, chip_id: str, name: str) -> ChipView:
@@ -55,9 +56,13 @@ class AsyncChips:
         """Retire a chip: it takes no more jobs, its history stays."""
         return await self._threads.call(self._client.retire, chip_id)
 
-    async def history(self, chip_id: str) -> AsyncIterator[JobView]:
-        """Yield the jobs of a chip, newest first."""
-        async for one in self._threads.each(self._client.history, chip_id):
+    async def history(
+        self, chip_id: str, *, since: datetime | None = None, until: datetime | None = None
+    ) -> AsyncIterator[JobView]:
+        """Yield the jobs of a chip, newest first: all, or those sent from `since` up to `until`."""
+        async for one in self._threads.each(
+            self._client.history, chip_id, since=since, until=until
+        ):
             yield one
 
     async def weights(self, chip_id: str) -> AsyncIterator[WeightVersionView]:

@@ -1,6 +1,7 @@
 """The module `service.client.jobs` for asyncio, written by `async_source`."""
 
-from collections.abc import AsyncIterator, Mapping
+import builtins
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
 
 from ltl_core.presets import PresetName
@@ -9,6 +10,7 @@ from service.client.aio.job import AsyncJob
 from service.client.aio.threads import Threads
 from service.client.jobs import Jobs, Queueing
 from service.schemas.jobs import EventView
+from service.states import OpenStatus
 
 
 class AsyncJobs:
@@ -130,6 +132,18 @@ class AsyncJobs:
     async def cancel(self, job_id: str) -> "AsyncJob":
         """Cancel a job: a waiting one at once, a running one after its current step."""
         return AsyncJob.of(await self._threads.call(self._client.cancel, job_id), self._threads)
+
+    async def cancel_all(
+        self,
+        *,
+        chip_id: str | None = None,
+        status: Sequence[OpenStatus | str] | None = None,
+        kind: str | None = None,
+    ) -> builtins.list[str]:
+        """Cancel all open jobs of a chip, of some statuses, of a kind; return their ids."""
+        return await self._threads.call(
+            self._client.cancel_all, chip_id=chip_id, status=status, kind=kind
+        )
 
     async def retry(self, job_id: str) -> "AsyncJob":
         """Submit the request of a job that has ended again, as a new job."""

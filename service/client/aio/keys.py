@@ -15,9 +15,9 @@ class AsyncKeys:
     def __init__(self, client: Keys, threads: Threads) -> None:
         self._client, self._threads = client, threads
 
-    async def list(self) -> AsyncIterator[KeyView]:
-        """Yield all keys, newest first, without the keys themselves."""
-        async for one in self._threads.each(self._client.list):
+    async def list(self, *, sort: str | None = None) -> AsyncIterator[KeyView]:
+        """Yield all keys without the keys themselves, newest first, or by `sort`, such as name."""
+        async for one in self._threads.each(self._client.list, sort=sort):
             yield one
 
     async def make(

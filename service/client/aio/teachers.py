@@ -38,9 +38,13 @@ class AsyncTeachers:
         """Return one teacher, by id, short id or name. Raises TandemcalError if there is none."""
         return await self._threads.call(self._client.get, teacher_id)
 
-    async def list(self) -> AsyncIterator[TeacherItem]:
-        """Yield all teachers, newest first, without their networks."""
-        async for one in self._threads.each(self._client.list):
+    async def delete(self, teacher_id: str) -> None:
+        """Delete a teacher. Raises TandemcalError (409) if a target set or an open job uses it."""
+        return await self._threads.call(self._client.delete, teacher_id)
+
+    async def list(self, *, sort: str | None = None) -> AsyncIterator[TeacherItem]:
+        """Yield all teachers without their networks, newest first, or by `sort`, such as name."""
+        async for one in self._threads.each(self._client.list, sort=sort):
             yield one
 
 
@@ -81,9 +85,13 @@ class AsyncTargetSets:
         """Return one target set. Raises TandemcalError if there is none of this id."""
         return await self._threads.call(self._client.get, target_set_id)
 
-    async def list(self) -> AsyncIterator[TargetSetItem]:
-        """Yield all target sets, newest first; `get` says which chunks are missing."""
-        async for one in self._threads.each(self._client.list):
+    async def delete(self, target_set_id: str) -> None:
+        """Delete a target set. Raises TandemcalError (409) if a student or an open job uses it."""
+        return await self._threads.call(self._client.delete, target_set_id)
+
+    async def list(self, *, sort: str | None = None) -> AsyncIterator[TargetSetItem]:
+        """Yield all target sets, newest first, or by `sort`, such as name."""
+        async for one in self._threads.each(self._client.list, sort=sort):
             yield one
 
 
@@ -97,6 +105,10 @@ class AsyncStudents:
         """Return one student, by id, short id or name of its teacher, which means the newest."""
         return await self._threads.call(self._client.get, student_id)
 
+    async def delete(self, student_id: str) -> None:
+        """Delete a student."""
+        return await self._threads.call(self._client.delete, student_id)
+
     async def list(self) -> AsyncIterator[StudentView]:
         """Yield all students, newest first."""
         async for one in self._threads.each(self._client.list):
@@ -105,3 +117,7 @@ class AsyncStudents:
     async def download_weights(self, student_id: str, path: Path) -> Path:
         """Write codes, scales and registers of a student to a safetensors file; return its path."""
         return await self._threads.call(self._client.download_weights, student_id, path)
+
+    async def download_nir(self, student_id: str, path: Path) -> Path:
+        """Write a student to a NIR file, which other frameworks read; return its path."""
+        return await self._threads.call(self._client.download_nir, student_id, path)

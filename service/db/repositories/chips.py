@@ -1,10 +1,12 @@
 """Chips: registered, renamed, retired; their health and their leases."""
 
+import json
+import math
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import select, update
+from sqlalchemy import Text, cast, select, update
 from sqlalchemy.orm import Session
 
 from service.db.base import Json
@@ -12,6 +14,7 @@ from service.db.isolation import ReadableRows, readable_rows
 from service.db.repositories.events import EventRepository, Subject
 from service.db.repositories.paging import PageRequest, RowPage, fetch_page
 from service.db.repositories.rows import load_row
+from service.db.repositories.sorted_lists import Sort, by_text, fetch_sorted
 from service.db.tables import Chip, ChipLease
 from service.errors import (
     ChipNotFoundError,
@@ -19,6 +22,29 @@ from service.errors import (
     NameTakenError,
 )
 from service.states import ChipHealth
+
+_HEALTHS = (ChipHealth.GOOD, ChipHealth.UNKNOWN, ChipHealth.DRIFTING, ChipHealth.BAD)
+
+
+def _by_health(health: Any) -> float | None:
+    """Sort by health, the good ones first; a retired chip has none."""
+    return float(_HEALTHS.index(health)) if health in _HEALTHS else None
+
+
+def _by_points(text: Any) -> float | None:
+    """Sort by predicted loss; the text need not be the JSON that it should be."""
+    try:
+        points = float(json.loads(text)["points"])
+    except (ValueError, TypeError, KeyError):
+        return None
+    return points if math.isfinite(points) else None
+
+
+_SORTS = {
+    "name": Sort(Chip.name, by_text),
+    "health": Sort(Chip.health, _by_health),
+    "predicted_loss": Sort(cast(Chip.predicted_loss, Text), _by_points),
+}
 
 
 class ChipFilter(NamedTuple):
@@ -72,6 +98,8 @@ class ChipRepository:
             query = query.where(Chip.backend == wanted.backend)
         if wanted.name is not None:
             query = query.where(Chip.name == wanted.name)
+        if page.sort in _SORTS:
+            return fetch_sorted(self._session, query, Chip.id, _SORTS[page.sort], page)
         return fetch_page(self._session, query, Chip.id, page)
 
     def some(self, chip_ids: Sequence[str]) -> ReadableRows[Any]:

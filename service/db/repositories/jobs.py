@@ -31,6 +31,8 @@ class JobFilter(NamedTuple):
     status: Sequence[JobStatus] = ()
     kind: str | None = None
     chip_id: str | None = None
+    since: datetime | None = None  # when it was created
+    until: datetime | None = None  # before this time
 
 
 class AttemptStatus(NamedTuple):
@@ -73,6 +75,10 @@ class JobRepository:
             query = query.where(Job.kind == wanted.kind)
         if wanted.chip_id is not None:
             query = query.where(Job.chip_id == wanted.chip_id)
+        if wanted.since is not None:
+            query = query.where(Job.created_at >= wanted.since)
+        if wanted.until is not None:
+            query = query.where(Job.created_at < wanted.until)
         return fetch_page(self._session, query, Job.id, page)
 
     def add(self, job: Job) -> None:

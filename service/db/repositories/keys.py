@@ -9,6 +9,7 @@ from sqlalchemy.orm import Session
 from service.db.access_tables import ApiKey, BrowserSession
 from service.db.repositories.paging import PageRequest, RowPage, fetch_page
 from service.db.repositories.rows import load_row
+from service.db.repositories.sorted_lists import Sort, by_text, fetch_sorted
 from service.errors import KeyNotFoundError
 from service.states import Scope
 
@@ -55,7 +56,11 @@ class KeyRepository:
 
     def list(self, page: PageRequest) -> RowPage[ApiKey]:
         """Return one page of keys, revoked ones too."""
-        return fetch_page(self._session, select(ApiKey), ApiKey.id, page)
+        query = select(ApiKey)
+        if page.sort == "name":
+            by_name = Sort(ApiKey.name, by_text)
+            return fetch_sorted(self._session, query, ApiKey.id, by_name, page)
+        return fetch_page(self._session, query, ApiKey.id, page)
 
     def names(self, key_ids: Collection[str]) -> dict[str, str]:
         """Return the names of these keys, revoked ones too, by id."""

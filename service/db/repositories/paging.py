@@ -2,6 +2,7 @@
 
 import hashlib
 import re
+from collections.abc import Callable, Container, Sequence
 from typing import Any, Generic, NamedTuple, TypeVar
 
 import structlog
@@ -18,12 +19,21 @@ _CHECK_DIGITS = 16  # of a cursor
 _WHOLE = re.compile(r"0|[1-9][0-9]{0,18}")
 
 
+AGE = "created_at"  # the sort by age: ids rise with time
+
+
 class PageRequest(NamedTuple):
     """Which page of a list to read."""
 
     limit: int = 50
     cursor: str | None = None
-    oldest_first: bool = False
+    oldest_first: bool = False  # else the newest first; of another sort, the smallest first
+    sort: str = AGE  # what the list is sorted by; rows of equal places are sorted by age
+
+
+def identity(id: Any) -> Any:
+    """Return the id itself: of a list that is sorted by age it is the place of a row."""
+    return id
 
 
 class RowPage(NamedTuple, Generic[Row]):
@@ -33,13 +43,16 @@ class RowPage(NamedTuple, Generic[Row]):
     more: bool  # whether there is another row behind the last one
     key: Any  # the column of ids; a type checker would take its type for that of a value
     asked: PageRequest
-    last: Any  # id of the last row of this page, also where that cannot be read; empty without one
+    shown: tuple[Any, ...]  # ids of this page in order, also of rows that cannot be read
     unreadable: tuple[str, ...]  # ids of the rows of this page that cannot be read
+    place_of: Callable[[Any], object] = identity  # what a cursor says of an id: its place
 
     @property
     def next_cursor(self) -> str | None:
         """The cursor of the next page; None on the last one."""
-        return make_cursor(self.key, self.asked, self.last) if self.more else None
+        if not self.more or not self.shown:
+            return None
+        return make_cursor(self.key, self.asked, self.place_of(self.shown[-1]))
 
     def id_of(self, row: Row) -> Any:
         """Return what the list orders a row by."""
@@ -47,13 +60,12 @@ class RowPage(NamedTuple, Generic[Row]):
 
     def cursor_behind(self, index: int) -> str:
         """Return the cursor of the page that begins behind a row of this one."""
-        return make_cursor(self.key, self.asked, self.id_of(self.rows[index]))
+        return make_cursor(self.key, self.asked, self.place_of(self.id_of(self.rows[index])))
 
     def unreadable_before(self, index: int) -> list[str]:
         """Return the ids of rows that cannot be read which stand before a row of this page."""
-        end = self.id_of(self.rows[index])
-        before = end.__gt__ if self.asked.oldest_first else end.__lt__
-        return [str(id) for id in self.unreadable if before(id)]
+        end = self.shown.index(self.id_of(self.rows[index]))
+        return [str(id) for id in self.shown[:end] if id in self.unreadable]
 
 
 def fetch_page(
@@ -72,11 +84,18 @@ def fetch_page(
     ids: list[Any] = sorted([*by_id, *found.unreadable], reverse=not page.oldest_first)
     shown, more = ids[: page.limit], len(ids) > page.limit
     rows = [by_id[id] for id in shown if id in by_id]
+    return RowPage(rows, more, key, page, tuple(shown), left_out(shown, by_id, key))
+
+
+def left_out(
+    shown: Sequence[Any], by_id: Container[Any], key: InstrumentedAttribute[Any]
+) -> tuple[Any, ...]:
+    """Return the ids of a page whose rows cannot be read, which the log names."""
     unreadable = tuple(id for id in shown if id not in by_id)
     if unreadable:
         log = structlog.get_logger(__name__).bind(table=key.class_.__tablename__)
         log.warning("lists: rows cannot be read, they are left out", ids=unreadable)
-    return RowPage(rows, more, key, page, shown[-1] if shown else "", unreadable)
+    return unreadable
 
 
 def make_cursor(key: InstrumentedAttribute[Key], page: PageRequest, after: object) -> str:
@@ -84,7 +103,8 @@ def make_cursor(key: InstrumentedAttribute[Key], page: PageRequest, after: objec
 
     The check is no secret. Whoever computes it names a place in a list that the key may read.
     """
-    place = f"{key} {'up' if page.oldest_first else 'down'} {after}"
+    by = "" if page.sort == AGE else f" by {page.sort}"
+    place = f"{key}{by} {'up' if page.oldest_first else 'down'} {after}"
     return f"{after}.{hashlib.sha256(place.encode()).hexdigest()[:_CHECK_DIGITS]}"
 
 

@@ -9,6 +9,7 @@ from service.db.base import Json
 from service.db.repositories.jobs import JobRepository
 from service.db.repositories.paging import PageRequest, RowPage, fetch_page
 from service.db.repositories.rows import load_row
+from service.db.repositories.sorted_lists import Sort, by_text, fetch_sorted
 from service.db.tables import TargetChunk, TargetSet
 from service.errors import (
     TargetSetNotFoundError,
@@ -47,6 +48,9 @@ class TargetSetRepository:
         query = select(TargetSet)
         if teacher_id is not None:
             query = query.where(TargetSet.teacher_id == teacher_id)
+        if page.sort == "name":
+            by_name = Sort(TargetSet.name, by_text)
+            return fetch_sorted(self._session, query, TargetSet.id, by_name, page)
         return fetch_page(self._session, query, TargetSet.id, page)
 
     def add(self, target_set: TargetSet) -> None:

@@ -5,15 +5,13 @@ from sqlalchemy.orm import Session
 
 from service.db.repositories.paging import PageRequest, RowPage, fetch_page
 from service.db.repositories.rows import load_row
-from service.db.tables import TargetSet, Teacher
-from service.errors import (
-    InUseError,
-    TeacherNotFoundError,
-)
+from service.db.repositories.sorted_lists import Sort, by_text, fetch_sorted
+from service.db.tables import Teacher
+from service.errors import TeacherNotFoundError
 
 
 class TeacherRepository:
-    """Stores, reads and deletes teachers."""
+    """Stores and reads teachers."""
 
     def __init__(self, session: Session) -> None:
         self._session = session
@@ -30,20 +28,12 @@ class TeacherRepository:
         query = select(Teacher)
         if name is not None:
             query = query.where(Teacher.name == name)
+        if page.sort == "name":
+            by_name = Sort(Teacher.name, by_text)
+            return fetch_sorted(self._session, query, Teacher.id, by_name, page)
         return fetch_page(self._session, query, Teacher.id, page)
 
     def add(self, teacher: Teacher) -> None:
         """Store a new teacher."""
         self._session.add(teacher)
-        self._session.flush()
-
-    def delete(self, teacher_id: str) -> None:
-        """Delete a teacher. Raises TeacherNotFoundError, and InUseError if a target set uses it."""
-        teacher = self.get(teacher_id)
-        users = self._session.scalars(
-            select(TargetSet.id).where(TargetSet.teacher_id == teacher_id).limit(1)
-        )
-        if used_by := users.first():
-            raise InUseError("teacher", teacher_id, f"target set {used_by}")
-        self._session.delete(teacher)
         self._session.flush()
