@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple, TypeVar
 
+import structlog
 from sqlalchemy.orm import Session
 
 from service.api.upkeep import policy_or_none
@@ -35,6 +36,7 @@ from service.web.job_rows import JobRow, any_job_row, job_rows
 from service.web.weight_map import WeightPicture, draw_weights
 
 Found = TypeVar("Found")
+_log = structlog.get_logger(__name__)
 WIDE, NARROW = 880, 352  # px, of the plots on a screen and on a phone
 _JOBS_SHOWN, COSTS_READ = 25, 500
 
@@ -96,6 +98,7 @@ def read_chip(
     jobs = JobRepository(session).list(JobFilter(chip_id=chip_id), PageRequest(_JOBS_SHOWN, cursor))
     rows = job_rows(session, jobs, kinds, now)
     if found.unreadable:
+        _log.warning("pages: the row of a chip is damaged, its page says so", chip_id=chip_id)
         name = OverviewRepository(session).chip_names([chip_id]).get(chip_id, chip_id)
         return _damaged(chip_id, name)._replace(jobs=rows, jobs_cursor=jobs.next_cursor)
     if not found.rows:
@@ -128,7 +131,8 @@ class _Reader:
             silence=None if chip.retired_at else silence,
             running=self._running(),
             waiting=queue.depth,
-            health=chip.health,
+            # The last health of a chip that cannot be reached says nothing of now.
+            health=chip.health if chip.retired_at or silence is None else ChipState.OFFLINE,
             model=self._part("model", lambda: model_of(chip)) or "",
             facts=self._part("figures", lambda: _facts(chip)) or (),
             version=self._version(version),

@@ -166,6 +166,15 @@ def test_a_chip_that_was_never_calibrated_says_what_to_do(world: World) -> None:
     assert "/probe" not in page  # it needs weights in force
 
 
+def test_without_a_student_there_is_nothing_to_calibrate_to(world: World) -> None:
+    chip = world.register_chip("new")["id"]
+    page = page_of(world, f"{chip}/calibrate")
+    assert "There is no student yet." in page
+    assert '<button type="submit">Calibrate' not in page
+    world.trained_student()
+    assert '<button type="submit">Calibrate new' in page_of(world, f"{chip}/calibrate")
+
+
 def test_a_chip_that_is_offline_says_since_when(world: World) -> None:
     chip = world.register_chip("silent")["id"]
     heard = utc_now() - timedelta(days=1)
@@ -176,6 +185,7 @@ def test_a_chip_that_is_offline_says_since_when(world: World) -> None:
         agent.heartbeat_at = agent.alive_until = heard
         session.add(agent)
     page = page_of(world, chip)
+    assert '<span class="health offline">offline</span>' in page  # never as it was last
     assert (
         f"silent is offline: its agent at http://10.0.0.9:1 was last heard of at {heard:%Y}" in page
     )
