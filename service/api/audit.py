@@ -28,7 +28,7 @@ async def _wanted(
 
 
 @router.get("", response_model=Page[AuditView])
-def list_audit_events(
+def list_audit(
     context: ContextDep, page: PageDep, wanted: Annotated[AuditFilter, Depends(_wanted)]
 ) -> Response:
     """List changes, newest first: of keys, sessions, teachers, target sets, chips, jobs, agents."""
