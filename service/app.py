@@ -22,6 +22,7 @@ from service.api import (
     target_sets,
     teachers,
     upkeep,
+    webhooks,
 )
 from service.api.auth import READ
 from service.api.batches import Batches
@@ -71,6 +72,7 @@ _ROUTERS = (  # searched from the top: the most frequent requests first
     upkeep.router,
     keys.router,
     audit.router,
+    webhooks.router,
     sessions.router,
     health.router,
 )

@@ -80,6 +80,12 @@ class AgentSecretError(ServiceError):
         self.agent_id = agent_id
 
 
+class WebhookNotFoundError(NotFoundError):
+    """No webhook has this id."""
+
+    what = "webhook"
+
+
 class KeyNotFoundError(NotFoundError):
     """No API key has this id."""
 

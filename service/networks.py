@@ -29,15 +29,20 @@ class ForbiddenAddressError(Exception):
 
 
 class AgentNetworks:
-    """The networks in which agents may live."""
+    """The networks in which agents may live, or the receivers of webhooks."""
 
-    def __init__(self, networks: Sequence[str], own_port: int | None = None) -> None:
+    def __init__(
+        self, networks: Sequence[str], own_port: int | None = None, whose: str = "agent"
+    ) -> None:
         """`own_port` is the port of this service, on addresses of this machine.
+
+        `whose` is "agent" or "webhook", for messages.
 
         Raises ValueError for text that names no network.
         """
         self._networks = [ipaddress.ip_network(text) for text in networks]
         self._own_port = own_port
+        self._whose = whose
 
     def resolve(self, host: str, port: int) -> list[str]:
         """Return the addresses of a host, all of which may be called.
@@ -63,8 +68,8 @@ class AgentNetworks:
         if not any(address in network for network in self._networks):
             allowed = ", ".join(map(str, self._networks)) or "none"
             raise ForbiddenAddressError(
-                f"{address} is in none of the networks of agents ({allowed}); the setting is "
-                "TANDEMCAL_AGENT_NETWORKS"
+                f"{address} is in none of the networks of {self._whose}s ({allowed}); the setting "
+                f"is TANDEMCAL_{self._whose.upper()}_NETWORKS"
             )
 
 

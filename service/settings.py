@@ -69,6 +69,10 @@ class Settings(BaseSettings):
     # Where agents may be called, such as ["10.1.0.0/16"]. None: private networks and this machine
     # for `tandemcal up`, none for `tandemcal api`.
     agent_networks: tuple[str, ...] | None = None
+    # Where webhooks may be sent. None: where agents may be called.
+    webhook_networks: tuple[str, ...] | None = None
+    webhook_retry_s: PositiveFloat = 5.0  # until the second attempt; then doubled, up to 6 hours
+    webhook_disable_days: PositiveFloat = 5.0  # a webhook that fails for this long is disabled
     # Certificate authority of agents, PEM: only this one is trusted, and only https is called.
     agent_ca: Path | None = None
     agent_heartbeat_s: PositiveFloat = 5.0  # interval between heartbeats of a chip agent
@@ -93,7 +97,7 @@ class Settings(BaseSettings):
     log_json: bool = False
     log_level: str = Field(default="info", pattern="^(debug|info|warning|error)$")
 
-    @field_validator("agent_networks")
+    @field_validator("agent_networks", "webhook_networks")
     @classmethod
     def _are_networks(cls, names: tuple[str, ...] | None) -> tuple[str, ...] | None:
         AgentNetworks(names or ())

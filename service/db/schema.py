@@ -2,7 +2,14 @@
 
 from sqlalchemy import MetaData
 
-from service.db import access_tables, agent_tables, audit_tables, tables, upkeep_tables
+from service.db import (
+    access_tables,
+    agent_tables,
+    audit_tables,
+    tables,
+    upkeep_tables,
+    webhook_tables,
+)
 from service.db.base import Base
 
 _MODULES = (  # loading them registers the tables
@@ -11,6 +18,7 @@ _MODULES = (  # loading them registers the tables
     agent_tables,
     audit_tables,
     upkeep_tables,
+    webhook_tables,
 )
 
 

@@ -5,12 +5,13 @@ from contextlib import closing
 from typing import NamedTuple
 
 import structlog
-from sqlalchemy import make_url, select, text
+from sqlalchemy import make_url, select, text, update
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
 from service.db.agent_tables import Agent
 from service.db.session import BUSY_TIMEOUT, Database
+from service.db.webhook_tables import Webhook
 from service.secret_cipher import SecretCipher
 
 
@@ -19,6 +20,7 @@ class _Found(NamedTuple):
 
     in_clear: int
     lost: int
+    lost_of_webhooks: int
 
 
 def renew_secrets(database: Database, cipher: SecretCipher) -> None:
@@ -28,13 +30,19 @@ def renew_secrets(database: Database, cipher: SecretCipher) -> None:
     files of the database. Where that is impossible, the log says so.
     """
     with database.writing() as session:
-        found = _renew_agents(session, cipher)
+        found = _Found(*_renew_agents(session, cipher), _renew_webhooks(session, cipher))
     log = structlog.get_logger(__name__)
     if found.lost:
         log.warning(
             "secrets: some were encrypted with keys that are not known here, their agents have to "
             "register again",
             agents=found.lost,
+        )
+    if found.lost_of_webhooks:
+        log.warning(
+            "secrets: some were encrypted with keys that are not known here, their webhooks are "
+            "disabled until they get new ones",
+            webhooks=found.lost_of_webhooks,
         )
     if found.in_clear:
         log.info("secrets: those that stood in clear are encrypted now", agents=found.in_clear)
@@ -48,20 +56,36 @@ def renew_secrets(database: Database, cipher: SecretCipher) -> None:
             )
 
 
-def _renew_agents(session: Session, cipher: SecretCipher) -> _Found:
+def _renew_agents(session: Session, cipher: SecretCipher) -> tuple[int, int]:
+    """Renew those of agents; return how many stood in clear, and how many are lost."""
     in_clear = lost = 0
-    for agent in session.scalars(select(Agent).with_for_update()):
-        stored = agent.encrypted_secret
-        if agent.secret:
-            agent.secret, agent.encrypted_secret = "", cipher.encrypt(agent.secret)
-            in_clear += 1
-        elif stored is not None and cipher.is_newest(stored):
+    columns = select(Agent.id, Agent.secret, Agent.encrypted_secret)
+    for agent_id, clear, stored in session.execute(columns.with_for_update()).all():
+        if not clear and stored is not None and cipher.is_newest(stored):
             continue
-        elif (secret := cipher.decrypt(stored)) is None:
+        secret = clear or cipher.decrypt(stored)
+        if secret is None:
             lost += 1
-        else:
-            agent.encrypted_secret = cipher.encrypt(secret)
-    return _Found(in_clear, lost)
+            continue
+        in_clear += bool(clear)
+        renewed = {"secret": "", "encrypted_secret": cipher.encrypt(secret)}
+        session.execute(update(Agent).where(Agent.id == agent_id).values(renewed))
+    return in_clear, lost
+
+
+def _renew_webhooks(session: Session, cipher: SecretCipher) -> int:
+    """Renew those of webhooks; return how many are lost."""
+    lost = 0
+    query = select(Webhook.id, Webhook.encrypted_secret).with_for_update()
+    for webhook_id, stored in session.execute(query).all():
+        if cipher.is_newest(stored):
+            continue
+        if (secret := cipher.decrypt(stored)) is None:
+            lost += 1
+            continue
+        renewed = update(Webhook).where(Webhook.id == webhook_id)
+        session.execute(renewed.values(encrypted_secret=cipher.encrypt(secret)))
+    return lost
 
 
 def _rewrite(database: Database) -> None:

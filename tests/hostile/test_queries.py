@@ -23,6 +23,7 @@ LISTS = [
     "/v1/chips/{chip_id}/history",
     "/v1/audit",
     "/v1/keys",
+    "/v1/webhooks",
 ]
 PAGES = ["/", "/fragments/fleet", "/jobs/x", "/fragments/jobs/x", "/login", "/static/icon.svg"]
 

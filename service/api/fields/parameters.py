@@ -20,5 +20,6 @@ PARAMETERS: Mapping[str, Meaning] = {
     "wait": Meaning("How long to wait for the end, or for a change", "s"),
     "job_id": Meaning("Id of the job"),
     "key_id": Meaning("Id of the API key"),
+    "webhook_id": Meaning("Id of the webhook"),
     "fingerprint_id": Meaning("Id of the fingerprint"),
 }

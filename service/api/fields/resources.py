@@ -6,6 +6,25 @@ from service.api.fields.meaning import Meaning
 
 _ID = "Id (UUIDv7) of "
 
+_WEBHOOK = {
+    "url": Meaning("Address to which events are sent, by POST"),
+    "events": Meaning("Types of events; null: all but job.progress and job.log"),
+    "secret": Meaning("Messages are signed with it: whsec_ and base64"),
+    "enabled": Meaning("Whether events are sent"),
+    "error": Meaning("Why the last attempt failed; null: it did not"),
+}
+_VIEW = ("url", "events", "enabled", "error")
+_OF_WEBHOOKS = {
+    f"{model}.{name}": _WEBHOOK[name]
+    for model, names in {
+        "WebhookRequest": ("url", "events", "secret"),
+        "WebhookPatch": ("url", "events", "secret", "enabled"),
+        "WebhookView": _VIEW,
+        "NewWebhookView": (*_VIEW, "secret"),
+    }.items()
+    for name in names
+}
+
 RESOURCES: Mapping[str, Meaning] = {
     # What most resources have
     "id": Meaning(_ID + "this resource"),
@@ -107,6 +126,17 @@ RESOURCES: Mapping[str, Meaning] = {
     "calibrate_due_at": Meaning("When the next calibration is due, UTC; null: none is planned"),
     "expiry_due_at": Meaning("When to act before the validity ends, UTC; null: not planned"),
     "note": Meaning("Why the last planned job was not submitted; null: it was"),
+    # Webhooks
+    **_OF_WEBHOOKS,
+    "last_seq": Meaning("Events up to this number are done with", "1"),
+    "attempts": Meaning("Failed attempts at the event that comes next", "attempts"),
+    "failing_since": Meaning("First failure since the last delivery, UTC; null: none"),
+    "next_try_at": Meaning("When the next attempt may begin, UTC"),
+    "delivered_at": Meaning("When an event was delivered last, UTC; null: never"),
+    "given_up": Meaning("Events that were refused for a day and left out", "events"),
+    "delivered": Meaning("Whether the receiver took the message"),
+    "DeliveryView.error": Meaning("Why it was not delivered; null: it was"),
+    "duration_s": Meaning("How long the attempt took", "s"),
     # Agents
     "agent_id": Meaning("Id that the agent chose for itself"),
     "url": Meaning("Address at which workers reach the agent"),

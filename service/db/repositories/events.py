@@ -62,6 +62,12 @@ class EventRepository:
         """
         return self.batch_after(seq, job_id=job_id, chip_id=chip_id, types=types, limit=limit).rows
 
+    def without(self, types: Sequence[str], seq: int, limit: int) -> list[Event]:
+        """Return events of all other types numbered above `seq`, oldest first."""
+        _EVENTS.write(self._session)
+        query = select(Event).where(Event.seq > seq, Event.type.not_in(types))
+        return self._readable(query.order_by(Event.seq).limit(limit)).rows
+
     def batch_after(
         self,
         seq: int,

@@ -16,6 +16,8 @@ from service.jobs.queue.executor import Heartbeat, executor_lock
 from service.jobs.queue.maintenance import QueueMaintenance
 from service.jobs.queue.stalled import UnstartedDispatches
 from service.jobs.upkeep.upkeep import Upkeep
+from service.jobs.webhooks.sender import WebhookSender
+from service.secret_cipher import open_cipher
 from service.settings import Settings
 
 _POLL_SQLITE = 1.0  # s: the latency that the queue adds; four times as often cost slow answers
@@ -55,6 +57,8 @@ class ExecutingEngine(SubmittingEngine):
         self._kinds = kinds
         self._lock = executor_lock(settings, database)
         self._upkeep = Upkeep(settings, database, self, self)
+        cipher = open_cipher(settings.secret_key_texts, settings.secret_key_file)
+        self._webhooks = WebhookSender(settings, database, cipher)
         self._name: str | None = None
         self._runner: JobRunner | None = None
         self._heartbeat: Heartbeat | None = None
@@ -79,10 +83,12 @@ class ExecutingEngine(SubmittingEngine):
         self._maintenance.add(PeriodicTask(unstarted.requeue, stalled.UNSTARTED_INTERVAL))
         self._maintenance.start()
         self._upkeep.start()
+        self._webhooks.start()
 
     def stop(self) -> None:
         """Start no more jobs; those that run are handed over, others are dispatched at once."""
         self._upkeep.stop()
+        self._webhooks.stop()
         if self._runner is not None and self._heartbeat is not None:
             self._runner.stop()
             DBOS.destroy(destroy_registry=True)

@@ -1,0 +1,1 @@
+"""Webhooks: events sent to receivers, signed, one after the other, until they arrive."""
