@@ -3,6 +3,7 @@
 import re
 from datetime import UTC, datetime
 
+from fastapi.testclient import TestClient
 from sqlalchemy import insert
 
 from service.db.tables import Chip
@@ -67,3 +68,23 @@ def test_chips_are_found_by_name_and_health_in_the_address(world: World) -> None
 def test_an_order_that_is_not_known_is_refused(world: World) -> None:
     assert world.client.get("/?sort=beauty").status_code == 422
     assert world.client.get("/?page=0").status_code == 422
+
+
+def test_the_cells_of_the_strip_have_the_names_of_the_table_in_its_order(world: World) -> None:
+    with_chips(world, 130)
+    address = re.findall(r'data-strip="([^"]+)"', world.client.get("/").text)[0]
+    cells = world.client.get(address).json()
+    assert cells[0] == ["chip-00129", "bad"]
+    assert [name for name, _ in cells][:100] == shown(world, "/")
+    assert len(cells) == 130
+    filtered = re.findall(r'data-strip="([^"]+)"', world.client.get("/?q=00012").text)[0]
+    assert world.client.get(filtered).json() == [["chip-00012", "good"]]
+
+
+def test_the_strip_is_one_stop_of_the_tab_key_and_its_names_need_a_session(world: World) -> None:
+    with_chips(world, 130)
+    strip = world.client.get("/").text.partition("data-strip")[2].partition("</div>")[0]
+    assert strip.count('tabindex="0"') == 1
+    assert "<a " not in strip
+    stranger = TestClient(world.client.app)
+    assert stranger.get("/fragments/strip").status_code == 401
