@@ -2,10 +2,11 @@
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
 
 from fastapi import FastAPI
+from sqlalchemy.orm import Session
 from starlette.concurrency import run_in_threadpool
 
 from service.api import (
@@ -36,6 +37,7 @@ from service.api.job_reader import JobReader
 from service.api.notifier import EventNotifier
 from service.api.queries import KNOWN_QUERIES
 from service.api.rate_limits import RateLimits
+from service.api.submissions import submit_together
 from service.api.threads import make_threads
 from service.artifacts import ArtifactStore
 from service.db.session import Database
@@ -43,6 +45,7 @@ from service.disk_space import DiskSpace
 from service.jobs.engine import JobEngine
 from service.jobs.kinds.memory import limit_of
 from service.jobs.kinds.registry import KINDS, JobKinds
+from service.jobs.submit import Submitter
 from service.metrics import make_registry
 from service.secret_cipher import open_cipher
 from service.settings import Settings
@@ -163,6 +166,11 @@ def _compose(settings: Settings, engine: MakeEngine | JobEngine, kinds: JobKinds
     made = engine(settings, database, kinds) if callable(engine) else engine
     threads = make_threads()
     cipher = open_cipher(settings.secret_key_texts, settings.secret_key_file)
+    memory_limit = limit_of(settings) if made.runs_jobs_here else settings.job_memory_bytes
+
+    def submitter(session: Session, now: datetime) -> Submitter:
+        return Submitter(session, made, now, kinds=kinds, memory_limit=memory_limit)
+
     silence = timedelta(seconds=settings.agent_silence_s)
     return Context(
         settings=settings,
@@ -175,8 +183,9 @@ def _compose(settings: Settings, engine: MakeEngine | JobEngine, kinds: JobKinds
         kinds=kinds,
         metrics=make_registry(database),
         disk=DiskSpace(settings.data_dir, settings.reserve_bytes, settings.artifacts_dir),
-        memory_limit=limit_of(settings) if made.runs_jobs_here else settings.job_memory_bytes,
+        memory_limit=memory_limit,
         threads=threads,
         jobs=Batches(JobReader(database).read),
+        submissions=Batches(partial(submit_together, database, submitter), threads.writers),
         heartbeats=Batches(partial(agents.hear, database, cipher, silence), threads.writers),
     )

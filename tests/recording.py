@@ -1,5 +1,7 @@
 """A job engine for tests of everything around it."""
 
+from collections.abc import Sequence
+
 from sqlalchemy.orm import Session
 
 from service.db.tables import Job
@@ -15,9 +17,9 @@ class RecordingEngine:
         self.cancelled: list[str] = []
         self.running = False
 
-    def enqueue(self, session: Session, job: Job) -> None:
+    def enqueue(self, session: Session, jobs: Sequence[Job]) -> None:
         assert session.in_transaction()
-        self.queued.append(job.id)
+        self.queued.extend(job.id for job in jobs)
 
     def cancel_queued(self, job_id: str) -> None:
         self.cancelled.append(job_id)

@@ -103,7 +103,7 @@ def hear(
     """Record heartbeats in one transaction; `silence` is how long an agent may be quiet."""
     with database.writing() as session:
         now = clock(session)
-        return HeartbeatRepository(session, cipher).record(beats, now, now + silence)
+        return HeartbeatRepository(session, cipher).note(beats, now, now + silence)
 
 
 def _registration(body: AgentRequest, settings: Settings) -> Registration:

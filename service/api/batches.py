@@ -28,11 +28,12 @@ class Batches(Generic[Item, Found]):
         """`work` returns what becomes of each item; an error is raised to the one who sent it.
 
         It runs in one of `threads`, or of those that read. If it raises, nothing must have
-        happened: each item is then worked on alone.
+        happened: each item is then worked on alone. So is one whose outcome is `WorkAlone`.
         """
         self._work, self._threads, self._most = work, threads, most
         self._waiting: list[_Waiting[Item, Found]] = []
         self._running: asyncio.Task[None] | None = None
+        self._alone: set[asyncio.Task[None]] = set()
 
     async def add(self, item: Item) -> Found:
         """Return what the work makes of this item. Raises the error that it ends in."""
@@ -48,23 +49,45 @@ class Batches(Generic[Item, Found]):
     async def _run(self) -> None:
         while self._waiting:
             batch, self._waiting = self._waiting[: self._most], self._waiting[self._most :]
-            found = await self._together([one.item for one in batch])
-            for one, outcome in zip(batch, found, strict=True):
-                if not one.outcome.done():  # its client has not gone
-                    one.outcome.set_result(outcome)
+            for one, outcome in zip(batch, await self._together(batch), strict=True):
+                if isinstance(outcome, WorkAlone):
+                    self._start(one)
+                else:
+                    one.hear(outcome)
         self._running = None
 
-    async def _together(self, items: Sequence[Item]) -> Sequence[Found | Exception]:
+    async def _together(
+        self, batch: Sequence["_Waiting[Item, Found]"]
+    ) -> Sequence[Found | Exception]:
+        items = [one.item for one in batch]
         try:
             return await to_thread.run_sync(self._work, items, limiter=self._threads)
         except AWAY as error:  # it would be away for each of them
-            return [error] * len(items)
+            return [error] * len(batch)
         except Exception as error:  # of one of them, maybe
-            if len(items) == 1:
-                return [error]
-        return [outcome for item in items for outcome in await self._together([item])]
+            return [error if len(batch) == 1 else WorkAlone()] * len(batch)
+
+    def _start(self, one: "_Waiting[Item, Found]") -> None:
+        """Work on an item alone, beside the batches: what it waits for holds up nobody else."""
+
+        async def alone() -> None:
+            (outcome,) = await self._together([one])
+            one.hear(outcome)
+
+        task = asyncio.create_task(alone())
+        self._alone.add(task)  # the loop itself would forget it
+        task.add_done_callback(self._alone.discard)
+
+
+class WorkAlone(Exception):  # noqa: N818  # a wish, not an error
+    """The outcome of an item in a batch that has to be worked on by itself."""
 
 
 class _Waiting(NamedTuple, Generic[Item, Found]):
     item: Item
     outcome: "asyncio.Future[Found | Exception]"
+
+    def hear(self, outcome: Found | Exception) -> None:
+        """Hand over the outcome, unless the client has gone."""
+        if not self.outcome.done():
+            self.outcome.set_result(outcome)

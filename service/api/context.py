@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Coroutine
 from datetime import UTC, datetime
-from typing import Annotated, Any, NamedTuple, cast
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, cast
 
 from fastapi import Depends, Query, Request
 from prometheus_client import CollectorRegistry
@@ -25,6 +25,9 @@ from service.schemas.base import Instant
 from service.secret_cipher import SecretCipher
 from service.settings import Settings
 
+if TYPE_CHECKING:  # it needs this module
+    from service.api.submissions import Submitted, Submitting
+
 Responses = dict[int | str, dict[str, Any]]  # how the OpenAPI document describes a route's answers
 
 
@@ -44,6 +47,7 @@ class Context(NamedTuple):
     threads: Threads
     heartbeats: Batches[Heartbeat, HeardAgent]
     jobs: Batches[str, JobSnapshot]  # by id
+    submissions: "Batches[Submitting, Submitted]"
     memory_limit: int | None  # of one job, bytes; None where other machines run the jobs
 
     def submitter(self, session: Session, now: datetime, key_id: str | None) -> Submitter:

@@ -1,5 +1,6 @@
 """Idempotency-Key: a request that is sent twice creates one resource."""
 
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Annotated, Generic, NamedTuple, TypeVar
 
@@ -17,6 +18,7 @@ from service.digests import sha256_hex
 from service.errors import ConflictError
 from service.request_errors import IdempotencyKeyMissingError, IdempotencyMismatchError
 
+_TAKEN = "Another request with the same Idempotency-Key is being answered; try again shortly."
 _DESCRIPTION = "the same request with the same key returns what the first one made"
 KeyHeader = Annotated[
     str | None,
@@ -84,7 +86,7 @@ class IdempotentRequest:
         """Lock the key until the transaction of `session` ends: a second request waits."""
         self._route, self._key = f"{route} of {once.owner}", once.key
         if self._key is not None:
-            locks.hold(session, f"once {self._route} {self._key}")
+            locks.hold(session, _lock_name(self._route, self._key))
         self._keys = IdempotencyRepository(session)
         text = body if isinstance(body, str) else body.model_dump_json()
         self._body_sha256 = sha256_hex(text.encode())
@@ -116,7 +118,60 @@ class IdempotentRequest:
             created_at=now,
         )
         if not self._keys.add(row):
-            raise ConflictError(
-                "Another request with the same Idempotency-Key is being answered; try again "
-                "shortly."
-            )
+            raise ConflictError(_TAKEN)
+
+
+class IdempotentRequests:
+    """Requests of one route that come together, each under its Idempotency-Key."""
+
+    def __init__(
+        self, session: Session, route: str, requests: Sequence[tuple[Once, BaseModel]]
+    ) -> None:
+        """Lock all keys until the transaction of `session` ends: a second request waits."""
+        routes = [f"{route} of {once.owner}" for once, _ in requests]
+        given = [(once.key or "", one) for (once, _), one in zip(requests, routes, strict=True)]
+        locks.hold_all(session, (_lock_name(one, key) for key, one in given))
+        self._given = given
+        self._digests = [sha256_hex(body.model_dump_json().encode()) for _, body in requests]
+        self._repository = IdempotencyRepository(session)
+        self._earlier = self._repository.find_all(set(given))
+        # Places of requests whose key an earlier request sent, and of those whose key another one
+        # that came together with them sends too.
+        self.known = [place for place, key in enumerate(given) if key in self._earlier]
+        self.repeated = [
+            place
+            for place, key in enumerate(given)
+            if key not in self._earlier and key in given[:place]
+        ]
+
+    def earlier_result(self, place: int) -> str:
+        """Id of the resource that an earlier request created under the key of the one at `place`.
+
+        Raises IdempotencyMismatchError if the earlier request had another body.
+        """
+        found = self._earlier[self._given[place]]
+        if found.body_sha256 != self._digests[place]:
+            raise IdempotencyMismatchError(found.key)
+        return found.resource_id
+
+    def remember(self, made: Mapping[int, str], now: datetime) -> None:
+        """Store which resource the request at each place created.
+
+        Raises ConflictError if another request has just taken a key.
+        """
+        rows = [
+            {
+                "key": self._given[place][0],
+                "route": self._given[place][1],
+                "body_sha256": self._digests[place],
+                "resource_id": resource_id,
+                "created_at": now,
+            }
+            for place, resource_id in made.items()
+        ]
+        if rows and not self._repository.add_all(rows):
+            raise ConflictError(_TAKEN)
+
+
+def _lock_name(route: str, key: str) -> str:
+    return f"once {route} {key}"

@@ -9,19 +9,18 @@ from fastapi.responses import PlainTextResponse
 from service.api import batch_cancelling, job_status
 from service.api.auth import OPERATE, READ, ActorDep
 from service.api.cancelling import cancel
-from service.api.context import ContextDep, PageDep, utc_now
+from service.api.context import ContextDep, PageDep
 from service.api.idempotency import (
-    IdempotentRequest,
     OnceAtMostDep,
     answer_made,
     made_earlier,
 )
 from service.api.lists import list_page
-from service.api.names import id_in, with_ids
+from service.api.names import id_in
 from service.api.retrying import retry
+from service.api.submissions import Submitting
 from service.api.threads import ServiceRouter
 from service.api.views import job_view, job_viewer
-from service.db.repositories.audit import AuditRepository
 from service.db.repositories.events import EventRepository
 from service.db.repositories.jobs import JobFilter, JobRepository
 from service.db.tables import Event
@@ -52,7 +51,7 @@ def _add_submit_job(router: APIRouter, bodies: Any) -> None:
         dependencies=[OPERATE],
         responses=made_earlier(JobView),
     )
-    def submit_job(
+    async def submit_job(
         body: Annotated[bodies, Body()],  # a type that is made with the service
         response: Response,
         context: ContextDep,
@@ -60,20 +59,9 @@ def _add_submit_job(router: APIRouter, bodies: Any) -> None:
         once: OnceAtMostDep,
     ) -> JobView:
         """Queue a job. The same Idempotency-Key with the same body returns the same job."""
-        now = utc_now()
-        with context.database.writing() as session:
-            idempotent = IdempotentRequest(session, "POST /v1/jobs", once, body)
-            if made := idempotent.earlier_result():
-                view = job_view(session, JobRepository(session).get(made))
-            else:
-                submitter = context.submitter(session, now, actor.key_id)
-                job = submitter.submit(with_ids(session, body))
-                idempotent.remember(job.id, now)
-                about = {"kind": job.kind, "chip_id": job.chip_id}
-                AuditRepository(session).record(actor, "job.submitted", job.id, now, **about)
-                view = job_view(session, job)
-        answer_made(response, f"/v1/jobs/{view.id}", earlier=made is not None)
-        return view
+        made = await context.submissions.add(Submitting(body, once, actor))
+        answer_made(response, f"/v1/jobs/{made.view.id}", earlier=made.earlier)
+        return made.view
 
 
 def _add_list_jobs(router: APIRouter, names: type[StrEnum]) -> None:

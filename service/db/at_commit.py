@@ -14,6 +14,7 @@ from sqlalchemy.orm import Session, SessionTransaction
 from service.db import locks
 
 Entry = TypeVar("Entry")
+_HELD_IN = "transaction that holds the lock of events"
 
 
 class AtCommit(Generic[Entry]):
@@ -38,7 +39,7 @@ class AtCommit(Generic[Entry]):
         if not pending or session.in_nested_transaction():
             return
         session.flush()
-        locks.hold(session, locks.EVENTS)
+        _hold_events(session)
         entries = [one.entry for one in pending]
         pending.clear()
         self._store(session, entries)
@@ -52,6 +53,14 @@ class AtCommit(Generic[Entry]):
         pending = self._pending(session)
         whole = undone.parent is None
         pending[:] = [one for one in pending if not (whole or _within(one.savepoint, undone))]
+
+
+def _hold_events(session: Session) -> None:
+    """Hold the lock of events; entries of several kinds take it once for their transaction."""
+    transaction = session.get_transaction()
+    if session.info.get(_HELD_IN) is not transaction:
+        locks.hold(session, locks.EVENTS)
+        session.info[_HELD_IN] = transaction
 
 
 class _Pending(NamedTuple, Generic[Entry]):

@@ -4,8 +4,9 @@ SQLite needs none: a transaction that writes holds the write lock of the whole d
 """
 
 import hashlib
+from collections.abc import Iterable
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import ARRAY, BigInteger, Connection, cast, func, select
 from sqlalchemy.orm import Session
 
 MIGRATIONS = "migrations"
@@ -19,6 +20,14 @@ def hold(unit: Session | Connection, name: str) -> None:
     """Wait for the lock and hold it. A transaction that holds several takes `EVENTS` last."""
     if _is_postgres(unit):
         unit.execute(select(func.pg_advisory_xact_lock(lock_key(name))))
+
+
+def hold_all(unit: Session | Connection, names: Iterable[str]) -> None:
+    """Wait for several locks and hold them; in one order, so that two who do this never block."""
+    keys = sorted({lock_key(name) for name in names})
+    if keys and _is_postgres(unit):
+        number = func.unnest(cast(keys, ARRAY(BigInteger))).column_valued("number")
+        unit.execute(select(func.pg_advisory_xact_lock(number)))
 
 
 def try_hold(unit: Session | Connection, name: str) -> bool:

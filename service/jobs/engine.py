@@ -1,5 +1,6 @@
 """The port of the job engine: it decides when a job runs, the lease decides who drives a chip."""
 
+from collections.abc import Sequence
 from typing import Protocol
 
 from sqlalchemy.orm import Session
@@ -15,8 +16,8 @@ class JobEngine(Protocol):
         """Whether the jobs run on this machine, and not on those of workers."""
         ...
 
-    def enqueue(self, session: Session, job: Job) -> None:
-        """Queue the job in the caller's transaction: both are kept, or neither."""
+    def enqueue(self, session: Session, jobs: Sequence[Job]) -> None:
+        """Queue the jobs in the caller's transaction: all are kept, or none."""
         ...
 
     def cancel_queued(self, job_id: str) -> None:

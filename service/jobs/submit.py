@@ -1,12 +1,15 @@
 """Submission of jobs: everything that can be checked is checked before a row exists."""
 
+from collections.abc import Collection, Sequence
 from datetime import datetime
+from typing import NamedTuple
 
 from pydantic import ValidationError
 from sqlalchemy.orm import Session
 
 from ltl_core.errors import ChipUnavailableError
 from service.db.repositories.agents import AgentRepository
+from service.db.repositories.chips import ChipRepository
 from service.db.repositories.jobs import JobRepository
 from service.db.session import clock
 from service.db.tables import Job
@@ -43,12 +46,36 @@ class Submitter:
         self._key_id = key_id
         self._kinds = kinds
         self._memory_limit = memory_limit
+        self._held: Collection[str] | None = None  # chips; None where no requests were looked at
+        self._silences: dict[str, str | None] = {}  # of chips, as far as they were asked for
 
     def submit(self, request: Submission) -> Job:
         """Queue the job that the request asks for, and return it.
 
+        Raises what `admit` raises; then nothing was stored.
+        """
+        return self.queue([self.admit(request)])[0]
+
+    def look_at(self, requests: Sequence[Submission]) -> None:
+        """Read what several requests that come together need, before each is admitted."""
+        chips = {one.chip_id for one in requests if isinstance(one, ChipSubmission)}
+        if chips:
+            self._held = ChipRepository(self._session).hold(chips)
+            agents, now = AgentRepository(self._session), clock(self._session)
+            offline = agents.offline(sorted(chips), now)
+            self._silences = dict.fromkeys(chips - offline)
+
+    def must_wait(self, request: Submission) -> bool:
+        """Tell whether to admit it waits for somebody: another unit changes its chip, maybe."""
+        if self._held is None or not isinstance(request, ChipSubmission):
+            return False
+        return request.chip_id not in self._held
+
+    def admit(self, request: Submission, key_id: str | None = None) -> "Admitted":
+        """Check a request, and store nothing. `key_id` is in place of that of all requests.
+
         Raises InvalidFieldsError, ChipUnavailableError, JobTooLargeError, and what the kind's
-        `admit` raises; then nothing was stored.
+        `admit` raises.
         """
         if request.queue_deadline is not None and request.queue_deadline <= self._now:
             raise InvalidFieldsError(FieldProblem("/queue_deadline", "this time is over"))
@@ -56,11 +83,20 @@ class Submitter:
         subject = kind.admit(self._session, request)
         check_memory(self._session, kind, request, self._memory_limit)
         silent = self._silence(request) if kind.needs_chip else None
-        job = self._queue(request, subject)
-        if silent is not None:
-            reason = f"its chip is offline: {silent}"
-            JobRepository(self._session).set_waiting(job.id, reason, self._now)
-        return job
+        return Admitted(request, subject, silent, key_id or self._key_id)
+
+    def queue(self, admitted: Sequence["Admitted"]) -> list[Job]:
+        """Queue the jobs of requests that were admitted, and return them in the same order."""
+        if not admitted:
+            return []
+        jobs = [new_job(one.request, one.subject, self._now, one.key_id) for one in admitted]
+        JobRepository(self._session).add_all(jobs)
+        self._engine.enqueue(self._session, jobs)
+        for job, one in zip(jobs, admitted, strict=True):
+            if one.silent is not None:
+                reason = f"its chip is offline: {one.silent}"
+                JobRepository(self._session).set_waiting(job.id, reason, self._now)
+        return jobs
 
     def again(self, job: Job) -> Job:
         """Queue a new job with the same request.
@@ -84,14 +120,19 @@ class Submitter:
         """
         if not isinstance(request, ChipSubmission):
             raise TypeError(f"A request of kind {request.kind} names no chip.")
-        agents = AgentRepository(self._session)
-        silent = agents.why_silent(request.chip_id, clock(self._session))
+        if request.chip_id not in self._silences:
+            agents, now = AgentRepository(self._session), clock(self._session)
+            self._silences[request.chip_id] = agents.why_silent(request.chip_id, now)
+        silent = self._silences[request.chip_id]
         if silent is not None and request.if_unavailable == "reject":
             raise ChipUnavailableError(request.chip_id, silent)
         return silent
 
-    def _queue(self, request: Submission, subject: JobSubject) -> Job:
-        job = new_job(request, subject, self._now, self._key_id)
-        JobRepository(self._session).add(job)
-        self._engine.enqueue(self._session, job)
-        return job
+
+class Admitted(NamedTuple):
+    """A request that was found good, and what its job's row names."""
+
+    request: Submission
+    subject: JobSubject
+    silent: str | None  # why its chip is offline
+    key_id: str | None  # of the key whose job it is; None for the service's own

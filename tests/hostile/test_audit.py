@@ -29,7 +29,7 @@ from tests.recording import RecordingEngine
 from tests.world import World, small_samples
 
 CHANGES_NOTHING_OF_A_USER = {
-    "hear_agent",  # heartbeats, every few seconds
+    "hear",  # heartbeats, every few seconds
     "_is_made",  # takes the lock of an Idempotency-Key, and stores nothing
 }
 

@@ -231,7 +231,7 @@ def test_a_job_waits_for_its_chip_and_starts_when_the_agent_is_back(world: World
     with database.writing() as session:
         key_id = str(AgentRepository(session).get("agent-1").key_id)
         beat = Heartbeat("agent-1", key_id)
-        HeartbeatRepository(session, world.context.cipher).record([beat], later, later + MINUTE)
+        HeartbeatRepository(session, world.context.cipher).note([beat], later, later + MINUTE)
         (dispatch,) = DispatchRepository(session, MINUTE).dispatch_next(later)
         attempt = begin_attempt(session, DispatchTicket(*dispatch[:2]), HOLDER, later)
         assert isinstance(attempt, Attempt)

@@ -60,7 +60,7 @@ def test_a_dispatch_that_the_engine_has_lost_is_requeued(lab: Lab) -> None:
     kept = a_job(lab, lab.chip("kept"))
     with lab.database.writing() as session:
         JobRepository(session).add(kept)
-        queue.enqueue(session, kept)
+        queue.enqueue(session, [kept])
     lost, running = (queued(lab, lab.chip(name)) for name in ("lost", "running"))
     started(lab, running, "gone", ttl=timedelta(0))
     with lab.database.writing() as session:
@@ -144,7 +144,7 @@ def enqueued(database: Database, engine: ExecutingEngine, lab: Lab, *, fails: bo
     job = a_job(lab, lab.chip(f"chip {fails}"))
     with database.writing() as session:
         JobRepository(session).add(job)
-        engine.enqueue(session, job)
+        engine.enqueue(session, [job])
         if fails:
             raise InterruptedError
     return job.id

@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -45,6 +45,7 @@ _SORTS = {
     "health": Sort(Chip.health, _by_health),
     "predicted_loss": Sort(cast(Chip.predicted_loss, Text), _by_points),
 }
+_HELD = "chips that this unit holds"
 
 
 class ChipFilter(NamedTuple):
@@ -81,13 +82,29 @@ class ChipRepository:
     def get_usable(self, chip_id: str) -> Chip:
         """Return a chip that takes jobs, and keep it from being retired until this unit ends.
 
-        Raises ChipNotFoundError and ChipRetiredError.
+        Raises ChipNotFoundError, RowDamagedError and ChipRetiredError.
         """
-        self._session.execute(select(Chip.id).where(Chip.id == chip_id).with_for_update(read=True))
-        chip = self.get(chip_id)
+        held: dict[str, Chip] = self._session.info.get(_HELD, {})
+        chip = held.get(chip_id)
+        if chip is None:
+            one = select(Chip.id).where(Chip.id == chip_id)
+            self._session.execute(one.with_for_update(read=True))
+            chip = self.get(chip_id)
         if chip.retired_at is not None:
             raise ChipRetiredError(chip_id)
         return chip
+
+    def hold(self, chip_ids: Collection[str]) -> Collection[str]:
+        """Read chips for `get_usable`, and keep them from being changed until this unit ends.
+
+        Return those that are held: not those that another unit is changing. No savepoint of this
+        unit may be undone, for it would take the locks along.
+        """
+        query = select(Chip).where(Chip.id.in_(sorted(chip_ids))).order_by(Chip.id)
+        found = self._session.scalars(query.with_for_update(read=True, skip_locked=True))
+        held: dict[str, Chip] = self._session.info.setdefault(_HELD, {})
+        held.update({chip.id: chip for chip in found})
+        return held.keys()
 
     def list(self, wanted: ChipFilter, page: PageRequest) -> RowPage[Chip]:
         """Return one page of chips."""

@@ -84,11 +84,18 @@ class DispatchRepository:
             return []
         return self._session.scalars(_in_order(now).limit(room)).all()
 
-    def dispatch_new(self, job: Job, now: datetime) -> Dispatch | None:
-        """Dispatch a job that was just added, unless it has to wait behind another one."""
-        if (job.not_before or now) > now or self._room(self._slots(now)) <= 0:
+    def dispatch_new(self, jobs: Sequence[Job], now: datetime) -> Dispatch | None:
+        """Dispatch the one of some jobs, just added, that waits alone.
+
+        Where several wait, they are put in order when the queue is looked after.
+        """
+        may_start = [job.id for job in jobs if (job.not_before or now) <= now]
+        if not may_start or self._room(self._slots(now)) <= 0:
             return None
-        return self._dispatch(job.id, now) if self._first_ready(2, now) == [job.id] else None
+        ready = self._first_ready(2, now)
+        if len(ready) != 1 or ready[0] not in may_start:
+            return None
+        return self._dispatch(ready[0], now)
 
     def dispatched_before(self, then: datetime) -> list[Dispatch]:
         """Return the dispatches before then of jobs that have not ended."""

@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 from service.db.at_commit import AtCommit
 from service.db.base import Json
 from service.db.isolation import ReadableRows, readable_rows
-from service.db.repositories.upsert import insert_if_new
+from service.db.repositories.upsert import insert_all_if_new
 from service.db.tables import Event
 
 
@@ -116,8 +116,7 @@ class EventRepository:
 
 
 def _insert(session: Session, pending: Sequence[dict[str, Any]]) -> None:
-    for values in pending:
-        insert_if_new(session, Event, values)
+    insert_all_if_new(session, Event, pending)
 
 
 _EVENTS = AtCommit("events", _insert)

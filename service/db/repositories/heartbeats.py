@@ -41,7 +41,7 @@ class HeartbeatRepository:
         self._session = session
         self._cipher = cipher
 
-    def record(
+    def note(
         self, beats: Sequence[Heartbeat], now: datetime, alive_until: datetime
     ) -> list[HeardAgent | Exception]:
         """Return the agent of each heartbeat, or why it was not recorded.

@@ -83,9 +83,14 @@ class JobRepository:
 
     def add(self, job: Job) -> None:
         """Store a new job, with the event `job.queued`."""
-        self._session.add(job)
+        self.add_all([job])
+
+    def add_all(self, jobs: Sequence[Job]) -> None:
+        """Store new jobs, each with the event `job.queued`."""
+        self._session.add_all(jobs)
         self._session.flush()
-        self._emit(job, "job.queued", str(job.attempt), {"kind": job.kind}, job.created_at)
+        for job in jobs:
+            self._emit(job, "job.queued", str(job.attempt), {"kind": job.kind}, job.created_at)
 
     def start(self, job_id: str, token: int, executor: str, now: datetime) -> Job:
         """Begin the next attempt of a job, driven by `token`.
@@ -114,10 +119,19 @@ class JobRepository:
         return job
 
     def write_progress(
-        self, job_id: str, token: int, progress: Json, spent: Json, now: datetime
+        self,
+        job_id: str,
+        token: int,
+        progress: Json,
+        spent: Json,
+        now: datetime,
+        *,
+        told: bool = True,
     ) -> None:
-        """Replace the progress, with one event a step. Raises AttemptSupersededError."""
+        """Replace the progress, with an event if it is `told`. Raises AttemptSupersededError."""
         self._change(job_id, token, {"progress": progress, "spent": spent}, *drives(token))
+        if not told:
+            return
         key = f"{progress.get('phase')}:{progress.get('step')}"
         payload = {"progress": progress, "spent": spent}
         self._emit(self.get(job_id), "job.progress", key, payload, now)

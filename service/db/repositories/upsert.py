@@ -3,6 +3,7 @@
 Values are given when a statement is executed, not written into it: SQLAlchemy compiles it once.
 """
 
+from collections.abc import Sequence
 from typing import Any, cast
 
 from sqlalchemy import Table
@@ -17,6 +18,16 @@ def insert_if_new(session: Session, table: type[Base], values: dict[str, Any]) -
     key = _table(table).primary_key.columns[0]
     statement = _insert(session, table).on_conflict_do_nothing().returning(key)
     return session.execute(statement, values).first() is not None
+
+
+def insert_all_if_new(session: Session, table: type[Base], rows: Sequence[dict[str, Any]]) -> bool:
+    """Insert rows in their order, unless a unique key is taken; return whether all were inserted.
+
+    It is one statement, however many they are.
+    """
+    key = _table(table).primary_key.columns[0]
+    statement = _insert(session, table).on_conflict_do_nothing().returning(key)
+    return len(session.execute(statement, list(rows)).all()) == len(rows)
 
 
 def put(session: Session, table: type[Base], values: dict[str, Any]) -> None:

@@ -14,11 +14,9 @@ from ltl_core.settings import Reset
 from service.bench.simulated import spec_of
 from service.db.repositories.chips import ChipRepository
 from service.db.repositories.jobs import JobRepository
-from service.db.repositories.students import StudentRepository
-from service.db.repositories.target_sets import TargetSetRepository
-from service.db.repositories.teachers import TeacherRepository
+from service.db.repositories.students import StudentOrigins, StudentRepository
 from service.db.repositories.weights import WeightRepository
-from service.db.tables import Chip, Job, Student
+from service.db.tables import Chip, Job, Student, Teacher
 from service.errors import ChipNotCalibratedError
 from service.jobs.kinds.spec import JobSubject
 from service.jobs.messages import Json
@@ -58,11 +56,11 @@ def find_chip_and_student(session: Session, request: ChipSubmission) -> ChipAndS
     CapacityError and UnsupportedLayerError.
     """
     chip = ChipRepository(session).get_usable(request.chip_id)
-    student = StudentRepository(session).get(_student_id(session, chip, request))
-    passes = _passes(session, chip, student, request.passes_max)
-    _check_drivable(session, student)
-    _check_codes(session, chip, student)
-    return ChipAndStudent(chip, student, passes)
+    origins = StudentRepository(session).with_origins(_student_id(session, chip, request))
+    passes = _passes(chip, origins.teacher, request.passes_max)
+    _check_drivable(origins)
+    _check_codes(chip, origins)
+    return ChipAndStudent(chip, origins.student, passes)
 
 
 def admit_on_chip(session: Session, request: ChipSubmission) -> JobSubject:
@@ -111,13 +109,12 @@ def _student_id(session: Session, chip: Chip, request: ChipSubmission) -> str:
     raise ChipNotCalibratedError(chip.id)
 
 
-def _passes(session: Session, chip: Chip, student: Student, allowed: int) -> int:
+def _passes(chip: Chip, teacher: Teacher, allowed: int) -> int:
     """Return the passes in which the network is placed: more than one only if that is allowed.
 
     Refuse a network that a simulated chip cannot hold. Others are asked when it is placed, but
     passes are planned by what they say of themselves.
     """
-    teacher = TeacherRepository(session).get(student.teacher_id)
     network = NetworkSpec.model_validate(teacher.network)
     if chip.backend != "simulated":
         known = allowed > 1 and chip.info
@@ -135,21 +132,20 @@ def _passes(session: Session, chip: Chip, student: Student, allowed: int) -> int
     return 1
 
 
-def _check_drivable(session: Session, student: Student) -> None:
+def _check_drivable(origins: StudentOrigins) -> None:
     """Refuse a student that needs frames, or neurons that no chip has."""
-    summary = TargetSetRepository(session).get(student.target_set_id).summary or {}
-    if summary.get("frames"):
+    if (origins.target_set.summary or {}).get("frames"):
         raise wrong_student("it learned from sequences of frames; chips are shown still inputs")
-    if student.reset != Reset.ZERO:
+    if origins.student.reset != Reset.ZERO:
         raise wrong_student("its spikes subtract the threshold; chips reset to zero")
 
 
-def _check_codes(session: Session, chip: Chip, student: Student) -> None:
+def _check_codes(chip: Chip, origins: StudentOrigins) -> None:
     """Refuse a student in other codes than the chip takes.
 
     A chip that has not told its codes yet is asked when the student is placed on it.
     """
-    trained = JobRepository(session).get(student.job_id).request.get("settings") or {}
+    trained = origins.training.request.get("settings") or {}
     codes = trained.get("codes") or {}
     other = [
         f"{ours} {codes[ours]} where the chip's is {chip.info[theirs]}"

@@ -35,6 +35,10 @@ class SubmittingEngine(DbosQueue):
         super().__init__(database, silence)
         self._maintenance = QueueMaintenance(database, self, silence)
 
+    def look_soon(self, _: object = None) -> None:
+        """Look after the queue at once."""
+        self._maintenance.wake()
+
     def launch(self) -> None:
         """Begin to look after the queue; workers need not have been there before."""
         self.migrate()

@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from dbos import DBOS, DBOSClient, DBOSPortableJSONSerializer
+from sqlalchemy import event
 from sqlalchemy.orm import Session
 
 from service.db.isolation import isolated
@@ -61,11 +62,19 @@ class DbosQueue:
         """Make DBOS's tables, or bring them to the newest schema."""
         DBOS.migrate(self._database.url)
 
-    def enqueue(self, session: Session, job: Job) -> None:
-        """Queue the job in the caller's transaction: both are kept, or neither."""
-        dispatch = self._dispatches(session).dispatch_new(job, clock(session))
+    def enqueue(self, session: Session, jobs: Sequence[Job]) -> None:
+        """Queue the jobs in the caller's transaction: all are kept, or none.
+
+        Several that come together are put in order as soon as they are stored.
+        """
+        dispatch = self._dispatches(session).dispatch_new(jobs, clock(session))
         if dispatch is not None:
             self._push(session, dispatch)
+        elif len(jobs) > 1:
+            event.listen(session, "after_commit", self.look_soon, once=True)
+
+    def look_soon(self, _: object = None) -> None:
+        """Look after the queue at once, where this process does that."""
 
     def dispatch_next(self, session: Session, now: datetime) -> None:
         """Dispatch the next jobs, as many as there is room for."""

@@ -200,9 +200,9 @@ def test_a_turn_that_is_taken_back_is_followed_by_another(database: Database) ->
 def test_a_new_job_is_called_at_once_unless_another_waits(database: Database) -> None:
     with database.writing() as session:
         dispatches = DispatchRepository(session, SILENCE)
-        assert dispatches.dispatch_new(add_job(session, "a", None), NOON) is not None
+        assert dispatches.dispatch_new([add_job(session, "a", None)], NOON) is not None
         add_job(session, "b", None, key_id="other")
-        assert dispatches.dispatch_new(add_job(session, "c", None), NOON) is None
+        assert dispatches.dispatch_new([add_job(session, "c", None)], NOON) is None
 
 
 def test_a_job_that_was_stopped_after_its_start_is_called_to_put_its_chip_back(

@@ -16,7 +16,7 @@ from tests.recording import RecordingEngine
 
 # They read a body as it arrives, wait for a driver, or for a batch, and choose the threads of each
 # part.
-BY_THEMSELVES = {"register_chip", "upload_teacher", "upload_chunk", "hear_agent"}
+BY_THEMSELVES = {"register_chip", "upload_teacher", "upload_chunk", "hear_agent", "submit_job"}
 
 
 def own_threads(app: FastAPI) -> set[str]:
