@@ -23,7 +23,7 @@ from service.jobs.attempts.agent_watch import AgentWatch
 from service.jobs.attempts.attempt import Attempt, leave_attempt, lose_attempt, release
 from service.jobs.attempts.describe import Describer, executor_config
 from service.jobs.attempts.fork_server import ChildProcess, ForkServer
-from service.jobs.attempts.recorder import Recorder, SupersededBlocks
+from service.jobs.attempts.recorder import ProgressPace, Recorder, SupersededBlocks
 from service.jobs.attempts.supervisor import Decision, Supervisor
 from service.jobs.errors import ServiceStoppingError
 from service.jobs.kinds.memory import killed_sentence, oom_kills
@@ -154,7 +154,7 @@ class AttemptRunner:
         """Record the child's messages until it has ended, or has to be stopped."""
         supervisor = Supervisor(attempt, child, self._database, self._settings, self._stopping)
         agent = AgentWatch(attempt, self._database, self._config, self._cipher)
-        lines = 0
+        lines, pace = 0, ProgressPace()
         while True:
             message = child.receive(_RECEIVE)
             if isinstance(message, Ended):
@@ -165,7 +165,7 @@ class AttemptRunner:
                 agent.answer(child)
             elif message is not None:
                 lines += isinstance(message, Logged)
-                self._record(attempt, message, lines)
+                self._record(attempt, message, lines, pace)
             if isinstance(message, Checkpointed):
                 superseded.checkpoint_recorded(message)
                 supervisor.checkpoint_recorded()
@@ -194,8 +194,10 @@ class AttemptRunner:
             self._end(attempt, ended)
             superseded.end_recorded(ended)
 
-    def _record(self, attempt: Attempt, message: ForParent, lines: int) -> None:
-        self._write(attempt, lambda recorder: _record(recorder, message, lines))
+    def _record(
+        self, attempt: Attempt, message: ForParent, lines: int, pace: ProgressPace | None = None
+    ) -> None:
+        self._write(attempt, lambda recorder: _record(recorder, message, lines, pace))
 
     def _end(self, attempt: Attempt, ended: Ended) -> None:
         self._write(attempt, lambda recorder: recorder.end(ended, self._artifacts))
@@ -232,10 +234,10 @@ class AttemptRunner:
         self.write(lambda session: release(session, attempt))
 
 
-def _record(recorder: Recorder, message: ForParent, lines: int) -> None:
+def _record(recorder: Recorder, message: ForParent, lines: int, pace: ProgressPace | None) -> None:
     match message:
         case Progressed():
-            recorder.progress(message)
+            recorder.progress(message, pace)
         case Checkpointed():
             recorder.checkpoint(message)
         case Logged():

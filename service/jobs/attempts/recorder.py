@@ -1,6 +1,6 @@
 """What a job's messages become: rows, each written under the job's token, and blocks replaced."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from sqlalchemy.orm import Session
 
@@ -15,6 +15,26 @@ from service.jobs.kinds.registry import KINDS, JobKinds
 from service.jobs.kinds.spec import ResultStore
 from service.jobs.messages import Checkpointed, Ended, JobDescription, Logged, Progressed
 from service.states import JobStatus
+
+_BETWEEN_EVENTS = timedelta(seconds=0.5)  # of progress
+
+
+class ProgressPace:
+    """Spaces the events of the progress of one attempt: at most two a second.
+
+    The child sends no more often by itself, but what it sends arrives early or late, and a step
+    that is about to become a checkpoint is sent at once.
+    """
+
+    def __init__(self) -> None:
+        self._told_at: datetime | None = None
+
+    def tells(self, now: datetime) -> bool:
+        """Tell whether there is an event now."""
+        if self._told_at is not None and timedelta(0) <= now - self._told_at < _BETWEEN_EVENTS:
+            return False
+        self._told_at = now
+        return True
 
 
 class Recorder:
@@ -33,10 +53,18 @@ class Recorder:
         self._now = now
         self._jobs = JobRepository(session)
 
-    def progress(self, message: Progressed) -> None:
-        """Record a step, and how long the calls of the chip's agent took."""
+    def progress(self, message: Progressed, pace: ProgressPace | None = None) -> None:
+        """Record a step, and how long the calls of the chip's agent took.
+
+        The row always has the last step; `pace` decides whether an event tells of it.
+        """
         self._jobs.write_progress(
-            self._job.id, self._token, message.progress, message.spent, self._now
+            self._job.id,
+            self._token,
+            message.progress,
+            message.spent,
+            self._now,
+            told=pace is None or pace.tells(self._now),
         )
         if self._job.chip_id is not None and message.call_times:
             AgentRepository(self._session).keep_call_times(self._job.chip_id, message.call_times)

@@ -7,11 +7,20 @@ from service.db.repositories.jobs import JobRepository
 from service.db.session import Database
 from service.db.tables import Chip, ChipLease, Job
 from service.jobs.attempts.attempt import Attempt, DispatchTicket, Holder, begin_attempt
-from service.jobs.messages import Cancel, Checkpointed, Ended, JobDescription, Lease, Logged, Pause
+from service.jobs.messages import (
+    Cancel,
+    Checkpointed,
+    Ended,
+    JobDescription,
+    Lease,
+    Logged,
+    Pause,
+    Progressed,
+)
 
 EXECUTOR = "me"
 TTL = timedelta(seconds=60)
-Script = list[Checkpointed | Ended | Logged | type[EOFError]]
+Script = list[Checkpointed | Ended | Logged | Progressed | type[EOFError]]
 
 
 def now() -> datetime:
@@ -78,7 +87,7 @@ class FakeChild:
         self.sent: list[JobDescription | Lease | Cancel | Pause] = []
         self.finished = False
 
-    def receive(self, timeout: float) -> Checkpointed | Ended | Logged | None:
+    def receive(self, timeout: float) -> Checkpointed | Ended | Logged | Progressed | None:
         del timeout
         if not self._script:
             return None

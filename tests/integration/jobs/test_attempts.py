@@ -1,6 +1,8 @@
 """How attempts end: with a result, without one, killed, or given up."""
 
 import threading
+from datetime import timedelta
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -26,7 +28,7 @@ from service.jobs.attempts.supervisor import Decision, Supervisor
 from service.jobs.errors import JobTakenOverError, ServiceStoppingError
 from service.jobs.kinds.registry import KINDS, JobKinds
 from service.jobs.kinds.spec import no_inputs
-from service.jobs.messages import Checkpointed, Ended, Logged
+from service.jobs.messages import Checkpointed, Ended, Logged, Progressed
 from service.settings import Settings
 from service.states import JobStatus
 from tests.integration.jobs.begun import (
@@ -40,6 +42,8 @@ from tests.integration.jobs.begun import (
     job_of,
     now,
 )
+
+HALF_A_SECOND = timedelta(seconds=0.5)
 
 
 def run(
@@ -142,6 +146,24 @@ def test_a_child_that_dies_leaves_the_job_to_its_next_attempt(
     again = begun(database, "job")
     assert again.job.attempt == 2
     assert "job.interrupted" in events(database, "job")
+
+
+def test_the_progress_of_many_steps_is_told_at_most_twice_a_second(
+    settings: Settings, database: Database
+) -> None:
+    attempt = begun(database, dispatched(database, "job"))
+    steps: Script = [
+        Progressed(progress={"phase": "training", "step": step}, spent={}) for step in range(40)
+    ]
+    began = now()
+    run(settings, database, attempt, [*steps, EOFError])
+    took = (now() - began).total_seconds()
+    with database.reading() as session:
+        told = EventRepository(session).after(0, job_id="job", types=["job.progress"])
+    assert 1 <= len(told) <= 2 * took + 1
+    times = [event.created_at for event in told]
+    assert all(later - earlier >= HALF_A_SECOND for earlier, later in pairwise(times))
+    assert (job_of(database, "job").progress or {})["step"] == 39  # the row has the last one
 
 
 def test_a_child_whose_lease_ran_out_has_not_failed(database: Database, settings: Settings) -> None:

@@ -1,12 +1,13 @@
-"""Blocks that were replaced are removed; what a row still names stays."""
+"""Blocks that were replaced are removed; progress is told at most twice a second."""
 
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from service.artifacts import ArtifactStore
 from service.bench.chip_ref import ChipRef
-from service.jobs.attempts.recorder import SupersededBlocks
+from service.jobs.attempts.recorder import ProgressPace, SupersededBlocks
 from service.jobs.messages import Checkpointed, Ended, ExecutorConfig, JobDescription
 from service.states import JobStatus
 
@@ -59,3 +60,19 @@ def test_a_state_that_did_not_change_stays(store: ArtifactStore) -> None:
         Ended(status=JobStatus.SUCCEEDED, chip_state_sha256=state)
     )
     assert store.has(state)
+
+
+def test_no_second_has_more_than_two_events_of_progress() -> None:
+    pace, noon = ProgressPace(), datetime(2030, 1, 1, 12, tzinfo=UTC)
+    sent = [noon + timedelta(seconds=0.07 * step) for step in range(200)]
+    told = [time for time in sent if pace.tells(time)]
+    for time in told:
+        assert sum(time <= other < time + timedelta(seconds=1) for other in told) <= 2
+    assert len(told) > 20  # 14 s of them
+
+
+def test_a_clock_that_is_set_back_silences_nothing() -> None:
+    pace, noon = ProgressPace(), datetime(2030, 1, 1, 12, tzinfo=UTC)
+    assert pace.tells(noon)
+    assert not pace.tells(noon + timedelta(seconds=0.4))
+    assert pace.tells(noon - timedelta(hours=1))
