@@ -135,7 +135,7 @@ def _measure(service: Service, duration: float) -> Latency:
         for seen in client.jobs.follow(job.id, timeout=120):
             if (seen.progress or {}).get("phase") == "calibrating":
                 break
-        latency = asyncio.run(_ask(service, job.id, duration))
+        latency = asyncio.run(ask_steadily(service, job.id, duration))
         client.jobs.cancel(job.id)
         client.jobs.wait(job.id, timeout=60)
     return latency
@@ -162,7 +162,8 @@ def _samples(rng: np.random.Generator, network: NetworkSpec, count: int) -> Samp
     return Samples(inputs, rng.integers(0, network.stages[-1].columns, count))
 
 
-async def _ask(service: Service, job_id: str, duration: float) -> Latency:
+async def ask_steadily(service: Service, job_id: str, duration: float) -> Latency:
+    """Ask for the status of a job 50 times a second, for `duration` s."""
     took: list[float] = []
     busy: list[bool] = []
     lines = Lines(service, f"/v1/jobs/{job_id}")

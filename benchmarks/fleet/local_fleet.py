@@ -46,6 +46,11 @@ class LocalFleet:
         url = self._started("api", "api", "--port", "0").wait_for_address()
         return Service(url, self.settings.key_file.read_text().strip())
 
+    def service(self) -> Service:
+        """Start a service that runs its own jobs."""
+        url = self._started("service", "up", "--port", "0").wait_for_address()
+        return Service(url, self.settings.key_file.read_text().strip())
+
     def worker(self, name: str, **environment: str) -> ServiceProcess:
         """Start a worker of this name, and wait until it can run jobs."""
         return self.started(self.starting_worker(name, **environment))
