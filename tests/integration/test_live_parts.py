@@ -130,7 +130,9 @@ def test_who_takes_no_changes_is_sent_html(world: World) -> None:
     assert changed.headers["content-type"] == CHANGES
 
 
-@pytest.mark.parametrize(("accepted", "coded"), [("gzip, br", True), ("br", False), ("", False)])
+@pytest.mark.parametrize(
+    ("accepted", "coded"), [("gzip, br", True), ("br", False), ("", False), ("gzip;q=0", False)]
+)
 def test_pages_are_compressed_for_who_takes_it(world: World, accepted: str, coded: bool) -> None:
     fleet_of(world, 50, 0)
     answer = world.client.get("/", headers={"Accept-Encoding": accepted})
