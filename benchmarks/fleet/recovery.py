@@ -22,8 +22,9 @@ from benchmarks.fleet.processes import Host, ServiceProcess, until
 from benchmarks.job_latency import DIGITS, Workload, golden_student
 from ltl_core.settings import Budget, CalibrationSettings
 from service.client.sdk import Tandemcal
+from service.db.executor_tables import Executor
 from service.db.repositories.jobs import JobRepository
-from service.db.tables import Event, Executor, Job
+from service.db.tables import Event, Job
 from service.settings import Settings
 
 ENDLESS = 64 * 1_000_000  # samples

@@ -6,6 +6,7 @@ from service.db import (
     access_tables,
     agent_tables,
     audit_tables,
+    executor_tables,
     tables,
     upkeep_tables,
     webhook_tables,
@@ -17,6 +18,7 @@ _MODULES = (  # loading them registers the tables
     access_tables,
     agent_tables,
     audit_tables,
+    executor_tables,
     upkeep_tables,
     webhook_tables,
 )

@@ -262,25 +262,6 @@ class ChipLease(Base):
     expires_at: Mapped[datetime]
 
 
-class Executor(Base):
-    """A process that runs jobs, and its last heartbeat."""
-
-    __tablename__ = "executors"
-
-    id: Mapped[str] = mapped_column(primary_key=True)
-    heartbeat_at: Mapped[datetime]
-    slots: Mapped[int] = mapped_column(server_default="0")  # how many jobs it runs at once
-
-
-class KeyTurn(Base):
-    """When a job of each API key was last dispatched: the key that waited longest goes first."""
-
-    __tablename__ = "key_turns"
-
-    key_id: Mapped[str] = mapped_column(Id, primary_key=True)  # empty: the service's own jobs
-    called_at: Mapped[datetime]
-
-
 class WeightVersion(Base):
     """Codes and trims that a calibration published for one chip."""
 

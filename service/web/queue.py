@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from sqlalchemy.orm import Session
 
+from service.db.executor_tables import Executor
 from service.db.isolation import going_on
 from service.db.repositories.executors import ExecutorRepository
 from service.db.repositories.jobs import JobFilter, JobRepository
@@ -13,7 +14,7 @@ from service.db.repositories.keys import KeyRepository
 from service.db.repositories.overview import OverviewRepository
 from service.db.repositories.paging import PageRequest, RowPage
 from service.db.repositories.upcoming import DueChip, UpcomingRepository
-from service.db.tables import Executor, Job
+from service.db.tables import Job
 from service.db.upkeep_tables import Policy
 from service.formatting import DASH, plural
 from service.jobs.kinds.registry import JobKinds

@@ -13,7 +13,7 @@ from schemathesis.python import asgi
 from service.app import create_app
 from service.settings import Settings
 from service.states import Scope
-from tests.integration.test_agents_api import introduction
+from tests.integration.registered_agents import introduction
 from tests.integration.upkeep_lab import Fleet
 from tests.recording import RecordingEngine
 from tests.world import World

@@ -10,7 +10,7 @@ from structlog.testing import capture_logs
 from service.api import lists
 from service.db.base import Base
 from service.db.tables import Chip, Job
-from tests.hostile.test_poison_rows import PoisonedFleet
+from tests.hostile.poisoned_fleet import PoisonedFleet
 from tests.integration.upkeep_lab import Fleet
 from tests.world import World, teacher_block
 

@@ -1,4 +1,4 @@
-"""One bad row never stops a loop: planner, queue, retention, sweep, metrics and pages go on."""
+"""One bad row never stops a loop: planner, queue, retention and sweep go on."""
 
 import os
 from collections.abc import Iterator
@@ -8,17 +8,13 @@ from typing import Any
 
 import pytest
 from sqlalchemy import select, text, update
-from sqlalchemy.orm import Session
 from structlog.testing import capture_logs
 
 from service.api.context import utc_now
-from service.db.base import Base
-from service.db.isolation import Isolated, ReadableRows
-from service.db.repositories.chips import ChipFilter, ChipRepository
+from service.db.isolation import Isolated
 from service.db.repositories.deadlines import DeadlineRepository
 from service.db.repositories.dispatches import DispatchRepository
 from service.db.repositories.due_times import later
-from service.db.repositories.paging import PageRequest
 from service.db.repositories.policies import NOT_PLANNED, UNREADABLE
 from service.db.tables import Chip, Event, Job
 from service.db.upkeep_tables import Policy
@@ -28,44 +24,11 @@ from service.jobs.submit import Submitter
 from service.jobs.upkeep import planner
 from service.jobs.upkeep.retention import OrphanSweep, Retention, RetentionPeriods
 from service.states import JobStatus
-from tests.hostile.poison import poison_rows
-from tests.integration.test_metrics import named, scrape
+from tests.hostile.poisoned_fleet import PoisonedFleet
 from tests.integration.test_retention import NoTurns
-from tests.integration.upkeep_lab import Fleet
 from tests.world import World
 
 HOUR = timedelta(hours=1)
-
-
-class PoisonedFleet:
-    """Good chips that are due for a calibration, and among them some whose rows hold poison."""
-
-    def __init__(self, world: World, table: type[Base]) -> None:
-        self.world, self.fleet = world, Fleet(world)
-        rules = {"calibrate_every_s": 3600.0, "pause_s": 60.0}
-        chips = [self.fleet.chip(name, **rules) for name in ("first", "template", "last")]
-        self.fleet.pass_time(7200.0)
-        self.good = [chips[0], chips[2]]
-        self.poisons = poison_rows(world.context.database, table, chips[1])
-        self.fleet.planner = self.fleet.another_planner(in_flight=10_000)
-
-    def plan_for_all(self) -> set[str]:
-        """The chips for which a job is queued after as many looks as the batches take."""
-        with capture_logs():
-            for _ in range(len(self.poisons) // 50 + 1):
-                self.fleet.planner.plan()
-        with self.world.context.database.reading() as session:
-            query = text("SELECT chip_id FROM jobs WHERE status = 'queued'")
-            return set(session.scalars(query))
-
-    def notes(self) -> dict[str, str]:
-        with self.world.context.database.reading() as session:
-            rows = session.execute(text("SELECT chip_id, note FROM policies")).all()
-        return {row.chip_id: row.note for row in rows if row.note}
-
-    def poison(self, column: str, value: str) -> str:
-        """The id of the row with this value in this column."""
-        return next(p.id for p in self.poisons if (p.column, p.value) == (column, value))
 
 
 @pytest.fixture
@@ -87,11 +50,6 @@ def jobs(world: World) -> PoisonedFleet:
 def unguarded(*_: object, **__: object) -> Iterator[Isolated]:
     """In place of the isolation: an error of one row is raised."""
     yield Isolated()
-
-
-def all_or_nothing(session: Session, query: Any, _: object) -> ReadableRows[Any]:
-    """In place of reading row by row."""
-    return ReadableRows(list(session.execute(query).all()), [])
 
 
 @pytest.mark.both_databases
@@ -238,75 +196,6 @@ def test_retention_of_one_kind_fails_alone(world: World, monkeypatch: pytest.Mon
     with capture_logs() as logs:
         assert retention.forget() == 3
     assert [line["what"] for line in logs] == ["progress", "log lines"]
-
-
-@pytest.mark.both_databases
-def test_metrics_of_the_other_chips_go_on_and_bad_rows_are_counted(chips: PoisonedFleet) -> None:
-    world = chips.world
-    measured = {"accuracy": 0.75, "drift_score": 0.5}
-    with world.context.database.writing() as session:
-        session.execute(
-            update(Chip)
-            .where(Chip.id.in_(chips.good))
-            .values(measured)
-            .execution_options(synchronize_session=False)
-        )
-    with capture_logs() as logs:
-        found, again = scrape(world), scrape(world)
-    assert found[named("tandemcal_database_up")] == 1
-    for name in ("first", "last"):
-        assert found[named("tandemcal_chip_accuracy", chip=name)] == 0.75
-        assert found[named("tandemcal_chip_drift_score", chip=name)] == 0.5
-    bad = found[named("tandemcal_unreadable_rows", table="chips")]
-    assert bad == again[named("tandemcal_unreadable_rows", table="chips")] > 3
-    assert len([line for line in logs if line.get("table") == "chips"]) == bad  # once each
-
-
-def test_policies_that_cannot_be_read_are_counted(policies: PoisonedFleet) -> None:
-    policies.plan_for_all()
-    noted = sum(note == UNREADABLE for note in policies.notes().values())
-    assert scrape(policies.world)[named("tandemcal_unreadable_rows", table="policies")] == noted
-
-
-@pytest.mark.parametrize("table", [Chip, Job])
-def test_the_fleet_page_shows_good_and_bad(world: World, table: type[Base]) -> None:
-    fleet = PoisonedFleet(world, table)
-    page = world.client.get("/")
-    assert page.status_code == 200
-    for chip in fleet.good:
-        assert f'id="chip-{chip}"' in page.text
-    bad = "its row cannot be read" if table is Chip else "the row of this job holds"
-    assert bad in page.text
-
-
-def test_lists_leave_out_what_cannot_be_read(chips: PoisonedFleet) -> None:
-    with chips.world.context.database.reading() as session, capture_logs() as logs:
-        shown = ChipRepository(session).list(ChipFilter(), PageRequest(200))
-    assert set(chips.good) <= {chip.id for chip in shown.rows}
-    assert chips.poison("info", "'{'") in logs[0]["ids"]
-
-
-def test_a_page_of_a_list_with_bad_rows_leads_to_the_next(chips: PoisonedFleet) -> None:
-    seen, cursor = list[str](), None
-    with chips.world.context.database.reading() as session, capture_logs():
-        while True:
-            page = ChipRepository(session).list(ChipFilter(), PageRequest(7, cursor))
-            seen += [*page.unreadable, *(chip.id for chip in page.rows)]
-            if (cursor := page.next_cursor) is None:
-                break
-    assert len(seen) == len(set(seen)) == len(chips.poisons) + 3
-
-
-def test_without_reading_row_by_row_one_row_hides_all(
-    chips: PoisonedFleet, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("service.db.repositories.metrics.readable_rows", all_or_nothing)
-    for of in ("paging", "chips", "overview"):
-        monkeypatch.setattr(f"service.db.repositories.{of}.readable_rows", all_or_nothing)
-    with capture_logs():
-        assert named("tandemcal_chips", health="unknown") not in scrape(chips.world)
-        with pytest.raises((ValueError, TypeError)):
-            chips.world.client.get("/")
 
 
 def retention_of(world: World) -> Retention:

@@ -19,8 +19,9 @@ from sqlalchemy.orm import make_transient
 
 from service.cli.worker import STARTED
 from service.db.base import Base
+from service.db.executor_tables import Executor
 from service.db.session import Database
-from service.db.tables import Executor, Job, Student, TargetSet, Teacher
+from service.db.tables import Job, Student, TargetSet, Teacher
 from tests.integration.jobs_lab import Lab, Process, SeededLab, Service, copy_of, until
 from tests.integration.traced_chip import Drive
 from tests.postgres import Server, as_text

@@ -1,87 +1,32 @@
-"""Agents register, send heartbeats and fall silent; effects on their chips and jobs."""
+"""Agents register, send heartbeats and fall silent; effects on their chips."""
 
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
-from httpx2 import Response
 from sqlalchemy import update
 
 from chip_sim.presets import preset
 from chip_sim.spec import info_of
 from ltl_core.chip_info import info_to_json
-from service.api.context import utc_now
 from service.app import create_app
-from service.db.agent_tables import Agent
-from service.db.repositories.agents import AgentRepository
-from service.db.repositories.dispatches import DispatchRepository
-from service.db.repositories.events import EventRepository
-from service.db.repositories.heartbeats import Heartbeat, HeartbeatRepository
-from service.db.repositories.jobs import JobRepository
-from service.db.repositories.leases import LeaseRepository
 from service.db.tables import Chip
-from service.jobs.attempts.attempt import Attempt, DispatchTicket, Holder, Refusal, begin_attempt
-from service.jobs.attempts.describe import Describer
-from service.jobs.messages import ExecutorConfig
-from service.networks import PRIVATE
 from service.settings import Settings
 from service.states import ChipHealth
+from tests.integration.registered_agents import (
+    SECRET,
+    chip,
+    events,
+    fall_silent,
+    introduction,
+    register,
+    registered,
+)
 from tests.recording import RecordingEngine
 from tests.world import World
 
 pytestmark = pytest.mark.both_databases
-
-SECRET = "s" * 43
-MINUTE = timedelta(minutes=1)
-HOLDER = Holder("worker", MINUTE)
-
-
-def introduction(**changes: Any) -> dict[str, Any]:
-    """Build the body with which an agent registers."""
-    return {
-        "agent_id": "agent-1",
-        "name": "bench 1",
-        "url": "http://10.1.2.3:8770",
-        "secret": SECRET,
-        "version": "0.1.0",
-        "info": info_to_json(info_of(preset("pcm"), "bench 1")),
-        "token": 0,
-        **changes,
-    }
-
-
-def register(world: World, **changes: Any) -> Response:
-    return world.client.post("/v1/agents", json=introduction(**changes))
-
-
-def registered(world: World, **changes: Any) -> str:
-    """Return the id of the agent's chip."""
-    answer = register(world, **changes)
-    assert answer.status_code == 200, answer.text
-    return str(answer.json()["chip_id"])
-
-
-def chip(world: World, chip_id: str) -> Any:
-    return world.client.get(f"/v1/chips/{chip_id}").json()
-
-
-def fall_silent(world: World) -> None:
-    """Move the last heartbeat of the agent far into the past."""
-    then = utc_now() - 10 * MINUTE
-    with world.context.database.writing() as session:
-        session.execute(update(Agent).values(heartbeat_at=then - MINUTE, alive_until=then))
-
-
-def events(world: World, chip_id: str) -> list[str]:
-    with world.context.database.reading() as session:
-        return [event.type for event in EventRepository(session).after(0, chip_id=chip_id)]
-
-
-def submit(world: World, chip_id: str, **more: Any) -> Response:
-    body = {"kind": "evaluate", "chip_id": chip_id, "student_id": world.trained_student(), **more}
-    return world.client.post("/v1/jobs", json=body, headers={"Idempotency-Key": "one"})
 
 
 def test_registering_an_agent_registers_its_chip(world: World) -> None:
@@ -193,82 +138,6 @@ def test_an_offline_chip_counts_as_offline_and_not_as_it_was_last(world: World) 
 
 def test_the_heartbeat_of_an_unknown_agent_gets_404(world: World) -> None:
     assert world.client.post("/v1/agents/agent-1/heartbeat").status_code == 404
-
-
-def test_a_job_that_cannot_wait_is_refused_while_its_chip_is_offline(world: World) -> None:
-    chip_id = registered(world)
-    fall_silent(world)
-    jobs = world.stored()["jobs"]
-    answer = submit(world, chip_id, if_unavailable="reject")
-    assert answer.status_code == 503
-    assert answer.json()["type"] == "/problems/chip-unavailable"
-    assert "http://10.1.2.3:8770 was last heard of" in answer.json()["detail"]
-    world.client.post("/v1/agents/agent-1/heartbeat")
-    assert submit(world, chip_id, if_unavailable="reject").status_code == 202
-    assert world.stored()["jobs"] > jobs
-
-
-def test_a_job_waits_for_its_chip_and_starts_when_the_agent_is_back(world: World) -> None:
-    chip_id = registered(world)
-    fall_silent(world)
-    job = submit(world, chip_id).json()
-    assert job["status"] == "waiting_for_chip"
-    assert "its chip is offline: its agent at http://10.1.2.3:8770" in job["reason"]
-    database = world.context.database
-    with database.writing() as session:
-        assert not DispatchRepository(session, MINUTE).any_waiting(utc_now())
-    world.client.post("/v1/agents/agent-1/heartbeat")
-    with database.writing() as session:
-        (dispatch,) = DispatchRepository(session, MINUTE).dispatch_next(utc_now())
-        assert dispatch.job_id == job["id"]
-    fall_silent(world)  # between the call and the start
-    with database.writing() as session:
-        assert (
-            begin_attempt(session, DispatchTicket(*dispatch[:2]), HOLDER, utc_now())
-            is Refusal.LATER
-        )
-    later = utc_now() + 2 * MINUTE
-    with database.writing() as session:
-        key_id = str(AgentRepository(session).get("agent-1").key_id)
-        beat = Heartbeat("agent-1", key_id)
-        HeartbeatRepository(session, world.context.cipher).note([beat], later, later + MINUTE)
-        (dispatch,) = DispatchRepository(session, MINUTE).dispatch_next(later)
-        attempt = begin_attempt(session, DispatchTicket(*dispatch[:2]), HOLDER, later)
-        assert isinstance(attempt, Attempt)
-        assert JobRepository(session).get(job["id"]).reason is None
-
-
-def test_tokens_begin_above_what_the_agent_has_seen(world: World) -> None:
-    chip_id = registered(world, token=41)
-    with world.context.database.writing() as session:
-        leases = LeaseRepository(session)
-        assert leases.take(chip_id, "worker", "job", MINUTE, utc_now()) == 42
-    registered(world, token=7)
-    with world.context.database.reading() as session:
-        lease = LeaseRepository(session).get(chip_id)
-        assert lease is not None
-        assert lease.token == 42
-
-
-def test_a_job_gets_the_address_of_the_agent(world: World) -> None:
-    chip_id = registered(world, limits={"answer_s": 12.0})
-    job = submit(world, chip_id).json()
-    world.drive(job["id"])
-    with world.context.database.reading() as session:
-        config = ExecutorConfig(artifacts_dir="x", threads=1)
-        describer = Describer(session, config, 1.0, world.context.cipher)
-        described = describer.describe(JobRepository(session).get(job["id"]), utc_now()).chip
-    assert described is not None
-    assert described.settings == {
-        "networks": PRIVATE,
-        "ca": None,
-        "url": "http://10.1.2.3:8770",
-        "secret": SECRET,
-        "signed": False,
-        "answer_s": 12.0,
-        "reach_s": 30.0,
-    }
-    assert SECRET not in repr(described)
 
 
 def test_agents_need_their_scope_and_can_do_nothing_else(world: World) -> None:

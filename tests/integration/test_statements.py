@@ -24,7 +24,7 @@ from service.errors import (
 from service.jobs.kinds.evaluate import EvaluateRequest
 from service.jobs.submit import Submitter
 from service.request_errors import IdempotencyMismatchError
-from tests.integration.test_agents_api import register
+from tests.integration.registered_agents import register
 from tests.statements import statements
 from tests.world import World
 

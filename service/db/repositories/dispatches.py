@@ -29,10 +29,11 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import Session
 
+from service.db.executor_tables import KeyTurn
 from service.db.repositories.agents import silent_chips
 from service.db.repositories.executors import ExecutorRepository
 from service.db.repositories.upsert import put
-from service.db.tables import CALLED, HELD, Chip, ChipLease, Job, KeyTurn
+from service.db.tables import CALLED, HELD, Chip, ChipLease, Job
 from service.states import WAITING, JobStatus
 
 _AHEAD = 2  # jobs dispatched for each slot, so that a slot that becomes free is filled at once

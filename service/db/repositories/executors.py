@@ -7,9 +7,10 @@ from typing import Any
 from sqlalchemy import delete, func, select
 from sqlalchemy.orm import Session
 
+from service.db.executor_tables import Executor
 from service.db.isolation import ReadableRows, readable_rows
 from service.db.repositories.upsert import put
-from service.db.tables import Executor, Job
+from service.db.tables import Job
 from service.states import ACTIVE
 
 

@@ -10,9 +10,10 @@ from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from service.db.agent_tables import Agent
 from service.db.base import Base
+from service.db.executor_tables import Executor
 from service.db.isolation import AnySelect, going_on, readable_rows
 from service.db.repositories.policies import UNREADABLE
-from service.db.tables import Chip, ChipLease, Event, Executor, Job
+from service.db.tables import Chip, ChipLease, Event, Job
 from service.db.upkeep_tables import Policy
 from service.states import OPEN, TERMINAL
 

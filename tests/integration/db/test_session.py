@@ -9,8 +9,9 @@ import pytest
 from sqlalchemy import insert, select, text
 from sqlalchemy.exc import DBAPIError, IntegrityError, StatementError
 
+from service.db.executor_tables import Executor
 from service.db.session import Database
-from service.db.tables import ChipLease, Executor
+from service.db.tables import ChipLease
 
 pytestmark = pytest.mark.both_databases
 NOON = datetime(2030, 1, 1, 12, tzinfo=UTC)
