@@ -57,6 +57,7 @@ if TYPE_CHECKING:
     from service.client.aio.teachers import AsyncStudents as AsyncStudents
     from service.client.aio.teachers import AsyncTargetSets as AsyncTargetSets
     from service.client.aio.teachers import AsyncTeachers as AsyncTeachers
+    from service.client.aio.webhooks import AsyncWebhooks as AsyncWebhooks
     from service.client.audit import Audit as Audit
     from service.client.chips import Chips as Chips
     from service.client.errors import DownloadError as DownloadError
@@ -74,6 +75,7 @@ if TYPE_CHECKING:
     from service.client.teachers import Teachers as Teachers
     from service.client.tensors import Samples as Samples
     from service.client.transport import Retry as Retry
+    from service.client.webhooks import Webhooks as Webhooks
     from service.schemas.audit import AuditView as AuditView
     from service.schemas.jobs import EventView as EventView
     from service.schemas.jobs import JobView as JobView
@@ -90,6 +92,9 @@ if TYPE_CHECKING:
     from service.schemas.upkeep import FingerprintView as FingerprintView
     from service.schemas.upkeep import PolicyRequest as PolicyRequest
     from service.schemas.upkeep import PolicyView as PolicyView
+    from service.schemas.webhooks import DeliveryView as DeliveryView
+    from service.schemas.webhooks import NewWebhookView as NewWebhookView
+    from service.schemas.webhooks import WebhookView as WebhookView
 
     __version__: str
 
@@ -115,6 +120,7 @@ _MODULES = {
         "AsyncTargetSets",
         "AsyncTeachers",
     ),
+    "service.client.aio.webhooks": ("AsyncWebhooks",),
     "service.client.audit": ("Audit",),
     "service.client.chips": ("Chips",),
     "service.client.errors": (
@@ -127,6 +133,7 @@ _MODULES = {
     "service.client.teachers": ("Splits", "Students", "TargetSets", "Teachers"),
     "service.client.tensors": ("Samples",),
     "service.client.transport": ("Retry",),
+    "service.client.webhooks": ("Webhooks",),
     "service.schemas.audit": ("AuditView",),
     "service.schemas.jobs": ("EventView", "JobView"),
     "service.schemas.resources": (
@@ -135,6 +142,7 @@ _MODULES = {
         *("TeacherItem", "TeacherView", "WeightVersionView"),
     ),
     "service.schemas.upkeep": ("FingerprintView", "PolicyRequest", "PolicyView"),
+    "service.schemas.webhooks": ("DeliveryView", "NewWebhookView", "WebhookView"),
 }
 _RENAMED: Mapping[str, Renamed] = {}  # deprecated names of this module
 

@@ -27,6 +27,7 @@ from service.cli.jobs import jobs_app
 from service.cli.keys import keys_app
 from service.cli.networks import students_app, teachers_app
 from service.cli.plots import chip_app
+from service.cli.webhooks import webhooks_app
 from service.cli.weights import weights_app
 from service.version import code_version
 
@@ -42,6 +43,7 @@ app.add_typer(students_app, name="students")
 app.add_typer(weights_app, name="weights")
 app.add_typer(chip_app, name="chip")
 app.add_typer(keys_app, name="keys")
+app.add_typer(webhooks_app, name="webhooks")
 app.add_typer(audit_app, name="audit")
 app.command()(agent)
 app.command()(backup)

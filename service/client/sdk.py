@@ -10,6 +10,7 @@ from service.client.jobs import Jobs
 from service.client.keys import Keys
 from service.client.teachers import Students, TargetSets, Teachers
 from service.client.transport import Retry, Transport
+from service.client.webhooks import Webhooks
 from service.schemas.resources import HealthView
 
 
@@ -36,6 +37,7 @@ class Tandemcal:
         self.chips = Chips(transport)
         self.keys = Keys(transport)
         self.audit = Audit(transport)
+        self.webhooks = Webhooks(transport)
 
     def health(self) -> HealthView:
         """Return the state and the version of the service."""

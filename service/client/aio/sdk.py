@@ -8,6 +8,7 @@ from service.client.aio.jobs import AsyncJobs
 from service.client.aio.keys import AsyncKeys
 from service.client.aio.teachers import AsyncStudents, AsyncTargetSets, AsyncTeachers
 from service.client.aio.threads import Threads
+from service.client.aio.webhooks import AsyncWebhooks
 from service.client.sdk import Tandemcal
 from service.client.transport import Retry
 from service.schemas.resources import HealthView
@@ -40,6 +41,7 @@ class AsyncTandemcal:
         self.chips = AsyncChips(self._client.chips, self._threads)
         self.keys = AsyncKeys(self._client.keys, self._threads)
         self.audit = AsyncAudit(self._client.audit, self._threads)
+        self.webhooks = AsyncWebhooks(self._client.webhooks, self._threads)
 
     async def health(self) -> HealthView:
         """Return the state and the version of the service."""

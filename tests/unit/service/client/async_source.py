@@ -11,8 +11,18 @@ from collections.abc import Iterator
 from pathlib import Path
 
 CLIENT = Path(__file__).parents[4] / "service" / "client"
-MODULES = ("job", "jobs", "chips", "teachers", "keys", "audit")
-CLASSES = ("Job", "Jobs", "Chips", "Teachers", "TargetSets", "Students", "Keys", "Audit")
+MODULES = ("job", "jobs", "chips", "teachers", "keys", "audit", "webhooks")
+CLASSES = (
+    "Job",
+    "Jobs",
+    "Chips",
+    "Teachers",
+    "TargetSets",
+    "Students",
+    "Keys",
+    "Audit",
+    "Webhooks",
+)
 _KEPT_BLOCKING = ("bound_to",)
 _JOB = '''
     _job: Job = PrivateAttr()
