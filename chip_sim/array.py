@@ -13,6 +13,7 @@ import math
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -54,7 +55,8 @@ class ClipMeter:
     def watch(self, tile: int, codes: Tensor) -> None:
         """Count these codes of one row of tiles."""
         self._seen[tile] += codes.numel()
-        self._clipped[tile] += int((codes.abs() >= self._code_max).sum())
+        # NumPy is several times as fast as torch here.
+        self._clipped[tile] += int(np.count_nonzero(np.abs(codes.numpy()) >= self._code_max))
 
     @property
     def fractions(self) -> Float[Tensor, " tile"]:

@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from chip_sim import pair
-from chip_sim.array import TileArray, column_norms, read_columns, read_noise_spread
+from chip_sim.array import ClipMeter, TileArray, column_norms, read_columns, read_noise_spread
 from chip_sim.converter import AdcBank, transfer_of
 from chip_sim.gaussian_table import GaussianTable
 from chip_sim.presets import preset
@@ -214,6 +214,18 @@ def test_tiles_converted_together_answer_as_one_after_the_other(batch: int, colu
     codes = read_columns(noisy, RowInput(spikes, 1, False, True), linear, rng())[0]
     assert torch.equal(codes, one_tile_after_the_other(noisy, spikes))
     assert not torch.equal(codes, one_tile_after_the_other(noisy, spikes.roll(1, 1)))
+
+
+def test_clipped_codes_are_counted_at_both_ends_whatever_their_order_in_memory() -> None:
+    codes = torch.tensor([[[-127.0, 126.0, 127.0], [0.0, -126.0, 1.0]]])
+    meter = ClipMeter(127, 2)
+    meter.watch(0, codes)
+    meter.watch(1, codes.mT)
+    meter.watch(1, torch.zeros(1, 2, 3))
+    assert meter.fractions.tolist() == pytest.approx([2 / 6, 2 / 12])
+    narrower = ClipMeter(126, 1)
+    narrower.watch(0, codes)
+    assert narrower.fractions.tolist() == pytest.approx([4 / 6])
 
 
 def test_read_noise_is_drawn_for_each_row_of_tiles(linear: Stage) -> None:
