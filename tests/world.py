@@ -5,6 +5,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,7 @@ from service.jobs.messages import Ended
 from service.states import JobStatus
 from tests.recording import RecordingEngine
 
+STUDENT_BLOCK = (Path(__file__).parent / "data" / "lab-student.safetensors").read_bytes()
 NETWORK: dict[str, Any] = {
     "input_shape": [1, 4, 4],
     "layers": [
@@ -159,7 +161,7 @@ class World:
         """The id of a student that a worker has made."""
         body = {"kind": "train", "target_set_id": targets or self.ready_targets()}
         job = self.submit(body | request)
-        block = self.context.artifacts.put(b"a student's block")
+        block = self.context.artifacts.put(STUDENT_BLOCK)
         with self.context.database.writing() as session:
             jobs = JobRepository(session)
             jobs.start(job["id"], 1, "worker", utc_now())

@@ -11,7 +11,7 @@ from service.db.repositories.events import EventRepository, Subject
 from service.db.repositories.jobs import JobRepository
 from service.states import JobStatus
 from tests.integration.asked_jobs import calibration, post
-from tests.world import World
+from tests.world import STUDENT_BLOCK, World
 
 pytestmark = pytest.mark.both_databases
 
@@ -148,7 +148,7 @@ def test_lists_come_in_pages_and_are_filtered(world: World) -> None:
 def test_a_student_can_be_downloaded(world: World) -> None:
     student = world.trained_student()
     answer = world.client.get(f"/v1/students/{student}/weights")
-    assert answer.content == b"a student's block"
+    assert answer.content == STUDENT_BLOCK
     assert answer.headers["content-digest"].startswith("sha-256=:")
     listed = world.client.get("/v1/students").json()["items"]
     assert [one["id"] for one in listed] == [student]

@@ -23,7 +23,7 @@ from service.db.repositories.target_sets import TargetSetRepository
 from service.schemas.resources import TargetSetView
 from service.schemas.upkeep import PolicyRequest
 from service.states import JobStatus, TargetSetState
-from tests.world import NETWORK, World, small_samples, small_weights
+from tests.world import NETWORK, STUDENT_BLOCK, World, small_samples, small_weights
 
 
 def transport(world: World) -> Transport:
@@ -170,7 +170,7 @@ def test_a_students_weights_arrive_whole(world: World, tmp_path: Path) -> None:
     students = Students(transport(world))
     student = students.get(world.trained_student())
     path = students.download_weights(student.id, tmp_path / "student.safetensors")
-    assert path.read_bytes() == b"a student's block"
+    assert path.read_bytes() == STUDENT_BLOCK
 
 
 @pytest.mark.parametrize("chosen", [{"preset": "pcn", "seed": 1}, {"preset": "pcm", "seed": -1}])
