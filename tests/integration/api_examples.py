@@ -59,7 +59,7 @@ class Conversation:
             self._keep(operation.body(parts["json"]), parts["json"])
         if "problem" in answer.headers.get("Content-Type", ""):
             self._keep("Problem", answer.json())
-        elif answer.headers.get("Content-Type") == "application/json":
+        elif answer.content and answer.headers.get("Content-Type") == "application/json":
             self._keep(operation.answers.get(str(answer.status_code)), answer.json())
         return answer
 
@@ -115,15 +115,22 @@ def _masked(body: Any) -> Any:
     if not isinstance(body, dict):
         return body
     return {
-        name: _MASKED[name] if name in _MASKED and isinstance(value, str) else _masked(value)
+        name: _mask(name, value) if name in _MASKED and isinstance(value, str) else _masked(value)
         for name, value in body.items()
     }
+
+
+def _mask(name: str, value: str) -> str:
+    """What a secret looks like; one of a webhook says that it is one."""
+    prefix = "whsec_"
+    return f"{prefix}{'x' * 32}" if value.startswith(prefix) else _MASKED[name]
 
 
 def converse(service: Service) -> dict[str, Json]:
     """Say all that the API knows; return the last body of each model."""
     lab = Conversation(service.http)
     _keys(lab)
+    _webhooks(lab)
     _agents(lab)
     student = _student(lab, _targets(lab, _teacher(lab)))
     chip = _chip(lab)
@@ -141,6 +148,18 @@ def _keys(lab: Conversation) -> None:
     key = lab.ask("POST", "/v1/keys", json=body)
     lab.ask("DELETE", f"/v1/keys/{key['id']}")
     lab.ask("GET", "/v1/keys", params={"limit": 1})
+
+
+def _webhooks(lab: Conversation) -> None:
+    body = {
+        "url": "http://127.0.0.1:18765/tandemcal",
+        "events": ["job.ended", "chip.health_changed"],
+    }
+    path = f"/v1/webhooks/{lab.ask('POST', '/v1/webhooks', json=body)['id']}"
+    lab.ask("POST", f"{path}/test")  # nobody listens there
+    lab.ask("PATCH", path, json={"enabled": False})
+    lab.ask("GET", "/v1/webhooks")
+    assert lab.send("DELETE", path).status_code == 204
 
 
 def _agents(lab: Conversation) -> None:
