@@ -68,7 +68,7 @@ def _renew_agents(session: Session, cipher: SecretCipher) -> tuple[int, int]:
             lost += 1
             continue
         in_clear += bool(clear)
-        renewed = {"secret": "", "encrypted_secret": cipher.encrypt(secret)}
+        renewed = {Agent.secret: "", Agent.encrypted_secret: cipher.encrypt(secret)}
         session.execute(update(Agent).where(Agent.id == agent_id).values(renewed))
     return in_clear, lost
 

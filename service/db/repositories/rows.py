@@ -25,7 +25,7 @@ def load_row(
     with going_on() as outcome:
         return session.get(table, key, populate_existing=True, with_for_update=for_update)
     error = outcome.error
-    assert error is not None
+    assert error is not None  # nosec B101 # else the row was returned
     if isinstance(error, DataError):  # the key is one that no database can hold
         raise error
     event = f"database: the row of a {what} cannot be read, it is not used"
