@@ -19,7 +19,7 @@ unexport PYTHONDONTWRITEBYTECODE
 export TANDEMCAL_DATA_DIR ?= $(CURDIR)/.tandemcal
 
 .DEFAULT_GOAL := venv
-.PHONY: help venv demo up unit integration e2e chaos fuzz test coverage check lint types format docs clean
+.PHONY: help venv demo up unit integration e2e browser chaos fuzz test coverage check lint types format docs clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -56,6 +56,10 @@ integration: $(READY) ## run the tests of the service, its database, its jobs, a
 
 e2e: $(READY) ## run the demo, `tandemcal up` and the wheel as a user does
 	$(PYTEST) tests/e2e
+
+# Without Chromium they are skipped: on Debian, apt-get install chromium.
+browser: $(READY) ## run the tests of the pages in Chromium
+	$(PYTEST) tests/browser
 
 # 200 jobs on 20 chips while everything dies or freezes now and then; `make test` has the short form.
 # Other faults: TANDEMCAL_CHAOS_SEED=2 make chaos
