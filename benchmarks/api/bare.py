@@ -15,13 +15,12 @@ from service.listening import listen
 def bare_service() -> Iterator[tuple[int, int]]:
     """Start the service; yield its port and its process id."""
     command = [sys.executable, "-m", "benchmarks.api.bare"]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-    try:
-        assert process.stdout is not None
-        yield int(process.stdout.readline()), process.pid
-    finally:
-        process.terminate()
-        process.wait(30)
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            yield int(process.stdout.readline()), process.pid
+        finally:
+            process.terminate()
 
 
 def _serve() -> None:
