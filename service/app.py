@@ -51,15 +51,7 @@ from service.secret_cipher import open_cipher
 from service.settings import Settings
 from service.startup import prepare
 from service.version import code_version
-from service.web import (
-    audit_routes,
-    chip_policy_routes,
-    chip_routes,
-    key_routes,
-    pages,
-    queue_routes,
-    teacher_routes,
-)
+from service.web import pages
 from service.web.parts import SentParts
 from service.web.rendering import show_error
 
@@ -78,15 +70,6 @@ _ROUTERS = (  # searched from the top: the most frequent requests first
     webhooks.router,
     sessions.router,
     health.router,
-)
-_PAGES = (  # the policy first: it has no place among the actions of a chip
-    chip_policy_routes.router,
-    chip_routes.router,
-    pages.router,
-    queue_routes.router,
-    teacher_routes.router,
-    audit_routes.router,
-    key_routes.router,
 )
 
 
@@ -131,8 +114,7 @@ def create_app(
         app.include_router(router)
     if settings.metrics_port is None:
         app.include_router(metrics.router)
-    for router in _PAGES:
-        app.include_router(router)
+    app.include_router(pages.router)
     app.add_api_route("/v1/openapi.json", described(app, kinds), dependencies=[READ])
     add_error_handlers(app, show_error)
     app.state.sent_parts = SentParts()

@@ -29,7 +29,7 @@ from service.db.repositories.policies import PolicyRepository
 from service.db.session import Database, clock
 from service.db.tables import Job
 from service.jobs.kinds.registry import KINDS
-from service.web.fleet import FleetQuery, read_fleet
+from service.web.fleet.page import FleetQuery, read_fleet
 from tests.postgres import as_text
 
 LIMIT = 20.0  # ms in the database

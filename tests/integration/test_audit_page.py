@@ -10,7 +10,7 @@ from sqlalchemy import text
 
 from service.api.context import utc_now
 from service.db.repositories.audit import Actor, AuditRepository
-from service.web import trail
+from service.web.audit import trail
 from tests.world import World
 
 LIMIT = 200_000  # bytes

@@ -11,7 +11,7 @@ from sqlalchemy import select, text, update
 
 from service.db.repositories.target_sets import TargetSetRepository
 from service.db.tables import Chip, Job, Student, WeightVersion
-from service.web.targets import missing_ranges
+from service.web.teachers.targets import missing_ranges
 from tests.integration.upkeep_lab import Fleet
 from tests.world import World, small_samples, teacher_block
 

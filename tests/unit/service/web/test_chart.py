@@ -2,7 +2,7 @@
 
 import pytest
 
-from service.web.chart import (
+from service.web.plots.chart import (
     LINE,
     Curve,
     Mark,

@@ -2,7 +2,7 @@
 
 from service.formatting import score_text
 from service.jobs.kinds import probe
-from service.web.drift import sparkline
+from service.web.fleet.drift import sparkline
 
 
 def test_scores_rise_from_left_to_right() -> None:

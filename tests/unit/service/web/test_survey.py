@@ -6,7 +6,7 @@ import pytest
 
 from service.db.repositories.overview import ChipFacts
 from service.states import ChipHealth, ChipState
-from service.web.survey import FleetSort, Wanted, chosen, strip
+from service.web.fleet.survey import FleetSort, Wanted, chosen, strip
 
 CHIPS = [
     ChipFacts("1", "bench-b", ChipHealth.GOOD, 0.1),

@@ -2,7 +2,7 @@
 
 import pytest
 
-from service.web.ticks import decimals, round_ticks
+from service.web.plots.ticks import decimals, round_ticks
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from service.web.time_axis import ticks_within, time_ticks
+from service.web.plots.time_axis import ticks_within, time_ticks
 
 BEGIN = datetime(2026, 3, 30, 21, 50, tzinfo=UTC)
 

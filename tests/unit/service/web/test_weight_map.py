@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from service.web.weight_map import WeightPicture, draw_weights
+from service.web.chip.weight_map import WeightPicture, draw_weights
 
 
 def a_map(bins: list[list[int]]) -> dict[str, Any]:

@@ -11,8 +11,8 @@ from service.api.one_row import one_row
 from service.api.threads import ServiceRouter
 from service.web.access import Reader, to_login
 from service.web.rendering import show
-from service.web.students import StudentQuery, read_student
-from service.web.teachers import read_teacher, read_teachers
+from service.web.teachers.page import read_teacher, read_teachers
+from service.web.teachers.students import StudentQuery, read_student
 
 router = ServiceRouter(include_in_schema=False)
 Cursor = Annotated[str | None, Query(max_length=200)]

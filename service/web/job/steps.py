@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from service.db.tables import Event, Job
 from service.states import ACTIVE
-from service.web.job_rows import figure_of
+from service.web.job.rows import figure_of
 
 BEFORE = "measuring before"
 LEARNING = ("training", "calibrating")

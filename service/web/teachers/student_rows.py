@@ -12,7 +12,7 @@ from service.db.repositories.usage import UsageRepository
 from service.db.tables import Student
 from service.formatting import DASH, short_id
 from service.logs import warn_in_a_line
-from service.web.job_rows import figure_of
+from service.web.job.rows import figure_of
 
 
 class Operations(NamedTuple):

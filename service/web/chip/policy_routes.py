@@ -19,7 +19,7 @@ from service.db.repositories.chips import ChipRepository
 from service.errors import ChipNotFoundError, ChipRetiredError, PolicyNotFoundError
 from service.request_errors import PreconditionFailedError
 from service.web.access import Form, Operator, Reader, not_allowed, to_login
-from service.web.chip_policy import PolicyFormError, form_of, request_of, sentences, tag_of
+from service.web.chip.policy import PolicyFormError, form_of, request_of, sentences, tag_of
 from service.web.rendering import show
 
 router = ServiceRouter(include_in_schema=False)

@@ -21,8 +21,8 @@ from service.db.repositories.chip_history import ChipHistoryRepository, newest_s
 from service.errors import ChipRetiredError, NotFoundError, RowDamagedError
 from service.schemas.jobs import Submission
 from service.web.access import Form, Operator, Reader, not_allowed, to_login
-from service.web.chip import COSTS_READ, read_chip
-from service.web.chip_actions import ACTIONS, Action, cost_rows, job_body, last_jobs
+from service.web.chip.actions import ACTIONS, Action, cost_rows, job_body, last_jobs
+from service.web.chip.page import COSTS_READ, read_chip
 from service.web.rendering import show, show_part
 
 router = ServiceRouter(include_in_schema=False)

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from service.db.repositories.chip_history import StudentName
 from service.db.tables import Chip, WeightVersion
 from service.formatting import amount, percent, plural
-from service.web.chip_history import figure_in
+from service.web.chip.history import figure_in
 from service.web.durations import about
 
 _TEN_YEARS = 315_576_000.0  # s; an age that stands for no end in sight

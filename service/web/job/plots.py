@@ -4,9 +4,9 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from service.formatting import percent, seconds
-from service.web.chart import Curve, Mark, Plot, Point, Reference, Series, common_ticks, draw
-from service.web.job_steps import Step
-from service.web.ticks import decimals
+from service.web.job.steps import Step
+from service.web.plots.chart import Curve, Mark, Plot, Point, Reference, Series, common_ticks, draw
+from service.web.plots.ticks import decimals
 
 _ACCURACY_LEAST, _ERROR_LEAST, _RATE_LEAST = 0.05, 0.01, 0.02  # the smallest range that is shown
 _LEARNED = "On samples it learns from"

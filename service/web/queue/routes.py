@@ -10,7 +10,7 @@ from service.api.context import Context, ContextDep
 from service.api.threads import ServiceRouter
 from service.db.session import clock
 from service.web.access import Reader, to_login
-from service.web.queue import QueueQuery, read_queue
+from service.web.queue.page import QueueQuery, read_queue
 from service.web.rendering import show, show_part
 
 router = ServiceRouter(include_in_schema=False)

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 from service.db.tables import Job
 from service.formatting import amount, seconds
-from service.web.job_rows import figure_of
+from service.web.job.rows import figure_of
 
 _NAMES = {
     "samples": "Samples to learn from",

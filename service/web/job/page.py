@@ -18,7 +18,7 @@ from service.formatting import percent, short_id
 from service.jobs.kinds.golden_accuracy import known_accuracy
 from service.jobs.kinds.registry import JobKinds
 from service.states import TERMINAL, WAITING, JobStatus
-from service.web.job_log import (
+from service.web.job.log import (
     LOG_SHOWN,
     DriverFailure,
     LogLine,
@@ -26,10 +26,11 @@ from service.web.job_log import (
     plain,
     read_log,
 )
-from service.web.job_meters import Meter, budget_of, meters
-from service.web.job_plots import PlotGroup, Verified, plot_groups
-from service.web.job_rows import JobRow, figure_of, job_row
-from service.web.job_steps import (
+from service.web.job.meters import Meter, budget_of, meters
+from service.web.job.plots import PlotGroup, Verified, plot_groups
+from service.web.job.rows import JobRow, figure_of, job_row
+from service.web.job.stages import StageRow, stage_rows
+from service.web.job.steps import (
     PhaseItem,
     Step,
     accuracy_before,
@@ -37,9 +38,8 @@ from service.web.job_steps import (
     phases,
     read_steps,
 )
-from service.web.recovery import Recovery, axis_of, recovery_of
-from service.web.stages import StageRow, stage_rows
-from service.web.waiting import Wait, waits
+from service.web.job.waiting import Wait, waits
+from service.web.plots.recovery import Recovery, axis_of, recovery_of
 
 _STEPS_SHOWN = 320
 

@@ -10,8 +10,8 @@ from service.api.context import ContextDep, utc_now
 from service.api.threads import ServiceRouter
 from service.request_errors import ParameterError
 from service.web.access import unless_admin
+from service.web.audit.trail import TrailQuery, read_trail
 from service.web.rendering import show
-from service.web.trail import TrailQuery, read_trail
 
 router = ServiceRouter(include_in_schema=False)
 _Word = Annotated[str, Query(max_length=200)]

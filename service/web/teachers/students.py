@@ -14,10 +14,10 @@ from service.db.repositories.usage import ChipInUse, UsageRepository
 from service.db.tables import Student
 from service.formatting import DASH, amount, percent, short_id
 from service.jobs.kinds.registry import JobKinds
-from service.web.job_rows import JobRow, figure_of, job_rows
-from service.web.network import NetworkRow
-from service.web.student_rows import Operations, operations_of
-from service.web.teachers import any_network
+from service.web.job.rows import JobRow, figure_of, job_rows
+from service.web.teachers.network import NetworkRow
+from service.web.teachers.page import any_network
+from service.web.teachers.student_rows import Operations, operations_of
 
 CHIPS_SHOWN, _JOBS_SHOWN = 50, 25
 

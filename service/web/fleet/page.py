@@ -20,10 +20,10 @@ from service.formatting import DASH, loss_text, plural, score_text
 from service.jobs.kinds.registry import JobKinds
 from service.logs import warn_in_a_line
 from service.states import ACTIVE, ChipHealth, ChipState, JobStatus
-from service.web.drift import PROBES_SHOWN, Sparkline, sparkline
-from service.web.job_rows import JobRow, any_job_row, figure_of, job_rows
-from service.web.recovery import Axis, Recovery, axis_of, recovery_of
-from service.web.survey import FleetSort, Strip, Wanted, chosen, strip
+from service.web.fleet.drift import PROBES_SHOWN, Sparkline, sparkline
+from service.web.fleet.survey import FleetSort, Strip, Wanted, chosen, strip
+from service.web.job.rows import JobRow, any_job_row, figure_of, job_rows
+from service.web.plots.recovery import Axis, Recovery, axis_of, recovery_of
 
 _CHIPS_SHOWN, _JOBS_SHOWN = 100, 25
 _RUNNING_SHOWN = 10

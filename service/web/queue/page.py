@@ -19,8 +19,8 @@ from service.db.upkeep_tables import Policy
 from service.formatting import DASH, plural
 from service.jobs.kinds.registry import JobKinds
 from service.states import ACTIVE, WAITING
-from service.web.job_rows import JobRow, job_rows
-from service.web.waiting import Wait, waits
+from service.web.job.rows import JobRow, job_rows
+from service.web.job.waiting import Wait, waits
 
 _WAITING_SHOWN, _RUNNING_SHOWN, _WORKERS_SHOWN, PLANNED_SHOWN = 50, 100, 100, 25
 _STEP = 5  # s, to which the age of a heartbeat is rounded: the page changes no more often

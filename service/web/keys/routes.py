@@ -14,7 +14,7 @@ from service.db.repositories.audit import Actor
 from service.db.repositories.keys import KeyRepository
 from service.errors import ConflictError, NotFoundError
 from service.web.access import Fields, unless_admin
-from service.web.key_rows import SCOPES, KeyFormError, any_key_row, key_request, read_keys
+from service.web.keys.rows import SCOPES, KeyFormError, any_key_row, key_request, read_keys
 from service.web.rendering import show, show_problem
 
 router = ServiceRouter(include_in_schema=False)

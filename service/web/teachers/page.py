@@ -16,9 +16,9 @@ from service.db.tables import Teacher
 from service.formatting import DASH, plural
 from service.logs import warn_in_a_line
 from service.states import TargetSetState
-from service.web.network import NetworkRow, network_row, shape_text
-from service.web.student_rows import StudentRow, best_by_rule, student_rows
-from service.web.targets import TargetRow, target_row, unreadable_targets
+from service.web.teachers.network import NetworkRow, network_row, shape_text
+from service.web.teachers.student_rows import StudentRow, best_by_rule, student_rows
+from service.web.teachers.targets import TargetRow, target_row, unreadable_targets
 
 _TEACHERS_SHOWN, _STUDENTS_SHOWN, _SETS_SHOWN = 25, 25, 10
 

@@ -27,13 +27,13 @@ from service.formatting import amount, loss_text, percent, score_text
 from service.jobs.kinds.registry import JobKinds
 from service.logs import warn_in_a_line
 from service.states import ChipHealth, ChipState
-from service.web import chip_policy
-from service.web.chip_history import History, HistoryRow, history_rows, read_history
-from service.web.chip_history_plot import HistoryPlot, draw_history
-from service.web.chip_layers import LayerPlot, draw_layers
-from service.web.chip_version import VersionFacts, version_facts
-from service.web.job_rows import JobRow, any_job_row, job_rows
-from service.web.weight_map import WeightPicture, draw_weights
+from service.web.chip import policy as chip_policy
+from service.web.chip.history import History, HistoryRow, history_rows, read_history
+from service.web.chip.history_plot import HistoryPlot, draw_history
+from service.web.chip.layers import LayerPlot, draw_layers
+from service.web.chip.version import VersionFacts, version_facts
+from service.web.chip.weight_map import WeightPicture, draw_weights
+from service.web.job.rows import JobRow, any_job_row, job_rows
 
 Found = TypeVar("Found")
 _log = structlog.get_logger(__name__)

@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from service.web.ticks import round_ticks
+from service.web.plots.ticks import round_ticks
 
 Point = tuple[float, float]
 Write = Callable[[float], str]

@@ -16,7 +16,7 @@ from service.api.threads import ServiceRouter
 from service.db.session import clock
 from service.errors import JobStateError, NotFoundError
 from service.web.access import Operator, Reader, not_allowed, to_login
-from service.web.job import read_job
+from service.web.job.page import read_job
 from service.web.rendering import show, show_part, show_problem
 
 _NEEDS_OPERATE = "{} a job needs a key with the scope 'operate'; sign in with such a key."

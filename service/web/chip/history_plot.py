@@ -7,8 +7,8 @@ from itertools import groupby
 from typing import Any, NamedTuple
 
 from service.formatting import percent
-from service.web.chip_history import History, Measurement, Prediction, VersionAt
-from service.web.time_axis import Tick, ticks_within, time_ticks
+from service.web.chip.history import History, Measurement, Prediction, VersionAt
+from service.web.plots.time_axis import Tick, ticks_within, time_ticks
 
 _LEAST_ACCURACY = 0.04  # the narrowest range of accuracies that is shown
 _LEAST_SCORE = 0.5  # the lowest top of the axis of scores

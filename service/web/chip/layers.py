@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from service.web.time_axis import Tick, ticks_within
+from service.web.plots.time_axis import Tick, ticks_within
 
 _SHOWN = 60  # layers
 _LINE = 24  # px, the height of a layer

@@ -1,0 +1,1 @@
+"""What plots of all pages share."""
