@@ -77,12 +77,12 @@ def wait_until_ready(url: str) -> None:
     raise TimeoutError(url)
 
 
-def blobs(count: int, seed: int) -> Samples:
-    """Three classes of points, well apart."""
+def blobs(count: int, seed: int, spread: float = 0.1) -> Samples:
+    """Three classes of points, well apart unless their spread says otherwise."""
     rng = np.random.default_rng(seed)
     labels = rng.integers(0, 3, count)
     centres = np.array([[1, 0, 0, 0.5], [0, 1, 0, 0.5], [0, 0, 1, 0.5]])
-    inputs = (centres[labels] + rng.normal(0, 0.1, (count, 4))).clip(0, 1)
+    inputs = (centres[labels] + rng.normal(0, spread, (count, 4))).clip(0, 1)
     return Samples(inputs.astype(np.float32), labels)
 
 
@@ -99,10 +99,11 @@ def teacher_weights() -> dict[str, np.ndarray]:
     }
 
 
-def golden_student(client: Tandemcal) -> str:
-    """The id of a student of the small teacher."""
+def golden_student(client: Tandemcal, spread: float = 0.1) -> str:
+    """The id of a student of the small teacher, for blobs of this spread."""
     teacher = client.teachers.upload("blobs", NETWORK, teacher_weights())
-    targets = client.target_sets.upload("blobs", teacher.id, Splits(blobs(256, 1), blobs(128, 2)))
+    splits = Splits(blobs(256, 1, spread), blobs(128, 2, spread))
+    targets = client.target_sets.upload("blobs", teacher.id, splits)
     job = client.jobs.wait(client.jobs.train(targets.id).id, timeout=120)
     assert job.status == "succeeded", job.reason
     return str(job.student_id)

@@ -56,11 +56,11 @@ class Recovery(NamedTuple):
 
 
 def axis_of(shown: Sequence[Recovery]) -> Axis:
-    """Return one axis for these drawings: their range, rounded outward to 5 points."""
+    """Return one axis for these drawings: their range, rounded outward to 5 points, up to 100 %."""
     figures = [figure for one in shown for figure in (one.before, one.after, one.golden)]
     if not figures:
         return Axis()
-    low = _ROUND * math.floor(min(figures) / _ROUND)
+    low = min(_ROUND * math.floor(min(figures) / _ROUND), 1 - _ROUND)
     return Axis(low, max(low + _ROUND, _ROUND * math.ceil(max(figures) / _ROUND)))
 
 
