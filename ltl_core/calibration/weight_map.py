@@ -5,10 +5,10 @@ from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float
+from jaxtyping import Float, Real
 from torch import Tensor
 
-from ltl_core.chip import ChipInfo
+from ltl_core.chip import ChipInfo, LayerCodes
 
 BINS = 32  # of a side of the picture, at most
 
@@ -37,6 +37,13 @@ class WeightMap(NamedTuple):
         hundredths = (100 * self.tile.bins).round().to(torch.int64).tolist()
         tile = self.tile._asdict() | {"bins": hundredths}
         return {"tile": tile, "layers": {name: round(rms, 3) for name, rms in self.layers.items()}}
+
+
+def weight_differences(
+    weights: Mapping[str, Real[Tensor, "column row"]], codes: Mapping[str, LayerCodes]
+) -> dict[str, Float[Tensor, "column row"]]:
+    """Return how far weights are from those of the codes, layer by layer, code units."""
+    return {name: weight.float() - codes[name].weight for name, weight in weights.items()}
 
 
 def weight_map(differences: Mapping[str, Float[Tensor, "column row"]], info: ChipInfo) -> WeightMap:

@@ -25,16 +25,16 @@ def read_weight_map(
 
     `at` is the chip's clock, s.
     """
-    from ltl_core.calibration.weight_map import weight_map
+    from ltl_core.calibration.weight_map import weight_differences, weight_map
 
     if chip.passes > 1:
         return None
     seen = chip.transparent
     if seen is None:
-        golden = chip.student.codes
-        moved = {name: code.weight - golden[name].weight for name, code in codes.items()}
+        held = {name: code.weight for name, code in codes.items()}
+        moved = weight_differences(held, chip.student.codes)
         return weight_map(moved, chip.backend.info).to_json() | {"shows": MOVED, "chip_time_s": at}
-    errors = {name: seen.weights(name) - code.weight for name, code in codes.items()}
+    errors = weight_differences({name: seen.weights(name) for name in codes}, codes)
     shown = weight_map(errors, chip.backend.info).to_json()
     return shown | {"shows": ERROR, "chip_time_s": at, "pulses": _pulses(seen, list(codes))}
 

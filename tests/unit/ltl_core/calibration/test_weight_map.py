@@ -5,8 +5,8 @@ import json
 import pytest
 import torch
 
-from ltl_core.calibration.weight_map import BINS, weight_map
-from ltl_core.chip import ChipInfo, Observable
+from ltl_core.calibration.weight_map import BINS, weight_differences, weight_map
+from ltl_core.chip import ChipInfo, LayerCodes, Observable
 
 INFO = ChipInfo("sn-7", "lab", 100, 50, 2, 7, -8, 7, 0.1, frozenset(Observable), 1e-6, None)
 
@@ -46,3 +46,14 @@ def test_a_map_is_small_as_json() -> None:
 def test_nothing_is_no_map() -> None:
     with pytest.raises(ValueError, match="no layer"):
         weight_map({}, INFO)
+
+
+@pytest.mark.parametrize("kind", [torch.int8, torch.int16, torch.float32])
+def test_weights_in_codes_or_not_are_compared_with_codes(kind: torch.dtype) -> None:
+    """Codes are integers: the map of a real chip is of the codes that it holds."""
+    codes = LayerCodes(
+        torch.full((4, 6), 7, dtype=torch.int16), torch.zeros(4).short(), torch.zeros(4).short()
+    )
+    found = weight_differences({"layer": torch.full((4, 6), 5, dtype=kind)}, {"layer": codes})
+    assert torch.equal(found["layer"], torch.full((4, 6), -2.0))
+    assert weight_map(found, INFO).layers == {"layer": 2.0}
