@@ -4,6 +4,7 @@ from collections.abc import Callable, Coroutine
 from typing import Annotated, Any
 
 from fastapi import Header, Request, Response, status
+from fastapi.exceptions import RequestValidationError
 
 from service.digests import etag
 from service.request_errors import PreconditionFailedError
@@ -38,18 +39,31 @@ def answered_once(handle: Handler) -> Handler:
     """Return a handler that answers a GET of the API with its ETag, and 304 where it is known."""
 
     async def handle_tagged(request: Request) -> Response:
+        known = request.headers.get("if-none-match", "")
+        if len(known) > HEADER_MAX and request.url.path.startswith("/v1/"):
+            raise RequestValidationError([_too_long(known)])
         response = await handle(request)
         is_whole = response.status_code == status.HTTP_200_OK and hasattr(response, "body")
         if not is_whole or not request.url.path.startswith("/v1/"):
             return response
         tag = response.headers.setdefault("ETag", etag(bytes(response.body)))
-        known = request.headers.get("if-none-match", "")
         if known.strip() != "*" and tag not in [one.removeprefix("W/") for one in _tags(known)]:
             return response
         kept = {name: response.headers[name] for name in _KEPT if name in response.headers}
         return Response(status_code=status.HTTP_304_NOT_MODIFIED, headers=kept)
 
     return handle_tagged
+
+
+def _too_long(known: str) -> dict[str, Any]:
+    """Return what is wrong with `If-None-Match`, as a route says it of a header that it reads."""
+    return {
+        "type": "string_too_long",
+        "loc": ("header", "if-none-match"),
+        "msg": f"String should have at most {HEADER_MAX} characters",
+        "input": known,
+        "ctx": {"max_length": HEADER_MAX},
+    }
 
 
 def _tags(header: str) -> list[str]:

@@ -5,19 +5,25 @@ import json
 import subprocess
 import sys
 from collections.abc import Mapping
+from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 import safetensors.numpy
+from sqlalchemy.orm import Session
 
 from ltl_core.memory import calibration_bytes, training_bytes
 from ltl_core.network.spec import NetworkSpec
 from ltl_core.settings import CalibrationSettings, TrainingSettings
+from service.api.batches import Batches
+from service.api.submissions import submit_together
 from service.db.repositories.jobs import JobRepository
 from service.jobs.attempts import attempt_runner
 from service.jobs.kinds import memory
 from service.jobs.kinds.memory import available_bytes, is_shortage, limit_of
+from service.jobs.submit import Submitter
 from service.settings import Settings
 from tests.integration.jobs.begun import begun, dispatched, job_of
 from tests.integration.jobs.test_attempts import run
@@ -213,7 +219,14 @@ def test_the_kernel_says_how_often_it_killed_for_memory(
 def limited(world: World, limit: int | None) -> None:
     """Let jobs of this world have so much memory."""
     app: Any = world.client.app
-    app.state.context = world.context._replace(memory_limit=limit)
+    context = world.context
+
+    def submitter(session: Session, now: datetime) -> Submitter:
+        return Submitter(session, context.engine, now, kinds=context.kinds, memory_limit=limit)
+
+    together = partial(submit_together, context.database, submitter)
+    submissions = Batches(together, context.threads.writers)
+    app.state.context = context._replace(memory_limit=limit, submissions=submissions)
 
 
 def once(key: str) -> dict[str, str]:

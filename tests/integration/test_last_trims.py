@@ -109,8 +109,8 @@ def test_pages_link_both_jobs(world: World) -> None:
     first = calibrated(world)
     (trims,) = followers(world, first)
     world.client.post("/login", data={"key": world.key})
-    assert f"job {trims.id}" in world.client.get(f"/jobs/{first}").text
-    assert f"job {first}" in world.client.get(f"/jobs/{trims.id}").text
+    assert f'href="/jobs/{trims.id}"' in world.client.get(f"/jobs/{first}").text
+    assert f'href="/jobs/{first}"' in world.client.get(f"/jobs/{trims.id}").text
 
 
 @pytest.mark.parametrize("after", [60.0, 8 * DAY])

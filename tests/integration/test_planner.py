@@ -240,7 +240,7 @@ def test_the_pages_show_how_far_chips_have_drifted(fleet: Fleet) -> None:
     assert page.count('class="sparkline"') == 1
     (row,) = re.findall(r"<tr id=.chip-.*?</tr>", page)
     cells = re.findall(r"<td[^>]*>(.*?)</td>", row)
-    assert cells[0] == "a"
+    assert cells[0] == f'<a href="/chips/{chip}">a</a>'
     assert cells[2] == '<span class="health good">good</span>'
     assert cells[4:6] == [
         '<span class="health score good">0.93</span>',

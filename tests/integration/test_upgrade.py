@@ -43,7 +43,8 @@ def test_a_job_goes_on_in_the_next_release_of_a_fleet(fleet: Fleet) -> None:
     assert lab.job(job).status == JobStatus.WAITING_FOR_CHIP
     api.stop()
     as_an_older_release_left_it(lab)
-    fleet.starting_worker("new")  # brings the database to its schema
+    fleet.starting_worker("new")
+    until(lambda: is_current(lab.database.engine), "the database has the schema of the new release")
     assert ended_well(lab, job).executor_id == "new"
 
 

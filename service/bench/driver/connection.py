@@ -16,7 +16,7 @@ from service.bench.driver.bounded_reader import (
     BoundedReader,
     set_timeout,
 )
-from service.bench.protocol.frames import BrokenConnectionError
+from service.bench.protocol.errors import BrokenConnectionError
 from service.networks import AgentNetworks, ForbiddenAddressError
 from service.tls import TlsFilesError, client_context
 

@@ -3,7 +3,8 @@
 from collections.abc import Callable
 
 from service.bench.driver.connection import AnswerStream
-from service.bench.protocol.frames import BrokenConnectionError, read_frame
+from service.bench.protocol.errors import BrokenConnectionError
+from service.bench.protocol.frames import read_frame
 from service.bench.protocol.wire import MalformedBodyError
 
 

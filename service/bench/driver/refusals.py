@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from ltl_core.errors import CalibrationError, ChipUnavailableError, LeaseLostError
+from service.bench.protocol.errors import BrokenConnectionError
 from service.bench.protocol.faults import fault_from_json
-from service.bench.protocol.frames import BrokenConnectionError
 from service.digests import CONTENT_DIGEST
 from service.logs import printable
 

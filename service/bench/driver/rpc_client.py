@@ -22,7 +22,7 @@ from service.bench.driver.connection import (
 )
 from service.bench.driver.frame_reader import FrameReader
 from service.bench.driver.refusals import NotItsAgentError, Refusal, error_of
-from service.bench.protocol.frames import BrokenConnectionError
+from service.bench.protocol.errors import BrokenConnectionError
 from service.bench.protocol.proof import ANSWER_PROOF, CallHead, is_proven, sign_call
 from service.bench.protocol.wire import (
     LEASE_TOKEN,

@@ -5,15 +5,12 @@ import struct
 from collections.abc import Callable
 from typing import NamedTuple
 
+from service.bench.protocol.errors import BrokenConnectionError
 from service.bench.protocol.wire import Body, Message, encode
 
 MEDIA_TYPE = "application/vnd.tandemcal.frames"
 _HEAD = struct.Struct("<Q32s")  # bytes of the message, and their SHA-256
 _FRAME_MAX = 1 << 31  # bytes
-
-
-class BrokenConnectionError(Exception):
-    """An answer did not arrive whole: the connection broke, or a checksum is wrong."""
 
 
 class Frame(NamedTuple):

@@ -3,7 +3,7 @@
 from typing import Any, TypeVar
 
 import structlog
-from sqlalchemy.exc import DataError
+from sqlalchemy.exc import DataError, ProgrammingError
 from sqlalchemy.orm import Session
 
 from service.db.base import Base
@@ -26,7 +26,8 @@ def load_row(
         return session.get(table, key, populate_existing=True, with_for_update=for_update)
     error = outcome.error
     assert error is not None  # nosec B101 # else the row was returned
-    if isinstance(error, DataError):  # the key is one that no database can hold
+    # The key is one that no database can hold, or the tables are of another release.
+    if isinstance(error, (DataError, ProgrammingError)):
         raise error
     event = f"database: the row of a {what} cannot be read, it is not used"
     structlog.get_logger(__name__).error(event, id=key, error=in_a_line(error))

@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 
 from service.bench.driver.bounded_reader import AnswerTimeoutError, AnswerTooLongError
 from service.bench.driver.connection import Connection, PostRequest, UnreachableError
-from service.bench.protocol.frames import BrokenConnectionError
+from service.bench.protocol.errors import BrokenConnectionError
 from service.jobs.webhooks.message import Message, signed_headers
 from service.networks import PRIVATE, AgentNetworks
 from service.settings import Settings

@@ -6,7 +6,8 @@ import struct
 import pytest
 import torch
 
-from service.bench.protocol.frames import BrokenConnectionError, encode_frame, read_frame
+from service.bench.protocol.errors import BrokenConnectionError
+from service.bench.protocol.frames import encode_frame, read_frame
 from service.bench.protocol.wire import Message, decode
 
 FRAME = encode_frame(Message({"layer": "hidden"}, {"x": torch.arange(3)})).whole()
