@@ -45,11 +45,13 @@ async def _send(port: int, requests: Iterable[bytes], status: int) -> list[float
 
     async def ask() -> None:
         connection = await Connection.open(port)
-        for request in waiting:
-            began = time.perf_counter()
-            await connection.ask(request, status)
-            took.append(time.perf_counter() - began)
-        connection.close()
+        try:
+            for request in waiting:
+                began = time.perf_counter()
+                await connection.ask(request, status)
+                took.append(time.perf_counter() - began)
+        finally:
+            connection.close()
 
     await asyncio.gather(*(ask() for _ in range(CONNECTIONS)))
     return took

@@ -4,8 +4,10 @@ What is compared is the server's processor time for an answer: the rate of a cor
 """
 
 import asyncio
+import json
 import statistics
 from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime, timedelta
 from itertools import cycle, islice
 from typing import Any, NamedTuple
 
@@ -16,6 +18,7 @@ from benchmarks.api.large_service import LargeService
 from benchmarks.api.load import Connection, Cost, cost_of, get
 
 STATUS, UNCHANGED = 0.3, 0.45  # of the rate of the bare route, at least
+_SOON = timedelta(hours=1)  # longer than the measurement
 
 
 class Extent(NamedTuple):
@@ -74,18 +77,26 @@ def _requests(service: LargeService, kind: str, number: int) -> list[bytes]:
     else:
         tags = asyncio.run(_tags(service, paths))
         asked = [
-            _get(service, service.port, path, f"If-None-Match: {tags[path]}") for path in paths
+            _get(service, service.port, path, f"If-None-Match: {tag}") for path, tag in tags.items()
         ]
     return list(islice(cycle(asked), number))
 
 
 async def _tags(service: LargeService, paths: Iterable[str]) -> Mapping[str, str]:
+    """Return the tag of each job that stays as it is while it is asked for."""
     connection, found = await Connection.open(service.port), dict[str, str]()
     for path in paths:
-        head, _ = await connection.ask(_get(service, service.port, path), 200)
-        found[path] = head.partition(b"etag: ")[2].partition(b"\r\n")[0].decode()
+        head, body = await connection.ask(_get(service, service.port, path), 200)
+        if _stays(json.loads(body)):
+            found[path] = head.partition(b"etag: ")[2].partition(b"\r\n")[0].decode()
     connection.close()
     return found
+
+
+def _stays(job: Mapping[str, Any]) -> bool:
+    """Tell whether the expected start of a job does not pass soon: then it is told no more."""
+    start = job["expected_start"]
+    return start is None or datetime.fromisoformat(start) > datetime.now(UTC) + _SOON
 
 
 def _get(service: LargeService, port: int, path: str, *lines: str) -> bytes:
