@@ -28,7 +28,7 @@ class PlannedStage(NamedTuple):
 
     @property
     def title(self) -> str:
-        """What the steps move, in words for a reader of the progress."""
+        """Name of what the steps move, such as "last trims", as the progress tells it."""
         if self.moves_side:
             return "side weights"
         if self.moves_cells:
