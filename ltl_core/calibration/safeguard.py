@@ -24,6 +24,9 @@ _WORTH_TIMES = 3.0
 _CHECKS_WORSE = 2  # in succession: then nothing is gained any more
 _LEAST = 0.05  # of a budget, for one step: less does not pay for one more check
 _PULSES = 8.0  # that a cell takes, as long as none was written
+# Of a cell that is learned, to be kept: to go back to the best codes, and, if the chip itself broke
+# and the best codes are no better on it, to what was learned.
+_WAYS = 2
 
 Codes = Mapping[str, LayerCodes]
 
@@ -80,7 +83,7 @@ class Safeguard:
         return self.checks_worse < _CHECKS_WORSE
 
     def used_up(self, codes: Codes) -> EndedBy | None:
-        """Return the budget that leaves no room for one more step and the way back.
+        """Return the budget that leaves no room for one more step and the ways to be kept.
 
         A chip that is clearly better by now need not go back; so it is judged first.
         """
@@ -91,10 +94,10 @@ class Safeguard:
         return None if self._best.codes is codes else ended
 
     def allowance(self, codes: Codes) -> int | None:
-        """Return how many cells a step may write, so that it can be undone; None if any number."""
+        """Return how many cells a step may write, the ways to be kept apart; None if any number."""
         rooms = [room.left for room in self._rooms()]
         back = differing_cells(codes, self._best.codes) if rooms else 0
-        return max(0, int(min(rooms) - back) // 2) if rooms else None
+        return max(0, int(min(rooms) - _WAYS * back) // (1 + _WAYS)) if rooms else None
 
     def conclude(self, now: Seen, roll_back: Callable[[], Callable[[], None]]) -> Conclusion:
         """Leave the best codes on the chip; `now` are those that it holds.
@@ -146,7 +149,7 @@ class Safeguard:
     def _short(self, back: int) -> EndedBy | None:
         """Return the budget that hardly leaves room for a step, if `back` cells go back."""
         for room in self._rooms():
-            if (room.left - back) / 2 <= _LEAST * room.limit:
+            if (room.left - _WAYS * back) / (1 + _WAYS) <= _LEAST * room.limit:
                 return room.reason
         return None
 
