@@ -30,7 +30,6 @@ from benchmarks.tasks import tasks
 from benchmarks.teachers import scaled, shown, teacher_of
 from chip_sim.chip import SimulatedChip, make_chip
 from ltl_core.calibration.chip_session import ChipSession
-from ltl_core.calibration.golden import golden_targets
 from ltl_core.calibration.loop import Calibration
 from ltl_core.calibration.result import CalibrationResult
 from ltl_core.settings import (
@@ -41,6 +40,7 @@ from ltl_core.settings import (
     StageName,
 )
 from ltl_core.student.evaluate import chip_quality, student_quality
+from ltl_core.student.golden import golden_targets
 from ltl_core.student.student import Student
 from ltl_core.teaching.live import LiveTargets
 from ltl_core.teaching.targets import Samples, TargetSet

@@ -29,13 +29,13 @@ from benchmarks.tuning import Task, make_task
 from chip_sim.chip import SimulatedChip, make_chip
 from examples.lab_script import CHIPS
 from ltl_core.calibration.drift import MeanFingerprint, drift_between, measure_fingerprint
-from ltl_core.calibration.golden import golden_targets
 from ltl_core.calibration.loop import Calibration
 from ltl_core.calibration.loss_curve import loss_curve
 from ltl_core.calibration.prediction import LossCurve, Observation, Prediction, predicted_loss
 from ltl_core.calibration.watch import WatchedSamples, observe_loss, watched_samples
 from ltl_core.settings import Budget, CalibrationSettings
 from ltl_core.student.evaluate import chip_quality
+from ltl_core.student.golden import golden_targets
 from ltl_core.student.student import Student
 from ltl_core.teaching.targets import evenly_spaced_indices
 from service.bench.simulated import spec_of

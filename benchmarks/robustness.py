@@ -32,11 +32,11 @@ from benchmarks.robustness_tasks import Task, make_task
 from benchmarks.row_file import exit_code, keep_rows, read_rows
 from chip_sim.chip import SimulatedChip
 from ltl_core.calibration.chip_session import ChipSession
-from ltl_core.calibration.golden import golden_targets
 from ltl_core.calibration.loop import Calibration
 from ltl_core.chip import Observable
 from ltl_core.settings import Budget, CalibrationSettings, Data, RuleName, StageName
 from ltl_core.student.evaluate import chip_quality, student_quality
+from ltl_core.student.golden import golden_targets
 from ltl_core.student.student import Student
 
 NOISE_TRAINED = "noise-trained"

@@ -7,9 +7,9 @@ from benchmarks.datasets import default_folder
 from benchmarks.learning import some_of
 from benchmarks.tasks import tasks
 from benchmarks.teachers import scaled, shown, teacher_of
-from ltl_core.calibration.golden import golden_targets
 from ltl_core.settings import RuleName
 from ltl_core.student.evaluate import student_quality
+from ltl_core.student.golden import golden_targets
 from ltl_core.student.student import Student
 from ltl_core.teaching.live import LiveTargets
 from ltl_core.teaching.targets import Samples, Targets, TargetSet

@@ -8,10 +8,10 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
-from ltl_core.calibration.golden import golden_targets
-from ltl_core.calibration.synthetic import synthetic_inputs
+from ltl_core.calibration.stimuli.synthetic import synthetic_inputs
 from ltl_core.errors import SettingError
 from ltl_core.settings import CalibrationSettings, Data, TargetSource
+from ltl_core.student.golden import golden_targets
 from ltl_core.student.student import Student
 from ltl_core.teaching.targets import Samples, TargetSet, evenly_spaced_indices
 

@@ -3,11 +3,11 @@
 from functools import partial
 from typing import NamedTuple
 
-from ltl_core.calibration.golden import golden_targets
 from ltl_core.calibration.judge import Judge
 from ltl_core.calibration.prediction import Observation
 from ltl_core.chip import ChipBackend
 from ltl_core.student.evaluate import chip_logits
+from ltl_core.student.golden import golden_targets
 from ltl_core.student.student import Student
 from ltl_core.teaching.targets import Samples, TargetSet, evenly_spaced_indices
 

@@ -14,6 +14,7 @@ from ltl_core.network.spec import NetworkSpec
 from ltl_core.packing import pack, unpack
 from ltl_core.settings import NeuronSettings
 from ltl_core.spiking.inputs import are_sequences, as_frames
+from ltl_core.student.activity import ChannelActivity, activity_tensors, read_activity
 from ltl_core.student.codes import CodeFormat, as_integers, encode, encode_trim, zero_trims
 from ltl_core.student.side_codes import read_side, side_matrix, side_tensors
 
@@ -34,6 +35,7 @@ class Student(NamedTuple):
     input_full_scale: float  # largest input, input units
     gains: Mapping[str, Sequence[float]] = {}  # of straight branches, in units of the weights
     side: Mapping[str, SideWeights] = {}  # digital weights beside a chip's arrays, by matrix
+    activity: Mapping[str, ChannelActivity] = {}  # by hidden stage, on samples it learned from
 
     def threshold(self, layer: str) -> float:
         """Return the threshold of a matrix in code units; of the readout, its full scale."""
@@ -145,11 +147,11 @@ class Student(NamedTuple):
             "format": json.dumps(self.format._asdict()),
             "scales": json.dumps(scales),
         }
-        return pack(tensors | side_tensors(self.side), metadata)
+        return pack(tensors | side_tensors(self.side) | activity_tensors(self.activity), metadata)
 
     @classmethod
     def from_block(cls, block: bytes) -> "Student":
-        """Read a block that `to_block` wrote; earlier ones have no side weights.
+        """Read a block that `to_block` wrote; earlier ones have neither side weights nor activity.
 
         Raises CorruptTensorsError.
         """
@@ -169,6 +171,7 @@ class Student(NamedTuple):
                 codes,
                 **json.loads(metadata["scales"]),
                 side=read_side(tensors),
+                activity=read_activity(tensors),
             )
         except (KeyError, TypeError) as error:
             raise CorruptTensorsError(f"it is not a student: {error}") from error

@@ -1,4 +1,4 @@
-"""The student that training starts from, and the ranges of its converters."""
+"""The student that training starts from, the ranges of its converters, and its activity."""
 
 from collections.abc import Mapping
 
@@ -9,12 +9,15 @@ from ltl_core.settings import NeuronSettings
 from ltl_core.spiking.forward import warm_start
 from ltl_core.spiking.inputs import scaled_inputs
 from ltl_core.spiking.linear import weighted_sums
+from ltl_core.student.activity import activity_of
 from ltl_core.student.codes import CodeFormat, fit_lsb
 from ltl_core.student.column_sums import SAMPLES_AT_ONCE, TopValues, matrix_inputs
+from ltl_core.student.golden import golden_targets
 from ltl_core.student.student import Student
-from ltl_core.teaching.targets import Targets, evenly_spaced_indices
+from ltl_core.teaching.targets import Samples, Targets, evenly_spaced_indices
 
 _SAMPLES = 256  # enough to set the converters' full scales
+_ACTIVITY_SAMPLES = 512  # enough for the mean and the spread of a channel's rate
 
 
 def start_student(
@@ -53,6 +56,13 @@ def set_ranges(student: Student, targets: Targets) -> Student:
     full_scale = {name: value / student.lsb[name] for name, value in sums.items()}
     full_scale[readout] = student.full_scale[readout]
     return student._replace(full_scale=full_scale)
+
+
+def with_activity(student: Student, targets: Targets) -> Student:
+    """Return the student with the activity of its channels on some samples that it learns from."""
+    inputs = targets.samples.inputs[evenly_spaced_indices(targets.size, _ACTIVITY_SAMPLES)]
+    answers = golden_targets(student, Samples(inputs, None))
+    return student._replace(activity=activity_of(answers))
 
 
 def _largest_sums(

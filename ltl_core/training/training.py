@@ -14,7 +14,7 @@ from ltl_core.student.student import Student
 from ltl_core.teaching.readout import accuracy_of
 from ltl_core.teaching.targets import Batch, Targets
 from ltl_core.training.latent_weights import LatentWeights, LearningRates
-from ltl_core.training.start import set_ranges, start_student
+from ltl_core.training.start import set_ranges, start_student, with_activity
 from ltl_core.training.trainer import make_trainer
 from ltl_core.training.weight_noise import with_weight_noise
 
@@ -77,9 +77,9 @@ class Training:
 
     @property
     def student(self) -> Student:
-        """The student so far, with converter ranges set for its present column sums."""
+        """The student so far, with converter ranges and activity of its present codes."""
         student = self._student.with_codes(self._latent.codes)
-        return set_ranges(student, self._targets)
+        return with_activity(set_ranges(student, self._targets), self._targets)
 
     def _run_epoch(self) -> float:
         """Train one epoch and return the mean accuracy of its batches."""

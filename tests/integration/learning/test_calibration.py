@@ -10,12 +10,12 @@ import pytest
 import torch
 
 from ltl_core.calibration.drift_stage import InForce
-from ltl_core.calibration.golden import golden_targets
 from ltl_core.calibration.loop import Calibration
 from ltl_core.calibration.result import CalibrationResult, EndedBy
 from ltl_core.chip import Observable
 from ltl_core.progress import Phase
 from ltl_core.settings import Budget, CalibrationSettings, Data, StageName
+from ltl_core.student.golden import golden_targets
 from tests.blobs import World, chip
 
 CHIPS = (1, 2, 3)

@@ -10,12 +10,12 @@ import pytest
 import torch
 
 from chip_sim.chip import SimulatedChip
-from ltl_core.calibration.golden import golden_targets
 from ltl_core.calibration.loop import Calibration
 from ltl_core.calibration.result import CalibrationResult
 from ltl_core.chip import LayerCodes, Observable
 from ltl_core.progress import Phase
 from ltl_core.settings import Budget, CalibrationSettings, Data, MethodName, StageName
+from ltl_core.student.golden import golden_targets
 from tests.blobs import World, chip
 from tests.integration.learning.resuming import whole_and_resumed
 

@@ -8,7 +8,6 @@ import torch
 from chip_sim.chip import SimulatedChip
 from ltl_core.calibration.chip_session import ChipSession
 from ltl_core.calibration.drift_stage import InForce
-from ltl_core.calibration.golden import golden_targets
 from ltl_core.calibration.loop import Calibration
 from ltl_core.calibration.result import CalibrationResult
 from ltl_core.chip import SideWeights
@@ -16,6 +15,7 @@ from ltl_core.errors import NoSideWeightsError
 from ltl_core.network.layers import size
 from ltl_core.progress import Phase
 from ltl_core.settings import Budget, CalibrationSettings, StageName
+from ltl_core.student.golden import golden_targets
 from ltl_core.student.side_codes import side_matrix
 from ltl_core.student.student import Student
 from tests.blobs import World, chip

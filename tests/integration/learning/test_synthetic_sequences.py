@@ -9,11 +9,10 @@ from torch import Tensor
 from chip_sim.chip import make_chip
 from chip_sim.presets import preset
 from ltl_core.calibration.chip_session import ChipSession
-from ltl_core.calibration.golden import golden_targets
 from ltl_core.calibration.judge import compare
 from ltl_core.calibration.loop import Calibration
-from ltl_core.calibration.random_motion import synthetic_sequences
-from ltl_core.calibration.synthetic import synthetic_inputs
+from ltl_core.calibration.stimuli.motion import synthetic_sequences
+from ltl_core.calibration.stimuli.synthetic import synthetic_inputs
 from ltl_core.errors import LayerShapeError, SettingError
 from ltl_core.network.spec import NetworkSpec
 from ltl_core.packing import unpack
@@ -25,6 +24,7 @@ from ltl_core.settings import (
     StageName,
     TrainingSettings,
 )
+from ltl_core.student.golden import golden_targets
 from ltl_core.student.student import Student
 from ltl_core.teaching.targets import TargetSet
 from ltl_core.teaching.teacher import collect

@@ -28,8 +28,8 @@ from benchmarks.robustness_rows import (
 )
 from benchmarks.robustness_tasks import Task, task_of
 from benchmarks.row_file import read_rows, write_rows
-from ltl_core.calibration.golden import golden_targets
 from ltl_core.student.evaluate import chip_quality
+from ltl_core.student.golden import golden_targets
 from tests.blobs import load_world
 
 ROW = Row("digits", "mismatch", 0.2, 0, "auto", 98.0, 90.0, 97.0, 1000, 100, 0.2, 3.0)

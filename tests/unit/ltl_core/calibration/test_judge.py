@@ -5,8 +5,8 @@ import math
 import pytest
 import torch
 
-from ltl_core.calibration.golden import golden_targets
 from ltl_core.calibration.judge import Judge, compare, is_better
+from ltl_core.student.golden import golden_targets
 from ltl_core.teaching.targets import Samples, TargetSet
 from tests.blobs import World
 

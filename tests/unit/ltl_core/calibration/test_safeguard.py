@@ -4,13 +4,13 @@ import pytest
 import torch
 
 from ltl_core.calibration.chip_session import ChipSession
-from ltl_core.calibration.golden import golden_targets
 from ltl_core.calibration.judge import Judge, Judgement
 from ltl_core.calibration.result import Checkpoint, Measured, Seen
 from ltl_core.calibration.safeguard import Conclusion, Safeguard, differing_cells
 from ltl_core.progress import Spent
 from ltl_core.settings import CalibrationSettings
 from ltl_core.student.evaluate import Quality
+from ltl_core.student.golden import golden_targets
 from ltl_core.student.student import Student
 from ltl_core.teaching.targets import Samples
 from tests.blobs import World, chip

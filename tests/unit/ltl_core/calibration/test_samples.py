@@ -1,37 +1,15 @@
 """The samples of a calibration: the lab's, synthetic ones, and both in equal parts."""
 
 import pytest
-import torch
 
 from ltl_core.calibration.samples import calibration_samples
-from ltl_core.calibration.synthetic import synthetic_inputs
 from ltl_core.errors import SettingError
-from ltl_core.network.layers import Linear
-from ltl_core.network.spec import NetworkSpec
 from ltl_core.settings import Budget, CalibrationSettings, Data, TargetSource
 from tests.blobs import World
 
 
 def settings(**changes: object) -> CalibrationSettings:
     return CalibrationSettings().model_copy(update=changes)
-
-
-def test_one_seed_makes_one_set_of_stimuli_within_the_range_of_inputs(world: World) -> None:
-    made = synthetic_inputs(world.student, 40, seed=3)
-    assert torch.equal(made, synthetic_inputs(world.student, 40, seed=3))
-    assert not torch.equal(made, synthetic_inputs(world.student, 40, seed=4))
-    assert made.shape == (40, *world.network.input_shape)
-    assert made.min() >= 0
-    assert made.max() <= world.student.input_full_scale
-
-
-def test_stimuli_are_made_for_inputs_without_neighbourhood(world: World) -> None:
-    network = NetworkSpec(
-        input_shape=(5,), layers=(Linear(name="out", in_features=5, out_features=2, fires=False),)
-    )
-    made = synthetic_inputs(world.student._replace(network=network), 30, seed=1)
-    assert made.shape == (30, 5)
-    assert 0 < float(made.std()) < world.student.input_full_scale
 
 
 def test_few_samples_of_the_lab_are_shown_as_often_as_all_synthetic_ones(world: World) -> None:

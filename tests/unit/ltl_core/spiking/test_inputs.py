@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from ltl_core.calibration.observe import observed_layers
-from ltl_core.calibration.synthetic import synthetic_inputs
+from ltl_core.calibration.stimuli.synthetic import synthetic_inputs
 from ltl_core.chip import LayerRecording, Observable
 from ltl_core.network.spec import InputAffine, NetworkSpec
 from ltl_core.spiking.inputs import scaled_inputs, unscaled_inputs

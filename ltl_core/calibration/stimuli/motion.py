@@ -5,7 +5,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from ltl_core.calibration.random_fields import mixtures, pictures, uniform
+from ltl_core.calibration.stimuli.fields import mixtures, pictures, uniform
 
 _POLARITIES = 2  # channels of an event camera: darker, brighter
 _WAY = 0.75  # longest way of a picture, as a fraction of the frame

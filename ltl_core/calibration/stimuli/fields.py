@@ -12,7 +12,7 @@ _GRAIN = 0.08  # largest standard deviation of the grain, as a fraction of the r
 
 def pictures(
     count: int, channels: int, side: tuple[int, int], generator: torch.Generator
-) -> Float[Tensor, "sample channel height width"]:
+) -> Float[Tensor, "sample channel row column"]:
     """Return pictures in [0, 1]: a field of mixed scales, its contrast, a mask, and grain."""
     amounts = torch.rand(count, len(_SCALES), generator=generator).square_()
     field = torch.zeros(count, channels, *side)
@@ -20,15 +20,20 @@ def pictures(
         field += _for_each(amount) * _smooth((count, channels), side, scale, generator)
     level = uniform(count, -0.5, 1.0, generator)
     values = torch.special.ndtr(_unit(field) * uniform(count, 0.5, 1.5, generator) + level)
+    return with_grain(values, generator) * _mask(count, side, generator)
+
+
+def with_grain(
+    values: Float[Tensor, "sample channel row column"], generator: torch.Generator
+) -> Float[Tensor, "sample channel row column"]:
+    """Add grain, of another strength in each picture, and stay in [0, 1]."""
     grain = torch.randn(values.shape, generator=generator)
-    values += grain * uniform(count, 0.0, _GRAIN, generator)
-    masked: Tensor = values.clamp_(0, 1) * _mask(count, side, generator)
-    return masked
+    return (values + grain * uniform(len(values), 0.0, _GRAIN, generator)).clamp_(0, 1)
 
 
 def _mask(
     count: int, side: tuple[int, int], generator: torch.Generator
-) -> Float[Tensor, "sample 1 height width"]:
+) -> Float[Tensor, "sample 1 row column"]:
     """Return 1 inside a smooth shape, which leans towards the middle, and 0 outside of it."""
     high, wide = (torch.linspace(-1, 1, length) for length in side)
     distance = high.square()[:, None] + wide.square()
@@ -39,7 +44,7 @@ def _mask(
 
 def _smooth(
     lead: tuple[int, int], side: tuple[int, int], scale: int, generator: torch.Generator
-) -> Float[Tensor, "sample channel height width"]:
+) -> Float[Tensor, "sample channel row column"]:
     """Return random fields of standard deviation one, smooth over a side's length / `scale`."""
     cells = [min(scale, length) + 1 for length in side]
     coarse = torch.randn(*lead, *cells, generator=generator)
