@@ -18,7 +18,7 @@ from ltl_core.teaching.targets import Samples, TargetSet, evenly_spaced_indices
 _ACCEPTANCE_LEAST = 30  # samples of the lab that tell how much accuracy a chip lacks
 _SYNTHETIC = 500  # different stimuli to learn from
 
-_Maker = Callable[[int, int], Tensor]
+_Maker = Callable[[int, int], Tensor]  # from the number of stimuli and a seed
 
 
 class CalibrationSamples(NamedTuple):
@@ -50,7 +50,7 @@ def calibration_samples(
     count = settings.verification_samples - (held_out.size if held_out is not None else 0)
     verified = [] if held_out is None else [held_out.samples.inputs]
     if count > 0:
-        verified.append(make(count, _seed(settings, "verification")))
+        verified.append(make(count, _seed(settings, "verification"), as_certain=True))
     verification = golden_targets(student, Samples(torch.cat(verified), None))
     accepted = None if chosen is None else _acceptance(student, chosen, settings)
     acceptance = verification if accepted is None else accepted
@@ -64,7 +64,7 @@ def _acceptance(
 ) -> TargetSet | None:
     """Return samples of the lab for the question whether the target is met; None if too few.
 
-    The golden student hesitates more on synthetic stimuli, where the predicted loss is two to
+    The golden student hesitates more on synthetic stimuli, where the predicted loss is up to
     three times as large. So samples of the lab serve, although most of them are learned from; one
     standard error is kept to spare.
     """

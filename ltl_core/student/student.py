@@ -14,7 +14,7 @@ from ltl_core.network.spec import NetworkSpec
 from ltl_core.packing import pack, unpack
 from ltl_core.settings import NeuronSettings
 from ltl_core.spiking.inputs import are_sequences, as_frames
-from ltl_core.student.activity import ChannelActivity, activity_tensors, read_activity
+from ltl_core.student.activity import Activity, activity_tensors, read_activity
 from ltl_core.student.codes import CodeFormat, as_integers, encode, encode_trim, zero_trims
 from ltl_core.student.side_codes import read_side, side_matrix, side_tensors
 
@@ -35,7 +35,7 @@ class Student(NamedTuple):
     input_full_scale: float  # largest input, input units
     gains: Mapping[str, Sequence[float]] = {}  # of straight branches, in units of the weights
     side: Mapping[str, SideWeights] = {}  # digital weights beside a chip's arrays, by matrix
-    activity: Mapping[str, ChannelActivity] = {}  # by hidden stage, on samples it learned from
+    activity: Activity | None = None  # on samples that it learned from; None if unknown
 
     def threshold(self, layer: str) -> float:
         """Return the threshold of a matrix in code units; of the readout, its full scale."""

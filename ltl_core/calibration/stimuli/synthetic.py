@@ -18,36 +18,56 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from ltl_core.calibration.stimuli.fields import mixtures, pictures
-from ltl_core.calibration.stimuli.matching import matching_stimuli
+from ltl_core.calibration.stimuli.matching import (
+    certainty_shares,
+    matching_stimuli,
+    wanted_shares,
+)
 from ltl_core.calibration.stimuli.motion import synthetic_sequences
 from ltl_core.calibration.stimuli.shapes import shapes
 from ltl_core.spiking.inputs import unscaled_inputs
-from ltl_core.student.activity import channel_rates
+from ltl_core.student.activity import Activity, certainty, channel_rates
 from ltl_core.student.golden import golden_targets
 from ltl_core.student.student import Student
 from ltl_core.teaching.targets import Samples
 
 _CANDIDATES = 8  # for each stimulus that is chosen
+_SHARES = "shares of the certainty"  # beside the names of stages
 _AT_ONCE = 128  # that are in memory together; large pictures are made anew once they are chosen
 
 
 def synthetic_inputs(
-    student: Student, count: int, seed: int, *, are_sequences: bool = False
+    student: Student,
+    count: int,
+    seed: int,
+    *,
+    are_sequences: bool = False,
+    as_certain: bool = False,
 ) -> Float[Tensor, "sample *input"]:
     """Return `count` stimuli in the units of the lab's samples; one seed, one set.
 
     If they are sequences, each has a frame for every time step of the student, and a frame holds
-    whole numbers of events.
+    whole numbers of events. `as_certain` asks for stimuli on which the student is as certain of
+    its class as on samples of the lab, as far as there are such. It hesitates on most stimuli, and a
+    chip learns more from these; but the loss of accuracy that they show is too large.
     """
     make = partial(_sequences if are_sequences else _still, student)
-    candidates = count * _CANDIDATES if student.activity else count
+    candidates = count if student.activity is None else count * _CANDIDATES
     blocks = [partial(_block, make, seed, n) for n in range(-(-candidates // _AT_ONCE))]
-    if not student.activity:
+    if student.activity is None:
         return torch.cat([block() for block in blocks])[:count]
-    rates = [channel_rates(golden_targets(student, Samples(b(), None))) for b in blocks]
-    joined = {name: torch.cat([found[name] for found in rates]) for name in student.activity}
-    chosen = matching_stimuli(joined, student.activity, count)
-    return _taken(blocks, chosen)
+    found = [_rates(student, block(), student.activity) for block in blocks]
+    shares = {_SHARES: wanted_shares()} if as_certain else {}
+    wanted = {**student.activity.channels, **shares}
+    rates = {name: torch.cat([rates[name] for rates in found]) for name in wanted}
+    return _taken(blocks, matching_stimuli(rates, wanted, count))
+
+
+def _rates(student: Student, inputs: Tensor, activity: Activity) -> dict[str, Tensor]:
+    """Return what candidates are chosen by: rates of channels, and tenths of the certainty."""
+    answers = golden_targets(student, Samples(inputs, None))
+    shares = certainty_shares(certainty(answers), activity)
+    return channel_rates(answers) | {_SHARES: shares}
 
 
 def _taken(

@@ -9,7 +9,7 @@ from ltl_core.calibration.stimuli.shapes import shapes
 from ltl_core.calibration.stimuli.synthetic import synthetic_inputs
 from ltl_core.network.layers import Linear
 from ltl_core.network.spec import NetworkSpec
-from ltl_core.student.activity import ChannelActivity, activity_of, channel_rates
+from ltl_core.student.activity import ChannelActivity, activity_of, certainty, channel_rates
 from ltl_core.student.golden import golden_targets
 from ltl_core.student.student import Student
 from ltl_core.teaching.targets import Samples
@@ -54,12 +54,14 @@ def test_shapes_lie_on_an_empty_background() -> None:
 
 def test_chosen_stimuli_drive_the_channels_as_samples_of_the_lab_do(world: World) -> None:
     student = informed(world)
+    activity = student.activity
+    assert activity is not None
 
     def distance(inputs: Tensor) -> float:
         rates = channel_rates(golden_targets(student, Samples(inputs, None)))
         found = [
             ((rates[name].mean(0) - wanted.mean) / wanted.spread.clamp(min=0.02)).square().mean()
-            for name, wanted in student.activity.items()
+            for name, wanted in activity.channels.items()
         ]
         return float(sum(found))
 
@@ -80,8 +82,24 @@ def test_the_choice_brings_the_means_together_and_takes_no_candidate_twice() -> 
 def test_a_student_keeps_the_activity_in_its_block(world: World) -> None:
     student = informed(world)
     again = Student.from_block(student.to_block())
-    assert set(again.activity) == {stage.name for stage in student.network.stages[:-1]}
-    for name, found in again.activity.items():
-        assert torch.equal(found.mean, student.activity[name].mean)
-        assert torch.equal(found.spread, student.activity[name].spread)
-    assert Student.from_block(world.student._replace(activity={}).to_block()).activity == {}
+    assert again.activity is not None
+    assert student.activity is not None
+    assert set(again.activity.channels) == {stage.name for stage in student.network.stages[:-1]}
+    for name, found in again.activity.channels.items():
+        assert torch.equal(found.mean, student.activity.channels[name].mean)
+        assert torch.equal(found.spread, student.activity.channels[name].spread)
+    assert torch.equal(again.activity.certainty, student.activity.certainty)
+    assert Student.from_block(student._replace(activity=None).to_block()).activity is None
+
+
+def test_a_student_is_more_certain_of_stimuli_to_verify_with(world: World) -> None:
+    student = informed(world)
+    of_lab = float(certainty(golden_targets(student, world.targets.samples)).mean())
+
+    def mean_certainty(*, as_certain: bool) -> float:
+        made = synthetic_inputs(student, 100, seed=1, as_certain=as_certain)
+        return float(certainty(golden_targets(student, Samples(made, None))).mean())
+
+    hesitating, chosen = (mean_certainty(as_certain=sure) for sure in (False, True))
+    assert hesitating < of_lab - 0.1
+    assert hesitating + 0.3 * (of_lab - hesitating) < chosen < of_lab + 0.05
