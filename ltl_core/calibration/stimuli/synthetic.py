@@ -48,8 +48,8 @@ def synthetic_inputs(
 
     If they are sequences, each has a frame for every time step of the student, and a frame holds
     whole numbers of events. `as_certain` asks for stimuli on which the student is as certain of
-    its class as on samples of the lab, as far as there are such. It hesitates on most stimuli, and a
-    chip learns more from these; but the loss of accuracy that they show is too large.
+    its class as on samples of the lab, as far as there are such. It hesitates on most stimuli: a
+    chip learns more from these, but the loss of accuracy that they show is too large.
     """
     make = partial(_sequences if are_sequences else _still, student)
     candidates = count if student.activity is None else count * _CANDIDATES
