@@ -1,7 +1,8 @@
 """How long a calibration lasts, and what brings a chip back, on a network of Fashion-MNIST.
 
     python -m benchmarks.calibration_ageing [--presets pcm,hermes,harsh] [--chips N] [--year]
-                                            [--json FILE] [--golden FILE] [--quick] [--check]
+                                            [--json FILE] [--golden FILE] [--task TASK]
+                                            [--quick] [--check]
 
 Each chip is calibrated as in `benchmarks.calibration`, experiment "hundred", and published. Then it
 is left alone for 30 days of its clock, and treated in one of these ways:
@@ -29,8 +30,10 @@ from rich.console import Console
 
 from benchmarks.calibration import (
     EXPERIMENTS,
+    FASHION,
     FIRST_SEED,
     QUICK_TEST,
+    Golden,
     Task,
     calibrated,
     chip_of,
@@ -48,6 +51,7 @@ from benchmarks.calibration_ageing_rows import (
 from benchmarks.machine import about
 from benchmarks.missing_data import MissingDataError
 from benchmarks.row_file import exit_code, keep_rows, read_rows, write_rows
+from benchmarks.tasks import tasks
 from chip_sim.chip import SimulatedChip
 from ltl_core.calibration.drift import drift_between, measure_fingerprint
 from ltl_core.calibration.drift_stage import InForce
@@ -94,7 +98,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Measure and print; exit code 1 where `--check` finds a figure that misses its limit."""
     options = _options(arguments)
     console, heading = Console(width=150, highlight=False), about("benchmarks.calibration_ageing")
-    task = make_task(options.golden, options.test)
+    task = make_task(options.golden, options.test, Golden(options.task))
     console.print(f"The golden student has {task.golden:.2f} %.")
     if options.year:
         _follow_years(task, options, console)
@@ -257,6 +261,8 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--test", type=int, help="test images to measure on; all of them if absent")
     parser.add_argument("--year", action="store_true", help="follow chips over a year instead")
     parser.add_argument("--golden", type=Path, help="read the golden student from, or keep it in")
+    what = "data, and the network that goes with them"
+    parser.add_argument("--task", choices=tuple(tasks()), default=FASHION, help=what)
     parser.add_argument("--json", type=Path, help="write, or add to, this file")
     parser.add_argument("--quick", action="store_true", help="1,000 test images, one chip")
     parser.add_argument("--check", action="store_true", help="exit code 1 where a figure misses")

@@ -28,6 +28,7 @@ from benchmarks.calibration import (
     PRESETS,
     QUICK_TEST,
     Calibrated,
+    Golden,
     Task,
     calibrated,
     chip_of,
@@ -75,17 +76,14 @@ class Tasks:
     @cached_property
     def usual(self) -> Task:
         """The golden student of `benchmarks.calibration`."""
-        return make_task(self._options.golden, self._test_images, self._options.epochs)
+        golden = Golden(epochs=self._options.epochs)
+        return make_task(self._options.golden, self._test_images, golden)
 
     @cached_property
     def noise_trained(self) -> Task:
         """A golden student that was trained with noise on its weights."""
-        return make_task(
-            self._options.noise_golden,
-            self._test_images,
-            self._options.epochs,
-            weight_noise=WEIGHT_NOISE,
-        )
+        golden = Golden(epochs=self._options.epochs, weight_noise=WEIGHT_NOISE)
+        return make_task(self._options.noise_golden, self._test_images, golden)
 
     @cached_property
     def taught(self) -> Task:

@@ -4,7 +4,13 @@ import json
 from pathlib import Path
 
 from benchmarks.calibration import EXPERIMENTS
-from benchmarks.calibration_rows import Row, complaints_about, table_of
+from benchmarks.calibration_rows import (
+    ELSEWHERE,
+    Row,
+    complaints_about,
+    sentence_of,
+    table_of,
+)
 from benchmarks.row_file import read_rows, write_rows
 from ltl_core.settings import Data
 
@@ -46,6 +52,24 @@ def test_each_figure_that_misses_is_named() -> None:
 def test_one_bad_chip_of_three_is_the_worst_and_not_the_median() -> None:
     (found,) = complaints_about([GOOD, GOOD, GOOD._replace(after=91.0)])
     assert "at worst" in found
+
+
+def test_other_tasks_have_limits_of_their_own() -> None:
+    assert complaints_about([GOOD._replace(golden=90.0, after=89.1)], ELSEWHERE) == []
+    median, worst = complaints_about([GOOD._replace(golden=90.0, after=88.9)], ELSEWHERE)
+    assert "1.100 points behind in the median, 1.0 wanted" in median
+    assert "at worst" in worst
+    harsh = GOOD._replace(preset="harsh", experiment="synthetic", golden=90.0, before=40.0)
+    assert complaints_about([harsh._replace(after=85.5)], ELSEWHERE) == []
+    assert len(complaints_about([harsh._replace(after=84.5)], ELSEWHERE)) == 2
+
+
+def test_a_chip_that_lost_nothing_has_nothing_to_recover() -> None:
+    assert "0.953 recovered" in sentence_of(GOOD)
+    unhurt = GOOD._replace(before=GOOD.golden)
+    assert "0.20 behind, nothing lost, 1000 shown" in sentence_of(unhurt)
+    recovered = table_of([unhurt]).columns[6]
+    assert (recovered.header, list(recovered.cells)) == ("recovered", ["-"])
 
 
 def test_rows_come_back_from_the_file_as_they_were(tmp_path: Path) -> None:
