@@ -17,6 +17,7 @@ from service.open_connections import ConnectionLimits, OpenConnections
 
 _LEFT_OVER_BYTES = 2**20  # of a body whose answer was sent, before the connection is closed
 _GOODBYE_S = 1.0  # for a client to confirm the end of TLS
+WITH_KEY = "principal"  # in the state of a request whose key is right
 
 
 class _TooLargeError(Exception):
@@ -37,7 +38,7 @@ class GuardedProtocol(HttpToolsProtocol):
         self._header_bytes = 0
         self._body_bytes = self._left_over = 0
         self._timer: asyncio.TimerHandle | None = None
-        self._refused = self._lost = False
+        self._refused = self._lost = self._had_key = False
         self._securing: asyncio.Task[None] | None = None
         self._early = b""  # what arrived before the end of the handshake was noticed
 
@@ -85,7 +86,7 @@ class GuardedProtocol(HttpToolsProtocol):
         """Expect the rest of a header in time."""
         super().on_message_begin()
         self._in_header, self._header_bytes = True, 0
-        self._open.waits(self, waits=True)
+        self._open.waits(self, had_key=self._had_key)
         if self._timer is None:
             self._after(self._limits.header_s, self._header_is_late)
 
@@ -102,7 +103,7 @@ class GuardedProtocol(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         """Expect the body, if there is one, at a minimum rate."""
         self._in_header, self._body_bytes, self._left_over = False, 0, 0
-        self._open.waits(self, waits=False)
+        self._open.works(self)
         self._after(self._limits.body_check_s, self._check_rate)
         super().on_headers_complete()
 
@@ -124,7 +125,8 @@ class GuardedProtocol(HttpToolsProtocol):
         """Let the connection give way to others until its next request begins."""
         super().on_response_complete()
         if self.cycle is not None and self.cycle.response_complete:
-            self._open.waits(self, waits=True)
+            self._had_key = WITH_KEY in self.cycle.scope.get("state", {})
+            self._open.waits(self, had_key=self._had_key)
 
     def refuse(self, status: HTTPStatus, reason: str) -> None:
         """Say why, and close the connection."""
@@ -132,7 +134,7 @@ class GuardedProtocol(HttpToolsProtocol):
             return
         self._refused = True
         self._stop_timer()
-        self._open.waits(self, waits=False)  # many come at once: each makes another one give way
+        self._open.works(self)  # many come at once: each makes another one give way
         self._open.log_refusal(reason, self.address, self.loop.time())
         if self._securing is not None:
             self.transport.abort()

@@ -7,6 +7,7 @@ import resource
 from collections import Counter
 from collections.abc import Callable
 from http import HTTPStatus
+from itertools import chain
 from typing import NamedTuple, Protocol
 
 import structlog
@@ -38,7 +39,11 @@ class Connection(Protocol):
 
 
 class OpenConnections:
-    """The open connections of one server, by address; the oldest one that waits gives way."""
+    """The open connections of one server, by address; the oldest one that waits gives way.
+
+    Those whose last request had a key give way after all others: a stranger who opens connections
+    without end does not close the idle ones of clients.
+    """
 
     def __init__(self, limits: ConnectionLimits) -> None:
         self.limits = limits
@@ -47,6 +52,7 @@ class OpenConnections:
         self._addresses: Counter[str] = Counter()
         # Connections without a whole header, oldest first; a dict keeps their order.
         self._waiting: dict[Connection, None] = {}
+        self._waiting_with_key: dict[Connection, None] = {}
         self._refused, self._logged_at = 0, 0.0
 
     def opened(self, connection: Connection) -> bool:
@@ -62,17 +68,23 @@ class OpenConnections:
 
     def closed(self, connection: Connection) -> None:
         """Forget a connection."""
-        self._waiting.pop(connection, None)
+        self.works(connection)
         self._addresses[connection.address] -= 1
         if self._addresses[connection.address] <= 0:
             del self._addresses[connection.address]
 
-    def waits(self, connection: Connection, *, waits: bool) -> None:
-        """Note whether a connection waits for a header, or has a request to be answered."""
-        if waits:
-            self._waiting[connection] = None
-        else:
-            self._waiting.pop(connection, None)
+    def waits(self, connection: Connection, *, had_key: bool) -> None:
+        """Note that a connection waits for a header, and whether its last request had a key."""
+        place, other = self._waiting, self._waiting_with_key
+        if had_key:
+            place, other = other, place
+        other.pop(connection, None)
+        place.setdefault(connection)
+
+    def works(self, connection: Connection) -> None:
+        """Note that a connection has a request to be answered, or does not wait for one."""
+        self._waiting.pop(connection, None)
+        self._waiting_with_key.pop(connection, None)
 
     def log_refusal(self, reason: str, address: str, now: float) -> None:
         """Log refused connections, several in one line: a stranger must not fill the log."""
@@ -83,7 +95,8 @@ class OpenConnections:
 
     def _make_room(self, newcomer: Connection, suits: Callable[[Connection], bool]) -> bool:
         """Close the connection that has waited longest for a header, if there is one."""
-        oldest = next((c for c in self._waiting if c is not newcomer and suits(c)), None)
+        waiting = chain(self._waiting, self._waiting_with_key)
+        oldest = next((c for c in waiting if c is not newcomer and suits(c)), None)
         if oldest is None:
             return False
         oldest.refuse(HTTPStatus.REQUEST_TIMEOUT, "too many connections wait")

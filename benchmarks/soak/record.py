@@ -147,6 +147,7 @@ def report(extent: Extent, record: Record, known: Stored) -> dict[str, Any]:
         "job_waited_s": _spread(known.waited),
         "job_ran_s": _spread(known.ran),
         "held": held,
+        "samples": record.samples,
     }
     return found | {"missed": missed_by(extent, found)}
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import uvicorn
+from fastapi import FastAPI
 from rich.console import Console
 
 from service.api.metrics import METRICS_ADVICE
@@ -14,7 +15,13 @@ from service.app import MakeEngine, create_app, leave_jobs_to_workers, run_jobs_
 from service.cli.environment import read_settings
 from service.connection_guard import guarded
 from service.jobs.queue.executor import refuse_second
-from service.listening import SHUTDOWN_GRACE, SWITCH_INTERVAL, listen
+from service.listening import (
+    KEEP_ALIVE,
+    SHUTDOWN_GRACE,
+    SWITCH_INTERVAL,
+    listen,
+    spare_startup_objects,
+)
 from service.logs import configure_logging
 from service.open_connections import ConnectionLimits
 from service.private_files import keep_private
@@ -62,17 +69,23 @@ def _answer(
     sys.setswitchinterval(SWITCH_INTERVAL)
     tls = _tls(settings)
     new_key = prepare(settings)
+    config = server_config(create_app(settings, engine), settings, tls)
+    scheme = "http" if tls is None else "https"
+    _Server(config, console, _sentences(settings, new_key), scheme).run(sockets=[listener])
+
+
+def server_config(app: FastAPI, settings: Settings, tls: ssl.SSLContext | None) -> uvicorn.Config:
+    """Return how the service is served: within limits of connections, headers and time."""
     limits = ConnectionLimits(settings.max_connections, settings.max_connections_per_address)
-    config = uvicorn.Config(
-        create_app(settings, engine),
+    return uvicorn.Config(
+        app,
         http=guarded(limits, tls),
         loop=event_loop(tls),
         log_config=None,
         access_log=False,
+        timeout_keep_alive=KEEP_ALIVE,
         timeout_graceful_shutdown=SHUTDOWN_GRACE,
     )
-    scheme = "http" if tls is None else "https"
-    _Server(config, console, _sentences(settings, new_key), scheme).run(sockets=[listener])
 
 
 def _tls(settings: Settings) -> ssl.SSLContext | None:
@@ -117,6 +130,7 @@ class _Server(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets=sockets)
         if self.started and sockets:
+            spare_startup_objects()
             host, port = sockets[0].getsockname()[:2]
             where = f"[{host}]" if ":" in host else host
             self._say(f"Tandemcal answers at {self._scheme}://{where}:{port}")

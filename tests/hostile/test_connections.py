@@ -8,13 +8,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
+import uvicorn
 from fastapi.testclient import TestClient
 
 from service import open_connections
 from service.app import create_app
+from service.cli.serve import server_config
+from service.connection_guard import guarded
 from service.open_connections import ConnectionLimits
 from service.settings import Settings
-from tests.hostile.raw_server import PATIENCE_S, connect, is_open, serving, status_of
+from tests.hostile.raw_server import PATIENCE_S, connect, is_open, running, serving, status_of
 from tests.ports import free_ports
 from tests.recording import RecordingEngine
 
@@ -119,6 +122,56 @@ def test_waiting_connections_give_way_to_new_ones() -> None:
         assert status_of(idle[0]) == 408
         for connection in idle:
             connection.close()
+
+
+def _ask(connection: socket.socket, key: str) -> int | None:
+    head = f"GET /v1/jobs HTTP/1.1\r\nhost: 127.0.0.1\r\nauthorization: Bearer {key}\r\n\r\n"
+    connection.sendall(head.encode())
+    return status_of(connection)
+
+
+@pytest.mark.parametrize("key_is_right", [True, False], ids=["key", "control"])
+def test_idle_connections_of_a_key_give_way_last(settings: Settings, key_is_right: bool) -> None:
+    app = create_app(settings, RecordingEngine())
+    with running(uvicorn.Config(app, http=guarded(LIMITS), log_config=None)) as port:
+        key = settings.key_file.read_text().strip()
+        with connect(port) as kept:
+            assert _ask(kept, key if key_is_right else "wrong") == (200 if key_is_right else 401)
+            strangers = [connect(port) for _ in range(2 * LIMITS.connections_per_address)]
+            with connect(port) as late:  # the stranger's connections were counted when it is
+                assert _ask(late, key) == 200
+            assert is_open(kept) is key_is_right
+            for connection in strangers:
+                connection.close()
+
+
+def test_idle_connections_of_a_key_give_way_in_the_end(settings: Settings) -> None:
+    app = create_app(settings, RecordingEngine())
+    with running(uvicorn.Config(app, http=guarded(LIMITS), log_config=None)) as port:
+        key = settings.key_file.read_text().strip()
+        kept = [connect(port) for _ in range(LIMITS.connections_per_address)]
+        assert {_ask(connection, key) for connection in kept} == {200}
+        with connect(port) as late:
+            assert _ask(late, key) == 200
+        assert [is_open(connection) for connection in kept] == [False, *[True] * 7]
+        for connection in kept:
+            connection.close()
+
+
+def test_an_idle_connection_stays_longer_than_clients_keep_it(settings: Settings) -> None:
+    config = server_config(create_app(settings, RecordingEngine()), settings, None)
+    with (
+        running(config) as port,
+        serving(ConnectionLimits()) as control,
+        connect(port) as ours,
+        connect(control) as other,
+    ):
+        for connection in (ours, other):
+            connection.sendall(b"GET /healthz HTTP/1.1\r\nhost: 127.0.0.1\r\n\r\n")
+            assert status_of(connection) == 200
+        time.sleep(6.0)  # clients, such as httpx, keep one for 5 s
+        assert is_open(ours)
+        assert not is_open(other)
 
 
 def test_connections_with_a_request_are_not_closed_for_new_ones() -> None:

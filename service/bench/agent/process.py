@@ -22,14 +22,20 @@ from service.bench.drivers import SIMULATED, find_driver
 from service.bench.simulated import without_age_limit
 from service.connection_guard import guarded
 from service.errors import ServiceError
-from service.listening import SHUTDOWN_GRACE, SWITCH_INTERVAL, PortTakenError, listen
+from service.listening import (
+    KEEP_ALIVE,
+    SHUTDOWN_GRACE,
+    SWITCH_INTERVAL,
+    PortTakenError,
+    listen,
+    spare_startup_objects,
+)
 from service.logs import configure_logging
 from service.open_connections import ConnectionLimits
 from service.tls import client_context, event_loop, server_context
 
 # Workers hold one connection for each job; the rest is for health checks.
 _LIMITS = ConnectionLimits(connections=128, connections_per_address=96)
-_KEEP_ALIVE = 75  # s that an idle connection stays open: longer than a step of learning
 
 
 class AgentPortTakenError(ServiceError):
@@ -133,7 +139,7 @@ def server_config(app: ASGIApp, tls: ssl.SSLContext | None = None) -> uvicorn.Co
         log_config=None,
         access_log=False,
         proxy_headers=False,
-        timeout_keep_alive=_KEEP_ALIVE,
+        timeout_keep_alive=KEEP_ALIVE,
         timeout_graceful_shutdown=SHUTDOWN_GRACE,
     )
 
@@ -149,4 +155,5 @@ class _Server(uvicorn.Server):
         """Start the server, then print the greeting."""
         await super().startup(sockets=sockets)
         if self.started:
+            spare_startup_objects()
             self._console.print(self._greeting, highlight=False, markup=False, soft_wrap=True)
