@@ -11,11 +11,13 @@ import json
 import secrets
 from collections.abc import Mapping
 from datetime import datetime
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from service.db.tables import Event
 from service.schemas.jobs import EventView
 
+MESSAGE_MAX = 64 * 1024  # bytes of a body
+_NAMES_MAX, _NAME_MAX = 20, 100  # fields that are named as left out; letters of a name
 PREFIX = "whsec_"
 _BYTES = range(24, 65)  # of a secret
 
@@ -28,14 +30,37 @@ class Message(NamedTuple):
 
 
 def message_of(event: Event) -> Message:
-    """Return the message of one event: its JSON as in the event stream.
+    """Return the message of one event: its JSON as in the event stream, within `MESSAGE_MAX` bytes.
 
-    The id also holds the time of the event: a restored database gives numbers a second time.
+    Of an event with more, the largest fields of its data are left out and named in `omitted`. The
+    id also holds the time of the event: a restored database gives numbers a second time.
     Raises ValueError if the event is damaged.
     """
     view = EventView.model_validate(event)
     made = int(view.created_at.timestamp() * 1000)
-    return Message(f"evt_{view.seq}_{made}", view.model_dump_json().encode())
+    body = view.model_dump_json().encode()
+    if len(body) > MESSAGE_MAX:
+        body = _shortened(view)
+    return Message(f"evt_{view.seq}_{made}", body)
+
+
+def _shortened(view: EventView) -> bytes:
+    """Leave out the largest fields of the data until the rest fits; name them in `omitted`."""
+    fields = view.model_dump(mode="json")
+    data: dict[str, Any] = fields["data"]
+    omitted: list[str] = []
+    body = b""
+    for name in sorted(data, key=lambda name: len(_as_json(data[name])), reverse=True):
+        del data[name]
+        omitted.append(name[:_NAME_MAX])
+        body = _as_json(fields | {"omitted": omitted[:_NAMES_MAX]})
+        if len(body) <= MESSAGE_MAX:
+            break
+    return body
+
+
+def _as_json(value: Any) -> bytes:
+    return json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode()
 
 
 def test_message(webhook_id: str, now: datetime) -> Message:
