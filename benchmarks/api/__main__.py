@@ -4,6 +4,7 @@ PostgreSQL holds 10,000 chips and 100,000 jobs; 16 connections, every request wi
 
 reads      status of a job, whole and unchanged, against a bare FastAPI route in the same run
 writes     submissions and heartbeats that one core accepts in a second
+burst      a hundred submissions at once, on PostgreSQL and on SQLite: all accepted within 2 s
 page       the page of the fleet
 listeners  status while 500 listen to two calibrations that the same process runs
 """
@@ -17,7 +18,7 @@ from typing import Any, NamedTuple
 
 from rich.console import Console
 
-from benchmarks.api import listeners, page, reads, writes
+from benchmarks.api import burst, listeners, page, reads, writes
 from benchmarks.api.large_service import LargeService, large_service
 from benchmarks.fleet.population import Size
 from benchmarks.fleet.processes import THIS_MACHINE, Host
@@ -39,6 +40,7 @@ class Part(NamedTuple):
 PARTS: Mapping[str, Part] = {
     "reads": Part(reads.measure, reads.Extent(3000, 5), reads.Extent(300, 1)),
     "writes": Part(writes.measure, writes.Extent(50, 1000, 4000, 3), writes.Extent(4, 20, 40, 1)),
+    "burst": Part(burst.measure, burst.Extent(100, 5), burst.Extent(20, 1, 4)),
     "page": Part(page.measure, 20, 2),
     "listeners": Part(
         listeners.measure, listeners.Extent(500, 30.0), listeners.Extent(20, 2.0, SMALL)

@@ -11,7 +11,7 @@ from sqlalchemy import select, text
 
 from benchmarks.fleet.local_fleet import LocalFleet, local_fleet
 from benchmarks.fleet.population import Size, populate
-from benchmarks.fleet.processes import Host
+from benchmarks.fleet.processes import Host, Start
 from benchmarks.job_latency import Service
 from service.db.migrate import upgrade
 from service.db.tables import Job, Student
@@ -43,6 +43,7 @@ class LargeService(NamedTuple):
     waiting: list[str]
     ended: list[str]
     student: str
+    start: Start  # how a further process is started
 
     @property
     def port(self) -> int:
@@ -64,10 +65,10 @@ def large_service(host: Host, size: Size, console: Console) -> Iterator[LargeSer
                 connection.execute(text(statement))
             connection.commit()
         console.print(f"{size.chips} chips, {size.jobs} jobs")
-        yield _asked(fleet, fleet.api())
+        yield _asked(fleet, fleet.api(), host.start)
 
 
-def _asked(fleet: LocalFleet, api: Service) -> LargeService:
+def _asked(fleet: LocalFleet, api: Service, start: Start) -> LargeService:
     with fleet.database.reading() as session:
 
         def ids(status: JobStatus) -> list[str]:
@@ -77,4 +78,4 @@ def _asked(fleet: LocalFleet, api: Service) -> LargeService:
         student = session.scalars(select(Student.id)).one()
         running, waiting = ids(JobStatus.RUNNING), ids(JobStatus.QUEUED)
         ended = ids(JobStatus.SUCCEEDED)
-    return LargeService(fleet, api, running, waiting, ended, student)
+    return LargeService(fleet, api, running, waiting, ended, student, start)

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.api.__main__ import main
+from benchmarks.api.burst import Burst, missed_by
 from benchmarks.fleet.processes import Host
 from tests.integration.jobs_lab import QUEUE_POLL_S
 from tests.postgres import Server
@@ -34,6 +35,17 @@ def test_every_part_measures_what_it_says(host: Host, tmp_path: Path) -> None:
         40,
     ]
     assert not [line for line in writes["missed"] if "jobs of" in line]  # none lost, none doubled
+    for database in ("postgresql", "sqlite"):
+        (burst,) = found["burst"][database]
+        assert burst["statuses"] == {"202": 20}
+        assert 0 < burst["first_s"] <= burst["last_s"]
     assert found["page"]["bytes"] > 1000
     assert min(found["listeners"]["heard"]) > 0
     assert found["listeners"]["latency"]["busy_share"] > 0
+
+
+@pytest.mark.parametrize("wrong", [Burst({202: 99, 503: 1}, 0.1, 1.9), Burst({202: 100}, 0.1, 2.1)])
+def test_a_submission_that_is_refused_or_late_is_missed(wrong: Burst) -> None:
+    good = Burst({202: 100}, 0.1, 1.9)
+    assert missed_by([good]) == []
+    assert len(missed_by([good, wrong])) == 1
