@@ -25,11 +25,10 @@ from service.api import (
     upkeep,
     webhooks,
 )
-from service.api.auth import READ
 from service.api.batches import Batches
 from service.api.context import Context
 from service.api.credentials import CredentialStore
-from service.api.document import PROBLEMS, described, operation_id
+from service.api.document import PROBLEMS, document_router, operation_id
 from service.api.errors import add_error_handlers
 from service.api.gate import Gate
 from service.api.hosts import ServedHosts
@@ -115,7 +114,7 @@ def create_app(
     if settings.metrics_port is None:
         app.include_router(metrics.router)
     app.include_router(pages.router)
-    app.add_api_route("/v1/openapi.json", described(app, kinds), dependencies=[READ])
+    app.include_router(document_router(app, kinds))
     add_error_handlers(app, show_error)
     app.state.sent_parts = SentParts()
     return app

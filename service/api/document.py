@@ -1,6 +1,6 @@
 """The OpenAPI document: what FastAPI derives from the routes, and what it cannot know of them."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from copy import deepcopy
 from typing import Any
 
@@ -10,11 +10,13 @@ from fastapi.routing import APIRoute
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
+from service.api.auth import READ
 from service.api.conditional import HEADER_MAX
 from service.api.context import Responses
 from service.api.errors import MEDIA_TYPE
 from service.api.examples import add_examples
 from service.api.fields.describe import describe_fields, describe_parameters
+from service.api.threads import ServiceRouter
 from service.jobs.kinds.registry import JobKinds
 from service.schemas.resources import Problem
 
@@ -43,14 +45,16 @@ _IF_NONE_MATCH: Json = {
 REQUIRED = "x-required"
 
 
-def described(app: FastAPI, kinds: JobKinds) -> Callable[[], JSONResponse]:
-    """Return the route that answers with the OpenAPI document."""
+def document_router(app: FastAPI, kinds: JobKinds) -> ServiceRouter:
+    """Return the router with the route that answers with the OpenAPI document."""
+    router = ServiceRouter()
 
+    @router.get("/v1/openapi.json", dependencies=[READ], response_class=JSONResponse)
     def describe() -> JSONResponse:
         """Return the OpenAPI document of the API."""
         return JSONResponse(document(app, kinds))
 
-    return describe
+    return router
 
 
 def document(app: FastAPI, kinds: JobKinds) -> Json:

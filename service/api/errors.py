@@ -14,11 +14,11 @@ from fastapi.responses import JSONResponse, RedirectResponse, Response
 from pydantic import ValidationError
 from sqlalchemy.exc import DataError, IntegrityError
 from starlette.exceptions import HTTPException
-from starlette.routing import Match
 
 from chip_sim.errors import UnknownPresetError
 from ltl_core import errors as core
 from service import errors, request_errors
+from service.api.methods import methods_of
 from service.api.problem_size import within_limits
 from service.db.outage import AWAY
 from service.disk_space import StorageFullError, is_full
@@ -27,7 +27,6 @@ from service.schemas.resources import FieldError, Problem
 
 MEDIA_TYPE = "application/problem+json"
 ErrorPage = Callable[[Request, Problem], Response]  # what a browser is shown in place of JSON
-_METHODS = ("DELETE", "GET", "HEAD", "PATCH", "POST", "PUT")
 
 
 class Kind(NamedTuple):
@@ -187,23 +186,8 @@ async def _http(request: Request, error: Exception) -> Response:
         404: f"There is nothing at {request.url.path}{hint}.",
         405: f"{request.url.path} does not accept {request.method}; see /v1/openapi.json.",
     }.get(status, str(refused.detail))
-    headers = {"Allow": _methods(request)} if status == 405 else refused.headers
+    headers = {"Allow": methods_of(request)} if status == 405 else refused.headers
     return problem(request, Kind(status, slug, status.phrase), detail, None, headers)
-
-
-def _methods(request: Request) -> str:
-    """List the methods that a path accepts.
-
-    Several routes may share a path, and the router names the methods of one of them alone.
-    """
-    routes = request.app.routes
-    return ", ".join(
-        method
-        for method in _METHODS
-        if any(
-            route.matches({**request.scope, "method": method})[0] is Match.FULL for route in routes
-        )
-    )
 
 
 async def _race(request: Request, error: Exception) -> Response:

@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Annotated, Any
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, StrictBool, field_validator, model_validator
 
 from ltl_core.settings import CalibrationSettings, Data
 from service.daily_times import daily_times
@@ -46,7 +46,7 @@ class QuietHours(Request):
 class PolicyRequest(Request):
     """When the service probes and calibrates a chip automatically; null means never."""
 
-    enabled: bool = True
+    enabled: StrictBool = True
     probe_every_s: Interval | None = None
     calibrate_at_score: float | None = Field(
         default=None, gt=0, le=1000
@@ -56,7 +56,7 @@ class PolicyRequest(Request):
         default=None, ge=1, le=INTEGER_MAX
     )  # jobs since the last calibration; probes do not count
     # Act before the weights in force are predicted to have lost a point of accuracy.
-    calibrate_before_expiry: bool = False
+    calibrate_before_expiry: StrictBool = False
     quiet_hours: list[QuietHours] = Field(default=[], max_length=24)
     fixed_times: list[TimeOfDay] = Field(default=[], max_length=96)  # planned jobs begin then alone
     # Shortest time between two calibrations.

@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Annotated
 
-from pydantic import AnyHttpUrl, Field, UrlConstraints
+from pydantic import AnyHttpUrl, Field, StrictBool, UrlConstraints
 
 from service.schemas.base import Request, View
 
@@ -11,10 +11,13 @@ _URL_MAX = 500  # characters
 Url = Annotated[AnyHttpUrl, UrlConstraints(max_length=_URL_MAX)]
 EventType = Annotated[str, Field(min_length=1, max_length=40, pattern=r"^[a-z][a-z_.]*$")]
 EventTypes = Annotated[list[EventType], Field(min_length=1, max_length=50)]
+_ONE = "[A-Za-z0-9+/]"  # character of base64, of which four stand for three bytes
 # whsec_ and 24 to 64 bytes in base64, as Standard Webhooks has it.
-Secret = Annotated[
-    str, Field(min_length=38, max_length=94, pattern=r"^whsec_[A-Za-z0-9+/]+={0,2}$")
-]
+_SECRET = (
+    f"^whsec_(({_ONE}{{4}}){{8,20}}({_ONE}{{4}}|{_ONE}{{3}}=|{_ONE}{{2}}==)?"
+    f"|({_ONE}{{4}}){{21}}{_ONE}{{2}}==)$"
+)
+Secret = Annotated[str, Field(min_length=38, max_length=94, pattern=_SECRET)]
 
 
 class WebhookRequest(Request):
@@ -31,7 +34,7 @@ class WebhookPatch(Request):
     url: Url | None = None
     events: EventTypes | None = None
     secret: Secret | None = Field(default=None, repr=False)
-    enabled: bool | None = None  # true: events are sent from the next one on
+    enabled: StrictBool | None = None  # true: events are sent from the next one on
 
 
 class WebhookView(View):

@@ -1,5 +1,6 @@
 """Webhooks: every event arrives, signed, whatever the receiver does; and nobody else is called."""
 
+import base64
 import json
 import socket
 import threading
@@ -502,12 +503,29 @@ def test_a_damaged_webhook_stops_no_other(
     assert answer.json()["type"] == "/problems/damaged"
 
 
+@pytest.mark.parametrize("size", [24, 25, 26, 27, 62, 63, 64])
+def test_a_secret_of_every_allowed_size_is_accepted(
+    world: World, receiver: Receiver, size: int
+) -> None:
+    secret = "whsec_" + base64.b64encode(b"\xff" * size).decode()
+    assert make(world, receiver, secret=secret)["secret"] == secret
+
+
+@pytest.mark.parametrize("enabled", [0, 1, "true", "off"])
+def test_a_number_or_text_is_no_yes_or_no(world: World, receiver: Receiver, enabled: Any) -> None:
+    path = f"/v1/webhooks/{make(world, receiver)['id']}"
+    assert world.client.patch(path, json={"enabled": enabled}).status_code == 422
+    assert world.client.patch(path, json={"enabled": True}).status_code == 200  # the control
+
+
 @pytest.mark.parametrize(
     "wrong",
     [
         {"secret": "whsec_short"},
         {"secret": "a" * 60},
         {"secret": "whsec_" + "A" * 33},
+        {"secret": "whsec_" + "A" * 31 + "="},
+        {"secret": "whsec_" + "A" * 88},
         {"events": []},
         {"events": ["no type\n"]},
         {"url": "http://127.0.0.1:9000/" + "a" * 500},

@@ -73,3 +73,29 @@ def test_so_is_a_policy_set_and_deleted(world: World, chip: dict[str, Any]) -> N
     assert stale.status_code == 412
     current = {"If-Match": world.client.get(path).headers["etag"]}
     assert world.client.delete(path, headers=current).status_code == 204
+
+
+def test_the_openapi_document_is_not_sent_again_unchanged(world: World) -> None:
+    first = world.client.get("/v1/openapi.json")
+    known = {"If-None-Match": first.headers["ETag"]}
+    assert world.client.get("/v1/openapi.json", headers=known).status_code == 304
+    other = {"If-None-Match": '"other"'}
+    assert world.client.get("/v1/openapi.json", headers=other).json() == first.json()
+    long = {"If-None-Match": "a" * 1001}
+    assert world.client.get("/v1/openapi.json", headers=long).status_code == 422
+
+
+@pytest.mark.parametrize(
+    ("path", "methods"),
+    [
+        ("/v1/jobs", "GET, POST"),
+        ("/v1/jobs/cancel", "POST"),  # no job of this id
+        ("/v1/jobs/0192", "GET"),
+        ("/v1/chips/0192/policy", "DELETE, GET, PUT"),
+    ],
+)
+def test_a_method_that_a_path_does_not_accept_is_told_the_others(
+    world: World, path: str, methods: str
+) -> None:
+    answer = world.client.request("TRACE", path)
+    assert (answer.status_code, answer.headers["Allow"]) == (405, methods)
