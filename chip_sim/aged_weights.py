@@ -15,10 +15,13 @@ from chip_sim.spec import ChipSpec
 from chip_sim.wire import seen_through_wire
 
 _PART = 1 << 16  # devices at a time: what is computed of them stays in the cache
+FAR_PART = 1 << 18  # on a second thread, which waits for the interpreter at every operation
 
 
-def weights(layer: PlacedLayer, physics: Physics) -> Float[Tensor, "column row"]:
-    """Return the weights as they are at this instant, code units.
+def weights(
+    layer: PlacedLayer, physics: Physics, part: int = _PART
+) -> Float[Tensor, "column row"]:
+    """Return the weights as they are at this instant, code units; `part` cells at a time.
 
     Raises NoDataError if a cell is older than what was published about its kind.
     """
@@ -30,8 +33,8 @@ def weights(layer: PlacedLayer, physics: Physics) -> Float[Tensor, "column row"]
         seen = seen_through_wire(g, layer.tiling, spec.wire.segment)
         return pair.weight(seen, spec.device, spec.code_max)
     found = torch.empty(count)
-    for first in range(0, count, _PART):
-        last = min(first + _PART, count)
+    for first in range(0, count, part):
+        last = min(first + part, count)
         plus = devices.shown(slice(first, last))
         minus = devices.shown(slice(count + first, count + last))
         found[first:last] = pair.weight_of(plus, minus, spec.device, spec.code_max)
@@ -43,7 +46,7 @@ class _Devices:
 
     def __init__(self, layer: PlacedLayer, physics: Physics) -> None:
         """Compute what the devices of one write have in common. Raises NoDataError."""
-        spec, model, clock, _ = physics
+        spec, model, clock, *_ = physics
         times, t0 = layer.cells.times, model.t0
         self._layer, self._model, self.moment = layer, model, times.of
         self._constants = layer.cells.constants(model, spec)

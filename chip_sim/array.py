@@ -23,6 +23,7 @@ from chip_sim.exact_rounding import SumNoise, TileRow, may_round, round_again_
 from chip_sim.gaussian_table import GaussianTable, cut, draws_alike
 from chip_sim.products import MatrixPart, Part, RowInput, parts
 from chip_sim.row_values import positions
+from chip_sim.second_thread import SecondThread
 from ltl_core.network.stages import Stage
 
 _COARSE_BITS = 8  # of converters whose codes single precision resolves to better than _DOUBT
@@ -86,11 +87,13 @@ def read_columns(
     stage: Stage,
     rng: torch.Generator,
     watch: Watch | None = None,
+    second: SecondThread | None = None,
 ) -> Float[Tensor, "times batch column *position"]:
     """Return what the ADC codes of every column stand for, added up over the rows of tiles.
 
     They are added in the order of the rows of tiles, in codes of the first one, each of which
-    stands for `array.lsb`. The codes of each row of tiles are given to `watch`.
+    stands for `array.lsb`. The codes of each row of tiles are given to `watch`. The `second` thread
+    draws noise ahead.
     """
     is_double = rows_in.values.dtype is torch.float64
     exact = is_double or (rows_in.analog and array.bits > _COARSE_BITS)
@@ -100,7 +103,7 @@ def read_columns(
     where, shape = positions(stage), (rows_in.times, rows_in.values.shape[0])
     sums = torch.empty(*shape, stage.columns, *where)
     count = sums.numel() * len(array.row_blocks)
-    gaussian = GaussianTable(rng, count) if array.read_noise else None
+    gaussian = GaussianTable(rng, count, second) if array.read_noise else None
     reader = _Reader(array, rows_in, gaussian, watch)
     for part in parts(array.weight, array.row_blocks, rows_in, stage):
         here = sums[:, part.samples]

@@ -17,12 +17,13 @@ from chip_sim.drive import Drive, drive_of
 from chip_sim.errors import NotPlacedError
 from chip_sim.fingerprint import fingerprint, probe_record, probe_stimulus
 from chip_sim.layer import PlacedLayer, Trims
-from chip_sim.layer_run import run_layer
+from chip_sim.layer_run import layers_ahead, run_layer
 from chip_sim.layout import fresh_layers
 from chip_sim.physics import Physics
 from chip_sim.placement import check_placement
 from chip_sim.programming import changed_cells, changed_devices, rewrite
 from chip_sim.randomness import stream
+from chip_sim.second_thread import SecondThread
 from chip_sim.spec import ChipSpec, info_of
 from chip_sim.test_circuits import convert, excite
 from chip_sim.tuning import TuningMemory, checked
@@ -61,7 +62,7 @@ class SimulatedChip:
         self._spec = spec
         self._info = info_of(spec, chip_id)
         clock = Clock(0.0, (TemperatureInterval(0.0, spec.temperature),))
-        self._physics = Physics(spec, device_model(spec.device), clock, stream(seed, "life"))
+        self._physics = Physics(spec, device_model(spec.device), clock, stream(seed, "life"), SecondThread())
         self._wear = Wear()
         self._tuning = TuningMemory(spec.tile_columns, {})
         self._placement: Placement | None = None
@@ -147,8 +148,10 @@ class SimulatedChip:
         reached = self._reached(stimulus)
         drive = self._drive(stimulus, reached)
         meters = {name: self._clip_meter(self._layers[name]) for name in reached}
-        for name, meter in meters.items():
-            _, drive = run_layer(self._layers[name], drive, None, self._physics, meter.watch)
+        for layer in layers_ahead([self._layers[name] for name in reached], self._physics):
+            watch = meters[layer.stage.name].watch
+            with self._physics.second.used():
+                _, drive = run_layer(layer, drive, None, self._physics, watch)
         self._pass(stimulus)
         return {name: meter.fractions for name, meter in meters.items()}
 
@@ -169,8 +172,12 @@ class SimulatedChip:
             if name not in reached:
                 raise NotPlacedError(name, reached)
         drive = self._drive(stimulus, reached)
-        for name in reached[: max((reached.index(name) + 1 for name in record), default=0)]:
-            answer, drive = run_layer(self._layers[name], drive, record.get(name), self._physics)
+        last = max((reached.index(name) + 1 for name in record), default=0)
+        needed = [self._layers[name] for name in reached[:last]]
+        for layer in layers_ahead(needed, self._physics):
+            name = layer.stage.name
+            with self._physics.second.used():
+                answer, drive = run_layer(layer, drive, record.get(name), self._physics)
             if name in record:
                 yield name, answer
         self._pass(stimulus)

@@ -9,6 +9,7 @@ from torch import Tensor
 from chip_sim.gaussian_table import GaussianTable, cut
 from chip_sim.identity import NeuronMismatch
 from chip_sim.paper import kept
+from chip_sim.second_thread import SecondThread
 
 _SHORTEST = 0.05  # fraction of the nominal time constant: no circuit leaks faster
 
@@ -84,20 +85,22 @@ def integrate_and_fire(
     record: NeuronRecord,
     rng: torch.Generator,
     out: Float[Tensor, "time batch column *position"] | None = None,
+    second: SecondThread | None = None,
 ) -> Activity:
     """u' = decay u + sum + bias + noise; fire if u' > threshold; a spike resets one step later.
 
     A spike that is deleted resets nothing, and its neuron's window flag is off in that step.
 
     Membranes start at zero and are recorded before the reset. Spikes are written to `out`, which
-    may be the sums. Works in its own buffers, on a few samples at a time.
+    may be the sums. Works in its own buffers, on a few samples at a time. The `second` thread draws
+    noise ahead.
     """
     activity = Activity(
         torch.empty(sums.shape) if out is None else out,
         torch.empty(sums.shape, dtype=torch.bool) if record.window else None,
         torch.empty(sums.shape) if record.membrane else None,
     )
-    gaussian = GaussianTable(rng, sums.numel()) if params.thermal_noise else None
+    gaussian = GaussianTable(rng, sums.numel(), second) if params.thermal_noise else None
     parts = [
         _Neurons(sums[:, samples], activity.of(samples), params)
         for samples in cut(sums.shape[1], sums[0, 0].numel())

@@ -10,6 +10,7 @@ from torch import Tensor
 from chip_sim.cells import Cells
 from chip_sim.flicker_noise import FlickerNoise
 from chip_sim.identity import LayerIdentity
+from chip_sim.second_thread import Later
 from chip_sim.tiling import Tiling
 from ltl_core.chip import LayerSettings, SideWeights, Tuning
 from ltl_core.network.stages import Stage
@@ -34,6 +35,7 @@ class PlacedLayer(NamedTuple):
     tuning: Tuning
     flicker: FlickerNoise
     side: SideWeights | None = None  # None adds nothing
+    now: Later[Tensor] | None = None  # in a run: its weights at this instant, as they are coming
 
 
 def layer_tensors(layer: PlacedLayer) -> dict[str, Tensor]:

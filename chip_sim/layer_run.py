@@ -1,5 +1,7 @@
 """One layer in a run: rows are multiplied and converted, neurons fire, a readout integrates."""
 
+from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -7,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from chip_sim import pair
-from chip_sim.aged_weights import weights
+from chip_sim.aged_weights import FAR_PART, weights
 from chip_sim.array import TileArray, Watch, column_norms, read_columns
 from chip_sim.clock import arrhenius
 from chip_sim.column import NeuronParams, NeuronRecord, Registers, integrate_and_fire
@@ -29,6 +31,24 @@ class LayerAnswer(NamedTuple):
 
     recording: LayerRecording
     drive: Drive
+
+
+def layers_ahead(layers: Sequence[PlacedLayer], physics: Physics) -> Iterator[PlacedLayer]:
+    """Yield the layers of a run, those above the first with weights that are computed ahead."""
+    if not layers:
+        return
+    first, *above = layers
+    with physics.second.used():
+        coming = [
+            physics.second.later(partial(weights, layer, physics, FAR_PART)) for layer in above
+        ]
+    try:
+        yield first
+        for layer, now in zip(above, coming, strict=True):
+            yield layer._replace(now=now)
+    finally:
+        for now in coming:
+            now.drop()
 
 
 def run_layer(
@@ -54,7 +74,7 @@ def run_layer(
         drawn = windows(layer.settings.window, layer.stage.output_shape, physics.spec, physics.rng)
         params = params._replace(window=drawn)
     out = sums if sums.is_contiguous() else None  # values that are held lie there only once
-    activity = integrate_and_fire(sums, params, record, physics.rng, out)
+    activity = integrate_and_fire(sums, params, record, physics.rng, out, physics.second)
     recording = LayerRecording(
         counts=None if observable is None else activity.spikes.sum(0).to(torch.int32),
         spikes=None if observable in (None, Observable.COUNTS) else activity.spikes.bool(),
@@ -83,7 +103,7 @@ def converted_sums(
     array = _array(layer, physics, full_scales, rows.unit, analog=analog)
     times = drive.steps if array.read_noise and analog and not noisy else 1
     played = RowInput(rows.values, times, analog, rows.binary)
-    sums = read_columns(array, played, layer.stage, physics.rng, watch)
+    sums = read_columns(array, played, layer.stage, physics.rng, watch, physics.second)
     if layer.side is not None:
         sums.add_(side_sums(layer.side, layer.stage, rows, analog=analog))
     return sums.view(-1, drive.batch, *sums.shape[2:]).expand(drive.steps, -1, *sums.shape[2:])
@@ -122,7 +142,8 @@ def _array(
     `full_scales` of the rows of tiles are in code units, of which the row drivers play `unit`.
     """
     spec, bits = physics.spec, physics.spec.converter.adc_bits
-    weight, blocks = weights(layer, physics), layer.tiling.row_blocks
+    weight = weights(layer, physics) if layer.now is None else layer.now.result()
+    blocks = layer.tiling.row_blocks
     if analog:
         weight = pair.for_analog_codes(weight)
     adcs = tuned(layer.identity.adcs, layer.tuning, spec)

@@ -6,6 +6,7 @@ import torch
 
 from chip_sim.clock import Clock
 from chip_sim.devices.device import DeviceModel
+from chip_sim.second_thread import SecondThread
 from chip_sim.spec import ChipSpec
 
 
@@ -16,3 +17,4 @@ class Physics(NamedTuple):
     model: DeviceModel
     clock: Clock
     rng: torch.Generator  # noise that is drawn anew at every write, read and step
+    second: SecondThread  # for what may be done ahead

@@ -52,7 +52,7 @@ def rewrite(
 
     The time of the write is not set yet: it ends when the clock has advanced.
     """
-    spec, model, _, rng = physics
+    spec, model, _, rng, _ = physics
     cells, fault = layer.cells, layer.identity.fault
     cells.codes.copy_(codes)
     target = pair.g_target_of(devices, codes, spec.device, spec.code_max)
