@@ -18,9 +18,7 @@ _PART = 1 << 16  # devices at a time: what is computed of them stays in the cach
 FAR_PART = 1 << 18  # on a second thread, which waits for the interpreter at every operation
 
 
-def weights(
-    layer: PlacedLayer, physics: Physics, part: int = _PART
-) -> Float[Tensor, "column row"]:
+def weights(layer: PlacedLayer, physics: Physics, part: int = _PART) -> Float[Tensor, "column row"]:
     """Return the weights as they are at this instant, code units; `part` cells at a time.
 
     Raises NoDataError if a cell is older than what was published about its kind.

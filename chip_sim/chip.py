@@ -62,7 +62,9 @@ class SimulatedChip:
         self._spec = spec
         self._info = info_of(spec, chip_id)
         clock = Clock(0.0, (TemperatureInterval(0.0, spec.temperature),))
-        self._physics = Physics(spec, device_model(spec.device), clock, stream(seed, "life"), SecondThread())
+        self._physics = Physics(
+            spec, device_model(spec.device), clock, stream(seed, "life"), SecondThread()
+        )
         self._wear = Wear()
         self._tuning = TuningMemory(spec.tile_columns, {})
         self._placement: Placement | None = None

@@ -1,7 +1,9 @@
 """Tensors as safetensors blocks, with text metadata, and back. Nothing is ever unpickled."""
 
 from collections.abc import Mapping
+from pathlib import Path
 
+import safetensors
 import safetensors.torch
 from safetensors import SafetensorError
 from torch import Tensor
@@ -23,3 +25,16 @@ def unpack(data: bytes) -> tuple[dict[str, Tensor], dict[str, str]]:
     except (SafetensorError, ValueError, KeyError) as error:
         raise CorruptTensorsError(str(error)) from error
     return tensors, read_metadata(data)
+
+
+def unpack_file(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Return the tensors and the text metadata of a block in a file, without reading all of it.
+
+    What is read of the tensors is fetched from the file then. Raises CorruptTensorsError.
+    """
+    try:
+        with safetensors.safe_open(path, "pt") as block:
+            tensors = {name: block.get_tensor(name) for name in block.keys()}  # noqa: SIM118
+            return tensors, dict(block.metadata() or {})
+    except (SafetensorError, ValueError, KeyError) as error:
+        raise CorruptTensorsError(str(error)) from error

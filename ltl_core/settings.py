@@ -215,7 +215,7 @@ class CalibrationSettings(_Settings):
     )  # synthetic ones complete the lab's
     test_samples: int | None = Field(
         default=1000, ge=1, le=10**9
-    )  # to measure the accuracy; None: all
+    )  # to measure the accuracy, at most; None: all
     seed: Seed = 0
 
     @property

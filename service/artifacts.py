@@ -1,5 +1,6 @@
 """Content-addressed store: immutable blocks in files named by the SHA-256 of their bytes."""
 
+import hashlib
 import os
 import shutil
 import tempfile
@@ -13,6 +14,7 @@ from service.disk_space import is_full
 from service.errors import ArtifactCorruptError, ArtifactMissingError
 
 _ABANDONED = 24 * 3600.0  # s without a write after which an upload is taken for unfinished
+_CHECKED_FOR = 24 * 3600.0  # s for which a checked file need not be read as a whole again
 _PAUSE = 0.5  # s between two tries to write to a full disk
 
 
@@ -67,9 +69,39 @@ class ArtifactStore:
             raise ArtifactCorruptError(sha256)
         return data
 
+    def checked_file(self, sha256: str) -> Path:
+        """Return the file of a block, to map a large one of which little is needed.
+
+        Its bytes are read and compared with the SHA-256 unless that was done within a day, and the
+        file has not been touched since. Raises ArtifactMissingError and ArtifactCorruptError.
+        """
+        path, note = self._path(sha256), self._note(sha256)
+        try:
+            found = _version_of(path)
+            if not _is_noted(note, found):
+                with path.open("rb") as file:
+                    if hashlib.file_digest(file, "sha256").hexdigest() != sha256:
+                        raise ArtifactCorruptError(sha256)
+                self._write_note(note, found)
+        except FileNotFoundError:
+            raise ArtifactMissingError(sha256) from None
+        return path
+
+    def _note(self, sha256: str) -> Path:
+        return self._root / "checked" / sha256
+
+    def _write_note(self, note: Path, found: str) -> None:
+        """Write down which version of a file was checked; a full disk keeps nobody from reading."""
+        with suppress(OSError), self.temporary() as scratch:
+            written = scratch / "note"
+            written.write_text(found)
+            note.parent.mkdir(exist_ok=True)
+            written.replace(note)
+
     def remove(self, sha256: str) -> None:
         """Delete a block that no row refers to; do nothing if there is none."""
         self._path(sha256).unlink(missing_ok=True)
+        self._note(sha256).unlink(missing_ok=True)
 
     def remove_old(self, sha256: str, before: float) -> bool:  # Unix time, s
         """Delete a block that was last stored before this time; return whether it was deleted.
@@ -87,6 +119,7 @@ class ArtifactStore:
             except FileNotFoundError:
                 return False
             if aside.stat().st_mtime < before:
+                self._note(sha256).unlink(missing_ok=True)
                 return True
             aside.rename(path)
             return False
@@ -138,6 +171,20 @@ class ScratchDirectory:
 
     def __exit__(self, *exception: object) -> None:
         self._directory.cleanup()
+
+
+def _version_of(path: Path) -> str:
+    """Return what changes whenever a file is written, replaced or touched."""
+    found = path.stat()
+    return f"{found.st_ino} {found.st_size} {found.st_mtime_ns} {found.st_ctime_ns}"
+
+
+def _is_noted(note: Path, found: str) -> bool:
+    """Tell whether this version of a file was checked lately."""
+    try:
+        return note.stat().st_mtime > time.time() - _CHECKED_FOR and note.read_text() == found
+    except FileNotFoundError:
+        return False
 
 
 def _sync_directory(path: Path) -> None:

@@ -25,7 +25,14 @@ from ltl_core.optional_verbs import (
 from ltl_core.progress import Spent
 from ltl_core.settings import Reset
 from ltl_core.student.codes import format_of
-from ltl_core.student.evaluate import Quality, chip_logits, chip_quality
+from ltl_core.student.evaluate import (
+    Enough,
+    Measurement,
+    Quality,
+    chip_logits,
+    chip_quality,
+    chip_quality_until,
+)
 from ltl_core.student.student import Student
 from ltl_core.teaching.targets import Batch, Targets
 
@@ -136,6 +143,12 @@ class ChipSession:
         """Measure how good the chip is on samples that it does not learn from."""
         self._spend(samples_measured=targets.size)
         return chip_quality(self._backend, self._student, targets)
+
+    def measure_until(self, targets: Targets, enough: Enough) -> Measurement:
+        """Measure how good the chip is on the first samples, until they are `enough`."""
+        found = chip_quality_until(self._backend, self._student, targets, enough)
+        self._spend(samples_measured=len(found.right))
+        return found
 
     def answers(self, inputs: Float[Tensor, "batch *shape"]) -> Float[Tensor, "batch output"]:
         """Return the chip's logits for inputs that it does not learn from."""

@@ -94,6 +94,10 @@ class Judge:
         """Answer the next question with a judgement of these samples: the chip has not changed."""
         self._known = found
 
+    def take_answers(self, logits: Float[Tensor, "sample output"]) -> None:
+        """Answer the next question from what the chip just answered to these samples."""
+        self._known = self._compare([logits])
+
     def judge(self, limit: float | None = None, *, samples: int | None = None) -> Judgement:
         """Measure all samples, or the first `samples` of them.
 

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 
 from ltl_core.calibration.abilities import check_chip, has_trims
+from ltl_core.calibration.accuracy_test import AccuracyTest, accuracy_test
 from ltl_core.calibration.chip_session import ChipSession
 from ltl_core.calibration.drift_stage import InForce
 from ltl_core.calibration.judge import Judge, Judgement
@@ -24,13 +25,12 @@ from ltl_core.calibration.result import (
     Seen,
 )
 from ltl_core.calibration.safeguard import Conclusion, Safeguard
-from ltl_core.calibration.samples import calibration_samples, tested
+from ltl_core.calibration.samples import chosen_samples
 from ltl_core.calibration.stages import StageGate
 from ltl_core.chip import ChipBackend, LayerCodes, SideWeights
 from ltl_core.errors import SettingError
 from ltl_core.progress import Phase, Progress
 from ltl_core.settings import CalibrationSettings, StageName
-from ltl_core.spiking.inputs import are_sequences
 from ltl_core.student.evaluate import Quality
 from ltl_core.student.student import Student
 from ltl_core.teaching.targets import TargetSet
@@ -48,7 +48,7 @@ class Calibration:
         backend: ChipBackend,
         student: Student,
         targets: TargetSet | None,
-        test: TargetSet,
+        test: TargetSet | AccuracyTest,
         settings: CalibrationSettings,
         *,
         start: InForce | None = None,
@@ -63,14 +63,14 @@ class Calibration:
         """
         published = None if start is None else start.fingerprint
         check_chip(settings, backend, was_published=published is not None)
-        self._settings, self._test = settings, tested(test, settings)
+        self._settings, self._test = settings, accuracy_test(student, test, settings)
         self._student = (
             student if start is None else student._replace(codes=start.codes, side=start.side)
         )
-        labels = test.samples.labels
+        samples = self._test.samples
+        labels = samples.labels
         are_values = labels is not None and labels.is_floating_point()
-        sequences = are_sequences(student.network, test.samples.inputs)
-        self._samples = calibration_samples(student, targets, settings, are_sequences=sequences)
+        self._samples = chosen_samples(student, targets, samples, settings)
         self._session = ChipSession(backend, student, checkpoint.spent if checkpoint else None)
         self._method = make_method(
             MethodSetup(
@@ -178,7 +178,7 @@ class Calibration:
         self._session.set_side(self._side)
         if self._before is None:
             self._session.settle(self._settings.settle_s)
-            self._before = Measured(self._session.measure(self._test), self._judge.judge())
+            self._before = self._measured()
             if self._samples.acceptance is self._samples.verification:
                 self._acceptance.take_over(self._before.verification)
             self._guard = self._make_guard(self._before, None)
@@ -233,14 +233,19 @@ class Calibration:
             yield told._replace(rates=quality.rates, stage=stage.title)
 
     def _verifying(self, before: Measured) -> Iterator[Progress]:
-        spent, candidate = self._session.spent, before.verification
+        spent = self._session.spent
+        now: Measured | None = before
         if self._has_changed:
             self._session.settle(self._settings.settle_s)
-            candidate = self._judge.judge()
+            now = self._measured() if self._is_judged_by_test else None
+        candidate = self._judge.judge() if now is None else now.verification
         stages = self._gate.results(spent, lambda: self._accepted(candidate))
         ended = self._conclude(candidate)
         yield self._progress(Phase.VERIFYING)
-        test = self._session.measure(self._test) if self._has_changed else before.test
+        if now is None or ended.kept.judgement is not candidate:
+            test = self._test.measure(self._session)
+        else:
+            test = now.test
         after = Measured(test, ended.kept.judgement)
         self._result = CalibrationResult(
             before=before,
@@ -257,6 +262,17 @@ class Calibration:
             side=self._session.side,
         )
         yield self._progress(Phase.AFTER, after.test)
+
+    def _measured(self) -> Measured:
+        """Measure the chip on test samples, and judge it: by the same ones if it learns nothing."""
+        test = self._test.measure(self._session)
+        if self._is_judged_by_test:
+            self._judge.take_answers(self._test.logits[: self._samples.verification.size])
+        return Measured(test, self._judge.judge())
+
+    @property
+    def _is_judged_by_test(self) -> bool:
+        return not self._settings.learns
 
     def _accepted(self, candidate: Judgement) -> Judgement:
         """Judge what was learned by the samples that began the stages."""

@@ -11,6 +11,7 @@ from torch import Tensor
 from ltl_core.calibration.stimuli.synthetic import synthetic_inputs
 from ltl_core.errors import SettingError
 from ltl_core.settings import CalibrationSettings, Data, TargetSource
+from ltl_core.spiking.inputs import are_sequences
 from ltl_core.student.golden import golden_targets
 from ltl_core.student.student import Student
 from ltl_core.teaching.targets import Samples, TargetSet, evenly_spaced_indices
@@ -28,6 +29,19 @@ class CalibrationSamples(NamedTuple):
     verification: TargetSet  # of the golden student; never learned
     acceptance: TargetSet  # of the golden student, to tell whether the target is met
     distinct: int  # different samples of the lab that are used, verification included
+
+
+def chosen_samples(
+    student: Student, lab: TargetSet | None, test: Samples, settings: CalibrationSettings
+) -> CalibrationSamples:
+    """Choose the samples of a calibration; `test` is what the chip is measured on.
+
+    Raises SettingError if the settings need samples that are not there.
+    """
+    if not settings.learns:
+        return drift_samples(student, test, settings)
+    sequences = are_sequences(student.network, test.inputs)
+    return calibration_samples(student, lab, settings, are_sequences=sequences)
 
 
 def calibration_samples(
@@ -52,11 +66,23 @@ def calibration_samples(
     if count > 0:
         verified.append(make(count, _seed(settings, "verification"), as_certain=True))
     verification = golden_targets(student, Samples(torch.cat(verified), None))
-    accepted = None if chosen is None else _acceptance(student, chosen, settings)
+    # Samples that are all of the lab, and never learned, are better than some that are learned.
+    accepted = _acceptance(student, chosen, settings) if chosen is not None and count > 0 else None
     acceptance = verification if accepted is None else accepted
     distinct = 0 if chosen is None else chosen.size
-    learned = _targets(student, learn, settings, make) if settings.learns else verification
+    learned = _targets(student, learn, settings, make)
     return CalibrationSamples(learned, verification, acceptance, distinct)
+
+
+def drift_samples(
+    student: Student, test: Samples, settings: CalibrationSettings
+) -> CalibrationSamples:
+    """Choose samples of the test to judge a chip by of which drift alone is compensated.
+
+    Nothing is learned from any sample, so that the chip is measured and judged on the same ones.
+    """
+    judged = golden_targets(student, Samples(test.inputs[: settings.verification_samples], None))
+    return CalibrationSamples(judged, judged, judged, distinct=0)
 
 
 def _acceptance(
@@ -76,7 +102,7 @@ def _acceptance(
 
 def _chosen(lab: TargetSet | None, settings: CalibrationSettings) -> TargetSet | None:
     """Return as many samples of the lab as the budget allows, or None if none are wanted."""
-    if settings.data is Data.SYNTHETIC or (lab is None and not settings.learns):
+    if settings.data is Data.SYNTHETIC:
         return None
     if lab is None:
         raise SettingError(

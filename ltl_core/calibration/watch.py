@@ -6,6 +6,7 @@ from typing import NamedTuple
 from ltl_core.calibration.judge import Judge
 from ltl_core.calibration.prediction import Observation
 from ltl_core.chip import ChipBackend
+from ltl_core.settings import CalibrationSettings
 from ltl_core.student.evaluate import chip_logits
 from ltl_core.student.golden import golden_targets
 from ltl_core.student.student import Student
@@ -30,6 +31,12 @@ def watched_samples(student: Student, test: TargetSet) -> WatchedSamples:
     chosen = evenly_spaced_indices(test.size, min(_SAMPLES, test.size))
     targets = golden_targets(student, Samples(test.samples.inputs[chosen], None))
     return WatchedSamples(targets, labels is not None and labels.is_floating_point())
+
+
+def are_watched(settings: CalibrationSettings) -> bool:
+    """Tell whether a calibration judges its chip by the samples on which it is watched."""
+    measured = (settings.test_samples, settings.verification_samples)
+    return not settings.learns and measured == (_SAMPLES, _SAMPLES)
 
 
 def observe_loss(chip: ChipBackend, student: Student, watched: WatchedSamples) -> Observation:

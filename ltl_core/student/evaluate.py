@@ -4,17 +4,18 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from ltl_core.chip import ChipBackend, LayerRecording, Observable
 from ltl_core.student.forward import pack_student
 from ltl_core.student.layerwise import layerwise_forward_packed
 from ltl_core.student.student import Student
-from ltl_core.teaching.readout import accuracy_of, sample_losses
+from ltl_core.teaching.readout import accuracy_of, right_of, sample_losses
 from ltl_core.teaching.targets import Batch, Targets
 
 _CHUNK = 128  # samples at a time
+_STEP = 64  # and where it may be decided after each step that they are enough
 
 
 class Quality(NamedTuple):
@@ -28,6 +29,17 @@ class Quality(NamedTuple):
     def loss(self) -> float:
         """Mean loss: cross-entropy in nats, or the squared error if labels are values."""
         return sum(self.losses) / len(self.losses)
+
+
+Enough = Callable[[Bool[Tensor, " sample"]], bool]  # is told which samples are right so far
+
+
+class Measurement(NamedTuple):
+    """Quality on so many samples, which of them are right, and what was answered to each."""
+
+    quality: Quality
+    right: Bool[Tensor, " sample"]
+    logits: Float[Tensor, "sample output"]
 
 
 class _Output(NamedTuple):
@@ -55,6 +67,40 @@ def chip_quality(backend: ChipBackend, student: Student, targets: Targets) -> Qu
     Raises ChipUnavailableError.
     """
     return _quality(student, targets, lambda batch: _measured(backend, student, batch))
+
+
+def chip_quality_until(
+    backend: ChipBackend, student: Student, targets: Targets, enough: Enough
+) -> Measurement:
+    """Measure a chip on the first samples, a few more until they are `enough`, or on all.
+
+    Raises ChipUnavailableError.
+    """
+    meter = _Meter(student)
+    for batch in targets.batches(_STEP):
+        meter.add(batch, _measured(backend, student, batch))
+        if enough(meter.right):
+            break
+    return Measurement(meter.quality, meter.right, meter.logits)
+
+
+def student_right(student: Student, targets: Targets) -> Bool[Tensor, " sample"]:
+    """Tell for each sample whether the ideal student is right.
+
+    Raises SettingError if the targets have neither labels nor the teacher's logits.
+    """
+    packed = pack_student(student)
+    return torch.cat(
+        [
+            right_of(
+                layerwise_forward_packed(
+                    student.network, packed, batch.inputs, student.neuron
+                ).logits,
+                batch.expected,
+            )
+            for batch in targets.batches(_CHUNK)
+        ]
+    )
 
 
 def chip_logits(
@@ -94,15 +140,45 @@ def _measured(backend: ChipBackend, student: Student, batch: Batch) -> _Output:
 
 
 def _quality(student: Student, targets: Targets, run: Callable[[Batch], _Output]) -> Quality:
-    names = [stage.name for stage in student.network.stages if not stage.is_readout]
-    squared, hits, samples = torch.zeros(len(names)), 0.0, 0
-    losses: list[float] = []
+    meter = _Meter(student)
     for batch in targets.batches(_CHUNK):
-        output, size, expected = run(batch), batch.size, batch.expected
-        for index, (name, rate) in enumerate(zip(names, output.rates, strict=True)):
-            squared[index] += (rate - batch.rates[name]).square().mean() * size
-        hits += accuracy_of(output.logits, expected) * size
-        losses += sample_losses(output.logits, expected).tolist()
-        samples += size
-    error = tuple(float(value) for value in (squared / samples).sqrt())
-    return Quality(hits / samples, error, tuple(losses))
+        meter.add(batch, run(batch))
+    return meter.quality
+
+
+class _Meter:
+    """Adds up what is measured batch by batch."""
+
+    def __init__(self, student: Student) -> None:
+        self._names = [stage.name for stage in student.network.stages if not stage.is_readout]
+        self._squared = torch.zeros(len(self._names))
+        self._hits, self._losses = 0.0, list[float]()
+        self._right: list[Tensor] = []
+        self._logits: list[Tensor] = []
+
+    def add(self, batch: Batch, output: _Output) -> None:
+        """Take in one more batch."""
+        expected = batch.expected
+        for index, (name, rate) in enumerate(zip(self._names, output.rates, strict=True)):
+            self._squared[index] += (rate - batch.rates[name]).square().mean() * batch.size
+        self._hits += accuracy_of(output.logits, expected) * batch.size
+        self._losses += sample_losses(output.logits, expected).tolist()
+        self._right.append(right_of(output.logits, expected))
+        self._logits.append(output.logits)
+
+    @property
+    def quality(self) -> Quality:
+        """Quality on all batches so far."""
+        samples = len(self._losses)
+        error = tuple(float(value) for value in (self._squared / samples).sqrt())
+        return Quality(self._hits / samples, error, tuple(self._losses))
+
+    @property
+    def right(self) -> Bool[Tensor, " sample"]:
+        """Which of the samples so far are right."""
+        return torch.cat(self._right)
+
+    @property
+    def logits(self) -> Float[Tensor, "sample output"]:
+        """What was answered to the samples so far."""
+        return torch.cat(self._logits)

@@ -2,8 +2,9 @@
 
 from typing import NamedTuple, Protocol, runtime_checkable
 
+import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 
@@ -88,6 +89,14 @@ def accuracy_of(logits: Float[Tensor, "batch output"], labels: Tensor) -> float:
         return int((logits.argmax(1) == labels).sum()) / len(labels)
     spread = (labels - labels.mean(0)).square().sum()
     return 1 - float((logits - labels).square().sum() / spread)
+
+
+def right_of(logits: Float[Tensor, "batch output"], labels: Tensor) -> Bool[Tensor, " batch"]:
+    """Tell of each sample whether its largest logit is that of its label; no values are right."""
+    if labels.is_floating_point():
+        return torch.zeros(len(labels), dtype=torch.bool)
+    right: Tensor = logits.argmax(1) == labels
+    return right
 
 
 def sample_losses(logits: Float[Tensor, "batch output"], labels: Tensor) -> Float[Tensor, " batch"]:

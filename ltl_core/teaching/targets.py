@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import NamedTuple, Protocol, runtime_checkable
 
 import torch
@@ -9,7 +10,7 @@ from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 
 from ltl_core.errors import CorruptTensorsError, SettingError
-from ltl_core.packing import pack, unpack
+from ltl_core.packing import pack, unpack, unpack_file
 from ltl_core.settings import Readout
 from ltl_core.teaching.readout import (
     LabelCrossEntropy,
@@ -173,7 +174,18 @@ class TargetSet(NamedTuple):
     @classmethod
     def from_block(cls, block: bytes) -> "TargetSet":
         """Read a block that `to_block` wrote. Raises CorruptTensorsError."""
-        tensors, metadata = unpack(block)
+        return cls._of(*unpack(block))
+
+    @classmethod
+    def from_file(cls, path: Path) -> "TargetSet":
+        """Open a file that holds such a block; samples are read from it when they are needed.
+
+        Raises CorruptTensorsError.
+        """
+        return cls._of(*unpack_file(path))
+
+    @classmethod
+    def _of(cls, tensors: dict[str, Tensor], metadata: Mapping[str, str]) -> "TargetSet":
         try:
             samples = Samples(tensors.pop("inputs"), tensors.pop("labels", None))
             scales = json.loads(metadata["scales"])

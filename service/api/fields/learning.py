@@ -73,7 +73,7 @@ LEARNING: Mapping[str, Meaning] = {
     "settle_s": Meaning("Time of the chip's clock before it is measured", "s"),
     "verification_share": Meaning("Fraction of the samples that is never learned", "1"),
     "verification_samples": Meaning("Samples that verify; synthetic ones complete them", "samples"),
-    "test_samples": Meaning("Samples that measure the accuracy; null: all", "samples"),
+    "test_samples": Meaning("Samples that measure the accuracy, at most; null: all", "samples"),
     "repeats": Meaning("How often each test of a neuron is repeated", "tests"),
     "TuneSettings.samples": Meaning("Samples that set the ranges of converters", "samples"),
     "clipped_max": Meaning("Fraction of conversions of a layer that may be clipped", "1"),

@@ -4,12 +4,15 @@
 """
 
 import time
+from functools import cached_property
 
+from ltl_core.calibration.accuracy_test import AccuracyTest
 from ltl_core.calibration.by_layer import Codes, outcome_by_layer
 from ltl_core.calibration.compensation import CompensationResult
 from ltl_core.calibration.drift import MeanFingerprint, measure_fingerprint
 from ltl_core.calibration.drift_stage import InForce
 from ltl_core.calibration.loop import Calibration
+from ltl_core.calibration.prediction import Observation
 from ltl_core.calibration.result import (
     CalibrationResult,
     Checkpoint,
@@ -17,7 +20,7 @@ from ltl_core.calibration.result import (
     EndedBy,
 )
 from ltl_core.calibration.stages import StageResult
-from ltl_core.calibration.watch import observe_loss
+from ltl_core.calibration.watch import are_watched, observe_loss
 from ltl_core.progress import Phase, Progress
 from ltl_core.settings import CalibrationSettings, Data, MethodName
 from service.jobs.health import health_by_accuracy
@@ -31,7 +34,8 @@ from service.jobs.kinds.weight_map import WEIGHT_MAP, read_weight_map
 from service.jobs.messages import Ended, Json
 from service.states import JobStatus, Split
 
-_CHECKPOINT_INTERVAL = 2.0  # s
+_CHECKPOINT_INTERVAL = 2.0  # s, at least
+_WORK_PER_CHECKPOINT = 20.0  # s of learning for each that a checkpoint takes
 
 
 class CalibrationAttempt:
@@ -40,7 +44,7 @@ class CalibrationAttempt:
     def __init__(self, chip: JobChipSession) -> None:
         self.chip = chip
         self._context = chip.context
-        self._kept_at = time.monotonic()
+        self._next_checkpoint = time.monotonic() + _CHECKPOINT_INTERVAL
         self._clock = StageClock(chip.seconds())
         self.settings = CalibrationSettings.model_validate(
             self._context.description.request.get("settings") or {}
@@ -48,16 +52,23 @@ class CalibrationAttempt:
 
     def calibration(self) -> Calibration:
         """Begin, or go on from where the attempt before left off."""
-        made = self.settings.data is Data.SYNTHETIC
+        made = self.settings.data is Data.SYNTHETIC or not self.settings.learns
+        (golden,) = self._golden.values()
+        student = self.chip.student
         return Calibration(
             self.chip.backend,
-            self.chip.student,
+            student,
             None if made else read_targets(Split.CALIBRATION, self._context),
-            read_targets(Split.TEST, self._context),
+            AccuracyTest(student, read_targets(Split.TEST, self._context), self.settings, golden),
             self.settings,
             start=self._in_force(),
             checkpoint=self._checkpoint(),
         )
+
+    @cached_property
+    def _golden(self) -> Json:
+        """Accuracy of the golden student on the samples of this calibration."""
+        return golden_accuracy(self._context, self.chip.student, self.settings)
 
     def _in_force(self) -> InForce | None:
         """Return the version in force with its fingerprint; None if the chip has none."""
@@ -91,13 +102,15 @@ class CalibrationAttempt:
         """Store a checkpoint now and then; stop where the budget of seconds is used up."""
         self._mind_seconds(calibration)
         self._clock.follow(calibration.stages_begun, progress.phase, self.chip.seconds())
-        waited = time.monotonic() - self._kept_at >= _CHECKPOINT_INTERVAL
-        due = waited or self._context.link.pausing()
+        began = time.monotonic()
+        due = began >= self._next_checkpoint or self._context.link.pausing()
         learning = progress.phase in (Phase.BEFORE, Phase.CALIBRATING)
         if learning and (due or progress.phase is Phase.BEFORE):
             block = calibration.checkpoint().to_block(self._context.owner | self._clock.metadata())
             self._context.checkpoint(block, progress.step, self.chip.saved_chip())
-            self._kept_at = time.monotonic()
+            ended = time.monotonic()
+            pause = max(_CHECKPOINT_INTERVAL, _WORK_PER_CHECKPOINT * (ended - began))
+            self._next_checkpoint = ended + pause
 
     def finished(self, found: CalibrationResult) -> Ended:
         """Say what the calibration came to. Codes that are not better are not published."""
@@ -115,15 +128,14 @@ class CalibrationAttempt:
 
     def _result(self, found: CalibrationResult) -> Json:
         before, after = found.before.test, found.after.test
-        kept = golden_accuracy(self._context, self.chip.student, self.settings)
-        (golden,) = kept.values()
+        (golden,) = self._golden.values()
         accuracy = (self._context.description.accuracy or {}) | {
             "golden": golden,
             "before": before.accuracy,
             "after": after.accuracy,
         }
         return {
-            KEPT: kept,
+            KEPT: self._golden,
             "accuracy": accuracy,
             "recovered_fraction": recovered(accuracy),
             "rate_error": {"before": list(before.rate_error), "after": list(after.rate_error)},
@@ -145,7 +157,7 @@ class CalibrationAttempt:
             "observable": self.settings.observable,
             "health": health_by_accuracy(after.accuracy, accuracy["golden"]),
             "chip_time_s": self.chip.backend.now(),
-            "fingerprint": self._fingerprint(),
+            "fingerprint": self._fingerprint(found),
             WEIGHT_MAP: read_weight_map(self.chip, found.codes, self.chip.backend.now()),
             **self.chip.surroundings(),
             "spent": found.spent._asdict() | {"seconds": self.chip.seconds()},
@@ -174,11 +186,17 @@ class CalibrationAttempt:
         method = self.settings.method
         return self.settings.rule if method is MethodName.LTL else method
 
-    def _fingerprint(self) -> Json:
+    def _fingerprint(self, found: CalibrationResult) -> Json:
         """Measure what later probes will compare with."""
-        backend, student = self.chip.backend, self.chip.student
-        observed = observe_loss(backend, student, read_watched(student, self._context))
-        return measure_fingerprint(backend).to_json() | {OBSERVED: observed._asdict()}
+        observed = self._observed(found)
+        return measure_fingerprint(self.chip.backend).to_json() | {OBSERVED: observed._asdict()}
+
+    def _observed(self, found: CalibrationResult) -> Observation:
+        """Observe the loss on the samples on which the chip is watched, once."""
+        if are_watched(self.settings):
+            return found.after.verification.observation()
+        student = self.chip.student
+        return observe_loss(self.chip.backend, student, read_watched(student, self._context))
 
     def _weights(self, found: CalibrationResult) -> dict[str, str]:
         calibrated = self.chip.student._replace(codes=found.codes, side=found.side).to_block()

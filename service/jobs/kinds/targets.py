@@ -12,8 +12,8 @@ from service.states import Split
 
 
 def read_targets(split: Split, context: JobContext) -> TargetSet:
-    """Read one split as the `collect` job stored it."""
-    return TargetSet.from_block(context.artifacts.read(context.description.targets[split]))
+    """Open one split as the `collect` job stored it; samples are read when they are needed."""
+    return TargetSet.from_file(context.artifacts.checked_file(context.description.targets[split]))
 
 
 def read_watched(student: Student, context: JobContext) -> WatchedSamples:

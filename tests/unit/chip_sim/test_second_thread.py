@@ -10,7 +10,15 @@ import torch
 from chip_sim.gaussian_table import GaussianTable
 from chip_sim.second_thread import SecondThread
 
-COUNTS = (100_000, 7, 1_500_000, 3, 131_072, 1, 600_000)  # short lines, and longer ones than looked up
+COUNTS = (
+    100_000,
+    7,
+    1_500_000,
+    3,
+    131_072,
+    1,
+    600_000,
+)  # some are longer than looked up
 
 
 @pytest.fixture(params=[1, 2])
@@ -27,7 +35,8 @@ def drawn(second: SecondThread | None, *, expected: int) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("expected", [0, 50_000, sum(COUNTS), 10 * sum(COUNTS)])
-def test_the_noise_is_the_same_on_one_thread_or_two(threads: int, expected: int) -> None:
+@pytest.mark.usefixtures("threads")
+def test_the_noise_is_the_same_on_one_thread_or_two(expected: int) -> None:
     second = SecondThread()
     with second.used():
         assert torch.equal(drawn(second, expected=expected), drawn(None, expected=0))
@@ -64,7 +73,12 @@ def test_the_second_thread_works_meanwhile() -> None:
     try:
         second, begun = SecondThread(), threading.Event()
         with second.used():
-            name = second.later(lambda: (begun.set(), threading.current_thread().name)[1])
+
+            def work() -> str:
+                begun.set()
+                return threading.current_thread().name
+
+            name = second.later(work)
             assert begun.wait(10)
             assert torch.get_num_threads() == 1  # each of the two computes by itself
             assert name.result() != threading.current_thread().name
@@ -73,11 +87,15 @@ def test_the_second_thread_works_meanwhile() -> None:
         torch.set_num_threads(before)
 
 
-def test_an_error_comes_where_the_work_is_needed(threads: int) -> None:
+@pytest.mark.usefixtures("threads")
+def test_an_error_comes_where_the_work_is_needed() -> None:
     second = SecondThread()
     with second.used():
-        failing = second.later(lambda: [][0])
-        failing.drop()
-        failing = second.later(lambda: [][0])
+        second.later(_fail).drop()
+        failing = second.later(_fail)
         with pytest.raises(IndexError):
             failing.result()
+
+
+def _fail() -> None:
+    raise IndexError

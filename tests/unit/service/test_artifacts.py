@@ -1,5 +1,6 @@
 """Blocks are addressed by their content, and a damaged one is never returned."""
 
+import hashlib
 import os
 import time
 from pathlib import Path
@@ -79,3 +80,48 @@ def age(root: Path, sha256: str) -> None:
     """Set the time of a block to two days ago."""
     then = time.time() - 2 * DAY
     os.utime(root / sha256[:2] / sha256, (then, then))
+
+
+def test_a_checked_file_is_not_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = ArtifactStore(tmp_path)
+    sha256 = store.put(b"codes")
+    assert store.checked_file(sha256).read_bytes() == b"codes"
+    monkeypatch.setattr(hashlib, "file_digest", None)  # who reads it again fails
+    assert store.checked_file(sha256).read_bytes() == b"codes"
+
+
+def test_a_file_that_was_damaged_since_it_was_checked_is_found(tmp_path: Path) -> None:
+    store = ArtifactStore(tmp_path)
+    sha256 = store.put(b"codes")
+    path = store.checked_file(sha256)
+    before = path.stat()
+    path.write_bytes(b"c0des")
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))  # as old as it was
+    with pytest.raises(ArtifactCorruptError):
+        store.checked_file(sha256)
+
+
+def test_a_file_is_read_again_after_a_day(tmp_path: Path) -> None:
+    store = ArtifactStore(tmp_path)
+    sha256 = store.put(b"codes")
+    path = store.checked_file(sha256)
+    (note,) = (tmp_path / "checked").iterdir()
+    path.write_bytes(b"c0des")
+    found = path.stat()
+    numbers = (found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
+    note.write_text(" ".join(map(str, numbers)))
+    assert store.checked_file(sha256) == path  # the note is believed: that is what this test is of
+    yesterday = time.time() - 25 * 3600
+    os.utime(note, (yesterday, yesterday))
+    with pytest.raises(ArtifactCorruptError):
+        store.checked_file(sha256)
+
+
+def test_a_missing_file_is_named_and_a_removed_one_leaves_nothing(tmp_path: Path) -> None:
+    store = ArtifactStore(tmp_path)
+    with pytest.raises(ArtifactMissingError, match="abc"):
+        store.checked_file("abc")
+    sha256 = store.put(b"codes")
+    store.checked_file(sha256)
+    store.remove(sha256)
+    assert files(tmp_path) == []

@@ -177,7 +177,8 @@ def test_a_student_in_other_codes_is_refused(world: World) -> None:
 
 
 def test_a_chip_on_which_nothing_was_changed_is_measured_once(world: World) -> None:
-    settings = CalibrationSettings(data=Data.SYNTHETIC, target_points=100.0)
+    asked = {"target_points": 100.0, "test_samples": None}
+    settings = CalibrationSettings(data=Data.SYNTHETIC, **asked)
     calibration = Calibration(chip("pcm"), world.student, None, world.test, settings)
     list(calibration.steps())
     result = calibration.result
