@@ -1,6 +1,7 @@
 """The service that is attacked: a client that asks for a job, and a calibration that runs."""
 
 import asyncio
+import gc
 import json
 import subprocess
 import sys
@@ -20,6 +21,7 @@ from benchmarks.job_latency import Lines, Service, Workload, golden_student
 from ltl_core.settings import Budget, CalibrationSettings
 from service.client.errors import TandemcalError
 from service.client.sdk import Tandemcal
+from service.listening import spare_startup_objects
 
 RATE = 50.0  # requests a second
 _MIB = 2**20
@@ -109,7 +111,7 @@ def attacked(
 
 def feel(victim: Victim, seconds: float, beside: Callable[[], None] | None = None) -> Felt:
     """Ask for the job 50 times a second; `beside` is done again and again meanwhile."""
-    with _memory(victim.pid) as growth, _beside(beside):
+    with _memory(victim.pid) as growth, _beside(beside), _without_full_collections():
         took, dropped = asyncio.run(_ask(victim, seconds))
     p50, p99 = np.percentile(took, [50, 99])
     job, log = _calibration(victim)
@@ -162,6 +164,16 @@ def _memory(pid: int) -> Iterator[list[float]]:
 
     with _thread(sample, done):
         yield growth
+
+
+@contextmanager
+def _without_full_collections() -> Iterator[None]:
+    """Keep this process from stops that would be taken for those of the service."""
+    spare_startup_objects()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
 
 
 @contextmanager
