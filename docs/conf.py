@@ -17,6 +17,7 @@ extensions = [
     "sphinx.ext.autodoc",
     "docstrings",
     "http_reference",
+    "notebooks",
 ]
 exclude_patterns = ["_build", "_extensions"]
 

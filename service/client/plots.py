@@ -15,10 +15,10 @@ Curve = list[tuple[float, float]]  # step, figure
 
 def draw_job(job: JobView, events: Sequence[EventView]) -> "Figure":
     """Draw the accuracy of each batch and the rate error of each layer over the steps."""
-    from matplotlib.figure import Figure
+    from service.client.figures import NotebookFigure
 
     steps = [step for event in events if (step := _progress(event)).get("step") is not None]
-    figure = Figure(figsize=(7.2, 5.4), layout="constrained")
+    figure = NotebookFigure(figsize=(7.2, 5.4), layout="constrained")
     above, below = figure.subplots(2, 1, sharex=True)
     _draw_accuracy(above, steps, (job.result or {}).get("accuracy") or {})
     layers = max((len(step.get("rate_error") or ()) for step in steps), default=0)

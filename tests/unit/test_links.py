@@ -11,7 +11,10 @@ from markdown_it.token import Token
 from mdit_py_plugins.anchors import anchors_plugin
 
 ROOT = Path(__file__).parents[2]
-GENERATED = {ROOT / "docs" / "reference" / "http.md"}  # written when the site is built
+GENERATED = {  # written when the site is built
+    ROOT / "docs" / "reference" / "http.md",
+    ROOT / "docs" / "guides" / "notebooks" / "calibrate_chips.md",
+}
 _NOT_OURS = {"_build", "node_modules"}
 _FOLDERS = "benchmarks|chip_sim|docs|examples|ltl_core|migrations|service|tandemcal|tests"
 _PATH = re.compile(rf"(?:{_FOLDERS})/[a-z0-9_./-]*")  # a recipe writes NAME for what is new

@@ -1,6 +1,7 @@
 """What users are shown imports `tandemcal` alone."""
 
 import ast
+import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -29,14 +30,19 @@ def shown_code() -> Iterator[tuple[str, str]]:
             name = str(path.relative_to(ROOT))
             if path.suffix == ".py":
                 yield name, path.read_text()
+            elif path.suffix == ".ipynb":
+                cells = json.loads(path.read_text())["cells"]
+                codes = (cell for cell in cells if cell["cell_type"] == "code")
+                yield from ((name, "".join(cell["source"])) for cell in codes)
             elif path.suffix == ".md" and not path.name.startswith(RECIPE):
-                for snippet in re.findall(r"```python\n(.*?)```", path.read_text(), re.DOTALL):
-                    yield name, snippet
+                snippets = re.findall(r"```python\n(.*?)```", path.read_text(), re.DOTALL)
+                yield from ((name, snippet) for snippet in snippets)
 
 
 def test_what_users_are_shown_imports_the_public_face_alone() -> None:
     shown = list(shown_code())
-    assert {"README.md", "examples/lab_script.py"} <= {name for name, _ in shown}
+    known = {"README.md", "examples/lab_script.py", "examples/calibrate_chips.ipynb"}
+    assert known <= {name for name, _ in shown}
     assert [(name, found) for name, code in shown if (found := internal_imports(code))] == []
 
 
