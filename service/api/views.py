@@ -19,7 +19,7 @@ from service.db.tables import Chip, Job, TargetSet
 from service.schemas.base import View
 from service.schemas.jobs import JobChange, JobView
 from service.schemas.resources import ChipView, TargetSetItem, TargetSetView
-from service.states import TERMINAL, ChipState
+from service.states import TERMINAL, WAITING, ChipState
 
 
 def job_viewer(session: Session, jobs: Sequence[Job]) -> Callable[[Job], JobView]:
@@ -39,10 +39,14 @@ def job_view(session: Session, job: Job) -> JobView:
 
 
 def job_view_with(job: Job, estimate: QueueEstimate) -> JobView:
-    """Build the view of a job from its row and this estimate of its start alone."""
+    """Build the view of a job from its row and this estimate of its start alone.
+
+    A job that waits shows why it waits now, not why it did when that was stored.
+    """
     settings = job.request.get("settings", {})
+    reason = estimate.reason if job.status in WAITING else job.reason
     return JobView(
-        **columns_of(job, JobView) | {"weights_in_force": job.weights_id},
+        **columns_of(job, JobView) | {"weights_in_force": job.weights_id, "reason": reason},
         terminal=job.status in TERMINAL,
         settings=settings,
         **{name: settings.get(name) for name in ("rule", "observable", "seed", "budget")},

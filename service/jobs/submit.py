@@ -20,6 +20,7 @@ from service.jobs.kinds.spec import JobSubject, check_memory, new_job
 from service.request_errors import FieldProblem, InvalidFieldsError
 from service.schemas.jobs import ChipSubmission, Submission
 from service.states import TERMINAL
+from service.wait_reasons import offline
 
 _TIMES = ("not_before", "queue_deadline")  # of the first request, not of one that repeats it
 
@@ -94,8 +95,7 @@ class Submitter:
         self._engine.enqueue(self._session, jobs)
         for job, one in zip(jobs, admitted, strict=True):
             if one.silent is not None:
-                reason = f"its chip is offline: {one.silent}"
-                JobRepository(self._session).set_waiting(job.id, reason, self._now)
+                JobRepository(self._session).set_waiting(job.id, offline(one.silent), self._now)
         return jobs
 
     def again(self, job: Job) -> Job:

@@ -64,6 +64,25 @@ def test_a_job_waits_for_its_chip_and_starts_when_the_agent_is_back(world: World
         assert JobRepository(session).get(job["id"]).reason is None
 
 
+def test_the_reason_of_a_job_that_waits_is_true_now(world: World) -> None:
+    chip_id = registered(world)
+    fall_silent(world)
+    job = submit(world, chip_id).json()["id"]
+
+    def told() -> tuple[str | None, ...]:
+        """By the route of one job, which keeps what has not changed, and by the list."""
+        (listed,) = world.client.get("/v1/jobs?kind=evaluate").json()["items"]
+        return world.client.get(f"/v1/jobs/{job}").json()["reason"], listed["reason"]
+
+    assert [str(reason)[:20] for reason in told()] == ["its chip is offline:"] * 2
+    world.client.post("/v1/agents/agent-1/heartbeat")
+    assert told() == (None, None)
+    with world.context.database.reading() as session:  # the control: what is stored
+        assert "offline" in str(JobRepository(session).get(job).reason)
+    fall_silent(world)
+    assert [str(reason)[:20] for reason in told()] == ["its chip is offline:"] * 2
+
+
 def test_tokens_begin_above_what_the_agent_has_seen(world: World) -> None:
     chip_id = registered(world, token=41)
     with world.context.database.writing() as session:

@@ -18,6 +18,7 @@ from service.db.tables import Chip, Job
 from service.db.upkeep_tables import Policy
 from service.states import JobStatus
 from tests.hostile.poison import poison_rows
+from tests.integration.registered_agents import fall_silent, registered, submit
 from tests.integration.upkeep_lab import Fleet
 from tests.world import World
 
@@ -113,6 +114,26 @@ def test_a_job_for_an_offline_chip_names_its_agent(world: World) -> None:
         session.execute(update(Chip).where(Chip.id == chip).values(backend="http"))
         session.execute(insert(Agent), [agent | {"heartbeat_at": silent, "alive_until": silent}])
     assert "its agent at http://10.1.2.3:9000 was last heard of" in rows(world, "waiting")[0][3]
+
+
+def test_a_chip_that_is_back_holds_no_job_up(world: World) -> None:
+    with_worker(world)
+    chip = registered(world)
+    fall_silent(world)
+    submit(world, chip)
+    assert "its chip is offline" in rows(world, "waiting")[0][3]
+    world.client.post("/v1/agents/agent-1/heartbeat")
+    assert rows(world, "waiting")[0][3] == "it starts within seconds"
+
+
+def test_lists_of_jobs_repeat_no_reason_that_is_over(world: World) -> None:
+    chip = registered(world)
+    fall_silent(world)
+    submit(world, chip)
+    pages = ("/", f"/chips/{chip}")
+    assert all("its chip is offline: its agent" in world.client.get(page).text for page in pages)
+    world.client.post("/v1/agents/agent-1/heartbeat")
+    assert not any("its chip is offline" in world.client.get(page).text for page in pages)
 
 
 def test_submitters_have_names(world: World) -> None:

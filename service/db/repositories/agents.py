@@ -26,6 +26,7 @@ from service.secret_cipher import SecretCipher
 from service.states import ChipHealth
 
 BACKEND = "http"
+NO_AGENT = "no agent is registered for it"
 
 
 class Registrant(NamedTuple):
@@ -149,9 +150,8 @@ class AgentRepository:
             return None
         agent = self.of_chip(chip_id)
         if agent is None:
-            return "no agent is registered for it"
-        heard = f"{agent.heartbeat_at:%Y-%m-%dT%H:%M:%SZ}"
-        return f"its agent at {agent.url} was last heard of at {heard}"
+            return NO_AGENT
+        return last_heard_of(agent.url, agent.heartbeat_at)
 
     def _chip_of(
         self, known: Agent | None, said: Registration, by: Registrant, now: datetime
@@ -243,6 +243,11 @@ def reachable(now: datetime) -> ColumnElement[bool]:
     """Condition on a chip joined with its agent: it needs no agent, or its agent is alive."""
     alive = and_(Agent.id.is_not(None), Agent.alive_until >= now)
     return or_(Chip.backend != BACKEND, alive)
+
+
+def last_heard_of(url: str, heartbeat_at: datetime) -> str:
+    """Say where a silent agent was, and when it was last heard of."""
+    return f"its agent at {url} was last heard of at {heartbeat_at:%Y-%m-%dT%H:%M:%SZ}"
 
 
 def silent_chips(now: datetime | BindParameter[datetime]) -> Select[Any]:

@@ -1,4 +1,4 @@
-"""Estimated start of waiting jobs, from their place in the queue and past durations."""
+"""What holds waiting jobs up now, and when they start: by place in the queue and past durations."""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -21,10 +21,12 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import InstrumentedAttribute, Session, aliased
 
+from service.db.agent_tables import Agent
 from service.db.base import UtcDateTime
-from service.db.repositories.agents import silent_chips
+from service.db.repositories.agents import NO_AGENT, last_heard_of, silent_chips
 from service.db.tables import Chip, Job
 from service.states import ACTIVE, WAITING, JobStatus
+from service.wait_reasons import Situation, current_reason
 
 _RECENT = 10  # how many past jobs of a chip the mean duration is taken over
 _PAST, _RUNNING, _SILENT = "past", "running", "silent"  # what a row of `_CHIPS` tells of its chip
@@ -35,6 +37,7 @@ class QueueEstimate(NamedTuple):
 
     position: int | None = None  # 1 is next
     start: datetime | None = None
+    reason: str | None = None  # why it waits now; None where nothing but its place is known
 
 
 class QueuedJob(Protocol):
@@ -65,6 +68,21 @@ class QueuedJob(Protocol):
         """When it may start."""
         ...
 
+    @property
+    def reason(self) -> str | None:
+        """Why it waited when that was stored."""
+        ...
+
+    @property
+    def held_until(self) -> datetime | None:
+        """When it may be dispatched again."""
+        ...
+
+    @property
+    def called_at(self) -> datetime | None:
+        """When it was dispatched."""
+        ...
+
 
 class QueueEstimateRepository:
     """Estimates places in the queue and starts of jobs."""
@@ -82,8 +100,9 @@ class QueueEstimateRepository:
             return {}
         positions = self._positions(waiting)
         paces = self._paces(sorted({job.chip_id for job in waiting if job.chip_id}), now)
+        free = _Pace()
         return {
-            job.id: QueueEstimate(place, _start(job, place, paces.get(str(job.chip_id)), now))
+            job.id: _estimate(job, place, paces.get(str(job.chip_id), free), now)
             for job in waiting
             if (place := positions.get(job.id)) is not None
         }
@@ -96,34 +115,43 @@ class QueueEstimateRepository:
         return {row.id: row.place for row in self._session.execute(query, asked)}
 
     def _paces(self, chip_ids: Sequence[str], now: datetime) -> dict[str, "_Pace"]:
-        """Return the pace of each of these chips that can be driven."""
+        """Return the pace of each of these chips."""
         if not chip_ids:
             return {}
         took = defaultdict[str, list[timedelta]](list)
-        running, silent = dict[str, datetime | None](), set[str]()
+        running, silent = dict[str, datetime | None](), dict[str, str]()
         for row in self._session.execute(_CHIPS, {"chips": chip_ids, "now": now}):
             if row.told == _SILENT:
-                silent.add(row.chip_id)
+                heard, url = row.started_at, row.url
+                silent[row.chip_id] = last_heard_of(url, heard) if url else NO_AGENT
             elif row.told == _RUNNING:
                 running[row.chip_id] = row.started_at
             elif row.started_at and row.ended_at:
                 took[row.chip_id].append(row.ended_at - row.started_at)
         means = {chip: sum(times, timedelta()) / len(times) for chip, times in took.items()}
-        driven = [chip for chip in chip_ids if chip not in silent]
-        return {chip: _Pace(means.get(chip), running.get(chip)) for chip in driven}
+        return {
+            chip: _Pace(means.get(chip), running.get(chip), chip in running, silent.get(chip))
+            for chip in chip_ids
+        }
 
 
 class _Pace(NamedTuple):
-    """Mean duration of a chip's jobs, and since when one runs."""
+    """Mean duration of a chip's jobs, since when one runs, and why the chip is offline."""
 
-    mean: timedelta | None
-    running_since: datetime | None
+    mean: timedelta | None = None
+    running_since: datetime | None = None
+    driven: bool = False
+    silent: str | None = None
 
 
-def _start(job: QueuedJob, place: int, pace: _Pace | None, now: datetime) -> datetime | None:
+def _estimate(job: QueuedJob, place: int, pace: _Pace, now: datetime) -> QueueEstimate:
+    found = Situation(pace.silent, pace.driven, job.held_until, job.called_at)
+    start = _start(job, place, pace, now) if job.chip_id and pace.silent is None else None
+    return QueueEstimate(place, start, current_reason(job.reason, found, now))
+
+
+def _start(job: QueuedJob, place: int, pace: _Pace, now: datetime) -> datetime | None:
     """Estimate a start. None if nothing is known, and once the estimated start has passed."""
-    if pace is None:
-        return None
     ahead = place - 1 + (pace.running_since is not None)
     if ahead and pace.mean is None:
         return None
@@ -163,12 +191,17 @@ def _chips() -> CompoundSelect[Any]:
     succeeded = and_(_by_chip(Job.status) == JobStatus.SUCCEEDED, Job.started_at.is_not(None))
     recent = and_(Job.chip_id == chips.c.id, Job.id >= func.coalesce(chips.c.first, ""))
     silent = silent_chips(bindparam("now", type_=UtcDateTime())).where(Chip.id.in_(_CHIP_IDS))
-    told = silent.with_only_columns(Chip.id, null(), null(), literal(_SILENT))
+    told = silent.with_only_columns(
+        Chip.id, Agent.heartbeat_at, null(), literal(_SILENT), Agent.url
+    )
     return union_all(
-        select(Job.chip_id, Job.started_at, Job.ended_at, literal(_PAST).label("told"))
+        select(
+            Job.chip_id,
+            *(Job.started_at, Job.ended_at, literal(_PAST).label("told"), null().label("url")),
+        )
         .join(chips, recent)
         .where(succeeded),
-        select(Job.chip_id, Job.started_at, Job.ended_at, literal(_RUNNING))
+        select(Job.chip_id, Job.started_at, Job.ended_at, literal(_RUNNING), null())
         .where(Job.chip_id.in_(_CHIP_IDS))
         .where(Job.status.in_(ACTIVE)),
         told,

@@ -12,8 +12,7 @@ from service.jobs.attempts.describe import agent_settings
 from service.jobs.attempts.fork_server import ChildProcess
 from service.jobs.messages import AgentFound, ExecutorConfig
 from service.secret_cipher import SecretCipher
-
-_WAS_SILENT = "its chip was offline; it goes on from its checkpoint"
+from service.wait_reasons import WAS_OFFLINE, offline
 
 
 class AgentWatch:
@@ -45,7 +44,7 @@ class AgentWatch:
         try:
             self._look()
         except AWAY:
-            return _WAS_SILENT
+            return WAS_OFFLINE
         return self._why_to_wait
 
     def _look(self) -> AgentFound | None:
@@ -67,6 +66,6 @@ class AgentWatch:
         """Note why the chip is offline, and keep in mind that it was."""
         silent = agents.why_silent(str(self._chip_id), now)
         if silent is not None:
-            self._why_to_wait = f"its chip is offline: {silent}"
+            self._why_to_wait = offline(silent)
         elif self._why_to_wait is not None:
-            self._why_to_wait = _WAS_SILENT
+            self._why_to_wait = WAS_OFFLINE

@@ -16,11 +16,11 @@ from service.db.tables import Job
 from service.errors import AttemptSupersededError
 from service.jobs.errors import JobTakenOverError
 from service.states import ACTIVE, TERMINAL, JobStatus
+from service.wait_reasons import BUSY, LEASE_GONE, offline
 
 INTERRUPTED = "job.interrupted"
 LEASE_LOST = "lease.lost"
 INTERRUPTIONS_MAX = 3  # a job that takes its worker down so often is not tried again
-_BUSY = "its chip is driven by somebody else"
 _LOOK_AGAIN = timedelta(seconds=1)  # before a job whose chip was not free is dispatched again
 
 
@@ -102,8 +102,7 @@ def lose_attempt(session: Session, attempt: Attempt, now: datetime) -> None:
 
     Raises JobTakenOverError where it is the job itself that somebody else drives.
     """
-    reason = "the lease of its chip was lost; it goes on from its checkpoint"
-    if leave_attempt(session, attempt, reason, now):
+    if leave_attempt(session, attempt, LEASE_GONE, now):
         payload = {"token": attempt.token, "attempt": attempt.job.attempt}
         _emit(session, attempt.job, LEASE_LOST, str(attempt.token), payload, now)
     elif JobRepository(session).get(attempt.job.id).status in ACTIVE:
@@ -119,7 +118,7 @@ def release(session: Session, attempt: Attempt) -> None:
 def _wait(session: Session, job: Job, *, broke_off: bool, now: datetime) -> None:
     """Put the job back into the queue, so that a job with a free chip can run."""
     jobs = JobRepository(session)
-    reason = _silence(session, job, now) or _BUSY
+    reason = _silence(session, job, now) or BUSY
     if broke_off and job.token is not None:
         jobs.put_back(job.id, job.token, reason, now)
     else:
@@ -140,7 +139,7 @@ def _token(session: Session, job: Job, holder: Holder, now: datetime) -> int | N
 def _silence(session: Session, job: Job, now: datetime) -> str | None:
     """Return why the job's chip is offline; None where it can be driven."""
     silent = AgentRepository(session).why_silent(str(job.chip_id), now)
-    return None if silent is None else f"its chip is offline: {silent}"
+    return None if silent is None else offline(silent)
 
 
 def _holds_its_chip(session: Session, job: Job) -> bool:

@@ -41,11 +41,11 @@ from service.secret_cipher import open_cipher
 from service.settings import Settings
 from service.shortage import ShortageError
 from service.states import JobStatus
+from service.wait_reasons import WORKER_STOPPED
 
 _LOOK_AGAIN = timedelta(seconds=30)  # before a job for which the service lacks something starts
 _AGENT_REGISTERS = timedelta(seconds=5)  # before a job whose agent has to register again starts
 _RECEIVE = 0.1  # s to wait for a message before the supervisor is asked again
-_STOPPED = "its worker was stopped; it goes on from its checkpoint"
 
 
 class AttemptRunner:
@@ -212,7 +212,7 @@ class AttemptRunner:
         """Record why the child was killed. Raises ServiceStoppingError and JobTakenOverError."""
         match decision:
             case Decision.STOPPING:
-                self._leave(attempt, _STOPPED)
+                self._leave(attempt, WORKER_STOPPED)
                 raise ServiceStoppingError()
             case Decision.LEASE_LOST:
                 self._lose(attempt)

@@ -1,6 +1,6 @@
 """Rows of jobs, as the pages show them; one that cannot be read says so."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -9,11 +9,12 @@ from sqlalchemy.orm import Session
 from service.db.isolation import going_on
 from service.db.repositories.overview import OverviewRepository
 from service.db.repositories.paging import RowPage
+from service.db.repositories.queue_estimate import QueueEstimate, QueueEstimateRepository
 from service.db.tables import Job
 from service.formatting import DASH, short_id
 from service.jobs.kinds.registry import JobKinds
 from service.logs import warn_in_a_line
-from service.states import TERMINAL, JobStatus
+from service.states import TERMINAL, WAITING, JobStatus
 
 
 class JobRow(NamedTuple):
@@ -45,8 +46,25 @@ def job_rows(
     chips = [job.chip_id for job in jobs.rows if job.chip_id]
     names = OverviewRepository(session).chip_names(chips)
     shown = [any_job_row(job, names.get(job.chip_id or "", ""), kinds, now) for job in jobs.rows]
+    reasons = _reasons_now(session, jobs.rows, now)
+    shown = [row._replace(**reasons.get(row.id, {})) for row in shown]
     shown += map(_unreadable_job, jobs.unreadable)
     return tuple(sorted(shown, key=lambda row: row.id, reverse=True))
+
+
+def _reasons_now(
+    session: Session, jobs: Sequence[Job], now: datetime
+) -> dict[str, dict[str, str | None]]:
+    """Return why the jobs that wait do so now, as fields of their rows, by their ids."""
+    waiting = [job for job in jobs if job.status in WAITING]
+    estimates: Mapping[str, QueueEstimate] = {}
+    with going_on():  # a damaged row leaves all of them without a reason, not with an old one
+        estimates = QueueEstimateRepository(session).of(waiting, now)
+    reasons = {job.id: estimates.get(job.id, QueueEstimate()).reason for job in waiting}
+    return {
+        id: {"reason": reason, "outcome": (reason or "").rstrip(".")}
+        for id, reason in reasons.items()
+    }
 
 
 def any_job_row(job: Job, chip: str, kinds: JobKinds, now: datetime) -> JobRow:

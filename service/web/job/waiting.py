@@ -13,7 +13,6 @@ from service.db.repositories.overview import OverviewRepository
 from service.db.repositories.queue_estimate import QueueEstimate, QueueEstimateRepository
 from service.db.tables import Job
 from service.formatting import instant, plural, short_id
-from service.states import JobStatus
 
 NO_WORKER = "no worker runs; start one with: tandemcal worker"
 
@@ -81,24 +80,23 @@ def _why(session: Session, job: Job, around: _Surroundings, now: datetime) -> st
     if job.chip_id is not None and job.chip_id in around.offline:
         silent = AgentRepository(session).why_silent(job.chip_id, now)
         return f"its chip is offline: {silent}" if silent else "its chip is offline"
-    if job.reason and job.held_until is not None and job.held_until > now:
-        return f"{job.reason.rstrip('.')}; it is tried again at {instant(job.held_until)}"
+    reason = around.estimates.get(job.id, QueueEstimate()).reason
+    if reason and job.held_until is not None and job.held_until > now:
+        return f"{reason.rstrip('.')}; it is tried again at {instant(job.held_until)}"
     if not around.slots:
         return NO_WORKER
-    return _before(job, around)
+    return _before(job, around, reason)
 
 
-def _before(job: Job, around: _Surroundings) -> str:
+def _before(job: Job, around: _Surroundings, reason: str | None) -> str:
     """Say which jobs come before one that could start."""
     place = around.estimates.get(job.id, QueueEstimate()).position or 1
     ahead = f"{plural(place - 1, 'job')} before it" if place > 1 else ""
     if driving := around.driving.get(job.chip_id or ""):
         words = f"its chip runs {driving.kind} {short_id(driving.id)}"
         return f"{words}, and {ahead}" if ahead else words
-    if job.status == JobStatus.WAITING_FOR_CHIP and job.reason:
-        return job.reason.rstrip(".")
     if ahead:
         return ahead
     if around.running >= around.slots:
         return f"the workers are busy: {around.running} of {plural(around.slots, 'place')} taken"
-    return "it starts within seconds"
+    return reason.rstrip(".") if reason else "it starts within seconds"
