@@ -156,6 +156,21 @@ def test_a_student_shows_its_operations_and_the_rates_of_its_layers(world: World
     ]
 
 
+def test_a_student_is_measured_on_no_more_samples_than_there_are(world: World) -> None:
+    student = world.trained_student()
+    counted(world, student)
+    keys = {f"a:b:{count}": 0.8 + count / 1e5 for count in (4, 6, 1000)} | {"a:b:all": 0.9}
+    with world.context.database.writing() as session:
+        session.execute(update(Student).values(golden_accuracy=keys))
+    page = world.client.get(f"/students/{student}").text
+    (_, *measured) = cells(page, "accuracy")
+    used = [row[0].removesuffix(" that its chips are measured on") for row in measured]
+    assert used == ["4 samples", *["all 6 samples"] * 3]
+    counted(world, student, test_samples=None)  # the control: nobody has counted them
+    page = world.client.get(f"/students/{student}").text
+    assert "at most 1000 samples that its chips are measured on" in page
+
+
 def test_a_student_names_the_chips_and_jobs_that_use_it(world: World) -> None:
     fleet = Fleet(world)
     chip = fleet.chip("bench <1>")

@@ -11,7 +11,7 @@ from service.db.repositories.students import StudentRepository
 from service.db.repositories.target_sets import TargetSetRepository
 from service.db.repositories.teachers import TeacherRepository
 from service.db.repositories.usage import ChipInUse, UsageRepository
-from service.db.tables import Student
+from service.db.tables import Student, TargetSet
 from service.formatting import DASH, amount, percent, short_id
 from service.jobs.kinds.registry import JobKinds
 from service.web.job.rows import JobRow, figure_of, job_rows
@@ -68,6 +68,7 @@ def read_student(
     student = StudentRepository(session).get(student_id)
     teacher, usage = TeacherRepository(session).get(student.teacher_id), UsageRepository(session)
     request, result = usage.results([student.job_id]).get(student.job_id, ({}, {}))
+    targets = TargetSetRepository(session).get(student.target_set_id)
     effort = result.get("effort") if isinstance(result, Mapping) else None
     rates = effort.get("layer_rates") or () if isinstance(effort, Mapping) else ()
     found = usage.chips([student.id]).get(student.id, 0)
@@ -79,11 +80,11 @@ def read_student(
         teacher_id=teacher.id,
         teacher=teacher.name,
         headline=_headline(student, teacher.name),
-        facts=_facts(session, student, request),
+        facts=_facts(student, targets, request),
         job_id=student.job_id,
         created_at=student.created_at,
         network=any_network(teacher, rates),
-        accuracies=_accuracies(student, result),
+        accuracies=_accuracies(student, _test_size(targets, result)),
         operations=operations_of(result),
         chips=tuple(map(_chip, usage.chips_with(student.id, CHIPS_SHOWN, skip))),
         chips_found=found,
@@ -103,7 +104,7 @@ def _headline(student: Student, teacher: str) -> str:
     return f"{named}: {percent(golden)} right{beside}."
 
 
-def _facts(session: Session, student: Student, request: Any) -> tuple[tuple[str, str], ...]:
+def _facts(student: Student, targets: TargetSet, request: Any) -> tuple[tuple[str, str], ...]:
     asked = request.get("settings") if isinstance(request, Mapping) else None
     settings: Mapping[str, Any] = asked if isinstance(asked, Mapping) else {}
     neuron = settings.get("neuron")
@@ -112,7 +113,7 @@ def _facts(session: Session, student: Student, request: Any) -> tuple[tuple[str,
         ("Rule", student.rule),
         ("Neurons reset to", student.reset),
         ("Window", DASH if steps is None else f"{amount(steps)} steps"),
-        ("Target set", TargetSetRepository(session).get(student.target_set_id).name),
+        ("Target set", targets.name),
     ]
     for name, title in (("epochs", "Epochs"), ("weight_noise", "Weight noise"), ("seed", "Seed")):
         if value := figure_of(settings.get(name)):
@@ -120,21 +121,39 @@ def _facts(session: Session, student: Student, request: Any) -> tuple[tuple[str,
     return tuple(facts)
 
 
-def _accuracies(student: Student, result: Any) -> tuple[tuple[str, float], ...]:
+def _accuracies(student: Student, size: float | None) -> tuple[tuple[str, float], ...]:
     """Return the golden accuracy on the test split, and on the samples that chips are measured on.
 
-    The key of such an entry ends with how many samples of the test split are used.
+    The key of such an entry ends with how many samples of the test split were asked for.
     """
     found = []
     if (golden := figure_of(student.accuracy.get("golden"))) is not None:
-        count = figure_of(result.get("test_samples")) if isinstance(result, Mapping) else None
-        of = f"all {amount(count)} samples" if count is not None else "all samples"
-        found.append((f"{of} of the test split, when it was trained", golden))
+        found.append((f"{_all(size)} of the test split, when it was trained", golden))
     for key, value in (student.golden_accuracy or {}).items():
         if (figure := figure_of(value)) is not None:
-            samples = str(key).rpartition(":")[2]
-            found.append((f"{samples} samples that its chips are measured on", figure))
-    return tuple(found)
+            used = _used(str(key).rpartition(":")[2], size)
+            found.append((f"{used} that its chips are measured on", figure))
+    return tuple(dict.fromkeys(found))
+
+
+def _used(asked: str, size: float | None) -> str:
+    """Say how many samples of a test split of this size are used where so many are asked for."""
+    if not asked.isdecimal() or (size is not None and int(asked) >= size):
+        return _all(size)
+    return f"{amount(int(asked))} samples" if size is not None else f"at most {asked} samples"
+
+
+def _all(size: float | None) -> str:
+    return f"all {amount(size)} samples" if size is not None else "all samples"
+
+
+def _test_size(targets: TargetSet, result: Any) -> float | None:
+    """Return how many samples the test split has; None where neither job has counted them."""
+    counted = targets.summary.get("samples") if isinstance(targets.summary, Mapping) else None
+    size = figure_of(counted.get("test")) if isinstance(counted, Mapping) else None
+    if size is None and isinstance(result, Mapping):
+        return figure_of(result.get("test_samples"))
+    return size
 
 
 def _chip(found: ChipInUse) -> ChipUse:
