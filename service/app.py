@@ -136,7 +136,7 @@ def _lifespan(
             ends.push_async_callback(context.notifier.close)
             context.credentials.use.start()
             ends.push_async_callback(context.credentials.use.stop)
-            ends.enter_context(metrics.metrics_server(settings, context.database))
+            ends.enter_context(metrics.metrics_server(settings, context.database, kinds))
             yield
 
     return lifespan
@@ -162,7 +162,7 @@ def _compose(settings: Settings, engine: MakeEngine | JobEngine, kinds: JobKinds
         cipher=cipher,
         notifier=EventNotifier(database),
         kinds=kinds,
-        metrics=make_registry(database),
+        metrics=make_registry(database, kinds),
         disk=DiskSpace(settings.data_dir, settings.reserve_bytes, settings.artifacts_dir),
         memory_limit=memory_limit,
         threads=threads,

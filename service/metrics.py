@@ -1,7 +1,8 @@
 """Metrics for Prometheus: jobs, waits, leases, chips, workers and the database.
 
 Every value is read from the database at the scrape, so any process that reaches the database can
-answer. Counters start from the rows at the first scrape and grow by the events since.
+answer. Counters start from the rows at the first scrape and grow by the events since; each known
+label has one from the beginning, so that its first job is a rise, which `rate` counts.
 """
 
 import math
@@ -10,6 +11,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime
+from itertools import product
 
 import structlog
 from prometheus_client import CollectorRegistry, Histogram
@@ -22,7 +24,7 @@ from service.db.isolation import isolated
 from service.db.repositories.metrics import JobEvent, MetricsRepository
 from service.db.session import Database, clock
 from service.db.tables import Chip, Job
-from service.states import JobStatus
+from service.states import TERMINAL, JobStatus
 
 _WAITS = (0.5, 1, 2, 5, 10, 30, 60, 300, 1800, 7200)  # s
 _LEFT_OUT = "metrics: some of them cannot be read, they are left out of this scrape"
@@ -30,18 +32,19 @@ _log = structlog.get_logger(__name__)
 _FRACTIONS = (0.0, 0.25, 0.5, 0.75, 0.9, 0.95, 1.0)
 
 
-def make_registry(database: Database) -> CollectorRegistry:
-    """Create the metrics registry of a process that answers `/metrics`."""
+def make_registry(database: Database, kinds: Iterable[str]) -> CollectorRegistry:
+    """Create the metrics registry of a process that answers `/metrics`, for jobs of these kinds."""
     registry = CollectorRegistry()
-    registry.register(FleetCollector(database))
+    registry.register(FleetCollector(database, kinds))
     return registry
 
 
 class FleetCollector(Collector):
     """Reads the metrics from the database at each scrape."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, kinds: Iterable[str]) -> None:
         self._database = database
+        self._kinds = tuple(kinds)
         self._scraping = threading.Lock()
         self._seen: int | None = None  # the last event that was counted
         self._ended: dict[tuple[str, str], int] = {}
@@ -66,6 +69,9 @@ class FleetCollector(Collector):
             registry=None,
             buckets=_FRACTIONS,
         )
+        for kind in self._kinds:
+            self._waits.labels(kind)
+            self._durations.labels(kind)
 
     def describe(self) -> Iterable[Metric]:
         """Return nothing, so that the database is not asked before the first scrape."""
@@ -131,7 +137,8 @@ class FleetCollector(Collector):
     def _catch_up(self, repository: MetricsRepository) -> None:
         last = repository.last_event()
         if self._seen is None:
-            self._ended = repository.ended_jobs()
+            known = product(self._kinds, sorted(TERMINAL))
+            self._ended = dict.fromkeys(known, 0) | repository.ended_jobs()
         else:
             for job_event in repository.job_events(self._seen, last):
                 with repository.apart(Job, job_event.job.id):

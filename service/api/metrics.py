@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -34,7 +34,7 @@ def metrics(context: ContextDep) -> Response:
 
 
 @contextmanager
-def metrics_server(settings: Settings, database: Database) -> Iterator[None]:
+def metrics_server(settings: Settings, database: Database, kinds: Iterable[str]) -> Iterator[None]:
     """Serve `/metrics` on its own port until the block ends; do nothing if no port is set.
 
     Connections have the same guard as those of the API. Raises PortTakenError.
@@ -43,7 +43,7 @@ def metrics_server(settings: Settings, database: Database) -> Iterator[None]:
         yield
         return
     listener = listen(settings.host, settings.metrics_port, METRICS_ADVICE)
-    server = _server(make_asgi_app(make_registry(database)))
+    server = _server(make_asgi_app(make_registry(database, kinds)))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, name="metrics")
     thread.start()
     while not server.started and thread.is_alive():

@@ -1,6 +1,7 @@
 """Metrics follow the events, and nothing is counted twice."""
 
 import urllib.request
+from itertools import product
 from typing import Any
 
 import pytest
@@ -16,8 +17,9 @@ from service.db.repositories.agents import AgentRepository, Registration
 from service.db.repositories.jobs import JobRepository
 from service.db.session import clock
 from service.db.tables import Chip
+from service.jobs.kinds.registry import KINDS
 from service.settings import Settings
-from service.states import JobStatus
+from service.states import TERMINAL, JobStatus
 from tests.agents import ANYBODY, CIPHER
 from tests.ports import free_ports
 from tests.recording import RecordingEngine
@@ -70,6 +72,17 @@ def test_jobs_are_counted_while_they_wait_and_once_when_they_end(world: World) -
         assert named("tandemcal_jobs_open", kind="train", status="queued") not in found
         assert found[ended] == 1
         assert found[named("tandemcal_job_wait_seconds_count", kind="train")] == 1
+
+
+def test_counters_start_at_zero_for_every_known_label(world: World) -> None:
+    """So that the first job is a rise: a counter that appears with 1 has never risen."""
+    found = scrape(world)
+    for kind, status in product(KINDS, TERMINAL):
+        assert found[named("tandemcal_jobs_ended_total", kind=kind, status=status)] == 0
+    for kind in KINDS:
+        assert found[named("tandemcal_job_wait_seconds_count", kind=kind)] == 0
+        assert found[named("tandemcal_job_seconds_count", kind=kind)] == 0
+    assert named("tandemcal_job_seconds_count", kind="unheard of") not in found
 
 
 def test_what_ended_before_the_process_began_is_counted(settings: Settings, world: World) -> None:

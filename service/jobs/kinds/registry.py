@@ -2,6 +2,7 @@
 
 import functools
 import operator
+from collections.abc import Iterator
 from enum import StrEnum
 from typing import Annotated, Any
 
@@ -27,6 +28,10 @@ class JobKinds:
     def __contains__(self, name: object) -> bool:
         """Return whether a kind has this name."""
         return name in self._kinds
+
+    def __iter__(self) -> Iterator[str]:
+        """Yield the names of all kinds."""
+        return iter(self._kinds)
 
     def adding(self, kind: JobKindSpec) -> "JobKinds":
         """Return these kinds and one more."""
