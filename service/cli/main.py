@@ -4,7 +4,8 @@ Modules that need the packages of the server are imported where they are used: t
 client work without those packages.
 """
 
-from typing import Annotated
+import sys
+from typing import Annotated, NoReturn
 
 import typer
 from rich.console import Console
@@ -18,11 +19,14 @@ from service.cli.client import (
     DEFAULT_URL,
     Key,
     Url,
+    complain,
     fail,
     say,
     server_packages,
 )
+from service.cli.database_faults import database_fault
 from service.cli.doctor import doctor
+from service.cli.exit_codes import ExitCode
 from service.cli.jobs import jobs_app
 from service.cli.keys import keys_app
 from service.cli.networks import students_app, teachers_app
@@ -53,6 +57,9 @@ app.command()(doctor)
 Host = Annotated[str | None, typer.Option(help="Address to listen on (default: 127.0.0.1).")]
 Port = Annotated[
     int | None, typer.Option(help="Port to listen on, 0 for any (default: 8765).", min=0, max=65535)
+]
+Check = Annotated[
+    bool, typer.Option("--check", help="Say whether the worker of this machine lives, and end.")
 ]
 Version = Annotated[
     bool,
@@ -114,8 +121,10 @@ def api(host: Host = None, port: Port = None) -> None:
 
 
 @app.command()
-def worker() -> None:
+def worker(check: Check = False) -> None:
     """Run jobs. Several workers can share one PostgreSQL database."""
+    if check:
+        _check_worker()
     with server_packages():
         from service.cli.worker import work
         from service.jobs.errors import ExecutorNameTakenError, ExecutorRunningError
@@ -130,6 +139,15 @@ def worker() -> None:
         SecretKeysError,
     ) as error:
         fail(str(error))
+
+
+def _check_worker() -> NoReturn:
+    """End the command: with 0 where the worker of this machine lives, else with 1."""
+    with server_packages():
+        from service.cli.worker_check import worker_lives
+    if not worker_lives():
+        fail("The worker of this machine has recorded no heartbeat in time.")
+    raise typer.Exit()
 
 
 @app.command()
@@ -147,17 +165,18 @@ def demo() -> None:
 
 @app.command()
 def migrate() -> None:
-    """Migrate the database to the newest schema. `up` does this at its start, too."""
+    """Migrate the database to the newest schema, once it answers. `up` does this too."""
     with server_packages():
         from service.cli.environment import read_settings
         from service.db.migrate import upgrade
-        from service.db.session import shown_url
+        from service.db.session import shown_url, wait_for
         from service.private_files import DataFolderError, keep_private
     settings = read_settings()
     try:
         keep_private(settings.data_dir)
     except DataFolderError as error:
         fail(str(error))
+    wait_for(settings.database, settings.database_wait_s)
     upgrade(settings.database)
     say(f"The database {shown_url(settings.database)} is up to date.")
 
@@ -169,5 +188,12 @@ def probe(chip: Chip, url: Url = DEFAULT_URL, key: Key = "") -> None:
 
 
 def main() -> None:
-    """Run the `tandemcal` command."""
-    app()
+    """Run the `tandemcal` command. A database that cannot be used is said in a sentence."""
+    try:
+        app()
+    except Exception as error:
+        sentence = database_fault(error)
+        if sentence is None:
+            raise
+        complain(sentence)
+        sys.exit(ExitCode.FAILED)

@@ -4,7 +4,6 @@ A name belongs to one living process, and a process that starts again has its na
 """
 
 import fcntl
-import platform
 import threading
 from contextlib import suppress
 from io import TextIOWrapper
@@ -19,6 +18,7 @@ from service.db.outage import AWAY
 from service.db.repositories.executors import ExecutorRepository
 from service.db.repositories.leases import LeaseRepository
 from service.db.session import Database, clock
+from service.executor_names import machine_name
 from service.jobs.errors import ExecutorNameTakenError, ExecutorRunningError
 from service.jobs.periodic import apart
 from service.logs import warn_in_a_line
@@ -138,7 +138,7 @@ class DatabaseLock:
     def _names(self) -> list[str]:
         if self._given is not None:
             return [self._given]
-        machine = platform.node() or "worker"
+        machine = machine_name()
         return [
             machine if number == 1 else f"{machine}-{number}" for number in range(1, _NAMES_MAX + 1)
         ]
