@@ -2,13 +2,15 @@
 
 `docker compose up` runs it beside the service. It reads TANDEMCAL_URL and TANDEMCAL_KEY, or the key
 from TANDEMCAL_KEY_FILE, waits for TANDEMCAL_DEMO_CHIPS chips (default 8), and ends once all of them
-are calibrated. If it is run again, it continues where it stopped.
+are calibrated. If it is run again, it continues where it stopped: jobs that exist are followed, and
+none is sent twice.
 """
 
 import os
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import TypeVar
 
@@ -30,29 +32,34 @@ def main() -> int:
     with Tandemcal(os.environ["TANDEMCAL_URL"], key) as client:
         until(lambda: is_there(client), "the service")
         student = student_of(client, console)
-        while calibrated(client) < wanted():
-            chips = until(lambda: chips_to_do(client), "chips")
+        done: set[str] = set()
+        while len(done) < wanted():
+            chips = until(lambda: chips_to_do(client, done), "chips")
             for job in calibrate(client, student, chips, console):
                 console.print(sentence(job), highlight=False)
+            done.update(chip.id for chip in chips)
     return 0
 
 
 def student_of(client: Tandemcal, console: Console) -> StudentView:
-    """Return the newest golden student; train one if there is none."""
-    return next(iter(client.students.list()), None) or golden_student(client, console)
+    """Return the newest golden student: one that is there, that is being trained, or a new one."""
+    if found := next(iter(client.students.list()), None):
+        return found
+    going_on = (job for job in client.jobs.list(kind="train") if not job.terminal)
+    if job := next(going_on, None):
+        (ended,) = finished(follow_all(client.jobs, {"golden student": job}, console))
+        return client.students.get(str(ended.student_id))
+    return golden_student(client, console)
 
 
-def calibrated(client: Tandemcal) -> int:
-    """Count the chips that have been calibrated."""
-    return sum(chip.version_in_force is not None for chip in client.chips.list())
+def chips_to_do(client: Tandemcal, done: Collection[str]) -> list[ChipView]:
+    """Return those of the oldest chips, as many as are wanted, that can be driven and are not done.
 
-
-def chips_to_do(client: Tandemcal) -> list[ChipView]:
-    """Return the chips that are idle and have not been calibrated."""
+    A retired chip is none of them.
+    """
+    chips = (chip for chip in client.chips.list(sort="created_at") if chip.health != "retired")
     return [
-        chip
-        for chip in client.chips.list()
-        if chip.version_in_force is None and chip.state == "idle" and chip.health != "retired"
+        chip for chip in islice(chips, wanted()) if chip.id not in done and chip.state != "offline"
     ]
 
 
@@ -60,8 +67,16 @@ def calibrate(
     client: Tandemcal, student: StudentView, chips: Sequence[ChipView], console: Console
 ) -> list[JobView]:
     """Calibrate these chips; the workers run as many jobs at once as they have slots."""
-    jobs = {chip.name: client.jobs.calibrate(chip.id, student.id) for chip in chips}
+    jobs = {chip.name: calibration_of(client, chip, student) for chip in chips}
     return finished(follow_all(client.jobs, jobs, console))
+
+
+def calibration_of(client: Tandemcal, chip: ChipView, student: StudentView) -> JobView:
+    """Return the newest calibration of a chip to this student; submit one if there is none."""
+    for job in client.jobs.list(kind="calibrate", chip_id=chip.id):
+        if job.student_id == student.id and (not job.terminal or job.status == "succeeded"):
+            return job
+    return client.jobs.calibrate(chip.id, student.id)
 
 
 def sentence(job: JobView) -> str:

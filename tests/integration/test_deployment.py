@@ -2,6 +2,8 @@
 
 import json
 import re
+import shutil
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +11,7 @@ import pytest
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
 from pydantic_settings import BaseSettings
+from sqlalchemy import make_url
 
 from chip_sim.presets import NAMES
 from service.bench.agent.settings import AgentSettings
@@ -22,6 +25,8 @@ SETTINGS: dict[str, type[BaseSettings]] = {
     "TANDEMCAL_AGENT_": AgentSettings,
     "TANDEMCAL_": Settings,
 }
+SECRET = re.compile(r"\$\{(\w*(?:PASSWORD|KEY)\w*)(:[-?])?")
+GIVEN = "a-secret-with-$@:/%-and-more-characters"  # what a lab puts into .env
 BY_SCRIPT = {"TANDEMCAL_URL", "TANDEMCAL_KEY_FILE", "TANDEMCAL_DEMO_CHIPS"}
 Parsed = dict[str, Any]
 
@@ -41,9 +46,10 @@ def dockerfile() -> list[list[str]]:
 
 
 def environment(service: Parsed) -> dict[str, str]:
-    """As a container gets it where nobody set anything: `${NAME:-default}` is its default."""
+    """As a container gets it where secrets alone are set: `${NAME:-default}` is its default."""
     values = {name: str(value) for name, value in service.get("environment", {}).items()}
-    return {name: re.sub(r"\$\{\w+:-([^}]*)\}", r"\1", value) for name, value in values.items()}
+    plain = {name: re.sub(r"\$\{\w+:-([^}]*)\}", r"\1", value) for name, value in values.items()}
+    return {name: GIVEN if SECRET.match(value) else value for name, value in plain.items()}
 
 
 def unknown(names: set[str]) -> set[str]:
@@ -84,7 +90,7 @@ def test_each_waits_for_what_it_needs(compose: Parsed) -> None:
         "api": {"migrate": "service_completed_successfully"},
         **{name: {"api": "service_healthy"} for name in ("worker", "chip", "demo")},
     }
-    for name in ("postgres", "api", "chip"):
+    for name in ("postgres", "api", "worker", "chip"):
         assert services[name]["healthcheck"]["test"][0] == "CMD"  # a shell would leave an orphan
 
 
@@ -101,7 +107,7 @@ def test_every_variable_is_a_setting_and_has_a_value_that_fits(
     for name in OWN:
         found = environment(compose["services"][name])
         assert unknown(set(found)) == set(), name
-        assert not [value for value in found.values() if "$" in value]
+        assert not [value for value in found.values() if "$" in value and value != GIVEN]
         with monkeypatch.context() as patched:
             for variable, value in found.items():
                 patched.setenv(variable, value)
@@ -134,8 +140,79 @@ def test_volumes_are_declared_and_mounted_files_are_there(compose: Parsed) -> No
         for found in compose["services"].values()
         for mount in found.get("volumes", [])
     ]
-    assert {source for source in mounted if not source.startswith(".")} == set(compose["volumes"])
+    named = {source for source in mounted if not source.startswith((".", "/"))}
+    assert named == set(compose["volumes"])
     assert all((ROOT / source).exists() for source in mounted if source.startswith("."))
+
+
+def open_secrets(compose: Parsed) -> list[str]:
+    """The secrets that have a value where nobody gave one."""
+    values = [
+        str(value)
+        for found in compose["services"].values()
+        for value in found.get("environment", {}).values()
+    ]
+    asked = [match for value in values for match in SECRET.finditer(value)]
+    assert asked
+    return [match[1] for match in asked if match[2] != ":?"]
+
+
+def test_no_secret_has_a_default(compose: Parsed) -> None:
+    assert open_secrets(compose) == []
+
+
+def test_a_default_would_be_seen() -> None:
+    environment = {"PGPASSWORD": "${POSTGRES_PASSWORD:-tandemcal}"}
+    assert open_secrets({"services": {"api": {"environment": environment}}}) == [
+        "POSTGRES_PASSWORD"
+    ]
+
+
+def test_a_password_is_no_part_of_a_url(compose: Parsed) -> None:
+    """It may hold any character then."""
+    for name in ("migrate", "api", "worker"):
+        found = compose["services"][name]["environment"]
+        assert SECRET.search(found["TANDEMCAL_DATABASE_URL"]) is None
+        assert make_url(found["TANDEMCAL_DATABASE_URL"]).password is None
+        assert SECRET.match(found["PGPASSWORD"])
+
+
+def test_the_script_writes_every_secret_once(compose: Parsed, tmp_path: Path) -> None:
+    (tmp_path / "deploy").mkdir()
+    script = shutil.copy(ROOT / "deploy" / "passwords.sh", tmp_path / "deploy")
+    file = tmp_path / ".env"
+    file.write_text("GRAFANA_PASSWORD=mine\n")
+    for _ in range(2):
+        subprocess.run(["sh", script], check=True)
+    written = dict(line.split("=", 1) for line in file.read_text().splitlines())
+    values = str([found.get("environment") for found in compose["services"].values()])
+    assert set(written) == {match[1] for match in SECRET.finditer(values)}
+    assert written.pop("GRAFANA_PASSWORD") == "mine"
+    assert min(map(len, written.values())) == 48
+    assert len(set(written.values())) == len(written)
+
+
+def test_containers_may_do_little(compose: Parsed) -> None:
+    for name, found in compose["services"].items():
+        assert found["cap_drop"] == ["ALL"], name
+        assert found["security_opt"] == ["no-new-privileges:true"], name
+        assert found["read_only"] is True, name
+        assert found["tmpfs"], name
+        assert found["mem_limit"].endswith("g"), name
+        assert found["pids_limit"] > 0, name
+    added = {name for name, found in compose["services"].items() if "cap_add" in found}
+    assert added == {"postgres"}  # which begins as root, and gives that up
+
+
+def test_each_agent_has_a_volume_of_its_own(compose: Parsed) -> None:
+    """One without a name is made for each container."""
+    assert compose["services"]["chip"]["volumes"] == ["/data"]
+
+
+def test_the_demonstration_calibrates_as_many_chips_as_it_is_told(compose: Parsed) -> None:
+    asked = compose["services"]["demo"]["environment"]["TANDEMCAL_DEMO_CHIPS"]
+    chips = compose["services"]["chip"]["deploy"]["replicas"]
+    assert asked == f"${{TANDEMCAL_DEMO_CHIPS:-{chips}}}"
 
 
 def test_nothing_is_published_beyond_this_machine(compose: Parsed) -> None:
