@@ -47,24 +47,22 @@ def job_rows(
     names = OverviewRepository(session).chip_names(chips)
     shown = [any_job_row(job, names.get(job.chip_id or "", ""), kinds, now) for job in jobs.rows]
     reasons = _reasons_now(session, jobs.rows, now)
-    shown = [row._replace(**reasons.get(row.id, {})) for row in shown]
+    shown = [_waiting(row, reasons[row.id]) if row.id in reasons else row for row in shown]
     shown += map(_unreadable_job, jobs.unreadable)
     return tuple(sorted(shown, key=lambda row: row.id, reverse=True))
 
 
-def _reasons_now(
-    session: Session, jobs: Sequence[Job], now: datetime
-) -> dict[str, dict[str, str | None]]:
-    """Return why the jobs that wait do so now, as fields of their rows, by their ids."""
+def _waiting(row: JobRow, reason: str | None) -> JobRow:
+    return row._replace(reason=reason, outcome=(reason or "").rstrip("."))
+
+
+def _reasons_now(session: Session, jobs: Sequence[Job], now: datetime) -> dict[str, str | None]:
+    """Return why the jobs that wait do so now, by their ids."""
     waiting = [job for job in jobs if job.status in WAITING]
     estimates: Mapping[str, QueueEstimate] = {}
     with going_on():  # a damaged row leaves all of them without a reason, not with an old one
         estimates = QueueEstimateRepository(session).of(waiting, now)
-    reasons = {job.id: estimates.get(job.id, QueueEstimate()).reason for job in waiting}
-    return {
-        id: {"reason": reason, "outcome": (reason or "").rstrip(".")}
-        for id, reason in reasons.items()
-    }
+    return {job.id: estimates.get(job.id, QueueEstimate()).reason for job in waiting}
 
 
 def any_job_row(job: Job, chip: str, kinds: JobKinds, now: datetime) -> JobRow:
