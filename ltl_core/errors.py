@@ -73,6 +73,55 @@ class NonFiniteError(TensorsError):
         self.count = count
 
 
+class MissingActivationsError(MissingTensorError):
+    """Samples come without the activations of a teacher whose weights are not here."""
+
+    def __init__(self, missing: Sequence[str], unknown: Sequence[str]) -> None:
+        super().__init__(missing, unknown)
+        self.args = (
+            "The weights of this teacher are not here, so that each chunk must hold the "
+            f"activations and logits of its samples. {self.args[0]}",
+        )
+
+
+class NeedlessActivationsError(TensorsError):
+    """Samples come with the activations of a teacher that the service runs itself."""
+
+    def __init__(self, names: Sequence[str]) -> None:
+        super().__init__(
+            f"The weights of this teacher are here and its activations are computed from them: "
+            f"leave out {_names(names)}, or register the network alone as another teacher."
+        )
+        self.unknown = tuple(name[:_LONGEST_NAME] for name in names[:_NAMED])
+
+
+class ActivationRangeError(TensorsError):
+    """An activation that the network's layer cannot have."""
+
+    def __init__(self, name: str, lowest: float, highest: float, allowed: str) -> None:
+        super().__init__(
+            f"Tensor '{name}' holds values from {lowest:g} to {highest:g}, but {allowed}: send "
+            "what the layer puts out, behind its activation function."
+        )
+        self.tensor = name
+        self.lowest = lowest
+        self.highest = highest
+
+
+class ForeignActivationsError(TensorsError):
+    """Activations that the network cannot have computed from those of the layers before."""
+
+    def __init__(self, layer: str, unexplained: float) -> None:
+        super().__init__(
+            f"The activations of layer '{layer}' do not belong to the network that was registered: "
+            f"no weights give them from what the layer reads, {100 * unexplained:.0f} % of their "
+            "variance is left. Check the names of the layers, that all tensors hold the samples in "
+            "one order, and that the model was in evaluation mode."
+        )
+        self.layer = layer
+        self.unexplained = unexplained
+
+
 class LabelRangeError(TensorsError):
     """A label that is not the number of a class."""
 
@@ -114,7 +163,8 @@ class SilentLayerError(CalibrationError):
     def __init__(self, layer: str) -> None:
         super().__init__(
             f"Teacher layer '{layer}' is silent on every sample, so it has no rate to teach; check "
-            "the teacher's weights, and that the inputs are scaled as they were in its training."
+            "the teacher's weights or the activations that were sent, and that the inputs are "
+            "scaled as they were in its training."
         )
         self.layer = layer
 

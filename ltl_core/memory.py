@@ -6,7 +6,7 @@ a test checks for one rule of each kind. What the process itself takes, with tor
 
 from typing import NamedTuple
 
-from ltl_core.at_once import NUMBERS_AT_ONCE, STEPS_AT_ONCE
+from ltl_core.at_once import NUMBERS_AT_ONCE, NUMBERS_FITTED, STEPS_AT_ONCE
 from ltl_core.chip import Observable
 from ltl_core.network.layers import size
 from ltl_core.network.spec import NetworkSpec
@@ -17,6 +17,7 @@ _PROCESS = 320 * 2**20  # torch and what it loads for its optimisers
 _SLICE_BYTES = 12  # of each number that is worked on at once: rows, membranes and deltas
 _MEASURED_AT_ONCE = 256  # samples
 _PER_WEIGHT = 48  # bytes: weights, latent weights, gradients, codes, two moments of Adam
+_FITTED_COPIES = 3  # of the unfolded inputs of a layer, and of its residuals
 _PER_CELL = 160  # bytes: both devices of a simulated cell, and codes
 
 
@@ -88,6 +89,17 @@ def collecting_bytes(network: NetworkSpec, samples: int) -> int:
     one = 12 * found.inputs + 9 * found.neurons + 8 * found.largest
     unfolded = 4 * min(samples, _MEASURED_AT_ONCE) * found.unfolded
     return _PROCESS + _PER_WEIGHT * found.weights + samples * one + unfolded
+
+
+def given_bytes(network: NetworkSpec, samples: int) -> int:
+    """Estimate the memory of collecting activations that were uploaded, in bytes.
+
+    They may be of double precision; weights are fitted to them, layer by layer.
+    """
+    found = network_size(network)
+    one = 12 * found.inputs + 21 * found.neurons
+    fitted = _FITTED_COPIES * 4 * (NUMBERS_FITTED + 2 * samples * found.largest)
+    return _PROCESS + _PER_WEIGHT * found.weights + samples * one + fitted
 
 
 def _layerwise(found: NetworkSize, batch: int, steps: int) -> int:

@@ -11,8 +11,8 @@
 | `tandemcal.testing` | the contract tests, for drivers |
 
 The other packages (`ltl_core`, `chip_sim`, `service`) may change in any release. Importing
-`tandemcal` needs neither torch nor the server's packages; `from_torch` and `replace_max_pool` need
-torch.
+`tandemcal` needs neither torch nor the server's packages; `from_torch`, `replace_max_pool` and
+`run_teacher` need torch.
 
 Deprecation: what stands here is deprecated before it is removed. It goes on working for at least
 one minor release, and every use raises a DeprecationWarning that names the replacement and the
@@ -48,6 +48,8 @@ if TYPE_CHECKING:
     from ltl_core.settings import TargetSource as TargetSource
     from ltl_core.settings import TrainingSettings as TrainingSettings
     from ltl_core.settings import TuneSettings as TuneSettings
+    from ltl_core.teaching.teacher import TeacherOutput as TeacherOutput
+    from ltl_core.teaching.teacher import run_teacher as run_teacher
     from service.client.aio.audit import AsyncAudit as AsyncAudit
     from service.client.aio.chips import AsyncChips as AsyncChips
     from service.client.aio.job import AsyncJob as AsyncJob
@@ -104,6 +106,7 @@ _MODULES = {
     "ltl_core.interop.from_torch": ("from_torch",),
     "ltl_core.interop.max_pools": ("replace_max_pool",),
     "ltl_core.presets": ("PresetName",),
+    "ltl_core.teaching.teacher": ("TeacherOutput", "run_teacher"),
     "ltl_core.settings": (
         *("Budget", "CalibrationSettings", "Change", "CodeSettings", "Data", "MethodName"),
         *("NeuronSettings", "Readout", "Reset", "RuleName", "Scales", "StageName"),

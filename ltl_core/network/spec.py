@@ -105,6 +105,11 @@ class NetworkSpec(BaseModel):
         return self.stages[-1].columns
 
     @property
+    def activation_shapes(self) -> dict[str, Shape]:
+        """Shape of the activations of one sample, by the name of each hidden layer of neurons."""
+        return {stage.name: stage.output_shape for stage in self.stages if not stage.is_readout}
+
+    @property
     def matrices(self) -> tuple[Weighted, ...]:
         """Layers with weights, in the order of their stages."""
         return tuple(layer for stage in self.stages for layer in stage.matrices)

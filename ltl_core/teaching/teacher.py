@@ -1,6 +1,6 @@
 """The teacher: a float network run layer by layer. Its activations become target rates."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import torch
@@ -34,7 +34,7 @@ def run_teacher(
 
     If the inputs are sequences of frames, the teacher sees the mean of each.
     """
-    outputs: dict[str | None, Tensor] = {None: _time_mean(network, inputs)}
+    outputs: dict[str | None, Tensor] = {None: still_inputs(network, inputs)}
     for stage in network.stages:
         sums = _sums(stage, weights, outputs)
         if not stage.is_readout:
@@ -42,6 +42,18 @@ def run_teacher(
         outputs[stage.name] = sums
     activations = {name: values for name, values in outputs.items() if name is not None}
     return TeacherOutput(activations, activations.pop(network.stages[-1].name))
+
+
+def run_over(
+    network: NetworkSpec, weights: Weights, inputs: Float[Tensor, "sample *shape"]
+) -> TeacherOutput:
+    """Run the network as `run_teacher` does, over any number of samples, a few at a time."""
+    outputs = [run_teacher(network, weights, chunk) for chunk in inputs.split(_CHUNK)]
+    names = outputs[0].activations
+    return TeacherOutput(
+        {name: torch.cat([output.activations[name] for output in outputs]) for name in names},
+        torch.cat([output.logits for output in outputs]),
+    )
 
 
 def collect(
@@ -52,7 +64,19 @@ def collect(
     percentile: float = 99.0,
     scales: Mapping[str, float] | None = None,
 ) -> TargetSet:
-    """Return the target rates of every hidden layer for these samples.
+    """Run the teacher over the samples and return what `as_targets` makes of its activations."""
+    output = run_over(network, weights, samples.inputs)
+    return as_targets(samples, output, percentile=percentile, scales=scales)
+
+
+def as_targets(
+    samples: Samples,
+    output: TeacherOutput,
+    *,
+    percentile: float = 99.0,
+    scales: Mapping[str, float] | None = None,
+) -> TargetSet:
+    """Return the target rates of every hidden layer from a teacher's activations for the samples.
 
     Without `scales` they are measured: k_l is the percentile of the layer's activations over
     samples, channels and positions (nearest rank). Raises SettingError if the percentile is not
@@ -60,13 +84,11 @@ def collect(
     """
     if not 0 < percentile <= 100:
         raise SettingError(f"The percentile must be above 0 and at most 100, but is {percentile}.")
-    outputs = list(_outputs(network, weights, samples.inputs))
-    hidden = [stage.name for stage in network.stages if not stage.is_readout]
-    whole = {name: torch.cat([a.activations[name] for a in outputs]) for name in hidden}
+    found = output.activations
     if scales is None:
-        scales = {name: scale_of(name, whole[name], percentile) for name in hidden}
-    rates = {name: to_levels(whole[name], scales[name]) for name in hidden}
-    return TargetSet(samples, scales, rates, torch.cat([a.logits for a in outputs]))
+        scales = {name: scale_of(name, values, percentile) for name, values in found.items()}
+    rates = {name: to_levels(values, scales[name]) for name, values in found.items()}
+    return TargetSet(samples, scales, rates, output.logits)
 
 
 def scale_of(layer: str, activation: Float[Tensor, "*shape"], percentile: float) -> float:
@@ -82,24 +104,28 @@ def scale_of(layer: str, activation: Float[Tensor, "*shape"], percentile: float)
 
 
 def teacher_accuracy(network: NetworkSpec, weights: Weights, samples: Samples) -> float:
-    """Return the teacher's accuracy; see `accuracy_of`.
+    """Return the teacher's accuracy, as `accuracy_of_output` has it."""
+    if samples.labels is None:
+        return 1.0
+    chunks = samples.inputs.split(_CHUNK)
+    logits = [run_teacher(network, weights, chunk).logits for chunk in chunks]
+    return accuracy_of_output(samples, torch.cat(logits))
+
+
+def accuracy_of_output(samples: Samples, logits: Float[Tensor, "sample class"]) -> float:
+    """Return the accuracy of a teacher with these logits; see `accuracy_of`.
 
     Without labels the teacher's classes are taken as right, so its accuracy is 1.
     """
-    if samples.labels is None:
-        return 1.0
-    logits = torch.cat([output.logits for output in _outputs(network, weights, samples.inputs)])
-    return accuracy_of(logits, samples.labels)
+    return 1.0 if samples.labels is None else accuracy_of(logits, samples.labels)
 
 
-def _time_mean(network: NetworkSpec, inputs: Float[Tensor, "sample *shape"]) -> Tensor:
+def still_inputs(
+    network: NetworkSpec, inputs: Float[Tensor, "sample *shape"]
+) -> Float[Tensor, "sample *input"]:
+    """Return what a teacher sees of the samples: of a sequence of frames, their mean."""
     still = inputs.mean(1) if are_sequences(network, inputs) else inputs
     return scaled_inputs(network, still)
-
-
-def _outputs(network: NetworkSpec, weights: Weights, inputs: Tensor) -> Iterator[TeacherOutput]:
-    for chunk in inputs.split(_CHUNK):
-        yield run_teacher(network, weights, chunk)
 
 
 def _sums(stage: Stage, weights: Weights, outputs: Mapping[str | None, Tensor]) -> Tensor:

@@ -18,7 +18,7 @@ from service.api.examples import add_examples
 from service.api.fields.describe import describe_fields, describe_parameters
 from service.api.threads import ServiceRouter
 from service.jobs.kinds.registry import JobKinds
-from service.schemas.resources import Problem
+from service.schemas.resources import Problem, TeacherRequest
 
 Json = dict[str, Any]
 
@@ -65,7 +65,8 @@ def document(app: FastAPI, kinds: JobKinds) -> Json:
     for given in _parameters(found):
         _correct(given)
     describe_parameters(_parameters(found))
-    schemas.update(_schemas(Problem))
+    for model in (Problem, TeacherRequest):  # the body of a route that streams it
+        schemas.update(_schemas(model))
     view = schemas["JobView"]["properties"]
     view["kind"] = {"$ref": _REF.format(model="JobKind")}
     view["settings"] = _settings(kinds, schemas)

@@ -1,14 +1,14 @@
-"""Target sets: samples uploaded in chunks; a `collect` job runs the teacher over them."""
+"""Target sets: samples uploaded in chunks; a `collect` job takes the teacher's activations."""
 
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 from fastapi import Path, Query, Request, Response, status
 from starlette.concurrency import run_in_threadpool
 from uuid_utils import uuid7
 
 from ltl_core.network.spec import NetworkSpec
-from ltl_core.teaching.checking import check_samples
+from ltl_core.teaching.checking import Arrays, check_activations, check_samples
 from service.api.auth import OPERATE, READ, ActorDep
 from service.api.conditional import IfMatch, require_match
 from service.api.context import Context, ContextDep, NamedPageDep, utc_now
@@ -110,9 +110,12 @@ async def upload_chunk(
 ) -> ChunkView:
     """Upload one chunk, a safetensors block of `inputs` and `labels`.
 
-    Uploading the same chunk again changes nothing.
+    Without labels the teacher's outputs are learned. Of a teacher whose weights are not here the
+    block also holds `activation:LAYER` for each hidden layer of neurons, with the shape of its
+    output for each sample and behind its activation function, and `logits`. Uploading the same
+    chunk again changes nothing.
     """
-    network = await run_in_threadpool(_network_of_chunk, context, target_set_id, index)
+    teacher = await run_in_threadpool(_teacher_of_chunk, context, target_set_id, index)
     with context.artifacts.temporary() as scratch:
         upload = await receive(request, scratch, context.settings.max_upload_bytes)
         chunk = TargetChunk(
@@ -123,7 +126,7 @@ async def upload_chunk(
             created_at=utc_now(),
         )
         uploads = context.threads.uploads
-        return await run_in(uploads, _store, context, network, upload, chunk, actor)
+        return await run_in(uploads, _store, context, teacher, upload, chunk, actor)
 
 
 @router.post(
@@ -139,7 +142,11 @@ def complete_target_set(
     actor: ActorDep,
     once: OnceAtMostDep,
 ) -> JobView:
-    """Declare the upload complete: a `collect` job runs the teacher over the samples."""
+    """Declare the upload complete: a `collect` job runs the teacher over the samples.
+
+    Of a teacher whose weights are not here it takes the activations that were uploaded, and fails
+    if the network cannot have computed them.
+    """
     now = utc_now()
     with context.database.writing() as session:
         jobs = JobRepository(session)
@@ -192,7 +199,19 @@ def _target_set(body: TargetSetRequest, now: datetime) -> TargetSet:
     )
 
 
-def _network_of_chunk(context: Context, target_set_id: str, index: int) -> NetworkSpec:
+class _TeacherOfChunk(NamedTuple):
+    """What a chunk is checked against."""
+
+    network: NetworkSpec
+    has_weights: bool
+
+    def check(self, arrays: Arrays) -> int:
+        """Return the number of samples. Raises what the checks raise."""
+        check = check_samples if self.has_weights else check_activations
+        return check(self.network, arrays)
+
+
+def _teacher_of_chunk(context: Context, target_set_id: str, index: int) -> _TeacherOfChunk:
     """Read the teacher's network, before the upload begins.
 
     Raises TargetSetNotFoundError, and InvalidFieldsError if there is no chunk of this index.
@@ -203,14 +222,15 @@ def _network_of_chunk(context: Context, target_set_id: str, index: int) -> Netwo
     if index >= target_set.chunks:
         message = f"this target set has {target_set.chunks} chunks, numbered from 0"
         raise InvalidFieldsError(FieldProblem(f"/chunks/{index}", message))
-    return NetworkSpec.model_validate(teacher.network)
+    network = NetworkSpec.model_validate(teacher.network)
+    return _TeacherOfChunk(network, has_weights=teacher.weights_sha256 is not None)
 
 
 def _store(
-    context: Context, network: NetworkSpec, upload: Upload, chunk: TargetChunk, actor: Actor
+    context: Context, teacher: _TeacherOfChunk, upload: Upload, chunk: TargetChunk, actor: Actor
 ) -> ChunkView:
     arrays, _ = load(upload.path)
-    chunk.samples = check_samples(network, arrays)
+    chunk.samples = teacher.check(arrays)
     view = ChunkView.model_validate(chunk)
     with context.database.writing() as session:
         sets = TargetSetRepository(session)

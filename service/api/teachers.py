@@ -1,7 +1,6 @@
-"""Teachers: a network and its weights, checked before they are stored."""
+"""Teachers: a network, with its weights or without, checked before it is stored."""
 
-from datetime import datetime
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 from fastapi import Query, Request, Response, status
 from pydantic import ValidationError
@@ -24,13 +23,36 @@ from service.api.lists import list_page
 from service.api.names import TeacherId
 from service.api.one_row import row_answer
 from service.api.threads import ServiceRouter, run_in
-from service.api.uploads import UPLOAD, Upload, load, receive
+from service.api.uploads import (
+    UPLOAD,
+    Upload,
+    is_json,
+    load,
+    receive,
+    receive_json,
+    with_json,
+)
 from service.db.repositories.audit import Actor, AuditRepository
 from service.db.repositories.deletion import DeletionRepository
 from service.db.repositories.teachers import TeacherRepository
 from service.db.tables import Teacher
 from service.schemas.base import Page
-from service.schemas.resources import TeacherItem, TeacherMetadata, TeacherView
+from service.schemas.resources import (
+    NETWORK_TEXT_MAX,
+    TeacherItem,
+    TeacherMetadata,
+    TeacherRequest,
+    TeacherView,
+)
+
+
+class Storing(NamedTuple):
+    """What a teacher is stored with, whatever was sent of it."""
+
+    context: Context
+    once: Once
+    actor: Actor
+
 
 router = ServiceRouter(prefix="/v1/teachers", tags=["teachers"], dependencies=[READ])
 
@@ -39,7 +61,7 @@ router = ServiceRouter(prefix="/v1/teachers", tags=["teachers"], dependencies=[R
     "",
     status_code=status.HTTP_201_CREATED,
     dependencies=[OPERATE],
-    openapi_extra=UPLOAD,
+    openapi_extra=with_json(UPLOAD, TeacherRequest.__name__),
     responses=made_earlier(TeacherView),
 )
 async def upload_teacher(
@@ -48,12 +70,17 @@ async def upload_teacher(
     """Upload a teacher: a safetensors block of its weights.
 
     The metadata of the block holds `name`, and `network` as JSON. The header `Content-Digest`
-    holds the SHA-256 of the block.
+    holds the SHA-256 of the block. JSON with `name` and `network` makes a teacher whose weights
+    stay with their owner: then the chunks of its target sets hold activations.
     """
+    storing = Storing(context, once, actor)
     with context.artifacts.temporary() as scratch:
-        upload = await receive(request, scratch, context.settings.max_upload_bytes)
-        uploads = context.threads.uploads
-        made = await run_in(uploads, _store, context, upload, once, actor)
+        if is_json(request):
+            upload = await receive_json(request, scratch, NETWORK_TEXT_MAX)
+            made = await run_in(context.threads.uploads, _store_network, storing, upload)
+        else:
+            upload = await receive(request, scratch, context.settings.max_upload_bytes)
+            made = await run_in(context.threads.uploads, _store_block, storing, upload)
     answer_made(response, f"/v1/teachers/{made.view.id}", earlier=made.earlier)
     return made.view
 
@@ -98,33 +125,48 @@ def delete_teacher(
         AuditRepository(session).record(actor, "teacher.deleted", teacher_id, utc_now(), **about)
 
 
-def _store(context: Context, upload: Upload, once: Once, actor: Actor) -> Made[TeacherView]:
+def _store_block(storing: Storing, upload: Upload) -> Made[TeacherView]:
     arrays, metadata = load(upload.path)
     about = _read_metadata(metadata)
     check_weights(about.network, arrays)
-    now = utc_now()
+    return _store(storing, about, upload, upload.sha256)
+
+
+def _store_network(storing: Storing, upload: Upload) -> Made[TeacherView]:
+    try:
+        about = TeacherRequest.model_validate_json(upload.path.read_bytes())
+    except ValidationError as error:
+        raise invalid_fields(error, "") from None
+    return _store(storing, about, upload, None)
+
+
+def _store(
+    storing: Storing,
+    about: TeacherMetadata | TeacherRequest,
+    upload: Upload,
+    weights_sha256: str | None,
+) -> Made[TeacherView]:
+    now, context = utc_now(), storing.context
     with context.database.writing() as session:
         teachers = TeacherRepository(session)
-        idempotent = IdempotentRequest(session, "POST /v1/teachers", once, upload.sha256)
+        idempotent = IdempotentRequest(session, "POST /v1/teachers", storing.once, upload.sha256)
         if made := idempotent.earlier_result():
             return Made(TeacherView.model_validate(teachers.get(made)), earlier=True)
-        teacher = _teacher(about, upload.sha256, now)
+        teacher = Teacher(
+            id=str(uuid7()),
+            name=about.name,
+            network=about.network.model_dump(mode="json"),
+            weights_sha256=weights_sha256,
+            created_at=now,
+        )
         teachers.add(teacher)
         idempotent.remember(teacher.id, now)
-        told = {"name": about.name, "sha256": upload.sha256}
-        AuditRepository(session).record(actor, "teacher.uploaded", teacher.id, now, **told)
-        context.artifacts.adopt(upload.path, upload.sha256)
+        told = {"name": about.name, "sha256": weights_sha256}
+        audit = AuditRepository(session)
+        audit.record(storing.actor, "teacher.uploaded", teacher.id, now, **told)
+        if weights_sha256 is not None:
+            context.artifacts.adopt(upload.path, weights_sha256)
         return Made(TeacherView.model_validate(teacher), earlier=False)
-
-
-def _teacher(about: TeacherMetadata, sha256: str, now: datetime) -> Teacher:
-    return Teacher(
-        id=str(uuid7()),
-        name=about.name,
-        network=about.network.model_dump(mode="json"),
-        weights_sha256=sha256,
-        created_at=now,
-    )
 
 
 def _read_metadata(metadata: dict[str, str]) -> TeacherMetadata:

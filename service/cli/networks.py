@@ -20,6 +20,7 @@ from service.cli.client import (
 from service.cli.listing import ListingGroup
 from service.cli.tables import Column, show_facts, show_table
 from service.formatting import percent, short_id
+from service.schemas.resources import TeacherItem
 
 teachers_app = typer.Typer(cls=ListingGroup, help="List, show and delete teachers.")
 students_app = typer.Typer(
@@ -40,15 +41,15 @@ def list_teachers(url: Url = DEFAULT_URL, key: Key = "", as_json: AsJson = False
     if as_json:
         show_json(found)
         return
-    rows = [(short_id(t.id), t.name, local_time(t.created_at, _MINUTE)) for t in found]
-    show_table(["Teacher", Column("Name", words=True), "Uploaded"], rows)
+    rows = [(short_id(t.id), t.name, _held(t), local_time(t.created_at, _MINUTE)) for t in found]
+    show_table(["Teacher", Column("Name", words=True), "Weights", "Uploaded"], rows)
 
 
 @teachers_app.command("show")
 def show_teacher(
     teacher: Teacher, url: Url = DEFAULT_URL, key: Key = "", as_json: AsJson = False
 ) -> None:
-    """Show one teacher: its layers, and the digest of its weights."""
+    """Show one teacher: its layers, and the digest of its weights if they are here."""
     with client_of(url, key) as client:
         found = client.teachers.get(teacher)
     if as_json:
@@ -58,7 +59,7 @@ def show_teacher(
     show_facts(
         [
             *(("teacher", found.name), ("id", found.id), ("layers", ", ".join(layers))),
-            *(("weights", f"sha256 {found.weights_sha256}"), ("uploaded", found.created_at)),
+            *(("weights", _weights(found)), ("uploaded", found.created_at)),
         ]
     )
 
@@ -136,6 +137,17 @@ def delete_student(
         found = client.students.get(student)
         client.students.delete(found.id)
     answer(found, f"The student {short_id(found.id)} is deleted.", as_json=as_json)
+
+
+def _held(teacher: TeacherItem) -> str:
+    """Say who has the weights of a teacher."""
+    return "kept by owner" if teacher.weights_sha256 is None else "here"
+
+
+def _weights(teacher: TeacherItem) -> str:
+    if teacher.weights_sha256 is None:
+        return "kept by their owner; target sets bring activations"
+    return f"sha256 {teacher.weights_sha256}"
 
 
 def _accuracy(found: Mapping[str, Any], name: str) -> str:

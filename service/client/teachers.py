@@ -9,7 +9,7 @@ from ltl_core.network.spec import NetworkSpec
 from service.client.errors import JobEndedError
 from service.client.jobs import Jobs
 from service.client.lookup import Lookup
-from service.client.tensors import Samples, check_labels, chunk_count, cut, pack, unlike_learned
+from service.client.tensors import Samples, check_counts, chunk_count, cut, pack, unlike_learned
 from service.client.transport import Transport, upload_headers
 from service.schemas.jobs import JobView
 from service.schemas.resources import (
@@ -49,6 +49,21 @@ class Teachers:
         block = pack(weights, {"name": name, "network": network.model_dump_json()})
         return self._transport.post_block("/v1/teachers", block, TeacherView)
 
+    def register(
+        self, name: str, network: Any, *, input_shape: tuple[int, ...] | None = None
+    ) -> TeacherView:
+        """Register a teacher by its network alone; no weights are sent.
+
+        The network is one that `from_torch` returned, or a torch module with the shape of one
+        sample. The samples of its target sets need `activations` and `logits`.
+        """
+        if input_shape is not None:
+            network, _ = _imported(network, input_shape)
+        if not isinstance(network, NetworkSpec):
+            raise TypeError("give a network, or a torch module and its input_shape")
+        body = {"name": name, "network": network.model_dump(mode="json")}
+        return self._transport.post("/v1/teachers", body, TeacherView)
+
     def get(self, teacher_id: str) -> TeacherView:
         """Return one teacher, by id, short id or name. Raises TandemcalError if there is none."""
         found = Lookup(self._transport).teacher(teacher_id)
@@ -82,7 +97,7 @@ class Splits(NamedTuple):
 
 
 class TargetSets:
-    """Uploads samples; the service runs the teacher over them."""
+    """Uploads samples, with what their teacher made of them where the service cannot run it."""
 
     def __init__(self, transport: Transport, jobs: Jobs) -> None:
         self._transport = transport
@@ -100,10 +115,12 @@ class TargetSets:
     ) -> TargetSetView:
         """Upload samples, and wait until the teacher has been run over them.
 
-        Raises JobEndedError if that job does not succeed, and TandemcalError if inputs and labels
-        differ in number.
+        Of a teacher that was registered by its network alone, the samples hold its activations and
+        logits, which are taken instead. Raises JobEndedError if that job does not succeed, such as
+        for activations that the network cannot have computed, and TandemcalError if inputs and
+        what belongs to them differ in number.
         """
-        check_labels(splits._asdict())
+        check_counts(splits._asdict())
         if (sentence := unlike_learned(splits.calibration.inputs)) is not None:
             warnings.warn(sentence, stacklevel=2)
         body = {

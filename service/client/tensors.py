@@ -17,12 +17,15 @@ RAW_CODES = 16  # inputs that are whole numbers and reach this far are taken for
 class Samples(NamedTuple):
     """Inputs with labels: the class of each, or the output values of each; or without labels.
 
-    Both are arrays, or tensors in main memory. Without labels the outputs of the teacher are
-    learned.
+    All are arrays, or tensors in main memory. Without labels the outputs of the teacher are
+    learned. Activations and logits are given for a teacher that was registered by its network
+    alone: what its own model computed for these inputs, as `run_teacher` returns it.
     """
 
     inputs: Any  # [sample, *input_shape], or [sample, time, *input_shape]
     labels: Any = None  # [sample] integers, or [sample, output] floats
+    activations: Mapping[str, Any] | None = None  # by hidden layer of neurons: [sample, *output]
+    logits: Any = None  # [sample, output]
 
 
 class Chunk(NamedTuple):
@@ -69,15 +72,26 @@ def chunk_count(splits: Mapping[str, Samples], chunk_samples: int) -> int:
     return sum(-(-len(samples.inputs) // chunk_samples) for samples in splits.values())
 
 
-def check_labels(splits: Mapping[str, Samples]) -> None:
-    """Check that every sample has a label, if any has. Raises TandemcalError."""
-    for split, (inputs, labels) in splits.items():
-        if labels is not None and len(labels) != len(inputs):
-            detail = (
-                f"The split '{split}' has {len(inputs)} inputs, but {len(labels)} labels: give "
-                "one label for each input, or none."
-            )
-            raise TandemcalError(0, {"title": "Labels do not match the inputs", "detail": detail})
+def check_counts(splits: Mapping[str, Samples]) -> None:
+    """Check that every sample has a label, activations and logits, if any has.
+
+    Raises TandemcalError.
+    """
+    for split, samples in splits.items():
+        found = {"labels": samples.labels, "logits": samples.logits}
+        found |= {f"activations of '{n}'": a for n, a in (samples.activations or {}).items()}
+        for what, values in found.items():
+            if values is not None and len(values) != len(samples.inputs):
+                raise TandemcalError(0, _miscounted(split, len(samples.inputs), what, len(values)))
+
+
+def _miscounted(split: str, inputs: int, what: str, count: int) -> dict[str, str]:
+    title = what.partition(" ")[0].capitalize()
+    one = "one label for each input, or none" if what == "labels" else "one row for each input"
+    return {
+        "title": f"{title} do not match the inputs",
+        "detail": f"The split '{split}' has {inputs} inputs, but {count} {what}: give {one}.",
+    }
 
 
 def unlike_learned(inputs: Any) -> str | None:
@@ -95,19 +109,28 @@ def unlike_learned(inputs: Any) -> str | None:
 def cut(splits: Mapping[str, Samples], chunk_samples: int) -> Iterator[Chunk]:
     """Yield the chunks; the same samples give the same chunks, so an upload can be resumed.
 
-    Raises TandemcalError if inputs and labels differ in number.
+    Raises TandemcalError if inputs and what belongs to them differ in number.
     """
-    check_labels(splits)
+    check_counts(splits)
     number = 0
     for split, samples in splits.items():
-        arrays = {"inputs": as_array(samples.inputs)}
-        if samples.labels is not None:
-            arrays["labels"] = _as_labels(as_array(samples.labels))
+        arrays = _arrays(samples)
         for start in range(0, len(arrays["inputs"]), chunk_samples):
             part = slice(start, start + chunk_samples)
             block = pack({name: array[part] for name, array in arrays.items()})
             yield Chunk(number, split, block)
             number += 1
+
+
+def _arrays(samples: Samples) -> dict[str, Array]:
+    """Return the arrays of samples by the names of their tensors in a chunk."""
+    arrays = {"inputs": as_array(samples.inputs)}
+    if samples.labels is not None:
+        arrays["labels"] = _as_labels(as_array(samples.labels))
+    if samples.logits is not None:
+        arrays["logits"] = as_array(samples.logits)
+    given = (samples.activations or {}).items()
+    return arrays | {f"activation:{name}": as_array(values) for name, values in given}
 
 
 def _as_labels(labels: Array) -> Array:

@@ -22,14 +22,14 @@ from service.db.base import Base, Id, Json, Sha256
 
 
 class Teacher(Base):
-    """A pre-trained network and its weights."""
+    """A pre-trained network and its weights, unless its owner keeps them."""
 
     __tablename__ = "teachers"
 
     id: Mapped[str] = mapped_column(Id, primary_key=True)
     name: Mapped[str]
     network: Mapped[Json]  # NetworkSpec
-    weights_sha256: Mapped[str] = mapped_column(Sha256)
+    weights_sha256: Mapped[str | None] = mapped_column(Sha256)  # None: only activations come
     created_at: Mapped[datetime]
 
 

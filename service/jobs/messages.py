@@ -53,6 +53,7 @@ class JobDescription(_Message):
     attempt: int
     request: Json
     network: Json | None = None
+    # Of the teacher; of one whose weights are not here, those that were fitted, once they are.
     weights_sha256: str | None = None
     chunks: tuple[ChunkRef, ...] = ()
     percentile: float | None = None

@@ -46,17 +46,24 @@ class TeacherMetadata(Request):
     network: Annotated[JsonText[NetworkSpec], BeforeValidator(_of_bounded_length)]
 
 
+class TeacherRequest(Request):
+    """A teacher by its network alone: its owner keeps the weights, and sends activations."""
+
+    name: Title
+    network: NetworkSpec
+
+
 class TeacherItem(View):
     """A teacher in a list, without its network."""
 
     id: str
     name: str
-    weights_sha256: str
+    weights_sha256: str | None  # null: the owner keeps them; target sets bring activations
     created_at: datetime
 
 
 class TeacherView(TeacherItem):
-    """A teacher: its network and the digest of its weights."""
+    """A teacher: its network, and the digest of its weights if they are here."""
 
     network: NetworkSpec
 

@@ -137,6 +137,36 @@ def test_students_of_before_get_the_reset_of_the_request_that_trained_them(
         downgrade(empty_database, BEFORE_RESETS)
 
 
+BEFORE_BARE_TEACHERS = "0018"
+
+
+def teachers(url: str) -> dict[str, str | None]:
+    """Digests of the weights, by teacher."""
+    table, engine = reflected(url)["teachers"], make_engine(url)
+    with engine.connect() as connection:
+        found = {row.id: row.weights_sha256 for row in connection.execute(select(table))}
+    engine.dispose()
+    return found
+
+
+def test_teachers_without_weights_survive_the_way_back(empty_database: str) -> None:
+    """Also where target sets refer to them."""
+    upgrade(empty_database, BEFORE_RESETS)
+    add_students(empty_database)
+    upgrade(empty_database)
+    table, engine = reflected(empty_database)["teachers"], make_engine(empty_database)
+    with engine.begin() as connection:
+        bare = {"id": "b", "name": "b", "network": {}, "weights_sha256": None, "created_at": TIME}
+        connection.execute(table.insert().values(bare))
+    engine.dispose()
+    downgrade(empty_database, BEFORE_BARE_TEACHERS)
+    assert teachers(empty_database) == {"t": "0", "b": 64 * "0"}
+    assert not columns(empty_database)["teachers", "network"]
+    upgrade(empty_database)
+    assert teachers(empty_database) == {"t": "0", "b": None}
+    assert differences(empty_database, metadata()) == []
+
+
 def test_processes_that_start_at_once_migrate_once(empty_database: str) -> None:
     errors: list[BaseException] = []
 

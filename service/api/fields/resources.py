@@ -47,7 +47,9 @@ RESOURCES: Mapping[str, Meaning] = {
     "next_cursor": Meaning("Send it as `cursor` to get the next page; null on the last one"),
     "unreadable": Meaning("Ids that belong to this page and whose rows are damaged"),
     # Teachers, target sets, students
-    "weights_sha256": Meaning("SHA-256 of the uploaded weights, in hexadecimal digits"),
+    "weights_sha256": Meaning(
+        "SHA-256 of the uploaded weights, in hexadecimal digits; null: the owner keeps them"
+    ),
     "network": Meaning("The layers of the teacher and what each of them reads"),
     "chunks": Meaning("How many chunks of samples are uploaded; numbered from 0", "chunks"),
     "received": Meaning("How many chunks have arrived", "chunks"),

@@ -34,6 +34,14 @@ class AsyncTeachers:
             self._client.upload, name, network, weights, input_shape=input_shape
         )
 
+    async def register(
+        self, name: str, network: Any, *, input_shape: tuple[int, ...] | None = None
+    ) -> TeacherView:
+        """Register a teacher by its network alone; no weights are sent."""
+        return await self._threads.call(
+            self._client.register, name, network, input_shape=input_shape
+        )
+
     async def get(self, teacher_id: str) -> TeacherView:
         """Return one teacher, by id, short id or name. Raises TandemcalError if there is none."""
         return await self._threads.call(self._client.get, teacher_id)
@@ -49,7 +57,7 @@ class AsyncTeachers:
 
 
 class AsyncTargetSets:
-    """Uploads samples; the service runs the teacher over them."""
+    """Uploads samples, with what their teacher made of them where the service cannot run it."""
 
     def __init__(self, client: TargetSets, threads: Threads) -> None:
         self._client, self._threads = client, threads

@@ -75,14 +75,17 @@ class Describer:
             "checkpoint_sha256": job.checkpoint_sha256,
             "elapsed_s": float((job.spent or {}).get("seconds", 0.0)),
         }
-        whole |= self._teacher(job) | self._targets(job) | kind.inputs(self._session, job)
+        whole |= self._targets(job) | self._teacher(job) | kind.inputs(self._session, job)
         return JobDescription(**whole, chip=self._chip(job, now))
 
     def _teacher(self, job: Job) -> Json:
         if job.teacher_id is None:
             return {}
         teacher = TeacherRepository(self._session).get(job.teacher_id)
-        return {"network": teacher.network, "weights_sha256": teacher.weights_sha256}
+        found: Json = {"network": teacher.network}
+        if teacher.weights_sha256 is not None:
+            found["weights_sha256"] = teacher.weights_sha256
+        return found
 
     def _targets(self, job: Job) -> Json:
         if job.target_set_id is None:
@@ -95,6 +98,7 @@ class Describer:
         )
         summary = target_set.summary or {}
         return {
+            "weights_sha256": summary.get("fitted_weights_sha256"),
             "chunks": chunks,
             "percentile": target_set.percentile,
             "targets": summary.get("blocks", {}),

@@ -1,4 +1,8 @@
-"""Collecting: run a teacher over the samples of a target set. The service asks for it by itself."""
+"""Collecting: the activations of a teacher for the samples of a target set, as target rates.
+
+The service runs the teacher, or takes what was uploaded if it does not have the teacher's weights.
+It asks for such a job by itself.
+"""
 
 from typing import TYPE_CHECKING, Literal
 
@@ -19,7 +23,11 @@ from service.schemas.jobs import Submission
 from service.states import JobStatus, Split, TargetSetState
 
 if TYPE_CHECKING:  # loads torch, which the child process alone may
+    from ltl_core.teaching.targets import Samples
     from ltl_core.teaching.targets import TargetSet as CollectedTargets
+    from ltl_core.teaching.teacher import TeacherOutput
+
+_FITTED = "weights"  # the block of the weights that were fitted
 
 
 class CollectSettings(Request):
@@ -29,7 +37,7 @@ class CollectSettings(Request):
 
 
 class CollectRequest(Submission):
-    """Run the teacher of a target set over its samples, once all have arrived."""
+    """Take the activations of a teacher for the samples of a set, once all have arrived."""
 
     kind: Literal["collect"] = "collect"
     target_set_id: ResourceId
@@ -58,42 +66,72 @@ def admit(session: Session, request: CollectRequest) -> JobSubject:
 
 
 def collect(context: JobContext) -> Ended:
-    """Collect the teacher's activations, scaled on the calibration split alone."""
+    """Collect the teacher's activations, scaled on the calibration split alone.
+
+    Those of a teacher whose weights are not here were uploaded; weights are fitted to them. Raises
+    ForeignActivationsError for activations that its network cannot have computed.
+    """
     from ltl_core.teaching import teacher
-    from service.jobs.kinds.targets import read_samples, read_weights
 
     network = NetworkSpec.model_validate(context.description.network)
-    weights = read_weights(context)
-    samples = {split: read_samples(split, context) for split in Split}
-    context.report(Progress(Phase.COLLECTING, 0, len(samples)))
     percentile = context.description.percentile or 99.0
-    first = teacher.collect(network, weights, samples[Split.CALIBRATION], percentile=percentile)
-    second = teacher.collect(network, weights, samples[Split.TEST], scales=first.scales)
-    targets = {Split.CALIBRATION: first, Split.TEST: second}
-    accuracy = {
-        split: teacher.teacher_accuracy(network, weights, part) for split, part in samples.items()
+    targets: dict[Split, CollectedTargets] = {}
+    accuracy: dict[Split, float] = {}
+    context.report(Progress(Phase.COLLECTING, 0, len(Split)))
+    for split in (Split.CALIBRATION, Split.TEST):
+        samples, output = _answers(network, split, context)
+        scales = targets[Split.CALIBRATION].scales if targets else None
+        targets[split] = teacher.as_targets(samples, output, percentile=percentile, scales=scales)
+        accuracy[split] = teacher.accuracy_of_output(samples, output.logits)
+    first = targets[Split.CALIBRATION]
+    result: Json = {
+        "samples": {split: part.size for split, part in targets.items()},
+        "scales": dict(first.scales),
+        "teacher_accuracy": accuracy,
+        "frames": _frames(network, first),
+        "labels": first.samples.labels is not None,
     }
-    context.report(Progress(Phase.COLLECTING, len(samples), len(samples)))
-    return Ended(
-        status=JobStatus.SUCCEEDED,
-        result={
-            "samples": {split: part.size for split, part in targets.items()},
-            "scales": dict(first.scales),
-            "teacher_accuracy": accuracy,
-            "frames": _frames(network, first),
-            "labels": first.samples.labels is not None,
-        },
-        blocks={split: context.artifacts.put(part.to_block()) for split, part in targets.items()},
-    )
+    blocks = {str(split): context.artifacts.put(part.to_block()) for split, part in targets.items()}
+    if context.description.weights_sha256 is None:
+        blocks[_FITTED], result["unexplained"] = _fitted(network, first, context)
+    context.report(Progress(Phase.COLLECTING, len(Split), len(Split)))
+    return Ended(status=JobStatus.SUCCEEDED, result=result, blocks=blocks)
 
 
 def store(to: ResultStore, ended: Ended) -> Json:
     """Make the target set ready, with what was found. Raises AttemptSupersededError."""
-    result = ended.result or {}
-    summary = result | {"blocks": ended.blocks}
-    activations = ended.blocks[Split.CALIBRATION]
+    result, blocks = ended.result or {}, dict(ended.blocks)
+    if (fitted := blocks.pop(_FITTED, None)) is not None:
+        result = result | {"fitted_weights_sha256": fitted}
+    activations = blocks[Split.CALIBRATION]
+    summary = result | {"blocks": blocks}
     TargetSetRepository(to.session).set_ready(to.job.id, to.token, summary, activations)
     return result
+
+
+def _answers(
+    network: NetworkSpec, split: Split, context: JobContext
+) -> "tuple[Samples, TeacherOutput]":
+    """Return the samples of a split, with what the teacher makes of them, or made of them."""
+    from ltl_core.teaching.teacher import run_over
+    from service.jobs.kinds.targets import read_answers, read_samples, read_weights
+
+    if context.description.weights_sha256 is None:
+        return read_answers(network, split, context)
+    samples = read_samples(split, context)
+    return samples, run_over(network, read_weights(context), samples.inputs)
+
+
+def _fitted(
+    network: NetworkSpec, targets: "CollectedTargets", context: JobContext
+) -> tuple[str, dict[str, float]]:
+    """Fit weights to the activations; return their block, and what is left by layer."""
+    from ltl_core.packing import pack
+    from ltl_core.teaching.fitting import fit_weights
+
+    found = fit_weights(network, targets)
+    left = {name: round(fraction, 6) for name, fraction in found.unexplained.items()}
+    return context.artifacts.put(pack(found.weights)), left
 
 
 def _check_complete(session: Session, target_set: TargetSet) -> None:
@@ -119,7 +157,7 @@ KIND = JobKindSpec(
     needs_chip=False,
     admit=admit,
     work=collect,
-    loads=("ltl_core.teaching.teacher", TARGETS),
+    loads=("ltl_core.teaching.teacher", "ltl_core.teaching.fitting", TARGETS),
     store=store,
     accepted=False,
     memory=collecting_memory,

@@ -4,7 +4,13 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
-from ltl_core.memory import calibration_bytes, collecting_bytes, measuring_bytes, training_bytes
+from ltl_core.memory import (
+    calibration_bytes,
+    collecting_bytes,
+    given_bytes,
+    measuring_bytes,
+    training_bytes,
+)
 from ltl_core.network.spec import NetworkSpec
 from ltl_core.settings import NeuronSettings
 from service.db.repositories.chips import ChipRepository
@@ -29,7 +35,9 @@ def collecting_memory(session: Session, request: Any) -> int:
     """Estimate a collection, from the chunks of its target set."""
     sets = TargetSetRepository(session)
     samples = sum(chunk.samples for chunk in sets.chunks(request.target_set_id))
-    return collecting_bytes(_network(session, sets.get(request.target_set_id).teacher_id), samples)
+    teacher = TeacherRepository(session).get(sets.get(request.target_set_id).teacher_id)
+    estimate = given_bytes if teacher.weights_sha256 is None else collecting_bytes
+    return estimate(NetworkSpec.model_validate(teacher.network), samples)
 
 
 def calibration_memory(session: Session, request: Any) -> int:

@@ -4,9 +4,12 @@ import torch
 
 from ltl_core.calibration.watch import WatchedSamples, watched_samples
 from ltl_core.errors import SettingError
+from ltl_core.network.spec import NetworkSpec
 from ltl_core.packing import unpack
 from ltl_core.student.student import Student
+from ltl_core.teaching.checking import ACTIVATION, LOGITS
 from ltl_core.teaching.targets import Samples, TargetSet
+from ltl_core.teaching.teacher import TeacherOutput
 from service.jobs.kinds.context import JobContext
 from service.states import Split
 
@@ -32,11 +35,35 @@ def read_weights(context: JobContext) -> dict[str, torch.Tensor]:
 
 def read_samples(split: Split, context: JobContext) -> Samples:
     """Join the uploaded chunks of one split. Raises SettingError where they do not fit together."""
-    blocks = [
+    return _samples(split, _blocks(split, context))
+
+
+def read_answers(
+    network: NetworkSpec, split: Split, context: JobContext
+) -> tuple[Samples, TeacherOutput]:
+    """Join samples with the activations that a teacher made of them, as they were uploaded.
+
+    Raises SettingError where chunks do not fit together.
+    """
+    blocks = _blocks(split, context)
+    samples = _samples(split, blocks)
+    activations = {
+        name: _joined(name, [block.pop(f"{ACTIVATION}{name}").float() for block in blocks])
+        for name in network.activation_shapes
+    }
+    logits = _joined(LOGITS, [block.pop(LOGITS).float() for block in blocks])
+    return samples, TeacherOutput(activations, logits)
+
+
+def _blocks(split: Split, context: JobContext) -> list[dict[str, torch.Tensor]]:
+    return [
         unpack(context.artifacts.read(chunk.sha256))[0]
         for chunk in context.description.chunks
         if chunk.split == split
     ]
+
+
+def _samples(split: Split, blocks: list[dict[str, torch.Tensor]]) -> Samples:
     inputs = _joined("inputs", [block["inputs"].float() for block in blocks])
     labels = [_label(block["labels"]) for block in blocks if "labels" in block]
     if len(labels) not in (0, len(blocks)):

@@ -29,6 +29,7 @@ class TeacherRow(NamedTuple):
     id: str
     name: str
     network: str
+    weights: str  # where they are
     ready_sets: int
     students: int
     created_at: datetime | None
@@ -50,6 +51,7 @@ class TeacherPage(NamedTuple):
     id: str
     name: str
     created_at: datetime
+    has_weights: bool
     network: NetworkRow | None  # None if it cannot be read
     sets: tuple[TargetRow, ...]
     next_sets: str | None  # cursor
@@ -88,6 +90,7 @@ def read_teacher(
         id=teacher.id,
         name=teacher.name,
         created_at=teacher.created_at,
+        has_weights=teacher.weights_sha256 is not None,
         network=any_network(teacher),
         sets=sets,
         next_sets=next_sets,
@@ -116,13 +119,16 @@ def _teacher_rows(session: Session, found: RowPage[Teacher]) -> tuple[TeacherRow
             id=teacher.id,
             name=teacher.name,
             network=_in_short(teacher.network),
+            weights="here" if teacher.weights_sha256 is not None else "kept by their owner",
             ready_sets=sets.get(teacher.id, 0),
             students=students.get(teacher.id, 0),
             created_at=teacher.created_at,
         )
         for teacher in found.rows
     ]
-    rows += [TeacherRow(id, id, "its row cannot be read", 0, 0, None) for id in found.unreadable]
+    rows += [
+        TeacherRow(id, id, "its row cannot be read", DASH, 0, 0, None) for id in found.unreadable
+    ]
     return tuple(sorted(rows, key=lambda row: row.id, reverse=True))
 
 

@@ -56,12 +56,21 @@ def _coverage(row: TargetSet, arrived: Set[int] | None) -> str:
     if row.state == TargetSetState.FAILED and row.reason:
         return row.reason
     if arrived is None:
-        return f"complete: {plural(row.chunks, 'chunk')}"
+        return f"complete: {plural(row.chunks, 'chunk')}{_explained(row)}"
     missing = missing_ranges(arrived, row.chunks)
     if not missing:
         return f"{plural(row.chunks, 'chunk')} arrived; to be completed"
     shown = ", ".join(missing[:_RANGES]) + (", ..." if len(missing) > _RANGES else "")
     return f"{amount(len(arrived))} of {amount(row.chunks)} chunks; missing: {shown}"
+
+
+def _explained(row: TargetSet) -> str:
+    """Say how well the network explains activations that were uploaded; nothing of others."""
+    left = (row.summary or {}).get("unexplained")
+    if not left:
+        return ""
+    layer, most = max(left.items(), key=lambda item: float(item[1]))
+    return f"; activations as uploaded, explained to {percent(1 - float(most))} (least: {layer})"
 
 
 def missing_ranges(arrived: Set[int], chunks: int) -> list[str]:
