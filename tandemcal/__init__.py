@@ -71,10 +71,12 @@ if TYPE_CHECKING:
     from service.client.jobs import Queueing as Queueing
     from service.client.keys import Keys as Keys
     from service.client.sdk import Tandemcal as Tandemcal
+    from service.client.teachers import AnsweredSplits as AnsweredSplits
     from service.client.teachers import Splits as Splits
     from service.client.teachers import Students as Students
     from service.client.teachers import TargetSets as TargetSets
     from service.client.teachers import Teachers as Teachers
+    from service.client.tensors import AnsweredSamples as AnsweredSamples
     from service.client.tensors import Samples as Samples
     from service.client.transport import Retry as Retry
     from service.client.webhooks import Webhooks as Webhooks
@@ -133,8 +135,10 @@ _MODULES = {
     "service.client.jobs": ("Jobs", "Queueing"),
     "service.client.keys": ("Keys",),
     "service.client.sdk": ("Tandemcal",),
-    "service.client.teachers": ("Splits", "Students", "TargetSets", "Teachers"),
-    "service.client.tensors": ("Samples",),
+    "service.client.teachers": (
+        *("AnsweredSplits", "Splits", "Students", "TargetSets", "Teachers"),
+    ),
+    "service.client.tensors": ("AnsweredSamples", "Samples"),
     "service.client.transport": ("Retry",),
     "service.client.webhooks": ("Webhooks",),
     "service.schemas.audit": ("AuditView",),

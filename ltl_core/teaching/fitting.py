@@ -90,7 +90,7 @@ class _StageFit:
             tolerance_change=1e-8,
             line_search_fn="strong_wolfe",
         )
-        optimizer.step(self._loss)  # type: ignore[arg-type]  # a float does as well
+        optimizer.step(self._loss)
         found: dict[str, Tensor] = {}
         for rows, mean, deviation in self._inputs:
             if (layer := rows.branch.layer) is not None:

@@ -9,7 +9,15 @@ from ltl_core.network.spec import NetworkSpec
 from service.client.errors import JobEndedError
 from service.client.jobs import Jobs
 from service.client.lookup import Lookup
-from service.client.tensors import Samples, check_counts, chunk_count, cut, pack, unlike_learned
+from service.client.tensors import (
+    AnsweredSamples,
+    Samples,
+    check_counts,
+    chunk_count,
+    cut,
+    pack,
+    unlike_learned,
+)
 from service.client.transport import Transport, upload_headers
 from service.schemas.jobs import JobView
 from service.schemas.resources import (
@@ -55,7 +63,7 @@ class Teachers:
         """Register a teacher by its network alone; no weights are sent.
 
         The network is one that `from_torch` returned, or a torch module with the shape of one
-        sample. The samples of its target sets need `activations` and `logits`.
+        sample. The samples of its target sets come as `AnsweredSplits`.
         """
         if input_shape is not None:
             network, _ = _imported(network, input_shape)
@@ -96,6 +104,13 @@ class Splits(NamedTuple):
     test: Samples
 
 
+class AnsweredSplits(NamedTuple):
+    """The same for a teacher that was registered by its network alone."""
+
+    calibration: AnsweredSamples
+    test: AnsweredSamples
+
+
 class TargetSets:
     """Uploads samples, with what their teacher made of them where the service cannot run it."""
 
@@ -108,17 +123,17 @@ class TargetSets:
         self,
         name: str,
         teacher_id: str,
-        splits: Splits,
+        splits: Splits | AnsweredSplits,
         *,
         percentile: float = 99.0,
         chunk_samples: int = 1024,
     ) -> TargetSetView:
         """Upload samples, and wait until the teacher has been run over them.
 
-        Of a teacher that was registered by its network alone, the samples hold its activations and
-        logits, which are taken instead. Raises JobEndedError if that job does not succeed, such as
-        for activations that the network cannot have computed, and TandemcalError if inputs and
-        what belongs to them differ in number.
+        Samples of a teacher that was registered by its network alone come as `AnsweredSplits`,
+        whose activations and logits are taken instead. Raises JobEndedError if that job does not
+        succeed, such as for activations that the network cannot have computed, and TandemcalError
+        if inputs and what belongs to them differ in number.
         """
         check_counts(splits._asdict())
         if (sentence := unlike_learned(splits.calibration.inputs)) is not None:
@@ -133,7 +148,7 @@ class TargetSets:
         return self.resume(made.id, splits, chunk_samples=chunk_samples)
 
     def resume(
-        self, target_set_id: str, splits: Splits, *, chunk_samples: int = 1024
+        self, target_set_id: str, splits: Splits | AnsweredSplits, *, chunk_samples: int = 1024
     ) -> TargetSetView:
         """Upload the missing chunks of an interrupted upload, and wait as `upload` does.
 

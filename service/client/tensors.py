@@ -17,15 +17,28 @@ RAW_CODES = 16  # inputs that are whole numbers and reach this far are taken for
 class Samples(NamedTuple):
     """Inputs with labels: the class of each, or the output values of each; or without labels.
 
-    All are arrays, or tensors in main memory. Without labels the outputs of the teacher are
-    learned. Activations and logits are given for a teacher that was registered by its network
-    alone: what its own model computed for these inputs, as `run_teacher` returns it.
+    Both are arrays, or tensors in main memory. Without labels the outputs of the teacher are
+    learned.
     """
 
     inputs: Any  # [sample, *input_shape], or [sample, time, *input_shape]
     labels: Any = None  # [sample] integers, or [sample, output] floats
-    activations: Mapping[str, Any] | None = None  # by hidden layer of neurons: [sample, *output]
-    logits: Any = None  # [sample, output]
+
+
+class AnsweredSamples(NamedTuple):
+    """Samples with what the lab's own model made of them, for a teacher without weights.
+
+    Activations are those behind the activation function, as `run_teacher` returns them. Labels may
+    be None, as those of `Samples`.
+    """
+
+    inputs: Any  # as of `Samples`
+    labels: Any
+    activations: Mapping[str, Any]  # by hidden layer of neurons: [sample, *output]
+    logits: Any  # [sample, output]
+
+
+AnySamples = Samples | AnsweredSamples
 
 
 class Chunk(NamedTuple):
@@ -67,19 +80,21 @@ def unpack(block: bytes) -> dict[str, Array]:
     return load(block)
 
 
-def chunk_count(splits: Mapping[str, Samples], chunk_samples: int) -> int:
+def chunk_count(splits: Mapping[str, AnySamples], chunk_samples: int) -> int:
     """Return how many chunks of at most `chunk_samples` samples the splits make."""
     return sum(-(-len(samples.inputs) // chunk_samples) for samples in splits.values())
 
 
-def check_counts(splits: Mapping[str, Samples]) -> None:
+def check_counts(splits: Mapping[str, AnySamples]) -> None:
     """Check that every sample has a label, activations and logits, if any has.
 
     Raises TandemcalError.
     """
     for split, samples in splits.items():
-        found = {"labels": samples.labels, "logits": samples.logits}
-        found |= {f"activations of '{n}'": a for n, a in (samples.activations or {}).items()}
+        found = {"labels": samples.labels}
+        if isinstance(samples, AnsweredSamples):
+            found |= {f"activations of '{n}'": a for n, a in samples.activations.items()}
+            found["logits"] = samples.logits
         for what, values in found.items():
             if values is not None and len(values) != len(samples.inputs):
                 raise TandemcalError(0, _miscounted(split, len(samples.inputs), what, len(values)))
@@ -106,7 +121,7 @@ def unlike_learned(inputs: Any) -> str | None:
     )
 
 
-def cut(splits: Mapping[str, Samples], chunk_samples: int) -> Iterator[Chunk]:
+def cut(splits: Mapping[str, AnySamples], chunk_samples: int) -> Iterator[Chunk]:
     """Yield the chunks; the same samples give the same chunks, so an upload can be resumed.
 
     Raises TandemcalError if inputs and what belongs to them differ in number.
@@ -122,15 +137,16 @@ def cut(splits: Mapping[str, Samples], chunk_samples: int) -> Iterator[Chunk]:
             number += 1
 
 
-def _arrays(samples: Samples) -> dict[str, Array]:
+def _arrays(samples: AnySamples) -> dict[str, Array]:
     """Return the arrays of samples by the names of their tensors in a chunk."""
     arrays = {"inputs": as_array(samples.inputs)}
     if samples.labels is not None:
         arrays["labels"] = _as_labels(as_array(samples.labels))
-    if samples.logits is not None:
+    if isinstance(samples, AnsweredSamples):
         arrays["logits"] = as_array(samples.logits)
-    given = (samples.activations or {}).items()
-    return arrays | {f"activation:{name}": as_array(values) for name, values in given}
+        given = samples.activations.items()
+        arrays |= {f"activation:{name}": as_array(values) for name, values in given}
+    return arrays
 
 
 def _as_labels(labels: Array) -> Array:

@@ -156,7 +156,13 @@ def test_teachers_without_weights_survive_the_way_back(empty_database: str) -> N
     upgrade(empty_database)
     table, engine = reflected(empty_database)["teachers"], make_engine(empty_database)
     with engine.begin() as connection:
-        bare = {"id": "b", "name": "b", "network": {}, "weights_sha256": None, "created_at": TIME}
+        bare: dict[str, Any] = {
+            "id": "b",
+            "name": "b",
+            "network": {},
+            "weights_sha256": None,
+            "created_at": TIME,
+        }
         connection.execute(table.insert().values(bare))
     engine.dispose()
     downgrade(empty_database, BEFORE_BARE_TEACHERS)

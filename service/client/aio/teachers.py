@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from service.client.aio.threads import Threads
-from service.client.teachers import Splits, Students, TargetSets, Teachers
+from service.client.teachers import AnsweredSplits, Splits, Students, TargetSets, Teachers
 from service.schemas.resources import (
     StudentView,
     TargetSetItem,
@@ -66,7 +66,7 @@ class AsyncTargetSets:
         self,
         name: str,
         teacher_id: str,
-        splits: Splits,
+        splits: Splits | AnsweredSplits,
         *,
         percentile: float = 99.0,
         chunk_samples: int = 1024,
@@ -82,7 +82,7 @@ class AsyncTargetSets:
         )
 
     async def resume(
-        self, target_set_id: str, splits: Splits, *, chunk_samples: int = 1024
+        self, target_set_id: str, splits: Splits | AnsweredSplits, *, chunk_samples: int = 1024
     ) -> TargetSetView:
         """Upload the missing chunks of an interrupted upload, and wait as `upload` does."""
         return await self._threads.call(
