@@ -8,7 +8,10 @@ from uuid import uuid4
 import numpy as np
 import pytest
 import safetensors.numpy
+from torch import nn
 
+from service.client.teachers import Teachers
+from tests.integration.test_sdk import spec, transport
 from tests.integration.test_teacher_pages import cells
 from tests.world import NETWORK, World, small_samples, teacher_block, upload_headers
 
@@ -217,3 +220,14 @@ def test_a_teacher_without_weights_can_be_deleted(world: World) -> None:
     teacher = register(world)["id"]
     assert world.client.delete(f"/v1/teachers/{teacher}").status_code == 204
     assert world.client.get(f"/v1/teachers/{teacher}").status_code == 404
+
+
+def test_the_client_registers_a_network_alone(world: World) -> None:
+    teachers = Teachers(transport(world))
+    made = teachers.register("kept", spec())
+    assert made.weights_sha256 is None
+    assert teachers.get("kept") == made
+    module = nn.Sequential(nn.Linear(6, 4), nn.ReLU(), nn.Linear(4, 3))
+    assert teachers.register("read here", module, input_shape=(6,)).network.classes == 3
+    with pytest.raises(TypeError, match="input_shape"):
+        teachers.register("no shape", module)

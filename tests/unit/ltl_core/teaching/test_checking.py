@@ -7,15 +7,23 @@ import pytest
 import safetensors.numpy
 
 from ltl_core.errors import (
+    ActivationRangeError,
     CorruptTensorsError,
     LabelRangeError,
     LayerShapeError,
+    MissingActivationsError,
     MissingTensorError,
+    NeedlessActivationsError,
     NonFiniteError,
     UnsupportedLayerError,
 )
 from ltl_core.network.spec import NetworkSpec
-from ltl_core.teaching.checking import check_samples, check_weights, read_arrays
+from ltl_core.teaching.checking import (
+    check_activations,
+    check_samples,
+    check_weights,
+    read_arrays,
+)
 
 NETWORK = NetworkSpec.model_validate(
     {
@@ -56,6 +64,47 @@ def test_wrong_weights_are_named() -> None:
         check_weights(NETWORK, {n: a for n, a in _weights().items() if n != "last.bias"})
     with pytest.raises(MissingTensorError, match="unknown extra"):
         check_weights(NETWORK, _weights() | {"extra": np.ones(1, np.float32)})
+
+
+def _answered(**changes: np.ndarray) -> dict[str, np.ndarray]:
+    given = {
+        "activation:hidden": np.ones((5, 3), np.float32),
+        "logits": np.ones((5, 2), np.float32),
+    }
+    return _samples() | given | changes
+
+
+def test_activations_are_those_of_the_network() -> None:
+    assert check_activations(NETWORK, _answered()) == 5
+    with pytest.raises(MissingActivationsError, match="missing activation:hidden, logits"):
+        check_activations(NETWORK, _samples())
+    with pytest.raises(MissingActivationsError, match="unknown activation:last"):
+        check_activations(NETWORK, _answered(**{"activation:last": np.ones((5, 2), np.float32)}))
+    with pytest.raises(LayerShapeError, match=r"5x3.*4x3"):
+        check_activations(NETWORK, _answered(**{"activation:hidden": np.ones((4, 3), np.float32)}))
+    with pytest.raises(LayerShapeError, match=r"5x2.*5x3"):
+        check_activations(NETWORK, _answered(logits=np.ones((5, 3), np.float32)))
+    with pytest.raises(NonFiniteError, match="logits"):
+        check_activations(NETWORK, _answered(logits=np.full((5, 2), np.nan, np.float32)))
+
+
+@pytest.mark.parametrize(
+    ("value", "word"), [(-1e-3, "not negative"), (1.01, "clips them at 1"), (2e9, "1e[+]09")]
+)
+def test_an_activation_is_one_that_its_layer_can_have(value: float, word: str) -> None:
+    layers = [layer.model_dump() | {"ceiling": 1.0} for layer in NETWORK.layers]
+    clipped = NetworkSpec.model_validate({"input_shape": [4], "layers": layers})
+    wrong = _answered()
+    assert check_activations(clipped, wrong) == 5
+    wrong["activation:hidden"][2, 1] = value
+    with pytest.raises(ActivationRangeError, match=word) as refused:
+        check_activations(clipped, wrong)
+    assert refused.value.tensor == "activation:hidden"
+
+
+def test_activations_that_nobody_needs_are_refused() -> None:
+    with pytest.raises(NeedlessActivationsError, match="leave out activation:hidden, logits"):
+        check_samples(NETWORK, _answered())
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])

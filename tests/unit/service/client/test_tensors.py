@@ -1,11 +1,13 @@
 """Uploaded blocks: the same samples give the same chunks, in single precision."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
 
 from service.client.errors import TandemcalError
-from service.client.tensors import Samples, chunk_count, cut, pack, unpack
+from service.client.tensors import AnsweredSamples, Samples, chunk_count, cut, pack, unpack
 
 
 def splits(count: int = 10) -> dict[str, Samples]:
@@ -48,3 +50,25 @@ def test_labels_that_do_not_match_the_inputs_are_refused(labels: int) -> None:
     wrong = {"calibration": Samples(np.zeros((40, 2)), np.zeros(labels, int))}
     with pytest.raises(TandemcalError, match=f"40 inputs, but {labels} labels"):
         list(cut(wrong, chunk_samples=4))
+
+
+def answered(count: int = 5, **changes: Any) -> AnsweredSamples:
+    given = AnsweredSamples(
+        np.zeros((count, 2)), None, {"hidden": np.ones((count, 3))}, np.ones((count, 4))
+    )
+    return given._replace(**changes)
+
+
+def test_answered_samples_are_cut_with_their_activations() -> None:
+    first, second = (unpack(chunk.block) for chunk in cut({"test": answered()}, chunk_samples=3))
+    shapes = {name: array.shape for name, array in first.items()}
+    assert shapes == {"inputs": (3, 2), "activation:hidden": (3, 3), "logits": (3, 4)}
+    assert len(second["activation:hidden"]) == len(second["logits"]) == 2
+
+
+def test_activations_that_do_not_match_the_inputs_are_refused() -> None:
+    few = {"activations": {"hidden": np.ones((4, 3))}}
+    with pytest.raises(TandemcalError, match="5 inputs, but 4 activations of 'hidden'"):
+        list(cut({"test": answered(**few)}, chunk_samples=3))
+    with pytest.raises(TandemcalError, match="5 inputs, but 6 logits: give one row"):
+        list(cut({"test": answered(logits=np.ones((6, 4)))}, chunk_samples=3))
