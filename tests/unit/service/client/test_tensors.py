@@ -67,8 +67,8 @@ def test_answered_samples_are_cut_with_their_activations() -> None:
 
 
 def test_activations_that_do_not_match_the_inputs_are_refused() -> None:
-    few = {"activations": {"hidden": np.ones((4, 3))}}
+    few = answered(activations={"hidden": np.ones((4, 3))})
     with pytest.raises(TandemcalError, match="5 inputs, but 4 activations of 'hidden'"):
-        list(cut({"test": answered(**few)}, chunk_samples=3))
+        list(cut({"test": few}, chunk_samples=3))
     with pytest.raises(TandemcalError, match="5 inputs, but 6 logits: give one row"):
         list(cut({"test": answered(logits=np.ones((6, 4)))}, chunk_samples=3))
