@@ -29,7 +29,6 @@ from service.api.uploads import (
     is_json,
     load,
     receive,
-    receive_json,
     with_json,
 )
 from service.db.repositories.audit import Actor, AuditRepository
@@ -70,17 +69,16 @@ async def upload_teacher(
     """Upload a teacher: a safetensors block of its weights.
 
     The metadata of the block holds `name`, and `network` as JSON. The header `Content-Digest`
-    holds the SHA-256 of the block. JSON with `name` and `network` makes a teacher whose weights
+    holds the SHA-256 of the body. JSON with `name` and `network` makes a teacher whose weights
     stay with their owner: then the chunks of its target sets hold activations.
     """
     storing = Storing(context, once, actor)
     with context.artifacts.temporary() as scratch:
-        if is_json(request):
-            upload = await receive_json(request, scratch, NETWORK_TEXT_MAX)
-            made = await run_in(context.threads.uploads, _store_network, storing, upload)
-        else:
-            upload = await receive(request, scratch, context.settings.max_upload_bytes)
-            made = await run_in(context.threads.uploads, _store_block, storing, upload)
+        json = is_json(request)
+        limit = NETWORK_TEXT_MAX if json else context.settings.max_upload_bytes
+        upload = await receive(request, scratch, limit)
+        store = _store_network if json else _store_block
+        made = await run_in(context.threads.uploads, store, storing, upload)
     answer_made(response, f"/v1/teachers/{made.view.id}", earlier=made.earlier)
     return made.view
 

@@ -36,7 +36,6 @@ UPLOAD: dict[str, Any] = {
 
 
 JSON = "application/json"
-_WITH_BLOCKS = "; a body of JSON needs none"
 
 
 class Upload(NamedTuple):
@@ -47,30 +46,15 @@ class Upload(NamedTuple):
 
 
 def with_json(upload: Mapping[str, Any], model: str) -> dict[str, Any]:
-    """Describe an upload that may be JSON instead, of this model, which needs no digest."""
-    (digest,), body = upload["parameters"], upload["requestBody"]
-    optional = digest | {"required": False, "description": digest["description"] + _WITH_BLOCKS}
+    """Describe an upload that may be JSON instead, of this model."""
+    body = upload["requestBody"]
     schema = {"schema": {"$ref": f"#/components/schemas/{model}"}}
-    content = body["content"] | {JSON: schema}
-    return {"parameters": [optional], "requestBody": body | {"content": content}}
+    return {**upload, "requestBody": body | {"content": body["content"] | {JSON: schema}}}
 
 
 def is_json(request: Request) -> bool:
     """Tell whether the body is declared as JSON."""
     return request.headers.get("content-type", "").partition(";")[0].strip().lower() == JSON
-
-
-async def receive_json(request: Request, scratch: Path, limit: int) -> Upload:
-    """Stream a body of JSON to a file, as `receive` does, but compare a digest only if it is there.
-
-    Raises TooLargeError, ChecksumMismatchError, and CorruptTensorsError likewise.
-    """
-    given = CONTENT_DIGEST in request.headers
-    announced = _announced_sha256(request) if given else None
-    upload = await _stream(request, scratch / "upload", limit)
-    if announced is not None and upload.sha256 != announced:
-        raise ChecksumMismatchError(announced, upload.sha256)
-    return upload
 
 
 async def receive(request: Request, scratch: Path, limit: int) -> Upload:

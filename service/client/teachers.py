@@ -1,5 +1,6 @@
 """Teachers, their target sets, and the students trained from them."""
 
+import json
 import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -69,8 +70,8 @@ class Teachers:
             network, _ = _imported(network, input_shape)
         if not isinstance(network, NetworkSpec):
             raise TypeError("give a network, or a torch module and its input_shape")
-        body = {"name": name, "network": network.model_dump(mode="json")}
-        return self._transport.post("/v1/teachers", body, TeacherView)
+        body = json.dumps({"name": name, "network": network.model_dump(mode="json")}).encode()
+        return self._transport.post_block("/v1/teachers", body, TeacherView, "application/json")
 
     def get(self, teacher_id: str) -> TeacherView:
         """Return one teacher, by id, short id or name. Raises TandemcalError if there is none."""

@@ -73,9 +73,11 @@ class Transport:
         answer = self.send("POST", path, json=body, headers=headers)
         return model.model_validate_json(answer.content)
 
-    def post_block(self, path: str, block: bytes, model: type[View]) -> View:
-        """Create a resource from a safetensors block, once."""
-        headers = upload_headers(block) | {"Idempotency-Key": str(uuid.uuid4())}
+    def post_block(
+        self, path: str, block: bytes, model: type[View], media_type: str = SAFETENSORS
+    ) -> View:
+        """Create a resource from an upload, a safetensors block unless it is told, once."""
+        headers = upload_headers(block, media_type) | {"Idempotency-Key": str(uuid.uuid4())}
         return model.model_validate_json(
             self.send("POST", path, content=block, headers=headers).content
         )
@@ -136,9 +138,9 @@ class Transport:
             return None
 
 
-def upload_headers(data: bytes) -> dict[str, str]:
-    """Return the headers for the upload of a safetensors block."""
-    return {"Content-Type": SAFETENSORS, CONTENT_DIGEST: content_digest(data)}
+def upload_headers(data: bytes, media_type: str = SAFETENSORS) -> dict[str, str]:
+    """Return the headers for an upload, which is a safetensors block unless it is told."""
+    return {"Content-Type": media_type, CONTENT_DIGEST: content_digest(data)}
 
 
 def _left_out(path: str, unreadable: Sequence[str]) -> str:

@@ -177,8 +177,9 @@ def _agents(lab: Conversation) -> None:
 
 
 def _teacher(lab: Conversation) -> str:
-    body = {"name": "digits of another lab", "network": lab_seed.NETWORK}
-    lab.ask("POST", "/v1/teachers", json=body)  # whose weights stay there
+    body = json.dumps({"name": "digits of another lab", "network": lab_seed.NETWORK}).encode()
+    kept = upload_headers(body, "application/json")
+    lab.ask("POST", "/v1/teachers", content=body, headers=kept)  # whose weights stay there
     weights = safetensors.numpy.load(lab_seed.weights())
     about = {"name": "digits", "network": json.dumps(lab_seed.NETWORK)}
     block = safetensors.numpy.save(weights, about)

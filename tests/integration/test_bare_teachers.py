@@ -29,8 +29,17 @@ def given_samples(count: int = 6) -> Arrays:
     }
 
 
+def post(world: World, body: bytes | Any, **headers: str) -> Any:
+    """Send JSON, or bytes that claim to be JSON, with their digest."""
+    data = body if isinstance(body, bytes) else json.dumps(body).encode()
+    kind = {"Content-Type": "application/json; charset=utf-8"}
+    return world.client.post(
+        "/v1/teachers", content=data, headers=upload_headers(data) | kind | headers
+    )
+
+
 def register(world: World, body: Any = BODY) -> Any:
-    answer = world.client.post("/v1/teachers", json=body)
+    answer = post(world, body)
     assert answer.status_code == 201, answer.text
     return answer.json()
 
@@ -47,9 +56,9 @@ def test_a_network_alone_makes_a_teacher_without_weights(world: World) -> None:
 
 def test_the_same_network_under_one_key_makes_one_teacher(world: World) -> None:
     headers = {"Idempotency-Key": str(uuid4())}
-    made = [world.client.post("/v1/teachers", json=BODY, headers=headers) for _ in range(2)]
+    made = [post(world, BODY, **headers) for _ in range(2)]
     assert made[0].json()["id"] == made[1].json()["id"]
-    other = world.client.post("/v1/teachers", json=BODY | {"name": "other"}, headers=headers)
+    other = post(world, BODY | {"name": "other"}, **headers)
     assert other.status_code == 422
     assert world.stored()["teachers"] == 1
 
@@ -75,8 +84,7 @@ BAD = {
 @pytest.mark.parametrize(("body", "word"), BAD.values(), ids=BAD.keys())
 def test_a_bad_network_is_refused(world: World, body: Any, word: str) -> None:
     before = world.stored()
-    headers = {"Content-Type": "application/json; charset=utf-8"}
-    answer = world.client.post("/v1/teachers", content=body, headers=headers)
+    answer = post(world, body if isinstance(body, bytes) else body.encode())
     assert answer.status_code == 422, answer.text
     assert word in answer.text
     assert world.stored() == before
@@ -84,8 +92,9 @@ def test_a_bad_network_is_refused(world: World, body: Any, word: str) -> None:
 
 def test_a_body_of_json_is_bounded_and_its_digest_compared(world: World) -> None:
     before, headers = world.stored(), {"Content-Type": "application/json"}
-    large = world.client.post("/v1/teachers", content=b" " * LARGE, headers=headers)
-    assert large.status_code == 413
+    assert post(world, b" " * LARGE).status_code == 413
+    missing = world.client.post("/v1/teachers", json=BODY)
+    assert (missing.status_code, "Content-Digest" in missing.text) == (422, True)
     body = json.dumps(BODY).encode()
     right, wrong = (upload_headers(block) | headers for block in (body, b"{}"))
     assert world.client.post("/v1/teachers", content=body, headers=wrong).status_code == 400
