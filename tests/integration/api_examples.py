@@ -177,9 +177,10 @@ def _agents(lab: Conversation) -> None:
 
 
 def _teacher(lab: Conversation) -> str:
-    body = json.dumps({"name": "digits of another lab", "network": lab_seed.NETWORK}).encode()
-    kept = upload_headers(body, "application/json")
-    lab.ask("POST", "/v1/teachers", content=body, headers=kept)  # whose weights stay there
+    body = {"name": "digits of another lab", "network": lab_seed.NETWORK}
+    sent = httpx.Request("POST", "http://lab", json=body).content
+    digest = {"Content-Digest": upload_headers(sent)["Content-Digest"]}
+    lab.ask("POST", "/v1/teachers", json=body, headers=digest)  # whose weights stay there
     weights = safetensors.numpy.load(lab_seed.weights())
     about = {"name": "digits", "network": json.dumps(lab_seed.NETWORK)}
     block = safetensors.numpy.save(weights, about)
