@@ -9,10 +9,11 @@ from typing import Any
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, func, select
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import InvalidatePoolError, OperationalError
+from sqlalchemy.exc import ArgumentError, InvalidatePoolError, OperationalError
 from sqlalchemy.orm import Session, sessionmaker
 from sqlalchemy.pool import ConnectionPoolEntry
 
+_BACKENDS = ("sqlite", "postgresql")
 BUSY_TIMEOUT = 15.0  # s that a writer waits for another before it fails
 CONNECTIONS = 20  # of one process to PostgreSQL, without those of the job engine
 _IDLE_TIMEOUT = 60.0  # s after which PostgreSQL ends a transaction of a silent client
@@ -103,9 +104,11 @@ def clock(session: Session) -> datetime:
 def make_engine(url: str, connections: int = 50) -> Engine:
     """Create an engine that behaves the same on SQLite and PostgreSQL.
 
-    `connections` bounds those to SQLite.
+    `connections` bounds those to SQLite. Raises ArgumentError for a database of another kind.
     """
     parsed = make_url(url)
+    if parsed.get_backend_name() not in _BACKENDS:
+        raise ArgumentError(f"{parsed.get_backend_name()} is neither SQLite nor PostgreSQL")
     if parsed.get_backend_name() != "sqlite":
         engine = create_engine(
             parsed,
