@@ -2,12 +2,16 @@
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from ltl_core.errors import LayerShapeError
 
+EXTENT_MAX = 2**31 - 1  # of anything that is counted
+VALUE_MAX = 1e30  # of a ceiling or a scale; its products are finite in single precision
+Extent = Annotated[int, Field(gt=0, le=EXTENT_MAX)]
+Margin = Annotated[int, Field(ge=0, le=EXTENT_MAX)]
 Shape = tuple[int, ...]
-Pair = tuple[PositiveInt, PositiveInt]
+Pair = tuple[Extent, Extent]
 Name = Annotated[
     str, Field(min_length=1, max_length=200, pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.\-]*$")
 ]
@@ -23,7 +27,7 @@ class _Layer(BaseModel):
 class _Neurons(_Layer):
     """A layer that ends in a ReLU clipped at `ceiling`; in a student, in neurons that fire."""
 
-    ceiling: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
+    ceiling: Annotated[float, Field(gt=0, le=VALUE_MAX, allow_inf_nan=False)] | None = None
 
 
 class _Matrix(_Neurons):
@@ -36,12 +40,12 @@ class Conv2d(_Matrix):
     """A two-dimensional convolution, padded with zeros."""
 
     kind: Literal["conv2d"] = "conv2d"
-    in_channels: PositiveInt
-    out_channels: PositiveInt
+    in_channels: Extent
+    out_channels: Extent
     kernel: Pair
     stride: Pair = (1, 1)
-    padding: tuple[Annotated[int, Field(ge=0)], Annotated[int, Field(ge=0)]] = (0, 0)
-    groups: PositiveInt = 1
+    padding: tuple[Margin, Margin] = (0, 0)
+    groups: Extent = 1
 
     @model_validator(mode="after")
     def _groups_divide_channels(self) -> "Conv2d":
@@ -68,8 +72,8 @@ class Linear(_Matrix):
     """A matrix product; the input is flattened."""
 
     kind: Literal["linear"] = "linear"
-    in_features: PositiveInt
-    out_features: PositiveInt
+    in_features: Extent
+    out_features: Extent
 
     @property
     def weight_shape(self) -> Shape:

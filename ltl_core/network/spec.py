@@ -5,16 +5,17 @@ from collections.abc import Mapping
 from functools import cached_property
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from ltl_core.errors import NetworkError, UnsupportedLayerError
 from ltl_core.network.graph import INPUT
-from ltl_core.network.layers import KINDS, Layer, Shape, Weighted
+from ltl_core.network.layers import KINDS, VALUE_MAX, Extent, Layer, Shape, Weighted
 from ltl_core.network.stages import Stage, stages_of
 
 LAYERS_MAX = 2_000  # ResNet-1001 has about a thousand
+CHANNELS_MAX = 2**16  # of an input that is scaled
 
-Factor = Annotated[float, Field(allow_inf_nan=False)]
+Factor = Annotated[float, Field(ge=-VALUE_MAX, le=VALUE_MAX, allow_inf_nan=False)]
 
 
 class InputAffine(BaseModel):
@@ -26,8 +27,8 @@ class InputAffine(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    scale: tuple[Factor, ...] = Field(min_length=1)
-    shift: tuple[Factor, ...] = Field(min_length=1)
+    scale: tuple[Factor, ...] = Field(min_length=1, max_length=CHANNELS_MAX)
+    shift: tuple[Factor, ...] = Field(min_length=1, max_length=CHANNELS_MAX)
 
     @model_validator(mode="after")
     def _it_can_be_inverted(self) -> "InputAffine":
@@ -43,7 +44,7 @@ class NetworkSpec(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    input_shape: tuple[PositiveInt, ...] = Field(min_length=1, max_length=3)
+    input_shape: tuple[Extent, ...] = Field(min_length=1, max_length=3)
     layers: tuple[Layer, ...] = Field(min_length=1, max_length=LAYERS_MAX)
     # Left out of the file where there is none: an earlier release reads such a network too.
     input_affine: InputAffine | None = Field(default=None, exclude_if=lambda found: found is None)
