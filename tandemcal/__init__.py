@@ -11,8 +11,8 @@
 | `tandemcal.testing` | the contract tests, for drivers |
 
 The other packages (`ltl_core`, `chip_sim`, `service`) may change in any release. Importing
-`tandemcal` needs neither torch nor the server's packages; `from_torch`, `replace_max_pool` and
-`run_teacher` need torch.
+`tandemcal` needs neither torch nor the server's packages; `from_torch`, `replace_max_pool`,
+`run_teacher` and `TeacherOutput` need torch.
 
 Deprecation: what stands here is deprecated before it is removed. It goes on working for at least
 one minor release, and every use raises a DeprecationWarning that names the replacement and the

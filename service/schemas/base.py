@@ -45,14 +45,8 @@ SEQ_MAX = 2**53 - 1  # of the number of an event; larger ones are no integers in
 Interval = Annotated[float, Field(ge=1, le=10 * 366 * 86_400)]  # s, at most ten years
 
 
-def _fit_for_a_name(text: str) -> str:
-    """Return the text.
-
-    Raises ValueError where a reader would see another one, or none, and where an address such as
-    /v1/chips/NAME would mean another resource.
-    """
-    if "/" in text or text in (".", ".."):
-        raise ValueError("a name stands in addresses: it takes no slash, and is more than dots")
+def _shown_as_it_is(text: str) -> str:
+    """Return the text. Raises ValueError where a reader would see another one, or none."""
     if not text.strip():
         raise ValueError("a name needs a character that is no space")
     if any(unicodedata.category(one) in _HIDDEN or one in _INVISIBLE for one in text):
@@ -77,7 +71,7 @@ _INVISIBLE = frozenset(
         ),
     )
 )
-Title = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_fit_for_a_name)]
+Title = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_shown_as_it_is)]
 SAFETENSORS = "application/vnd.safetensors"  # the media type of every block of tensors
 BYTES = "application/octet-stream"  # what clients that know no safetensors may send and read
 

@@ -140,14 +140,6 @@ def test_a_name_that_does_not_show_as_it_is_is_refused(name: str) -> None:
         TypeAdapter(Title).validate_python(name)
 
 
-@pytest.mark.parametrize("name", ["a/b", "/", ".", ".."])
-def test_a_name_that_no_address_can_hold_is_refused(name: str) -> None:
-    with pytest.raises(ValidationError, match="takes no slash"):
-        TypeAdapter(Title).validate_python(name)
-
-
-@pytest.mark.parametrize(
-    "name", ["bench 1", "Prüfstand №2", "芯片", "chip (old) – 3", "v1.2", "..."]
-)
+@pytest.mark.parametrize("name", ["bench 1", "Prüfstand №2", "芯片", "chip (old) – 3"])
 def test_names_of_any_language_are_accepted(name: str) -> None:
     assert TypeAdapter(Title).validate_python(name) == name

@@ -10,8 +10,10 @@ from service.settings import Settings
 from tests.unit.test_links import ROOT, markdown_files
 
 CLIENT = {"TANDEMCAL_URL", "TANDEMCAL_KEY", "TANDEMCAL_CHAOS", "TANDEMCAL_CHAOS_SEED"}
+BY_SCRIPT = {"TANDEMCAL_DEMO_CHIPS"}  # of examples/fleet_script.py
 KNOWN = (
     CLIENT
+    | BY_SCRIPT
     | {f"TANDEMCAL_{name.upper()}" for name in Settings.model_fields}
     | {f"TANDEMCAL_AGENT_{name.upper()}" for name in AgentSettings.model_fields}
 )

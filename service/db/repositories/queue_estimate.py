@@ -99,13 +99,19 @@ class QueueEstimateRepository:
         if not waiting:
             return {}
         positions = self._positions(waiting)
-        paces = self._paces(sorted({job.chip_id for job in waiting if job.chip_id}), now)
+        paces = self._paces(_CHIPS, waiting, now)
         free = _Pace()
         return {
             job.id: _estimate(job, place, paces.get(str(job.chip_id), free), now)
             for job in waiting
             if (place := positions.get(job.id)) is not None
         }
+
+    def reasons(self, jobs: Sequence[QueuedJob], now: datetime) -> dict[str, str | None]:
+        """Return why each of these jobs that waits does so now, by job id, with one query."""
+        waiting = [job for job in jobs if job.status in WAITING]
+        paces, free = self._paces(_STATES, waiting, now), _Pace()
+        return {job.id: _reason(job, paces.get(str(job.chip_id), free), now) for job in waiting}
 
     def _positions(self, jobs: Sequence[QueuedJob]) -> dict[str, int]:
         """Return places in the queue of each chip: dispatched jobs, then by priority and age."""
@@ -114,13 +120,16 @@ class QueueEstimateRepository:
         asked = {"chips": chips, "jobs": [job.id for job in jobs]}
         return {row.id: row.place for row in self._session.execute(query, asked)}
 
-    def _paces(self, chip_ids: Sequence[str], now: datetime) -> dict[str, "_Pace"]:
-        """Return the pace of each of these chips."""
+    def _paces(
+        self, query: CompoundSelect[Any], jobs: Sequence[QueuedJob], now: datetime
+    ) -> dict[str, "_Pace"]:
+        """Return what the query tells of the chip of each of these jobs."""
+        chip_ids = sorted({job.chip_id for job in jobs if job.chip_id})
         if not chip_ids:
             return {}
         took = defaultdict[str, list[timedelta]](list)
         running, silent = dict[str, datetime | None](), dict[str, str]()
-        for row in self._session.execute(_CHIPS, {"chips": chip_ids, "now": now}):
+        for row in self._session.execute(query, {"chips": chip_ids, "now": now}):
             if row.told == _SILENT:
                 heard, url = row.started_at, row.url
                 silent[row.chip_id] = last_heard_of(url, heard) if url else NO_AGENT
@@ -145,9 +154,13 @@ class _Pace(NamedTuple):
 
 
 def _estimate(job: QueuedJob, place: int, pace: _Pace, now: datetime) -> QueueEstimate:
-    found = Situation(pace.silent, pace.driven, job.held_until, job.called_at)
     start = _start(job, place, pace, now) if job.chip_id and pace.silent is None else None
-    return QueueEstimate(place, start, current_reason(job.reason, found, now))
+    return QueueEstimate(place, start, _reason(job, pace, now))
+
+
+def _reason(job: QueuedJob, pace: _Pace, now: datetime) -> str | None:
+    found = Situation(pace.silent, pace.driven, job.held_until, job.called_at)
+    return current_reason(job.reason, found, now)
 
 
 def _start(job: QueuedJob, place: int, pace: _Pace, now: datetime) -> datetime | None:
@@ -176,13 +189,13 @@ def _places(lanes: ColumnElement[bool]) -> Select[Any]:
 
 
 def _chips() -> CompoundSelect[Any]:
-    """Select what is known of some chips: their last jobs, the one that runs, a silent agent."""
-    past = aliased(Job)
+    """Select what is known of some chips: their last jobs, and their states."""
+    earlier = aliased(Job)
     first = (
-        select(past.id)
-        .where(past.chip_id == Chip.id, _by_chip(past.status) == JobStatus.SUCCEEDED)
-        .where(past.started_at.is_not(None))
-        .order_by(past.id.desc())
+        select(earlier.id)
+        .where(earlier.chip_id == Chip.id, _by_chip(earlier.status) == JobStatus.SUCCEEDED)
+        .where(earlier.started_at.is_not(None))
+        .order_by(earlier.id.desc())
         .offset(_RECENT - 1)
         .limit(1)
         .scalar_subquery()
@@ -190,22 +203,23 @@ def _chips() -> CompoundSelect[Any]:
     chips = select(Chip.id, first.label("first")).where(Chip.id.in_(_CHIP_IDS)).cte("asked")
     succeeded = and_(_by_chip(Job.status) == JobStatus.SUCCEEDED, Job.started_at.is_not(None))
     recent = and_(Job.chip_id == chips.c.id, Job.id >= func.coalesce(chips.c.first, ""))
+    past = select(Job.chip_id, Job.started_at, Job.ended_at, *_told(_PAST))
+    return union_all(past.join(chips, recent).where(succeeded), *_states())
+
+
+def _states() -> tuple[Select[*tuple[Any, ...]], Select[*tuple[Any, ...]]]:
+    """Select of some chips the job that runs, and an agent that is silent."""
+    running = select(Job.chip_id, Job.started_at, Job.ended_at, *_told(_RUNNING))
     silent = silent_chips(bindparam("now", type_=UtcDateTime())).where(Chip.id.in_(_CHIP_IDS))
-    told = silent.with_only_columns(
-        Chip.id, Agent.heartbeat_at, null(), literal(_SILENT), Agent.url
+    heard = (Chip.id, Agent.heartbeat_at, null(), literal(_SILENT), Agent.url)
+    return (
+        running.where(Job.chip_id.in_(_CHIP_IDS), Job.status.in_(ACTIVE)),
+        silent.with_only_columns(*heard),
     )
-    return union_all(
-        select(
-            Job.chip_id,
-            *(Job.started_at, Job.ended_at, literal(_PAST).label("told"), null().label("url")),
-        )
-        .join(chips, recent)
-        .where(succeeded),
-        select(Job.chip_id, Job.started_at, Job.ended_at, literal(_RUNNING), null())
-        .where(Job.chip_id.in_(_CHIP_IDS))
-        .where(Job.status.in_(ACTIVE)),
-        told,
-    )
+
+
+def _told(what: str) -> tuple[ColumnElement[Any], ColumnElement[Any]]:
+    return literal(what).label("told"), null().label("url")
 
 
 def _by_chip(status: ColumnElement[str] | InstrumentedAttribute[str]) -> ColumnElement[str]:
@@ -219,3 +233,4 @@ def _by_chip(status: ColumnElement[str] | InstrumentedAttribute[str]) -> ColumnE
 _PLACES = _places(Job.chip_id.in_(_CHIP_IDS))
 _PLACES_AND_OTHERS = _places(or_(Job.chip_id.in_(_CHIP_IDS), Job.chip_id.is_(None)))
 _CHIPS = _chips()
+_STATES = union_all(*_states())

@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 from service.db.isolation import going_on
 from service.db.repositories.overview import OverviewRepository
 from service.db.repositories.paging import RowPage
-from service.db.repositories.queue_estimate import QueueEstimate, QueueEstimateRepository
+from service.db.repositories.queue_estimate import QueueEstimateRepository
 from service.db.tables import Job
 from service.formatting import DASH, short_id
 from service.jobs.kinds.registry import JobKinds
@@ -59,10 +59,10 @@ def _waiting(row: JobRow, reason: str | None) -> JobRow:
 def _reasons_now(session: Session, jobs: Sequence[Job], now: datetime) -> dict[str, str | None]:
     """Return why the jobs that wait do so now, by their ids."""
     waiting = [job for job in jobs if job.status in WAITING]
-    estimates: Mapping[str, QueueEstimate] = {}
+    reasons: Mapping[str, str | None] = {}
     with going_on():  # a damaged row leaves all of them without a reason, not with an old one
-        estimates = QueueEstimateRepository(session).of(waiting, now)
-    return {job.id: estimates.get(job.id, QueueEstimate()).reason for job in waiting}
+        reasons = QueueEstimateRepository(session).reasons(waiting, now)
+    return {job.id: reasons.get(job.id) for job in waiting}
 
 
 def any_job_row(job: Job, chip: str, kinds: JobKinds, now: datetime) -> JobRow:
