@@ -146,7 +146,11 @@ def calibrate(
     client: Tandemcal, student: StudentView, chips: Sequence[ChipView], console: Console
 ) -> list[JobView]:
     """Calibrate all chips; the service runs as many jobs at once as it has slots."""
-    settings = CalibrationSettings(rule=RuleName.LTL_ONLINE, settle_s=SETTLE_S)
+    settings = CalibrationSettings(
+        rule=RuleName.LTL_ONLINE,
+        settle_s=SETTLE_S,
+        test_samples=None,  # measure all of them: by itself a job stops once it is certain
+    )
     jobs = {chip.name: client.jobs.calibrate(chip.id, student.id, settings) for chip in chips}
     return finished(follow_all(client.jobs, jobs, console))
 
