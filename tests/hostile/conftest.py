@@ -1,5 +1,10 @@
 """The service in this process, as the integration tests have it."""
 
+from collections.abc import Iterator
+
+import pytest
+
+from tests.hostile.webhook_lab import Sending
 from tests.integration.conftest import (
     database,
     database_kind,
@@ -14,6 +19,8 @@ from tests.integration.conftest import (
     warm,
     world,
 )
+from tests.webhook_receiver import Receiver, receiving
+from tests.world import World
 
 __all__ = [
     "database",
@@ -29,3 +36,16 @@ __all__ = [
     "warm",
     "world",
 ]
+
+
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    with receiving(Receiver()) as one:
+        yield one
+
+
+@pytest.fixture
+def sending(world: World) -> Iterator[Sending]:
+    made = Sending(world)
+    yield made
+    made.sender.stop()
