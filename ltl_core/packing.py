@@ -28,9 +28,9 @@ def unpack(data: bytes) -> tuple[dict[str, Tensor], dict[str, str]]:
 
 
 def unpack_file(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """Return the tensors and the text metadata of a block in a file, without reading all of it.
+    """Return the tensors and the text metadata of a block in a file, which is mapped into memory.
 
-    What is read of the tensors is fetched from the file then. Raises CorruptTensorsError.
+    The bytes of a tensor are read from the file when they are used. Raises CorruptTensorsError.
     """
     try:
         with safetensors.safe_open(path, "pt") as block:

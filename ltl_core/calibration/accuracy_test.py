@@ -56,7 +56,7 @@ class AccuracyTest:
 
     @property
     def logits(self) -> Float[Tensor, "sample output"]:
-        """What the chip answered to the first samples when it was measured last, or nothing."""
+        """Logits of the chip on the first samples, as it was measured last; at first none."""
         return self._logits
 
     def measure(self, session: ChipSession) -> Quality:

@@ -180,5 +180,5 @@ class _Meter:
 
     @property
     def logits(self) -> Float[Tensor, "sample output"]:
-        """What was answered to the samples so far."""
+        """Logits of all batches so far."""
         return torch.cat(self._logits)

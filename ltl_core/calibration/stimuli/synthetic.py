@@ -105,8 +105,8 @@ def _pictures(
             shapes(half, channels, side, generator),
         ]
     )
-    left = values[::2, ..., : side[1] // 2]
-    values[::2, ..., -left.shape[-1] :] = left.flip(-1)
+    half_width = side[1] // 2
+    values[::2, ..., side[1] - half_width :] = values[::2, ..., :half_width].flip(-1)
     return values
 
 

@@ -42,6 +42,23 @@ def test_stimuli_are_made_for_inputs_without_neighbourhood(world: World) -> None
     assert 0 < float(made.std()) < world.student.input_full_scale
 
 
+@pytest.mark.parametrize("side", [(1, 9), (9, 1), (1, 1), (2, 3)])
+def test_stimuli_are_made_for_pictures_of_any_size(world: World, side: tuple[int, int]) -> None:
+    layer = Linear(name="out", in_features=2 * side[0] * side[1], out_features=2, fires=False)
+    network = NetworkSpec(input_shape=(2, *side), layers=(layer,))
+    made = synthetic_inputs(world.student._replace(network=network), 30, seed=1)
+    assert made.shape == (30, 2, *side)
+    assert made.isfinite().all()
+    assert 0 < float(made.max()) <= world.student.input_full_scale
+
+
+def test_every_second_picture_is_symmetric(world: World) -> None:
+    made = synthetic_inputs(world.student, 128, seed=1)
+    same = (made == made.flip(-1)).flatten(1).all(1)
+    assert same[::2].all()
+    assert not same[1::2].all()
+
+
 def test_shapes_lie_on_an_empty_background() -> None:
     made = shapes(200, 2, (12, 20), torch.Generator().manual_seed(1))
     assert made.shape == (200, 2, 12, 20)
