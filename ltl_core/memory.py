@@ -4,6 +4,7 @@ They are upper figures. The measured peak of a training is between a half and al
 a test checks for one rule of each kind. What the process itself takes, with torch, is among them.
 """
 
+from importlib.metadata import version
 from typing import NamedTuple
 
 from ltl_core.at_once import NUMBERS_AT_ONCE, NUMBERS_FITTED, STEPS_AT_ONCE
@@ -13,7 +14,9 @@ from ltl_core.network.spec import NetworkSpec
 from ltl_core.network.stages import Stage
 from ltl_core.settings import CalibrationSettings, MethodName, RuleName, TrainingSettings
 
-_PROCESS = 320 * 2**20  # torch and what it loads for its optimisers
+_TORCH = 320 * 2**20  # torch and what it loads for its optimisers
+_CUDA = 160 * 2**20  # what the libraries add that every other build loads: 142 MiB of torch 2.13
+_PROCESS = _TORCH if version("torch").endswith("+cpu") else _TORCH + _CUDA
 _SLICE_BYTES = 12  # of each number that is worked on at once: rows, membranes and deltas
 _MEASURED_AT_ONCE = 256  # samples
 _PER_WEIGHT = 48  # bytes: weights, latent weights, gradients, codes, two moments of Adam
