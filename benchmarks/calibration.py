@@ -56,7 +56,8 @@ from ltl_core.teaching.targets import Samples, TargetSet, evenly_spaced_indices
 from ltl_core.training.training import Training
 from service.bench.simulated import spec_of
 
-PRESETS = ("pcm", "hermes", "reram", "harsh")
+HARSH = "harsh"
+PRESETS = ("pcm", "hermes", "reram", HARSH)
 FASHION = "fashion-mnist"
 FIRST_SEED, CHIPS = 301, 10
 SETTLE_S = 60.0
@@ -67,33 +68,40 @@ QUICK_TEST = 1000
 class Experiment(NamedTuple):
     """One way to calibrate; the harsh chips may have more samples."""
 
-    mild: Mapping[str, Any]
+    mild: Mapping[str, Any] | None  # None: for harsh chips alone
     harsh: Mapping[str, Any]
     variant: str = ""  # of the chips, behind the name of their preset
 
+    def is_for(self, preset: str) -> bool:
+        """Return whether chips of this preset are calibrated so."""
+        return preset == HARSH or self.mild is not None
+
     def settings(self, preset: str) -> CalibrationSettings:
         """Return the settings for a chip of this preset."""
-        given = dict(self.harsh if preset == "harsh" else self.mild)
-        budget = Budget(samples=given.pop("samples"), distinct=given.pop("distinct", None))
+        given = dict(self.harsh if preset == HARSH or self.mild is None else self.mild)
+        budget = Budget(**{name: given.pop(name) for name in _BUDGETS if name in given})
         # The budget is used up: the table says what it brings, not when a target is met.
         return CalibrationSettings(budget=budget, target_points=None, test_samples=1, **given)
 
 
+_BUDGETS = ("samples", "distinct", "cell_writes_per_cell")
 _NO_CELL = {"stages": (StageName.TUNE, StageName.TRIMS)}
 _SIDE = {"stages": (StageName.TUNE, StageName.TRIMS, StageName.SIDE)}
 _UNTUNED = {"stages": (StageName.TRIMS, StageName.CELLS)}
 _LAB = {"data": Data.LAB}
 _MADE = {"data": Data.SYNTHETIC}
 _MILD, _HARSH = {"samples": 1000, "distinct": 100}, {"samples": 2000, "distinct": 500}
+_FRONTIER = {f"writes-{most}": {"cell_writes_per_cell": most} for most in (0.05, 0.1, 0.2)}
 EXPERIMENTS: Mapping[str, Experiment] = MappingProxyType(
     {
         "hundred": Experiment(_MILD, _HARSH),
         "ten": Experiment({**_MILD, "distinct": 10}, {**_HARSH, "distinct": 10}),
         "synthetic": Experiment({"samples": 1000, **_MADE}, {"samples": 2000, **_MADE}),
         "no-cell": Experiment({**_MILD, **_NO_CELL}, {**_HARSH, **_NO_CELL}),
-        "side": Experiment({**_MILD, **_SIDE}, {**_HARSH, **_SIDE}, "-side"),
+        "side": Experiment(None, {**_HARSH, **_SIDE}, "-side"),
         "untuned": Experiment({**_MILD, **_UNTUNED}, {**_HARSH, **_UNTUNED}),
         "lab-alone": Experiment({**_MILD, **_LAB}, {**_HARSH, **_LAB}),
+        **{name: Experiment(None, {**_HARSH, **most}) for name, most in _FRONTIER.items()},
     }
 )
 
@@ -232,7 +240,7 @@ def _measured(task: Task, options: argparse.Namespace, done: Sequence[Row]) -> I
     for seed in range(FIRST_SEED, FIRST_SEED + options.chips):
         for preset in options.presets:
             for name in options.experiments:
-                if (name, preset, seed) in have:
+                if (name, preset, seed) in have or not EXPERIMENTS[name].is_for(preset):
                     continue
                 if (preset, seed) not in before:
                     before[preset, seed] = measured_before(task, preset, seed)

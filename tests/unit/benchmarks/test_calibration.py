@@ -64,6 +64,14 @@ def test_other_tasks_have_limits_of_their_own() -> None:
     assert len(complaints_about([harsh._replace(after=84.5)], ELSEWHERE)) == 2
 
 
+def test_few_writes_have_a_limit_of_the_median_alone() -> None:
+    few = GOOD._replace(preset="harsh", experiment="writes-0.2", before=20.0, after=88.0)
+    bad = few._replace(after=30.0)
+    assert complaints_about([few, few, bad]) == []
+    (found,) = complaints_about([few, bad, bad])
+    assert "in the median, 0.93 wanted" in found
+
+
 def test_a_chip_that_lost_nothing_has_nothing_to_recover() -> None:
     assert "0.953 recovered" in sentence_of(GOOD)
     unhurt = GOOD._replace(before=GOOD.golden)
@@ -86,3 +94,10 @@ def test_no_experiment_uses_labels_and_one_uses_no_sample_of_the_lab() -> None:
     assert all(of.targets == "golden" for of in settings.values())
     assert settings["synthetic"].data is Data.SYNTHETIC
     assert settings["ten"].budget.distinct == 10
+
+
+def test_side_weights_and_few_writes_are_for_harsh_chips_alone() -> None:
+    alone = {name for name, of in EXPERIMENTS.items() if not of.is_for("pcm")}
+    assert alone == {"side", "writes-0.05", "writes-0.1", "writes-0.2"}
+    assert all(of.is_for("harsh") for of in EXPERIMENTS.values())
+    assert EXPERIMENTS["writes-0.1"].settings("harsh").budget.cell_writes_per_cell == 0.1
