@@ -60,7 +60,9 @@ class FingerprintNotFoundError(NotFoundError):
 class PolicyNotFoundError(NotFoundError):
     """The chip has no policy."""
 
-    what = "policy for chip"
+    def __init__(self, chip_id: str) -> None:
+        super().__init__(chip_id)
+        self.args = (f"Chip {chip_id} has no policy; set one first.",)
 
 
 class JobNotFoundError(NotFoundError):

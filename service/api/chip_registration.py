@@ -10,7 +10,7 @@ from uuid_utils import uuid7
 from chip_sim.spec import info_of
 from ltl_core.chip_info import info_to_json
 from service.api.context import Context
-from service.api.errors import invalid_fields
+from service.api.field_errors import invalid_fields
 from service.api.threads import run_in
 from service.bench.drivers import find_driver, is_driver
 from service.bench.opening import Opened, open_in_child

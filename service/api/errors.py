@@ -2,7 +2,7 @@
 
 import errno
 import traceback
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from typing import Any, NamedTuple, cast
 from urllib.parse import quote
@@ -11,13 +11,13 @@ import structlog
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, RedirectResponse, Response
-from pydantic import ValidationError
 from sqlalchemy.exc import DataError, IntegrityError
 from starlette.exceptions import HTTPException
 
 from chip_sim.errors import UnknownPresetError
 from ltl_core import errors as core
 from service import errors, request_errors
+from service.api.field_errors import errors_of_request, place_of
 from service.api.methods import methods_of
 from service.api.problem_size import within_limits
 from service.db.outage import AWAY
@@ -136,21 +136,6 @@ def problem(
     return JSONResponse(content, kind.status, dict(headers or {}), media_type=MEDIA_TYPE)
 
 
-def field_errors(found: Iterable[Mapping[str, Any]], prefix: str = "") -> list[FieldError]:
-    """Convert pydantic's errors of a body to JSON pointers (RFC 6901) with messages."""
-    return [
-        FieldError(pointer=prefix + _pointer(error["loc"]), message=error["msg"]) for error in found
-    ]
-
-
-def invalid_fields(error: ValidationError, prefix: str) -> request_errors.InvalidFieldsError:
-    """Return pydantic's errors of a part of the request, which begins at the pointer `prefix`."""
-    found = field_errors(error.errors(), prefix)
-    return request_errors.InvalidFieldsError(
-        *(request_errors.FieldProblem(one.pointer or "", one.message) for one in found)
-    )
-
-
 def answer_to(request: Request, error: Exception) -> Response:
     """Return the answer to an error of the table."""
     kind = kind_of(error)
@@ -167,8 +152,8 @@ async def _known(request: Request, error: Exception) -> Response:
 
 async def _invalid(request: Request, error: Exception) -> Response:
     invalid = cast(RequestValidationError, error)
-    found = [_field_error(one, invalid.body) for one in invalid.errors()]
-    named = "; ".join(f"{one.pointer or one.parameter}: {one.message}" for one in found[:5])
+    found = errors_of_request(invalid)
+    named = "; ".join(f"{place_of(one)}: {one.message}" for one in found[:5])
     return problem(
         request,
         _INVALID,
@@ -274,21 +259,3 @@ def _is_plain(value: object) -> bool:
     if isinstance(value, tuple | list):
         return all(_is_plain(item) for item in value)
     return isinstance(value, str | int | float | None)
-
-
-def _field_error(error: Mapping[str, Any], body: object) -> FieldError:
-    place, *inside = error["loc"]
-    if place == "body":
-        return FieldError(pointer=_pointer(_without_tags(inside, body)), message=error["msg"])
-    return FieldError(parameter=".".join(map(str, inside)), message=error["msg"])
-
-
-def _without_tags(location: Sequence[str | int], body: object) -> list[str | int]:
-    """Drop the tag of a union, which pydantic's location has and the body has not."""
-    if isinstance(body, Mapping) and location and location[0] == body.get("kind"):
-        return list(location[1:])
-    return list(location)
-
-
-def _pointer(location: Sequence[str | int]) -> str:
-    return "".join(f"/{str(part).replace('~', '~0').replace('/', '~1')}" for part in location)

@@ -10,7 +10,7 @@ from ltl_core.teaching.checking import check_weights
 from service.api.auth import OPERATE, READ, ActorDep
 from service.api.conditional import IfMatch, require_match
 from service.api.context import Context, ContextDep, NamedPageDep, utc_now
-from service.api.errors import invalid_fields
+from service.api.field_errors import invalid_fields
 from service.api.idempotency import (
     IdempotentRequest,
     Made,

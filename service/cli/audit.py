@@ -29,6 +29,8 @@ Known = Annotated[
     str | None, typer.Option(help="NUMBER:SHA256 of an earlier check: the trail has to contain it.")
 ]
 
+_NO_EVENT = "There is no such event."
+
 
 @audit_app.command("list")
 def list_events(
@@ -52,7 +54,7 @@ def list_events(
         )
         for one in found
     ]
-    show_table(["Time", Column("Action", words=True), "Subject", "Key", "Address"], rows)
+    show_table(["Time", Column("Action", words=True), "Subject", "Key", "Address"], rows, _NO_EVENT)
 
 
 @audit_app.command()

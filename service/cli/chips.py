@@ -50,6 +50,10 @@ SetPolicy = Annotated[
     Path | None, typer.Option("--set", help="JSON file with a policy, - for standard input.")
 ]
 Drop = Annotated[bool, typer.Option("--drop", help="Delete the policy.")]
+_NO_CHIP = (
+    "There is no chip yet: tandemcal chips register NAME --preset pcm makes a simulated one, "
+    "tandemcal agent serves yours."
+)
 
 
 @chips_app.command("list")
@@ -74,7 +78,8 @@ def list_chips(
         for c in found
     ]
     figures = [Column(title, figures=True) for title in _FIGURES]
-    show_table([Column("Chip", words=True), "Health", "State", *figures], rows)
+    none = _NO_CHIP if health is None else f"There is no chip of the health {health}."
+    show_table([Column("Chip", words=True), "Health", "State", *figures], rows, none)
 
 
 @chips_app.command()

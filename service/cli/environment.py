@@ -1,6 +1,5 @@
 """Settings from the environment: a bad one is a sentence, and a misspelt name is pointed out."""
 
-import os
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from difflib import get_close_matches
@@ -10,7 +9,7 @@ from pydantic import ValidationError
 from pydantic_settings import SettingsError
 
 from service.bench.agent.settings import AgentSettings
-from service.cli.client import complain, fail
+from service.cli.client import fail
 from service.settings import Settings
 
 _PREFIX, _AGENT_PREFIX = "TANDEMCAL_", "TANDEMCAL_AGENT_"
@@ -56,8 +55,6 @@ def _ending(name: str) -> str:
 
 @contextmanager
 def _said_plainly(prefix: str) -> Iterator[None]:
-    for sentence in unknown_variables(os.environ):
-        complain(sentence)
     try:
         yield
     except ValidationError as error:

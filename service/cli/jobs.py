@@ -1,7 +1,7 @@
 """`tandemcal jobs`: list, show, submit, watch, cancel and retry jobs, and print their logs."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any
@@ -40,6 +40,8 @@ RequestFile = Annotated[
     Path, typer.Argument(help="JSON file with a request of POST /v1/jobs, - for standard input.")
 ]
 
+_NO_JOB = "There is no such job; tandemcal chips calibrate CHIP submits one."
+
 
 @jobs_app.command("list")
 def list_jobs(
@@ -71,7 +73,7 @@ def list_jobs(
         *("Job", "Kind", Column("Chip", words=True), Column("Status", words=True)),
         *(Column("Place", figures=True), "Start", Column("Reason or result", words=True)),
     ]
-    show_table(columns, rows)
+    show_table(columns, rows, _NO_JOB)
 
 
 @jobs_app.command()
@@ -88,11 +90,12 @@ def show(job: Job, url: Url = DEFAULT_URL, key: Key = "", as_json: AsJson = Fals
             *(("job", found.id), ("kind", found.kind), ("status", found.status)),
             *(("state", words_about(found)), ("reason", found.reason)),
             ("chip", found.chip_id and names[found.chip_id]),
-            *(("student", found.student_id), ("target set", found.target_set_id)),
+            ("student", found.student_id and short_id(found.student_id)),
+            ("target set", found.target_set_id and short_id(found.target_set_id)),
             *(("place", found.queue_position), ("starts", local_time(found.expected_start))),
             *(("created", local_time(found.created_at)), ("started", local_time(found.started_at))),
             *(("ended", local_time(found.ended_at)), ("attempt", found.attempt)),
-            *(("spent", _json(found.spent)), ("result", _json(_short(found.result)))),
+            *(("spent", _words(found.spent)), ("result", _words(found.result))),
         ]
     )
 
@@ -185,15 +188,19 @@ def _names_of_chips(client: Tandemcal, jobs: Sequence[JobView]) -> dict[str, str
     return {chip_id: client.chips.get(chip_id).name for chip_id in ids}
 
 
-def _short(result: Mapping[str, Any] | None) -> dict[str, Any]:
-    """Return the plain figures of a result; --json shows the long parts too."""
-    return {name: value for name, value in (result or {}).items() if _is_plain(value)}
+def _words(found: Mapping[str, Any] | None) -> str | None:
+    """Return the plain figures in words, and those of a part under its name; --json shows all."""
+    return ", ".join(_figures(found or {})) or None
 
 
-def _is_plain(value: Any) -> bool:
-    within = value.values() if isinstance(value, Mapping) else [value]
-    return not any(isinstance(one, Mapping | list) for one in within)
-
-
-def _json(found: Mapping[str, Any] | None) -> str | None:
-    return None if not found else json.dumps(found)
+def _figures(found: Mapping[str, Any], part: str = "") -> Iterator[str]:
+    for name, value in found.items():
+        called = f"{part}{name.replace('_', ' ')}"
+        if isinstance(value, Mapping) and not part:
+            yield from _figures(value, f"{called} ")
+        elif isinstance(value, bool):
+            yield f"{called} {'yes' if value else 'no'}"
+        elif isinstance(value, int | str):
+            yield f"{called} {value}"
+        elif isinstance(value, float):
+            yield f"{called} {value:.4g}"

@@ -4,6 +4,7 @@ Modules that need the packages of the server are imported where they are used: t
 client work without those packages.
 """
 
+import os
 import sys
 from typing import Annotated, NoReturn
 
@@ -73,8 +74,21 @@ Version = Annotated[
 
 
 @app.callback()
-def _options(version: Version = False) -> None:
+def _options(version: Version = False) -> None:  # noqa: ARG001 (its callback ends the command)
     """Calibrates mixed-signal spiking chips with the chip in the loop."""
+    for sentence in _misspelt_variables():
+        complain(sentence)
+
+
+def _misspelt_variables() -> list[str]:
+    """Return a sentence for each variable of ours that nothing reads."""
+    if not any(name.upper().startswith("TANDEMCAL_") for name in os.environ):
+        return []
+    try:
+        from service.cli.environment import unknown_variables
+    except ModuleNotFoundError:  # a client alone does not know the settings of the service
+        return []
+    return unknown_variables(os.environ)
 
 
 def _print_version(*, asked: bool) -> None:

@@ -31,6 +31,8 @@ Student = Annotated[str, typer.Argument(help="Id or short id of the student, or 
 OutFile = Annotated[Path, typer.Option(help="File to write.")]
 AsNir = Annotated[bool, typer.Option("--nir", help="Write a NIR file, for other frameworks.")]
 _MINUTE = "%Y-%m-%d %H:%M"
+_NO_TEACHER = "There is no teacher yet: lab.teachers.upload(NAME, MODEL, ...) in Python brings one."
+_NO_STUDENT = "There is no student yet: a job of the kind train makes one."
 
 
 @teachers_app.command("list")
@@ -42,7 +44,7 @@ def list_teachers(url: Url = DEFAULT_URL, key: Key = "", as_json: AsJson = False
         show_json(found)
         return
     rows = [(short_id(t.id), t.name, _held(t), local_time(t.created_at, _MINUTE)) for t in found]
-    show_table(["Teacher", Column("Name", words=True), "Weights", "Uploaded"], rows)
+    show_table(["Teacher", Column("Name", words=True), "Weights", "Uploaded"], rows, _NO_TEACHER)
 
 
 @teachers_app.command("show")
@@ -92,7 +94,14 @@ def list_students(url: Url = DEFAULT_URL, key: Key = "", as_json: AsJson = False
         for s in found
     ]
     figures = [Column(title, figures=True) for title in ("Teacher's", "Golden")]
-    show_table(["Student", Column("Teacher", words=True), "Rule", *figures, "Trained"], rows)
+    columns: list[Column | str] = [
+        "Student",
+        Column("Teacher", words=True),
+        "Rule",
+        *figures,
+        "Trained",
+    ]
+    show_table(columns, rows, _NO_STUDENT)
 
 
 @students_app.command("show")

@@ -21,13 +21,20 @@ class Column(NamedTuple):
     figures: bool = False  # aligned to the right
 
 
-def show_table(columns: Sequence[Column | str], rows: Iterable[Sequence[object]]) -> None:
-    """Print a table; a value that is None is shown as a dash.
+def show_table(
+    columns: Sequence[Column | str],
+    rows: Iterable[Sequence[object]],
+    none: str = "There is nothing to show.",
+) -> None:
+    """Print a table; a value that is None is shown as a dash. Without a row, print `none`.
 
     It fits the terminal, or 80 columns in a file, unless its ids and figures alone are wider.
     """
     described = [one if isinstance(one, Column) else Column(one) for one in columns]
     cells = [[DASH if value is None else str(value) for value in row] for row in rows]
+    if not cells:
+        Console(markup=False, highlight=False).print(none, soft_wrap=True)
+        return
     table = Table(box=box.SIMPLE, pad_edge=False, padding=(0, _GAP - 1, 0, 0))
     least = 0
     for number, column in enumerate(described):

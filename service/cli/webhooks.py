@@ -53,7 +53,8 @@ def list_webhooks(url: Url = DEFAULT_URL, key: Key = "", as_json: AsJson = False
         for one in found
     ]
     address, error = Column("Address", words=True), Column("Error", words=True)
-    show_table(["Webhook", address, "State", "Delivered", error], rows)
+    columns: list[Column | str] = ["Webhook", address, "State", "Delivered", error]
+    show_table(columns, rows, "There is no webhook yet: tandemcal webhooks make URL makes one.")
 
 
 @webhooks_app.command()

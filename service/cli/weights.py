@@ -37,8 +37,16 @@ def list_weights(
         for v in found
     ]
     figures = [Column(title, figures=True) for title in ("Golden", "Before", "After")]
-    version = Column("Version", figures=True)
-    show_table([version, Column("Rule", words=True), *figures, "Job", "Published", "SHA-256"], rows)
+    version = Column("No.", figures=True)
+    columns: list[Column | str] = [
+        version,
+        Column("Rule", words=True),
+        *figures,
+        "Job",
+        "Published",
+        "SHA-256",
+    ]
+    show_table(columns, rows, f"The chip {chip} has no version yet: calibrate it.")
 
 
 @weights_app.command()

@@ -66,11 +66,14 @@ def problem_of(response: httpx.Response) -> TandemcalError:
 
 
 def _sentence(detail: str, errors: object) -> str:
+    """Return the detail, and what it does not say yet of the single errors."""
     if not isinstance(errors, list):
         return detail
-    parts = [
-        f"{entry.get('pointer', '')}: {entry.get('message', '')}"
-        for entry in errors
-        if isinstance(entry, dict)
-    ]
+    entries = [entry for entry in errors if isinstance(entry, dict)]
+    said = [(_place(entry), str(entry.get("message", ""))) for entry in entries]
+    parts = [f"{place}: {message}" for place, message in said if message not in detail]
     return f"{detail} ({'; '.join(parts)})" if parts else detail
+
+
+def _place(entry: Problem) -> str:
+    return str(entry.get("pointer") or entry.get("parameter") or "the body")

@@ -39,6 +39,17 @@ def test_bad_settings_are_refused(world: World, bad: dict[str, Any], pointer: st
     assert world.stored() == before
 
 
+@pytest.mark.parametrize("kind", ["dance", None])
+def test_a_kind_that_is_wrong_or_absent_is_the_field_that_is_named(
+    world: World, kind: str | None
+) -> None:
+    body = {name: value for name, value in calibration(world).items() if name != "kind"}
+    answer = post(world, body if kind is None else {**body, "kind": kind})
+    assert answer.status_code == 422
+    assert [error["pointer"] for error in answer.json()["errors"]] == ["/kind"]
+    assert "send the request again: /kind: " in answer.json()["detail"]
+
+
 @pytest.mark.parametrize("missing", ["chip_id", "student_id"])
 def test_an_unknown_part_is_refused(world: World, missing: str) -> None:
     body = calibration(world) | {missing: "nowhere"}

@@ -67,6 +67,8 @@ def test_a_chip_is_registered_calibrated_and_listed(tandemcal: Command, tmp_path
     assert job["settings"]["budget"]["samples"] == 64
     shown = tandemcal("jobs", "show", short_id(job["id"]))
     assert "bench-pcm" in shown.stdout
+    assert "accuracy golden 0." in shown.stdout
+    assert "{" not in shown.stdout  # words; --json shows JSON
     assert printed(tandemcal("jobs", "list", "--chip", "bench-pcm", "--json"))[0] == job
 
 
@@ -93,7 +95,9 @@ def test_a_probe_says_how_far_a_chip_has_drifted(
         done = tandemcal(*words, "drifts")
         assert done.exit_code == 0, done.output
         assert re.search(r"drift score \d+\.\d\d, health \w+", done.stdout)
-    assert "1 " in tandemcal("weights", "list", "drifts").stdout
+    versions = tandemcal("weights", "list", "drifts").stdout
+    assert "1 " in versions
+    assert max(map(len, versions.splitlines())) <= 80
     [found, *_] = printed(tandemcal("weights", "diff", "drifts", "1", "1", "--json"))
     assert (found["entries"] > 0, found["changed"]) == (True, 0)
 

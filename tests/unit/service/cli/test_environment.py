@@ -80,6 +80,17 @@ def test_a_misspelt_setting_is_named_and_the_command_goes_on(
     assert "is up to date" in done.output.replace("\n", " ")
 
 
+@pytest.mark.usefixtures("_folder")
+@pytest.mark.parametrize("command", [["chips"], ["doctor"]])
+def test_commands_of_the_client_name_misspelt_settings_too(
+    command: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TANDEMCAL_PROT", "8123")
+    assert "No setting is named TANDEMCAL_PROT" in run([*command, "--url", "http://x."]).output
+    monkeypatch.delenv("TANDEMCAL_PROT")
+    assert "No setting is named" not in run([*command, "--url", "http://x."]).output
+
+
 def test_only_variables_of_ours_that_nothing_reads_are_named() -> None:
     read = ["TANDEMCAL_PORT", "tandemcal_port", "TANDEMCAL_AGENT_PORT", "TANDEMCAL_URL"]
     assert unknown_variables([*read, "PATH", "TANDEMCALL"]) == []

@@ -21,6 +21,11 @@ def test_words_are_folded_and_ids_are_not(
     assert " ".join(" ".join(line[9:].split()) for line in shown[2:]) == sentence
 
 
+def test_a_table_without_a_row_is_a_sentence(capsys: pytest.CaptureFixture[str]) -> None:
+    show_table(["Job", "Chip"], [], "There is no job yet.")
+    assert lines(capsys) == ["There is no job yet."]
+
+
 def test_figures_that_are_wider_than_the_terminal_are_whole(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
