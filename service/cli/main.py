@@ -32,6 +32,7 @@ from service.cli.jobs import jobs_app
 from service.cli.keys import keys_app
 from service.cli.networks import students_app, teachers_app
 from service.cli.plots import chip_app
+from service.cli.target_sets import targets_app
 from service.cli.webhooks import webhooks_app
 from service.cli.weights import weights_app
 from service.version import code_version
@@ -44,6 +45,7 @@ app = typer.Typer(
 app.add_typer(chips_app, name="chips")
 app.add_typer(jobs_app, name="jobs")
 app.add_typer(teachers_app, name="teachers")
+app.add_typer(targets_app, name="targets")
 app.add_typer(students_app, name="students")
 app.add_typer(weights_app, name="weights")
 app.add_typer(chip_app, name="chip")

@@ -1,4 +1,4 @@
-"""Finds what is named: chips, jobs, students and teachers by id, by short id, or by name."""
+"""Finds what is named: chips, jobs and networks by id, by short id, or by name."""
 
 import re
 from collections.abc import Callable, Iterable
@@ -9,12 +9,12 @@ from service.client.errors import TandemcalError
 from service.client.transport import Transport
 from service.formatting import short_id
 from service.schemas.jobs import JobView
-from service.schemas.resources import ChipView, StudentView, TeacherItem
+from service.schemas.resources import ChipView, StudentView, TargetSetItem, TeacherItem
 
 SEARCHED = 2000  # newest resources among which a short id is looked for
 _WHOLE = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 _SHORT = re.compile(r"[0-9a-f]{8}", re.IGNORECASE)
-Found = TypeVar("Found", ChipView, JobView, StudentView, TeacherItem)
+Found = TypeVar("Found", ChipView, JobView, StudentView, TargetSetItem, TeacherItem)
 
 
 class Lookup:
@@ -47,6 +47,13 @@ class Lookup:
             return word
         every = self._transport.every("/v1/teachers", TeacherItem)
         return self._one("teacher", word, every, lambda teacher: teacher.name == word)
+
+    def target_set(self, word: str) -> str:
+        """Return the id of a target set: by its id, its short id or its name, the newest of it."""
+        if _WHOLE.fullmatch(word):
+            return word
+        every = self._transport.every("/v1/target-sets", TargetSetItem)
+        return self._one("target set", word, every, lambda found: found.name == word)
 
     def student(self, word: str) -> str:
         """Return the id of a student: by its id or its short id, or the newest of a teacher."""

@@ -155,25 +155,31 @@ class TargetSets:
 
         Raises JobEndedError if the job that runs the teacher does not succeed.
         """
-        missing = set(self.get(target_set_id).missing)
+        found = self.get(target_set_id)
+        missing = set(found.missing)
         for chunk in cut(splits._asdict(), chunk_samples):
             if chunk.number in missing:
                 self._transport.send(
                     "PUT",
-                    f"/v1/target-sets/{target_set_id}/chunks/{chunk.number}",
+                    f"/v1/target-sets/{found.id}/chunks/{chunk.number}",
                     params={"split": chunk.split},
                     content=chunk.block,
                     headers=upload_headers(chunk.block),
                 )
-        return self._collect(target_set_id)
+        return self._collect(found.id)
 
     def get(self, target_set_id: str) -> TargetSetView:
-        """Return one target set. Raises TandemcalError if there is none of this id."""
-        return self._transport.get(f"/v1/target-sets/{target_set_id}", TargetSetView)
+        """Return one target set, by id, short id or name, which means the newest.
+
+        Raises TandemcalError if there is none.
+        """
+        found = self._lookup.target_set(target_set_id)
+        return self._transport.get(f"/v1/target-sets/{found}", TargetSetView)
 
     def delete(self, target_set_id: str) -> None:
         """Delete a target set. Raises TandemcalError (409) if a student or an open job uses it."""
-        self._transport.send("DELETE", f"/v1/target-sets/{target_set_id}")
+        found = self._lookup.target_set(target_set_id)
+        self._transport.send("DELETE", f"/v1/target-sets/{found}")
 
     def list(self, *, sort: str | None = None) -> Iterator[TargetSetItem]:
         """Yield all target sets, newest first, or by `sort`, such as name.

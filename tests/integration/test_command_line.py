@@ -102,6 +102,17 @@ def test_a_probe_says_how_far_a_chip_has_drifted(
     assert (found["entries"] > 0, found["changed"]) == (True, 0)
 
 
+def test_a_target_set_is_listed_shown_and_deleted(service: Service, tandemcal: Command) -> None:
+    [teacher, *_] = printed(tandemcal("teachers", "--json"))
+    body = {"name": "half", "teacher_id": teacher["id"], "chunks": 3, "percentile": 99.0}
+    made = service.http.post("/v1/target-sets", json=body).json()
+    listed = tandemcal("targets").stdout
+    assert re.search(rf"{short_id(made['id'])} +half +{teacher['name']} +\w+ +0 of 3", listed)
+    assert re.search(r"missing +0, 1, 2\n", tandemcal("targets", "show", "half").stdout)
+    assert tandemcal("targets", "delete", short_id(made["id"])).exit_code == 0
+    assert tandemcal("targets", "show", "half").exit_code == 3
+
+
 @pytest.mark.parametrize(
     ("words", "code"),
     [

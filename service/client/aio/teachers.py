@@ -90,7 +90,7 @@ class AsyncTargetSets:
         )
 
     async def get(self, target_set_id: str) -> TargetSetView:
-        """Return one target set. Raises TandemcalError if there is none of this id."""
+        """Return one target set, by id, short id or name, which means the newest."""
         return await self._threads.call(self._client.get, target_set_id)
 
     async def delete(self, target_set_id: str) -> None:

@@ -26,9 +26,10 @@ _INTRODUCTION = """\
 
 Commands of a client find the service by `--url` or `TANDEMCAL_URL`, and their key by `--key`,
 `TANDEMCAL_KEY`, or in the data folder of a service on the same machine. Chips are named by name, id
-or short id (the last 8 characters), jobs by id or short id, students by id, short id or the name of
-their teacher, which means the newest. `--json` prints what the HTTP API answers. `tandemcal
---install-completion` completes commands in the shell.
+or short id (the last 8 characters), jobs by id or short id, teachers and target sets like chips,
+students by id, short id or the name of their teacher; of several of a name the newest is meant.
+`--json` prints what the HTTP API answers. `tandemcal --install-completion` completes commands in
+the shell.
 
 | exit code | meaning |
 |---|---|
