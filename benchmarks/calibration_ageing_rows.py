@@ -140,7 +140,7 @@ def _missed(name: str, preset: str, group: Sequence[AgeingRow]) -> list[str]:
         limit = REGAINED[preset]
         if middle < limit.median:
             found.append(f"{who}: {middle:.2f} regained in the median, {limit.median} wanted.")
-        if worst < limit.worst:
+        if limit.worst is not None and worst < limit.worst:
             found.append(f"{who}: {worst:.2f} regained at worst, {limit.worst} wanted.")
     behind, most = median(row.behind for row in group), BEHIND.get(preset, BEHIND_OTHERS)
     if name == "trims" and behind > most:

@@ -9,9 +9,9 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
+from service.damage_errors import ArtifactCorruptError, ArtifactMissingError
 from service.digests import sha256_hex
 from service.disk_space import is_full
-from service.errors import ArtifactCorruptError, ArtifactMissingError
 
 _ABANDONED = 24 * 3600.0  # s without a write after which an upload is taken for unfinished
 _CHECKED_FOR = 24 * 3600.0  # s for which a checked file need not be read as a whole again

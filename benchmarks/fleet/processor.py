@@ -7,7 +7,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from service.artifacts import ArtifactStore
-from service.db.repositories.jobs import JobFilter, JobRepository
+from service.db.repositories.job_conditions import JobFilter
+from service.db.repositories.jobs import JobRepository
 from service.db.repositories.paging import PageRequest
 from service.db.session import Database
 from service.jobs.attempts.describe import Describer

@@ -22,7 +22,8 @@ from service.db.migrate import upgrade
 from service.db.repositories.chips import ChipFilter, ChipRepository
 from service.db.repositories.deadlines import DeadlineRepository
 from service.db.repositories.dispatches import DispatchRepository
-from service.db.repositories.jobs import JobFilter, JobRepository
+from service.db.repositories.job_conditions import JobFilter
+from service.db.repositories.jobs import JobRepository
 from service.db.repositories.overview import OverviewRepository
 from service.db.repositories.paging import PageRequest
 from service.db.repositories.policies import PolicyRepository

@@ -55,6 +55,12 @@ class AccuracyTest:
         return self._test.samples
 
     @property
+    def are_values(self) -> bool:
+        """Whether the student's outputs are values, not classes."""
+        labels = self._test.samples.labels
+        return labels is not None and labels.is_floating_point()
+
+    @property
     def logits(self) -> Float[Tensor, "sample output"]:
         """Logits of the chip on the first samples, as it was measured last; at first none."""
         return self._logits
@@ -75,9 +81,8 @@ class AccuracyTest:
         return found.quality._replace(accuracy=min(max(accuracy, 0.0), 1.0))
 
     def _is_enough(self, right: Bool[Tensor, " sample"]) -> bool:
-        labels, count = self._test.samples.labels, len(right)
-        are_values = labels is not None and labels.is_floating_point()
-        if self._of_all or are_values or not _LEAST <= count < self._test.size:
+        count = len(right)
+        if self._of_all or self.are_values or not _LEAST <= count < self._test.size:
             return False
         differences = self._differences(right)
         error = float(differences.std(correction=0)) / math.sqrt(count)

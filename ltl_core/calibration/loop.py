@@ -7,7 +7,7 @@ from ltl_core.calibration.abilities import check_chip, has_trims
 from ltl_core.calibration.accuracy_test import AccuracyTest, accuracy_test
 from ltl_core.calibration.chip_session import ChipSession
 from ltl_core.calibration.drift_stage import InForce
-from ltl_core.calibration.judge import Judge, Judgement
+from ltl_core.calibration.judge import Judgement
 from ltl_core.calibration.methods.method import (
     BatchQuality,
     LearningStep,
@@ -27,6 +27,7 @@ from ltl_core.calibration.result import (
 from ltl_core.calibration.safeguard import Conclusion, Safeguard
 from ltl_core.calibration.samples import chosen_samples
 from ltl_core.calibration.stages import StageGate
+from ltl_core.calibration.verifier import Candidate, Verifier
 from ltl_core.chip import ChipBackend, LayerCodes, SideWeights
 from ltl_core.errors import SettingError
 from ltl_core.progress import Phase, Progress
@@ -63,33 +64,23 @@ class Calibration:
         """
         published = None if start is None else start.fingerprint
         check_chip(settings, backend, was_published=published is not None)
-        self._settings, self._test = settings, accuracy_test(student, test, settings)
+        self._settings = settings
         self._student = (
             student if start is None else student._replace(codes=start.codes, side=start.side)
         )
-        samples = self._test.samples
-        labels = samples.labels
-        are_values = labels is not None and labels.is_floating_point()
-        self._samples = chosen_samples(student, targets, samples, settings)
+        measured = accuracy_test(student, test, settings)
+        self._samples = chosen_samples(student, targets, measured.samples, settings)
         self._session = ChipSession(backend, student, checkpoint.spent if checkpoint else None)
+        readout = choose_readout(settings.targets, are_values=measured.are_values)
         self._method = make_method(
-            MethodSetup(
-                student,
-                self._student,
-                self._session,
-                settings,
-                choose_readout(settings.targets, are_values=are_values),
-            )
+            MethodSetup(student, self._student, self._session, settings, readout)
         )
         has_side = self._session.side_rank > 0 and isinstance(self._method, SideMethod)
         has = {"has_side": has_side, "has_trims": has_trims(backend.info)}
         self._plan = Plan(self._samples.learn, settings, **has)
-        judge = partial(Judge, answers=self._session.answers, are_values=are_values)
-        self._judge, self._acceptance = map(
-            judge, (self._samples.verification, self._samples.acceptance)
-        )
+        self._verifier = Verifier(self._session, measured, self._samples, settings)
         begun = () if checkpoint is None else checkpoint.stages
-        self._gate = StageGate(self._acceptance, settings.target_points, begun)
+        self._gate = StageGate(self._verifier.acceptance, settings.target_points, begun)
         self._circuits = RegisterStages(backend, student, published, checkpoint)
         self._step = 0
         self._before: Measured | None = None
@@ -178,9 +169,7 @@ class Calibration:
         self._session.set_side(self._side)
         if self._before is None:
             self._session.settle(self._settings.settle_s)
-            self._before = self._measured()
-            if self._samples.acceptance is self._samples.verification:
-                self._acceptance.take_over(self._before.verification)
+            self._before = self._verifier.begin()
             self._guard = self._make_guard(self._before, None)
             yield self._progress(Phase.BEFORE, self._before.test)
         yield from self._setting_registers()
@@ -234,18 +223,15 @@ class Calibration:
 
     def _verifying(self, before: Measured) -> Iterator[Progress]:
         spent = self._session.spent
-        now: Measured | None = before
+        candidate, test = Candidate(before.verification, before.test)
         if self._has_changed:
             self._session.settle(self._settings.settle_s)
-            now = self._measured() if self._is_judged_by_test else None
-        candidate = self._judge.judge() if now is None else now.verification
-        stages = self._gate.results(spent, lambda: self._accepted(candidate))
+            candidate, test = self._verifier.judge_learned()
+        stages = self._gate.results(spent, lambda: self._verifier.accept(candidate))
         ended = self._conclude(candidate)
         yield self._progress(Phase.VERIFYING)
-        if now is None or ended.kept.judgement is not candidate:
-            test = self._test.measure(self._session)
-        else:
-            test = now.test
+        if test is None or ended.kept.judgement is not candidate:
+            test = self._verifier.measure()
         after = Measured(test, ended.kept.judgement)
         self._result = CalibrationResult(
             before=before,
@@ -263,22 +249,6 @@ class Calibration:
         )
         yield self._progress(Phase.AFTER, after.test)
 
-    def _measured(self) -> Measured:
-        """Measure the chip on test samples, and judge it: by the same ones if it learns nothing."""
-        test = self._test.measure(self._session)
-        if self._is_judged_by_test:
-            self._judge.take_answers(self._test.logits[: self._samples.verification.size])
-        return Measured(test, self._judge.judge())
-
-    @property
-    def _is_judged_by_test(self) -> bool:
-        return not self._settings.learns
-
-    def _accepted(self, candidate: Judgement) -> Judgement:
-        """Judge what was learned by the samples that began the stages."""
-        same = self._samples.acceptance is self._samples.verification
-        return candidate if same else self._acceptance.judge(self._settings.target_points)
-
     def _conclude(self, candidate: Judgement) -> Conclusion:
         """Leave the best codes on the chip, with the registers that belong to them."""
         if not self._has_changed:
@@ -288,7 +258,7 @@ class Calibration:
 
     def _make_guard(self, before: Measured, checkpoint: Checkpoint | None) -> Safeguard:
         start = Seen(self._student.codes, before.verification)
-        return Safeguard(self._session, self._judge, self._settings, start, checkpoint)
+        return Safeguard(self._session, self._verifier.judge, self._settings, start, checkpoint)
 
     @property
     def _side(self) -> Mapping[str, SideWeights]:

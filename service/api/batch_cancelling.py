@@ -14,7 +14,8 @@ from service.api.names import with_ids
 from service.api.threads import ServiceRouter
 from service.db.repositories.audit import Actor, AuditFilter, AuditRepository
 from service.db.repositories.chips import ChipRepository
-from service.db.repositories.jobs import JobFilter, JobRepository
+from service.db.repositories.job_conditions import JobFilter
+from service.db.repositories.jobs import JobRepository
 from service.db.repositories.paging import PageRequest
 from service.db.tables import Job
 from service.errors import JobStateError

@@ -7,7 +7,8 @@ from sqlalchemy.orm import Session
 
 from service.api.context import Context, utc_now
 from service.db.repositories.audit import Actor, AuditRepository
-from service.db.repositories.jobs import JobFilter, JobRepository
+from service.db.repositories.job_conditions import JobFilter
+from service.db.repositories.jobs import JobRepository
 from service.db.repositories.paging import PageRequest
 from service.db.tables import Job
 from service.states import WAITING, JobStatus

@@ -27,7 +27,8 @@ from service.bench.drivers import is_driver
 from service.db.repositories.agents import AgentRepository
 from service.db.repositories.audit import Actor, AuditRepository
 from service.db.repositories.chips import ChipFilter, ChipRepository
-from service.db.repositories.jobs import JobFilter, JobRepository
+from service.db.repositories.job_conditions import JobFilter
+from service.db.repositories.jobs import JobRepository
 from service.db.repositories.policies import PolicyRepository
 from service.db.repositories.weights import WeightRepository
 from service.db.tables import Chip

@@ -16,7 +16,7 @@ from starlette.exceptions import HTTPException
 
 from chip_sim.errors import UnknownPresetError
 from ltl_core import errors as core
-from service import errors, request_errors
+from service import damage_errors, errors, request_errors
 from service.api.field_errors import errors_of_request, place_of
 from service.api.methods import methods_of
 from service.api.problem_size import within_limits
@@ -69,7 +69,7 @@ PROBLEMS: Mapping[type[Exception], Kind] = {
     errors.ForeignAgentError: Kind(403, "forbidden", "The agent belongs to another key"),
     errors.NotReadyError: _BUSY,
     errors.NirFailedError: _INTERNAL,
-    errors.DamagedError: Kind(500, "damaged", "Stored data are damaged"),
+    damage_errors.DamagedError: Kind(500, "damaged", "Stored data are damaged"),
     StorageFullError: _FULL,
     core.NetworkError: _INVALID,
     core.TensorsError: _INVALID,

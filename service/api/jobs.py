@@ -22,7 +22,8 @@ from service.api.submissions import Submitting
 from service.api.threads import ServiceRouter
 from service.api.views import job_view, job_viewer
 from service.db.repositories.events import EventRepository
-from service.db.repositories.jobs import JobFilter, JobRepository
+from service.db.repositories.job_conditions import JobFilter
+from service.db.repositories.jobs import JobRepository
 from service.db.tables import Event
 from service.jobs.kinds.registry import JobKinds
 from service.schemas.base import NAME_MAX, Page, ResourceId

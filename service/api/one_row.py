@@ -8,8 +8,8 @@ from fastapi import Response
 from sqlalchemy.exc import DataError
 
 from ltl_core.errors import CalibrationError
+from service.damage_errors import RowDamagedError
 from service.db.isolation import going_on
-from service.errors import RowDamagedError
 from service.logs import in_a_line
 from service.schemas.base import View
 

@@ -12,6 +12,7 @@ from service.api.names import ChipId, with_ids
 from service.api.one_row import one_row
 from service.api.threads import ServiceRouter
 from service.api.views import columns_of
+from service.damage_errors import PolicyDamagedError
 from service.db.repositories.audit import Actor, AuditRepository
 from service.db.repositories.chips import ChipRepository
 from service.db.repositories.fingerprints import FingerprintRepository, answer_of
@@ -19,7 +20,7 @@ from service.db.repositories.policies import PolicyRepository
 from service.db.repositories.students import StudentRepository
 from service.db.session import clock
 from service.digests import sha256_hex
-from service.errors import PolicyDamagedError, PolicyNotFoundError
+from service.errors import PolicyNotFoundError
 from service.schemas.base import Page, ResourceId
 from service.schemas.upkeep import FingerprintView, PolicyRequest, PolicyView, WholeFingerprintView
 

@@ -16,10 +16,10 @@ from sqlalchemy import update
 from service.artifacts import ArtifactStore
 from service.backup.dump import check_empty, dump, load
 from service.backup.errors import BlocksMissingError, NotABackupError
+from service.damage_errors import ArtifactMissingError
 from service.db.migrate import upgrade
 from service.db.session import Database
 from service.db.tables import ChipLease
-from service.errors import ArtifactMissingError
 from service.jobs.queue.executor import refuse_second
 from service.settings import Settings
 from service.version import code_version

@@ -8,12 +8,13 @@ from pydantic import ValidationError
 from sqlalchemy.orm import Session
 
 from ltl_core.errors import ChipUnavailableError
+from service.damage_errors import RowDamagedError
 from service.db.repositories.agents import AgentRepository
 from service.db.repositories.chips import ChipRepository
 from service.db.repositories.jobs import JobRepository
 from service.db.session import clock
 from service.db.tables import Job
-from service.errors import JobNotFoundError, JobStateError, RowDamagedError
+from service.errors import JobNotFoundError, JobStateError
 from service.jobs.engine import JobEngine
 from service.jobs.kinds.registry import KINDS, JobKinds
 from service.jobs.kinds.spec import JobSubject, check_memory, new_job

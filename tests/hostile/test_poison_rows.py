@@ -11,6 +11,7 @@ from sqlalchemy import select, text, update
 from structlog.testing import capture_logs
 
 from service.api.context import utc_now
+from service.damage_errors import PolicyDamagedError
 from service.db.isolation import Isolated
 from service.db.repositories.deadlines import DeadlineRepository
 from service.db.repositories.dispatches import DispatchRepository
@@ -18,7 +19,6 @@ from service.db.repositories.due_times import later
 from service.db.repositories.policies import NOT_PLANNED, UNREADABLE
 from service.db.tables import Chip, Event, Job
 from service.db.upkeep_tables import Policy
-from service.errors import PolicyDamagedError
 from service.jobs.queue.dbos_queue import DbosQueue
 from service.jobs.submit import Submitter
 from service.jobs.upkeep import planner

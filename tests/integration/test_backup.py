@@ -17,10 +17,10 @@ from service.backup.errors import (
     DumpToolMissingError,
     NotABackupError,
 )
+from service.damage_errors import ArtifactCorruptError
 from service.db.schema import metadata
 from service.db.session import Database
 from service.db.tables import ChipLease, Student, TargetSet
-from service.errors import ArtifactCorruptError
 from service.settings import Settings
 from tests.postgres import Server, as_text
 from tests.recording import RecordingEngine

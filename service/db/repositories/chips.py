@@ -16,11 +16,7 @@ from service.db.repositories.paging import PageRequest, RowPage, fetch_page
 from service.db.repositories.rows import load_row
 from service.db.repositories.sorted_lists import Sort, by_text, fetch_sorted
 from service.db.tables import Chip, ChipLease
-from service.errors import (
-    ChipNotFoundError,
-    ChipRetiredError,
-    NameTakenError,
-)
+from service.errors import ChipNotFoundError, ChipRetiredError, NameTakenError
 from service.states import ChipHealth
 
 _HEALTHS = (ChipHealth.GOOD, ChipHealth.UNKNOWN, ChipHealth.DRIFTING, ChipHealth.BAD)

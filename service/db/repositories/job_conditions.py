@@ -1,9 +1,38 @@
-"""Conditions on jobs: which attempt drives a job, and holds the lease of its chip."""
+"""Conditions on jobs: which are wanted, and which attempt drives one and holds its chip's lease."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import NamedTuple
 
 from sqlalchemy import ColumnElement, case, or_, select
 
 from service.db.tables import ChipLease, Job
 from service.states import ACTIVE, JobStatus
+
+
+class JobFilter(NamedTuple):
+    """Which jobs to list; empty or None means any."""
+
+    status: Sequence[JobStatus] = ()
+    kind: str | None = None
+    chip_id: str | None = None
+    since: datetime | None = None  # when it was created
+    until: datetime | None = None  # before this time
+
+    def conditions(self) -> list[ColumnElement[bool]]:
+        """Return what each job of the list fulfils."""
+        found: list[ColumnElement[bool]] = []
+        if self.status:
+            found.append(Job.status.in_(self.status))
+        if self.kind is not None:
+            found.append(Job.kind == self.kind)
+        if self.chip_id is not None:
+            found.append(Job.chip_id == self.chip_id)
+        if self.since is not None:
+            found.append(Job.created_at >= self.since)
+        if self.until is not None:
+            found.append(Job.created_at < self.until)
+        return found
 
 
 def unless_cancelling(status: JobStatus | ColumnElement[str]) -> ColumnElement[str]:

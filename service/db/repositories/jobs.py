@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 
 from service.db.base import Json
 from service.db.repositories.events import EventRepository, Subject
-from service.db.repositories.job_conditions import drives, holds, unless_cancelling
+from service.db.repositories.job_conditions import JobFilter, drives, holds, unless_cancelling
 from service.db.repositories.paging import PageRequest, RowPage, fetch_page
 from service.db.repositories.rows import load_row
 from service.db.repositories.versions import in_force
@@ -23,16 +23,6 @@ from service.errors import AttemptSupersededError, JobNotFoundError, JobStateErr
 from service.states import ACTIVE, TERMINAL, WAITING, JobStatus, TargetSetState
 
 _STARTABLE = (*WAITING, *ACTIVE)
-
-
-class JobFilter(NamedTuple):
-    """Which jobs to list; empty or None means any."""
-
-    status: Sequence[JobStatus] = ()
-    kind: str | None = None
-    chip_id: str | None = None
-    since: datetime | None = None  # when it was created
-    until: datetime | None = None  # before this time
 
 
 class AttemptStatus(NamedTuple):
@@ -51,34 +41,18 @@ class JobRepository:
 
     def get(self, job_id: str) -> Job:
         """Return the job. Raises JobNotFoundError and RowDamagedError."""
-        job = load_row(self._session, Job, job_id, JobNotFoundError.what)
-        if job is None:
-            raise JobNotFoundError(job_id)
-        return job
+        return self._load(job_id)
 
     def lock(self, job_id: str) -> Job:
         """Return the job and lock its row until this unit ends.
 
         Raises JobNotFoundError and RowDamagedError.
         """
-        job = load_row(self._session, Job, job_id, JobNotFoundError.what, lock=True)
-        if job is None:
-            raise JobNotFoundError(job_id)
-        return job
+        return self._load(job_id, lock=True)
 
     def list(self, wanted: JobFilter, page: PageRequest) -> RowPage[Job]:
         """Return one page of jobs."""
-        query = select(Job)
-        if wanted.status:
-            query = query.where(Job.status.in_(wanted.status))
-        if wanted.kind is not None:
-            query = query.where(Job.kind == wanted.kind)
-        if wanted.chip_id is not None:
-            query = query.where(Job.chip_id == wanted.chip_id)
-        if wanted.since is not None:
-            query = query.where(Job.created_at >= wanted.since)
-        if wanted.until is not None:
-            query = query.where(Job.created_at < wanted.until)
+        query = select(Job).where(*wanted.conditions())
         return fetch_page(self._session, query, Job.id, page)
 
     def add(self, job: Job) -> None:
@@ -273,21 +247,19 @@ class JobRepository:
         return AttemptStatus(row.cancel_requested_at is not None, row.token == token)
 
     def _cancel_waiting(self, job: Job, now: datetime) -> None:
-        values = {"status": JobStatus.CANCELLED, "reason": "cancelled before it started"}
-        self._session.execute(
-            update(Job)
-            .where(Job.id == job.id, Job.status == job.status)
-            .values(**values, cancel_requested_at=now, ended_at=now)
-        )
+        reason = "cancelled before it started"
+        self._set_cancelled(job, now, status=JobStatus.CANCELLED, reason=reason, ended_at=now)
         self.emit_end(self.get(job.id), now)
 
     def _mark_cancelling(self, job: Job, now: datetime) -> None:
-        self._session.execute(
-            update(Job)
-            .where(Job.id == job.id, Job.status == job.status)
-            .values(status=JobStatus.CANCELLING, cancel_requested_at=now)
-        )
+        self._set_cancelled(job, now, status=JobStatus.CANCELLING)
         self._emit(job, "job.cancelling", "", {}, now)
+
+    def _set_cancelled(self, job: Job, now: datetime, **values: Any) -> None:
+        unchanged = (Job.id == job.id, Job.status == job.status)
+        self._session.execute(
+            update(Job).where(*unchanged).values(**values, cancel_requested_at=now)
+        )
 
     def _change(
         self, job_id: str, token: int, values: dict[str, Any], *conditions: ColumnElement[bool]
@@ -305,6 +277,12 @@ class JobRepository:
         chip_id = self.lock(job_id).chip_id
         lease = select(ChipLease.token).where(ChipLease.chip_id == chip_id)
         self._session.execute(lease.with_for_update(read=True))
+
+    def _load(self, job_id: str, *, lock: bool = False) -> Job:
+        job = load_row(self._session, Job, job_id, JobNotFoundError.what, lock=lock)
+        if job is None:
+            raise JobNotFoundError(job_id)
+        return job
 
     def _state_of_chip(self, chip_id: str | None) -> dict[str, Any]:
         """Return what a job keeps of its chip: the version in force and the newest fingerprint."""

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import ColumnElement, Select, and_, delete, func, select, text, update
 from sqlalchemy.orm import Session
 
+from service.damage_errors import PolicyDamagedError
 from service.db.agent_tables import Agent
 from service.db.isolation import isolated, readable_rows
 from service.db.repositories.agents import reachable
@@ -23,7 +24,7 @@ from service.db.repositories.due_times import (
 from service.db.repositories.versions import in_force
 from service.db.tables import OPEN_JOBS, OPEN_SERVICE_JOBS, Chip, Job, WeightVersion
 from service.db.upkeep_tables import Fingerprint, Policy
-from service.errors import PolicyDamagedError, PolicyNotFoundError
+from service.errors import PolicyNotFoundError
 from service.states import JobStatus
 
 _PLANNED = (PROBE, CALIBRATE)

@@ -6,9 +6,9 @@ import structlog
 from sqlalchemy.exc import DataError, ProgrammingError
 from sqlalchemy.orm import Session
 
+from service.damage_errors import RowDamagedError
 from service.db.base import Base
 from service.db.isolation import going_on
-from service.errors import RowDamagedError
 from service.logs import in_a_line
 
 Row = TypeVar("Row", bound=Base)

@@ -8,6 +8,7 @@ from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session, defer
 from uuid_utils import uuid7
 
+from service.damage_errors import WeightsDamagedError
 from service.db.base import Json
 from service.db.repositories.events import EventRepository, Subject
 from service.db.repositories.jobs import JobRepository
@@ -15,10 +16,7 @@ from service.db.repositories.paging import PageRequest, RowPage, fetch_page
 from service.db.repositories.versions import in_force
 from service.db.tables import Chip, WeightVersion
 from service.digests import sha256_hex
-from service.errors import (
-    WeightsDamagedError,
-    WeightVersionNotFoundError,
-)
+from service.errors import WeightVersionNotFoundError
 
 
 class Publication(NamedTuple):

@@ -14,6 +14,7 @@ from sqlalchemy.orm import Session
 
 from ltl_core.errors import CalibrationError
 from ltl_core.settings import AFTER_DRIFT, CalibrationSettings, StageName
+from service.damage_errors import PolicyDamagedError
 from service.db import locks
 from service.db.access_tables import IdempotencyKey
 from service.db.isolation import isolated
@@ -32,7 +33,7 @@ from service.db.repositories.policies import NOT_PLANNED, UNREADABLE, PolicyRepo
 from service.db.session import Database, clock
 from service.db.tables import Job
 from service.db.upkeep_tables import Policy
-from service.errors import ChipNotCalibratedError, PolicyDamagedError
+from service.errors import ChipNotCalibratedError
 from service.jobs.engine import JobEngine
 from service.jobs.kinds.calibrate import CalibrateRequest
 from service.jobs.kinds.chip_and_student import passes_in_force, student_in_force

@@ -17,7 +17,8 @@ from service.db.repositories.chip_history import (
 )
 from service.db.repositories.chip_queues import ChipQueue, ChipQueueRepository
 from service.db.repositories.chips import ChipRepository
-from service.db.repositories.jobs import JobFilter, JobRepository
+from service.db.repositories.job_conditions import JobFilter
+from service.db.repositories.jobs import JobRepository
 from service.db.repositories.overview import OverviewRepository
 from service.db.repositories.paging import PageRequest
 from service.db.repositories.weights import WeightRepository

@@ -16,9 +16,10 @@ from service.api.errors import kind_of
 from service.api.idempotency import IdempotentRequest, Once
 from service.api.names import ChipId
 from service.api.threads import ServiceRouter
+from service.damage_errors import RowDamagedError
 from service.db.repositories.audit import Actor, AuditRepository
 from service.db.repositories.chip_history import ChipHistoryRepository, newest_students
-from service.errors import ChipRetiredError, NotFoundError, RowDamagedError
+from service.errors import ChipRetiredError, NotFoundError
 from service.schemas.jobs import Submission
 from service.web.access import Form, Operator, Reader, not_allowed, to_login
 from service.web.chip.actions import ACTIONS, Action, cost_rows, job_body, last_jobs

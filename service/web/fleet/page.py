@@ -12,7 +12,8 @@ from service.db.repositories.agents import AgentRepository
 from service.db.repositories.chip_queues import ChipQueue, ChipQueueRepository
 from service.db.repositories.chips import ChipRepository
 from service.db.repositories.fingerprints import FingerprintRepository
-from service.db.repositories.jobs import JobFilter, JobRepository
+from service.db.repositories.job_conditions import JobFilter
+from service.db.repositories.jobs import JobRepository
 from service.db.repositories.overview import ChipFacts, LastCalibration, OverviewRepository
 from service.db.repositories.paging import PageRequest
 from service.db.tables import Chip

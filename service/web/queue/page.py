@@ -9,7 +9,8 @@ from sqlalchemy.orm import Session
 from service.db.executor_tables import Executor
 from service.db.isolation import going_on
 from service.db.repositories.executors import ExecutorRepository
-from service.db.repositories.jobs import JobFilter, JobRepository
+from service.db.repositories.job_conditions import JobFilter
+from service.db.repositories.jobs import JobRepository
 from service.db.repositories.keys import KeyRepository
 from service.db.repositories.overview import OverviewRepository
 from service.db.repositories.paging import PageRequest, RowPage
