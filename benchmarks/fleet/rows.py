@@ -27,15 +27,18 @@ from service.db.repositories.jobs import JobRepository
 from service.db.repositories.overview import OverviewRepository
 from service.db.repositories.paging import PageRequest
 from service.db.repositories.policies import PolicyRepository
+from service.db.repositories.queue_estimate import QueueEstimateRepository
 from service.db.session import Database, clock
 from service.db.tables import Job
 from service.jobs.kinds.registry import KINDS
+from service.states import WAITING
 from service.web.fleet.page import FleetQuery, read_fleet
 from tests.postgres import as_text
 
 LIMIT = 20.0  # ms in the database
 HELD = ("job by id", "newest jobs of a chip", "due chips", "fleet summary")  # to the limit
 _AT_ONCE = 50  # chips that the planner takes at a time
+_TOGETHER = 16  # jobs whose status is asked for at the same moment
 _SILENCE = timedelta(seconds=15)
 
 
@@ -106,6 +109,7 @@ def questions(sample: Sample) -> Mapping[str, Ask]:
         "newest jobs of a chip": _newest(sample.chip),
         "newest jobs of the busiest chip": _newest(sample.busiest),
         "newest jobs": lambda session: JobRepository(session).list(JobFilter(), PageRequest()),
+        "places and starts of waiting jobs": _waiting,
         "due chips": _due,
         "fleet summary": _summary,
         "fleet page, 200 chips": lambda s: read_fleet(s, FleetQuery(), KINDS, clock(s)),
@@ -117,6 +121,12 @@ def questions(sample: Sample) -> Mapping[str, Ask]:
 
 def _newest(chip: str) -> Ask:
     return lambda session: JobRepository(session).list(JobFilter(chip_id=chip), PageRequest())
+
+
+def _waiting(session: Session) -> None:
+    """Read what the status of a waiting job tells, of as many as come together."""
+    waiting = select(Job).where(Job.status.in_(WAITING)).order_by(Job.id.desc()).limit(_TOGETHER)
+    QueueEstimateRepository(session).of(session.scalars(waiting).all(), clock(session))
 
 
 def _due(session: Session) -> None:

@@ -1,6 +1,5 @@
 """What holds waiting jobs up now, and when they start: by place in the queue and past durations."""
 
-from collections import defaultdict
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple, Protocol
@@ -9,9 +8,11 @@ from sqlalchemy import (
     BindParameter,
     ColumnElement,
     CompoundSelect,
+    Float,
     Select,
-    and_,
+    String,
     bindparam,
+    cast,
     func,
     literal,
     null,
@@ -19,10 +20,11 @@ from sqlalchemy import (
     select,
     union_all,
 )
-from sqlalchemy.orm import InstrumentedAttribute, Session, aliased
+from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from service.db.agent_tables import Agent
 from service.db.base import UtcDateTime
+from service.db.portable import seconds_between, without_index
 from service.db.repositories.agents import NO_AGENT, last_heard_of, silent_chips
 from service.db.tables import Chip, Job
 from service.states import ACTIVE, WAITING, JobStatus
@@ -127,17 +129,15 @@ class QueueEstimateRepository:
         chip_ids = sorted({job.chip_id for job in jobs if job.chip_id})
         if not chip_ids:
             return {}
-        took = defaultdict[str, list[timedelta]](list)
+        means = dict[str, timedelta]()
         running, silent = dict[str, datetime | None](), dict[str, str]()
         for row in self._session.execute(query, {"chips": chip_ids, "now": now}):
             if row.told == _SILENT:
-                heard, url = row.started_at, row.url
-                silent[row.chip_id] = last_heard_of(url, heard) if url else NO_AGENT
+                silent[row.chip_id] = last_heard_of(row.url, row.since) if row.url else NO_AGENT
             elif row.told == _RUNNING:
-                running[row.chip_id] = row.started_at
-            elif row.started_at and row.ended_at:
-                took[row.chip_id].append(row.ended_at - row.started_at)
-        means = {chip: sum(times, timedelta()) / len(times) for chip, times in took.items()}
+                running[row.chip_id] = row.since
+            elif row.mean_s is not None:
+                means[row.chip_id] = timedelta(seconds=row.mean_s)
         return {
             chip: _Pace(means.get(chip), running.get(chip), chip in running, silent.get(chip))
             for chip in chip_ids
@@ -176,6 +176,8 @@ def _start(job: QueuedJob, place: int, pace: _Pace, now: datetime) -> datetime |
 
 
 # The queries are made once: to make them takes longer than to send them.
+_NO_TIME = cast(null(), UtcDateTime()).label("since")
+_NO_MEAN, _NO_URL = cast(null(), Float()), cast(null(), String())
 _CHIP_IDS: BindParameter[Any] = bindparam("chips", expanding=True)
 
 
@@ -189,45 +191,36 @@ def _places(lanes: ColumnElement[bool]) -> Select[Any]:
 
 
 def _chips() -> CompoundSelect[Any]:
-    """Select what is known of some chips: their last jobs, and their states."""
-    earlier = aliased(Job)
-    first = (
-        select(earlier.id)
-        .where(earlier.chip_id == Chip.id, _by_chip(earlier.status) == JobStatus.SUCCEEDED)
-        .where(earlier.started_at.is_not(None))
-        .order_by(earlier.id.desc())
-        .offset(_RECENT - 1)
-        .limit(1)
-        .scalar_subquery()
-    )
-    chips = select(Chip.id, first.label("first")).where(Chip.id.in_(_CHIP_IDS)).cte("asked")
-    succeeded = and_(_by_chip(Job.status) == JobStatus.SUCCEEDED, Job.started_at.is_not(None))
-    recent = and_(Job.chip_id == chips.c.id, Job.id >= func.coalesce(chips.c.first, ""))
-    past = select(Job.chip_id, Job.started_at, Job.ended_at, *_told(_PAST))
-    return union_all(past.join(chips, recent).where(succeeded), *_states())
+    """Select what is known of some chips: the mean duration of their last jobs, and their states.
+
+    The last jobs are found by the index of chips, however many have ended before them.
+    """
+    took = seconds_between(Job.started_at, Job.ended_at).label("took")
+    succeeded = (without_index(Job.status) == JobStatus.SUCCEEDED, Job.started_at.is_not(None))
+    newest = select(took).where(Job.chip_id == Chip.id, *succeeded).order_by(Job.id.desc())
+    recent = newest.limit(_RECENT).correlate(Chip).subquery()
+    mean = select(func.avg(recent.c.took, type_=Float())).correlate(Chip).scalar_subquery()
+    past = select(Chip.id.label("chip_id"), _NO_TIME, *_told(_PAST, mean))
+    return union_all(past.where(Chip.id.in_(_CHIP_IDS)), *_states())
 
 
 def _states() -> tuple[Select[*tuple[Any, ...]], Select[*tuple[Any, ...]]]:
     """Select of some chips the job that runs, and an agent that is silent."""
-    running = select(Job.chip_id, Job.started_at, Job.ended_at, *_told(_RUNNING))
+    running = select(Job.chip_id, Job.started_at.label("since"), *_told(_RUNNING))
     silent = silent_chips(bindparam("now", type_=UtcDateTime())).where(Chip.id.in_(_CHIP_IDS))
-    heard = (Chip.id, Agent.heartbeat_at, null(), literal(_SILENT), Agent.url)
+    heard = (Chip.id, Agent.heartbeat_at, *_told(_SILENT, url=Agent.url))
     return (
         running.where(Job.chip_id.in_(_CHIP_IDS), Job.status.in_(ACTIVE)),
         silent.with_only_columns(*heard),
     )
 
 
-def _told(what: str) -> tuple[ColumnElement[Any], ColumnElement[Any]]:
-    return literal(what).label("told"), null().label("url")
-
-
-def _by_chip(status: ColumnElement[str] | InstrumentedAttribute[str]) -> ColumnElement[str]:
-    """Return a status that no index holds, so that the jobs of a chip are found by the chip.
-
-    SQLite keeps no statistics by itself, and would read every job that succeeded for each chip.
-    """
-    return status.concat("")
+def _told(
+    what: str,
+    mean: ColumnElement[Any] = _NO_MEAN,
+    url: ColumnElement[Any] | InstrumentedAttribute[Any] = _NO_URL,
+) -> tuple[ColumnElement[Any], ...]:
+    return literal(what).label("told"), mean.label("mean_s"), url.label("url")
 
 
 _PLACES = _places(Job.chip_id.in_(_CHIP_IDS))
