@@ -33,6 +33,7 @@ from service.api.errors import add_error_handlers
 from service.api.gate import Gate
 from service.api.hosts import ServedHosts
 from service.api.job_reader import JobReader
+from service.api.job_status import StatusAnswers
 from service.api.notifier import EventNotifier
 from service.api.queries import KNOWN_QUERIES
 from service.api.rate_limits import RateLimits
@@ -104,6 +105,7 @@ def create_app(
         dependencies=[KNOWN_QUERIES],
         generate_unique_id_function=operation_id,
     )
+    app.add_middleware(StatusAnswers)  # within the gate
     app.add_middleware(
         Gate,
         hosts=ServedHosts((settings.host, *settings.served_hosts)),

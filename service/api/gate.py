@@ -69,17 +69,17 @@ class Gate:
             self._limits.count_address(address_of(request))
             if "authorization" in request.headers:
                 await self._slow_down(request)
-            if request.method in CHANGES and needs_key(request.url.path):
+            if request.method in CHANGES and needs_key(request.scope["path"]):
                 raise
         else:
             self._limits.count_key(principal.key_id)
             request.state.principal = principal
-        if request.method in _ACCEPTING and _ACCEPTED.fullmatch(request.url.path):
+        if request.method in _ACCEPTING and _ACCEPTED.fullmatch(request.scope["path"]):
             context.disk.check()
 
     def _watching(self, request: Request, send: Send) -> Send:
         """Slow down sign-ins that fail: their key stands in the body."""
-        if request.method != "POST" or request.url.path not in SIGN_IN:
+        if request.method != "POST" or request.scope["path"] not in SIGN_IN:
             return send
 
         async def watch(message: Message) -> None:
@@ -97,10 +97,10 @@ class Gate:
         """
         address = address_of(request)
         if self._limits.count_line(address):
-            _log.warning("api: wrong key", by=address, path=request.url.path)
+            _log.warning("api: wrong key", by=address, path=request.scope["path"])
             context: Context = request.app.state.context
             record = context.credentials.record_refusal
-            await run_in(context.threads.writers, record, address, request.url.path)
+            await run_in(context.threads.writers, record, address, request.scope["path"])
         try:
             self._limits.count_wrong_key(address)
         except TooManyRequestsError:
@@ -130,7 +130,7 @@ def _limited(request: Request, receive: Receive) -> Receive:
     Raises BodyTooLargeError at once if the body announces too much. FastAPI's own limit would
     answer without saying what is wrong.
     """
-    if _UPLOADS.fullmatch(request.url.path):
+    if _UPLOADS.fullmatch(request.scope["path"]):
         return receive
     announced = request.headers.get("content-length", "")
     if announced.isdecimal() and int(announced) > BODY_BYTES:

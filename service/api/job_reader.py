@@ -22,8 +22,8 @@ from service.digests import etag
 from service.errors import JobNotFoundError
 from service.states import TERMINAL
 
-_KEPT = 1000  # jobs
-_KEPT_BYTES = 16 * 1024  # of one; larger ones are made anew
+_KEPT_BYTES = 16 * 2**20  # of all bodies that are kept; what they are made of takes as much again
+_BODY_BYTES = 16 * 1024  # of one; larger ones are made anew
 _COLUMNS: tuple[Any, ...] = tuple(
     cast(column, Text).label(column.name) if isinstance(column.type, JSON) else column
     for column in Job.__table__.columns
@@ -44,6 +44,7 @@ class JobReader:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._kept: dict[str, tuple[_State, JobSnapshot]] = {}  # those asked for last at the end
+        self._kept_bytes = 0
 
     def read(self, job_ids: Sequence[str]) -> Sequence[JobSnapshot | Exception]:
         """Return each of these jobs, or JobNotFoundError.
@@ -62,7 +63,7 @@ class JobReader:
         states = _states(session, rows)
         found = {}
         for job_id, state in states.items():
-            kept, snapshot = self._kept.pop(job_id, (None, None))
+            kept, snapshot = self._take(job_id)
             if snapshot is not None and kept == state:
                 found[job_id] = snapshot
         changed = sorted(states.keys() - found.keys())
@@ -74,10 +75,17 @@ class JobReader:
 
     def _keep(self, states: Mapping[str, _State], found: Mapping[str, JobSnapshot]) -> None:
         for job_id, snapshot in found.items():
-            if len(snapshot.body) <= _KEPT_BYTES:
+            if len(snapshot.body) <= _BODY_BYTES:
                 self._kept[job_id] = (states[job_id], snapshot)
-        while len(self._kept) > _KEPT:
-            del self._kept[next(iter(self._kept))]
+                self._kept_bytes += len(snapshot.body)
+        while self._kept_bytes > _KEPT_BYTES:
+            self._take(next(iter(self._kept)))
+
+    def _take(self, job_id: str) -> tuple[_State | None, JobSnapshot | None]:
+        """Return what is kept of a job, and keep it no more."""
+        kept, snapshot = self._kept.pop(job_id, (None, None))
+        self._kept_bytes -= 0 if snapshot is None else len(snapshot.body)
+        return kept, snapshot
 
 
 def _states(session: Session, rows: Sequence[Row[Any]]) -> dict[str, _State]:

@@ -1,16 +1,22 @@
 """The status of a job: the request that is sent most often."""
 
+import re
 import time
-from collections.abc import Callable, Coroutine
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import Header, Query, Request, Response, status
+from starlette.datastructures import Headers
+from starlette.types import ASGIApp, Receive, Send
+from starlette.types import Scope as AsgiScope
 
 from service.api.auth import authenticate, check_scope
 from service.api.conditional import HEADER_MAX
 from service.api.context import Context, ContextDep, Responses
+from service.api.errors import answer_to, busy
 from service.api.snapshots import JobSnapshot
-from service.api.threads import ChangingRoute, ServiceRouter
+from service.api.threads import ServiceRouter
+from service.db.outage import AWAY
+from service.errors import ServiceError
 from service.schemas.base import ResourceId
 from service.schemas.jobs import JobView
 from service.states import Scope
@@ -18,31 +24,52 @@ from service.states import Scope
 router = ServiceRouter()
 _NOT_MODIFIED: Responses = {304: {"description": "The job has not changed"}}
 _POLL_INTERVAL = 1.0  # s; a few changes, such as waiting for a chip, write no event
-_ID_MAX = 36  # characters, of `ResourceId`
-Handler = Callable[[Request], Coroutine[Any, Any, Response]]
+_STATUS = re.compile(r"/v1/jobs/([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})")
 
 
-class _StatusRoute(ChangingRoute):
-    """Answers a request without parameters by itself, and all others as FastAPI does.
+class StatusAnswers:
+    """ASGI middleware that answers requests for one job without parameters; others go on.
 
-    FastAPI takes as long to find out what such a request depends on as all the rest takes.
+    To find the route among all of FastAPI's, and what it depends on, takes longer than to answer.
     """
 
-    def get_route_handler(self) -> Handler:
-        """Return the handler of requests."""
-        documented = super().get_route_handler()
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
 
-        async def handle(request: Request) -> Response:
-            job_id = request.path_params["job_id"]
-            known = request.headers.get("if-none-match", "")
-            plain = len(job_id) <= _ID_MAX and len(known) <= HEADER_MAX
-            if request.scope["query_string"] or not plain:
-                return await documented(request)
-            check_scope(await authenticate(request), Scope.READ)
-            context: Context = request.app.state.context
-            return _answer(await context.jobs.add(job_id), known)
+    async def __call__(self, scope: AsgiScope, receive: Receive, send: Send) -> None:
+        """Answer a request, or hand it on."""
+        job_id = _plainly_asked(scope)
+        if job_id is None:
+            await self._app(scope, receive, send)
+            return
+        request = Request(scope)
+        try:
+            answer = await _status(request, job_id)
+        except ServiceError as error:
+            answer = answer_to(request, error)
+        except AWAY as error:
+            answer = await busy(request, error)
+        await answer(scope, receive, send)
 
-        return handle
+
+def _plainly_asked(scope: AsgiScope) -> str | None:
+    """Return the id of the job whose status is asked for; None if anything else is asked."""
+    if scope["type"] != "http" or scope["method"] != "GET" or scope["query_string"]:
+        return None
+    found = _STATUS.fullmatch(scope["path"])
+    return found[1] if found and len(_known_tags(scope)) <= HEADER_MAX else None
+
+
+def _known_tags(scope: AsgiScope) -> str:
+    return Headers(scope=scope).get("if-none-match", "")
+
+
+async def _status(request: Request, job_id: str) -> Response:
+    """Answer a request for a job. Raises what the gate and the reader of jobs raise."""
+    check_scope(await authenticate(request), Scope.READ)
+    context: Context = request.app.state.context
+    snapshot = await context.jobs.add(job_id)
+    return _answer(snapshot, _known_tags(request.scope))
 
 
 async def get_job(
@@ -67,7 +94,6 @@ router.add_api_route(
     get_job,
     response_model=JobView,
     responses=_NOT_MODIFIED,
-    route_class_override=_StatusRoute,
 )
 
 

@@ -6,6 +6,7 @@ import pytest
 from fastapi.testclient import TestClient
 from sqlalchemy import update
 
+from service.api import job_reader
 from service.api.job_reader import JobReader
 from service.api.snapshots import JobSnapshot
 from service.api.views import job_view
@@ -98,3 +99,22 @@ def test_whatever_changes_is_made_anew(world: World) -> None:
     moved = read(reader, second)
     assert b'"queue_position":1' in moved[0].body
     assert len({one[0].etag for one in (before, with_progress, moved)}) == 3
+
+
+def test_what_was_asked_for_long_ago_is_made_anew(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    request = calibration(world)
+    ids = [world.submit(request)["id"] for _ in range(4)]
+    database = world.context.database
+    reader = JobReader(database)
+    size = max(len(one.body) for one in read(reader, *ids))
+    monkeypatch.setattr(job_reader, "_KEPT_BYTES", 2 * size)
+    for job_id in ids:
+        read(reader, job_id)
+    asked = []
+    for job_id in (ids[3], ids[0]):
+        with statements(database) as found:
+            read(reader, job_id)
+        asked.append(len(found))
+    assert asked == [3, 4]
