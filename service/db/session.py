@@ -35,6 +35,9 @@ class Database:
             # of theirs, in turn: SQLite itself lets them try again at random.
             reads, writes = make_engine(url), make_engine(url, connections=1)
         self.engines = frozenset({self.engine, reads, writes})
+        self._is_closed = False
+        for engine in self.engines:
+            event.listen(engine, "checkin", self._close_late)
         self._readers = _sessions(reads, writes=False)
         self._apart = _sessions(reads, writes=False, apart=True)
         self._writers = _sessions(writes, writes=True)
@@ -69,9 +72,14 @@ class Database:
             yield session
 
     def close(self) -> None:
-        """Close all connections."""
+        """Close all connections: those that are idle now, those in use once they come back."""
+        self._is_closed = True
         for engine in self.engines:
             engine.dispose()
+
+    def _close_late(self, _: object, record: ConnectionPoolEntry) -> None:
+        if self._is_closed:  # its pool is gone, and nobody else would close it
+            record.invalidate()
 
 
 def wait_for(url: str, seconds: float) -> None:
