@@ -103,7 +103,7 @@ class EventNotifier:
     async def _poll(self) -> None:
         while self._listeners:
             try:
-                more = await run_in_threadpool(self._read, frozenset(self._listeners))
+                more = await run_in_threadpool(self._read)
             except Exception as error:  # the database comes back, and the listeners are kept
                 event = "event notifier: polling the database failed, event streams are stalled"
                 warn_in_a_line(__name__, event, error)
@@ -126,11 +126,13 @@ class EventNotifier:
         with self._database.reading() as session:
             return EventRepository(session).last()
 
-    def _read(self, job_ids: frozenset[str]) -> "_News":
+    def _read(self) -> "_News":
         with self._database.reading() as session:
             events = EventRepository(session)
             found = events.jobs_after(self._last, limit=_BATCH)
-            wanted = {seq: str(job_id) for seq, job_id in found if job_id in job_ids}
+            # Who listens is looked up after the query: a listener reads what was stored when it
+            # began, and would else miss what was stored between that and the query.
+            wanted = {seq: str(job_id) for seq, job_id in found if job_id in self._listeners}
             messages = messages_of(events.numbered(list(wanted)).rows)
         damaged = set(wanted) - {message.seq for message in messages}
         last = found[-1][0] if found else self._last

@@ -1,6 +1,8 @@
 """Whoever waits for an event gets it, even if the database was away meanwhile."""
 
 import asyncio
+import threading
+from collections.abc import Sequence
 from datetime import UTC, datetime
 
 import pytest
@@ -69,3 +71,30 @@ def test_an_event_that_cannot_be_read_stops_nobody(database: Database) -> None:
         return heard
 
     assert asyncio.run(listen()) == [2]
+
+
+def test_who_begins_to_listen_while_events_are_read_hears_them(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A query may be sent long after its thread was asked for it."""
+    asked, go_on = threading.Event(), threading.Event()
+    jobs_after = EventRepository.jobs_after
+
+    def late(self: EventRepository, seq: int, limit: int) -> Sequence[tuple[int, str | None]]:
+        asked.set()
+        assert go_on.wait(60.0)
+        return jobs_after(self, seq, limit)
+
+    async def listen() -> bool:
+        notifier = EventNotifier(database, interval=0.01)
+        async with notifier.listen("another"):
+            monkeypatch.setattr(EventRepository, "jobs_after", late)
+            await asyncio.to_thread(asked.wait, 60.0)
+            async with notifier.listen("job") as mine:
+                tell(database, "a")
+                go_on.set()
+                heard = await mine.wait(2.0)
+        await notifier.close()
+        return heard
+
+    assert asyncio.run(listen())
