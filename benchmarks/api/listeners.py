@@ -62,20 +62,25 @@ async def _listen_and_ask(
     service: Service, jobs: list[str], extent: Extent
 ) -> tuple[Latency, list[int]]:
     heard = [0] * extent.listeners
+    connected = asyncio.Barrier(extent.listeners + 1)
     async with asyncio.TaskGroup() as group:
         tasks = [
-            group.create_task(_listen(service, jobs[number % len(jobs)], heard, number))
+            group.create_task(_listen(service, jobs[number % len(jobs)], heard, number, connected))
             for number in range(extent.listeners)
         ]
-        await asyncio.sleep(1)  # until they are connected
+        await connected.wait()
         latency = await ask_steadily(service, jobs[0], extent.seconds)
         for task in tasks:
             task.cancel()
     return latency, heard
 
 
-async def _listen(service: Service, job: str, heard: list[int], number: int) -> None:
+async def _listen(
+    service: Service, job: str, heard: list[int], number: int, connected: asyncio.Barrier
+) -> None:
     async with _stream(service, job) as reader:
+        await reader.readuntil(b"retry: 1000")  # what a stream begins with
+        await connected.wait()
         async for line in reader:
             heard[number] += line.startswith(b"id: ")
 
