@@ -79,7 +79,7 @@ async def _listen(
     service: Service, job: str, heard: list[int], number: int, connected: asyncio.Barrier
 ) -> None:
     async with _stream(service, job) as reader:
-        await reader.readuntil(b"retry: 1000")  # what a stream begins with
+        await reader.readuntil(b"id: ")  # of an event that was stored before
         await connected.wait()
         async for line in reader:
             heard[number] += line.startswith(b"id: ")
