@@ -77,8 +77,11 @@ class Experiment(NamedTuple):
         return preset == HARSH or self.mild is not None
 
     def settings(self, preset: str) -> CalibrationSettings:
-        """Return the settings for a chip of this preset."""
-        given = dict(self.harsh if preset == HARSH or self.mild is None else self.mild)
+        """Return the settings for a chip of this preset, for which the experiment has to be."""
+        chosen = self.harsh if preset == HARSH else self.mild
+        if chosen is None:
+            raise ValueError(f"This experiment is not for chips of the preset {preset}.")
+        given = dict(chosen)
         budget = Budget(**{name: given.pop(name) for name in _BUDGETS if name in given})
         # The budget is used up: the table says what it brings, not when a target is met.
         return CalibrationSettings(budget=budget, target_points=None, test_samples=1, **given)

@@ -182,12 +182,14 @@ def year(task: Task, watch: Watch, preset: str, seed: int) -> Iterator[YearRow]:
 
 def _treatment(*stages: StageName) -> CalibrationSettings:
     alone = len(stages) == 1
-    return CalibrationSettings(
+    settings = CalibrationSettings(
         stages=stages,
         budget=Budget(samples=SHOWN if alone else SHOWN_IN_YEAR, distinct=DISTINCT),
         target_points=None if alone else ALARM / 2,
-        test_samples=1,
     )
+    # What learns nothing is judged by the test samples, as many as in a job; the rest is judged by
+    # others, and the chip is measured on all test samples afterwards.
+    return settings.model_copy(update={"test_samples": 1}) if settings.learns else settings
 
 
 def _after(row: AgeingRow, done: Treated, accuracy: float) -> AgeingRow:

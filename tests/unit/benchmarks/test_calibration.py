@@ -3,6 +3,8 @@
 import json
 from pathlib import Path
 
+import pytest
+
 from benchmarks.calibration import EXPERIMENTS
 from benchmarks.calibration_rows import (
     ELSEWHERE,
@@ -100,4 +102,6 @@ def test_side_weights_and_few_writes_are_for_harsh_chips_alone() -> None:
     alone = {name for name, of in EXPERIMENTS.items() if not of.is_for("pcm")}
     assert alone == {"side", "writes-0.05", "writes-0.1", "writes-0.2"}
     assert all(of.is_for("harsh") for of in EXPERIMENTS.values())
+    with pytest.raises(ValueError, match="preset pcm"):
+        EXPERIMENTS["side"].settings("pcm")
     assert EXPERIMENTS["writes-0.1"].settings("harsh").budget.cell_writes_per_cell == 0.1
