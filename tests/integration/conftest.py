@@ -15,6 +15,7 @@ from service.app import create_app
 from service.db.migrate import upgrade
 from service.db.session import Database
 from service.settings import Settings
+from tests.integration.chip_page_lab import signed_in
 from tests.integration.fleet_lab import Fleet, a_fleet
 from tests.integration.jobs_lab import QUEUE_POLL_S, Lab, SeededLab, a_lab
 from tests.integration.lab_seed import seed
@@ -141,3 +142,9 @@ def fleet(
     """A lab on PostgreSQL, whose workers notice a death within seconds."""
     with a_fleet(postgres, migrated_postgres, seeded_lab, tmp_path) as fleet:
         yield fleet
+
+
+@pytest.fixture
+def browser(world: World) -> TestClient:
+    """A browser that is signed in with the first key, and follows no redirects."""
+    return signed_in(world, world.key)

@@ -19,12 +19,6 @@ def fleet(world: World) -> Fleet:
     return Fleet(world)
 
 
-@pytest.fixture
-def browser(world: World) -> TestClient:
-    """A browser that is signed in with the first key, and follows no redirects."""
-    return signed_in(world, world.key)
-
-
 def test_an_action_says_what_it_costs(fleet: Fleet, browser: TestClient) -> None:
     chip = fleet.chip("bench")
     with fleet.world.context.database.writing() as session:

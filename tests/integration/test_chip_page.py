@@ -12,7 +12,7 @@ from service.api.context import utc_now
 from service.db.agent_tables import Agent
 from service.db.tables import Chip, Job, WeightVersion
 from service.db.upkeep_tables import Fingerprint
-from tests.integration.chip_page_lab import HTML, calibrated, damage, page_of, probed, signed_in
+from tests.integration.chip_page_lab import HTML, calibrated, damage, page_of, probed
 from tests.integration.upkeep_lab import Fleet
 from tests.world import World
 
@@ -22,12 +22,6 @@ LIMIT = 200_000  # bytes
 @pytest.fixture
 def fleet(world: World) -> Fleet:
     return Fleet(world)
-
-
-@pytest.fixture
-def browser(world: World) -> TestClient:
-    """A browser that is signed in with the first key, and follows no redirects."""
-    return signed_in(world, world.key)
 
 
 @pytest.mark.both_databases

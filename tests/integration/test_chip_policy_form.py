@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
-from tests.integration.chip_page_lab import OWN, page_of, signed_in
+from tests.integration.chip_page_lab import OWN, page_of
 from tests.integration.upkeep_lab import Fleet
 from tests.world import World
 
@@ -16,12 +16,6 @@ from tests.world import World
 @pytest.fixture
 def fleet(world: World) -> Fleet:
     return Fleet(world)
-
-
-@pytest.fixture
-def browser(world: World) -> TestClient:
-    """A browser that is signed in with the first key, and follows no redirects."""
-    return signed_in(world, world.key)
 
 
 def fields(page: str) -> dict[str, str]:
