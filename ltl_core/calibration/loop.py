@@ -88,10 +88,7 @@ class Calibration:
         self._stopped = False
         self._result: CalibrationResult | None = None
         if checkpoint is not None:
-            self._method.load(checkpoint.tensors)
-            self._step, self._before = checkpoint.step, checkpoint.before
-            self._guard = self._make_guard(checkpoint.before, checkpoint)
-            self._session.failed = dict(checkpoint.failed)
+            self._resume(checkpoint)
 
     @property
     def total_steps(self) -> int:
@@ -177,6 +174,12 @@ class Calibration:
             if self._step < stage.end and self._may_begin(stage):
                 yield from self._learning(stage)
         yield from self._verifying(self._before)
+
+    def _resume(self, checkpoint: Checkpoint) -> None:
+        self._method.load(checkpoint.tensors)
+        self._step, self._before = checkpoint.step, checkpoint.before
+        self._guard = self._make_guard(checkpoint.before, checkpoint)
+        self._session.failed = dict(checkpoint.failed)
 
     def _may_begin(self, stage: PlannedStage) -> bool:
         """Tell whether a stage is worth its samples; a stage that was begun already goes on."""

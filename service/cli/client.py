@@ -147,6 +147,11 @@ def local_time(time: datetime | None, form: str = "%Y-%m-%d %H:%M:%S") -> str | 
     return None if time is None else f"{time.astimezone():{form}}"
 
 
+def local_minute(time: datetime | None) -> str | None:
+    """Format a time to the minute, for tables."""
+    return local_time(time, "%Y-%m-%d %H:%M")
+
+
 def key_file() -> Path:
     """Return the file in which a service on this machine stores its first key."""
     home = os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share"

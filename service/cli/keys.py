@@ -16,6 +16,7 @@ from service.cli.client import (
     answer,
     client_of,
     fail,
+    local_minute,
     local_time,
     say,
     show_json,
@@ -43,7 +44,6 @@ Days = Annotated[
 Out = Annotated[Path | None, typer.Option(help="File to write the key to, readable by you alone.")]
 Which = Annotated[str, typer.Argument(help="Id of the key, its last 8 characters, or its name.")]
 _DAYS_MAX = 36_500
-_DATE, _MINUTE = "%Y-%m-%d", "%Y-%m-%d %H:%M"
 
 
 @keys_app.command("list")
@@ -57,7 +57,7 @@ def list_keys(url: Url = DEFAULT_URL, key: Key = "", as_json: AsJson = False) ->
     rows = [
         (
             *(short_id(one.id), one.name, " ".join(one.scopes), _state(one)),
-            local_time(one.last_used_at, _MINUTE),
+            local_minute(one.last_used_at),
         )
         for one in found
     ]
@@ -135,4 +135,5 @@ def _state(key: KeyView) -> str:
     if key.expires_at is None:
         return "valid"
     word = "expired" if key.expires_at <= datetime.now(UTC) else "until"
-    return f"{word} {local_time(key.expires_at, _DATE)}"
+    day = local_time(key.expires_at, "%Y-%m-%d")
+    return f"{word} {day}"

@@ -13,7 +13,7 @@ from service.cli.client import (
     Url,
     answer,
     client_of,
-    local_time,
+    local_minute,
     say,
     show_json,
 )
@@ -30,7 +30,6 @@ Teacher = Annotated[str, typer.Argument(help="Name, id or short id of the teache
 Student = Annotated[str, typer.Argument(help="Id or short id of the student, or its teacher.")]
 OutFile = Annotated[Path, typer.Option(help="File to write.")]
 AsNir = Annotated[bool, typer.Option("--nir", help="Write a NIR file, for other frameworks.")]
-_MINUTE = "%Y-%m-%d %H:%M"
 _NO_TEACHER = "There is no teacher yet: lab.teachers.upload(NAME, MODEL, ...) in Python brings one."
 _NO_STUDENT = "There is no student yet: a job of the kind train makes one."
 
@@ -43,7 +42,7 @@ def list_teachers(url: Url = DEFAULT_URL, key: Key = "", as_json: AsJson = False
     if as_json:
         show_json(found)
         return
-    rows = [(short_id(t.id), t.name, _held(t), local_time(t.created_at, _MINUTE)) for t in found]
+    rows = [(short_id(t.id), t.name, _held(t), local_minute(t.created_at)) for t in found]
     show_table(["Teacher", Column("Name", words=True), "Weights", "Uploaded"], rows, _NO_TEACHER)
 
 
@@ -89,7 +88,7 @@ def list_students(url: Url = DEFAULT_URL, key: Key = "", as_json: AsJson = False
     rows = [
         (
             *(short_id(s.id), names.get(s.teacher_id), s.rule, _accuracy(s.accuracy, "teacher")),
-            *(_accuracy(s.accuracy, "golden"), local_time(s.created_at, _MINUTE)),
+            *(_accuracy(s.accuracy, "golden"), local_minute(s.created_at)),
         )
         for s in found
     ]

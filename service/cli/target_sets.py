@@ -11,6 +11,7 @@ from service.cli.client import (
     Url,
     answer,
     client_of,
+    local_minute,
     local_time,
     show_json,
 )
@@ -36,7 +37,7 @@ def list_target_sets(url: Url = DEFAULT_URL, key: Key = "", as_json: AsJson = Fa
     rows = [
         (
             *(short_id(one.id), one.name, names.get(one.teacher_id), one.state),
-            *(_chunks(one), local_time(one.created_at, "%Y-%m-%d %H:%M")),
+            *(_chunks(one), local_minute(one.created_at)),
         )
         for one in found
     ]

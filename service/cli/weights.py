@@ -6,7 +6,16 @@ from typing import Annotated
 
 import typer
 
-from service.cli.client import DEFAULT_URL, AsJson, Key, Url, client_of, local_time, say, show_json
+from service.cli.client import (
+    DEFAULT_URL,
+    AsJson,
+    Key,
+    Url,
+    client_of,
+    local_minute,
+    say,
+    show_json,
+)
 from service.cli.tables import Column, show_table
 from service.client.tensors import ArrayChange, changes
 from service.formatting import percent, short_id
@@ -32,7 +41,7 @@ def list_weights(
     rows = [
         (
             *(v.version, v.rule, *(percent(v.accuracy.get(when)) for when in _WHEN)),
-            *(short_id(v.job_id), local_time(v.created_at, "%Y-%m-%d %H:%M"), v.sha256[:8]),
+            *(short_id(v.job_id), local_minute(v.created_at), v.sha256[:8]),
         )
         for v in found
     ]
