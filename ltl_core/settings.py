@@ -186,7 +186,7 @@ _RETIRED = {
     "finish_share": "stages",
     "change": "stages",
 }
-# Defaults if drift alone is compensated: the fingerprint decides, so that few samples verify it.
+# Defaults if drift alone is compensated: nothing is learned, so that few samples judge it.
 _DRIFT_ALONE = {"test_samples": 128, "verification_samples": 128}
 
 

@@ -32,6 +32,7 @@ from ltl_core.student.evaluate import (
     chip_logits,
     chip_quality,
     chip_quality_until,
+    chip_responses,
 )
 from ltl_core.student.student import Student
 from ltl_core.teaching.targets import Batch, Targets
@@ -154,6 +155,13 @@ class ChipSession:
         """Return the chip's logits for inputs that it does not learn from."""
         self._spend(samples_measured=len(inputs))
         return chip_logits(self._backend, self._student, inputs)
+
+    def responses(
+        self, inputs: Float[Tensor, "batch *shape"]
+    ) -> dict[str, Float[Tensor, "batch *_neuron"]]:
+        """Return rates of hidden stages and logits for inputs that the chip does not learn from."""
+        self._spend(samples_measured=len(inputs))
+        return chip_responses(self._backend, self._student, inputs)
 
     def settle(self, seconds: float) -> None:
         """Leave the chip alone for `seconds` of its own clock."""

@@ -1,4 +1,4 @@
-"""Gains of a layer's columns, set by the registers that a chip has, relative to codes in force."""
+"""Gains and offsets of a layer's columns, set by a chip's registers, relative to codes in force."""
 
 import torch
 from jaxtyping import Float, Int
@@ -25,6 +25,18 @@ def with_gain(
     lowered = _factor(tuning.threshold, info.threshold) / rest
     threshold = torch.where(beyond, _nearest(lowered, info.threshold), tuning.threshold)
     return converted._replace(threshold=threshold)
+
+
+def with_offset(tuning: Tuning, offset: Float[Tensor, " column"], info: TuningInfo) -> Tuning:
+    """Return registers that add `offset` to the sums of each column, in LSB of its converters.
+
+    The converters of a column share it. Each takes as much as its range allows. `tuning` is not
+    changed.
+    """
+    tiles = torch.arange(len(tuning.adc_offset) + 1).unsqueeze(1) / len(tuning.adc_offset)
+    shares = (offset / info.adc_offset.lsb * tiles).round().diff(dim=0)  # whole codes
+    codes = (tuning.adc_offset + shares).clamp(info.adc_offset.code_min, info.adc_offset.code_max)
+    return tuning._replace(adc_offset=codes.to(torch.int32))
 
 
 def _converters(tuning: Tuning, gain: Float[Tensor, " column"], info: TuningInfo) -> Tuning:

@@ -1,53 +1,50 @@
-"""Drift compensation: a chip is brought back by its gain registers; no sample and no label.
+"""Drift compensation: a chip is brought back by its registers; no sample of the lab, no label.
 
-The conductance of a phase-change cell falls as (t / t0) ** -nu, with nearly one nu for all cells,
-so that the column sums of a layer shrink by nearly one factor. A gain makes up for it (global drift
-compensation: Joshi et al., Nature Communications 11, 2473, 2020). The factor is found from the
-mean rates r of the columns under the chip's fixed stimulus and those at publication, q: with x the
-logarithm of the gain and s = dr / dx,
+The conductance of a phase-change cell falls as (t / t0) ** -nu, so that the sums of a layer shrink
+by nearly one factor. A gain makes up for it (global drift compensation: Joshi et al., Nature
+Communications 11, 2473, 2020). But nu depends on the conductance: small weights shrink more than
+large ones. So columns need gains of their own, and an offset each.
 
-    x <- x + sum_c s_c (q_c - r_c) / sum_c s_c^2
-
-where s is the secant through two measurements. Layers follow one another from the first, because
-the input of a layer is right once the layers below it are. Then each column c departs from its
-layer by the most probable gain, given that gains of columns differ by tau, and that chance and the
-noise of single cells leave an error a in the rate:
-
-    x_c = x + tau^2 s_c e_c / (tau^2 s_c^2 + a^2),    a^2 = max(mean e^2 - tau^2 mean s^2, n)
-
-with e = q - r, and n the variance that chance leaves in it.
+The chip is shown synthetic stimuli, and its columns have to answer as those of the golden student.
+Layers follow one another from the first, because the input of a layer is right once the layers
+below it are. Each is measured with a few gains, then with a few offsets; `sweep` tells which ones
+its columns take.
 """
 
-import math
-from collections.abc import Callable, Iterator
-from functools import partial
+from collections.abc import Callable, Iterator, Mapping
 from typing import NamedTuple
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from ltl_core.calibration.column_registers import with_gain, with_offset
 from ltl_core.calibration.drift import (
     Drift,
-    LayerDrift,
     MeanFingerprint,
     drift_between,
     measure_fingerprint,
 )
-from ltl_core.calibration.gain_registers import with_gain
+from ltl_core.calibration.sweep import Responses, best_value, best_values, by_column
 from ltl_core.chip import ChipBackend, Placement
 from ltl_core.errors import NotTunableError, SettingError
 from ltl_core.network.stages import Stage
 from ltl_core.optional_verbs import tunable
 from ltl_core.progress import Phase, Progress
+from ltl_core.teaching.targets import TargetSet
 
-_PROBES = 2  # of each measurement in the search: a gain is found from many columns
-_FIRST_STEP = 0.1  # least change of the logarithm of the gain by which a slope is measured
-_STEP_MAX = 0.5  # largest change of it in one step: a factor of 1.6
-_GAIN_MAX = math.log(4.0)  # largest gain in all, and smallest
-# tau: the logarithms of columns' gains differ by 0.01 to 0.2 after 30 days, simulated; most where
-# columns have few cells.
-_COLUMN_SPREAD = 0.15
+# Logarithms of gains of a sweep, beside 0. Single columns need more than their layer as a whole.
+_GAINS = (-0.35, 0.35, 0.9)
+_GAIN_STEP = 0.5  # between further ones, if the largest is the best for the whole layer
+_GAIN_MAX = 2.0  # no larger one than this and a step is tried
+# Spread of the logarithms of the gains of a layer's columns: 0.1 to 0.4 after 30 days, simulated;
+# most where columns have few cells.
+_GAIN_SPREAD = 0.4
+_OFFSETS = (-4.0, 0.0, 4.0)  # LSB of a converter
+_OFFSET_SPREAD = 3.0  # LSB
+
+StageResponses = Mapping[str, Float[Tensor, "sample *_neuron"]]
+_Seen = Mapping[str, Responses]  # by stage
 
 
 class LayerFactor(NamedTuple):
@@ -66,15 +63,6 @@ class CompensationResult(NamedTuple):
     compensated: bool  # if not, the fingerprint did not come nearer
 
 
-class _Point(NamedTuple):
-    """Gains of a layer's columns, and what the chip answered with them."""
-
-    log_gain: Float[Tensor, " column"]
-    rates: Float[Tensor, " column"]
-    drift: LayerDrift
-    seen: MeanFingerprint  # of all layers
-
-
 class Compensation:
     """Compensates the drift of one chip, on which `placement` with the fingerprint's network is.
 
@@ -82,14 +70,24 @@ class Compensation:
     Every method raises what the chip raises.
     """
 
-    def __init__(self, chip: ChipBackend, placement: Placement, published: MeanFingerprint) -> None:
-        """Read the registers as they are. Raises NotTunableError if the chip has none."""
-        self._chip, self._published = chip, published
-        self._probe = partial(measure_fingerprint, chip, placement=placement)
-        self._layers = {
-            stage.name: _Layer(chip, stage, published, self._probe)
-            for stage in placement.network.stages
-        }
+    def __init__(
+        self,
+        chip: ChipBackend,
+        placement: Placement,
+        published: MeanFingerprint,
+        stimuli: TargetSet,
+        respond: Callable[[Tensor], StageResponses],
+    ) -> None:
+        """Read the registers as they are. `stimuli` have the golden student's answers as targets.
+
+        `respond` returns the chip's responses to inputs, by stage. Raises NotTunableError if the
+        chip has no registers, and ValueError if the targets have no logits.
+        """
+        self._chip, self._published, self._placement = chip, published, placement
+        self._layers = {s.name: _Layer(chip, s) for s in placement.network.stages}
+        self._readout = placement.network.stages[-1].name
+        self._wanted = _wanted(stimuli, self._readout)
+        self._inputs, self._respond = stimuli.samples.inputs, respond
         self._step = 0
         self._result: CompensationResult | None = None
 
@@ -101,24 +99,22 @@ class Compensation:
         return self._result
 
     def steps(self) -> Iterator[Progress]:
-        """Measure, find the gains layer by layer, measure again; keep them if the drift fell.
+        """Measure, set layer by layer, measure again; keep it if the readout came nearer.
 
         Raises FingerprintError if the fingerprint is of another network.
         """
-        seen = self._probe()
-        before = drift_between(seen, self._published)
+        before = self._drift()
+        seen = first = self._measured()
         yield self._progress(Phase.PROBING)
-        for layer in self._layers.values():
-            seen = layer.compensate(seen)
+        for name, layer in self._layers.items():
+            seen = layer.compensate(seen, self._wanted[name], self._measured)
             yield self._progress(Phase.TUNING)
-        after = drift_between(self._probe(), self._published)
-        compensated = after.score < before.score
+        compensated = self._distance(seen) < self._distance(first)
         if not compensated:
             self.roll_back()
         factors = tuple(LayerFactor(name, of.factor) for name, of in self._layers.items())
-        self._result = CompensationResult(
-            factors, before, after if compensated else before, compensated
-        )
+        after = self._drift() if compensated else before
+        self._result = CompensationResult(factors, before, after, compensated)
         yield self._progress(Phase.PROBING)
 
     def roll_back(self) -> None:
@@ -126,27 +122,33 @@ class Compensation:
         for layer in self._layers.values():
             layer.roll_back()
 
+    def _drift(self) -> Drift:
+        return drift_between(
+            measure_fingerprint(self._chip, placement=self._placement), self._published
+        )
+
+    def _measured(self) -> _Seen:
+        return {name: by_column(of) for name, of in self._respond(self._inputs).items()}
+
+    def _distance(self, seen: _Seen) -> float:
+        """Return the mean square error of the readout's answers."""
+        return float((seen[self._readout] - self._wanted[self._readout]).square().mean())
+
     def _progress(self, phase: Phase) -> Progress:
         self._step += 1
         return Progress(phase, self._step, len(self._layers) + 2)
 
 
 class _Layer:
-    """One layer: the registers that it began with, and the search for its gains."""
+    """One layer: the registers that it began with, and the search for better ones."""
 
-    def __init__(
-        self,
-        chip: ChipBackend,
-        stage: Stage,
-        published: MeanFingerprint,
-        probe: Callable[[int], MeanFingerprint],
-    ) -> None:
-        """Read the registers. `probe` probes the chip so often. Raises NotTunableError."""
-        self._probe, self._tunable, self._stage = probe, tunable(chip), stage
+    def __init__(self, chip: ChipBackend, stage: Stage) -> None:
+        """Read the registers. Raises NotTunableError."""
+        self._tunable, self._stage = tunable(chip), stage
         info = chip.info.tuning
         if info is None:
             raise NotTunableError(chip.info.chip_id)
-        self._info, self._published = info, published
+        self._info = info
         self._initial = self._tunable.tuning(stage.name)
         self._log_gain = torch.zeros(stage.columns, dtype=torch.float64)
 
@@ -155,82 +157,43 @@ class _Layer:
         """Geometric mean of the gains that are set, as multiples of those of the start."""
         return float(self._log_gain.mean().exp())
 
-    def compensate(self, seen: MeanFingerprint) -> MeanFingerprint:
-        """Search the gain of the layer, then those of its columns; leave the best ones set.
+    def compensate(self, seen: _Seen, wanted: Responses, measure: Callable[[], _Seen]) -> _Seen:
+        """Set the gains of the columns, then their offsets.
 
-        `seen` is what the chip answers with the gains of before; what it answers with the gains
-        that are left is returned. A layer that answers as it did at publication is left alone.
+        `seen` is what the chip answers with the registers of before; what it answers with those
+        that are left is returned.
         """
-        first = self._point(seen)
-        if first.drift.score == 0:
-            return seen
-        points = [first, self._measure(first.log_gain + self._first_step(first))]
-        points.append(self._measure(self._secant(points)))
-        best = min(points, key=_change)
-        columns = self._measure(best.log_gain + self._departures(points, best))
-        if _change(columns) <= _change(best):
-            return columns.seen
-        self._set(best.log_gain)
-        return best.seen
+
+        def measured(log_gain: Tensor, offset: Tensor) -> _Seen:
+            self._set(log_gain, offset)
+            return measure()
+
+        name, zero = self._stage.name, torch.zeros_like(self._log_gain)
+        gains = {0.0: seen[name]}
+        for value in _GAINS:
+            gains[value] = measured(zero + value, zero)[name]
+        while (largest := max(gains)) < _GAIN_MAX and best_value(gains, wanted) == largest:
+            gains[largest + _GAIN_STEP] = measured(zero + largest + _GAIN_STEP, zero)[name]
+        gain = best_values(gains, wanted, _GAIN_SPREAD)
+        offsets = {value: measured(gain, zero + value)[name] for value in _OFFSETS}
+        return measured(gain, best_values(offsets, wanted, _OFFSET_SPREAD, centre=0.0))
 
     def roll_back(self) -> None:
         """Put back the registers of the start."""
         self._tunable.tune(self._stage.name, self._initial)
         self._log_gain = torch.zeros_like(self._log_gain)
 
-    def _set(self, log_gain: Float[Tensor, " column"]) -> None:
+    def _set(self, log_gain: Float[Tensor, " column"], offset: Float[Tensor, " column"]) -> None:
         tuning = with_gain(
             self._initial, log_gain.exp(), self._info, is_readout=self._stage.is_readout
         )
-        self._tunable.tune(self._stage.name, tuning)
+        self._tunable.tune(self._stage.name, with_offset(tuning, offset, self._info))
         self._log_gain = log_gain
 
-    def _measure(self, log_gain: Float[Tensor, " column"]) -> _Point:
-        """Set the gains, and measure the layer with them."""
-        self._set(log_gain)
-        return self._point(self._probe(_PROBES))
 
-    def _point(self, seen: MeanFingerprint) -> _Point:
-        """Describe the layer, with the gains that are set, by what the chip answered."""
-        name = self._stage.name
-        (drift,) = (of for of in drift_between(seen, self._published).layers if of.layer == name)
-        return _Point(self._log_gain, seen.rates[name].double(), drift, seen)
-
-    def _first_step(self, first: _Point) -> float:
-        """Return the step that would be right if rates were proportional to the gain."""
-        q, r = self._target, first.rates
-        ratio = float((q * r).sum() / (r * r).sum().clamp(min=1e-12))
-        step = min(max(math.log(max(ratio, 1e-3)), -_STEP_MAX), _STEP_MAX)
-        return math.copysign(max(abs(step), _FIRST_STEP), step)
-
-    def _secant(self, points: list[_Point]) -> Float[Tensor, " column"]:
-        """Return the gains of the next measurement: one step for all columns."""
-        last, slope = points[-1], _slope(points)
-        step = (slope * (self._target - last.rates)).sum() / slope.square().sum().clamp(min=1e-12)
-        found = last.log_gain + step.clamp(-_STEP_MAX, _STEP_MAX)
-        return found.clamp(-_GAIN_MAX, _GAIN_MAX)
-
-    def _departures(self, points: list[_Point], best: _Point) -> Float[Tensor, " column"]:
-        """Return how far the logarithm of each column's gain departs from its layer's."""
-        slope, missing = _slope(points), self._target - best.rates
-        gains = (_COLUMN_SPREAD * slope).square()
-        rest = max(float((missing.square() - gains).mean()), best.drift.noise**2, 1e-12)
-        return _COLUMN_SPREAD**2 * slope * missing / (gains + rest)
-
-    @property
-    def _target(self) -> Float[Tensor, " column"]:
-        return self._published.rates[self._stage.name].double()
-
-
-def _slope(points: list[_Point]) -> Float[Tensor, " column"]:
-    """Return the rise of each column's rate with the logarithm of the gain.
-
-    It is the secant from the last point to the farthest, whose noise is the least.
-    """
-    last = points[-1]
-    other = max(points, key=lambda point: abs(float(point.log_gain[0] - last.log_gain[0])))
-    return (last.rates - other.rates) / (last.log_gain - other.log_gain)
-
-
-def _change(point: _Point) -> float:
-    return point.drift.change
+def _wanted(stimuli: TargetSet, readout: str) -> dict[str, Responses]:
+    """Return what the columns should answer, by stage."""
+    (batch,) = stimuli.batches(stimuli.size)
+    if batch.logits is None:
+        raise ValueError("The targets of the stimuli have no logits.")
+    return {name: by_column(of) for name, of in {**batch.rates, readout: batch.logits}.items()}

@@ -2,7 +2,9 @@
 
 from collections.abc import Callable, Iterator, Mapping
 
-from ltl_core.calibration.compensation import CompensationResult
+from torch import Tensor
+
+from ltl_core.calibration.compensation import CompensationResult, StageResponses
 from ltl_core.calibration.drift import MeanFingerprint
 from ltl_core.calibration.drift_stage import make_compensation
 from ltl_core.calibration.registers import LayerRegisters, Registers, read_registers, set_registers
@@ -10,6 +12,7 @@ from ltl_core.calibration.result import Checkpoint
 from ltl_core.calibration.tune_stage import make_tuner
 from ltl_core.chip import ChipBackend, LayerCodes
 from ltl_core.settings import StageName
+from ltl_core.spiking.inputs import are_sequences
 from ltl_core.student.student import Student
 from ltl_core.teaching.targets import TargetSet
 
@@ -26,9 +29,14 @@ class RegisterStages:
         golden: Student,
         published: MeanFingerprint | None,
         checkpoint: Checkpoint | None,
+        respond: Callable[[Tensor], StageResponses],
     ) -> None:
-        """`published` is what the chip answered when the weights in force were published."""
+        """`published` is what the chip answered when the weights in force were published.
+
+        `respond` returns the chip's responses to inputs, by stage.
+        """
         self._chip, self._golden, self._published = chip, golden, published
+        self._respond = respond
         self.registers = Registers() if checkpoint is None else checkpoint.registers
         self.compensation: CompensationResult | None = (
             None if checkpoint is None else checkpoint.compensation
@@ -64,12 +72,15 @@ class RegisterStages:
         Gains that were found to make up for drift stay: a tuning would begin without them.
         """
         if StageName.DRIFT in names:
-            yield from self._compensate(opens)
+            yield from self._compensate(opens, samples)
         if StageName.TUNE in names and not self._is_compensated:
             yield from self._tune(opens, codes, samples)
 
-    def _compensate(self, opens: Callable[[StageName], bool]) -> Iterator[None]:
-        compensation = make_compensation(self._chip, self._golden.placement(), self._published)
+    def _compensate(self, opens: Callable[[StageName], bool], samples: TargetSet) -> Iterator[None]:
+        compensation = make_compensation(
+            *(self._chip, self._golden, self._published, self._respond),
+            are_sequences=are_sequences(self._golden.network, samples.samples.inputs),
+        )
         if compensation is None or not opens(StageName.DRIFT):
             return
         for _ in compensation.steps():

@@ -116,6 +116,23 @@ def chip_logits(
     return sums * (student.lsb[readout] / steps)
 
 
+def chip_responses(
+    backend: ChipBackend, student: Student, inputs: Float[Tensor, "batch *shape"]
+) -> dict[str, Float[Tensor, "batch *_neuron"]]:
+    """Return the rates of a chip's hidden stages and, of the readout, its logits, by stage.
+
+    The chip holds the student's network; it learns nothing. Raises ChipUnavailableError.
+    """
+    *hidden, readout = student.network.stages
+    record = {stage.name: Observable.COUNTS for stage in hidden}
+    record[readout.name] = Observable.MEMBRANE
+    steps = student.neuron.steps
+    layers = backend.run(student.stimulus(inputs), record).layers
+    found = {stage.name: recorded(layers[stage.name], "counts") / steps for stage in hidden}
+    sums = recorded(layers[readout.name], "membrane")[-1]
+    return found | {readout.name: sums * (student.lsb[readout.name] / steps)}
+
+
 def recorded(record: LayerRecording, field: str) -> Tensor:
     """Return one field of a recording. Raises ValueError if the driver left it out."""
     value: Tensor | None = getattr(record, field)
@@ -128,15 +145,8 @@ def recorded(record: LayerRecording, field: str) -> Tensor:
 
 
 def _measured(backend: ChipBackend, student: Student, batch: Batch) -> _Output:
-    *hidden, readout = student.network.stages
-    record = {stage.name: Observable.COUNTS for stage in hidden}
-    record[readout.name] = Observable.MEMBRANE
-    steps = student.neuron.steps
-    recording = backend.run(student.stimulus(batch.inputs), record)
-    layers = recording.layers
-    rates = [recorded(layers[stage.name], "counts").float() / steps for stage in hidden]
-    sums = recorded(layers[readout.name], "membrane")[-1]
-    return _Output(rates, sums * (student.lsb[readout.name] / steps))
+    *rates, logits = chip_responses(backend, student, batch.inputs).values()
+    return _Output(rates, logits)
 
 
 def _quality(student: Student, targets: Targets, run: Callable[[Batch], _Output]) -> Quality:
