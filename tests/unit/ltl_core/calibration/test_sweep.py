@@ -41,7 +41,7 @@ def test_a_value_beyond_those_that_were_measured_is_not_taken() -> None:
 def test_a_column_that_only_fluctuates_stays_near_the_others() -> None:
     true = torch.tensor([0.5] * 9 + [-0.5], dtype=torch.float64)
     quiet = best_values(sweep_of(10), responses(true), spread=0.1)
-    loud = best_values(sweep_of(10, noise=3.0), responses(true), spread=0.1)
+    loud = best_values(sweep_of(10, noise=1.0), responses(true), spread=0.1)
     assert float(quiet[-1]) < -0.2
     assert float((loud - loud.mean()).abs().max()) < 0.25
 
