@@ -60,7 +60,7 @@ class CompensationResult(NamedTuple):
     layers: tuple[LayerFactor, ...]  # all 1 if the old registers were put back
     before: Drift
     after: Drift  # with the registers that are in force at the end
-    compensated: bool  # if not, the fingerprint did not come nearer
+    compensated: bool  # if not, the readout did not come nearer to the golden student
 
 
 class Compensation:
@@ -84,7 +84,9 @@ class Compensation:
         chip has no registers, and ValueError if the targets have no logits.
         """
         self._chip, self._published, self._placement = chip, published, placement
-        self._layers = {s.name: _Layer(chip, s) for s in placement.network.stages}
+        self._layers = {
+            stage.name: _Layer(chip, stage, self._measured) for stage in placement.network.stages
+        }
         self._readout = placement.network.stages[-1].name
         self._wanted = _wanted(stimuli, self._readout)
         self._inputs, self._respond = stimuli.samples.inputs, respond
@@ -107,7 +109,7 @@ class Compensation:
         seen = first = self._measured()
         yield self._progress(Phase.PROBING)
         for name, layer in self._layers.items():
-            seen = layer.compensate(seen, self._wanted[name], self._measured)
+            seen = layer.compensate(seen, self._wanted[name])
             yield self._progress(Phase.TUNING)
         compensated = self._distance(seen) < self._distance(first)
         if not compensated:
@@ -142,9 +144,9 @@ class Compensation:
 class _Layer:
     """One layer: the registers that it began with, and the search for better ones."""
 
-    def __init__(self, chip: ChipBackend, stage: Stage) -> None:
-        """Read the registers. Raises NotTunableError."""
-        self._tunable, self._stage = tunable(chip), stage
+    def __init__(self, chip: ChipBackend, stage: Stage, measure: Callable[[], _Seen]) -> None:
+        """Read the registers. `measure` shows the stimuli. Raises NotTunableError."""
+        self._tunable, self._stage, self._measure = tunable(chip), stage, measure
         info = chip.info.tuning
         if info is None:
             raise NotTunableError(chip.info.chip_id)
@@ -157,31 +159,46 @@ class _Layer:
         """Geometric mean of the gains that are set, as multiples of those of the start."""
         return float(self._log_gain.mean().exp())
 
-    def compensate(self, seen: _Seen, wanted: Responses, measure: Callable[[], _Seen]) -> _Seen:
+    def compensate(self, seen: _Seen, wanted: Responses) -> _Seen:
         """Set the gains of the columns, then their offsets.
 
         `seen` is what the chip answers with the registers of before; what it answers with those
         that are left is returned.
         """
-
-        def measured(log_gain: Tensor, offset: Tensor) -> _Seen:
-            self._set(log_gain, offset)
-            return measure()
-
-        name, zero = self._stage.name, torch.zeros_like(self._log_gain)
-        gains = {0.0: seen[name]}
-        for value in _GAINS:
-            gains[value] = measured(zero + value, zero)[name]
-        while (largest := max(gains)) < _GAIN_MAX and best_value(gains, wanted) == largest:
-            gains[largest + _GAIN_STEP] = measured(zero + largest + _GAIN_STEP, zero)[name]
-        gain = best_values(gains, wanted, _GAIN_SPREAD)
-        offsets = {value: measured(gain, zero + value)[name] for value in _OFFSETS}
-        return measured(gain, best_values(offsets, wanted, _OFFSET_SPREAD, centre=0.0))
+        gain = self._best_gains(seen, wanted)
+        offset = self._best_offsets(gain, wanted)
+        return self._measured(gain, offset)
 
     def roll_back(self) -> None:
         """Put back the registers of the start."""
         self._tunable.tune(self._stage.name, self._initial)
         self._log_gain = torch.zeros_like(self._log_gain)
+
+    def _best_gains(self, seen: _Seen, wanted: Responses) -> Float[Tensor, " column"]:
+        """Sweep the gain, further up while that is the best for the whole layer."""
+        name, zero = self._stage.name, torch.zeros_like(self._log_gain)
+        sweep = {0.0: seen[name]}
+        for value in _GAINS:
+            sweep[value] = self._measured(zero + value, zero)[name]
+        while (largest := max(sweep)) < _GAIN_MAX and best_value(sweep, wanted) == largest:
+            value = largest + _GAIN_STEP
+            sweep[value] = self._measured(zero + value, zero)[name]
+        return best_values(sweep, wanted, _GAIN_SPREAD)
+
+    def _best_offsets(
+        self, log_gain: Float[Tensor, " column"], wanted: Responses
+    ) -> Float[Tensor, " column"]:
+        """Sweep the offset with the gains that were found."""
+        name, zero = self._stage.name, torch.zeros_like(log_gain)
+        sweep = {value: self._measured(log_gain, zero + value)[name] for value in _OFFSETS}
+        return best_values(sweep, wanted, _OFFSET_SPREAD, centre=0.0)
+
+    def _measured(
+        self, log_gain: Float[Tensor, " column"], offset: Float[Tensor, " column"]
+    ) -> _Seen:
+        """Set gains and offsets, and return what the chip answers."""
+        self._set(log_gain, offset)
+        return self._measure()
 
     def _set(self, log_gain: Float[Tensor, " column"], offset: Float[Tensor, " column"]) -> None:
         tuning = with_gain(
