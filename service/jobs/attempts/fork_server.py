@@ -13,8 +13,9 @@ from service.jobs.messages import ForChild, ForParent, JobDescription, read_for_
 from service.logs import warn_in_a_line
 from service.shortage import ShortageError, lack_of
 
-# torch's optimisers load the second one at their first step: 2 s of work, here done once.
-_PRELOADED = ["service.jobs.kinds.main", "torch._dynamo"]
+# The first one comes before all that computes when it is loaded. torch's optimisers load the last
+# one at their first step: 2 s of work, here done once.
+_PRELOADED = ["service.jobs.kinds.one_thread", "service.jobs.kinds.main", "torch._dynamo"]
 _EXIT_TIME = 5.0  # s for a child to end after its last message
 _PAUSE = 1.0  # s before a fork server that died is started again
 
