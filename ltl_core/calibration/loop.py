@@ -81,9 +81,7 @@ class Calibration:
         self._verifier = Verifier(self._session, measured, self._samples, settings)
         begun = () if checkpoint is None else checkpoint.stages
         self._gate = StageGate(self._verifier.acceptance, settings.target_points, begun)
-        self._circuits = RegisterStages(
-            backend, student, published, checkpoint, self._session.responses
-        )
+        self._circuits = RegisterStages(backend, student, published, checkpoint, self._session)
         self._step = 0
         self._before: Measured | None = None
         self._ended_by = EndedBy.SAMPLES if self._plan.stages else EndedBy.STAGES

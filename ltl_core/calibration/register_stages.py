@@ -2,9 +2,8 @@
 
 from collections.abc import Callable, Iterator, Mapping
 
-from torch import Tensor
-
-from ltl_core.calibration.compensation import CompensationResult, StageResponses
+from ltl_core.calibration.chip_session import ChipSession
+from ltl_core.calibration.compensation import CompensationResult
 from ltl_core.calibration.drift import MeanFingerprint
 from ltl_core.calibration.drift_stage import make_compensation
 from ltl_core.calibration.registers import LayerRegisters, Registers, read_registers, set_registers
@@ -29,14 +28,14 @@ class RegisterStages:
         golden: Student,
         published: MeanFingerprint | None,
         checkpoint: Checkpoint | None,
-        respond: Callable[[Tensor], StageResponses],
+        session: ChipSession,
     ) -> None:
         """`published` is what the chip answered when the weights in force were published.
 
-        `respond` returns the chip's responses to inputs, by stage.
+        `session` drives the chip, and counts the samples that are measured.
         """
         self._chip, self._golden, self._published = chip, golden, published
-        self._respond = respond
+        self._session = session
         self.registers = Registers() if checkpoint is None else checkpoint.registers
         self.compensation: CompensationResult | None = (
             None if checkpoint is None else checkpoint.compensation
@@ -78,7 +77,7 @@ class RegisterStages:
 
     def _compensate(self, opens: Callable[[StageName], bool], samples: TargetSet) -> Iterator[None]:
         compensation = make_compensation(
-            *(self._chip, self._golden, self._published, self._respond),
+            *(self._chip, self._golden, self._published, self._session.responses),
             are_sequences=are_sequences(self._golden.network, samples.samples.inputs),
         )
         if compensation is None or not opens(StageName.DRIFT):

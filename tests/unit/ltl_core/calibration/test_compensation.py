@@ -13,8 +13,9 @@ from ltl_core.calibration.compensation import Compensation, CompensationResult
 from ltl_core.calibration.drift import MeanFingerprint, drift_between, measure_fingerprint
 from ltl_core.calibration.drift_stage import make_compensation
 from ltl_core.chip import Register, Tuning, TuningInfo
-from ltl_core.errors import FingerprintError, SettingError
-from ltl_core.student.evaluate import chip_quality
+from ltl_core.errors import FingerprintError, NotTunableError, SettingError
+from ltl_core.student.evaluate import chip_logits, chip_quality
+from ltl_core.student.golden import golden_targets
 from tests.blobs import World, chip
 
 MONTH = 30 * 86_400.0  # s
@@ -103,12 +104,23 @@ def rate_error(world: World, backend: SimulatedChip) -> float:
     return chip_quality(backend, world.student, test).rate_error[-1]
 
 
+def readout_error(world: World, backend: SimulatedChip) -> float:
+    """Root mean square of the logits' distance to the golden student's."""
+    samples = world.test.samples.take(slice(100))
+    wanted = golden_targets(world.student, samples).logits
+    assert wanted is not None
+    found = chip_logits(backend, world.student, samples.inputs)
+    return float((found - wanted).square().mean().sqrt())
+
+
 def test_most_of_what_a_month_took_is_regained(world: World, one: Aged) -> None:
-    drifted = rate_error(world, one.chip)
+    drifted, far = rate_error(world, one.chip), readout_error(world, one.chip)
     cells = {stage.name: one.chip.wear(stage.name) for stage in world.network.stages}
     result = compensated(world, one)
     assert result.compensated
-    assert result.after.score < result.before.score
+    *hidden, _ = zip(result.before.layers, result.after.layers, strict=True)
+    assert all(after.score < 0.25 * before.score for before, after in hidden)
+    assert readout_error(world, one.chip) < 0.25 * far
     assert all(1.3 < layer.factor < 2.0 for layer in result.layers)
     assert (drifted - rate_error(world, one.chip)) / (drifted - one.fresh) > 0.95
     for name, before in cells.items():
@@ -137,7 +149,9 @@ def test_gains_are_relative_to_the_codes_of_an_earlier_tuning(world: World, kept
         backend.tune(stage.name, tuning._replace(adc_gain=tuning.adc_gain - 20))
     published = measure_fingerprint(backend)
     backend.advance(MONTH)
+    far = readout_error(world, backend)
     result = compensated(world, Aged(backend, published, 0.0))
+    assert readout_error(world, backend) < 0.25 * far
     assert all(1.3 < layer.factor * earlier < 2.0 for layer in result.layers)
     assert rate_error(world, backend) < 1.05 * kept.fresh
     for tuning in registers(world, backend).values():
@@ -169,6 +183,9 @@ def test_a_chip_without_registers_is_not_compensated(
     respond = ChipSession(one.chip, world.student).responses
     made = (one.chip, world.student, one.published, respond)
     assert make_compensation(*made, are_sequences=False) is None
+    stimuli = golden_targets(world.student, world.test.samples)
+    with pytest.raises(NotTunableError, match="has no registers"):
+        Compensation(one.chip, world.student.placement(), one.published, stimuli, respond)
 
 
 def test_a_fingerprint_of_another_network_is_refused(world: World, one: Aged) -> None:
